@@ -1,0 +1,38 @@
+# `make run`: everything, from nothing to the page. `make test`: the tests. Both set up .venv first.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run serve test check fmt clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready  ## create .venv and install everything in it
+
+.venv/ready: requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+run: setup  ## train on the embedded starter set, then serve the page on 127.0.0.1:7860
+	$(BIN)/bears run --source starter --serve
+
+serve: setup  ## serve the page of models/bears on 127.0.0.1:7860
+	$(BIN)/bears serve models/bears
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest
+
+check: setup  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: setup  ## format the code
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+clean:  ## remove what was built; data and models stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Pages and services. FastAPI and gradio live here."""

@@ -1,0 +1,128 @@
+"""The words of the command line: every command, option and help text."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bear_classifier import __version__, pipeline
+
+_EXAMPLES = """examples:
+  bears run --source starter --serve             try everything, without photos or a network
+  bears run --source folder:photos               photos/grizzly, photos/black, photos/teddy
+  bears new mushrooms --class "fly agaric" --class "death cap"
+  bears run --project mushrooms.toml --source folder:my_mushrooms
+  bears predict holiday.jpg photos_of_2026/
+  bears serve
+"""
+
+
+_STAGES = {
+    "search": "find candidates in the source",
+    "download": "read, verify and store the candidates",
+    "screen": "set aside unusable photos and tie near-copies together",
+    "split": "deal photos to the train, valid and test sides, once for ever",
+    "probe": "fit the first model on cached features",
+    "train": "fine-tune the network",
+    "export": "publish the model as a bundle",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and options; the README's reference is made from it."""
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("common options")
+    group.add_argument(
+        "--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)'
+    )
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=Path("data"),
+        help="where datasets lie (default: data)",
+    )
+    group.add_argument(
+        "--models",
+        metavar="DIR",
+        type=Path,
+        default=Path("models"),
+        help="where models lie (default: models)",
+    )
+    group.add_argument(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a setting of the project file; may be repeated",
+    )
+    group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
+    group.add_argument("--json", action="store_true", help="print JSON instead of words")
+    group.add_argument("--quiet", action="store_true", help="print only errors and results")
+    top = argparse.ArgumentParser(
+        prog="bears",
+        description="From a folder of photos to a checked image classifier and its web page.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"bears {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, about: str) -> Any:
+        made = commands.add_parser(
+            name, parents=[common], help=about, description=about.capitalize() + "."
+        )
+        made.set_defaults(name=name, source=None)
+        return made
+
+    new = command("new", "write a project file for other classes")
+    new.add_argument("title", metavar="NAME", help="letters, digits, - and _; NAME.toml is written")
+    new.add_argument(
+        "--class",
+        dest="classes",
+        metavar="LABEL",
+        action="append",
+        required=True,
+        help="a class; give two or more",
+    )
+    run = command("run", "run every stage that is not up to date")
+    run.add_argument(
+        "--source", help="folder:PATH (a folder per class) or starter (drawn pictures)"
+    )
+    run.add_argument(
+        "--until",
+        metavar="STAGE",
+        choices=pipeline.NAMES,
+        default=pipeline.NAMES[-1],
+        help=f"stop after this stage: {', '.join(pipeline.NAMES)}",
+    )
+    run.add_argument("--serve", action="store_true", help="open the page at the end")
+    _address(run)
+    for name, about in _STAGES.items():
+        stage = command(name, about)
+        if name == "search":
+            stage.add_argument("--source", help="folder:PATH or starter")
+    judge = command(
+        "evaluate", "judge the model on the test side, or a bundle on a labelled folder"
+    )
+    judge.add_argument("--model", metavar="DIR", type=Path, help="a bundle")
+    judge.add_argument("--photos", metavar="FOLDER", type=Path, help="a folder per class")
+    predict = command("predict", "classify photos and folders of photos")
+    predict.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a photo or a folder")
+    predict.add_argument(
+        "--model", metavar="DIR", type=Path, help="a bundle (default: the project's)"
+    )
+    predict.add_argument("--csv", metavar="FILE", type=Path, help="write a table as well")
+    serve = command("serve", "open the web page of a model")
+    serve.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="a bundle")
+    _address(serve)
+    command("status", "show what there is and what is up to date")
+    return top
+
+
+def _address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+    )
+    command.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")

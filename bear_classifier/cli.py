@@ -1,0 +1,217 @@
+"""The command line: one sub-command per stage; an error is one line and an exit code.
+
+Exit codes: 0 done; 1 done, with items that failed; 2 cannot go on; 3 a model failed its self-test;
+130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bear_classifier import config, pipeline, telling
+from bear_classifier.arguments import parser
+from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
+from bear_classifier.settings import ServeConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(words)
+    work = _WORK.get(options.name, _stage)
+    warnings.simplefilter("ignore")  # of libraries, about themselves; ours are errors in tests
+    if options.quiet or options.json:
+        os.environ["TQDM_DISABLE"] = "1"
+    try:
+        return work(options)
+    except BearsError as exc:
+        return _failed(options, exc)
+    except KeyboardInterrupt:
+        print(f"\nStopped. Continue with: bears {shlex.join(words)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _failed(options: argparse.Namespace, exc: BearsError) -> int:
+    if options.json:
+        print(json.dumps({"error": {"code": exc.code, "message": exc.sentence}}))
+    print(f"bears: {exc}", file=sys.stderr)
+    return max(exc.exit_code, 2)
+
+
+def _project(options: argparse.Namespace) -> pipeline.Project:
+    """The starter set comes with its own project, so that drawings and photos never mix."""
+    name = options.project or ("starter" if options.source == "starter" else "bears.toml")
+    path = config.STARTER if name == "starter" else Path(name)
+    overrides = list(options.set)
+    if options.source:
+        overrides.append(f"search.source={json.dumps(options.source)}")
+    if options.device:
+        overrides.append(f"learn.device={options.device}")
+    loaded = config.load(path, overrides)
+    return pipeline.Project(loaded, options.data / loaded.name, options.models / loaded.name)
+
+
+def _model(options: argparse.Namespace) -> Path:
+    return options.model or _project(options).model
+
+
+def _say(options: argparse.Namespace, text: str) -> None:
+    if not options.json and not options.quiet:
+        print(text, flush=True)
+
+
+def _new(options: argparse.Namespace) -> int:
+    classes = {label: [label] for label in options.classes}
+    if len(classes) < len(options.classes):
+        raise ConfigError("BAD_CLASS", "the same class was given twice")
+    project = config.build({"name": options.title, "classes": classes}, where="bears new")
+    path = Path(f"{project.name}.toml")
+    if path.exists():
+        raise ConfigError(
+            "EXISTS", f"{path} exists and is kept; choose another name or move it away"
+        )
+    path.write_text(config.as_toml(project), encoding="utf-8")
+    _say(options, f"wrote {path}. Next: bears run --project {path} --source folder:PATH")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    project = _project(options)
+    results = pipeline.run(
+        project, options.until, lambda stage, out: _say(options, telling.stage(stage.name, out))
+    )
+    report = results.get("evaluate", {}).get("test")
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "data": str(project.data),
+                    "model": str(project.model),
+                    "stages": results,
+                    "report": report,
+                }
+            )
+        )
+    else:
+        _say(options, telling.summary(project, report, _flag(options)))
+    if options.serve:
+        options.model = project.model
+        _serve(options)
+    return int(bool(results.get("download", {}).get("failed_now")))
+
+
+def _flag(options: argparse.Namespace) -> str:
+    """What later commands need to find this project again."""
+    name = options.project or ("starter" if options.source == "starter" else None)
+    words = ["--project", name] if name else []
+    for option, default in (("data", Path("data")), ("models", Path("models"))):
+        if getattr(options, option) != default:
+            words += [f"--{option}", str(getattr(options, option))]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _stage(options: argparse.Namespace) -> int:
+    outcome = pipeline.run_one(_project(options), options.name)
+    if options.json:
+        print(json.dumps(outcome))
+    _say(options, telling.stage(options.name, outcome))
+    return int(bool(outcome.get("failed_now")))
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if options.photos is None and options.model is None:
+        outcome = pipeline.run_one(_project(options), "evaluate")
+        print(json.dumps(outcome["test"]) if options.json else telling.report(outcome["test"]))
+        return 0
+    if options.photos is None:
+        raise ConfigError(
+            "NO_PHOTOS", "--model needs --photos FOLDER, a folder per class to judge on"
+        )
+    report, failures = _judge(_model(options), options.photos)
+    print(json.dumps(report) if options.json else telling.report(report))
+    for path, exc in failures:
+        print(f"{path}: {exc}", file=sys.stderr)
+    return int(bool(failures))
+
+
+def _judge(model: Path, folder: Path) -> tuple[dict[str, Any], list[tuple[str, PhotoError]]]:
+    import numpy as np
+
+    from bear_classifier.collect.search import list_folder
+    from bear_classifier.judge.evaluate import report
+    from bear_classifier.ship.bundle import load
+    from bear_classifier.ship.predict import Model
+
+    ready = Model(load(model))
+    labels = ready.bundle.labels
+    rows, targets, accepted, failures = [], [], [], []
+    for candidate in list_folder(folder, labels).candidates:
+        try:
+            said = ready.predict(Path(candidate.origin))
+        except PhotoError as exc:
+            failures.append((candidate.origin, exc))
+            continue
+        rows.append([said.probabilities[label] for label in labels])
+        targets.append(labels.index(candidate.label))
+        accepted.append(said.accepted)
+    if not rows:
+        raise DataError("NO_PHOTOS", f"no photo of {folder} could be read")
+    judged = report(np.array(rows), np.array(targets), labels, np.array(accepted))
+    return dataclasses.asdict(judged), failures
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from bear_classifier.ship.bundle import load
+    from bear_classifier.ship.predict import Model, files_of
+
+    model = Model(load(_model(options)))
+    failed, table = 0, []
+    for path in files_of(options.paths):
+        row: dict[str, Any] = {"path": str(path)}
+        try:
+            row |= dataclasses.asdict(model.predict(path))
+        except PhotoError as exc:
+            row["error"] = {"code": exc.code, "message": exc.sentence}
+            failed += 1
+        print(json.dumps(row) if options.json else telling.prediction(row), flush=True)
+        if options.csv:
+            table.append(row)
+    if options.csv:
+        telling.write_csv(options.csv, table, model.bundle.labels)
+    return int(failed > 0)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from bear_classifier.apps.classify import serve
+
+    waiting = ServeConfig().max_waiting
+    if options.project or Path("bears.toml").exists():
+        waiting = _project(options).config.serve.max_waiting
+    serve(_model(options), options.host, options.port, waiting)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = pipeline.status(_project(options))
+    print(json.dumps(found) if options.json else telling.status(found))
+    return 0
+
+
+_WORK = {
+    "new": _new,
+    "run": _run,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "serve": _serve,
+    "status": _status,
+}

@@ -1,0 +1,147 @@
+"""Set aside what cannot be learned from, and tie near-copies together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from bear_classifier import photos
+from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.settings import Config, ScreenConfig
+
+_ROWS = 256  # hashes compared with all others at once: 256 x 100,000 distances are 50 MB
+_SIDES = ["test", "valid", "train", None]  # who keeps a picture that stands on two sides
+UNUSABLE, COPY, ACROSS = ("TOO_SMALL", "BLANK"), "NEAR_COPY", "ACROSS_SIDES"
+
+
+def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
+    """Give every photo its status, reason and group. Nothing is deleted; a rerun may undo it."""
+    everything = catalog.photos()
+    judged = [usable(photo, config.screen) for photo in everything]
+    judged = tie(judged, config.screen.near, config.screen.same)
+    with catalog.transaction():
+        catalog.put_photos(
+            after for before, after in zip(everything, judged, strict=True) if after != before
+        )
+    ok = [photo for photo in judged if photo.status == "ok"]
+    sizes = Counter(photo.group for photo in ok)
+    return {
+        "ok": len(ok),
+        "unusable": dict(Counter(p.reason.split(":")[0] for p in judged if p.status == "unusable")),
+        "duplicate": sum(photo.status == "duplicate" for photo in judged),
+        "near_copies": sum(n for n in sizes.values() if n > 1),
+        "groups": len(sizes),
+    }
+
+
+def usable(photo: Photo, limits: ScreenConfig) -> Photo:
+    """The photo with its status by size and contrast; decisions of people are left alone."""
+    if photo.status == "dropped" or photo.reason.startswith("LABEL_CONFLICT"):
+        return photo
+    if min(photo.width, photo.height) < limits.smallest:
+        reason = (
+            f"TOO_SMALL: {photo.width} x {photo.height} pixels; the shorter side needs "
+            f"{limits.smallest}"
+        )
+        return dataclasses.replace(photo, status="unusable", reason=reason)
+    if photo.contrast < limits.blank:
+        reason = f"BLANK: its grey levels differ by {photo.contrast:.1f} only; an empty picture"
+        return dataclasses.replace(photo, status="unusable", reason=reason)
+    return dataclasses.replace(photo, status="ok", reason="")
+
+
+def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
+    """Group near-copies transitively, so that a group can be put on one side as a whole.
+
+    near: bits of the hash that may differ in a group; same: bits that may differ between two
+    encodings of one picture, of which the one in use, else the largest, is kept. A photo that
+    would tie together pictures that already stand on two sides is set aside: nobody moves.
+    Photos come back in the order given."""
+    pool = [p for p in everything if p.status == "ok"]
+    if not pool:
+        return list(everything)
+    hashes = photos.hash_bits([p.dhash for p in pool])
+    pairs, distances = near_pairs(hashes, near)
+    rank = {p.sha256: _precedence(p) for p in pool}
+    aside: dict[str, Photo] = {}
+    for i, j in pairs[distances <= same]:
+        kept, copy = sorted((pool[i], pool[j]), key=lambda p: rank[p.sha256])
+        if kept.label == copy.label and not aside.keys() & {kept.sha256, copy.sha256}:
+            aside[copy.sha256] = dataclasses.replace(
+                copy, status="duplicate", reason=f"{COPY} of {kept.sha256}", split=None
+            )
+    for i, j in pairs:
+        first, second = sorted((pool[i], pool[j]), key=lambda p: _SIDES.index(p.split))
+        if second.split and first.split != second.split and first.sha256 not in aside:
+            aside[second.sha256] = _across(second, first)
+    members = components(len(pool), pairs, [p.sha256 not in aside for p in pool])
+    for ids in members:
+        sides = {pool[i].split for i in ids} - {None}
+        if len(sides) > 1:
+            old = next(pool[i] for i in ids if pool[i].split)
+            aside |= {pool[i].sha256: _across(pool[i], old) for i in ids if not pool[i].split}
+    settled = {p.sha256: aside.get(p.sha256, p) for p in pool}
+    alive = [settled[p.sha256].status == "ok" for p in pool]
+    for ids in components(len(pool), pairs, alive):
+        group = min((pool[i].group or pool[i].sha256) for i in ids)
+        for i in ids:
+            settled[pool[i].sha256] = dataclasses.replace(settled[pool[i].sha256], group=group)
+    return [settled.get(p.sha256, p) for p in everything]
+
+
+def _precedence(photo: Photo) -> tuple[int, int, str]:
+    return (_SIDES.index(photo.split), -photo.width * photo.height, photo.sha256)
+
+
+def _across(photo: Photo, other: Photo) -> Photo:
+    reason = f"{ACROSS}: near-copy of {other.sha256} and of photos on another side"
+    return dataclasses.replace(photo, status="duplicate", reason=reason, split=None)
+
+
+def components(n: int, pairs: NDArray[np.intp], alive: Sequence[bool]) -> list[NDArray[np.intp]]:
+    """Indices of each connected set of living nodes, lone ones included. pairs: (m, 2)."""
+    living = np.asarray(alive, dtype=bool)
+    pairs = pairs[living[pairs].all(axis=1)] if len(pairs) else pairs.reshape(0, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    _, names = connected_components(graph, directed=False)
+    nodes = np.flatnonzero(living)
+    order = nodes[np.argsort(names[nodes], kind="stable")]
+    cuts = np.flatnonzero(np.diff(names[order])) + 1
+    return np.split(order, cuts) if len(order) else []
+
+
+def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """All pairs i < j whose hashes, upright or mirrored, differ in at most `limit` bits.
+
+    hashes: (n, bytes). Returns (m, 2) pairs and (m,) distances in bits."""
+    n = len(hashes)
+    words, flipped = _words(hashes), _words(photos.mirrored(hashes))
+    pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
+    for start in range(0, n, _ROWS):
+        block = slice(start, start + _ROWS)
+        upright = _distances(words[block], words[start:])
+        apart = np.minimum(upright, _distances(flipped[block], words[start:]))
+        i, j = np.nonzero(np.triu(apart <= limit, k=1))
+        pairs.append(np.column_stack([i, j]) + start)
+        distances.append(apart[i, j].astype(np.int64))
+    return np.concatenate(pairs), np.concatenate(distances)
+
+
+def _words(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Hashes (n, bytes), filled up with zeros, as 64-bit words (n, words)."""
+    return np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 8))).view(np.uint64)
+
+
+def _distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Hamming distances (len(left), len(right)) of hashes given as 64-bit words."""
+    total = np.zeros((len(left), len(right)), dtype=np.uint16)
+    for word in range(left.shape[1]):
+        total += np.bitwise_count(left[:, word, None] ^ right[None, :, word])
+    return total

@@ -1,0 +1,205 @@
+"""The project file: read, checked with helpful errors, and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bear_classifier.errors import ConfigError
+from bear_classifier.settings import Config
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+STARTER = Path(__file__).with_name("starter.toml")
+
+
+TABLES: dict[str, type] = {
+    f.name: f.default_factory if f.default is dataclasses.MISSING else type(f.default)  # type: ignore[misc]
+    for f in dataclasses.fields(Config)
+    if f.name not in ("name", "classes")
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a project file, then apply `--set table.key=value` overrides in order."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "NO_PROJECT",
+            f"there is no project file {path}; name one with --project, or make one: "
+            'bears new NAME --class "first" --class "second"',
+        ) from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError("NO_PROJECT", f"{path} cannot be read: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError("BAD_TOML", f"{path} is not valid TOML: {exc}") from exc
+    for text in overrides:
+        _override(tables, text)
+    return build(tables, where=str(path))
+
+
+def build(tables: Mapping[str, Any], where: str) -> Config:
+    """Check plain tables and freeze them. where: what to name in errors."""
+    known = ["name", "classes", *TABLES]
+    for key in tables:
+        if key not in known:
+            raise ConfigError(
+                "UNKNOWN_SETTING", f"{where}: unknown table [{key}]{_guess(key, known)}"
+            )
+    name = tables.get("name", "bears")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
+        raise ConfigError(
+            "BAD_NAME",
+            f"{where}: name = {name!r} must be letters, digits, - and _ (it becomes a folder)",
+        )
+    stages = {key: _table(key, kind, tables.get(key, {}), where) for key, kind in TABLES.items()}
+    config = Config(name, _classes(tables.get("classes", {}), where), **stages)
+    if config.split.valid + config.split.test > 0.9:
+        raise ConfigError(
+            "BAD_SETTING",
+            f"{where}: split.valid + split.test leave "
+            f"{1 - config.split.valid - config.split.test:.0%} to train on; keep 10 % or more",
+        )
+    return config
+
+
+def _classes(value: Any, where: str) -> dict[str, list[str]]:
+    if not isinstance(value, Mapping) or len(value) < 2:
+        n = len(value) if isinstance(value, Mapping) else 0
+        raise ConfigError(
+            "TOO_FEW_CLASSES",
+            f"{where}: [classes] names {n}; at least two are needed, "
+            'such as grizzly = ["grizzly bear"]',
+        )
+    seen: dict[str, str] = {}
+    for label, queries in value.items():
+        clean = label.strip()
+        if (
+            not clean
+            or clean != label
+            or len(label) > 100
+            or re.search(r"[\x00-\x1f/\\<>:\"|?*]", label)
+            or label[0] in "._"
+            or label.endswith(".")
+        ):
+            raise ConfigError(
+                "BAD_CLASS",
+                f"{where}: class {label!r} cannot be a folder name; use up to 100 letters, "
+                "digits, spaces and dashes, not beginning with . or _",
+            )
+        if label.casefold() in seen:
+            raise ConfigError(
+                "BAD_CLASS",
+                f"{where}: classes {seen[label.casefold()]!r} and {label!r} differ only in "
+                "upper and lower case; rename one",
+            )
+        seen[label.casefold()] = label
+        if not isinstance(queries, list) or not all(
+            isinstance(q, str) and q.strip() for q in queries
+        ):
+            raise ConfigError(
+                "BAD_CLASS",
+                f"{where}: class {label!r} needs a list of search queries, such as "
+                f'["{label}"], not {queries!r}',
+            )
+    return {label: list(queries) for label, queries in value.items()}
+
+
+def _table(table: str, kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError("BAD_SETTING", f"{where}: [{table}] must be a table, not {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    types_ = typing.get_type_hints(kind)
+    checked = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(
+                "UNKNOWN_SETTING",
+                f"{where}: unknown setting {table}.{key}{_guess(key, list(fields))}",
+            )
+        checked[key] = _value(f"{table}.{key}", value, types_[key], fields[key].metadata, where)
+    return kind(**checked)
+
+
+def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:
+    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
+        value = float(value)
+    if isinstance(value, bool) and bool not in allowed or not isinstance(value, allowed):
+        words = " or ".join(t.__name__ for t in allowed)
+        raise ConfigError(
+            "BAD_SETTING", f"{where}: {name} = {value!r} must be {words} ({meta['about']})"
+        )
+    low, high = meta["low"], meta["high"]
+    if isinstance(value, (int, float)) and not (
+        (low is None or value >= low) and (high is None or value <= high)
+    ):
+        span = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ConfigError(
+            "BAD_SETTING", f"{where}: {name} = {value} must be {span} ({meta['about']})"
+        )
+    if name == "train.lr" and isinstance(value, str) and value != "find":
+        raise ConfigError(
+            "BAD_SETTING", f'{where}: train.lr = {value!r} must be a number or "find"'
+        )
+    return value
+
+
+def _guess(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _override(tables: dict[str, Any], text: str) -> None:
+    name, equals, raw = text.partition("=")
+    table, dot, key = name.strip().partition(".")
+    if not equals or not dot or not table or not key:
+        raise ConfigError(
+            "BAD_SETTING", f"--set {text!r} must look like table.key=value, such as train.epochs=6"
+        )
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw  # plain words need no quotes on a command line
+    target = tables.setdefault(table, {})
+    if not isinstance(target, dict):
+        raise ConfigError("UNKNOWN_SETTING", f"--set {text!r}: {table} is not a table")
+    target[key] = value
+
+
+def as_toml(config: Config) -> str:
+    """The project file of `config`, every setting written out with its meaning."""
+    about = "# Every setting with its default; change one here, or with --set TABLE.KEY=VALUE."
+    lines = [about, f"name = {json.dumps(config.name)}", "", "[classes]  # label = search queries"]
+    lines += [
+        f"{_key(label)} = {json.dumps(list(queries), ensure_ascii=False)}"
+        for label, queries in config.classes.items()
+    ]
+    for table in TABLES:
+        values = getattr(config, table)
+        lines += ["", f"[{table}]"]
+        lines += [
+            f"{f.name} = {json.dumps(getattr(values, f.name))}  # {f.metadata['about']}"
+            for f in dataclasses.fields(values)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _key(label: str) -> str:
+    return (
+        label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else json.dumps(label, ensure_ascii=False)
+    )

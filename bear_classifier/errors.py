@@ -1,0 +1,53 @@
+"""Every error that this package raises on purpose.
+
+BearsError                a code for programs and a sentence for people
+ ├── ConfigError          the project file or a command-line setting is wrong
+ ├── DataError            the photos or the catalog cannot be used as they are
+ ├── PhotoError           one picture cannot be used (a row, not the end of a stage)
+ ├── TrainError           the model cannot be trained or its weights cannot be had
+ └── ModelError           a bundle is damaged, unsafe or not of this version
+      └── SelfTestError   a bundle computes something else than when it was published
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BearsError(Exception):
+    """code: upper-case word for programs; sentence: what, where, the value, the next step."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+        self.sentence = sentence
+
+
+class ConfigError(BearsError):
+    """The project file or a command-line setting is wrong."""
+
+
+class DataError(BearsError):
+    """The photos or the catalog cannot be used as they are."""
+
+
+class PhotoError(BearsError):
+    """One picture cannot be used. Codes: see `bear_classifier.photos`."""
+
+    exit_code = 1
+
+
+class TrainError(BearsError):
+    """The model cannot be trained, or the weights it starts from cannot be had."""
+
+
+class ModelError(BearsError):
+    """A bundle is damaged, unsafe, incomplete or not of this version."""
+
+
+class SelfTestError(ModelError):
+    """A bundle computes something else than it did when it was published."""
+
+    exit_code = 3

@@ -1,0 +1,35 @@
+"""Make stated probabilities match how often they are right."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+COLDEST, HOTTEST = 0.25, 10.0  # few validation photos must not make a model dead sure or mute
+_LOGS = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities (n, classes) of logits (n, classes)."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
+
+
+def log_loss(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
+    """Mean negative log likelihood in nats."""
+    picked = np.asarray(probabilities)[np.arange(len(targets)), targets]
+    return float(-np.log(np.maximum(picked, 1e-12)).mean())
+
+
+def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
+    """The divisor of logits (n, classes) with the least log loss (Guo et al., arXiv 1706.04599)."""
+    if len(targets) == 0:
+        return 1.0
+    best = minimize_scalar(
+        lambda log_t: log_loss(softmax(logits, float(np.exp(log_t))), targets),
+        bounds=_LOGS,
+        method="bounded",
+    )
+    return float(np.exp(best.x))

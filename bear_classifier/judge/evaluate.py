@@ -1,0 +1,187 @@
+"""How good is it really? Every share with the interval that its number of photos allows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.settings import Config
+from bear_classifier.errors import DataError
+from bear_classifier.files import write_atomic
+from bear_classifier.judge.calibrate import fit_temperature, softmax
+
+_Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
+_BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All shares lie in 0 to 1; intervals are Wilson's at 95 %. confusion: rows true, columns said.
+
+    per_class: label -> n, recall, recall_interval, precision, precision_interval (None where no
+    photo is, or is said to be, of that class). ece: expected calibration error."""
+
+    n: int
+    error: float | None
+    error_interval: Interval | None
+    per_class: dict[str, dict[str, Any]]
+    macro_f1: float | None
+    confusion: list[list[int]]
+    labels: list[str]
+    ece: float | None
+    accepted_share: float | None
+
+
+def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
+    """Judge the trained model on the test side; fit its temperature on the validation side."""
+    try:
+        data = (catalog.root / "train" / "predictions.npz").read_bytes()
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            logits = dict(zip(file["sha256"].tolist(), file["logits"], strict=True))
+    except (OSError, ValueError, KeyError) as exc:
+        raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
+    photos = [photo for photo in catalog.photos("ok") if photo.sha256 in logits]
+    sides = {side: [p for p in photos if p.split == side] for side in ("valid", "test")}
+    rows = {
+        side: np.array([logits[p.sha256] for p in some]).reshape(-1, len(config.labels))
+        for side, some in sides.items()
+    }
+    targets = {
+        side: np.array([config.labels.index(p.label) for p in some], dtype=np.int64)
+        for side, some in sides.items()
+    }
+    temperature = fit_temperature(rows["valid"], targets["valid"])
+    reports = {
+        side: asdict(report(softmax(rows[side], temperature), targets[side], config.labels))
+        for side in sides
+    }
+    outcome = {"temperature": temperature, **reports}
+    text = json.dumps(outcome, indent=1)
+    write_atomic(catalog.root / "evaluate" / "report.json", text.encode())
+    return outcome
+
+
+def report(
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    labels: Sequence[str],
+    accepted: NDArray[np.bool_] | None = None,
+) -> Report:
+    """Every figure of probabilities (n, classes) against true class numbers (n,)."""
+    said = probabilities.argmax(axis=1) if len(targets) else targets
+    table = confusion(targets, said, len(labels))
+    n, wrong = len(targets), int((said != targets).sum())
+    per_class = {}
+    for i, label in enumerate(labels):
+        hits, true, named = int(table[i, i]), int(table[i].sum()), int(table[:, i].sum())
+        per_class[label] = {
+            "n": true,
+            "recall": share(hits, true),
+            "recall_interval": wilson(hits, true),
+            "precision": share(hits, named),
+            "precision_interval": wilson(hits, named),
+        }
+    return Report(
+        n=n,
+        error=share(wrong, n),
+        error_interval=wilson(wrong, n),
+        per_class=per_class,
+        macro_f1=macro_f1(table),
+        confusion=table.tolist(),
+        labels=list(labels),
+        ece=calibration_error(probabilities, targets),
+        accepted_share=None if accepted is None or not n else float(accepted.mean()),
+    )
+
+
+def confusion(
+    targets: NDArray[np.int64], said: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Counts (classes, classes): row the truth, column the answer."""
+    table = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(table, (targets, said), 1)
+    return table
+
+
+def share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def wilson(part: int, whole: int) -> Interval | None:
+    """95 % score interval of a share (Wilson, JASA 22:209, 1927); None of nothing."""
+    if whole == 0:
+        return None
+    p, z2 = part / whole, _Z95**2
+    middle = (p + z2 / (2 * whole)) / (1 + z2 / whole)
+    half = _Z95 * np.sqrt(p * (1 - p) / whole + z2 / (4 * whole**2)) / (1 + z2 / whole)
+    low = 0.0 if part == 0 else float(middle - half)
+    high = 1.0 if part == whole else float(middle + half)
+    return low, high
+
+
+def macro_f1(table: NDArray[np.int64]) -> float | None:
+    """Mean over the classes that occur of 2 hits / (true + said)."""
+    true, said = table.sum(axis=1), table.sum(axis=0)
+    occurs = true > 0
+    if not occurs.any():
+        return None
+    return float((2 * table.diagonal()[occurs] / (true + said)[occurs]).mean())
+
+
+def calibration_error(
+    probabilities: NDArray[np.float64], targets: NDArray[np.int64]
+) -> float | None:
+    """Mean over equal-width bins of |confidence - share right|, weighted by photos."""
+    if len(targets) == 0:
+        return None
+    confidence, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gap = confidence - (said == targets)
+    sums = np.bincount(bins, weights=gap, minlength=_BINS)
+    return float(np.abs(sums).sum() / len(targets))
+
+
+def as_text(outcome: dict[str, Any]) -> str:
+    """The report for a terminal. outcome: a Report as a dictionary."""
+    if not outcome["n"]:
+        return "no photos to judge with"
+    labels, table = outcome["labels"], outcome["confusion"]
+    wrong = outcome["n"] - sum(table[i][i] for i in range(len(labels)))
+    lines = [
+        (
+            f"error        {_with(outcome['error'], outcome['error_interval'])}"
+            f"   ({wrong} of {outcome['n']} photos)"
+        ),
+        f"macro F1     {outcome['macro_f1']:.3f}",
+        f"calibration  off by {outcome['ece']:.1%} on average",
+        "",
+    ]
+    width = max(12, *(len(label) for label in labels))
+    lines.append(f"{'class':<{width}} {'photos':>6}  {'recall':<25}{'precision':<25}")
+    for label, row in outcome["per_class"].items():
+        recall = _with(row["recall"], row["recall_interval"])
+        precision = _with(row["precision"], row["precision_interval"])
+        lines.append(f"{label:<{width}} {row['n']:>6}  {recall:<25}{precision:<25}")
+    cells = max(6, *(len(label) for label in labels), len(str(outcome["n"])))
+    corner = "is / said"
+    lines += ["", f"{corner:<{width}} " + " ".join(f"{label:>{cells}}" for label in labels)]
+    lines += [
+        f"{label:<{width}} " + " ".join(f"{n:>{cells}}" for n in row)
+        for label, row in zip(labels, table, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _with(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{value:6.1%} ({interval[0]:.1%} to {interval[1]:.1%})"

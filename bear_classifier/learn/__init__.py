@@ -1,0 +1,1 @@
+"""Backbone, probe and fine-tuning. fastai and torch live here."""

@@ -1,0 +1,257 @@
+"""Bodies cut from torchvision classifiers, the weights they start from, and the linear head."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import pickle
+import urllib.error
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+import torchvision
+from fastai.vision.learner import create_head
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bear_classifier.errors import ConfigError, TrainError
+from bear_classifier.settings import LearnConfig
+
+_HEADS = (
+    "fc.",
+    "classifier.",
+    "head.",
+    "heads.",
+)  # what torchvision calls the part that is cut off
+_TAILS = ("avgpool", "dropout", "fc", "aux1", "aux2", "AuxLogits")
+
+
+class Classifier(nn.Module):
+    """Body, then fastai's head without hidden layers: pool, BatchNorm, dropout, one Linear."""
+
+    def __init__(self, body: nn.Module, n_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.body = body
+        self.precision: torch.dtype | None = None  # of training; everything else is exact
+        with torch.no_grad():
+            self.n_features = body.eval()(torch.zeros(1, 3, 224, 224)).shape[1]
+        self.head = create_head(
+            self.n_features, n_classes, lin_ftrs=[], ps=dropout, concat_pool=False
+        )
+        self.head[-1] = nn.Linear(self.n_features, n_classes)  # fastai's own has no bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (n, 3, size, size), normalised. Returns logits (n, classes)."""
+        if self.precision is None:
+            return cast(Tensor, self.head(self.body(x)))
+        x = x.as_subclass(Tensor).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, self.precision):
+            return cast(Tensor, self.head(self.body(x))).float()
+
+    def outputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (n, classes), pooled features (n, f) and the last feature map (n, f, h, w)."""
+        map_ = self.body(x)
+        pooled = self.head[1](self.head[0](map_))
+        return self.head[2:](pooled), pooled, map_
+
+    def start_head(self, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> None:
+        """Compute what a linear model on standardised features computes.
+
+        mean, var: (f,) of the pooled features; weight: (classes, f); bias: (classes,)."""
+        norm, linear = self.head[2], self.head[-1]
+        with torch.no_grad():
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(var)
+            norm.weight.fill_(1.0)
+            norm.bias.zero_()
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+
+
+def groups(model: Classifier) -> list[list[nn.Parameter]]:
+    """Parameters in three groups for discriminative rates: early body, late body, head."""
+    body = list(model.body.parameters())
+    half, total, cut = sum(p.numel() for p in body) // 8, 0, 0
+    while cut < len(body) - 1 and total < half:
+        total += body[cut].numel()
+        cut += 1
+    return [body[:cut], body[cut:], list(model.head.parameters())]
+
+
+def build_body(settings: LearnConfig, seed: int) -> nn.Module:
+    """The body of `settings.arch` with its weights loaded.
+
+    Raises ConfigError (BAD_ARCH) and TrainError (WEIGHTS_UNAVAILABLE, BAD_WEIGHTS)."""
+    model = _network(settings.arch, seed)
+    if settings.weights == "imagenet":
+        _load(model, _imagenet(settings.arch), "torchvision's weights")
+    elif settings.weights != "none":
+        path = Path(settings.weights).expanduser()
+        if path.is_dir():
+            body = cut(model, settings.arch)
+            _load_bundle(body, path, settings.arch)
+            return body
+        _load(model, _state(path), str(path))
+    return cut(model, settings.arch)
+
+
+def bare_body(arch: str) -> nn.Module:
+    """The body with random weights, for weights that are about to be loaded."""
+    return cut(_network(arch, 0), arch)
+
+
+def _network(arch: str, seed: int) -> nn.Module:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if arch not in known:
+        close = ", ".join(difflib.get_close_matches(arch, known, n=3, cutoff=0.4)) or "resnet34"
+        raise ConfigError(
+            "BAD_ARCH", f"learn.arch = {arch!r} is no torchvision classifier; try {close}"
+        )
+    extra = {"init_weights": False} if arch in ("googlenet", "inception_v3") else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cast(nn.Module, torchvision.models.get_model(arch, weights=None, **extra))
+
+
+def cut(model: nn.Module, arch: str) -> nn.Module:
+    """Everything before the pooling: images (n, 3, h, w) to a feature map (n, f, h', w')."""
+    children = dict(model.named_children())
+    if "features" in children and "norm" in children:  # swin: channels last until `permute`
+        body = nn.Sequential(*(children[name] for name in ("features", "norm", "permute")))
+    elif arch.startswith("densenet"):
+        body = nn.Sequential(children["features"], nn.ReLU())
+    elif "features" in children:
+        body = cast(nn.Sequential, children["features"])
+    elif "layers" in children:  # mnasnet
+        body = cast(nn.Sequential, children["layers"])
+    else:
+        body = nn.Sequential(*(m for name, m in children.items() if name not in _TAILS))
+    try:
+        with torch.no_grad():
+            shape = body.eval()(torch.zeros(1, 3, 224, 224)).shape
+    except (RuntimeError, NotImplementedError, AssertionError, TypeError):
+        shape = torch.Size()
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ConfigError(
+            "BAD_ARCH",
+            f"learn.arch = {arch!r} has no feature map to pool; use a convolutional one such as"
+            " resnet34",
+        )
+    return body
+
+
+def _imagenet(arch: str) -> Mapping[str, Tensor]:
+    weights = torchvision.models.get_model_weights(arch).DEFAULT
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        return cast(Mapping[str, Tensor], weights.get_state_dict(progress=True, check_hash=True))
+    except (urllib.error.URLError, OSError, RuntimeError) as exc:
+        raise TrainError(
+            "WEIGHTS_UNAVAILABLE",
+            f"{weights.url.rsplit('/', 1)[-1]}, the ImageNet weights of {arch}, is not in {folder}"
+            f" and cannot be fetched ({exc}). Put the file there, or pass --set learn.weights=FILE"
+            " (a state dict, .pth or .safetensors), or learn.weights=BUNDLE (a folder that bears"
+            " export wrote), or learn.weights=none to start from nothing",
+        ) from exc
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    """Tensors of a file, without running anything that it may hold."""
+    try:
+        if path.suffix == ".safetensors":
+            return cast(Mapping[str, Tensor], load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainError(
+            "WEIGHTS_UNAVAILABLE",
+            f"learn.weights = {str(path)!r}: there is no such file; "
+            'use "imagenet", "none", a .pth or .safetensors file, or a bundle folder',
+        ) from None
+    except (
+        pickle.UnpicklingError,
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as exc:
+        raise TrainError(
+            "BAD_WEIGHTS",
+            f"{path} is no plain file of weights ({str(exc).splitlines()[0][:120]}); save one with "
+            "torch.save(model.state_dict(), FILE)",
+        ) from exc
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise TrainError("BAD_WEIGHTS", f"{path} holds no state dict (names and tensors)")
+    return state
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load everything but the old head, whose classes are not ours."""
+    own = model.state_dict()
+    wanted = {k for k in own if not k.startswith(_HEADS)}
+    if not wanted & state.keys():
+        raise TrainError("BAD_WEIGHTS", f"{where} are of another architecture: no name fits")
+    missing = sorted(wanted - state.keys())
+    misfit = sorted(k for k in wanted & state.keys() if state[k].shape != own[k].shape)
+    strange = sorted(k for k in state if k not in own and not k.startswith((*_HEADS, "aux", "Aux")))
+    if missing or misfit or strange:
+        name = (missing or misfit or strange)[0]
+        raise TrainError(
+            "BAD_WEIGHTS",
+            f"{where} are of another architecture: {len(missing)} tensors missing, {len(misfit)} of"
+            f" another shape, {len(strange)} unknown (such as {name})",
+        )
+    _refuse_non_finite(state, where)
+    model.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)
+
+
+def _load_bundle(body: nn.Module, folder: Path, arch: str) -> None:
+    """Continue from an earlier model of the same architecture."""
+    try:
+        theirs = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["architecture"]
+    except (OSError, ValueError, KeyError) as exc:
+        raise TrainError("BAD_WEIGHTS", f"{folder} is no bundle (bundle.json: {exc})") from exc
+    if theirs != arch:
+        raise TrainError(
+            "BAD_WEIGHTS", f"{folder} is a {theirs}; set learn.arch={theirs} to continue"
+        )
+    state = _state(folder / "weights.safetensors")
+    own = {k[5:]: v for k, v in state.items() if k.startswith("body.")}
+    _refuse_non_finite(own, str(folder))
+    body.load_state_dict(own)
+
+
+def _refuse_non_finite(state: Mapping[str, Tensor], where: str) -> None:
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainError("BAD_WEIGHTS", f"{where}: {name} holds values that are not numbers")
+
+
+def digest(body: nn.Module) -> str:
+    """Hash (16 hex digits) of all weights: cached features are never taken for others."""
+    sha = hashlib.sha256()
+    for name, tensor in body.state_dict().items():
+        sha.update(name.encode())
+        sha.update(tensor.cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is CUDA, then Apple's MPS, then the processor. Raises ConfigError (NO_DEVICE)."""
+    have = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(d for d, there in have.items() if there))
+    if not have.get(name):
+        there = ", ".join(d for d, ok in have.items() if ok)
+        raise ConfigError(
+            "NO_DEVICE", f"learn.device = {name!r} is not on this computer; it has {there}"
+        )
+    return torch.device(name)

@@ -1,0 +1,294 @@
+"""The one way in which a picture enters this project, and its one resize.
+
+`decode` gives an upright sRGB picture without transparency, or a `PhotoError` with one of these:
+
+EMPTY_FILE          0 bytes
+NOT_AN_IMAGE        a web page, a text, an archive, a program, noise
+UNSUPPORTED_FORMAT  a picture or video of a kind that is not read; the sentence names the way out
+TRUNCATED           the end of the file is missing
+TOO_LARGE           more bytes than the limit
+TOO_MANY_PIXELS     more pixels, a longer side or more memory than the limit
+TOO_SMALL           a side shorter than 16 pixels
+ODD_SHAPE           more than 50 times as long as wide
+TOO_COMPLEX         more scans, chunks or blocks than any camera writes: it would take too long
+DAMAGED             the decoder cannot make sense of the content
+UNREADABLE          the file cannot be opened: missing, a folder, no permission
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+
+from bear_classifier import formats
+from bear_classifier.errors import PhotoError
+from bear_classifier.formats import SUFFIXES as SUFFIXES
+from bear_classifier.formats import Found
+from bear_classifier.formats import format_of as format_of
+
+MAX_BYTES = 20_000_000
+MEGAPIXELS = {"jpeg": 64, "png": 24, "gif": 24, "bmp": 24, "avif": 24, "webp": 16}
+DEEP_AVIF = 16  # megapixels: 10 and 12 bits take twice the memory
+SIDES = (16, 16_384)
+MAX_ASPECT = 50
+MAX_SCANS = 100
+MAX_SCAN_MEGAPIXELS = 1_500  # scans x megapixels, about 2 s; a progressive photo of 64 has 640
+MAX_COEFFICIENTS = 200_000_000  # bytes; a progressive photo of 64 megapixels (4:2:0) has 192
+FULL_PIXELS = 16_000_000  # a JPEG with more is halved while it is decoded
+
+# What Pillow raises for broken content: what our mutations met, and what else its source has.
+_MET = (OSError, ValueError, SyntaxError, RuntimeError)
+_ELSE = (TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error)
+_TOO_BIG = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a photo; never many more than the limit, whatever the path leads to."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise PhotoError("UNREADABLE", f"{path} is not a file")
+        if facts.st_size > MAX_BYTES:
+            raise _too_large(facts.st_size)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        raise PhotoError("UNREADABLE", f"{path} cannot be opened: {exc}") from exc
+    if len(data) > MAX_BYTES:
+        raise _too_large(len(data))
+    return data
+
+
+def _too_large(size: int) -> PhotoError:
+    limit = MAX_BYTES // 1_000_000
+    return PhotoError(
+        "TOO_LARGE", f"{size / 1e6:.1f} MB; the limit is {limit} MB; save a smaller copy"
+    )
+
+
+def decode(source: bytes | Path) -> Image.Image:
+    """RGB, upright, sRGB, no transparency, no metadata; of an animation the first frame.
+
+    A JPEG of more than 16 megapixels comes at half its width and height. No content raises anything
+    but PhotoError; at most 300 MB are held.
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise RuntimeError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: cut photos would pass as whole"
+        )
+    data = read(source) if isinstance(source, Path) else source
+    if len(data) > MAX_BYTES:
+        raise _too_large(len(data))
+    found = formats.inspect(data)
+    del data
+    if found.size != (0, 0):
+        _check_size(found, *found.size)
+    _check_scans(found)
+    try:
+        return _upright_rgb(found)
+    except _TOO_BIG as exc:
+        limit = MEGAPIXELS[found.format]
+        raise PhotoError("TOO_MANY_PIXELS", f"the limit is {limit} megapixels") from exc
+    except MemoryError as exc:
+        raise PhotoError("TOO_MANY_PIXELS", "there is not enough memory to decode it") from exc
+    except (*_MET, *_ELSE) as exc:
+        if re.search("truncated|not enough image data", str(exc), re.IGNORECASE):
+            raise PhotoError("TRUNCATED", "the end is missing; download or copy it again") from exc
+        why = "its header" if isinstance(exc, UnidentifiedImageError) else f"its content: {exc}"
+        raise PhotoError("DAMAGED", f"{found.format} with an error in {why}") from exc
+
+
+def _check_size(found: Found, width: int, height: int) -> None:
+    limit = DEEP_AVIF if found.deep else MEGAPIXELS[found.format]
+    size = f"{width} x {height}"
+    if width * height > limit * 1_000_000:
+        amount = f"{math.ceil(width * height / 1e5) / 10:.1f}".removesuffix(".0")
+        raise PhotoError(
+            "TOO_MANY_PIXELS", f"{size} is {amount} megapixels; the limit is {limit}{_why(found)}"
+        )
+    if max(width, height) > SIDES[1]:
+        raise PhotoError("TOO_MANY_PIXELS", f"{size}; the limit for a side is {SIDES[1]} pixels")
+    if min(width, height) < SIDES[0]:
+        raise PhotoError("TOO_SMALL", f"{size}; each side needs at least {SIDES[0]} pixels")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PhotoError(
+            "ODD_SHAPE", f"{size}; the limit is {MAX_ASPECT} times as long as wide; crop it"
+        )
+
+
+def _why(found: Found) -> str:
+    if found.format == "webp":
+        return " for WebP, whose decoder takes 16 bytes a pixel; save as JPEG"
+    return " for AVIF of 10 or 12 bits; save as JPEG" if found.deep else ""
+
+
+def _check_scans(found: Found) -> None:
+    if found.scans > MAX_SCANS:
+        raise PhotoError("TOO_COMPLEX", f"{found.scans} scans; the limit is {MAX_SCANS}")
+    megapixels = found.size[0] * found.size[1] / 1e6
+    if found.scans * megapixels > MAX_SCAN_MEGAPIXELS:
+        raise PhotoError(
+            "TOO_COMPLEX",
+            f"{found.scans} scans of {megapixels:.0f} megapixels; the limit for scans x megapixels "
+            f"is {MAX_SCAN_MEGAPIXELS}; save it again as an ordinary JPEG",
+        )
+    if found.coefficients > MAX_COEFFICIENTS:
+        raise PhotoError(
+            "TOO_MANY_PIXELS",
+            f"a progressive JPEG that takes {found.coefficients / 1e6:.0f} MB to decode; the limit "
+            f"is {MAX_COEFFICIENTS // 1_000_000}; save it as baseline JPEG or smaller",
+        )
+
+
+# EXIF orientation: what makes the stored picture upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright_rgb(found: Found) -> Image.Image:
+    opened = Image.open(BytesIO(found.pixels), formats=(found.format,))
+    _check_size(found, *opened.size)
+    if found.format == "jpeg" and opened.width * opened.height > FULL_PIXELS:
+        opened.draft(None, (opened.width // 2, opened.height // 2))
+    opened.load()
+    opened.fp = None  # WebP and AVIF keep all decoded bytes there
+    turn = _TURNS.get(_orientation(found.exif or opened.info.get("exif", b"")))
+    icc, image = opened.info.get("icc_profile"), _flat(opened)
+    del opened
+    image = _to_srgb(image, icc)
+    image = image.transpose(turn) if turn is not None else image
+    image.info = {}
+    return image
+
+
+def _orientation(exif: bytes) -> int:
+    """Tag 274 of the first directory, 1 without it. Pillow would load all other tags too."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    start = int.from_bytes(tiff[4:8], order)
+    for at in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], order), 12):
+        if int.from_bytes(tiff[at : at + 2], order) == 274:
+            return int.from_bytes(tiff[at + 8 : at + 10], order)
+        if at > len(tiff):
+            break
+    return 1
+
+
+_BAND = 256  # rows
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """The picture as L, RGB or CMYK: 16 bits scaled, not clipped; transparency over white."""
+    if image.mode.startswith("I"):
+        return _eight_bits(image)
+    if image.mode == "CMYK":
+        return image
+    plain = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(plain)
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit RGB PNG, which Pillow has scaled
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    white = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _BAND):  # by bands: a second whole copy would be too much
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height))).convert("RGBA")
+        white.paste(band, (0, top), band)
+    return white if plain == "RGB" else white.convert(plain)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    wide = np.asarray(image)
+    key = image.info.get("transparency")
+    small = (wide >> 8).astype(np.uint8)
+    if key is not None:
+        small[wide == key] = 255
+    return Image.fromarray(small)
+
+
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_SPACES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Through the colour profile, where there is a usable one that fits the picture."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc or b""))
+        fits = _SPACES.get(profile.profile.xcolor_space) == image.mode
+        if fits and not (profile.profile.profile_description or "").startswith("sRGB"):
+            transform = ImageCms.buildTransform(profile, _SRGB, image.mode, "RGB")
+            same = image.mode == "RGB"  # in place saves a quarter of the memory
+            return transform.apply_in_place(image) if same else transform.apply(image)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        pass
+    return image.convert("RGB")
+
+
+def fit(image: Image.Image, size: int) -> Image.Image:
+    """The middle square, then bilinear to size x size: what fastai's Resize does to validate.
+
+    fastai divides before it multiplies, which can cost a pixel to rounding: so does this.
+    """
+    width, height = image.size
+    side = int(min(width / size, height / size) * size)
+    left, top = int(0.5 * (width - side)), int(0.5 * (height - side))
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def encode(image: Image.Image, format: Literal["jpeg", "png"] = "jpeg", quality: int = 90) -> bytes:
+    """The pixels as a new file: no EXIF, no comment, no profile, nothing that rode along."""
+    bare = image.convert("RGB")
+    bare.info = {}
+    file = BytesIO()
+    bare.save(file, format, quality=quality)
+    return file.getvalue()
+
+
+HASH_SIDE = 10  # cells
+HASH_BYTES = 4 * HASH_SIDE**2 // 8
+HASH_STEP = 4  # grey levels; less is noise, as on a white background
+NEAR = 32  # bits: in 1,400 photos from the web all pairs this close were copies, and most copies
+
+
+def dhash(image: Image.Image) -> str:
+    """Difference hash: whether each cell is clearly brighter, or darker, than the one before it.
+
+    Four planes of 10 x 10 bits: brighter and darker along rows, brighter and darker along columns.
+    """
+    grey, side = image.convert("L"), HASH_SIDE
+    wide = grey.resize((side + 1, side), Image.Resampling.BILINEAR)
+    tall = grey.resize((side, side + 1), Image.Resampling.BILINEAR)
+    across = np.diff(np.asarray(wide, dtype=np.int16), axis=1)
+    down = np.diff(np.asarray(tall, dtype=np.int16), axis=0)
+    planes = (across > HASH_STEP, across < -HASH_STEP, down > HASH_STEP, down < -HASH_STEP)
+    return np.packbits(np.stack(planes)).tobytes().hex()
+
+
+def hash_bits(hashes: Sequence[str]) -> np.ndarray:
+    """Hashes as rows (n, 50) of uint8; `np.bitwise_count(a ^ b).sum(-1)` is their distance."""
+    packed = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8)
+    return packed.reshape(len(hashes), HASH_BYTES)
+
+
+def mirrored(packed: np.ndarray) -> np.ndarray:
+    """packed: (n, 50) of uint8. The hashes that the pictures would have seen in a mirror."""
+    planes = np.unpackbits(packed, axis=1).reshape(-1, 4, HASH_SIDE, HASH_SIDE)
+    swapped = planes[:, (1, 0, 2, 3), :, ::-1]
+    return np.packbits(swapped.reshape(packed.shape[0], 8 * HASH_BYTES), axis=1)

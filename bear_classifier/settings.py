@@ -1,0 +1,106 @@
+"""Every setting of a project: its default, unit, meaning and range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def setting(
+    default: Any, about: str, *, low: float | None = None, high: float | None = None
+) -> Any:
+    """A field with the words that explain it in the project file, and its range."""
+    return field(default=default, metadata={"about": about, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    source: str = setting("", 'where photos come from: "folder:PATH" or "starter"')
+
+
+@dataclass(frozen=True)
+class ScreenConfig:
+    smallest: int = setting(32, "pixels; a photo whose shorter side is below is unusable", low=16)
+    blank: float = setting(
+        2.0, "grey levels of 255; less contrast than this is an empty picture", low=0, high=255
+    )
+    near: int = setting(
+        32, "of 400 bits; at most so many differ between near-copies", low=0, high=100
+    )
+    same: int = setting(
+        8, "of 400 bits; at most so many differ between encodings of one picture", low=0, high=100
+    )
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    valid: float = setting(0.2, "share of the photos to tune on", low=0.01, high=0.8)
+    test: float = setting(
+        0.15, "share of the photos to judge with, used for nothing else", low=0.01, high=0.8
+    )
+    seed: int = setting(42, "another number deals new photos differently", low=0)
+    least: int = setting(10, "photos; a class with fewer cannot be learned", low=3)
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    arch: str = setting("resnet34", "any convolutional torchvision classifier")
+    weights: str = setting(
+        "imagenet", '"imagenet", "none", a .pth or .safetensors file, or a bundle'
+    )
+    size: int = setting(224, "pixels, side of the square that the model sees", low=32, high=1024)
+    device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    folds: int = setting(
+        5, "parts for out-of-fold probabilities and for choosing the strength", low=2, high=20
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    epochs: int = setting(4, "passes over the training photos", low=1)
+    lr: float | str = setting("find", 'learning rate of the head; "find" asks the LR finder', low=0)
+    spread: float = setting(
+        0.0,
+        "rate of the head / rate of the first layers; 0: 10, or 1 without pretrained weights",
+        low=0,
+    )
+    batch_size: int = setting(64, "photos per step; lowered when there are fewer", low=1)
+    crop: float = setting(0.5, "least share of a photo's area in a random crop", low=0.05, high=1)
+    dropout: float = setting(0.5, "share of features left out while training", low=0, high=0.9)
+    seed: int = setting(42, "same seed, same machine: same weights (on a CPU)", low=0)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    parity: int = setting(1000, "pictures on which bundle and trained model must agree", low=1)
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    max_waiting: int = setting(40, "requests; more are refused until the queue is shorter", low=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One project. classes: label -> search queries, in the order of the project file."""
+
+    name: str
+    classes: Mapping[str, Sequence[str]]
+    search: SearchConfig = SearchConfig()
+    screen: ScreenConfig = ScreenConfig()
+    split: SplitConfig = SplitConfig()
+    learn: LearnConfig = LearnConfig()
+    probe: ProbeConfig = ProbeConfig()
+    train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
+    serve: ServeConfig = ServeConfig()
+
+    @property
+    def labels(self) -> list[str]:
+        """The vocabulary: sorted, so that it never depends on the order in a file."""
+        return sorted(self.classes)

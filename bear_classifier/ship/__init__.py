@@ -1,0 +1,1 @@
+"""The model bundle: written from torch once, read with onnxruntime ever after."""

@@ -1,0 +1,215 @@
+"""The model as a folder: verified before anything in it is believed, read without running code.
+
+bundle.json           what it is: labels, preprocessing, figures, versions, checksums of all files
+model.onnx            image (n, 3, size, size) to logits, pooled features, last feature map
+weights.safetensors   the same weights, to train on from
+golden/               pictures and what the model said to them when it was published
+README.md             the model card
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.errors import ModelError
+from bear_classifier.ship.onnx_file import refuse_external_data
+
+SCHEMA = 1
+DECODER = 1  # version of photos.decode and photos.fit; other pixels would need another number
+GOLDEN = 32
+_CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
+_ZEROS = b"0" * 64
+_REQUIRED = {"model.onnx", "weights.safetensors", "README.md", "golden/expected.npz"}
+_GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
+_ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"BZh")
+_ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
+_LARGEST = 4 * 2**30  # bytes of one file
+_LARGEST_JSON = 2**20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified model folder. onnx: the bytes that were checked, so that no other can be run."""
+
+    path: Path
+    about: Mapping[str, Any]
+    onnx: bytes
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.about["labels"])
+
+    @property
+    def size(self) -> int:
+        """Pixels, side of the square that the model sees."""
+        return int(self.about["preprocessing"]["size"])
+
+    @property
+    def temperature(self) -> float:
+        return float(self.about["temperature"])
+
+    def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """pixels: (size, size, 3) of 0 to 255. Returns (3, size, size), as the network was fed."""
+        mean = np.asarray(self.about["preprocessing"]["mean"], dtype=np.float32)
+        std = np.asarray(self.about["preprocessing"]["std"], dtype=np.float32)
+        return np.asarray(((pixels.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1))
+
+    def golden(self) -> tuple[list[Path], dict[str, NDArray[np.float32]]]:
+        """Test pictures, and expected logits, pooled features and probabilities (n, ...)."""
+        with np.load(self.path / "golden" / "expected.npz", allow_pickle=False) as file:
+            expected = {name: file[name] for name in file.files}
+        names = sorted(n for n in self.about["files"] if _GOLDEN_NAME.fullmatch(n))
+        return [self.path / name for name in names], expected
+
+
+def load(path: Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises ModelError (NO_MODEL, UNSAFE_MODEL_FILE, MODEL_CORRUPT, MODEL_VERSION, MODEL_INCOMPLETE,
+    UNEXPECTED_FILE, BAD_MODEL)."""
+    recover(path)
+    manifest = path / "bundle.json"
+    if not manifest.is_file():
+        raise ModelError(
+            "NO_MODEL",
+            f"there is no model in {path}; make one with bears run, or name one with --model",
+        )
+    about = _manifest(_read("bundle.json", manifest, _LARGEST_JSON))
+    _check_files(path, about["files"])
+    contents = {name: _checked(path, name, entry) for name, entry in about["files"].items()}
+    refuse_external_data(contents["model.onnx"])
+    return Bundle(path, about, contents["model.onnx"])
+
+
+def recover(path: Path) -> None:
+    """Put the previous bundle back if publishing a new one was cut off between two renames."""
+    previous = path.with_name(f".{path.name}.previous")
+    if not path.exists() and previous.is_dir():
+        previous.replace(path)
+
+
+def _read(name: str, path: Path, limit: int) -> bytes:
+    try:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+            raise ModelError("UNEXPECTED_FILE", f"{name} is a link, not a file of its own; refused")
+        if info.st_size > limit:
+            raise ModelError(
+                "MODEL_CORRUPT", f"{name} has {info.st_size} bytes; the limit is {limit}"
+            )
+        data = path.read_bytes()
+    except OSError as exc:
+        raise ModelError("MODEL_INCOMPLETE", f"{name} cannot be read: {exc.strerror}") from exc
+    if data.startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
+        raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
+    return data
+
+
+def _manifest(data: bytes) -> dict[str, Any]:
+    """The fields of bundle.json, whose own checksum counts its 64 digits as zeros."""
+    found = _CHECKSUM.findall(data)
+    blank = _CHECKSUM.sub(b'"checksum": "' + _ZEROS + b'"', data)
+    if len(found) != 1 or hashlib.sha256(blank).hexdigest().encode() != found[0]:
+        raise ModelError("MODEL_CORRUPT", "bundle.json was changed: its checksum does not fit")
+    try:
+        about = json.loads(data)
+        schema = about["schema"]
+        if schema != SCHEMA:
+            raise ModelError(
+                "MODEL_VERSION",
+                f"this model has format {schema}; this program reads format {SCHEMA}: "
+                "install the version of bear-classifier that wrote it, or a newer one",
+            )
+        _check_fields(about)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ModelError("BAD_MODEL", f"bundle.json does not describe a model ({exc!r})") from exc
+    return dict(about)
+
+
+def _check_fields(about: Mapping[str, Any]) -> None:
+    labels, shape = about["labels"], about["preprocessing"]
+    if (
+        len(labels) < 2
+        or len(set(labels)) != len(labels)
+        or not all(isinstance(label, str) and label.strip() for label in labels)
+    ):
+        raise ModelError("BAD_MODEL", f"the classes {labels!r} are not two or more different names")
+    if shape["decoder"] != DECODER:
+        raise ModelError(
+            "MODEL_VERSION", f"the model wants decoder {shape['decoder']}, not {DECODER}"
+        )
+    numbers = [about["temperature"], shape["size"], *shape["mean"], *shape["std"]]
+    if (
+        not all(np.isfinite(n) for n in numbers)
+        or about["temperature"] <= 0
+        or min(shape["std"]) <= 0
+    ):
+        raise ModelError("BAD_MODEL", "bundle.json holds impossible numbers")
+    if not isinstance(shape["size"], int) or not 16 <= shape["size"] <= 2048:
+        raise ModelError("BAD_MODEL", f"pictures of {shape['size']} pixels cannot be asked for")
+    names = set(about["files"])
+    strange = sorted(n for n in names - _REQUIRED if not _GOLDEN_NAME.fullmatch(n))
+    if strange:
+        raise ModelError("UNEXPECTED_FILE", f"a bundle has no file {strange[0]!r}; refused")
+    if missing := sorted(_REQUIRED - names):
+        raise ModelError("MODEL_INCOMPLETE", f"{missing[0]} is not listed in bundle.json")
+
+
+def _check_files(path: Path, listed: Mapping[str, Any]) -> None:
+    """The folder holds the listed files and nothing else."""
+    present = set()
+    for folder, folders, files in os.walk(path):
+        for name in folders:
+            here = (Path(folder) / name).relative_to(path).as_posix()
+            if here != "golden" or (Path(folder) / name).is_symlink():
+                raise ModelError("UNEXPECTED_FILE", f"{here} does not belong in a bundle; refused")
+        present |= {(Path(folder) / name).relative_to(path).as_posix() for name in files}
+    if extra := sorted(present - set(listed) - {"bundle.json"}):
+        raise ModelError("UNEXPECTED_FILE", f"{extra[0]} does not belong in this bundle; refused")
+    if missing := sorted(set(listed) - present):
+        raise ModelError(
+            "MODEL_INCOMPLETE", f"{missing[0]} is missing; copy the whole folder again"
+        )
+
+
+def _checked(path: Path, name: str, entry: Mapping[str, Any]) -> bytes:
+    data = _read(name, path / name, _LARGEST)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry["sha256"] or len(data) != entry["size"]:
+        raise ModelError(
+            "MODEL_CORRUPT",
+            f"{name} has checksum {digest[:12]}..., expected {str(entry['sha256'])[:12]}...; "
+            "copy the model again",
+        )
+    return data
+
+
+def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
+    """The bytes of bundle.json for these files. about: all fields but schema, files, checksum."""
+    entries = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        for name, data in sorted(files.items())
+    }
+    fields = {"schema": SCHEMA, **about, "files": entries, "checksum": _ZEROS.decode()}
+    blank = json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    return blank.replace(b'"checksum": "' + _ZEROS, b'"checksum": "' + digest)
+
+
+def arrays(**values: NDArray[Any]) -> bytes:
+    """An .npz file of plain arrays."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **values)  # type: ignore[arg-type]
+    return buffer.getvalue()

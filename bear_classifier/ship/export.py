@@ -1,0 +1,267 @@
+"""Publish the trained model as a bundle, once it is proved to answer as the trained one does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as from_safetensors
+from torch import nn
+from tqdm import tqdm
+
+from bear_classifier import __version__
+from bear_classifier.catalog import Catalog
+from bear_classifier.settings import Config
+from bear_classifier.errors import BearsError, DataError, ModelError
+from bear_classifier.files import explained, write_atomic
+from bear_classifier.judge.calibrate import softmax
+from bear_classifier.learn import backbone
+from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.ship import bundle, golden
+from bear_classifier.ship.card import card
+from bear_classifier.ship.predict import OUTPUTS, Model
+
+_CLOSE = 1e-4  # largest difference of a probability between trained model and bundle
+_BATCH = 16
+_LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
+
+
+class _Outputs(nn.Module):
+    """The three outputs of a bundle, from one pass."""
+
+    def __init__(self, model: backbone.Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.model.outputs(x)
+
+
+def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
+    """Write the bundle beside `place`, prove it, then put it there; what stood there stays if not.
+
+    Raises DataError (NOT_TRAINED, DISK_FULL) and ModelError (PARITY)."""
+    model, record, judged = _trained(catalog, config)
+    temperature = float(judged["temperature"])
+    pictures = [golden.draw(i) for i in range(bundle.GOLDEN)]
+    files = {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in enumerate(pictures)}
+    files["model.onnx"] = to_onnx(model, config.learn.size)
+    files["weights.safetensors"] = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    _clear_leftovers(place)
+    try:
+        _write(partial, files)
+        drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
+        expected = _torch_outputs(model, drawn, config.learn.size, temperature)
+        files["golden/expected.npz"] = bundle.arrays(**expected)
+        about = _about(catalog, config, record, judged)
+        about["version"] = _next_version(place)
+        files["README.md"] = card(about).encode()
+        names = ("golden/expected.npz", "README.md")
+        _write(partial, {name: files[name] for name in names})
+        _write(partial, {"bundle.json": bundle.describe(files, about)})
+        candidate = Model(bundle.load(partial))
+        candidate.self_test()
+        about["parity"] = prove(catalog, config, model, candidate, temperature)
+        files["README.md"] = card(about).encode()
+        _write(partial, {"README.md": files["README.md"]})
+        _write(partial, {"bundle.json": bundle.describe(files, about)})
+        bundle.load(partial)
+        _swap(partial, place)
+    except BearsError as exc:
+        kept = f"; {place} is kept as it was" if place.exists() else ""
+        raise type(exc)(exc.code, f"model not published: {exc.sentence}{kept}") from exc
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    size = sum(map(len, files.values()))
+    return {
+        "model": str(place),
+        "version": about["version"],
+        "bytes": size,
+        "parity": about["parity"],
+    }
+
+
+def _trained(
+    catalog: Catalog, config: Config
+) -> tuple[backbone.Classifier, dict[str, Any], dict[str, Any]]:
+    """The model of the last training, its record, and what evaluation said of it."""
+    try:
+        weights = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
+        record = json.loads((catalog.root / "train" / "history.json").read_bytes())
+        judged = json.loads((catalog.root / "evaluate" / "report.json").read_bytes())
+    except (OSError, ValueError) as exc:
+        raise DataError("NOT_TRAINED", "nothing to export yet; run: bears run") from exc
+    body = backbone.bare_body(config.learn.arch)
+    model = backbone.Classifier(body, len(config.labels), config.train.dropout)
+    model.load_state_dict(weights)
+    return model.eval(), record, judged
+
+
+def to_onnx(model: backbone.Classifier, size: int) -> bytes:
+    """One file, any number of images, the three outputs."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own future
+        torch.onnx.export(
+            _Outputs(model).eval(),
+            (torch.zeros(1, 3, size, size),),
+            buffer,  # type: ignore[arg-type]
+            input_names=["image"],
+            output_names=OUTPUTS,
+            dynamic_axes={name: {0: "n"} for name in ("image", *OUTPUTS)},
+            opset_version=17,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def _torch_outputs(
+    model: backbone.Classifier, files: Sequence[Path], size: int, temperature: float
+) -> dict[str, NDArray[Any]]:
+    """What the trained model says to files: logits, pooled and probabilities, (n, ...) each."""
+    logits, pooled = [], []
+    with torch.inference_mode():
+        for batch in batches(files, size, _BATCH):
+            some_logits, some_pooled, _ = model.outputs(batch)
+            logits.append(some_logits.numpy())
+            pooled.append(some_pooled.numpy())
+    rows = np.concatenate(logits)
+    return {
+        "logits": rows,
+        "pooled": np.concatenate(pooled),
+        "probabilities": softmax(rows, temperature),
+    }
+
+
+def prove(
+    catalog: Catalog,
+    config: Config,
+    model: backbone.Classifier,
+    candidate: Model,
+    temperature: float,
+) -> dict[str, Any]:
+    """Both models on the same files, from raw bytes. Raises ModelError (PARITY) beyond 1e-4.
+
+    Photos first (valid and test before train); fewer than asked for are topped up with drawings."""
+    order = {"test": 0, "valid": 1, "train": 2, None: 3}
+    photos = sorted(catalog.photos("ok"), key=lambda p: (order[p.split], p.sha256))
+    n = config.export.parity
+    files = [catalog.file(photo) for photo in photos[:n]]
+    drawings = candidate.bundle.path.with_suffix(".drawings")
+    try:
+        with explained(drawings):
+            drawings.mkdir()
+            for number in range(len(files), n):
+                suffix, data = golden.draw(bundle.GOLDEN + number)
+                files.append(drawings / f"{number}.{suffix}")
+                files[-1].write_bytes(data)
+        theirs, ours = [], []
+        bar = tqdm(total=n, desc="parity", unit="photo", disable=None)
+        with bar:
+            for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
+                outputs = _torch_outputs(model, chunk, config.learn.size, temperature)
+                theirs.append(outputs["probabilities"])
+                ours += [candidate.probabilities(candidate.outputs(path)[0]) for path in chunk]
+                bar.update(len(chunk))
+    finally:
+        shutil.rmtree(drawings, ignore_errors=True)
+    return {**compare(np.concatenate(theirs), np.stack(ours)), "photos": min(n, len(photos))}
+
+
+def compare(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:
+    """Largest difference of probabilities (n, classes) and differing answers; ties are excused."""
+    gap = float(np.abs(theirs - ours).max())
+    top = np.sort(theirs, axis=1)
+    tie = top[:, -1] - top[:, -2] < _CLOSE
+    differ = theirs.argmax(1) != ours.argmax(1)
+    wrong = int((differ & ~tie).sum())
+    if not gap <= _CLOSE or wrong:
+        raise ModelError(
+            "PARITY",
+            f"the exported model differs from the trained one by up to {gap:.2g} in a probability "
+            f"and in {wrong} of {len(ours)} answers; at most {_CLOSE} and none are allowed",
+        )
+    return {"n": len(ours), "largest_difference": gap, "ties_excused": int((differ & tie).sum())}
+
+
+def _about(
+    catalog: Catalog, config: Config, record: Mapping[str, Any], judged: Mapping[str, Any]
+) -> dict[str, Any]:
+    photos = catalog.photos("ok")
+    return {
+        "name": config.name,
+        "version": 0,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "architecture": config.learn.arch,
+        "labels": config.labels,
+        "preprocessing": {
+            "decoder": bundle.DECODER,
+            "fit": "centre square, bilinear",
+            "size": config.learn.size,
+            "mean": list(MEAN),
+            "std": list(STD),
+        },
+        "temperature": judged["temperature"],
+        "rejection": None,
+        "metrics": {"valid": judged["valid"], "test": judged["test"]},
+        "training": {k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
+        "data": {
+            "fingerprint": catalog.fingerprint(),
+            "photos": {
+                side: sum(p.split == side for p in photos) for side in ("train", "valid", "test")
+            },
+        },
+        "versions": {
+            "bear-classifier": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+    }
+
+
+def _next_version(place: Path) -> int:
+    try:
+        return int(json.loads((place / "bundle.json").read_bytes())["version"]) + 1
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+
+
+def _leftovers(place: Path) -> Iterator[Path]:
+    yield from place.parent.glob(f".{place.name}.*.partial")
+    yield from place.parent.glob(f".{place.name}.*.drawings")
+    if place.exists():
+        yield place.with_name(f".{place.name}.previous")
+
+
+def _clear_leftovers(place: Path) -> None:
+    bundle.recover(place)
+    for path in _leftovers(place):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _swap(partial: Path, place: Path) -> None:
+    """Two renames; `bundle.recover` puts the old one back if only the first happened."""
+    previous = place.with_name(f".{place.name}.previous")
+    with explained(place):
+        if place.exists():
+            place.replace(previous)
+        partial.replace(place)
+    shutil.rmtree(previous, ignore_errors=True)

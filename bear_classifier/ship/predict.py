@@ -1,0 +1,110 @@
+"""Photos to predictions with onnxruntime, numpy and Pillow alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from bear_classifier import photos
+from bear_classifier.errors import ModelError, PhotoError, SelfTestError
+from bear_classifier.ship.bundle import Bundle
+
+OUTPUTS = ["logits", "pooled", "map"]
+_TOLERANCE = 1e-3  # of probabilities, and of the other outputs relative to their largest value
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """confidence: calibrated probability of label. accepted: whether to show it as an answer."""
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    accepted: bool
+    reason: Literal["ok", "unlike_training", "too_close"]
+
+
+class Model:
+    """A bundle, ready to answer. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = os.cpu_count() or 1
+        options.log_severity_level = 3
+        self.bundle = bundle
+        try:
+            self._session = ort.InferenceSession(
+                bundle.onnx, options, providers=["CPUExecutionProvider"]
+            )
+            outputs = {out.name: out.shape for out in self._session.get_outputs()}
+            classes = outputs["logits"][-1]
+        except (
+            RuntimeError,
+            ValueError,
+            KeyError,
+            ort.capi.onnxruntime_pybind11_state.Fail,
+        ) as exc:
+            raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
+        if classes != len(bundle.labels) or set(outputs) != set(OUTPUTS):
+            raise ModelError(
+                "BAD_MODEL",
+                f"model.onnx gives {classes} classes, bundle.json names {len(bundle.labels)}",
+            )
+
+    def outputs(self, source: bytes | Path) -> tuple[NDArray[np.float32], ...]:
+        """logits (classes,), pooled (f,) and map (f, h, w) of one file. Raises PhotoError."""
+        image = photos.fit(photos.decode(source), self.bundle.size)
+        batch = self.bundle.normalise(np.asarray(image))[None]
+        return tuple(out[0] for out in self._session.run(OUTPUTS, {"image": batch}))
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated: softmax of logits / temperature, over the last axis."""
+        scaled = np.asarray(logits, dtype=np.float64) / self.bundle.temperature
+        exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
+
+    def predict(self, source: bytes | Path) -> Prediction:
+        """The answer to one photo. Raises PhotoError where there is no photo to answer to."""
+        p = self.probabilities(self.outputs(source)[0])
+        best = int(p.argmax())
+        by_label = dict(zip(self.bundle.labels, (float(v) for v in p), strict=True))
+        return Prediction(self.bundle.labels[best], float(p[best]), by_label, True, "ok")
+
+    def self_test(self) -> None:
+        """Compare with what the model said when it was published. Raises SelfTestError."""
+        pictures, expected = self.bundle.golden()
+        for i, picture in enumerate(pictures):
+            try:
+                logits, pooled, _ = self.outputs(picture)
+            except PhotoError as exc:
+                raise SelfTestError("MODEL_SELF_TEST_FAILED", f"image {i}: {exc}") from exc
+            now, then = self.probabilities(logits), expected["probabilities"][i]
+            if not np.abs(now - then).max() <= _TOLERANCE:
+                worst = int(np.abs(now - then).argmax())
+                raise SelfTestError(
+                    "MODEL_SELF_TEST_FAILED",
+                    f"image {i}: {now[worst]:.2f} instead of {then[worst]:.2f}",
+                )
+            for name, got in (("logits", logits), ("pooled", pooled)):
+                want = expected[name][i]
+                if not np.abs(got - want).max() <= _TOLERANCE * max(1.0, np.abs(want).max()):
+                    raise SelfTestError(
+                        "MODEL_SELF_TEST_FAILED",
+                        f"image {i}: {name} off by {np.abs(got - want).max():.3g}",
+                    )
+
+
+def files_of(paths: Iterable[Path]) -> Iterator[Path]:
+    """Each path, folders replaced by all the files in them, in sorted order."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.is_file())
+        else:
+            yield path

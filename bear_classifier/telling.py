@@ -1,0 +1,206 @@
+"""What the command line says: outcomes of stages as sentences, tables and reports."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bear_classifier.files import write_atomic
+
+if TYPE_CHECKING:
+    from bear_classifier.pipeline import Project
+
+_SHOWN = 8  # lines of failures or ignored files; the rest is counted
+
+
+def stage(name: str, outcome: Mapping[str, Any]) -> str:
+    """A line on one finished stage, and indented lines on what a person should know of it."""
+    if outcome["outcome"] == "up to date":
+        return f"{name:<10} up to date"
+    first, *more = _SENTENCES[name](outcome)
+    lines = [f"{name:<10} {first}  [{outcome['seconds']:.1f} s]"]
+    return "\n".join(lines + [f"{'':<10} {line}" for line in more])
+
+
+def _search(out: Mapping[str, Any]) -> list[str]:
+    ignored = [f"ignored {path}: {why}" for path, why in out["ignored"].items()]
+    gone = (
+        [f"{out['gone']} are no longer in the folder; their photos are kept"] if out["gone"] else []
+    )
+    return [f"{out['found']} candidates, {out['new']} of them new", *gone, *_some(ignored)]
+
+
+def _download(out: Mapping[str, Any]) -> list[str]:
+    failed = [f"{path}: {sentence}" for path, sentence in out["failed_now"].items()]
+    extra = []
+    if out["exact_duplicates"]:
+        extra.append(f"{out['exact_duplicates']} exact duplicates, kept once")
+    if out["label_conflicts"]:
+        extra.append(f"{out['label_conflicts']} files filed under two classes at once, set aside")
+    return [
+        f"{out['photos']} photos, {sum(out['failed'].values())} files refused",
+        *extra,
+        *_some(failed),
+    ]
+
+
+def _screen(out: Mapping[str, Any]) -> list[str]:
+    reasons = ", ".join(f"{n} {code}" for code, n in out["unusable"].items()) or "none"
+    return [
+        f"{out['ok']} usable photos in {out['groups']} groups",
+        (
+            f"unusable: {reasons}; copies set aside: {out['duplicate']}; "
+            f"near-copies kept on one side: {out['near_copies']}"
+        ),
+    ]
+
+
+def _split(out: Mapping[str, Any]) -> list[str]:
+    sides = ", ".join(f"{side} {sum(n.values())}" for side, n in out["photos"].items())
+    return [sides, *(f"warning: {text}" for text in out["warnings"])]
+
+
+def _probe(out: Mapping[str, Any]) -> list[str]:
+    return [
+        f"validation error {_share(out['valid_wrong'], out['valid'])}; "
+        f"out of fold {_share(out['out_of_fold_wrong'], out['out_of_fold'])}"
+    ]
+
+
+def _train(out: Mapping[str, Any]) -> list[str]:
+    wrong, n = out["valid_wrong"], out["valid"]
+    epochs = [
+        f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, on validation"
+        f" {row['valid_loss']:.3f}, error {row['error']:.1%}"
+        for row in out["history"]
+    ]
+    kept = (
+        "the fine-tuned model is kept"
+        if out["chosen"] == "tuned"
+        else ("fine-tuning did not help on validation; the probe's model is kept")
+    )
+    return [
+        (
+            f"validation error {_share(wrong[out['chosen']], n)}, probe"
+            f" {_share(wrong['probe'], n)}; {kept}"
+        ),
+        f"learning rate {out['lr']:.2g} ({out['lr_reason']})",
+        *epochs,
+        *(f"warning: {note}" for note in out["notes"]),
+    ]
+
+
+def _evaluate(out: Mapping[str, Any]) -> list[str]:
+    test = out["test"]
+    wrong = test["n"] - sum(test["confusion"][i][i] for i in range(len(test["labels"])))
+    return [f"test error {_share(wrong, test['n'])}"]
+
+
+def _export(out: Mapping[str, Any]) -> list[str]:
+    parity = out["parity"]
+    return [
+        f"{out['model']}, version {out['version']}, {out['bytes'] / 1e6:.1f} MB",
+        (
+            f"same answers as the trained network on {parity['n']} pictures "
+            f"(largest difference {parity['largest_difference']:.1g})"
+        ),
+    ]
+
+
+_SENTENCES = {
+    "search": _search,
+    "download": _download,
+    "screen": _screen,
+    "split": _split,
+    "probe": _probe,
+    "train": _train,
+    "evaluate": _evaluate,
+    "export": _export,
+}
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    rest = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]
+
+
+def _share(part: int, whole: int) -> str:
+    """A share with its interval, as every share should come."""
+    from bear_classifier.judge.evaluate import wilson
+
+    interval = wilson(part, whole)
+    if interval is None:
+        return "unknown (no photos)"
+    return f"{part / whole:.1%} ({interval[0]:.1%} to {interval[1]:.1%}, {part} of {whole})"
+
+
+def report(outcome: Mapping[str, Any]) -> str:
+    from bear_classifier.judge.evaluate import as_text
+
+    return as_text(dict(outcome))
+
+
+def summary(project: Project, test: Mapping[str, Any] | None, flag: str) -> str:
+    if test is None:
+        return f"\ndata: {project.data}. Continue with: bears run{flag}"
+    return (
+        f"\n{report(test)}\n\ndata   {project.data}\nmodel  {project.model}\n"
+        f"next   bears serve {project.model}\n       bears predict --model {project.model} PHOTO"
+    )
+
+
+def prediction(row: Mapping[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['path']}: {row['error']['code']}: {row['error']['message']}"
+    return f"{row['path']}: {row['label']} {row['confidence']:.1%}"
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
+    """One line per photo; text that a spreadsheet would run as a formula is quoted by a '."""
+    text = io.StringIO()
+    columns = ["path", "label", "confidence", "accepted", "reason", *labels, "error"]
+    table = csv.writer(text)
+    table.writerow(columns)
+    for row in rows:
+        path_cell = (
+            f"'{row['path']}" if row["path"].startswith(("=", "+", "-", "@")) else row["path"]
+        )
+        p = row.get("probabilities", {})
+        table.writerow(
+            [path_cell]
+            + [row.get(c, "") for c in ("label", "confidence", "accepted", "reason")]
+            + [p.get(label, "") for label in labels]
+            + [row["error"]["code"] if "error" in row else ""]
+        )
+    write_atomic(path, text.getvalue().encode())
+
+
+def status(found: Mapping[str, Any]) -> str:
+    columns = sorted({place for row in found["photos"].values() for place in row}, key=_order)
+    width = max(5, *(len(label) for label in found["photos"]))
+    cells = [max(6, len(c)) for c in columns]
+    header = " ".join(f"{c:>{w}}" for c, w in zip(columns, cells, strict=True))
+    lines = [f"data   {found['data']}", f"model  {found['model'] or 'none yet'}", ""]
+    lines.append(f"{'class':<{width}} {header}")
+    lines += [
+        f"{label:<{width}} "
+        + " ".join(f"{row.get(c, 0):>{w}}" for c, w in zip(columns, cells, strict=True))
+        for label, row in found["photos"].items()
+    ]
+    codes = ", ".join(f"{n} {code}" for code, n in sorted(found["sources"].items()))
+    lines += ["", f"candidates: {codes or 'none'}", ""]
+    for name, row in found["stages"].items():
+        state = "up to date" if row["up_to_date"] else ("outdated" if row["at"] else "not run yet")
+        when = (
+            f"  {row['at'][:16].replace('T', ' ')} UTC, {row['seconds']:.1f} s" if row["at"] else ""
+        )
+        lines.append(f"{name:<10} {state}{when}")
+    return "\n".join(lines)
+
+
+def _order(place: str) -> int:
+    order = ("train", "valid", "test", "no side yet", "duplicate", "unusable", "dropped")
+    return order.index(place) if place in order else len(order)
