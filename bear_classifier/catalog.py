@@ -22,6 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from bear_classifier.errors import DataError
+from bear_classifier.files import write_atomic
 
 Status = Literal["ok", "unusable", "duplicate", "dropped"]
 Split = Literal["train", "valid", "test"]
@@ -174,7 +175,8 @@ class Catalog:
                 f" on {self.root}; wait for it, or end it and start again",
             ) from None
         try:
-            note.write_text(json.dumps({"work": work, "pid": os.getpid(), "since": _now()[11:16]}))
+            holder = {"work": work, "pid": os.getpid(), "since": f"{datetime.now():%H:%M}"}
+            write_atomic(note, json.dumps(holder).encode())
             yield
         finally:
             lock.release()
@@ -273,9 +275,11 @@ def _explained(path: Path) -> Iterator[None]:
             raise DataError(
                 "CATALOG_BUSY", f"{path} is being written by another program; try again"
             ) from exc
-        if "full" in text:
+        if "full" in text or "disk I/O error" in text:  # a quota or a limit is the second
             raise DataError(
-                "DISK_FULL", f"no space left to write {path}; free some and run again"
+                "DISK_FULL",
+                f"no space left to write {path} ({text}); what was there before is kept; free some"
+                " and run again",
             ) from exc
         if "readonly" in text or "unable to open" in text:
             raise DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}") from exc

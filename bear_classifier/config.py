@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
+import math
 import re
 import sys
 import types
 import typing
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +33,18 @@ TABLES: dict[str, type] = {
     if f.name not in ("name", "classes")
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_UNSAFE = (
+    re.compile(  # separators, wildcards, and characters that are not seen or turn the text round
+        r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\<>:\"|?*]"
+    )
+)
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a project file, then apply `--set table.key=value` overrides in order."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(
             "NO_PROJECT",
@@ -92,7 +100,8 @@ def _classes(value: Any, where: str) -> dict[str, list[str]]:
             not clean
             or clean != label
             or len(label) > 100
-            or re.search(r"[\x00-\x1f/\\<>:\"|?*]", label)
+            or _UNSAFE.search(label)
+            or label.split(".")[0].casefold() in _RESERVED
             or label[0] in "._"
             or label.endswith(".")
         ):
@@ -101,13 +110,13 @@ def _classes(value: Any, where: str) -> dict[str, list[str]]:
                 f"{where}: class {label!r} cannot be a folder name; use up to 100 letters, "
                 "digits, spaces and dashes, not beginning with . or _",
             )
-        if label.casefold() in seen:
+        if folded(label) in seen:
             raise ConfigError(
                 "BAD_CLASS",
-                f"{where}: classes {seen[label.casefold()]!r} and {label!r} differ only in "
-                "upper and lower case; rename one",
+                f"{where}: classes {seen[folded(label)]!r} and {label!r} differ only in case or "
+                "in how accents are stored; rename one",
             )
-        seen[label.casefold()] = label
+        seen[folded(label)] = label
         if not isinstance(queries, list) or not all(
             isinstance(q, str) and q.strip() for q in queries
         ):
@@ -117,6 +126,11 @@ def _classes(value: Any, where: str) -> dict[str, list[str]]:
                 f'["{label}"], not {queries!r}',
             )
     return {label: list(queries) for label, queries in value.items()}
+
+
+def folded(name: str) -> str:
+    """A name as file systems compare it that ignore case and how accents are stored."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _table(table: str, kind: type, values: Any, where: str) -> Any:
@@ -138,7 +152,8 @@ def _table(table: str, kind: type, values: Any, where: str) -> Any:
 def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
-        value = float(value)
+        with contextlib.suppress(OverflowError):
+            value = float(value)
     if isinstance(value, bool) and bool not in allowed or not isinstance(value, allowed):
         words = " or ".join(t.__name__ for t in allowed)
         raise ConfigError(
@@ -146,9 +161,10 @@ def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str
         )
     low, high = meta["low"], meta["high"]
     if isinstance(value, (int, float)) and not (
-        (low is None or value >= low) and (high is None or value <= high)
+        (low is None or value >= low) and value < math.inf and (high is None or value <= high)
     ):
         span = f"at least {low}" if high is None else f"between {low} and {high}"
+        span = "finite" if value == math.inf else span
         raise ConfigError(
             "BAD_SETTING", f"{where}: {name} = {value} must be {span} ({meta['about']})"
         )
@@ -174,7 +190,7 @@ def _override(tables: dict[str, Any], text: str) -> None:
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
-        value = raw  # plain words need no quotes on a command line
+        value = raw.strip()  # plain words need no quotes on a command line
     target = tables.setdefault(table, {})
     if not isinstance(target, dict):
         raise ConfigError("UNKNOWN_SETTING", f"--set {text!r}: {table} is not a table")
@@ -186,20 +202,22 @@ def as_toml(config: Config) -> str:
     about = "# Every setting with its default; change one here, or with --set TABLE.KEY=VALUE."
     lines = [about, f"name = {json.dumps(config.name)}", "", "[classes]  # label = search queries"]
     lines += [
-        f"{_key(label)} = {json.dumps(list(queries), ensure_ascii=False)}"
-        for label, queries in config.classes.items()
+        f"{_key(label)} = {_literal(list(queries))}" for label, queries in config.classes.items()
     ]
     for table in TABLES:
         values = getattr(config, table)
         lines += ["", f"[{table}]"]
         lines += [
-            f"{f.name} = {json.dumps(getattr(values, f.name))}  # {f.metadata['about']}"
+            f"{f.name} = {_literal(getattr(values, f.name))}  # {f.metadata['about']}"
             for f in dataclasses.fields(values)
         ]
     return "\n".join(lines) + "\n"
 
 
 def _key(label: str) -> str:
-    return (
-        label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else json.dumps(label, ensure_ascii=False)
-    )
+    return label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
+
+
+def _literal(value: Any) -> str:
+    """JSON is TOML but for two things: pairs of surrogates, and a delete character as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

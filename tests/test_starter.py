@@ -53,16 +53,6 @@ def upright(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
-    folder: Path, truth: Truth, tmp_path: Path
-) -> None:
-    again = write_starter(tmp_path / "again", seed=7, per_class=SMALL)
-    other = [job.row for job in starter._plan(seed=8, per_class=SMALL)]
-    assert again == truth
-    assert contents(tmp_path / "again") == contents(folder)
-    assert sorted(other, key=lambda row: row.path) != list(truth.rows)
-
-
 def test_truth_lists_every_file_of_the_class_folders(folder: Path, truth: Truth) -> None:
     files = {path for path in contents(folder) if path.split("/")[0] in LABELS}
     assert [row.path for row in truth.rows] == sorted(files)
@@ -144,10 +134,10 @@ def test_a_complete_set_is_not_written_again(folder: Path, truth: Truth) -> None
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_an_interrupted_writing_starts_over(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_writing_starts_over_and_the_same_seed_gives_the_same_bytes(
+    folder: Path, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = iter(range(15))
+    calls = iter(range(5))
 
     def interrupted(label: str, rng: np.random.Generator) -> Image.Image:
         if next(calls, None) is None:
@@ -160,8 +150,14 @@ def test_an_interrupted_writing_starts_over(
         write_starter(target, seed=7, per_class=SMALL)
     assert not (target / "truth.json").exists()
     (target / ".README.txt.1.partial").write_bytes(b"half a fi")  # what a kill leaves behind
-    write_starter(target, seed=7, per_class=SMALL)
+    assert write_starter(target, seed=7, per_class=SMALL) == truth
     assert contents(target) == contents(folder)
+
+
+def test_another_seed_gives_another_set(truth: Truth) -> None:
+    other = {job.row for job in starter._plan(seed=8, per_class=SMALL)}
+    assert other != set(truth.rows)
+    assert {job.row for job in starter._plan(seed=7, per_class=SMALL)} == set(truth.rows)
 
 
 def test_a_set_that_lost_a_picture_is_not_complete(
@@ -199,17 +195,17 @@ def test_stored_orientations_show_the_picture_upright() -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_draw_is_pure_and_keeps_to_its_sizes(label: str) -> None:
-    pictures = [draw(label, np.random.default_rng(seed)) for seed in range(6)]
-    again = [draw(label, np.random.default_rng(seed)) for seed in range(6)]
+    pictures = [draw(label, np.random.default_rng(seed)) for seed in range(4)]
+    again = [draw(label, np.random.default_rng(seed)) for seed in range(4)]
     assert [p.tobytes() for p in pictures] == [p.tobytes() for p in again]
-    assert len({p.tobytes() for p in pictures}) == 6
+    assert len({p.tobytes() for p in pictures}) == 4
     assert all(p.mode == "RGB" and 180 <= max(p.size) <= 900 for p in pictures)
 
 
 def test_files_vary_and_trivial_features_do_not_tell_the_classes(tmp_path: Path) -> None:
     """Colour, light, size and format say little: chance is 1/3 for balanced classes."""
     rng, forms, sizes, turned, features, labels = np.random.default_rng(1), [], [], [], [], []
-    for k in range(150):
+    for k in range(105):
         label = LABELS[k % 3]
         suffix = str(rng.choice(list(starter._SUFFIXES), p=list(starter._SUFFIXES.values())))
         data = starter._encode(draw(label, rng), suffix, rng)
@@ -232,4 +228,4 @@ def test_files_vary_and_trivial_features_do_not_tell_the_classes(tmp_path: Path)
 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     accuracy = cross_val_score(model, np.array(features), np.array(labels), cv=5).mean()
-    assert accuracy < 0.6
+    assert accuracy < 0.55  # 0.35 to 0.46 over seeds

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from bear_classifier import photos
 from bear_classifier.catalog import CONFLICT, DUPLICATE, GONE, OK, PENDING, Catalog, Photo, Source
-from bear_classifier.settings import Config
 from bear_classifier.errors import PhotoError
 from bear_classifier.files import write_atomic
+from bear_classifier.settings import Config
 
 _CHUNK = 64  # photos stored and recorded together: what an interruption costs at most
 
@@ -138,18 +138,14 @@ def _reconcile(catalog: Catalog) -> None:
             sources.setdefault(source.sha256, []).append(source)
     with catalog.transaction():
         for photo in catalog.photos():
-            verdict = settle(photo, sources[photo.sha256])
+            files = sources.get(photo.sha256, [])  # none: the only one was overwritten
+            verdict = settle(photo, files)
             if verdict.label != photo.label:
                 catalog.relabel(photo, verdict.label, "folder", "the file was moved there")
                 photo = dataclasses.replace(photo, label=verdict.label)
             if verdict != photo:
                 catalog.put_photos([verdict])
-            if verdict.reason.startswith(CONFLICT):
-                catalog.put_sources(
-                    dataclasses.replace(s, code=CONFLICT, sentence=verdict.reason)
-                    for s in sources[photo.sha256]
-                    if s.code == DUPLICATE
-                )
+            catalog.put_sources(s for s in recode(verdict, files) if s not in files)
 
 
 def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
@@ -166,3 +162,15 @@ def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
     if photo.reason.startswith(CONFLICT):
         return dataclasses.replace(photo, status="ok", reason="")
     return photo
+
+
+def recode(photo: Photo, sources: Sequence[Source]) -> list[Source]:
+    """The files that hold a photo, with codes: the first there is OK, the others are its copies."""
+    there = sorted((s for s in sources if s.code != GONE), key=lambda s: s.origin != photo.origin)
+    if not there:
+        return []
+    first = dataclasses.replace(there[0], code=OK, sentence="")
+    clash = photo.reason.startswith(CONFLICT)
+    code = CONFLICT if clash else DUPLICATE
+    sentence = photo.reason if clash else f"same file as {first.origin}"
+    return [first, *(dataclasses.replace(s, code=code, sentence=sentence) for s in there[1:])]

@@ -75,7 +75,7 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
         kept, copy = sorted((pool[i], pool[j]), key=lambda p: rank[p.sha256])
         if kept.label == copy.label and not aside.keys() & {kept.sha256, copy.sha256}:
             aside[copy.sha256] = dataclasses.replace(
-                copy, status="duplicate", reason=f"{COPY} of {kept.sha256}", split=None
+                copy, status="duplicate", reason=f"{COPY} of {kept.sha256}"
             )
     for i, j in pairs:
         first, second = sorted((pool[i], pool[j]), key=lambda p: _SIDES.index(p.split))
@@ -102,7 +102,7 @@ def _precedence(photo: Photo) -> tuple[int, int, str]:
 
 def _across(photo: Photo, other: Photo) -> Photo:
     reason = f"{ACROSS}: near-copy of {other.sha256} and of photos on another side"
-    return dataclasses.replace(photo, status="duplicate", reason=reason, split=None)
+    return dataclasses.replace(photo, status="duplicate", reason=reason)
 
 
 def components(n: int, pairs: NDArray[np.intp], alive: Sequence[bool]) -> list[NDArray[np.intp]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 from bear_classifier.catalog import GONE, PENDING, Catalog, Source
 from bear_classifier.collect.starter import write_starter
-from bear_classifier.settings import Config
+from bear_classifier.config import folded
 from bear_classifier.errors import DataError
+from bear_classifier.settings import Config
 
 SOURCES = '"folder:PATH" (a folder per class) or "starter" (pictures drawn by code, no network)'
 
@@ -39,7 +39,6 @@ def search(catalog: Catalog, config: Config) -> dict[str, Any]:
     kind, _, place = config.search.source.partition(":")
     if kind == "starter":
         root = catalog.root / "starter"
-        write_starter(root)
     elif kind == "folder" and place:
         root = Path(place).expanduser()
     elif not kind and catalog.sources():
@@ -50,6 +49,8 @@ def search(catalog: Catalog, config: Config) -> dict[str, Any]:
             f"{config.search.source!r} is no source of photos; pass --source with {SOURCES}",
         )
     _refuse_mixture(catalog, kind)
+    if kind == "starter":
+        write_starter(root)
     listing = list_folder(root, config.labels)
     known = {source.origin: source for source in catalog.sources()}
     fresh = [
@@ -100,7 +101,8 @@ def list_folder(root: Path, labels: Sequence[str]) -> Listing:
     Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH)."""
     if not root.is_dir():
         raise DataError("NO_FOLDER", f"{root} is not a folder; {_expected(labels)}")
-    by_name = {_plain(label): label for label in labels}
+    root = root.resolve()
+    by_name = {folded(label): label for label in labels}
     folders: dict[str, Path] = {}
     ignored: dict[str, str] = {}
     for entry in sorted(root.iterdir()):
@@ -108,7 +110,7 @@ def list_folder(root: Path, labels: Sequence[str]) -> Listing:
             ignored[str(entry)] = "hidden"
         elif not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
-        elif (label := by_name.get(_plain(entry.name))) is None:
+        elif (label := by_name.get(folded(entry.name))) is None:
             ignored[str(entry)] = "not a class of this project"
         elif label in folders:
             raise DataError(
@@ -123,29 +125,36 @@ def list_folder(root: Path, labels: Sequence[str]) -> Listing:
     candidates = [
         Candidate(str(path), label, f"{stat.st_size}-{stat.st_mtime_ns}")
         for label, folder in sorted(folders.items())
-        for path, stat in _files(folder.resolve(), ignored)
+        for path, stat in _files(folder, ignored)
     ]
-    return Listing(candidates, ignored)
+    return Listing(candidates, {_printable(path): why for path, why in ignored.items()})
 
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
     for path in sorted(folder.iterdir()):
         if _is_hidden(path):
             ignored[str(path)] = "hidden"
+        elif path.is_dir() and path.is_symlink():
+            ignored[str(path)] = "a link to a folder"
         elif path.is_dir():
-            yield from _files(path, ignored) if not path.is_symlink() else ()
-        elif path.is_file():
-            yield path, path.stat()
-        else:
+            yield from _files(path, ignored)
+        elif not path.is_file():
             ignored[str(path)] = "not a file"
+        elif str(path) != _printable(str(path)):
+            ignored[str(path)] = "its name is not valid Unicode; rename it"
+        else:
+            yield path, path.stat()
 
 
 def _is_hidden(path: Path) -> bool:
-    return path.name.startswith((".", "_")) or path.name in ("Thumbs.db", "desktop.ini")
+    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
+    private = path.name.startswith("_") and path.is_dir()
+    return private or path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini")
 
 
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+def _printable(name: str) -> str:
+    """The name, with a question mark for each byte that is not UTF-8."""
+    return name.encode(errors="replace").decode()
 
 
 def _expected(labels: Sequence[str]) -> str:

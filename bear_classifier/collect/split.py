@@ -24,6 +24,7 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Give every usable photo a side; those that have one keep it."""
     photos = catalog.photos("ok")
     counts = Counter(photo.label for photo in photos)
+    _refuse_strangers(photos, config.labels)
     _check(counts, config.labels, config.split.least)
     sides = assign(photos, config.split)
     with catalog.transaction():
@@ -44,7 +45,7 @@ def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
     A group that has a side keeps it, for ever. A new one goes where its hash says, whatever else
     there is, as long as every class has its share on each side within a quarter: exact shares
     would move photos whenever others come or go, no bounds would leave small classes to luck."""
-    label = {photo.group: photo.label for photo in reversed(photos)}
+    label = {p.group: p.label for p in sorted(photos, key=lambda p: p.sha256, reverse=True)}
     sides: dict[str | None, Split] = {p.group: p.split for p in photos if p.split}
     for one in sorted(set(label.values())):
         groups = sorted(group for group in label if label[group] == one and group)
@@ -56,7 +57,7 @@ def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
         for rank, (_, group) in enumerate(free):
             in_valid = rank < n_test + n_valid
             sides[group] = "test" if rank < n_test else "valid" if in_valid else "train"
-    return [sides[photo.group] for photo in photos]
+    return [photo.split or sides[photo.group] for photo in photos]
 
 
 def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], cut: float) -> int:
@@ -72,6 +73,23 @@ def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], 
 def _place(seed: int, group: str) -> float:
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _refuse_strangers(photos: Sequence[Photo], labels: Sequence[str]) -> None:
+    """Photos that cannot be dealt: of a class that the project gave up, or new since `screen`."""
+    strange = Counter(photo.label for photo in photos if photo.label not in labels)
+    for label, n in sorted(strange.items()):
+        raise DataError(
+            "UNKNOWN_CLASS",
+            f'the dataset holds {n} photos of "{label}", which is no class of this project; put it '
+            "back into [classes], or name another folder with --data",
+        )
+    fresh = sum(photo.group is None for photo in photos)
+    if fresh:
+        raise DataError(
+            "NOT_SCREENED",
+            f"near-copies of {fresh} new photos are not known yet; run: bears screen",
+        )
 
 
 def _check(counts: Mapping[str, int], labels: Sequence[str], least: int) -> None:

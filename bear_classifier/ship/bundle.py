@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.errors import ModelError
+from bear_classifier.files import explained, write_atomic
 from bear_classifier.ship.onnx_file import refuse_external_data
 
 SCHEMA = 1
@@ -213,3 +215,28 @@ def arrays(**values: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **values)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+
+
+def publish(partial: Path, place: Path) -> None:
+    """Put a complete folder in place of the old one, by two renames.
+
+    Cut off between them, `recover` puts the old one back."""
+    previous = place.with_name(f".{place.name}.previous")
+    with explained(place):
+        if place.exists():
+            place.replace(previous)
+        partial.replace(place)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def clear_leftovers(place: Path) -> None:
+    """Remove what an interrupted publication left beside `place`."""
+    recover(place)
+    for pattern in ("*.partial", "*.drawings", "previous"):
+        for path in place.parent.glob(f".{place.name}.{pattern}"):
+            shutil.rmtree(path, ignore_errors=True)

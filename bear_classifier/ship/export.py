@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from bear_classifier import __version__
 from bear_classifier.catalog import Catalog
-from bear_classifier.settings import Config
 from bear_classifier.errors import BearsError, DataError, ModelError
-from bear_classifier.files import explained, write_atomic
+from bear_classifier.files import explained
 from bear_classifier.judge.calibrate import softmax
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.settings import Config
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.card import card
 from bear_classifier.ship.predict import OUTPUTS, Model
@@ -60,9 +60,9 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     files["model.onnx"] = to_onnx(model, config.learn.size)
     files["weights.safetensors"] = (catalog.root / "train" / "weights.safetensors").read_bytes()
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    _clear_leftovers(place)
+    bundle.clear_leftovers(place)
     try:
-        _write(partial, files)
+        bundle.write(partial, files)
         drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
         expected = _torch_outputs(model, drawn, config.learn.size, temperature)
         files["golden/expected.npz"] = bundle.arrays(**expected)
@@ -70,16 +70,16 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         about["version"] = _next_version(place)
         files["README.md"] = card(about).encode()
         names = ("golden/expected.npz", "README.md")
-        _write(partial, {name: files[name] for name in names})
-        _write(partial, {"bundle.json": bundle.describe(files, about)})
+        bundle.write(partial, {name: files[name] for name in names})
+        bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
         candidate = Model(bundle.load(partial))
         candidate.self_test()
         about["parity"] = prove(catalog, config, model, candidate, temperature)
         files["README.md"] = card(about).encode()
-        _write(partial, {"README.md": files["README.md"]})
-        _write(partial, {"bundle.json": bundle.describe(files, about)})
+        bundle.write(partial, {"README.md": files["README.md"]})
+        bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
         bundle.load(partial)
-        _swap(partial, place)
+        bundle.publish(partial, place)
     except BearsError as exc:
         kept = f"; {place} is kept as it was" if place.exists() else ""
         raise type(exc)(exc.code, f"model not published: {exc.sentence}{kept}") from exc
@@ -237,31 +237,3 @@ def _next_version(place: Path) -> int:
         return int(json.loads((place / "bundle.json").read_bytes())["version"]) + 1
     except (OSError, ValueError, KeyError, TypeError):
         return 1
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, data in files.items():
-        write_atomic(folder / name, data)
-
-
-def _leftovers(place: Path) -> Iterator[Path]:
-    yield from place.parent.glob(f".{place.name}.*.partial")
-    yield from place.parent.glob(f".{place.name}.*.drawings")
-    if place.exists():
-        yield place.with_name(f".{place.name}.previous")
-
-
-def _clear_leftovers(place: Path) -> None:
-    bundle.recover(place)
-    for path in _leftovers(place):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _swap(partial: Path, place: Path) -> None:
-    """Two renames; `bundle.recover` puts the old one back if only the first happened."""
-    previous = place.with_name(f".{place.name}.previous")
-    with explained(place):
-        if place.exists():
-            place.replace(previous)
-        partial.replace(place)
-    shutil.rmtree(previous, ignore_errors=True)

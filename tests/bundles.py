@@ -1,0 +1,77 @@
+"""Small real bundles for tests: a tiny network through the real export path."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from bear_classifier import photos
+from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.config import build
+from bear_classifier.judge.evaluate import report
+from bear_classifier.learn import backbone
+from bear_classifier.learn.loaders import batches
+from bear_classifier.settings import Config
+from bear_classifier.ship import golden
+
+LABELS = ["black", "grizzly", "teddy"]
+
+
+def tiny_config(**tables: dict[str, object]) -> Config:
+    learn = {"arch": "squeezenet1_1", "weights": "none", "size": 64, "device": "cpu"}
+    return build(
+        {
+            "name": "tiny",
+            "classes": {label: [label] for label in LABELS},
+            "learn": learn | tables.pop("learn", {}),
+            "export": {"parity": 40} | tables.pop("export", {}),
+            **tables,
+        },
+        where="test",
+    )
+
+
+def trained_dataset(root: Path, config: Config, seed: int = 0) -> Catalog:
+    """A catalog of drawn photos, and what training and evaluation would have left behind."""
+    catalog = Catalog(root)
+    rows = []
+    for i in range(24):
+        suffix, data = golden.draw(500 + i)
+        image = photos.decode(data)
+        sha = hashlib.sha256(data).hexdigest()
+        photo = Photo(sha, f"p{i}", LABELS[i % 3], suffix, *image.size, len(data), "00", 50.0,
+                      group=sha, split=("train", "valid", "test")[i % 3])  # fmt: skip
+        catalog.file(photo).parent.mkdir(parents=True, exist_ok=True)
+        catalog.file(photo).write_bytes(data)
+        rows.append(photo)
+    with catalog.transaction():
+        catalog.put_photos(rows)
+    leave_training(root, config, seed)
+    return catalog
+
+
+def leave_training(root: Path, config: Config, seed: int) -> None:
+    model = backbone.Classifier(
+        backbone.bare_body(config.learn.arch), len(config.labels), config.train.dropout
+    ).eval()
+    files = sorted((root / "photos").rglob("*.*"))
+    with torch.no_grad():
+        pooled = torch.cat([model.outputs(x)[1] for x in batches(files, config.learn.size, 8)])
+    torch.manual_seed(seed)
+    weight = torch.randn(len(config.labels), model.n_features) * 0.1
+    model.start_head(pooled.mean(0), pooled.var(0), weight, torch.zeros(len(config.labels)))
+    for folder in ("train", "evaluate"):
+        (root / folder).mkdir(exist_ok=True)
+    (root / "train" / "weights.safetensors").write_bytes(save(model.state_dict()))
+    record = {"chosen": "tuned", "lr": 1e-3, "lr_reason": "given", "epochs": 1, "batch_size": 8}
+    (root / "train" / "history.json").write_text(json.dumps(record))
+    judged = dataclasses.asdict(report(np.eye(3), np.array([0, 1, 2]), config.labels))
+    (root / "evaluate" / "report.json").write_text(
+        json.dumps({"temperature": 1.5, "valid": judged, "test": judged})
+    )

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from bear_classifier.judge.calibrate import fit_temperature, log_loss, softmax
+from bear_classifier.judge.evaluate import (
+    as_text,
+    calibration_error,
+    confusion,
+    macro_f1,
+    report,
+    wilson,
+)
+
+
+def test_confusion_has_the_truth_in_rows():
+    assert confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2).tolist() == [[1, 1], [0, 2]]
+
+
+def test_wilson_interval_is_the_one_of_scipy():
+    for whole in (1, 10, 236, 5000):
+        for part in {0, 1, whole // 3, whole - 1, whole}:
+            theirs = binomtest(part, whole).proportion_ci(method="wilson")
+            assert wilson(part, whole) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+def test_a_share_of_nothing_has_no_interval():
+    assert wilson(0, 0) is None
+
+
+def test_wilson_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = rng.binomial(60, 0.05, size=4000)
+    inside = [low <= 0.05 <= high for low, high in (wilson(int(k), 60) for k in hits)]
+    assert 0.93 <= np.mean(inside) <= 0.985
+
+
+def test_report_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
+    made = report(probabilities, np.array([0, 0, 1, 1]), ["a", "b"])
+    assert (made.n, made.error) == (4, 0.25)
+    assert made.error_interval == wilson(1, 4)
+    assert made.confusion == [[1, 1], [0, 2]]
+    assert made.per_class["a"]["recall"] == 0.5
+    assert made.per_class["a"]["precision"] == 1.0
+    assert made.per_class["b"]["precision"] == pytest.approx(2 / 3)
+    assert made.per_class["b"]["precision_interval"] == wilson(2, 3)
+    assert made.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+def test_a_class_without_photos_has_no_recall_and_does_not_drag_the_f1():
+    made = report(np.array([[0.9, 0.1, 0.0]]), np.array([0]), ["a", "b", "c"])
+    assert made.per_class["b"]["recall"] is None
+    assert made.macro_f1 == 1.0
+    assert "b" in as_text(made.__dict__)
+
+
+def test_no_photos_at_all():
+    made = report(np.empty((0, 2)), np.empty(0, dtype=np.int64), ["a", "b"])
+    assert (made.n, made.error, made.ece) == (0, None, None)
+    assert as_text(made.__dict__) == "no photos to judge with"
+
+
+def test_macro_f1_counts_wrong_answers_to_a_class():
+    assert macro_f1(np.array([[2, 0], [2, 0]])) == pytest.approx((2 * 2 / (2 + 4) + 0) / 2)
+
+
+def test_calibration_error_of_known_gaps():
+    sure_and_right = np.array([[1.0, 0.0]] * 4)
+    assert calibration_error(sure_and_right, np.zeros(4, dtype=int)) == 0.0
+    half_right = np.array([0, 1, 0, 1])
+    assert calibration_error(sure_and_right, half_right) == pytest.approx(0.5)
+    # two bins whose gaps have opposite signs must not cancel: 0.9 right 0/1, 0.6 right 1/1
+    mixed = np.array([[0.9, 0.1], [0.6, 0.4]])
+    assert calibration_error(mixed, np.array([1, 0])) == pytest.approx((0.9 + 0.4) / 2)
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, size=(4000, 3))
+    p = softmax(logits)
+    targets = np.array([rng.choice(3, p=row) for row in p])
+    assert fit_temperature(logits, targets) == pytest.approx(1.0, abs=0.1)
+    assert fit_temperature(3 * logits, targets) == pytest.approx(3.0, abs=0.3)
+    assert log_loss(softmax(3 * logits, 3.0), targets) < log_loss(softmax(3 * logits), targets)
+
+
+def test_temperature_stays_in_bounds_when_validation_is_perfect():
+    assert fit_temperature(np.array([[5.0, 0.0]] * 3), np.zeros(3, dtype=int)) >= 0.25
+    assert fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int)) == 1.0
+
+
+def test_softmax_survives_large_logits():
+    assert softmax(np.array([[1000.0, 0.0]])).tolist() == [[1.0, 0.0]]

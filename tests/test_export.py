@@ -1,0 +1,218 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from bundles import LABELS, tiny_config, trained_dataset
+
+from bear_classifier.errors import DataError, ModelError
+from bear_classifier.ship import bundle
+from bear_classifier.ship.export import compare, export
+from bear_classifier.ship.predict import Model
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    config = tiny_config()
+    catalog = trained_dataset(root / "data", config)
+    outcome = export(catalog, config, root / "models" / "tiny")
+    return root, config, catalog, outcome
+
+
+def test_the_bundle_holds_what_it_says(published):
+    root, config, _, outcome = published
+    made = bundle.load(root / "models" / "tiny")
+    assert made.labels == LABELS
+    assert made.size == 64
+    assert made.temperature == 1.5
+    assert made.about["version"] == outcome["version"] == 1
+    assert made.about["architecture"] == config.learn.arch
+    assert made.about["metrics"]["test"]["n"] == 3
+    assert made.about["parity"]["n"] == 40
+    assert made.about["parity"]["photos"] == 24
+    card = (made.path / "README.md").read_text()
+    assert "grizzly" in card
+    assert "40 pictures" in card
+
+
+def test_three_outputs_and_any_batch(published):
+    made = bundle.load(published[0] / "models" / "tiny")
+    session = ort.InferenceSession(made.onnx)
+    logits, pooled, map_ = session.run(None, {"image": np.zeros((2, 3, 64, 64), np.float32)})
+    assert logits.shape == (2, 3)
+    assert pooled.shape == map_.shape[:2] == (2, 512)
+    assert np.allclose(map_.mean(axis=(2, 3)), pooled, atol=1e-5)
+
+
+def test_the_self_test_passes_and_its_pictures_are_32(published):
+    model = Model(bundle.load(published[0] / "models" / "tiny"))
+    pictures, expected = model.bundle.golden()
+    assert len(pictures) == len(expected["probabilities"]) == 32
+    model.self_test()
+    assert len({p.suffix for p in pictures}) >= 4
+    assert expected["probabilities"].argmax(1).min() != expected["probabilities"].argmax(1).max()
+
+
+def test_nothing_is_left_beside_the_bundle(published):
+    assert [p.name for p in (published[0] / "models").iterdir()] == ["tiny"]
+
+
+def test_no_photo_of_the_dataset_is_in_the_bundle(published):
+    root, _, catalog, _ = published
+    theirs = {catalog.file(p).read_bytes() for p in catalog.photos()}
+    ours = {p.read_bytes() for p in (root / "models" / "tiny").rglob("*") if p.is_file()}
+    assert not theirs & ours
+
+
+def test_compare_refuses_a_difference_and_a_changed_answer():
+    a = np.array([[0.6, 0.4], [0.5, 0.5]])
+    assert compare(a, a)["largest_difference"] == 0.0
+    with pytest.raises(ModelError, match="differs from the trained one by up to 0.001"):
+        compare(a, a + np.array([[0.001, -0.001], [0, 0]]))
+    near = np.array([[0.6, 0.4], [0.50002, 0.49998]])
+    assert compare(near, near[:, :] + np.array([[0, 0], [-4e-5, 4e-5]]))["ties_excused"] == 1
+    with pytest.raises(ModelError, match="PARITY"):
+        compare(a, np.full_like(a, np.nan))
+
+
+def test_weights_that_differ_from_the_onnx_are_not_published(published, tmp_path, monkeypatch):
+    """A network whose export computes something else must not get out."""
+    from bear_classifier.ship import export as module
+
+    config = tiny_config()
+    catalog = trained_dataset(tmp_path / "data", config)
+    place = tmp_path / "models" / "tiny"
+    shutil.copytree(published[0] / "models" / "tiny", place)
+    before = (place / "bundle.json").read_bytes()
+    honest = module.to_onnx
+
+    def other_head(model, size):
+        model.head[-1].bias.data[0] += 0.01
+        data = honest(model, size)
+        model.head[-1].bias.data[0] -= 0.01
+        return data
+
+    monkeypatch.setattr(module, "to_onnx", other_head)
+    with pytest.raises(ModelError) as caught:
+        export(catalog, config, place)
+    assert caught.value.code in ("PARITY", "MODEL_SELF_TEST_FAILED")
+    assert "is kept as it was" in caught.value.sentence
+    assert (place / "bundle.json").read_bytes() == before
+
+
+def test_nothing_trained_yet(tmp_path):
+    config = tiny_config()
+    with pytest.raises(DataError, match="nothing to export yet"):
+        export(trained_dataset(tmp_path, config).__class__(tmp_path / "other"), config, tmp_path)
+
+
+_FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from bundles import tiny_config
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import BearsError
+from bear_classifier.ship.export import export
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in {limits}:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        export(Catalog(Path({data!r})), tiny_config(export={{"parity": 1}}), Path({place!r}))
+    except BearsError as exc:
+        print(exc.code, flush=True)
+"""
+
+_PUBLISH_FOR_EVER = """
+import itertools, json, sys
+from pathlib import Path
+from bear_classifier.ship import bundle
+place, partial = Path({place!r}), Path({place!r}).with_name(".tiny.1.partial")
+about = json.loads((place / "bundle.json").read_text())
+files = {{name: (place / name).read_bytes() for name in about["files"]}}
+for name in ("schema", "files", "checksum"):
+    del about[name]
+print("ready", flush=True)
+for about["version"] in itertools.count(about["version"] + 1):
+    bundle.clear_leftovers(place)
+    bundle.write(partial, {{**files, "bundle.json": bundle.describe(files, about)}})
+    bundle.publish(partial, place)
+"""
+
+
+def contents(place: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def test_a_full_disk_keeps_the_old_bundle(published, tmp_path):
+    root, config, catalog, _ = published
+    place = tmp_path / "tiny"
+    shutil.copytree(root / "models" / "tiny", place)
+    before = contents(place)
+    limits = [20_000, max(map(len, before.values())) // 2]
+    names = {"data": str(root / "data"), "place": str(place), "tests": str(HERE)}
+    code = _FULL_DISK.format(limits=limits, **names)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["DISK_FULL", "DISK_FULL"], done.stderr
+    assert contents(place) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path):
+    place = tmp_path / "tiny"
+    shutil.copytree(published[0] / "models" / "tiny", place)
+    rng = np.random.default_rng(3)
+    versions = []
+    for _ in range(40):
+        code = _PUBLISH_FOR_EVER.format(place=str(place))
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.5))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        versions.append(bundle.load(place).about["version"])
+    assert versions == sorted(versions)
+    assert versions[-1] > 5  # it was really publishing
+    bundle.clear_leftovers(place)
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_cut_off_between_the_two_renames_the_old_bundle_comes_back(published, tmp_path):
+    _, config, catalog, _ = published
+    place = tmp_path / "tiny"
+    shutil.copytree(published[0] / "models" / "tiny", tmp_path / ".tiny.previous")
+    assert bundle.load(place).about["version"] == 1
+    assert export(catalog, config, place)["version"] == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_bundle_is_a_start_for_training(published):
+    from bear_classifier.learn import backbone
+
+    root, config, _, _ = published
+    place = root / "models" / "tiny"
+    settings = config.learn.__class__(config.learn.arch, str(place), 64, "cpu")
+    body = backbone.build_body(settings, seed=99)
+    other = backbone.bare_body(config.learn.arch)
+    assert backbone.digest(body) == backbone.digest(other)  # leave_training starts from bare_body
+
+
+def test_another_training_gives_another_bundle_with_the_same_pictures(published, tmp_path):
+    root, config, _, _ = published
+    catalog = trained_dataset(tmp_path / "data", config, seed=1)
+    export(catalog, config, tmp_path / "tiny")
+    one, two = (
+        bundle.load(p).about["files"] for p in (root / "models" / "tiny", tmp_path / "tiny")
+    )
+    assert one["model.onnx"] != two["model.onnx"]
+    assert one["golden/00.jpeg"] == two["golden/00.jpeg"]

@@ -1,0 +1,168 @@
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bundles import LABELS, tiny_config, trained_dataset
+from PIL import Image
+
+from bear_classifier.errors import PhotoError
+from bear_classifier.ship import bundle, golden
+from bear_classifier.ship.export import export
+from bear_classifier.ship.predict import Model
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("predict")
+    config = tiny_config(export={"parity": 1})
+    export(trained_dataset(root / "data", config), config, root / "tiny")
+    return root / "tiny"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Good and bad files with awkward names, in folders."""
+    root = tmp_path_factory.mktemp("pictures")
+    (root / "inner folder").mkdir()
+    for i, name in enumerate(["a b.jpg", "ü.png", "inner folder/z.webp", "=cmd.jpg"]):
+        (root / name).write_bytes(golden.draw(i * 8)[1])
+    (root / "broken.jpg").write_bytes(golden.draw(0)[1][:500])
+    (root / "page.jpg").write_text("<html>not here</html>")
+    (root / "empty.png").write_bytes(b"")
+    return root
+
+
+def bears(*words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "bear_classifier", *map(str, words)],
+        capture_output=True, text=True, **options,
+    )  # fmt: skip
+
+
+def test_one_line_per_file_in_order(model_dir, pictures):
+    done = bears("predict", "--json", "--model", model_dir, pictures / "ü.png", pictures)
+    assert done.returncode == 1, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = [pictures / "ü.png", *sorted(p for p in pictures.rglob("*") if p.is_file())]
+    assert [row["path"] for row in rows] == [str(p) for p in expected]
+    for row in rows:
+        if "error" in row:
+            assert set(row) == {"path", "error"}
+            assert set(row["error"]) == {"code", "message"}
+        else:
+            assert list(row) == [
+                "path",
+                "label",
+                "confidence",
+                "probabilities",
+                "accepted",
+                "reason",
+            ]
+            assert list(row["probabilities"]) == LABELS
+            assert sum(row["probabilities"].values()) == pytest.approx(1)
+            assert row["confidence"] == max(row["probabilities"].values())
+            assert row["probabilities"][row["label"]] == row["confidence"]
+            assert row["accepted"] is True
+            assert row["reason"] == "ok"
+    codes = {Path(r["path"]).name: r["error"]["code"] for r in rows if "error" in r}
+    assert codes == {
+        "broken.jpg": "TRUNCATED", "page.jpg": "NOT_AN_IMAGE", "empty.png": "EMPTY_FILE",
+    }  # fmt: skip
+
+
+def test_all_good_is_exit_code_0_and_words(model_dir, pictures):
+    done = bears("predict", "--model", model_dir, pictures / "a b.jpg")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{pictures / 'a b.jpg'}: ")
+    assert done.stdout.rstrip().endswith("%")
+
+
+def test_a_file_that_is_not_there(model_dir, tmp_path):
+    done = bears("predict", "--json", "--model", model_dir, tmp_path / "no.jpg")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "UNREADABLE"
+
+
+def test_the_table_has_every_row_and_no_formula(model_dir, pictures, tmp_path):
+    bears("predict", "--csv", tmp_path / "t.csv", "--model", model_dir, ".", cwd=pictures)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
+    assert len(rows) == 7
+    assert {"path", "label", "confidence", *LABELS, "error"} <= set(rows[0])
+    assert not any(row["path"].startswith("=") for row in rows)
+    assert {row["error"] for row in rows} == {"", "TRUNCATED", "NOT_AN_IMAGE", "EMPTY_FILE"}
+
+
+def test_no_model_is_one_line_with_the_next_step(tmp_path):
+    done = bears("predict", "--model", tmp_path / "none", "x.jpg")
+    assert done.returncode == 2
+    assert done.stderr.startswith("bears: NO_MODEL: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_changed_model_is_refused(model_dir, pictures, tmp_path):
+    place = shutil.copytree(model_dir, tmp_path / "tiny")
+    with (place / "model.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"!")
+    done = bears("predict", "--model", place, pictures / "ü.png")
+    assert done.returncode == 2
+    assert "MODEL_CORRUPT: model.onnx" in done.stderr
+
+
+def test_upright_however_it_is_stored(model_dir, tmp_path):
+    """The same picture turned by EXIF gives the same answer as the upright one."""
+    upright = Image.open(io.BytesIO(golden.draw(1)[1])).convert("RGB")
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    model = Model(bundle.load(model_dir))
+    one, two = (model.predict(tmp_path / f"{name}.png") for name in ("upright", "turned"))
+    assert one.probabilities == pytest.approx(two.probabilities, abs=1e-6)
+
+
+def test_bytes_and_path_answer_alike(model_dir):
+    model = Model(bundle.load(model_dir))
+    pictures, _ = model.bundle.golden()
+    assert model.predict(pictures[0]) == model.predict(pictures[0].read_bytes())
+    with pytest.raises(PhotoError, match="EMPTY_FILE"):
+        model.predict(b"")
+
+
+def test_predict_imports_nothing_heavy(model_dir, pictures):
+    code = (
+        "import sys; from bear_classifier.cli import main; "
+        f"main(['predict', '--json', '--model', {str(model_dir)!r}, {str(pictures)!r}]); "
+        "print(sorted({'torch', 'fastai', 'torchvision', 'gradio', 'sklearn', 'scipy', 'onnx', "
+        "'matplotlib'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (SHARED / "broken").is_dir(), reason="needs ../shared/broken")
+def test_broken_files_of_the_world(model_dir):
+    """One line per file, no crash, and little memory, over valid, odd and malicious files."""
+    folders = [SHARED / "photos" / "originals", SHARED / "broken"]
+    words = ["predict", "--json", "--model", str(model_dir), *map(str, folders)]
+    # a small process in between: a child's peak begins with the size of the one that forked it
+    code = (
+        "import resource, subprocess, sys; "
+        f"done = subprocess.run([sys.executable, '-m', 'bear_classifier', *{words!r}]); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); "
+        "sys.exit(done.returncode)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == sum(p.is_file() for folder in folders for p in folder.rglob("*"))
+    assert all(("label" in row) != ("error" in row) for row in rows)
+    assert int(done.stderr.splitlines()[-1]) < 500_000  # kilobytes
