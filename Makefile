@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check fmt clean
+.PHONY: help setup run serve test check fmt docs clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ check: setup  ## lint and types
 fmt: setup  ## format the code
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
+
+docs: setup  ## write the generated parts of README.md
+	$(BIN)/python docs/reference.py
 
 clean:  ## remove what was built; data and models stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -111,6 +111,7 @@ class Catalog:
         try:
             root.mkdir(parents=True, exist_ok=True)
             with _explained(self.path):
+                self._refuse_emptied()
                 self._db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
@@ -118,6 +119,11 @@ class Catalog:
                 self._check()
         except OSError as exc:
             raise DataError("CATALOG_UNUSABLE", f"{root} cannot be used: {exc.strerror}") from exc
+
+    def _refuse_emptied(self) -> None:
+        """SQLite takes a file of 0 bytes for a new catalog: every decision would be forgotten."""
+        if (self.root / "photos").is_dir() and self.path.is_file() and not self.path.stat().st_size:
+            raise sqlite3.DatabaseError("0 bytes")
 
     def _check(self) -> None:
         (verdict,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
@@ -257,7 +263,8 @@ class Catalog:
         if not rows:
             return None
         stage, started, seconds, inputs, outcome = rows[0]
-        return Run(stage, started, seconds, inputs, json.loads(outcome))
+        with _explained(self.path):
+            return Run(stage, started, seconds, inputs, json.loads(outcome))
 
 
 def _now() -> str:
@@ -269,8 +276,8 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn what SQLite says into what a person can do about it."""
     try:
         yield
-    except sqlite3.Error as exc:
-        text = str(exc)
+    except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as exc:  # of flipped bytes
+        text = " ".join(str(exc).split())
         if "locked" in text:
             raise DataError(
                 "CATALOG_BUSY", f"{path} is being written by another program; try again"

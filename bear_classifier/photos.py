@@ -46,8 +46,9 @@ MAX_SCAN_MEGAPIXELS = 1_500  # scans x megapixels, about 2 s; a progressive phot
 MAX_COEFFICIENTS = 200_000_000  # bytes; a progressive photo of 64 megapixels (4:2:0) has 192
 FULL_PIXELS = 16_000_000  # a JPEG with more is halved while it is decoded
 
-# What Pillow raises for broken content: what our mutations met, and what else its source has.
-_MET = (OSError, ValueError, SyntaxError, RuntimeError)
+# What Pillow raises for broken content: what our mutations met (AttributeError in place of
+# AssertionError under python -O), and what else its source has.
+_MET = (OSError, ValueError, SyntaxError, RuntimeError, AssertionError, AttributeError)
 _ELSE = (TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error)
 _TOO_BIG = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -168,10 +169,9 @@ def _upright_rgb(found: Found) -> Image.Image:
     if found.format == "jpeg" and opened.width * opened.height > FULL_PIXELS:
         opened.draft(None, (opened.width // 2, opened.height // 2))
     opened.load()
-    opened.fp = None  # WebP and AVIF keep all decoded bytes there
     turn = _TURNS.get(_orientation(found.exif or opened.info.get("exif", b"")))
     icc, image = opened.info.get("icc_profile"), _flat(opened)
-    del opened
+    del opened  # and its memory, before the next copy
     image = _to_srgb(image, icc)
     image = image.transpose(turn) if turn is not None else image
     image.info = {}
@@ -233,8 +233,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         fits = _SPACES.get(profile.profile.xcolor_space) == image.mode
         if fits and not (profile.profile.profile_description or "").startswith("sRGB"):
             transform = ImageCms.buildTransform(profile, _SRGB, image.mode, "RGB")
-            same = image.mode == "RGB"  # in place saves a quarter of the memory
-            return transform.apply_in_place(image) if same else transform.apply(image)
+            return transform.apply(image)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         pass
     return image.convert("RGB")

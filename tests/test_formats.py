@@ -173,7 +173,7 @@ SCAN = JPEG.index(b"\xff\xda") + 14
 WEBP = b"VP8X" + struct.pack("<I", 10) + bytes(10)
 FTYP = b"\0\0\0\x10ftypavif\0\0\0\0"
 IDAT = corpus.chunk(b"IDAT", b"")
-ICCP = corpus.chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(N)))
+ICCP = corpus.chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**20)))
 HOSTILE = {
     "jpeg stuffing": (lambda: JPEG[:SCAN] + b"\xff\0" * (N // 2) + b"\xff\xd9", None),
     "jpeg fill bytes": (lambda: JPEG[:SCAN] + b"\xff" * N + b"\xd9", None),
@@ -185,7 +185,7 @@ HOSTILE = {
     "gif frames": (lambda: GIF + (FRAME + b"\1x\0") * (N // 14) + b";", "TOO_COMPLEX"),
     "gif zeros": (lambda: GIF + bytes(N), "TOO_COMPLEX"),
     "png 10^5 chunks": (lambda: corpus.png(16, 16, before=[IDAT] * 10**5), "TOO_COMPLEX"),
-    "png profiles": (lambda: corpus.png(16, 16, before=[ICCP] * 900), None),
+    "png profiles": (lambda: corpus.png(16, 16, before=[ICCP] * 15_000), None),
     "webp chunks": (
         lambda: b"RIFF" + struct.pack("<I", 22 + N) + b"WEBP" + WEBP + b"XXXX\0\0\0\0" * (N // 8),
         "TOO_COMPLEX",

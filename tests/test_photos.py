@@ -220,19 +220,24 @@ def test_what_no_pixel_needs_costs_no_time(name: str) -> None:
 
 # I4: the same picture however it is stored
 
-TURNED = {1: None} | {number: turn for number, turn in photos._TURNS.items()}
-UNDO = {
-    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
-    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+STORED = {  # how a camera stores an upright picture under each orientation
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
 }
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", STORED)
 def test_orientation(format: str, orientation: int) -> None:
     upright = drawn(96, 64, detail=32)
-    turn = TURNED[orientation]
-    stored = upright if turn is None else upright.transpose(UNDO.get(turn, turn))
+    turn = STORED[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
     data = saved(stored, format, exif=exif(orientation), quality=95)
     assert difference(decode(data), upright) <= 3
 
@@ -448,6 +453,12 @@ def test_damage_is_named() -> None:
     assert "0x" not in error.sentence
 
 
+def test_a_palette_that_is_missing() -> None:
+    """Pillow loads it, and fails an assertion of its own when asked about transparency."""
+    data = corpus.png(16, 16, colour=3, pixels=zlib.compress(bytes(17 * 16)))
+    assert refusal(data).code == "DAMAGED"
+
+
 def test_read(tmp_path: Path) -> None:
     photo = tmp_path / "photo.txt"  # the name says nothing
     photo.write_bytes(good()["jpeg"])
@@ -489,6 +500,16 @@ def test_no_cut_is_accepted(name: str) -> None:
         assert error.code == "TRUNCATED" or (tiny and error.code == "NOT_AN_IMAGE"), (
             f"{percent} %: {error}"
         )
+
+
+def test_only_the_decoder_of_that_format_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, plain_open = [], Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda file, **how: tried.append(how["formats"]) or plain_open(file, **how)
+    )
+    for name, data in good().items():
+        decode(data)
+        assert tried.pop() == (name.split()[0],)
 
 
 def test_truncated_images_of_pillow_stay_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import json
 import shutil
@@ -76,11 +77,12 @@ def test_the_counts_are_those_promised(truth: Truth) -> None:
 
 
 def test_the_default_plan_plants_six_per_cent_mislabels_and_a_rare_class() -> None:
-    rows = [job.row for job in starter._plan(seed=42, per_class=120)]
+    default = inspect.signature(write_starter).parameters["per_class"].default
+    rows = [job.row for job in starter._plan(seed=42, per_class=default)]
     drawn = [row for row in rows if row.fault in ("none", "mislabel")]
-    assert Counter(row.true_label for row in drawn) == {"grizzly": 120, "black": 48, "teddy": 120}
+    assert Counter(row.true_label for row in drawn) == {"grizzly": 160, "black": 64, "teddy": 160}
     astray = Counter(row.true_label for row in rows if row.fault == "mislabel")
-    assert astray == {"grizzly": 7, "black": 3, "teddy": 7}
+    assert astray == {"grizzly": 10, "black": 4, "teddy": 10}
     assert (
         len({row.path for row in rows}) == len({Path(row.path).stem for row in rows}) == len(rows)
     )
@@ -174,9 +176,28 @@ def test_a_folder_with_something_else_is_refused_and_kept(folder: Path, tmp_path
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
     for used, seed in ((tmp_path, 7), (folder, 8)):
         before = contents(used)
-        with pytest.raises(DataError, match="FOLDER_IN_USE"):
+        with pytest.raises(DataError) as caught:
             write_starter(used, seed=seed, per_class=SMALL)
+        assert caught.value.code == "FOLDER_IN_USE"
+        assert caught.value.sentence.startswith(f"{used} holds something else than the starter set")
+        assert "choose another folder or move that one away" in caught.value.sentence
         assert contents(used) == before
+
+
+def test_a_file_in_place_of_the_folder_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "bears").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"^FOLDER_IN_USE: .*bears holds something else"):
+        write_starter(tmp_path / "bears", per_class=SMALL)
+    assert (tmp_path / "bears").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("damaged", ['{"version": 1', "[]", '{"rows": [{}]}', '{"rows": []}'])
+def test_a_damaged_truth_is_an_error_of_ours(folder: Path, tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "README.txt").write_bytes((folder / "README.txt").read_bytes())
+    (tmp_path / "truth.json").write_text(damaged)
+    with pytest.raises(DataError, match=r"^DAMAGED_TRUTH: .*truth.json is damaged \(.*; delete it"):
+        write_starter(tmp_path, seed=7, per_class=SMALL)
+    assert (tmp_path / "truth.json").read_text() == damaged
 
 
 def test_too_few_per_class_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from bear_classifier.ship.predict import Model, Prediction
 _KEEP = 600  # seconds that an upload may lie on the disk
 _AT_ONCE = 2
 _CSS = """
-.gradio-container {max-width: 960px !important; margin: 0 auto}
+.gradio-container {max-width: 960px !important; width: 100% !important; margin: 0 auto !important}
 #said {min-height: 3.5rem}
 #said p {font-size: 1.25rem}
 """
@@ -38,11 +38,11 @@ class Photo(gr.Image):  # type: ignore[misc]
 def sentence(prediction: Prediction) -> str:
     """The answer in words that claim no more than the probability does."""
     p = prediction.confidence
-    sure = "almost certainly" if p >= 0.99 else "very likely" if p >= 0.9 else "probably"
+    sure = "Almost certainly" if p >= 0.99 else "Very likely" if p >= 0.9 else "Probably"
     if p < 0.6:
         ranked = sorted(prediction.probabilities, key=lambda c: -prediction.probabilities[c])
         return f"Hard to tell: **{ranked[0]}** or **{ranked[1]}**."
-    return f"This is {sure} a **{prediction.label}**."
+    return f"{sure} **{prediction.label}**."
 
 
 def page(model: Model) -> gr.Blocks:
@@ -63,7 +63,8 @@ def page(model: Model) -> gr.Blocks:
     with gr.Blocks(
         title=f"{about['name']} classifier", delete_cache=(_KEEP, _KEEP), analytics_enabled=False
     ) as blocks:
-        gr.Markdown(f"# {', '.join(labels[:-1])} or {labels[-1]}?")
+        question = f"{', '.join(labels[:-1])} or {labels[-1]}?"
+        gr.Markdown(f"# {question[0].upper()}{question[1:]}")
         with gr.Row():
             photo = Photo(
                 type="filepath",
@@ -74,7 +75,11 @@ def page(model: Model) -> gr.Blocks:
             )
             with gr.Column():
                 said = gr.Markdown(elem_id="said")
-                bars = gr.Label(label="How likely each class is", num_top_classes=len(labels))
+                bars = gr.Label(
+                    label="How likely each class is",
+                    num_top_classes=len(labels),
+                    show_heading=False,
+                )
         gr.Markdown(
             _figures(test) + " It always names one of its classes, whatever the picture shows."
         )
@@ -120,6 +125,7 @@ def launch(blocks: gr.Blocks, **where: Any) -> None:
     blocks.launch(
         **where,
         css=_CSS,
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         max_file_size=MAX_BYTES,
         share=False,
         enable_monitoring=False,

@@ -64,7 +64,7 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     encodings of one picture, of which the one in use, else the largest, is kept. A photo that
     would tie together pictures that already stand on two sides is set aside: nobody moves.
     Photos come back in the order given."""
-    pool = [p for p in everything if p.status == "ok"]
+    pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
     if not pool:
         return list(everything)
     hashes = photos.hash_bits([p.dhash for p in pool])

@@ -57,10 +57,13 @@ class Truth:
     rows: tuple[Row, ...]
 
 
-def write_starter(folder: Path, seed: int = 42, per_class: int = 120) -> Truth:
+def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     """Write the set, or return its truth at once where it is complete. Raises DataError."""
     if per_class < LEAST:
-        raise DataError("TOO_FEW", f"per_class is {per_class}; the starter set needs {LEAST}")
+        raise DataError(
+            "TOO_FEW",
+            f"per_class is {per_class}; pass at least {LEAST}, enough for every planted fault",
+        )
     head = f"Starter pictures, version {VERSION}, seed {seed}, {per_class} per class.\n"
     if (done := _complete(folder, head)) is not None:
         return done
@@ -79,14 +82,22 @@ def write_starter(folder: Path, seed: int = 42, per_class: int = 120) -> Truth:
 
 
 def read_truth(folder: Path) -> Truth:
-    """The truth that lies beside the class folders."""
-    raw = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    return Truth(**{**raw, "rows": tuple(Row(**row) for row in raw["rows"])})
+    """The truth that lies beside the class folders. Raises DataError where it is damaged."""
+    path = folder / "truth.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return Truth(**{**raw, "rows": tuple(Row(**row) for row in raw["rows"])})
+    except (ValueError, KeyError, TypeError) as exc:
+        raise DataError(
+            "DAMAGED_TRUTH", f"{path} is damaged ({exc}); delete it to have the set drawn again"
+        ) from exc
 
 
 def _complete(folder: Path, head: str) -> Truth | None:
     """The truth of this very set, None where it must be written; refuses what is not ours."""
-    if not folder.exists() or all(path.suffix == ".partial" for path in folder.iterdir()):
+    if not folder.exists():
+        return None
+    if folder.is_dir() and all(path.suffix == ".partial" for path in folder.iterdir()):
         return None
     about = folder / "README.txt"
     if not about.is_file() or about.read_bytes() != head.encode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.catalog import Catalog
-from bear_classifier.settings import Config
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.judge.calibrate import fit_temperature, softmax
+from bear_classifier.settings import Config
 
 _Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
@@ -47,7 +48,7 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
         data = (catalog.root / "train" / "predictions.npz").read_bytes()
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             logits = dict(zip(file["sha256"].tolist(), file["logits"], strict=True))
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
     photos = [photo for photo in catalog.photos("ok") if photo.sha256 in logits]
     sides = {side: [p for p in photos if p.split == side] for side in ("valid", "test")}

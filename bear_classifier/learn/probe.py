@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import batches
 from bear_classifier.settings import Config
 
-STRENGTHS = np.logspace(-5, 1, 7)  # C of scikit-learn: inverse strength of the L2 penalty
+STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
 
@@ -176,7 +177,7 @@ def _load_cache(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(zip(file["sha256"].tolist(), file["features"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}  # missing or damaged: it is a cache
 
 

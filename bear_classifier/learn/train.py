@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def start(catalog: Catalog, config: Config) -> backbone.Classifier:
     try:
         with np.load(catalog.root / "probe" / "head.npz", allow_pickle=False) as file:
             head = [torch.from_numpy(file[k]).float() for k in ("mean", "var", "weight", "bias")]
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NO_PROBE", "the probe has not run yet; run: bears probe") from exc
     body = backbone.build_body(config.learn, config.train.seed)
     model = backbone.Classifier(body, len(config.labels), config.train.dropout)

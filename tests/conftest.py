@@ -1,0 +1,69 @@
+"""What several test files need: small drawn pictures, rows made from numbers, children to kill."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus import ROOT, drawn, saved
+
+from bear_classifier.catalog import Photo
+
+Child = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def fill() -> Callable[[Path, dict[str, int | bytes]], None]:
+    """fill(root, {"grizzly/a.png": 7}): picture number 7 there, or the bytes given instead."""
+
+    def write(root: Path, files: dict[str, int | bytes]) -> None:
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = content if isinstance(content, bytes) else saved(drawn(seed=content), "PNG")
+            path.write_bytes(data)
+
+    return write
+
+
+@pytest.fixture
+def make() -> Callable[..., Photo]:
+    """make(3, label="teddy"): a row whose hash is the number 3; its group too, unless given."""
+
+    def photo(number: int, **facts: Any) -> Photo:
+        sha256 = f"{number:064x}"
+        usual = {
+            "origin": f"/photos/{number}.png",
+            "label": "grizzly",
+            "format": "png",
+            "width": 96,
+            "height": 64,
+            "bytes": 1000,
+            "dhash": "00" * 50,
+            "contrast": 50.0,
+            "group": sha256,
+        }
+        return Photo(sha256, **usual | facts)
+
+    return photo
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """child(code, *words): another Python; code may use sys.argv. Killed with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *words: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code, *map(str, words)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,375 @@
+"""Who may import whom, where the heavy libraries live, and what may not be written at all."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from corpus import ROOT
+
+PACKAGE = ROOT / "bear_classifier"
+MOST_LINES = 300
+
+# INSIDE: who may import whom in ground and within a wing. ACROSS: between wings, besides ground.
+# A name that ends with a dot means the whole wing.
+GROUND = {"errors", "settings", "formats", "config", "catalog", "photos", "files"}
+WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.")
+FRONT = {"cli", "telling", "pipeline", "arguments", "__main__"}
+INSIDE = {
+    "errors": set(),
+    "settings": set(),
+    "formats": {"errors"},
+    "files": {"errors"},
+    "photos": {"errors", "formats"},
+    "config": {"errors", "settings"},
+    "catalog": {"errors", "files"},
+    "collect.search": {"collect.starter"},
+    "collect.starter": {"collect.drawing"},
+    "collect.drawing": {"collect.figures", "collect.scenery", "collect.pen"},
+    "collect.figures": {"collect.pen"},
+    "collect.scenery": {"collect.pen"},
+    "learn.probe": {"learn.backbone", "learn.loaders"},
+    "learn.train": {"learn.backbone", "learn.loaders", "learn.callbacks"},
+    "judge.evaluate": {"judge.calibrate"},
+    "ship.export": {"ship.bundle", "ship.card", "ship.golden", "ship.predict"},
+    "ship.bundle": {"ship.onnx_file"},
+    "ship.predict": {"ship.bundle"},
+    "ship.explain": {"ship.bundle", "ship.predict"},
+}
+ACROSS = {
+    "ship.export": ("learn.", "judge."),
+    "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain"),
+}
+
+# Every library that is not the standard one, and the modules that may import it.
+LIGHT = {"numpy", "PIL", "filelock", "tomli", "tomllib", "tqdm"}
+HOMES = {
+    "torch": ("learn.", "ship.export"),
+    "torchvision": ("learn.",),
+    "fastai": ("learn.",),
+    "fasttransform": ("learn.",),
+    "fastcore": ("learn.",),
+    "safetensors": ("learn.", "ship.export"),
+    "onnx": ("ship.export",),
+    "onnxruntime": ("ship.predict",),
+    "sklearn": ("learn.probe", "judge."),
+    "scipy": ("collect.screen", "judge."),
+    "matplotlib": ("learn.probe", "judge."),
+    "gradio": ("apps.",),
+    "fastapi": ("apps.",),
+    "starlette": ("apps.",),
+    "uvicorn": ("apps.",),
+    "tqdm": ("collect.", "learn.", "judge.", "ship.export"),
+    "numpy": ("photos", "collect.", "learn.", "judge.", "ship.", "apps.", "cli", "telling"),
+    "PIL": ("photos", "collect.", "learn.", "judge.", "ship.", "apps."),
+    "filelock": ("catalog",),
+    "tomli": ("config",),
+}
+HEAVY = sorted(set(HOMES) - LIGHT)
+
+
+@dataclass(frozen=True)
+class Import:
+    """target: a module of ours without the package's name, or another library's first word."""
+
+    target: str
+    ours: bool
+    lazy: bool  # inside a function
+    line: int
+
+
+def modules() -> dict[str, Path]:
+    """Our modules by their names inside the package, such as ship.predict; no __init__."""
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
+
+
+NAMES = sorted(modules())
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+
+
+def imports(module: ast.Module) -> Iterator[Import]:
+    """Every import that runs; those for type checkers do not."""
+    skipped = {
+        id(inner)
+        for node in ast.walk(module)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    lazy = {
+        id(inner)
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(module):
+        if id(node) in skipped or not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        for target in targets(node):
+            parts = target.split(".")
+            ours = parts[0] == "bear_classifier"
+            name = ".".join(parts[1:]) if ours else parts[0]
+            yield Import(name, ours, id(node) in lazy, node.lineno)
+
+
+def targets(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Dotted names; `from bear_classifier import photos` is one of bear_classifier.photos."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    assert node.level == 0, "relative imports hide who imports whom"
+    base = node.module or ""
+    return [
+        f"{base}.{alias.name}"
+        if f"{base}.{alias.name}".removeprefix("bear_classifier.") in KNOWN
+        else base
+        for alias in node.names
+    ]
+
+
+KNOWN = set(NAMES)
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or place.endswith(".") and name.startswith(place) for place in places)
+
+
+def may_import(name: str, target: str) -> bool:
+    """The rules of DESIGN for two modules of ours."""
+    if target == "" or name in FRONT:  # __init__ holds the version and no more
+        return True
+    if name in GROUND:
+        return target in INSIDE[name]
+    if target in GROUND or target in INSIDE.get(name, set()):
+        return True
+    wing = name.partition(".")[0] + "."
+    if wing == "apps." and target.startswith("apps."):
+        return True
+    return within(target, ACROSS.get(name, ()) + ACROSS.get(wing, ()))
+
+
+# who imports whom
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_module_has_its_place(name: str) -> None:
+    assert name in GROUND | FRONT or name.startswith(WINGS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_of_ours_follow_the_design(name: str) -> None:
+    ours = [found for found in imports(tree(name)) if found.ours]
+    assert [found for found in ours if not may_import(name, found.target)] == []
+
+
+@pytest.mark.parametrize("name", sorted(FRONT))
+def test_the_front_imports_wings_only_when_they_are_needed(name: str) -> None:
+    eager = [found for found in imports(tree(name)) if found.ours and not found.lazy]
+    assert [found for found in eager if found.target.startswith(WINGS)] == []
+
+
+def test_nobody_imports_in_a_circle() -> None:
+    edges = {name: {i.target for i in imports(tree(name)) if i.ours} & KNOWN for name in NAMES}
+    while free := {name for name, wanted in edges.items() if not wanted}:
+        edges = {name: wanted - free for name, wanted in edges.items() if name not in free}
+    assert edges == {}
+
+
+def test_the_rules_know_only_modules_that_may_exist() -> None:
+    """A module that was renamed must not leave its permission behind."""
+    planned = {"ship.explain", "judge.clean"}
+    named = {*INSIDE, *(t for targets in INSIDE.values() for t in targets)} - planned
+    assert named <= KNOWN
+
+
+# libraries
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_libraries_stay_in_their_wings(name: str) -> None:
+    others = {found for found in imports(tree(name)) if not found.ours}
+    strange = [
+        found
+        for found in others
+        if found.target not in sys.stdlib_module_names | {"tomllib"}
+        and not within(name, HOMES.get(found.target, ()))
+    ]
+    assert strange == []
+
+
+@pytest.mark.parametrize("name", ["photos", "catalog", "config", "cli", "pipeline", "ship.bundle"])
+def test_a_heavy_import_in_the_wrong_place_would_be_noticed(name: str) -> None:
+    for library in HEAVY:
+        if library != "onnx":
+            assert not within(name, HOMES[library])
+
+
+def test_app_py_leaves_heavy_things_to_the_package() -> None:
+    found = list(imports(ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))))
+    foreign = {i.target for i in found if not i.ours} - set(sys.stdlib_module_names)
+    assert foreign == set()
+    assert {i.target for i in found if i.ours} <= {"apps.classify", "apps.server", "settings"}
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level names of everything that is imported after this code ran in a new Python."""
+    show = "import sys; print('\\n'.join({name.partition('.')[0] for name in sys.modules}))"
+    child = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert child.returncode == 0, child.stderr
+    return set(child.stdout.splitlines())
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    assert loaded("import bear_classifier") & {*HOMES, "sqlite3"} == set()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = f"""
+import contextlib, io
+from bear_classifier.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+    main({words})
+assert "bears" in said.getvalue()
+"""
+    assert loaded(code) & set(HEAVY) == set()
+
+
+def test_predicting_imports_no_torch() -> None:
+    code = "import bear_classifier.ship.predict, bear_classifier.ship.bundle"
+    assert loaded(code) & set(HEAVY) == {"onnxruntime"}
+
+
+# what may not be written
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_is_a_page(name: str) -> None:
+    lines = len(modules()[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= MOST_LINES
+
+
+def test_names_say_what_is_inside() -> None:
+    empty = {"util", "utils", "helper", "helpers", "common", "manager", "handler", "misc", "core"}
+    words = {word for name in NAMES for word in name.replace("_", ".").split(".")}
+    classes = {
+        node.name
+        for name in NAMES
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.ClassDef) and node.name.lower().endswith(tuple(empty))
+    }
+    assert words & empty == set()
+    assert classes == set()
+
+
+def swallows(handler: ast.ExceptHandler) -> bool:
+    """Catches everything, and does not raise it again as its last word."""
+    caught = ast.unparse(handler.type) if handler.type else "BaseException"
+    everything = any(word in caught.split("(")[-1].rstrip(")").split(", ")
+                     for word in ("Exception", "BaseException"))  # fmt: skip
+    last = handler.body[-1]
+    return everything and not (isinstance(last, ast.Raise) and last.exc is None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_exception_is_swallowed(name: str) -> None:
+    handlers = [node for node in ast.walk(tree(name)) if isinstance(node, ast.ExceptHandler)]
+    assert [handler.lineno for handler in handlers if swallows(handler)] == []
+
+
+FORBIDDEN = {
+    *("eval", "exec", "compile", "__import__", "load_learner", "joblib.load", "joblib.dump"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "yaml.load", "yaml.unsafe_load"),
+    *("marshal.loads", "os.system", "numpy.random.seed", "np.random.seed", "random.seed"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_that_runs_what_it_reads(name: str) -> None:
+    found = list(dangerous(tree(name)))
+    assert found == []
+
+
+def dangerous(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Calls and imports by which a file could become a program."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            bare = {alias.name for alias in node.names}
+            if (names | bare) & FORBIDDEN or "*" in bare:
+                yield node.lineno, ast.unparse(node)
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        settings = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if called in FORBIDDEN or called.endswith((".load_learner", ".read_pickle")):
+            yield node.lineno, called
+        if called == "torch.load" and settings.get("weights_only") != "True":
+            yield node.lineno, called
+        if called in ("np.load", "numpy.load") and settings.get("allow_pickle", "False") != "False":
+            yield node.lineno, called
+        if settings.get("shell") == "True":
+            yield node.lineno, called
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval('1')",
+        "exec(open('x').read())",
+        "pickle.load(f)",
+        "pickle.loads(data)",
+        "from pickle import load",
+        "from fastai.learner import load_learner",
+        "fastai.learner.load_learner(p)",
+        "torch.load(p)",
+        "torch.load(p, weights_only=False)",
+        "torch.load(p, weights_only=flag)",
+        "from torch import *",
+        "joblib.load(p)",
+        "yaml.load(text)",
+        "np.load(p, allow_pickle=True)",
+        "subprocess.run(x, shell=True)",
+    ],
+)
+def test_what_is_dangerous_is_noticed(line: str) -> None:
+    assert list(dangerous(ast.parse(line))) != []
+
+
+@pytest.mark.parametrize(
+    "line", ["torch.load(p, weights_only=True)", "model.eval()", "np.load(p)", "json.load(f)"]
+)
+def test_what_is_harmless_is_not(line: str) -> None:
+    assert list(dangerous(ast.parse(line))) == []
+
+
+@pytest.mark.parametrize(
+    ("clause", "wrong"),
+    [
+        ("except:\n    pass", True),
+        ("except Exception:\n    pass", True),
+        ("except (ValueError, Exception) as exc:\n    print(exc)", True),
+        ("except BaseException:\n    clean()\n    raise", False),
+        ("except ValueError:\n    pass", False),
+    ],
+)
+def test_what_swallows_is_noticed(clause: str, wrong: bool) -> None:
+    (handler,) = (
+        node
+        for node in ast.walk(ast.parse(f"try:\n    f()\n{clause}"))
+        if isinstance(node, ast.ExceptHandler)
+    )
+    assert swallows(handler) is wrong

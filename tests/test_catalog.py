@@ -1,0 +1,381 @@
+"""The dataset's memory: transactions, locks, and what is left after a crash or a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from bear_classifier.catalog import GONE, OK, Catalog, Photo, Run, Source
+from bear_classifier.errors import DataError
+
+Child = Callable[..., "subprocess.Popen[str]"]
+Make = Callable[..., Photo]
+
+CHANGE_ALL = """
+import dataclasses, os, resource, sys, time
+from pathlib import Path
+from bear_classifier.catalog import Catalog, Source
+from bear_classifier.errors import DataError
+catalog, how = Catalog(Path(sys.argv[1])), sys.argv[2]
+if how == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+try:
+    with catalog.transaction():
+        catalog.put_photos(dataclasses.replace(p, label="teddy") for p in catalog.photos())
+        catalog.put_sources(Source(f"{n:0100}", "teddy", "folder") for n in range(30_000))
+        if how == "kill":
+            print("in the middle", flush=True)
+            time.sleep(60)
+except DataError as exc:
+    print(exc)
+"""
+HOLD = """
+import sys, time
+from pathlib import Path
+from bear_classifier.catalog import Catalog
+with Catalog(Path(sys.argv[1])) as catalog, catalog.lock("train"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def write_late(root: Path) -> DataError:
+    """What a writer hears for whom another one does not stop."""
+    with Catalog(root) as catalog:
+        blocker = sqlite3.connect(catalog.path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DataError) as caught, catalog.transaction():
+            raise AssertionError("two writers at once")
+        blocker.close()
+    return caught.value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[DataError]]:
+    """Begun before the first test and read by the last: the wait of ten seconds is shared."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(write_late, tmp_path_factory.mktemp("late"))
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
+    """Two photos, one source and one run."""
+    with Catalog(tmp_path / "data") as made:
+        with made.transaction():
+            made.put_photos([make(1), make(2, label="teddy", group=None)])
+            made.put_sources(
+                [Source("/photos/1.png", "grizzly", "folder", "9-9", OK, "", f"{1:064x}")]
+            )
+        made.add_run(Run("search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}))
+        yield made
+
+
+def rows(root: Path, table: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(root / "catalog.sqlite")) as db:
+        return db.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def everything(catalog: Catalog) -> tuple[object, ...]:
+    events = rows(catalog.root, "event")
+    return catalog.photos(), catalog.sources(), catalog.last_run("search"), events
+
+
+# what it holds
+
+
+def test_four_tables(catalog: Catalog) -> None:
+    names = {row[1] for row in rows(catalog.root, "sqlite_schema WHERE type = 'table'")}
+    assert names == {"photo", "source", "event", "run", "sqlite_sequence"}  # the last is SQLite's
+
+
+def test_rows_come_back_as_they_went_in(catalog: Catalog, make: Make) -> None:
+    assert catalog.photos() == [make(1), make(2, label="teddy", group=None)]
+    assert catalog.photo(f"{2:064x}") == make(2, label="teddy", group=None)
+    assert catalog.photo(f"{3:064x}") is None
+    assert catalog.last_run("search") == Run(
+        "search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}
+    )
+    assert catalog.last_run("split") is None
+
+
+def test_the_last_run_is_the_latest(catalog: Catalog) -> None:
+    catalog.add_run(Run("search", "2026-08-02T10:00:00+00:00", 1.0, "def", {}))
+    last = catalog.last_run("search")
+    assert last is not None
+    assert last.inputs == "def"
+
+
+def test_photos_of_one_status(catalog: Catalog, make: Make) -> None:
+    with catalog.transaction():
+        catalog.put_photos([make(3, status="dropped"), make(4, status="unusable")])
+    assert [p.sha256[-1] for p in catalog.photos("ok")] == ["1", "2"]
+    assert catalog.photos("dropped") == [make(3, status="dropped")]
+
+
+def test_order_of_photos_is_that_of_their_hashes(tmp_path: Path, make: Make) -> None:
+    for order in ((3, 1, 2), (2, 3, 1)):
+        with Catalog(tmp_path / str(order)) as catalog, catalog.transaction():
+            catalog.put_photos(make(number) for number in order)
+            assert catalog.photos() == [make(1), make(2), make(3)]
+
+
+def test_sources_keep_the_order_in_which_they_were_found(catalog: Catalog) -> None:
+    with catalog.transaction():
+        catalog.put_sources([Source("/z", "teddy", "folder"), Source("/a", "teddy", "folder")])
+        catalog.put_sources([Source("/z", "teddy", "folder", code=GONE)])
+    assert [s.origin for s in catalog.sources()] == ["/photos/1.png", "/z", "/a"]
+    assert [s.origin for s in catalog.sources(GONE)] == ["/z"]
+
+
+def test_fingerprint_knows_label_side_group_and_use_but_not_origin(
+    tmp_path: Path, make: Make
+) -> None:
+    def fingerprint(**facts: object) -> str:
+        name = "-".join(f"{k}={v}" for k, v in facts.items()).replace("/", "") or "usual"
+        with Catalog(tmp_path / name) as catalog:
+            with catalog.transaction():
+                catalog.put_photos([make(1, **facts), make(2)])
+            return catalog.fingerprint()
+
+    usual = fingerprint()
+    assert fingerprint(origin="/elsewhere.png") == usual
+    changes = ({"label": "teddy"}, {"split": "test"}, {"group": "x"}, {"status": "dropped"})
+    changed = [fingerprint(**facts) for facts in changes]
+    assert len({usual, *changed}) == 5
+
+
+# labels and vocabularies
+
+
+def test_relabel_is_an_event_and_a_label(catalog: Catalog, make: Make) -> None:
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    with catalog.transaction():
+        catalog.relabel(make(1), "teddy", "ann", "it has a seam")
+    assert catalog.photo(f"{1:064x}") == make(1, label="teddy")
+    ((number, at, *event),) = rows(catalog.root, "event")
+    assert number == 1
+    assert before <= datetime.fromisoformat(str(at)) <= datetime.now(timezone.utc)
+    assert event == ["ann", "relabel", f"{1:064x}", "grizzly", "teddy", "it has a seam"]
+
+
+@pytest.mark.parametrize("facts", [{"split": "testing"}, {"status": "fine"}, {"status": None}])
+def test_closed_vocabularies(catalog: Catalog, make: Make, facts: dict[str, str]) -> None:
+    before = everything(catalog)
+    with pytest.raises(DataError, match="constraint failed"), catalog.transaction():
+        catalog.put_photos([make(3), make(1, **facts)])
+    assert everything(catalog) == before
+
+
+def test_no_source_or_event_of_a_photo_that_is_not_there(catalog: Catalog) -> None:
+    before = everything(catalog)
+    with pytest.raises(DataError, match="FOREIGN KEY"), catalog.transaction():
+        catalog.put_sources([Source("/x", "teddy", "folder", sha256=f"{9:064x}")])
+    assert everything(catalog) == before
+
+
+# all or nothing
+
+
+@pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt])
+def test_an_exception_takes_everything_back(
+    catalog: Catalog, make: Make, exception: type[BaseException]
+) -> None:
+    before = everything(catalog)
+    with pytest.raises(exception), catalog.transaction():
+        catalog.put_photos([make(7), make(1, label="teddy")])
+        catalog.put_sources([Source("/x", "teddy", "folder")])
+        catalog.relabel(make(2), "grizzly", "ann", "why")
+        raise exception
+    assert everything(catalog) == before
+    with catalog.transaction():  # and the next one works
+        catalog.put_photos([make(7)])
+    assert len(catalog.photos()) == 3
+
+
+def test_kill_in_the_middle_of_a_large_transaction(catalog: Catalog, child: Child) -> None:
+    before = everything(catalog)
+    process = child(CHANGE_ALL, catalog.root, "kill")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in the middle\n"
+    assert (catalog.root / "catalog.sqlite-wal").stat().st_size > 1_000_000  # much is written
+    process.kill()
+    process.wait()
+    started = time.monotonic()
+    with Catalog(catalog.root) as again:
+        assert everything(again) == before
+        with again.transaction():
+            again.put_sources([Source("/x", "teddy", "folder")])
+    assert time.monotonic() - started < 1
+
+
+def test_full_disk_keeps_the_old_state(catalog: Catalog, child: Child) -> None:
+    before = everything(catalog)
+    said, _ = child(CHANGE_ALL, catalog.root, "full").communicate(timeout=30)
+    assert said == (
+        f"DISK_FULL: no space left to write {catalog.path} (disk I/O error); what was there before "
+        "is kept; free some and run again\n"
+    )
+    with Catalog(catalog.root) as again:
+        assert everything(again) == before
+
+
+# one writer at a time
+
+
+def test_a_second_writer_waits(catalog: Catalog, make: Make) -> None:
+    def put_soon(began: Future[None]) -> None:
+        with Catalog(catalog.root) as other, other.transaction():
+            began.set_result(None)
+            time.sleep(0.3)
+            other.put_photos([make(3)])
+
+    began: Future[None] = Future()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(put_soon, began)
+        began.result(timeout=10)
+        with catalog.transaction():
+            assert make(3) in catalog.photos()
+            catalog.put_photos([make(4)])
+        done.result()
+    assert len(catalog.photos()) == 4
+
+
+def test_a_reader_does_not_wait(catalog: Catalog, make: Make) -> None:
+    with Catalog(catalog.root) as other, other.transaction():
+        other.put_photos([make(3)])
+        assert len(catalog.photos()) == 2
+
+
+def test_lock_names_its_holder_and_ends_with_it(catalog: Catalog, child: Child) -> None:
+    process = child(HOLD, catalog.root)
+    assert process.stdout is not None
+    earliest = datetime.now()
+    assert process.stdout.readline() == "held\n"
+    possible = [
+        f"LOCKED: Another train (pid {process.pid}, since {when:%H:%M}) is running on "
+        f"{catalog.root}; wait for it, or end it and start again"
+        for when in (earliest, datetime.now())
+    ]
+    with pytest.raises(DataError) as caught, catalog.lock("split"):
+        raise AssertionError("two holders at once")
+    assert str(caught.value) in possible
+    process.kill()
+    process.wait()
+    with catalog.lock("split"):
+        pass
+
+
+def test_lock_is_free_after_work_that_failed(catalog: Catalog) -> None:
+    with pytest.raises(ValueError, match="x"), catalog.lock("split"):
+        raise ValueError("x")
+    with catalog.lock("split"), pytest.raises(DataError, match="Another split"), catalog.lock("x"):
+        raise AssertionError("two holders at once")
+
+
+def test_lock_with_an_unreadable_note(catalog: Catalog) -> None:
+    with catalog.lock("split"):
+        (catalog.root / "lock.json").write_text("{")
+        with (
+            pytest.raises(DataError, match="Another run .pid unknown, since now"),
+            catalog.lock("x"),
+        ):
+            raise AssertionError("two holders at once")
+
+
+# damage
+
+
+@pytest.fixture
+def closed(catalog: Catalog) -> Path:
+    """The file of a catalog that nobody uses, everything in it."""
+    (catalog.root / "photos").mkdir()
+    catalog.close()
+    assert not (catalog.root / "catalog.sqlite-wal").exists()
+    return catalog.path
+
+
+def test_damaged_header_is_said_in_a_sentence(closed: Path) -> None:
+    closed.write_bytes(b"\0" * 100 + closed.read_bytes()[100:])
+    with pytest.raises(DataError) as caught:
+        Catalog(closed.parent)
+    assert str(caught.value) == (
+        f"CATALOG_DAMAGED: {closed} is damaged (file is not a database); restore it from a copy, "
+        "or move it away and run again: photos are kept, decisions in it are lost"
+    )
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.5, 0.99])
+def test_truncated_file_is_refused(closed: Path, keep: float) -> None:
+    data = closed.read_bytes()
+    closed.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(DataError, match=r"^CATALOG_DAMAGED: [^\n]* restore it from a copy"):
+        Catalog(closed.parent)
+
+
+def test_advice_for_a_damaged_file_works(closed: Path) -> None:
+    closed.rename(closed.with_suffix(".old"))
+    with Catalog(closed.parent) as fresh:
+        assert fresh.photos() == []
+
+
+def test_pages_of_noise_are_noticed(closed: Path) -> None:
+    data, dice = closed.read_bytes(), random.Random(1)
+    for start in range(4096, len(data), 4096):
+        closed.write_bytes(data[:start] + dice.randbytes(4096) + data[start + 4096 :])
+        with pytest.raises(DataError, match=r"^CATALOG_DAMAGED: "):
+            Catalog(closed.parent)
+
+
+def test_any_flipped_byte_gives_data_or_a_sentence(closed: Path) -> None:
+    """SQLite has no checksums: a changed letter in a label cannot be noticed. A crash would be."""
+    data, dice = closed.read_bytes(), random.Random(2)
+    used = [at for at, byte in enumerate(data) if byte]
+    codes = dict.fromkeys(("CATALOG_DAMAGED", "CATALOG_VERSION", "OK"), 0)
+    for at in [*range(16, 100), *dice.sample(used, 300)]:
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << dice.randrange(8)
+        closed.write_bytes(flipped)
+        try:
+            with Catalog(closed.parent) as catalog:
+                everything(catalog)
+                catalog.fingerprint()
+            codes["OK"] += 1
+        except DataError as exc:
+            codes[exc.code] += 1
+    assert codes["CATALOG_DAMAGED"] > 50
+
+
+def test_newer_version_is_refused_and_left_alone(closed: Path) -> None:
+    with contextlib.closing(sqlite3.connect(closed)) as db:
+        db.execute("PRAGMA user_version = 2")
+    before = closed.read_bytes()
+    with pytest.raises(DataError) as caught:
+        Catalog(closed.parent)
+    assert str(caught.value) == (
+        f"CATALOG_VERSION: {closed} has format 2; this program reads format 1"
+    )
+    assert closed.read_bytes() == before
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"")
+    with pytest.raises(DataError, match=r"^CATALOG_UNUSABLE: .*data cannot be used: "):
+        Catalog(tmp_path / "data")
+
+
+# last, since it waits for the fixture that waits
+
+
+def test_a_second_writer_gives_up_with_a_sentence(late: Future[DataError]) -> None:
+    said = late.result(timeout=30)
+    assert said.code == "CATALOG_BUSY"
+    assert said.sentence.endswith("catalog.sqlite is being written by another program; try again")

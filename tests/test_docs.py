@@ -1,0 +1,100 @@
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bundles import tiny_config, trained_dataset
+
+from bear_classifier.arguments import parser
+from bear_classifier.config import STARTER, as_toml, load
+from bear_classifier.ship.export import export
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def test_generated_parts_are_up_to_date():
+    sys.path.insert(0, str(ROOT / "docs"))
+    from reference import filled
+
+    assert filled(README) == README, "run: make docs"
+    assert "learn.weights" in README
+    assert "usage: bears" in README
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_command_in_the_readme_is_understood():
+    lines = re.findall(r"^    (bears .+)$", README, re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        words = shlex.split(line.split("   ")[0])
+        parser().parse_args(words[1:])
+
+
+def test_make_targets_in_the_readme_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?make (\w+)", README)) - {"an", "a"}
+    assert {"run", "test"} <= named
+    assert named <= targets
+
+
+def test_the_readme_s_python_runs(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    config = tiny_config(export={"parity": 1})
+    export(trained_dataset(tmp_path / "data", config), config, tmp_path / "models" / "starter")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    label, confidence = done.stdout.split()
+    assert label in config.labels
+    assert 1 / 3 <= float(confidence) <= 1
+
+
+def test_the_project_files_are_valid_and_complete():
+    bears = load(ROOT / "bears.toml")
+    assert (ROOT / "bears.toml").read_text(encoding="utf-8") == as_toml(bears)
+    assert load(STARTER).search.source == "starter"
+    assert load(STARTER).labels == bears.labels
+
+
+def test_every_error_code_stands_in_the_manual():
+    manual = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/CODES.md").read_text(), re.MULTILINE))
+    used = set()
+    for path in sorted((ROOT / "bear_classifier").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(node, "func", None), "id", "")
+            if isinstance(node, ast.Call) and name.endswith("Error") and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and re.fullmatch("[A-Z_]+", str(first.value)):
+                    used.add(first.value)
+    assert len(used) > 30
+    assert used - manual == set(), "codes without a line in docs/CODES.md"
+    assert manual - used <= {"TOO_SMALL", "BLANK", "NEAR_COPY", "ACROSS_SIDES", "DUPLICATE",
+                             "LABEL_CONFLICT", "GONE", "PENDING", "OK"}  # fmt: skip
+
+
+def test_requirements_are_exact():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            if line and not line.startswith("#"):
+                assert re.match(r"[a-z0-9_.-]+==[0-9.]+( *;.*)?$", line), line
+
+
+def test_the_help_of_every_command_says_what_it_does():
+    bears = shutil.which("bears", path=str(Path(sys.executable).parent))
+    done = subprocess.run([bears, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("new", "run", "predict", "evaluate", "serve", "status", "export"):
+        assert re.search(rf"^    {command} +\S", done.stdout, re.MULTILINE)

@@ -1,0 +1,326 @@
+"""Near-copies on hand-made hashes, and what is set aside: always the same, and nobody moves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus import drawn
+from PIL import ImageOps
+
+from bear_classifier import photos
+from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.collect.screen import components, near_pairs, screen, tie, usable
+from bear_classifier.config import build
+from bear_classifier.settings import Config, ScreenConfig
+
+Make = Callable[..., Photo]
+CONFIG = build({"classes": {"grizzly": ["g"], "teddy": ["t"]}}, where="test")
+
+
+def hashed(*cells: tuple[int, int, int], first: int = 0) -> str:
+    """A hash with these bits (plane, row, column) set, and the first so many of all 400."""
+    bits = np.zeros((4, 10, 10), np.uint8)
+    bits.reshape(-1)[:first] = 1
+    for cell in cells:
+        bits[cell] = 1
+    return np.packbits(bits).tobytes().hex()
+
+
+def pairs_of(hashes: list[str], limit: int) -> dict[tuple[int, int], int]:
+    pairs, distances = near_pairs(photos.hash_bits(hashes), limit)
+    return {(i, j): d for (i, j), d in zip(pairs.tolist(), distances.tolist(), strict=True)}
+
+
+# near_pairs
+
+
+def test_pairs_and_their_distances() -> None:
+    hashes = [hashed(first=n) for n in (0, 3, 8, 200)]
+    assert pairs_of(hashes, 8) == {(0, 1): 3, (0, 2): 8, (1, 2): 5}
+    assert pairs_of(hashes, 7) == {(0, 1): 3, (1, 2): 5}
+    assert pairs_of(hashes, 0) == {}
+    assert pairs_of([hashes[3], hashes[3]], 0) == {(0, 1): 0}
+
+
+def test_pairs_in_a_mirror() -> None:
+    """Planes 0 and 1 (brighter, darker to the right) change places; columns turn round."""
+    one = hashed((0, 0, 0), (0, 3, 2), (2, 5, 1), (3, 9, 9))
+    other = hashed((1, 0, 9), (1, 3, 7), (2, 5, 8), (3, 9, 0))
+    nearly = hashed((1, 0, 9), (1, 3, 7), (2, 5, 8))
+    assert pairs_of([one, other], 7) == {(0, 1): 0}
+    assert pairs_of([one, nearly, other], 7) == {(0, 1): 1, (0, 2): 0, (1, 2): 1}
+    upside_down = hashed((0, 9, 0), (0, 6, 2), (3, 4, 1), (2, 0, 9))
+    assert pairs_of([one, upside_down], 7) == {}
+
+
+def test_a_drawn_picture_and_its_mirror_image() -> None:
+    picture = drawn(seed=4)
+    hashes = [photos.dhash(picture), photos.dhash(ImageOps.mirror(picture))]
+    assert pairs_of(hashes, 8).keys() == {(0, 1)}
+    assert pairs_of([hashes[0], photos.dhash(drawn(seed=5))], 32) == {}
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_no_pairs_of_fewer_than_two(n: int) -> None:
+    pairs, distances = near_pairs(np.zeros((n, 50), np.uint8), 400)
+    assert (pairs.shape, distances.shape) == ((0, 2), (0,))
+
+
+def test_many_hashes_as_one_by_one() -> None:
+    """600 are compared in three blocks; copies are planted across all of them."""
+    rng = np.random.default_rng(1)
+    hashes = rng.integers(0, 256, (600, 50), np.uint8)
+    for a, b in ((0, 599), (255, 256), (10, 11), (300, 511)):
+        hashes[b] = hashes[a] ^ np.packbits(rng.random(400) < 0.03)
+    hashes[512:513] = photos.mirrored(hashes[20:21])
+    unpacked = np.unpackbits(hashes, axis=1).astype(np.int16)
+    flipped = np.unpackbits(photos.mirrored(hashes), axis=1).astype(np.int16)
+    expected = {}
+    for i in range(600):
+        upright = np.abs(unpacked[i] - unpacked[i + 1 :]).sum(1)
+        apart = np.minimum(upright, np.abs(flipped[i] - unpacked[i + 1 :]).sum(1))
+        expected |= {(i, i + 1 + int(j)): int(apart[j]) for j in np.flatnonzero(apart <= 40)}
+    pairs, distances = near_pairs(hashes, 40)
+    found = {(i, j): d for (i, j), d in zip(pairs.tolist(), distances.tolist(), strict=True)}
+    assert found == expected
+    assert {(0, 599), (255, 256), (10, 11), (300, 511), (20, 512)} <= found.keys()
+
+
+# components
+
+
+def test_components_of_a_small_graph() -> None:
+    pairs = np.array([[0, 3], [3, 5], [1, 2]])
+    sets = components(7, pairs, [True] * 7)
+    assert sorted(ids.tolist() for ids in sets) == [[0, 3, 5], [1, 2], [4], [6]]
+    without = components(7, pairs, [True, True, True, False, True, True, False])
+    assert sorted(ids.tolist() for ids in without) == [[0], [1, 2], [4], [5]]
+
+
+def test_components_without_pairs_or_life() -> None:
+    none = np.empty((0, 2), np.intp)
+    assert [ids.tolist() for ids in components(2, none, [True, True])] == [[0], [1]]
+    assert components(2, np.array([[0, 1]]), [False, False]) == []
+    assert components(0, none, []) == []
+
+
+# usable
+
+
+@pytest.mark.parametrize(
+    ("facts", "status", "reason"),
+    [
+        ({"width": 32, "height": 32}, "ok", ""),
+        ({"width": 31, "height": 900}, "unusable", "TOO_SMALL: 31 x 900 pixels; the shorter side"),
+        ({"width": 900, "height": 31}, "unusable", "TOO_SMALL: 900 x 31 pixels; the shorter side"),
+        ({"contrast": 2.0}, "ok", ""),
+        ({"contrast": 1.94}, "unusable", "BLANK: its grey levels differ by 1.9 only; an empty"),
+        ({"status": "unusable", "reason": "BLANK: old limits"}, "ok", ""),
+        ({"status": "duplicate", "reason": "NEAR_COPY of x"}, "ok", ""),
+        ({"status": "dropped", "reason": "ann: blurred", "width": 5}, "dropped", "ann: blurred"),
+        (
+            {"status": "unusable", "reason": "LABEL_CONFLICT: two"},
+            "unusable",
+            "LABEL_CONFLICT: two",
+        ),
+    ],
+)
+def test_usable(make: Make, facts: dict[str, object], status: str, reason: str) -> None:
+    judged = usable(make(1, **facts), ScreenConfig())
+    assert judged.status == status
+    assert judged.reason.startswith(reason)
+    assert bool(judged.reason) == bool(reason)
+
+
+# tie
+
+
+def tied(rows: list[Photo], near: int = 32, same: int = 8) -> dict[int, tuple[str, int]]:
+    """Number -> status and the number that names its group."""
+    return {int(p.sha256, 16): (p.status, int(p.group or "0", 16)) for p in tie(rows, near, same)}
+
+
+def test_groups_are_transitive(make: Make) -> None:
+    """1 and 3 are 40 bits apart, and tied through 2; 4 is 33 bits from 3."""
+    rows = [make(n, dhash=hashed(first=bits), group=None)
+            for n, bits in ((1, 0), (2, 20), (3, 40), (4, 73))]  # fmt: skip
+    assert tied(rows) == {1: ("ok", 1), 2: ("ok", 1), 3: ("ok", 1), 4: ("ok", 4)}
+    assert tied(rows, near=33) == {n: ("ok", 1) for n in (1, 2, 3, 4)}
+    assert tied(rows, near=0) == {n: ("ok", n) for n in (1, 2, 3, 4)}
+
+
+def test_a_mirrored_copy_is_a_copy(make: Make) -> None:
+    rows = [make(1, dhash=hashed(*((0, r, 0) for r in range(10))), group=None),
+            make(2, dhash=hashed(*((1, r, 9) for r in range(10))), group=None)]  # fmt: skip
+    assert [p.status for p in tie(rows, 9, 8)] == ["ok", "duplicate"]
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3])
+def test_of_copies_the_largest_is_kept(make: Make, largest: int) -> None:
+    rows = [make(n, dhash=hashed(first=n), width=900 if n == largest else 96 + n)
+            for n in (1, 2, 3)]  # fmt: skip
+    after = {int(p.sha256, 16): p for p in tie(rows, 32, 8)}
+    kept = [n for n, photo in after.items() if photo.status == "ok"]
+    assert kept == [largest]
+    reasons = [after[n].reason for n in (1, 2, 3) if n != largest]
+    assert all(reason.startswith("NEAR_COPY of ") for reason in reasons)
+    assert f"NEAR_COPY of {largest:064x}" in reasons
+
+
+def test_of_copies_the_one_in_use_is_kept_however_small(make: Make) -> None:
+    rows = [make(1, split="train", width=40), make(2, width=4000), make(3, width=2000)]
+    assert [p.status for p in tie(rows, 32, 8)] == ["ok", "duplicate", "duplicate"]
+
+
+def test_copies_with_different_labels_both_stay_tied(make: Make) -> None:
+    rows = [make(1), make(2, label="teddy")]
+    assert tied(rows) == {1: ("ok", 1), 2: ("ok", 1)}
+
+
+def test_photos_not_in_use_tie_nothing(make: Make) -> None:
+    rows = [make(1, dhash=hashed(first=0)), make(2, dhash=hashed(first=20), status="dropped"),
+            make(3, dhash=hashed(first=40))]  # fmt: skip
+    assert tied(rows) == {1: ("ok", 1), 2: ("dropped", 2), 3: ("ok", 3)}
+
+
+def test_new_photo_joins_the_group_it_resembles(make: Make) -> None:
+    rows = [make(1, dhash=hashed(first=20), group=None), make(5, split="valid")]
+    assert tied(rows) == {1: ("ok", 1), 5: ("ok", 1)}
+    assert [p.split for p in tie(rows, 32, 8)] == [None, "valid"]
+
+
+def test_new_photo_between_two_sides_is_set_aside_and_nobody_moves(make: Make) -> None:
+    rows = [make(1, dhash=hashed(first=0), split="train"), make(2, dhash=hashed(first=30)),
+            make(3, dhash=hashed(first=60), split="test")]  # fmt: skip
+    after = tie(rows, 32, 8)
+    assert [p.status for p in after] == ["ok", "duplicate", "ok"]
+    assert [p.split for p in after] == ["train", None, "test"]
+    assert [p.group for p in after] == [p.group for p in rows]
+    assert after[1].reason.startswith("ACROSS_SIDES: near-copy of ")
+
+
+def test_a_chain_of_new_photos_between_two_sides_is_set_aside(make: Make) -> None:
+    sides = {0: "valid", 90: "train"}
+    rows = [make(n, dhash=hashed(first=bits), split=sides.get(bits))
+            for n, bits in enumerate((0, 30, 60, 90), start=1)]  # fmt: skip
+    assert [p.status for p in tie(rows, 32, 8)] == ["ok", "duplicate", "duplicate", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("sides", "kept"),
+    [
+        (("train", "test"), 1),
+        (("test", "train"), 0),
+        (("valid", "train"), 0),
+        (("train", "valid"), 1),
+        (("valid", "test"), 1),
+    ],
+)
+def test_near_copies_that_met_late_keep_their_sides(
+    make: Make, sides: tuple[str, str], kept: int
+) -> None:
+    """As when screen.near is raised: test is kept before valid before train; and it stays so."""
+    rows = [make(n, dhash=hashed(first=20 * n), split=side) for n, side in enumerate(sides)]
+    once = tie(rows, 32, 8)
+    assert [p.status == "ok" for p in once] == [kept == 0, kept == 1]
+    assert [p.split for p in once] == list(sides)
+    again = tie([usable(p, ScreenConfig()) for p in once], 32, 8)
+    assert again == once
+
+
+def test_order_of_input_does_not_matter(make: Make) -> None:
+    dice, sides = random.Random(2), ["train", "valid", "test", None]
+    for _ in range(50):
+        rows = [make(n, dhash=hashed(first=dice.randrange(400)), width=50 + dice.randrange(9),
+                     split=dice.choice(sides)) for n in range(1, 60)]  # fmt: skip
+        after = {p.sha256: p for p in tie(rows, 6, 2)}
+        shuffled = dice.sample(rows, len(rows))
+        assert tie(shuffled, 6, 2) == [after[p.sha256] for p in shuffled]
+
+
+def test_no_near_copies_across_sides_whatever_happens(make: Make) -> None:
+    """500 random datasets with sides dealt at random: nobody moves, nothing near stands across."""
+    rng = random.Random(5)
+    for _ in range(500):
+        rows = [make(n, dhash=hashed(first=rng.randrange(0, 120)), width=rng.randrange(40, 99),
+                     label=rng.choice(["grizzly", "teddy"]),
+                     split=rng.choice(["train", "valid", "test", None]))
+                for n in range(rng.randrange(2, 9))]  # fmt: skip
+        after = tie(rows, 20, 4)
+        assert [p.split for p in after] == [p.split for p in rows]
+        alive = sorted((p for p in after if p.status == "ok"), key=lambda p: p.dhash)
+        sides: dict[str | None, set[str]] = {}
+        for photo in alive:
+            sides.setdefault(photo.group, set()).update({photo.split} if photo.split else set())
+        assert max(map(len, sides.values())) <= 1
+        for one, other in pairwise(alive):
+            apart = bytes.fromhex(one.dhash), bytes.fromhex(other.dhash)
+            if (
+                int.from_bytes(apart[0], "big") ^ int.from_bytes(apart[1], "big")
+            ).bit_count() <= 20:
+                assert one.group == other.group
+
+
+# the stage
+
+
+def test_screening_twice_changes_nothing(tmp_path: Path, make: Make) -> None:
+    rng = np.random.default_rng(3)
+    rows = [make(n, dhash=hashed(first=int(rng.integers(0, 400))), contrast=float(rng.integers(20)),
+                 width=25 + int(rng.integers(50)), group=None) for n in range(80)]  # fmt: skip
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows)
+        first = screen(catalog, CONFIG)
+        state = catalog.photos()
+        assert {p.status for p in state} == {"ok", "unusable", "duplicate"}
+        assert screen(catalog, CONFIG) == first
+        assert catalog.photos() == state
+
+
+def test_what_screening_says(tmp_path: Path, make: Make) -> None:
+    rows = [
+        make(1, dhash=hashed(first=0), group=None),
+        make(2, dhash=hashed(first=20), group=None),
+        make(3, dhash=hashed(first=20), group=None, width=40),
+        make(4, dhash=hashed(first=200), group=None),
+        make(5, width=20, group=None),
+        make(6, contrast=0.0, group=None),
+        make(7, status="unusable", reason="LABEL_CONFLICT: two", group=None),
+    ]
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows)
+        assert screen(catalog, CONFIG) == {
+            "ok": 3,
+            "unusable": {"TOO_SMALL": 1, "BLANK": 1, "LABEL_CONFLICT": 1},
+            "duplicate": 1,
+            "near_copies": 2,
+            "groups": 2,
+        }
+
+
+def with_limits(**limits: object) -> Config:
+    return build({"classes": {"a": ["a"], "b": ["b"]}, "screen": limits}, where="test")
+
+
+def test_other_limits_take_back_what_was_set_aside(tmp_path: Path, make: Make) -> None:
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos([make(1, width=40), make(2, split="train", dhash=hashed(first=200))])
+        before = catalog.photos()
+        screen(catalog, with_limits(smallest=60))
+        assert [p.status for p in catalog.photos()] == ["unusable", "ok"]
+        screen(catalog, with_limits())
+        assert catalog.photos() == before
+
+
+def test_empty_catalog(tmp_path: Path) -> None:
+    with Catalog(tmp_path) as catalog:
+        empty = {"ok": 0, "unusable": {}, "duplicate": 0, "near_copies": 0, "groups": 0}
+        assert screen(catalog, CONFIG) == empty
