@@ -54,7 +54,7 @@ def _project(options: argparse.Namespace) -> pipeline.Project:
     path = config.STARTER if name == "starter" else Path(name)
     overrides = list(options.set)
     if options.source:
-        overrides.append(f"search.source={json.dumps(options.source)}")
+        overrides.append(f"search.source={json.dumps(options.source, ensure_ascii=False)}")
     if options.device:
         overrides.append(f"learn.device={options.device}")
     loaded = config.load(path, overrides)

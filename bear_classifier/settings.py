@@ -17,6 +17,7 @@ def setting(
 @dataclass(frozen=True)
 class SearchConfig:
     source: str = setting("", 'where photos come from: "folder:PATH" or "starter"')
+    per_class: int = setting(160, "pictures of each class that the starter set draws", low=25)
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ScreenConfig:
         2.0, "grey levels of 255; less contrast than this is an empty picture", low=0, high=255
     )
     near: int = setting(
-        32, "of 400 bits; at most so many differ between near-copies", low=0, high=100
+        45, "of 400 bits; at most so many differ between near-copies", low=0, high=100
     )
     same: int = setting(
         8, "of 400 bits; at most so many differ between encodings of one picture", low=0, high=100

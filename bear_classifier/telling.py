@@ -75,7 +75,7 @@ def _train(out: Mapping[str, Any]) -> list[str]:
     epochs = [
         f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, on validation"
         f" {row['valid_loss']:.3f}, error {row['error']:.1%}"
-        for row in out["history"]
+        for row in _spread(out["history"])
     ]
     kept = (
         "the fine-tuned model is kept"
@@ -120,6 +120,12 @@ _SENTENCES = {
     "evaluate": _evaluate,
     "export": _export,
 }
+
+
+def _spread(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A few of many epochs, the last among them; all of them stand in history.json."""
+    step = -(-len(rows) // _SHOWN)
+    return [row for row in rows if (len(rows) - row["epoch"]) % step == 0] if rows else []
 
 
 def _some(lines: Sequence[str]) -> list[str]:

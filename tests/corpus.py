@@ -174,7 +174,7 @@ def good() -> dict[str, bytes]:
         "gif animated": animation("GIF"),
         "bmp": saved(photo, "BMP"),
         "bmp palette": saved(photo.quantize(16), "BMP"),
-        "bmp rle": rle_bmp(40, 20, (b"\x14\x05\x14\xf0\0\0") * 20 + b"\0\1"),
+        "bmp rle": rle_bmp(40, 20, b"\x14\x05\x14\xf0\0\0" * 20 + b"\0\1"),
         "avif": saved(photo, "AVIF", exif=exif(8)),
         "avif alpha": saved(clear, "AVIF"),
         "avif animated": animation("AVIF"),

@@ -127,9 +127,11 @@ def targets(node: ast.Import | ast.ImportFrom) -> list[str]:
     assert node.level == 0, "relative imports hide who imports whom"
     base = node.module or ""
     return [
-        f"{base}.{alias.name}"
-        if f"{base}.{alias.name}".removeprefix("bear_classifier.") in KNOWN
-        else base
+        (
+            f"{base}.{alias.name}"
+            if f"{base}.{alias.name}".removeprefix("bear_classifier.") in KNOWN
+            else base
+        )
         for alias in node.names
     ]
 

@@ -220,8 +220,9 @@ def test_kill_in_the_middle_of_a_large_transaction(catalog: Catalog, child: Chil
 def test_full_disk_keeps_the_old_state(catalog: Catalog, child: Child) -> None:
     before = everything(catalog)
     said, _ = child(CHANGE_ALL, catalog.root, "full").communicate(timeout=30)
-    assert said == (
-        f"DISK_FULL: no space left to write {catalog.path} (disk I/O error); what was there before "
+    assert (
+        said == f"DISK_FULL: no space left to write {catalog.path} (disk I/O error); what was there"
+        " before "
         "is kept; free some and run again\n"
     )
     with Catalog(catalog.root) as again:
@@ -307,8 +308,10 @@ def test_damaged_header_is_said_in_a_sentence(closed: Path) -> None:
     closed.write_bytes(b"\0" * 100 + closed.read_bytes()[100:])
     with pytest.raises(DataError) as caught:
         Catalog(closed.parent)
-    assert str(caught.value) == (
-        f"CATALOG_DAMAGED: {closed} is damaged (file is not a database); restore it from a copy, "
+    assert (
+        str(caught.value)
+        == f"CATALOG_DAMAGED: {closed} is damaged (file is not a database); restore it from a"
+        " copy, "
         "or move it away and run again: photos are kept, decisions in it are lost"
     )
 
@@ -360,8 +363,8 @@ def test_newer_version_is_refused_and_left_alone(closed: Path) -> None:
     before = closed.read_bytes()
     with pytest.raises(DataError) as caught:
         Catalog(closed.parent)
-    assert str(caught.value) == (
-        f"CATALOG_VERSION: {closed} has format 2; this program reads format 1"
+    assert (
+        str(caught.value) == f"CATALOG_VERSION: {closed} has format 2; this program reads format 1"
     )
     assert closed.read_bytes() == before
 

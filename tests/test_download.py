@@ -111,8 +111,9 @@ def test_every_candidate_ends_as_one_row_with_a_code(data: Dataset) -> None:
     assert outcome["failed"] == failed | {"TOO_SMALL": 1}
     assert (outcome["fetched"], outcome["photos"]) == (10, 3)
     assert (outcome["exact_duplicates"], outcome["label_conflicts"]) == (0, 1)
-    assert outcome["failed_now"][str(data.photos / "teddy" / "empty.png")] == (
-        "EMPTY_FILE: the file has 0 bytes; download or copy it again"
+    assert (
+        outcome["failed_now"][str(data.photos / "teddy" / "empty.png")]
+        == "EMPTY_FILE: the file has 0 bytes; download or copy it again"
     )
     assert all(s.sentence for s in data.catalog.sources() if s.code != OK)
     assert data.update()["failed_now"] == {}
@@ -194,8 +195,9 @@ def test_one_file_under_two_classes_is_set_aside_until_one_is_removed(
     assert data.update()["label_conflicts"] == 1
     assert data.labels() == [("grizzly", "unusable"), ("teddy", "ok")]
     (aside,) = data.catalog.photos("unusable")
-    assert aside.reason == (
-        "LABEL_CONFLICT: the same file stands under grizzly and teddy; keep it in one"
+    assert (
+        aside.reason
+        == "LABEL_CONFLICT: the same file stands under grizzly and teddy; keep it in one"
     )
     screen(data.catalog, data.config)
     assert data.labels() == [("grizzly", "unusable"), ("teddy", "ok")]  # screening lets it be

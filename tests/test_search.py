@@ -191,16 +191,18 @@ def test_links_to_photos_and_to_class_folders_are_read(tmp_path: Path) -> None:
 
 def test_two_folders_of_one_class_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "Grizzly/a.png", "grizzly/b.png")
-    assert refusal(tmp_path) == (
-        f"CLASS_CLASH: {tmp_path}/Grizzly and {tmp_path}/grizzly are both class 'grizzly'; "
+    assert (
+        refusal(tmp_path)
+        == f"CLASS_CLASH: {tmp_path}/Grizzly and {tmp_path}/grizzly are both class 'grizzly'; "
         "join them"
     )
 
 
 def test_no_class_folder_lists_what_there_is(tmp_path: Path) -> None:
     touch(tmp_path, "polar/a.png", "panda/b.png", ".git/c.png", "d.png")
-    assert refusal(tmp_path) == (
-        f"NO_CLASS_FOLDERS: {tmp_path}: its folders are panda, polar; expected one folder per "
+    assert (
+        refusal(tmp_path)
+        == f"NO_CLASS_FOLDERS: {tmp_path}: its folders are panda, polar; expected one folder per "
         "class (grizzly, teddy); for other classes make a project: "
         'bears new NAME --class "first" --class "second"'
     )
@@ -306,6 +308,16 @@ def test_another_folder_adds_and_takes_nothing_away(
     outcome = search(catalog, project(tmp_path / "photos2"))
     assert outcome == {"found": 1, "new": 1, "gone": 0, "ignored": {}}
     assert len(catalog.sources()) == 4
+    assert search(catalog, project(tmp_path / "photos"))["gone"] == 0
+
+
+def test_a_relative_folder_is_the_same_folder(
+    catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    assert search(catalog, project(Path("photos")))["new"] == 0
+    monkeypatch.chdir(photos)
+    assert search(catalog, project(Path("../photos/.")))["new"] == 0
 
 
 def test_without_a_source_what_is_there_goes_on(catalog: Catalog) -> None:

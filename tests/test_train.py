@@ -89,7 +89,7 @@ def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
 
 def test_the_model_with_less_validation_loss_is_kept(prepared):
     catalog, config = prepared
-    ruinous = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=3.0))
+    ruinous = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=0.3))
     record = train(catalog, ruinous)
     assert record["valid_loss"]["tuned"] > record["valid_loss"]["probe"]
     assert record["chosen"] == "probe"
@@ -217,7 +217,7 @@ def test_validation_sees_the_pixels_of_serving(prepared):
     dls = dataloaders(valid, valid, LABELS, 64, 2, 0.5, torch.device("cpu"))
     theirs = torch.cat([x.as_subclass(torch.Tensor) for x, _ in dls.valid])
     ours = torch.cat(list(batches([path for path, _ in valid], 64, 4)))
-    assert torch.allclose(theirs, ours, atol=1e-5)
+    assert torch.allclose(theirs, ours, atol=1e-4)  # a grey level is 0.017
     targets = torch.cat([y for _, y in dls.valid])
     assert [LABELS[int(t)] for t in targets] == [label for _, label in valid]
 

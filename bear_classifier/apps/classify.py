@@ -26,13 +26,9 @@ _CSS = """
 """
 
 
-class Photo(gr.Image):  # type: ignore[misc]
-    """gradio's picture field that hands over the file as uploaded: only our decoder opens it."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        return payload.path if payload else None
+def uploaded(payload: Any) -> str | None:
+    """The file as it came: only our decoder opens it, not gradio's."""
+    return payload.path if payload else None
 
 
 def sentence(prediction: Prediction) -> str:
@@ -66,13 +62,14 @@ def page(model: Model) -> gr.Blocks:
         question = f"{', '.join(labels[:-1])} or {labels[-1]}?"
         gr.Markdown(f"# {question[0].upper()}{question[1:]}")
         with gr.Row():
-            photo = Photo(
+            photo = gr.Image(
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
                 label="Photo: drop, choose, take or paste one",
                 image_mode=None,
                 height=420,
             )
+            photo.preprocess = uploaded
             with gr.Column():
                 said = gr.Markdown(elem_id="said")
                 bars = gr.Label(

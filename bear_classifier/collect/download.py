@@ -120,14 +120,11 @@ def _store(
     with catalog.transaction():
         catalog.put_sources(failed)
         for source, photo in with_photo:
-            first = catalog.photo(photo.sha256)
-            if first is None:
+            if catalog.photo(photo.sha256) is None:
                 catalog.put_photos([photo])
-            repeated = first is not None and first.origin != source.origin
-            code, sentence = (DUPLICATE, f"same file as {first.origin}") if repeated else (OK, "")  # type: ignore[union-attr]
             catalog.put_sources(
-                [dataclasses.replace(source, code=code, sentence=sentence, sha256=photo.sha256)]
-            )
+                [dataclasses.replace(source, code=OK, sentence="", sha256=photo.sha256)]
+            )  # which of them are copies is told by recode
 
 
 def _reconcile(catalog: Catalog) -> None:

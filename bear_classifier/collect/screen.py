@@ -118,10 +118,11 @@ def components(n: int, pairs: NDArray[np.intp], alive: Sequence[bool]) -> list[N
 
 
 def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """All pairs i < j whose hashes, upright or mirrored, differ in at most `limit` bits.
+    """All pairs i < j whose hashes, upright or mirrored, differ in at most `limit` bits, and in at
+    most half as many as the emptier one has: a nearly flat picture is near to everything.
 
     hashes: (n, bytes). Returns (m, 2) pairs and (m,) distances in bits."""
-    n = len(hashes)
+    n, filled = len(hashes), np.bitwise_count(hashes).sum(axis=1, dtype=np.int64)
     words, flipped = _words(hashes), _words(photos.mirrored(hashes))
     pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
     for start in range(0, n, _ROWS):
@@ -129,6 +130,8 @@ def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp],
         upright = _distances(words[block], words[start:])
         apart = np.minimum(upright, _distances(flipped[block], words[start:]))
         i, j = np.nonzero(np.triu(apart <= limit, k=1))
+        told = 2 * apart[i, j] <= np.minimum(filled[start + i], filled[start + j])
+        i, j = i[told], j[told]
         pairs.append(np.column_stack([i, j]) + start)
         distances.append(apart[i, j].astype(np.int64))
     return np.concatenate(pairs), np.concatenate(distances)

@@ -50,7 +50,7 @@ def search(catalog: Catalog, config: Config) -> dict[str, Any]:
         )
     _refuse_mixture(catalog, kind)
     if kind == "starter":
-        write_starter(root)
+        write_starter(root, per_class=config.search.per_class)
     listing = list_folder(root, config.labels)
     known = {source.origin: source for source in catalog.sources()}
     fresh = [

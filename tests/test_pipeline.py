@@ -1,0 +1,300 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+FAST = [
+    "search.per_class=40",
+    "learn.arch=squeezenet1_1",
+    "learn.size=64",
+    "learn.device=cpu",
+    "train.epochs=1",
+    "train.lr=0.001",
+    "train.batch_size=16",
+    "export.parity=20",
+]
+
+
+def bears(*words, cwd, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "bear_classifier", *map(str, words)],
+        capture_output=True, text=True, cwd=cwd, **options,
+    )  # fmt: skip
+
+
+def fast(*extra: str) -> list[str]:
+    return [word for setting in (*FAST, *extra) for word in ("--set", setting)]
+
+
+def sides(result: dict) -> dict[str, dict[str, int]]:
+    return result["stages"]["split"]["photos"]
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory):
+    """One whole run on the starter set, with a network small enough for tests."""
+    cwd = tmp_path_factory.mktemp("starter")
+    done = bears("run", "--source", "starter", "--json", *fast("train.epochs=2"), cwd=cwd)
+    return cwd, done
+
+
+def test_the_whole_way(starter):
+    cwd, done = starter
+    assert done.returncode == 1, done.stderr  # broken files are planted in it
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert set(result) == {"data", "model", "stages", "report"}
+    assert list(result["stages"]) == ["search", "download", "screen", "split", "probe", "train",
+                                      "evaluate", "export"]  # fmt: skip
+    for outcome in result["stages"].values():
+        assert outcome["outcome"] == "done"
+        assert outcome["seconds"] >= 0
+    report = result["report"]
+    assert set(report) == {"n", "error", "error_interval", "per_class", "macro_f1", "confusion",
+                           "labels", "ece", "accepted_share"}  # fmt: skip
+    assert report["n"] == sum(sides(result)["test"].values())
+    assert report["error"] < 0.6  # three classes; drawings are not trivial for random weights
+    assert (cwd / result["model"] / "bundle.json").is_file()
+
+
+def test_every_planted_fault_is_found(starter):
+    """Broken files are refused, copies kept once, near-copies on one side, hidden files ignored."""
+    cwd, done = starter
+    result = json.loads(done.stdout.splitlines()[-1])
+    truth = json.loads((cwd / result["data"] / "starter" / "truth.json").read_text())
+    rows = truth["rows"]
+    stages = result["stages"]
+    faults = {f: [r for r in rows if r["fault"] == f] for f in {r["fault"] for r in rows}}
+    assert sum(stages["download"]["failed"].values()) == len(faults["broken"])
+    refused = {Path(p).name for p in stages["download"]["failed_now"]}
+    assert refused == {Path(r["path"]).name for r in faults["broken"]}
+    astray = [r for r in faults["exact_duplicate"]
+              if Path(r["path"]).parent != Path(r["of"]).parent]  # fmt: skip
+    assert stages["download"]["label_conflicts"] == len(astray)
+    assert (stages["download"]["exact_duplicates"]
+            == len(faults["exact_duplicate"]) - len(astray))  # fmt: skip
+    assert any(".thumbnails" in p for p in stages["search"]["ignored"])
+
+    from bear_classifier.catalog import Catalog
+
+    with Catalog(cwd / result["data"]) as catalog:
+        by_name = {Path(s.origin).name: s.sha256 for s in catalog.sources()}
+        photos = {p.sha256: p for p in catalog.photos()}
+    tied = 0
+    for row in faults["near_duplicate"]:
+        copy, original = (photos[by_name[Path(row[k]).name]] for k in ("path", "of"))
+        assert None in (copy.split, original.split) or copy.split == original.split
+        tied += copy.group == original.group or "duplicate" in (copy.status, original.status)
+    assert tied == len(faults["near_duplicate"])
+
+
+def test_a_second_run_does_nothing_new(starter):
+    cwd, done = starter
+    before = json.loads(done.stdout.splitlines()[-1])
+    again = bears("run", "--source", "starter", "--json", *fast("train.epochs=2"), cwd=cwd)
+    assert again.returncode == 0, again.stderr
+    result = json.loads(again.stdout.splitlines()[-1])
+    for name in ("probe", "train", "evaluate", "export"):
+        assert result["stages"][name]["outcome"] == "up to date"
+    assert result["stages"]["download"]["fetched"] == 0
+    assert sides(result) == sides(before)
+    assert result["report"] == before["report"]
+    version = json.loads((cwd / result["model"] / "bundle.json").read_text())["version"]
+    assert version == 1
+
+
+def test_a_changed_setting_redoes_what_depends_on_it(starter):
+    cwd, _ = starter
+    again = bears("run", "--source", "starter", "--json", *fast("export.parity=21"),
+                  "--set", "train.epochs=2", cwd=cwd)  # fmt: skip
+    stages = json.loads(again.stdout.splitlines()[-1])["stages"]
+    assert stages["train"]["outcome"] == stages["evaluate"]["outcome"] == "up to date"
+    assert stages["export"]["outcome"] == "done"
+
+
+def test_status_says_what_there_is(starter):
+    cwd, _ = starter
+    found = json.loads(bears("status", "--project", "starter", "--json", cwd=cwd).stdout)
+    assert set(found["photos"]) == {"black", "grizzly", "teddy"}
+    assert found["sources"]["OK"] > 80
+    words = bears("status", "--project", "starter", cwd=cwd)
+    assert words.returncode == 0
+    assert re.search(r"grizzly +\d+ +\d+ +\d+", words.stdout)
+
+
+def test_the_bundle_judges_a_labelled_folder(starter):
+    cwd, done = starter
+    result = json.loads(done.stdout.splitlines()[-1])
+    judged = bears("evaluate", "--model", result["model"], "--photos",
+                   Path(result["data"]) / "starter", "--json", cwd=cwd)  # fmt: skip
+    assert judged.returncode == 1  # the broken files
+    report = json.loads(judged.stdout)
+    assert report["labels"] == ["black", "grizzly", "teddy"]
+    assert report["accepted_share"] == 1.0
+    assert report["n"] + len(judged.stderr.splitlines()) == sum(
+        p.is_file()
+        for c in report["labels"]
+        for p in (cwd / result["data"] / "starter" / c).iterdir()
+    )
+
+
+def test_drawings_and_photos_do_not_mix(starter):
+    cwd, done = starter
+    source = Path(json.loads(done.stdout.splitlines()[-1])["data"]) / "starter"
+    mixed = bears("run", "--project", "starter", "--source", f"folder:{source}", cwd=cwd)
+    assert mixed.returncode == 2
+    assert mixed.stderr.startswith("bears: MIXED_SOURCES: ")
+
+
+@pytest.fixture
+def folder(starter, tmp_path):
+    """About 50 of the starter's pictures as somebody's own folder, and a project for it."""
+    cwd, done = starter
+    source = cwd / json.loads(done.stdout.splitlines()[-1])["data"] / "starter"
+    truth = json.loads((source / "truth.json").read_text())
+    clean = [r["path"] for r in truth["rows"] if r["fault"] == "none"]
+    for label in ("black", "grizzly", "teddy"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        for path in [p for p in clean if p.startswith(label)][:20]:
+            shutil.copy(source / path, tmp_path / "mine" / path)
+    new = bears("new", "mine", *(w for c in ("black", "grizzly", "teddy") for w in ("--class", c)),
+                cwd=tmp_path)  # fmt: skip
+    assert new.returncode == 0, new.stderr
+    assert "bears run --project mine.toml" in new.stdout
+    return tmp_path
+
+
+def test_adding_and_removing_photos_moves_nobody(folder):
+    words = ["run", "--project", "mine.toml", "--source", "folder:mine", "--until", "split",
+             "--json"]  # fmt: skip
+    assert bears(*words, cwd=folder).returncode == 0
+
+    from bear_classifier.catalog import Catalog
+
+    def placed() -> dict[str, str | None]:
+        with Catalog(folder / "data" / "mine") as catalog:
+            return {p.sha256: p.split for p in catalog.photos("ok")}
+
+    first = placed()
+    files = sorted((folder / "mine").rglob("*.*"))
+    aside = folder / "aside"
+    aside.mkdir()
+    for file in files[::7]:
+        shutil.move(file, aside / file.name)
+    assert bears(*words, cwd=folder).returncode == 0
+    assert placed() == first
+    from bear_classifier.ship import golden
+
+    for i in range(9):
+        suffix, data = golden.draw(i)
+        (folder / "mine" / "teddy" / f"new{i}.{suffix}").write_bytes(data)
+    assert bears(*words, cwd=folder).returncode == 0
+    after = placed()
+    assert len(after) > len(first)
+    assert {sha: after[sha] for sha in first} == first
+
+
+def test_two_runs_at_once_are_refused(folder):
+    from bear_classifier.catalog import Catalog
+
+    with Catalog(folder / "data" / "mine") as catalog, catalog.lock("train"):
+        done = bears("run", "--project", "mine.toml", "--source", "folder:mine", cwd=folder,
+                     env=os.environ | {"COLUMNS": "80"})  # fmt: skip
+    assert done.returncode == 2
+    assert f"LOCKED: Another train (pid {os.getpid()}, since " in done.stderr
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
+    words = ["run", "--project", "mine.toml", "--source", "folder:mine",
+             *fast("learn.weights=none", "train.epochs=200")]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bear_classifier", *words], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("probe"):
+            break
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Stopped. Continue with: bears run --project mine.toml" in said
+    assert "Traceback" not in said
+    done = bears(*words[:-1], "train.epochs=1", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    stages = json.loads(done.stdout.splitlines()[-1])["stages"]
+    assert stages["download"]["fetched"] == 0
+    assert stages["probe"]["outcome"] == "up to date"
+    assert stages["export"]["outcome"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["run"], "NO_PROJECT"),
+        (["run", "--project", "starter", "--source", "web"], "NO_SOURCE"),
+        (["run", "--source", "starter", "--set", "learn.arhc=x"], "UNKNOWN_SETTING"),
+        (["run", "--source", "starter", "--set", "learn.arch=resnet43"], "BAD_ARCH"),
+        (["train", "--project", "starter"], "STAGE_MISSING"),
+        (["status", "--project", "starter"], "NO_DATA"),
+        (["serve", "nothing"], "NO_MODEL"),
+        (["new", "../x", "--class", "a", "--class", "b"], "BAD_NAME"),
+        (["new", "x", "--class", "a"], "TOO_FEW_CLASSES"),
+        (["new", "x", "--class", "a", "--class", "a"], "BAD_CLASS"),
+        (["evaluate", "--model", "x"], "NO_PHOTOS"),
+    ],
+)
+def test_what_cannot_go_on_is_one_line(words, code, tmp_path):
+    done = bears(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"bears: {code}: "), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_errors_are_json_too(tmp_path):
+    done = bears("serve", "nothing", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["error"]["code"] == "NO_MODEL"
+
+
+def test_too_few_photos_are_refused_before_any_network_is_touched(folder):
+    for path in sorted((folder / "mine" / "teddy").iterdir())[1:]:
+        path.unlink()
+    done = bears("run", "--project", "mine.toml", "--source", "folder:mine", "--until", "split",
+                 cwd=folder)  # fmt: skip
+    assert done.returncode == 2
+    assert 'TOO_FEW_PHOTOS: Class "teddy" has 1 usable photo; at least 10 are needed' in done.stderr
+
+
+def test_a_new_project_file_is_never_overwritten(folder):
+    before = (folder / "mine.toml").read_bytes()
+    done = bears("new", "mine", "--class", "a", "--class", "b", cwd=folder)
+    assert "EXISTS" in done.stderr
+    assert (folder / "mine.toml").read_bytes() == before
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (SHARED / "photos/bears").is_dir(), reason="needs ../shared/photos/bears")
+def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
+    shutil.copy(Path(__file__).parents[1] / "bears.toml", tmp_path)
+    done = bears("run", "--source", f"folder:{SHARED / 'photos/bears'}", "--until", "split",
+                 cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    from bear_classifier import photos
+    from bear_classifier.catalog import Catalog
+    from bear_classifier.collect.screen import near_pairs
+    from bear_classifier.settings import ScreenConfig
+
+    with Catalog(tmp_path / "data" / "bears") as catalog:
+        used = catalog.photos("ok")
+        assert len(catalog.sources()) == 1414
+    pairs, _ = near_pairs(photos.hash_bits([p.dhash for p in used]), ScreenConfig().near)
+    assert len(pairs) > 5
+    assert all(used[i].split == used[j].split for i, j in pairs)
