@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check fmt docs clean
+.PHONY: help setup run serve test check fmt docs mutants clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ check: setup  ## lint and types
 fmt: setup  ## format the code
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
+
+mutants: setup  ## plant known faults; each must turn a test red
+	$(BIN)/python tests/mutants.py
 
 docs: setup  ## write the generated parts of README.md
 	$(BIN)/python docs/reference.py

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
 import pickle
+import sys
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,7 +150,8 @@ def _imagenet(arch: str) -> Mapping[str, Tensor]:
     weights = torchvision.models.get_model_weights(arch).DEFAULT
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        return cast(Mapping[str, Tensor], weights.get_state_dict(progress=True, check_hash=True))
+        with contextlib.redirect_stdout(sys.stderr):  # what torch says is no result of ours
+            return cast(Mapping[str, Tensor], weights.get_state_dict(check_hash=True))
     except (urllib.error.URLError, OSError, RuntimeError) as exc:
         raise TrainError(
             "WEIGHTS_UNAVAILABLE",

@@ -1,0 +1,141 @@
+"""Plant known faults one at a time in a copy of the tree: each must turn its named test red.
+
+Run by `make mutants`; takes some minutes. A fault whose text is no longer in the file is an error,
+so the list cannot go stale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """file: below bear_classifier; old, new: its text before and after; test: pytest's name."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS = [
+    Mutant("a group is not dealt as one", "collect/split.py", 'f"{seed}:{group}"', 'f"{seed}"',
+           "test_split.py"),
+    Mutant("near-copies in a mirror are missed", "collect/screen.py",
+           "_distances(flipped[block]", "_distances(words[block]",
+           "test_screen.py::test_pairs_in_a_mirror"),
+    Mutant("a nearly flat picture is near to everything", "collect/screen.py",
+           "told = 2 *", "told = 0 *",
+           "test_screen.py::test_a_nearly_flat_picture_is_near_to_nothing"),
+    Mutant("hidden folders become photos", "collect/search.py", 'startswith(".")',
+           'startswith("\\0")', "test_search.py"),
+    Mutant("a file is written in place", "files.py", "partial.replace(path)",
+           "path.write_bytes(data)", "test_files.py"),
+    Mutant("folds ignore groups", "learn/probe.py", "groups=groups,\n            cv",
+           "groups=np.arange(len(labels)),\n            cv",
+           "test_probe.py::test_probabilities_come_from_models_that_saw_neither_photo_nor_copy"),
+    Mutant("variance and deviation mixed up", "learn/probe.py", "scaler.var_", "scaler.scale_",
+           "test_probe.py::test_the_numbers_of_the_head_are_the_model"),
+    Mutant("the cache is never used", "learn/probe.py", "if photo.sha256 not in cache]",
+           "if photo.sha256]", "test_probe.py::test_features_are_computed_once"),
+    Mutant("NaN is not noticed", "learn/callbacks.py", "if self.training and not",
+           "if False and not", "test_train.py::test_a_loss_that_is_not_a_number"),
+    Mutant("the worse model is kept", "learn/train.py", "chosen = min(losses",
+           "chosen = max(losses", "test_train.py::test_the_model_with_less_validation"),
+    Mutant("all layers at one rate", "learn/train.py", "slice(lr / spread, lr)", "slice(lr, lr)",
+           "test_train.py::test_every_layer_learns_and_the_early_ones_slowly"),
+    Mutant("silent non-training passes", "learn/train.py", "if all(torch.equal(a, b)",
+           "if not all(a is not None", "test_train.py::test_a_rate_of_zero_trains_nothing"),
+    Mutant("the seed is not set", "learn/train.py", "set_seed(settings.seed, reproducible=True)",
+           "pass", "test_train.py::test_training_is_repeatable"),
+    Mutant("validation is resized otherwise", "learn/loaders.py",
+           "DecodedImage(photos.fit(image, self.size))",
+           "DecodedImage(image.resize((self.size, self.size)))",
+           "test_train.py::test_validation_sees_the_pixels_of_serving"),
+    Mutant("weights are unpickled", "learn/backbone.py", "weights_only=True", "weights_only=False",
+           "test_backbone.py::test_files_that_are_no_weights_run_nothing"),
+    Mutant("other weights are taken for ours", "learn/backbone.py",
+           "if missing or misfit or strange:", "if False:",
+           "test_backbone.py::test_weights_of_another_architecture"),
+    Mutant("temperature multiplies", "judge/calibrate.py", "/ temperature", "* temperature",
+           "test_evaluate.py::test_temperature_undoes_overconfidence"),
+    Mutant("confusion is transposed", "judge/evaluate.py", "(targets, said), 1)",
+           "(said, targets), 1)", "test_evaluate.py::test_confusion_has_the_truth_in_rows"),
+    Mutant("intervals of 90 %", "judge/evaluate.py", "1.959963984540054", "1.6448536269514722",
+           "test_evaluate.py::test_wilson"),
+    Mutant("gaps of calibration cancel", "judge/evaluate.py", "np.abs(sums).sum()",
+           "abs(sums.sum())", "test_evaluate.py::test_calibration_error_of_known_gaps"),
+    Mutant("a changed file is not noticed", "ship/bundle.py", 'digest != entry["sha256"] or',
+           "", "test_bundle.py::test_every_file_of_the_bundle_refuses_a_changed_byte"),
+    Mutant("bundle.json is not checked", "ship/bundle.py",
+           "hashlib.sha256(blank).hexdigest().encode() != found[0]", "False",
+           "test_bundle.py::test_every_file_of_the_bundle_refuses_a_changed_byte"),
+    Mutant("hard links are followed", "ship/bundle.py", "or info.st_nlink > 1", "",
+           "test_bundle.py::test_links_are_refused"),
+    Mutant("extra files are ignored", "ship/bundle.py", 'set(listed) - {"bundle.json"}',
+           "present", "test_bundle.py::test_a_file_too_many"),
+    Mutant("pickles are just corrupt", "ship/bundle.py", "if data.startswith(", "if b'' > (",
+           "test_bundle.py::test_pickles_are_called_what_they_are"),
+    Mutant("data outside an ONNX file, in a constant", "ship/onnx_file.py", "5: \"tensor\", 6",
+           "6", "test_bundle.py::test_data_outside_the_file_is_refused_wherever_it_hides"),
+    Mutant("the self-test looks away", "ship/predict.py", "_TOLERANCE = 1e-3", "_TOLERANCE = 1.0",
+           "test_bundle.py::test_a_weight_changed_with_its_checksum_fails_the_self_test"),
+    Mutant("softmax twice", "ship/predict.py",
+           "exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))",
+           "scaled = np.exp(scaled - scaled.max(-1, keepdims=True)); "
+           "exp = np.exp(scaled / scaled.sum(-1, keepdims=True))",
+           "test_export.py::test_the_bundle_holds_what_it_says"),
+    Mutant("parity is not asked for", "ship/export.py", "if not gap <= _CLOSE or wrong:",
+           "if False:", "test_export.py::test_compare_refuses_a_difference"),
+    Mutant("the old bundle goes before the new one stands", "ship/bundle.py",
+           "place.replace(previous)", "shutil.rmtree(place)",
+           "test_export.py::test_kill_9_at_any_moment"),
+    Mutant("settings do not make a stage outdated", "pipeline.py",
+           "settings = _settings(project.config, tables)", "settings: dict[str, Any] = {}",
+           "test_pipeline.py::test_a_changed_setting_redoes_what_depends_on_it"),
+    Mutant("nothing is ever up to date", "pipeline.py", "bool(stage.leaves)\n", "False\n",
+           "test_pipeline.py::test_a_second_run_does_nothing_new"),
+    Mutant("a failed photo is no failure", "cli.py", "return int(failed > 0)", "return 0",
+           "test_predict.py::test_one_line_per_file_in_order"),
+]  # fmt: skip
+
+
+def main() -> int:
+    survivors = []
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "tree"
+        leave = shutil.ignore_patterns(".venv", ".git", "data", "models", ".*_cache", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=leave)
+        environment = os.environ | {"PYTHONPATH": str(copy)}
+        chosen = [m for m in MUTANTS if not sys.argv[1:] or any(a in m.name for a in sys.argv[1:])]
+        for mutant in chosen:
+            path = copy / "bear_classifier" / mutant.file
+            before = path.read_text(encoding="utf-8")
+            if before.count(mutant.old) < 1:
+                sys.exit(f"{mutant.file} no longer holds {mutant.old!r}")
+            path.write_text(before.replace(mutant.old, mutant.new), encoding="utf-8")
+            name, _, test = mutant.test.partition("::")
+            words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
+            done = subprocess.run(
+                [sys.executable, *words, *(["-k", test] if test else [])],
+                cwd=copy, env=environment, capture_output=True, text=True,
+            )  # fmt: skip
+            path.write_text(before, encoding="utf-8")
+            caught = done.returncode == 1
+            print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name}", flush=True)
+            survivors += [] if caught else [mutant.name]
+    print(f"{len(chosen) - len(survivors)} caught, {len(survivors)} survived")
+    return int(bool(survivors))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
