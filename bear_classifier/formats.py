@@ -55,7 +55,10 @@ _UNSUPPORTED = (
     (_VIDEO, "Videos", "save one frame as JPEG"),
 )
 _NO_IMAGES = (
-    (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive or a document; take the photo out of it"),
+    (
+        rb"PK\x03\x04|PK\x05\x06|\x1f\x8b|Rar!|7z\xbc\xaf",
+        "an archive or a document; take the photo out of it",
+    ),
     (rb"MZ|\x7fELF|#!|SQLite format 3", "a program or its data, not a picture"),
 )
 
@@ -100,8 +103,8 @@ def inspect(data: bytes) -> Found:
 
 
 def _cut(have: int, want: int | None = None) -> PhotoError:
-    amount = f"{have} of {want} bytes" if want else f"{have} bytes, and the end is missing"
-    return PhotoError("TRUNCATED", f"{amount}; download or copy it again")
+    amount = f"{have} of {want} bytes" if want else f"{have} bytes are there"
+    return PhotoError("TRUNCATED", f"its end is missing, {amount}; download or copy it again")
 
 
 def _damaged(what: str) -> PhotoError:

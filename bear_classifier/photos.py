@@ -104,7 +104,7 @@ def decode(source: bytes | Path) -> Image.Image:
         raise PhotoError("TOO_MANY_PIXELS", "there is not enough memory to decode it") from exc
     except (*_MET, *_ELSE) as exc:
         if re.search("truncated|not enough image data", str(exc), re.IGNORECASE):
-            raise PhotoError("TRUNCATED", "the end is missing; download or copy it again") from exc
+            raise PhotoError("TRUNCATED", "its end is missing; download or copy it again") from exc
         why = "its header" if isinstance(exc, UnidentifiedImageError) else f"its content: {exc}"
         raise PhotoError("DAMAGED", f"{found.format} with an error in {why}") from exc
 

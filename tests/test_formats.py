@@ -83,7 +83,8 @@ def test_every_cut_is_noticed_without_decoding(name: str) -> None:
 
 def test_the_sentence_counts_the_bytes() -> None:
     data = corpus.good()["webp"]
-    expected = f"{len(data) // 2} of {len(data)} bytes; download or copy it again"
+    have, want = len(data) // 2, len(data)
+    expected = f"its end is missing, {have} of {want} bytes; download or copy it again"
     assert refusal(data[: len(data) // 2]).sentence == expected
 
 
