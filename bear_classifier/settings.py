@@ -67,12 +67,12 @@ class TrainConfig:
     lr: float | str = setting("find", 'learning rate of the head; "find" asks the LR finder', low=0)
     spread: float = setting(
         0.0,
-        "rate of the head / rate of the first layers; 0: 10, or 1 without pretrained weights",
+        "rate of the head / rate of the first layers; 0: 2, or 1 without pretrained weights",
         low=0,
     )
     batch_size: int = setting(64, "photos per step; lowered when there are fewer", low=1)
     crop: float = setting(0.5, "least share of a photo's area in a random crop", low=0.05, high=1)
-    dropout: float = setting(0.5, "share of features left out while training", low=0, high=0.9)
+    dropout: float = setting(0.0, "share of features left out while training", low=0, high=0.9)
     seed: int = setting(42, "same seed, same machine: same weights (on a CPU)", low=0)
 
 

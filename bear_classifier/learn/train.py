@@ -34,6 +34,7 @@ from bear_classifier.learn.loaders import batches, dataloaders
 from bear_classifier.settings import Config, TrainConfig
 
 _FIND_STEPS = 40  # of the LR finder, over 6 decades; fastai takes 100 over 8
+_SPREAD = 2.0  # of rates with pretrained weights; more kept the body from learning (docs/LOG.md)
 _FALLBACK_LR = 1e-3  # fastai's own default
 
 
@@ -66,7 +67,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         )
         learn = learner(dls, model, Path(scratch))
         lr, reason = choose_lr(learn, settings.lr)
-        spread = settings.spread or (1.0 if config.learn.weights == "none" else 10.0)
+        spread = settings.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
         began = time.monotonic()
         history, diverged = fit(learn, settings.epochs, lr, spread)
     seconds = time.monotonic() - began
