@@ -55,10 +55,7 @@ _UNSUPPORTED = (
     (_VIDEO, "Videos", "save one frame as JPEG"),
 )
 _NO_IMAGES = (
-    (
-        rb"PK\x03\x04|PK\x05\x06|\x1f\x8b|Rar!|7z\xbc\xaf",
-        "an archive or a document; take the photo out of it",
-    ),
+    (rb"PK[\3\5][\4\6]|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive; take the photo out of it"),
     (rb"MZ|\x7fELF|#!|SQLite format 3", "a program or its data, not a picture"),
 )
 

@@ -72,7 +72,7 @@ def test_training_is_repeatable_and_another_seed_is_another_training(prepared):
 def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
     catalog, config = prepared
     record = train(catalog, config)
-    model = backbone.Classifier(backbone.bare_body(config.learn.arch), 3, 0.5)
+    model = backbone.Classifier(backbone.bare_body(config.learn.arch), 3, config.train.dropout)
     model.load_state_dict(weights(catalog))
     judged = [p for p in catalog.photos("ok") if p.split != "train"]
     with np.load(catalog.root / "train" / "predictions.npz") as file:
@@ -138,7 +138,7 @@ def test_a_loss_that_is_not_a_number_stops_within_one_batch(prepared, tmp_path):
     assert [row["epoch"] for row in history] == [1]
     assert "diverged in epoch 2" in notes[0]
     assert "The model of epoch 1 was kept" in notes[0]
-    changed = after_one["head.4.weight"]
+    changed = next(v for k, v in after_one.items() if k.startswith("head.") and v.ndim == 2)
     assert torch.isfinite(changed).all()
     assert all(t.isfinite().all() for t in model.state_dict().values() if t.is_floating_point())
 
