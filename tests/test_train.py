@@ -47,6 +47,14 @@ def prepared(tmp_path_factory):
     return catalog, config
 
 
+def loaders_of(catalog: Catalog):
+    train_side, valid_side = (
+        [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == side]
+        for side in ("train", "valid")
+    )
+    return dataloaders(train_side, valid_side, LABELS, 64, 4, 0.5, torch.device("cpu"))
+
+
 def weights(catalog: Catalog) -> dict[str, torch.Tensor]:
     return load_file(catalog.root / "train" / "weights.safetensors")
 
@@ -114,11 +122,7 @@ def test_a_loss_that_is_not_a_number_stops_within_one_batch(prepared, tmp_path):
     """At batch 2 of epoch 2 the loss turns to NaN: the weights of epoch 1 come back."""
     catalog, config = prepared
     model = start(catalog, config)
-    sides = {
-        s: [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == s]
-        for s in ("train", "valid")
-    }
-    dls = dataloaders(sides["train"], sides["valid"], LABELS, 64, 4, 0.5, torch.device("cpu"))
+    dls = loaders_of(catalog)
     learn = learner(dls, model, tmp_path)
     honest, seen, after_one = learn.loss_func, [], {}
 
@@ -147,11 +151,7 @@ def test_every_layer_learns_and_the_early_ones_slowly(prepared, tmp_path):
     catalog, config = prepared
     model = start(catalog, config)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    sides = {
-        s: [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == s]
-        for s in ("train", "valid")
-    }
-    dls = dataloaders(sides["train"], sides["valid"], LABELS, 64, 4, 0.5, torch.device("cpu"))
+    dls = loaders_of(catalog)
     learn = learner(dls, model, tmp_path)
     fit(learn, 1, 1e-3, 100.0)
     rates = [h["lr"] for h in learn.opt.hypers]
@@ -172,11 +172,7 @@ def test_the_finder_finds_a_rate_and_restores_the_model(prepared, tmp_path):
     catalog, config = prepared
     model = start(catalog, config)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    sides = {
-        s: [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == s]
-        for s in ("train", "valid")
-    }
-    dls = dataloaders(sides["train"], sides["valid"], LABELS, 64, 4, 0.5, torch.device("cpu"))
+    dls = loaders_of(catalog)
     lr, why = choose_lr(learner(dls, model, tmp_path), "find")
     assert 1e-7 <= lr <= 1
     assert why == "the LR finder's valley"
