@@ -32,7 +32,6 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from bear_classifier import formats
 from bear_classifier.errors import PhotoError
-from bear_classifier.formats import SUFFIXES as SUFFIXES
 from bear_classifier.formats import Found
 from bear_classifier.formats import format_of as format_of
 
@@ -263,7 +262,6 @@ def encode(image: Image.Image, format: Literal["jpeg", "png"] = "jpeg", quality:
 HASH_SIDE = 10  # cells
 HASH_BYTES = 4 * HASH_SIDE**2 // 8
 HASH_STEP = 4  # grey levels; less is noise, as on a white background
-NEAR = 32  # bits: in 1,400 photos from the web all pairs this close were copies, and most copies
 
 
 def dhash(image: Image.Image) -> str:

@@ -68,3 +68,16 @@ def child() -> Iterator[Child]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published bundle of a tiny network, to look at; who changes it takes a copy."""
+    from bundles import tiny_config, trained_dataset  # needs torch, which few tests do
+
+    from bear_classifier.ship.export import export
+
+    root = tmp_path_factory.mktemp("model")
+    config = tiny_config(export={"parity": 1})
+    export(trained_dataset(root / "data", config), config, root / "tiny")
+    return root / "tiny"

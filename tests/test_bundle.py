@@ -9,27 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from bundles import tiny_config, trained_dataset
 from onnx import TensorProto, helper
 
 from bear_classifier.errors import ModelError, SelfTestError
 from bear_classifier.ship import bundle
-from bear_classifier.ship.export import export
 from bear_classifier.ship.onnx_file import refuse_external_data
 from bear_classifier.ship.predict import Model
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bundle")
-    config = tiny_config(export={"parity": 1})
-    export(trained_dataset(root / "data", config), config, root / "tiny")
-    return root / "tiny"
-
-
 @pytest.fixture
-def place(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "tiny")
+def place(model_dir, tmp_path):
+    return shutil.copytree(model_dir, tmp_path / "tiny")
 
 
 def refused(place: Path) -> str:
@@ -286,8 +276,8 @@ def test_data_outside_the_file_is_refused_wherever_it_hides(field, where):
         refuse_external_data(data)
 
 
-def test_a_plain_onnx_file_is_fine_and_noise_is_not(original):
-    refuse_external_data((original / "model.onnx").read_bytes())
+def test_a_plain_onnx_file_is_fine_and_noise_is_not(model_dir):
+    refuse_external_data((model_dir / "model.onnx").read_bytes())
     rng = np.random.default_rng(0)
     for size in (1, 10, 1000):
         with pytest.raises(ModelError):

@@ -7,23 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from bundles import LABELS, tiny_config, trained_dataset
+from bundles import LABELS
 from PIL import Image
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.ship import bundle, golden
-from bear_classifier.ship.export import export
 from bear_classifier.ship.predict import Model
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("predict")
-    config = tiny_config(export={"parity": 1})
-    export(trained_dataset(root / "data", config), config, root / "tiny")
-    return root / "tiny"
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def learner(dls: Any, model: backbone.Classifier, scratch: Path) -> Learner:
         path=scratch,
         cbs=cbs,
     )
-    learn.remove_cbs([cb for cb in learn.cbs if cb.name in ("progress", "recorder_progress")])
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])  # ours takes its place
     return learn
 
 

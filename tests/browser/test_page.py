@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bundles import tiny_config, trained_dataset
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -21,7 +20,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from bear_classifier.ship import golden
 from bear_classifier.ship.bundle import load
-from bear_classifier.ship.export import export
 from bear_classifier.ship.predict import Model
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -47,14 +45,6 @@ def wait_for(url: str, process: subprocess.Popen) -> None:
         except OSError:
             time.sleep(0.25)
     pytest.fail(f"{url} did not answer within a minute")
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("page")
-    config = tiny_config(export={"parity": 1})
-    export(trained_dataset(root / "data", config), config, root / "tiny")
-    return root / "tiny"
 
 
 @pytest.fixture(scope="module", params=["bears serve", "app.py"])
