@@ -14,89 +14,20 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bear_classifier import schema
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
-
-Status = Literal["ok", "unusable", "duplicate", "dropped"]
-Split = Literal["train", "valid", "test"]
-
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE photo (
-    sha256 TEXT PRIMARY KEY, origin TEXT NOT NULL, label TEXT NOT NULL, format TEXT NOT NULL,
-    width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL, dhash TEXT NOT NULL,
-    contrast REAL NOT NULL, "group" TEXT, split TEXT CHECK (split IN ('train', 'valid', 'test')),
-    status TEXT NOT NULL CHECK (status IN ('ok', 'unusable', 'duplicate', 'dropped')),
-    reason TEXT NOT NULL
-) STRICT;
-CREATE TABLE source (
-    origin TEXT PRIMARY KEY, label TEXT NOT NULL, kind TEXT NOT NULL, stamp TEXT NOT NULL,
-    code TEXT NOT NULL, sentence TEXT NOT NULL, sha256 TEXT REFERENCES photo
-) STRICT;
-CREATE TABLE event (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
-    sha256 TEXT NOT NULL REFERENCES photo, old TEXT NOT NULL, new TEXT NOT NULL, why TEXT NOT NULL
-) STRICT;
-CREATE TABLE run (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, stage TEXT NOT NULL, started TEXT NOT NULL,
-    seconds REAL NOT NULL, inputs TEXT NOT NULL, outcome TEXT NOT NULL
-) STRICT;
-"""
-PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One usable or unusable picture. origin: the address or path that it first came from."""
-
-    sha256: str
-    origin: str
-    label: str
-    format: str
-    width: int
-    height: int
-    bytes: int
-    dhash: str
-    contrast: float  # grey levels of 255, standard deviation over a thumbnail
-    group: str | None = None
-    split: Split | None = None
-    status: Status = "ok"
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One candidate, found or failed. stamp: size and time of a file, to notice that it changed."""
-
-    origin: str
-    label: str
-    kind: str
-    stamp: str = ""
-    code: str = PENDING
-    sentence: str = ""
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished stage. inputs: digest of everything that it was made from."""
-
-    stage: str
-    started: str
-    seconds: float
-    inputs: str
-    outcome: dict[str, Any]
-
+from bear_classifier.schema import Asked, Photo, Published, Run, Source, Status, TakeDown
 
 _PHOTO_COLUMNS = [f.name for f in dataclasses.fields(Photo)]
 _SOURCE_COLUMNS = [f.name for f in dataclasses.fields(Source)]
+_ASKED_COLUMNS = [f.name for f in dataclasses.fields(Asked)]
 
 
 class Catalog:
@@ -131,15 +62,16 @@ class Catalog:
             raise sqlite3.DatabaseError(verdict)
         with self.transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+            if not 0 <= version <= schema.VERSION:
                 raise DataError(
                     "CATALOG_VERSION",
-                    f"{self.path} has format {version}; this program reads format {SCHEMA_VERSION}",
+                    f"{self.path} has format {version}; this program reads formats up to"
+                    f" {schema.VERSION}; update it: pip install --upgrade bear-classifier",
                 )
+            for statement in schema.upgrades(version):
+                self._db.execute(statement)
+            if version < schema.VERSION:
+                self._db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
     def close(self) -> None:
         self._db.close()
@@ -244,10 +176,50 @@ class Catalog:
     def relabel(self, photo: Photo, label: str, who: str, why: str) -> None:
         """Give a photo another label, as an event that can be read and undone."""
         self.put_photos([dataclasses.replace(photo, label=label)])
+        self._add_event(photo, "relabel", photo.label, label, who, why)
+
+    def drop(self, photo: Photo, who: str, why: str) -> None:
+        """Use a photo for nothing any more, as an event; its file stays."""
+        self.put_photos([dataclasses.replace(photo, status="dropped", reason=why)])
+        self._add_event(photo, "drop", photo.status, "dropped", who, why)
+
+    def _add_event(self, photo: Photo, action: str, old: str, new: str, who: str, why: str) -> None:
         self._db.execute(
-            "INSERT INTO event (at, who, action, sha256, old, new, why) VALUES (?, ?, 'relabel', ?,"
-            " ?, ?, ?)",
-            (_now(), who, photo.sha256, photo.label, label, why),
+            "INSERT INTO event (at, who, action, sha256, old, new, why) VALUES (?, ?, ?, ?, ?, ?,"
+            " ?)",
+            (now(), who, action, photo.sha256, old, new, why),
+        )
+
+    # -- searches, take-downs and published bundles ------------------------------------------
+
+    def asked(self) -> list[Asked]:
+        return [Asked(*row) for row in self._select(_ASKED_COLUMNS, "asked ORDER BY rowid")]
+
+    def put_asked(self, row: Asked) -> None:
+        """Remember a page of answers; asking for it again replaces what was remembered."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?, ?, ?)", dataclasses.astuple(row)
+        )
+
+    def take_downs(self) -> list[TakeDown]:
+        columns = ["kind", "value", "at", "who", "why"]
+        return [TakeDown(*row) for row in self._select(columns, "takedown ORDER BY rowid")]
+
+    def put_take_down(self, row: TakeDown) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO takedown VALUES (?, ?, ?, ?, ?)", dataclasses.astuple(row)
+        )
+
+    def published(self) -> list[Published]:
+        """Every bundle that was ever made from these photos, oldest first."""
+        rows = self._select(["model", "version", "at", "photos"], "published ORDER BY id")
+        with _explained(self.path):
+            return [Published(m, version, at, json.loads(p)) for m, version, at, p in rows]
+
+    def put_published(self, row: Published) -> None:
+        self._db.execute(
+            "INSERT INTO published (model, version, at, photos) VALUES (?, ?, ?, ?)",
+            (row.model, row.version, row.at, json.dumps(row.photos)),
         )
 
     def add_run(self, run: Run) -> None:
@@ -267,7 +239,8 @@ class Catalog:
             return Run(stage, started, seconds, inputs, json.loads(outcome))
 
 
-def _now() -> str:
+def now() -> str:
+    """UTC, to the second, as every time in a catalog."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 

@@ -168,6 +168,11 @@ def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str
         raise ConfigError(
             "BAD_SETTING", f"{where}: {name} = {value} must be {span} ({meta['about']})"
         )
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(
+            "BAD_SETTING",
+            f"{where}: {name} = {value!r}{_guess(str(value), meta['choices'])} ({meta['about']})",
+        )
     if name == "train.lr" and isinstance(value, str) and value != "find":
         raise ConfigError(
             "BAD_SETTING", f'{where}: train.lr = {value!r} must be a number or "find"'

@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.catalog import Catalog, Run
+from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.schema import Run
 from bear_classifier.settings import Config
 
 _FORMAT = 1  # of what stages leave behind; a new number makes all of them anew
@@ -33,7 +34,7 @@ class Stage:
 
 STAGES = (
     Stage("search", "collect", ("search",)),
-    Stage("download", "collect", ()),
+    Stage("download", "collect", ("download",)),
     Stage("screen", "collect", ("screen",)),
     Stage("split", "collect", ("split",)),
     Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),

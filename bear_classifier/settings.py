@@ -8,16 +8,48 @@ from typing import Any
 
 
 def setting(
-    default: Any, about: str, *, low: float | None = None, high: float | None = None
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
 ) -> Any:
     """A field with the words that explain it in the project file, and its range."""
-    return field(default=default, metadata={"about": about, "low": low, "high": high})
+    metadata = {"about": about, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    source: str = setting("", 'where photos come from: "folder:PATH" or "starter"')
-    per_class: int = setting(160, "pictures of each class that the starter set draws", low=25)
+    source: str = setting(
+        "", 'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH" or "starter"'
+    )
+    per_class: int = setting(
+        200, "different addresses to find for each class, or pictures to draw (starter)", low=1
+    )
+    licence: str = setting(
+        "any",
+        'what its author must allow: "any", "share", "commercial" or "public" (public domain)',
+        choices=("any", "share", "commercial", "public"),
+    )
+    size: str = setting(
+        "any",
+        'of the pictures to look for: "any", "small", "medium", "large" or "wallpaper"',
+        choices=("any", "small", "medium", "large", "wallpaper"),
+    )
+    region: str = setting("us-en", "country and language to search in, such as uk-en or de-de")
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    contact: str = setting(
+        "", "e-mail address or page of yours; sent along, so that site owners can reach you"
+    )
+    connections: int = setting(64, "at most, at once, to all hosts together", low=1, high=256)
+    ignore_opt_outs: bool = setting(
+        False, "true also takes what robots.txt or X-Robots-Tag refuse; for sites of your own"
+    )
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,7 @@ class Config:
     name: str
     classes: Mapping[str, Sequence[str]]
     search: SearchConfig = SearchConfig()
+    download: DownloadConfig = DownloadConfig()
     screen: ScreenConfig = ScreenConfig()
     split: SplitConfig = SplitConfig()
     learn: LearnConfig = LearnConfig()

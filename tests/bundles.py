@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import save
 
 from bear_classifier import photos
-from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
 from bear_classifier.judge.evaluate import report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import batches
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.ship import golden
 

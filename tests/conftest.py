@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from corpus import ROOT, drawn, saved
 
-from bear_classifier.catalog import Photo
+from bear_classifier.schema import Photo
 
 BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003ff" * 5
 Child = Callable[..., "subprocess.Popen[str]"]

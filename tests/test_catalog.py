@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import sqlite3
 import subprocess
 import time
+import typing
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -14,16 +16,33 @@ from pathlib import Path
 
 import pytest
 
-from bear_classifier.catalog import GONE, OK, Catalog, Photo, Run, Source
+from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.schema import (
+    GONE,
+    OK,
+    VERSION,
+    Asked,
+    Photo,
+    Published,
+    Run,
+    Source,
+    TakeDown,
+    upgrades,
+)
 
+AT = "2026-08-01T10:00:00+00:00"
+ASKED = Asked("bing", "grizzly bear", 2, "size=Large", AT, OK, 35)
+TAKE_DOWN = TakeDown("domain", "bears.example", AT, "take-down", "asked by mail")
+PUBLISHED = Published("models/bears", 3, AT, {f"{1:064x}": "train", f"{2:064x}": "test"})
 Child = Callable[..., "subprocess.Popen[str]"]
 Make = Callable[..., Photo]
 
 CHANGE_ALL = """
 import dataclasses, os, resource, sys, time
 from pathlib import Path
-from bear_classifier.catalog import Catalog, Source
+from bear_classifier.catalog import Catalog
+from bear_classifier.schema import Source
 from bear_classifier.errors import DataError
 catalog, how = Catalog(Path(sys.argv[1])), sys.argv[2]
 if how == "full":
@@ -68,13 +87,16 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[DataError]
 
 @pytest.fixture
 def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
-    """Two photos, one source and one run."""
+    """Two photos, and a row in every other table but that of events."""
     with Catalog(tmp_path / "data") as made:
         with made.transaction():
             made.put_photos([make(1), make(2, label="teddy", group=None)])
             made.put_sources(
                 [Source("/photos/1.png", "grizzly", "folder", "9-9", OK, "", f"{1:064x}")]
             )
+            made.put_asked(ASKED)
+            made.put_take_down(TAKE_DOWN)
+            made.put_published(PUBLISHED)
         made.add_run(Run("search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}))
         yield made
 
@@ -86,15 +108,21 @@ def rows(root: Path, table: str) -> list[tuple[object, ...]]:
 
 def everything(catalog: Catalog) -> tuple[object, ...]:
     events = rows(catalog.root, "event")
-    return catalog.photos(), catalog.sources(), catalog.last_run("search"), events
+    return (*readable(catalog), events)
+
+
+def readable(catalog: Catalog) -> tuple[object, ...]:
+    searched = catalog.asked(), catalog.take_downs(), catalog.published()
+    return catalog.photos(), catalog.sources(), catalog.last_run("search"), searched
 
 
 # what it holds
 
 
-def test_four_tables(catalog: Catalog) -> None:
+def test_the_tables(catalog: Catalog) -> None:
     names = {row[1] for row in rows(catalog.root, "sqlite_schema WHERE type = 'table'")}
-    assert names == {"photo", "source", "event", "run", "sqlite_sequence"}  # the last is SQLite's
+    ours = {"photo", "source", "event", "run", "asked", "takedown", "published"}
+    assert names == {*ours, "sqlite_sequence"}  # SQLite's own
 
 
 def test_rows_come_back_as_they_went_in(catalog: Catalog, make: Make) -> None:
@@ -105,6 +133,65 @@ def test_rows_come_back_as_they_went_in(catalog: Catalog, make: Make) -> None:
         "search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}
     )
     assert catalog.last_run("split") is None
+
+
+def test_searches_take_downs_and_bundles_come_back(catalog: Catalog) -> None:
+    again = dataclasses.replace(ASKED, code="EMPTY", found=0)
+    other = dataclasses.replace(ASKED, options="")
+    with catalog.transaction():
+        catalog.put_asked(other)
+        catalog.put_asked(again)
+        catalog.put_take_down(dataclasses.replace(TAKE_DOWN, why="asked twice"))
+        catalog.put_published(dataclasses.replace(PUBLISHED, version=4))
+    assert sorted(catalog.asked(), key=lambda a: a.options) == [other, again]
+    assert catalog.take_downs() == [TAKE_DOWN]
+    assert [b.version for b in catalog.published()] == [3, 4]
+    assert catalog.published()[0] == PUBLISHED
+
+
+def test_a_source_keeps_its_whole_trail(catalog: Catalog) -> None:
+    """Every field another value, so that no two columns can be swapped."""
+    kinds = typing.get_type_hints(Source)
+    facts = {
+        f.name: n if kinds[f.name] is int else f"{f.name}!"
+        for n, f in enumerate(dataclasses.fields(Source))
+    }
+    source = Source(**facts | {"sha256": f"{1:064x}"})
+    with catalog.transaction():
+        catalog.put_sources([source])
+    assert catalog.sources()[-1] == source
+
+
+def test_a_drop_is_an_event(catalog: Catalog) -> None:
+    photo = catalog.photos()[0]
+    with catalog.transaction():
+        catalog.drop(photo, "take-down", "domain bears.example")
+    assert catalog.photo(photo.sha256) == dataclasses.replace(
+        photo, status="dropped", reason="domain bears.example"
+    )
+    ((_, at, *event),) = rows(catalog.root, "event")
+    assert event == ["take-down", "drop", photo.sha256, "ok", "dropped", "domain bears.example"]
+    assert abs((datetime.now(timezone.utc) - datetime.fromisoformat(str(at))).seconds) < 60
+
+
+def test_a_catalog_of_the_first_format_is_brought_up_to_date(tmp_path: Path, make: Make) -> None:
+    """As version 1 wrote it: 13 columns of photos, 7 of sources, four tables."""
+    root = tmp_path / "old"
+    root.mkdir()
+    photo = dataclasses.astuple(make(1))
+    with contextlib.closing(sqlite3.connect(root / "catalog.sqlite")) as db, db:
+        for statement in upgrades(0)[:4]:
+            db.execute(statement)
+        db.execute(f"INSERT INTO photo VALUES ({', '.join('?' * 13)})", photo)
+        old = ("/photos/1.png", "grizzly", "folder", "9-9", OK, "", f"{1:064x}")
+        db.execute("INSERT INTO source VALUES (?, ?, ?, ?, ?, ?, ?)", old)
+        db.execute("PRAGMA user_version = 1")
+    with Catalog(root) as catalog:
+        assert catalog.photos() == [make(1)]
+        assert catalog.sources() == [Source(*old)]
+        assert (catalog.asked(), catalog.take_downs(), catalog.published()) == ([], [], [])
+    with Catalog(root) as catalog:  # and once only
+        assert catalog.photos() == [make(1)]
 
 
 def test_the_last_run_is_the_latest(catalog: Catalog) -> None:
@@ -349,7 +436,7 @@ def test_any_flipped_byte_gives_data_or_a_sentence(closed: Path) -> None:
         closed.write_bytes(flipped)
         try:
             with Catalog(closed.parent) as catalog:
-                everything(catalog)
+                readable(catalog)
                 catalog.fingerprint()
             codes["OK"] += 1
         except DataError as exc:
@@ -359,12 +446,14 @@ def test_any_flipped_byte_gives_data_or_a_sentence(closed: Path) -> None:
 
 def test_newer_version_is_refused_and_left_alone(closed: Path) -> None:
     with contextlib.closing(sqlite3.connect(closed)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = closed.read_bytes()
     with pytest.raises(DataError) as caught:
         Catalog(closed.parent)
     assert (
-        str(caught.value) == f"CATALOG_VERSION: {closed} has format 2; this program reads format 1"
+        str(caught.value)
+        == f"CATALOG_VERSION: {closed} has format {VERSION + 1}; this program reads formats up to"
+        f" {VERSION}; update it: pip install --upgrade bear-classifier"
     )
     assert closed.read_bytes() == before
 

@@ -42,7 +42,7 @@ def test_unknown_table_names_a_guess() -> None:
 
 
 def test_unknown_table_unlike_any_lists_the_known() -> None:
-    known = "name, classes, search, screen, split, learn, probe, train, export, serve"
+    known = "name, classes, search, download, screen, split, learn, probe, train, export, serve"
     assert refusal(xyz={}) == ("UNKNOWN_SETTING", f"test: unknown table [xyz]; known are {known}")
 
 
@@ -248,6 +248,9 @@ def test_override_of_bad_form(project: Path, text: str) -> None:
     [
         ("train.epoch=3", "unknown setting train.epoch; did you mean 'epochs'?"),
         ("trian.epochs=3", "unknown table [trian]; did you mean 'train'?"),
+        ("search.licence=free", "= 'free'; known are any, share, commercial, public (what its"),
+        ("search.size=big", "search.size = 'big'; known are any, small, medium, large, wallpaper"),
+        ("download.ignore_opt_outs=1", "download.ignore_opt_outs = 1 must be bool"),
         ("train.epochs=", "train.epochs = '' must be int"),
         ("train.epochs=many", "train.epochs = 'many' must be int"),
         ("name.x=1", "--set 'name.x=1': name is not a table"),
@@ -269,7 +272,7 @@ ODD = 'folder:C:\\Bär "🐻"\x7f\n# x'
 def unlike_the_defaults() -> Config:
     """Every setting changed, with text that a careless writer breaks."""
     tables = {
-        table: {f.name: another(f.default) for f in dataclasses.fields(kind)}
+        table: {f.name: another(f) for f in dataclasses.fields(kind)}
         for table, kind in TABLES.items()
     }
     tables["train"]["lr"] = 1e30
@@ -277,8 +280,14 @@ def unlike_the_defaults() -> Config:
     return built(name="other", classes=classes, **tables)
 
 
-def another(value: float | str) -> float | str:
-    return ODD if isinstance(value, str) else value + (1 if isinstance(value, int) else 0.01)
+def another(field: dataclasses.Field[Any]) -> float | str:
+    """A value that is allowed and not the default."""
+    value = field.default
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return ([ODD, *field.metadata["choices"]])[-1]
+    return value + (1 if isinstance(value, int) else 0.01)
 
 
 @pytest.mark.parametrize("config", [built(), unlike_the_defaults()])

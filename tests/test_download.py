@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bear_classifier.catalog import CONFLICT, DUPLICATE, GONE, OK, Catalog, Photo, Source
+from bear_classifier.catalog import Catalog
 from bear_classifier.collect.download import Failure, Fetched, download, fetch_file, settle
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
 from bear_classifier.config import build
+from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, Photo, Source
 
 Child = Callable[..., "subprocess.Popen[str]"]
 Fill = Callable[[Path, dict[str, int | bytes]], None]

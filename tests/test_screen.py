@@ -13,9 +13,10 @@ from corpus import drawn
 from PIL import ImageOps
 
 from bear_classifier import photos
-from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.catalog import Catalog
 from bear_classifier.collect.screen import components, near_pairs, screen, tie, usable
 from bear_classifier.config import build
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, ScreenConfig
 
 Make = Callable[..., Photo]

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bear_classifier.catalog import GONE, OK, PENDING, Catalog, Source
+from bear_classifier.catalog import Catalog
 from bear_classifier.collect.download import download
 from bear_classifier.collect.search import Candidate, list_folder, search
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
+from bear_classifier.schema import GONE, OK, PENDING, Source
 from bear_classifier.settings import Config
 
 Fill = Callable[[Path, dict[str, int | bytes]], None]

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.catalog import Catalog
 from bear_classifier.collect.split import SIDES, assign, split
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, SplitConfig
 
 Make = Callable[..., Photo]

@@ -17,9 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from bear_classifier import photos
-from bear_classifier.catalog import CONFLICT, DUPLICATE, GONE, OK, PENDING, Catalog, Photo, Source
+from bear_classifier.catalog import Catalog
 from bear_classifier.errors import PhotoError
 from bear_classifier.files import write_atomic
+from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, Photo, Source
 from bear_classifier.settings import Config
 
 _CHUNK = 64  # photos stored and recorded together: what an interruption costs at most

@@ -13,7 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from bear_classifier import photos
-from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.catalog import Catalog
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, ScreenConfig
 
 _ROWS = 256  # hashes compared with all others at once: 256 x 100,000 distances are 50 MB

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.catalog import GONE, PENDING, Catalog, Source
+from bear_classifier.catalog import Catalog
 from bear_classifier.collect.starter import write_starter
 from bear_classifier.config import folded
 from bear_classifier.errors import DataError
+from bear_classifier.schema import GONE, PENDING, Source
 from bear_classifier.settings import Config
 
 SOURCES = '"folder:PATH" (a folder per class) or "starter" (pictures drawn by code, no network)'

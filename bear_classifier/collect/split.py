@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from bear_classifier.catalog import Catalog, Photo, Split
+from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.schema import Photo, Split
 from bear_classifier.settings import Config, SplitConfig
 
 SIDES: tuple[Split, ...] = get_args(Split)

@@ -18,11 +18,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import batches
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty

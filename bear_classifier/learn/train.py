@@ -25,12 +25,13 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bear_classifier.catalog import Catalog, Photo
+from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
 from bear_classifier.learn.callbacks import Finite, Progress
 from bear_classifier.learn.loaders import batches, dataloaders
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, TrainConfig
 
 _FIND_STEPS = 40  # of the LR finder, over 6 decades; fastai takes 100 over 8

@@ -1,0 +1,171 @@
+"""The rows of a catalog and the tables that hold them.
+
+A search result becomes a `Source`; what its download finds is added to the same row, so that every
+address has exactly one. A picture becomes a `Photo`, once, however many sources hold it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["ok", "unusable", "duplicate", "dropped"]
+Split = Literal["train", "valid", "test"]
+
+PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
+TAKEN_DOWN = "TAKEN_DOWN"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One usable or unusable picture. origin: the address or path that it first came from."""
+
+    sha256: str
+    origin: str
+    label: str
+    format: str
+    width: int
+    height: int
+    bytes: int
+    dhash: str
+    contrast: float  # grey levels of 255, standard deviation over a thumbnail
+    group: str | None = None
+    split: Split | None = None
+    status: Status = "ok"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One candidate, found or failed, and all that is known of where it came from.
+
+    origin: path or address; stamp: of a file its size and time, to notice that it changed, of a
+    search result the filters it was found with."""
+
+    origin: str
+    label: str
+    kind: str  # folder, starter, urls, web, openverse
+    stamp: str = ""
+    code: str = PENDING
+    sentence: str = ""
+    sha256: str | None = None
+    # how it was found
+    query: str = ""
+    engine: str = ""
+    rank: int = 0  # place in the engine's answers to the query, from 1
+    page: str = ""  # address of the web page that shows it
+    thumbnail: str = ""
+    title: str = ""
+    author: str = ""
+    licence: str = ""
+    licence_url: str = ""
+    # how it was fetched
+    final_url: str = ""  # after redirects
+    address: str = ""  # IP address that answered
+    at: str = ""  # time of the answer, UTC
+    http: int = 0  # status code, 0 without an answer
+    type: str = ""  # Content-Type, as the server said it
+    bytes: int = 0
+    opt_out: str = ""  # directive or rule by which the site refuses
+    via: str = ""  # "thumbnail" where the picture itself was gone
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One page of answers that a search engine gave, or why it gave none."""
+
+    engine: str
+    query: str
+    page: int  # from 1
+    options: str
+    at: str
+    code: str  # OK, or EMPTY where there were no (more) results
+    found: int
+
+
+@dataclass(frozen=True)
+class TakeDown:
+    """A request that nothing of a domain, address or file be used. kind: domain, url or sha256."""
+
+    kind: str
+    value: str
+    at: str
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A bundle that was made from this dataset. photos: sha256 -> side, as they were then."""
+
+    model: str
+    version: int
+    at: str
+    photos: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished stage. inputs: digest of everything that it was made from."""
+
+    stage: str
+    started: str
+    seconds: float
+    inputs: str
+    outcome: dict[str, Any]
+
+
+VERSION = 2
+# What version 2 added to the table of version 1, with its type; the order is that of `Source`.
+_FOUND_AND_FETCHED = {
+    name: "INTEGER NOT NULL DEFAULT 0"
+    if name in ("rank", "http", "bytes")
+    else "TEXT NOT NULL DEFAULT ''"
+    for name in (
+        *("query", "engine", "rank", "page", "thumbnail", "title", "author", "licence"),
+        *("licence_url", "final_url", "address", "at", "http", "type", "bytes", "opt_out", "via"),
+    )
+}
+_VERSION_1 = [
+    """CREATE TABLE photo (
+    sha256 TEXT PRIMARY KEY, origin TEXT NOT NULL, label TEXT NOT NULL, format TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL, dhash TEXT NOT NULL,
+    contrast REAL NOT NULL, "group" TEXT, split TEXT CHECK (split IN ('train', 'valid', 'test')),
+    status TEXT NOT NULL CHECK (status IN ('ok', 'unusable', 'duplicate', 'dropped')),
+    reason TEXT NOT NULL
+) STRICT""",
+    """CREATE TABLE source (
+    origin TEXT PRIMARY KEY, label TEXT NOT NULL, kind TEXT NOT NULL, stamp TEXT NOT NULL,
+    code TEXT NOT NULL, sentence TEXT NOT NULL, sha256 TEXT REFERENCES photo
+) STRICT""",
+    """CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+    sha256 TEXT NOT NULL REFERENCES photo, old TEXT NOT NULL, new TEXT NOT NULL, why TEXT NOT NULL
+) STRICT""",
+    """CREATE TABLE run (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, stage TEXT NOT NULL, started TEXT NOT NULL,
+    seconds REAL NOT NULL, inputs TEXT NOT NULL, outcome TEXT NOT NULL
+) STRICT""",
+]
+_VERSION_2 = [
+    *(f'ALTER TABLE source ADD COLUMN "{c}" {kind}' for c, kind in _FOUND_AND_FETCHED.items()),
+    """CREATE TABLE asked (
+    engine TEXT NOT NULL, query TEXT NOT NULL, page INTEGER NOT NULL, options TEXT NOT NULL,
+    at TEXT NOT NULL, code TEXT NOT NULL, found INTEGER NOT NULL,
+    PRIMARY KEY (engine, query, page, options)
+) STRICT""",
+    """CREATE TABLE takedown (
+    kind TEXT NOT NULL CHECK (kind IN ('domain', 'url', 'sha256')), value TEXT NOT NULL,
+    at TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, PRIMARY KEY (kind, value)
+) STRICT""",
+    """CREATE TABLE published (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, version INTEGER NOT NULL,
+    at TEXT NOT NULL, photos TEXT NOT NULL
+) STRICT""",
+]
+
+
+def upgrades(version: int) -> list[str]:
+    """The statements that make a catalog of `version` (0: empty) one of `VERSION`."""
+    steps = {0: _VERSION_1, 1: _VERSION_2}
+    return [statement for n in range(version, VERSION) for statement in steps[n]]
