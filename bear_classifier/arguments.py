@@ -10,6 +10,8 @@ from bear_classifier import __version__, pipeline
 
 _EXAMPLES = """examples:
   bears run --source starter --serve             try everything, without photos or a network
+  bears run --source web                         search the web for the classes' queries
+  bears run --source openverse --licence commercial
   bears run --source folder:photos               photos/grizzly, photos/black, photos/teddy
   bears new mushrooms --class "fly agaric" --class "death cap"
   bears run --project mushrooms.toml --source folder:my_mushrooms
@@ -20,7 +22,7 @@ _EXAMPLES = """examples:
 
 _STAGES = {
     "search": "find candidates in the source",
-    "download": "read, verify and store the candidates",
+    "download": "fetch, verify and store the candidates",
     "screen": "set aside unusable photos and tie near-copies together",
     "split": "deal photos to the train, valid and test sides, once for ever",
     "probe": "fit the first model on cached features",
@@ -73,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         made = commands.add_parser(
             name, parents=[common], help=about, description=about.capitalize() + "."
         )
-        made.set_defaults(name=name, source=None)
+        made.set_defaults(name=name, source=None, retry=False)
         return made
 
     new = command("new", "write a project file for other classes")
@@ -87,9 +89,8 @@ def parser() -> argparse.ArgumentParser:
         help="a class; give two or more",
     )
     run = command("run", "run every stage that is not up to date")
-    run.add_argument(
-        "--source", help="folder:PATH (a folder per class) or starter (drawn pictures)"
-    )
+    _searching(run)
+    _fetching(run)
     run.add_argument(
         "--until",
         metavar="STAGE",
@@ -102,7 +103,9 @@ def parser() -> argparse.ArgumentParser:
     for name, about in _STAGES.items():
         stage = command(name, about)
         if name == "search":
-            stage.add_argument("--source", help="folder:PATH or starter")
+            _searching(stage)
+        if name == "download":
+            _fetching(stage)
     judge = command(
         "evaluate", "judge the model on the test side, or a bundle on a labelled folder"
     )
@@ -118,7 +121,39 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="a bundle")
     _address(serve)
     command("status", "show what there is and what is up to date")
+    command("attribution", "write who made each photo, where it stands and its licence")
+    away = command("take-down", "use nothing of a site, an address or a file any more")
+    what = away.add_mutually_exclusive_group(required=True)
+    what.add_argument("--domain", metavar="NAME", help="a site and all below it: example.com")
+    what.add_argument("--url", metavar="ADDRESS", help="a photo's or a page's address")
+    what.add_argument("--sha256", metavar="HASH", help="a photo's hash, or its first 8 digits")
+    away.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
     return top
+
+
+def _searching(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--source",
+        help="web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
+        " class) or starter (drawn pictures)",
+    )
+    command.add_argument(
+        "--licence",
+        choices=["any", "share", "commercial", "public"],
+        help="search only what its author allows to share, to use commercially, or gave away",
+    )
+    command.add_argument(
+        "--size",
+        choices=["any", "small", "medium", "large", "wallpaper"],
+        help="search only pictures of this size",
+    )
+    command.add_argument("--region", metavar="CODE", help="search there (default: us-en)")
+
+
+def _fetching(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--retry", action="store_true", help="ask again where a failure may have passed"
+    )
 
 
 def _address(command: argparse.ArgumentParser) -> None:

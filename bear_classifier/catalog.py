@@ -132,6 +132,10 @@ class Catalog:
             for row in self._select(_PHOTO_COLUMNS, f"photo {where} ORDER BY sha256", values)
         ]
 
+    def hashes(self) -> set[str]:
+        """sha256 of every photo."""
+        return {row[0] for row in self._select(["sha256"], "photo")}
+
     def photo(self, sha256: str) -> Photo | None:
         rows = self._select(_PHOTO_COLUMNS, "photo WHERE sha256 = ?", (sha256,))
         return Photo(*rows[0]) if rows else None
@@ -163,7 +167,7 @@ class Catalog:
         self._db.executemany(
             f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}) "
             f'ON CONFLICT ("{columns[0]}") DO UPDATE SET {changes}',
-            [dataclasses.astuple(row) for row in rows],
+            ([getattr(row, c) for c in columns] for row in rows),
         )
 
     def fingerprint(self) -> str:

@@ -53,8 +53,11 @@ def _project(options: argparse.Namespace) -> pipeline.Project:
     name = options.project or ("starter" if options.source == "starter" else "bears.toml")
     path = config.STARTER if name == "starter" else Path(name)
     overrides = list(options.set)
-    if options.source:
-        overrides.append(f"search.source={json.dumps(options.source, ensure_ascii=False)}")
+    for key in ("source", "licence", "size", "region"):
+        if value := getattr(options, key, None):
+            overrides.append(f"search.{key}={json.dumps(value, ensure_ascii=False)}")
+    if options.retry:
+        overrides.append("download.retry=true")
     if options.device:
         overrides.append(f"learn.device={options.device}")
     loaded = config.load(path, overrides)
@@ -201,6 +204,26 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
+def _attribution(options: argparse.Namespace) -> int:
+    from bear_classifier.collect.attribution import attribution, attribution_text
+
+    project = _project(options)
+    with pipeline.existing(project) as catalog:
+        outcome = attribution(catalog, project.config)
+    print(json.dumps(outcome) if options.json else attribution_text(outcome))
+    return 0
+
+
+def _take_down(options: argparse.Namespace) -> int:
+    from bear_classifier.collect.take_down import take_down, take_down_text
+
+    kind = next(k for k in ("domain", "url", "sha256") if getattr(options, k) is not None)
+    with pipeline.existing(_project(options)) as catalog, catalog.lock("take-down"):
+        outcome = take_down(catalog, kind, getattr(options, kind), "take-down", options.why)
+    print(json.dumps(outcome) if options.json else take_down_text(outcome))
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
     found = pipeline.status(_project(options))
     print(json.dumps(found) if options.json else telling.status(found))
@@ -214,4 +237,6 @@ _WORK = {
     "predict": _predict,
     "serve": _serve,
     "status": _status,
+    "attribution": _attribution,
+    "take-down": _take_down,
 }

@@ -22,7 +22,6 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -76,11 +75,13 @@ def _too_large(size: int) -> PhotoError:
     )
 
 
-def decode(source: bytes | Path) -> Image.Image:
+def decode(source: bytes | Path, least: int | None = None) -> Image.Image:
     """RGB, upright, sRGB, no transparency, no metadata; of an animation the first frame.
 
-    A JPEG of more than 16 megapixels comes at half its width and height. No content raises anything
-    but PhotoError; at most 300 MB are held.
+    A JPEG of more than 16 megapixels comes at half its width and height. least: enough for the
+    shorter side, in pixels: a JPEG may come at 1/2, 1/4 or 1/8 where that leaves so many, which is
+    quicker; all of its data is read all the same. No content raises anything but PhotoError; at
+    most 300 MB are held.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError(
@@ -95,7 +96,7 @@ def decode(source: bytes | Path) -> Image.Image:
         _check_size(found, *found.size)
     _check_scans(found)
     try:
-        return _upright_rgb(found)
+        return _upright_rgb(found, least)
     except _TOO_BIG as exc:
         limit = MEGAPIXELS[found.format]
         raise PhotoError("TOO_MANY_PIXELS", f"the limit is {limit} megapixels") from exc
@@ -162,11 +163,11 @@ _TURNS = {
 }
 
 
-def _upright_rgb(found: Found) -> Image.Image:
+def _upright_rgb(found: Found, least: int | None) -> Image.Image:
     opened = Image.open(BytesIO(found.pixels), formats=(found.format,))
     _check_size(found, *opened.size)
-    if found.format == "jpeg" and opened.width * opened.height > FULL_PIXELS:
-        opened.draft(None, (opened.width // 2, opened.height // 2))
+    if found.format == "jpeg":
+        opened.draft(None, _smaller(*opened.size, least))
     opened.load()
     turn = _TURNS.get(_orientation(found.exif or opened.info.get("exif", b"")))
     icc, image = opened.info.get("icc_profile"), _flat(opened)
@@ -175,6 +176,14 @@ def _upright_rgb(found: Found) -> Image.Image:
     image = image.transpose(turn) if turn is not None else image
     image.info = {}
     return image
+
+
+def _smaller(width: int, height: int, least: int | None) -> tuple[int, int]:
+    """The size to ask the decoder for; it divides by 1, 2, 4 or 8 and gives no less than that."""
+    halves = 1 if width * height > FULL_PIXELS else 0
+    while least is not None and halves < 3 and min(width, height) >> (halves + 1) >= least:
+        halves += 1
+    return width >> halves, height >> halves
 
 
 def _orientation(exif: bytes) -> int:
@@ -238,6 +247,13 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height of an upright JPEG, without decoding it."""
+    found = formats.inspect(data)
+    turned = _orientation(found.exif) >= 5
+    return found.size[::-1] if turned else found.size
+
+
 def fit(image: Image.Image, size: int) -> Image.Image:
     """The middle square, then bilinear to size x size: what fastai's Resize does to validate.
 
@@ -257,35 +273,3 @@ def encode(image: Image.Image, format: Literal["jpeg", "png"] = "jpeg", quality:
     file = BytesIO()
     bare.save(file, format, quality=quality)
     return file.getvalue()
-
-
-HASH_SIDE = 10  # cells
-HASH_BYTES = 4 * HASH_SIDE**2 // 8
-HASH_STEP = 4  # grey levels; less is noise, as on a white background
-
-
-def dhash(image: Image.Image) -> str:
-    """Difference hash: whether each cell is clearly brighter, or darker, than the one before it.
-
-    Four planes of 10 x 10 bits: brighter and darker along rows, brighter and darker along columns.
-    """
-    grey, side = image.convert("L"), HASH_SIDE
-    wide = grey.resize((side + 1, side), Image.Resampling.BILINEAR)
-    tall = grey.resize((side, side + 1), Image.Resampling.BILINEAR)
-    across = np.diff(np.asarray(wide, dtype=np.int16), axis=1)
-    down = np.diff(np.asarray(tall, dtype=np.int16), axis=0)
-    planes = (across > HASH_STEP, across < -HASH_STEP, down > HASH_STEP, down < -HASH_STEP)
-    return np.packbits(np.stack(planes)).tobytes().hex()
-
-
-def hash_bits(hashes: Sequence[str]) -> np.ndarray:
-    """Hashes as rows (n, 50) of uint8; `np.bitwise_count(a ^ b).sum(-1)` is their distance."""
-    packed = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8)
-    return packed.reshape(len(hashes), HASH_BYTES)
-
-
-def mirrored(packed: np.ndarray) -> np.ndarray:
-    """packed: (n, 50) of uint8. The hashes that the pictures would have seen in a mirror."""
-    planes = np.unpackbits(packed, axis=1).reshape(-1, 4, HASH_SIDE, HASH_SIDE)
-    swapped = planes[:, (1, 0, 2, 3), :, ::-1]
-    return np.packbits(swapped.reshape(packed.shape[0], 8 * HASH_BYTES), axis=1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,10 +69,10 @@ def run(
     Returns the outcome of each stage by name, with "outcome" ("done" or "up to date") and seconds.
     """
     results: dict[str, dict[str, Any]] = {}
-    with Catalog(project.data) as catalog, catalog.lock("run"):
-        if NAMES.index(until) >= NAMES.index("probe"):
-            _preflight(project, catalog)
+    with _held(project, "run") as catalog:
         for stage in STAGES[: NAMES.index(until) + 1]:
+            if stage.name == "download" and NAMES.index(until) >= NAMES.index("probe"):
+                _preflight(project, catalog)
             results[stage.name] = _step(project, catalog, stage)
             tell(stage, results[stage.name])
     return results
@@ -79,7 +81,7 @@ def run(
 def run_one(project: Project, name: str) -> dict[str, Any]:
     """Run one stage whose forerunners are up to date. Raises DataError (STAGE_MISSING)."""
     stage = STAGES[NAMES.index(name)]
-    with Catalog(project.data) as catalog, catalog.lock(name):
+    with _held(project, name) as catalog:
         for earlier in STAGES[: NAMES.index(name)]:
             if earlier.leaves and not is_current(project, catalog, earlier):
                 raise DataError(
@@ -88,6 +90,25 @@ def run_one(project: Project, name: str) -> dict[str, Any]:
                     f"run: bears run --until {name}",
                 )
         return _step(project, catalog, stage)
+
+
+@contextmanager
+def _held(project: Project, work: str) -> Iterator[Catalog]:
+    """The dataset, locked. One that was made for this and stayed empty is gone after a failure."""
+    new = [folder for folder in (project.data, *project.data.parents) if not folder.exists()]
+    empty = False
+    try:
+        with Catalog(project.data) as catalog, catalog.lock(work):
+            try:
+                yield catalog
+            except BaseException:
+                empty = not catalog.sources()
+                raise
+    finally:
+        if empty and project.data in new:
+            shutil.rmtree(project.data)
+            for folder in new[1:]:
+                folder.rmdir()
 
 
 def _step(project: Project, catalog: Catalog, stage: Stage) -> dict[str, Any]:
@@ -147,7 +168,7 @@ def _hash(value: Any) -> str:
 
 
 def _preflight(project: Project, catalog: Catalog) -> None:
-    """Fail now, not after the download, if the weights that will be needed cannot be had."""
+    """Fail before the download, not after, if the weights that will be needed cannot be had."""
     probe = STAGES[NAMES.index("probe")]
     if not is_current(project, catalog, probe):
         from bear_classifier.learn import backbone
@@ -156,14 +177,21 @@ def _preflight(project: Project, catalog: Catalog) -> None:
         backbone.build_body(project.config.learn, project.config.train.seed)
 
 
-def status(project: Project) -> dict[str, Any]:
-    """What there is: photos by class and side, failures by code, stages, and the model."""
+@contextmanager
+def existing(project: Project) -> Iterator[Catalog]:
+    """The dataset, if there is one. Raises DataError (NO_DATA)."""
     if not (project.data / "catalog.sqlite").is_file():
         raise DataError(
             "NO_DATA",
             f"there is no dataset in {project.data} yet; begin with: bears run --source ...",
         )
     with Catalog(project.data) as catalog:
+        yield catalog
+
+
+def status(project: Project) -> dict[str, Any]:
+    """What there is: photos by class and side, failures by code, stages, and the model."""
+    with existing(project) as catalog:
         photos = catalog.photos()
         counts: dict[str, dict[str, int]] = {label: {} for label in project.config.labels}
         for photo in photos:

@@ -14,6 +14,7 @@ Split = Literal["train", "valid", "test"]
 
 PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
 TAKEN_DOWN = "TAKEN_DOWN"
+SPARE = "SPARE"  # found beyond search.per_class; not fetched until that is raised
 
 
 @dataclass(frozen=True)

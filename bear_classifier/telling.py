@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bear_classifier.files import write_atomic
+from bear_classifier.files import write_table
+from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, SPARE
 
 if TYPE_CHECKING:
     from bear_classifier.pipeline import Project
@@ -28,23 +27,44 @@ def stage(name: str, outcome: Mapping[str, Any]) -> str:
 def _search(out: Mapping[str, Any]) -> list[str]:
     ignored = [f"ignored {path}: {why}" for path, why in out["ignored"].items()]
     gone = (
-        [f"{out['gone']} are no longer in the folder; their photos are kept"] if out["gone"] else []
+        [f"{out['gone']} are no longer in the source; their photos are kept"] if out["gone"] else []
     )
-    return [f"{out['found']} candidates, {out['new']} of them new", *gone, *_some(ignored)]
+    classes = ", ".join(f"{label} {n}" for label, n in out.get("per_class", {}).items())
+    shared, spare = out.get("shared", 0), out.get("spare", 0)
+    return [
+        f"{out['found']} candidates, {out['new']} of them new",
+        *([classes] if classes else []),
+        *([f"{spare} more wait until search.per_class is raised"] if spare else []),
+        *([f"{shared} were found for two classes and are left out"] if shared else []),
+        *gone,
+        *(f"warning: {text}" for text in out.get("warnings", ())),
+        *_some(ignored),
+    ]
 
 
 def _download(out: Mapping[str, Any]) -> list[str]:
-    failed = [f"{path}: {sentence}" for path, sentence in out["failed_now"].items()]
+    failed = [f"{where}: {sentence}" for where, sentence in out["failed_now"].items()]
     extra = []
     if out["exact_duplicates"]:
         extra.append(f"{out['exact_duplicates']} exact duplicates, kept once")
     if out["label_conflicts"]:
         extra.append(f"{out['label_conflicts']} files filed under two classes at once, set aside")
+    if out["thumbnails"]:
+        extra.append(f"{out['thumbnails']} thumbnails, where the picture itself was gone")
+    if out["passing"]:
+        extra.append(f"{out['passing']} failures may have passed; ask again with --retry")
     return [
-        f"{out['photos']} photos, {sum(out['failed'].values())} files refused",
+        f"{out['photos']} photos, {sum(out['failed'].values())} refused{_reasons(out['failed'])}",
         *extra,
         *_some(failed),
     ]
+
+
+def _reasons(codes: Mapping[str, int]) -> str:
+    """The three most frequent."""
+    most = sorted(codes.items(), key=lambda item: (-item[1], item[0]))
+    words = ", ".join(f"{n} {code}" for code, n in most[:3])
+    return f": {words}{', ...' if len(most) > 3 else ''}" if words else ""
 
 
 def _screen(out: Mapping[str, Any]) -> list[str]:
@@ -166,22 +186,16 @@ def prediction(row: Mapping[str, Any]) -> str:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
     """One line per photo; text that a spreadsheet would run as a formula is quoted by a '."""
-    text = io.StringIO()
-    columns = ["path", "label", "confidence", "accepted", "reason", *labels, "error"]
-    table = csv.writer(text)
-    table.writerow(columns)
+    columns = ["path", "label", "confidence", "accepted", "reason"]
+    table: list[list[object]] = [[*columns, *labels, "error"]]
     for row in rows:
-        path_cell = (
-            f"'{row['path']}" if row["path"].startswith(("=", "+", "-", "@")) else row["path"]
-        )
         p = row.get("probabilities", {})
-        table.writerow(
-            [path_cell]
-            + [row.get(c, "") for c in ("label", "confidence", "accepted", "reason")]
+        table.append(
+            [row.get(c, "") for c in columns]
             + [p.get(label, "") for label in labels]
             + [row["error"]["code"] if "error" in row else ""]
         )
-    write_atomic(path, text.getvalue().encode())
+    write_table(path, table)
 
 
 def status(found: Mapping[str, Any]) -> str:
@@ -196,8 +210,7 @@ def status(found: Mapping[str, Any]) -> str:
         + " ".join(f"{row.get(c, 0):>{w}}" for c, w in zip(columns, cells, strict=True))
         for label, row in found["photos"].items()
     ]
-    codes = ", ".join(f"{n} {code}" for code, n in sorted(found["sources"].items()))
-    lines += ["", f"candidates: {codes or 'none'}", ""]
+    lines += ["", _candidates(found["sources"]), ""]
     for name, row in found["stages"].items():
         state = "up to date" if row["up_to_date"] else ("outdated" if row["at"] else "not run yet")
         when = (
@@ -205,6 +218,28 @@ def status(found: Mapping[str, Any]) -> str:
         )
         lines.append(f"{name:<10} {state}{when}")
     return "\n".join(lines)
+
+
+_NOT_REFUSED = {
+    OK: "",
+    DUPLICATE: "",
+    CONFLICT: "under two classes",
+    GONE: "no longer listed",
+    PENDING: "waiting",
+    SPARE: "beyond search.per_class",
+}
+
+
+def _candidates(codes: Mapping[str, int]) -> str:
+    """What the download's bar showed: found, downloaded, refused and the most frequent reasons."""
+    good = {code: codes.get(code, 0) for code in _NOT_REFUSED}
+    bad = {code: n for code, n in codes.items() if code not in good}
+    words = [f"found {sum(codes.values())}", f"downloaded {good[OK] + good[DUPLICATE]}"]
+    if good[DUPLICATE]:
+        words[-1] += f" ({good[DUPLICATE]} of them copies)"
+    words.append(f"refused {sum(bad.values())}{_reasons(bad)}")
+    words += [f"{name} {good[code]}" for code, name in _NOT_REFUSED.items() if name and good[code]]
+    return f"candidates: {' · '.join(words)}"
 
 
 def _order(place: str) -> int:

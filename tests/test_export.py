@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import signal
@@ -64,6 +65,36 @@ def test_the_self_test_passes_and_its_pictures_are_32(published):
 
 def test_nothing_is_left_beside_the_bundle(published):
     assert [p.name for p in (published[0] / "models").iterdir()] == ["tiny"]
+
+
+def test_a_bundle_is_remembered_with_the_side_of_every_photo(published):
+    root, _, catalog, _ = published
+    about = bundle.load(root / "models" / "tiny").about
+    first = catalog.published()[0]
+    assert (first.model, first.version) == (str((root / "models" / "tiny").resolve()), 1)
+    assert first.at == about["created"]
+    assert first.photos == {p.sha256: p.split for p in catalog.photos("ok")}
+    assert len(first.photos) == 24
+
+
+def test_a_bundle_is_remembered_before_it_is_out(tmp_path):
+    """What stands in the way of publishing comes to light after the row is written."""
+    config = tiny_config(export={"parity": 1})
+    catalog = trained_dataset(tmp_path / "data", config)
+    dropped, unsplit = catalog.photos()[:2]
+    with catalog.transaction():
+        catalog.drop(dropped, "ann", "why")
+        catalog.put_photos([dataclasses.replace(unsplit, split=None)])  # so no model saw it
+    place = tmp_path / "models" / "tiny"
+    place.mkdir(parents=True)
+    (place / "old").write_text("old")
+    (tmp_path / "models" / ".tiny.previous").write_text("in the way")
+    with pytest.raises(DataError, match="CANNOT_WRITE"):
+        export(catalog, config, place)
+    assert (place / "old").exists()
+    (row,) = catalog.published()
+    assert row.photos == {p.sha256: p.split for p in catalog.photos("ok") if p.split}
+    assert len(row.photos) == 22
 
 
 def test_no_photo_of_the_dataset_is_in_the_bundle(published):

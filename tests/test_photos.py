@@ -20,7 +20,8 @@ from PIL import Image, ImageFile
 
 from bear_classifier import formats, photos
 from bear_classifier.errors import PhotoError
-from bear_classifier.photos import decode, dhash, encode, fit, hash_bits, mirrored, read
+from bear_classifier.hashes import dhash, hash_bits, mirrored
+from bear_classifier.photos import decode, encode, fit, read
 
 NEAR = 32  # bits: in 1,400 photos from the web, pairs this close were copies
 

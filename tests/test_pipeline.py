@@ -320,14 +320,14 @@ def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
                  cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
 
-    from bear_classifier import photos
     from bear_classifier.catalog import Catalog
     from bear_classifier.collect.screen import near_pairs
+    from bear_classifier.hashes import hash_bits
     from bear_classifier.settings import ScreenConfig
 
     with Catalog(tmp_path / "data" / "bears") as catalog:
         used = catalog.photos("ok")
         assert len(catalog.sources()) == 1414
-    pairs, _ = near_pairs(photos.hash_bits([p.dhash for p in used]), ScreenConfig().near)
+    pairs, _ = near_pairs(hash_bits([p.dhash for p in used]), ScreenConfig().near)
     assert len(pairs) > 5
     assert all(used[i].split == used[j].split for i, j in pairs)

@@ -12,10 +12,10 @@ import pytest
 from corpus import drawn
 from PIL import ImageOps
 
-from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.screen import components, near_pairs, screen, tie, usable
 from bear_classifier.config import build
+from bear_classifier.hashes import dhash, hash_bits, mirrored
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, ScreenConfig
 
@@ -39,7 +39,7 @@ def hashed(*cells: tuple[int, int, int], first: int = 0) -> str:
 
 
 def pairs_of(hashes: list[str], limit: int) -> dict[tuple[int, int], int]:
-    pairs, distances = near_pairs(photos.hash_bits(hashes), limit)
+    pairs, distances = near_pairs(hash_bits(hashes), limit)
     return {(i, j): d for (i, j), d in zip(pairs.tolist(), distances.tolist(), strict=True)}
 
 
@@ -67,9 +67,9 @@ def test_pairs_in_a_mirror() -> None:
 
 def test_a_drawn_picture_and_its_mirror_image() -> None:
     picture = drawn(seed=4)
-    hashes = [photos.dhash(picture), photos.dhash(ImageOps.mirror(picture))]
+    hashes = [dhash(picture), dhash(ImageOps.mirror(picture))]
     assert pairs_of(hashes, 8).keys() == {(0, 1)}
-    assert pairs_of([hashes[0], photos.dhash(drawn(seed=5))], 32) == {}
+    assert pairs_of([hashes[0], dhash(drawn(seed=5))], 32) == {}
 
 
 def test_a_nearly_flat_picture_is_near_to_nothing() -> None:
@@ -93,9 +93,9 @@ def test_many_hashes_as_one_by_one() -> None:
     hashes = rng.integers(0, 256, (600, 50), np.uint8)
     for a, b in ((0, 599), (255, 256), (10, 11), (300, 511)):
         hashes[b] = hashes[a] ^ np.packbits(rng.random(400) < 0.03)
-    hashes[512:513] = photos.mirrored(hashes[20:21])
+    hashes[512:513] = mirrored(hashes[20:21])
     unpacked = np.unpackbits(hashes, axis=1).astype(np.int16)
-    flipped = np.unpackbits(photos.mirrored(hashes), axis=1).astype(np.int16)
+    flipped = np.unpackbits(mirrored(hashes), axis=1).astype(np.int16)
     expected = {}
     for i in range(600):
         upright = np.abs(unpacked[i] - unpacked[i + 1 :]).sum(1)

@@ -1,70 +1,41 @@
-"""Listing a folder of photos: odd names, what is ignored and said, changes between two runs."""
+"""Searching from source to source and from run to run: what is new, known, changed or gone."""
 
 from __future__ import annotations
 
 import os
-import random
-import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.download import download
-from bear_classifier.collect.search import Candidate, list_folder, search
+from bear_classifier.collect.engine import Engine, Hit, NoAnswer
+from bear_classifier.collect.search import search, shared_out
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
-from bear_classifier.schema import GONE, OK, PENDING, Source
+from bear_classifier.schema import (
+    CONFLICT,
+    GONE,
+    OK,
+    PENDING,
+    SPARE,
+    TAKEN_DOWN,
+    Photo,
+    Source,
+    TakeDown,
+)
 from bear_classifier.settings import Config
 
 Fill = Callable[[Path, dict[str, int | bytes]], None]
 LABELS = ["grizzly", "teddy"]
 
 
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-
-
-def found(root: Path) -> list[tuple[str, str]]:
-    """Path inside the folder, and label, of every candidate in the order of the listing."""
-    candidates = list_folder(root, LABELS).candidates
-    return [(str(Path(c.origin).relative_to(root)), c.label) for c in candidates]
-
-
-def ignored(root: Path) -> dict[str, str]:
-    listing = list_folder(root, LABELS)
-    return {path.removeprefix(f"{root}/"): why for path, why in listing.ignored.items()}
-
-
-def refusal(root: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        list_folder(root, LABELS)
-    return str(caught.value)
-
-
-# what is a candidate
-
-
-def test_stamp_is_size_and_time_of_change(tmp_path: Path) -> None:
-    touch(tmp_path, "grizzly/a.png")
-    path = tmp_path / "grizzly" / "a.png"
-    os.utime(path, ns=(5, 1_234_567_890_123_456_789))
-    listing = list_folder(tmp_path, LABELS)
-    assert listing.candidates == [Candidate(str(path), "grizzly", "1-1234567890123456789")]
-    assert listing.ignored == {}
-
-
-def test_nested_folders_belong_to_their_class(tmp_path: Path) -> None:
-    touch(tmp_path, "grizzly/2019/june/a.png", "grizzly/b.png", "teddy/teddy/grizzly/c.png")
-    assert found(tmp_path) == [
-        ("grizzly/2019/june/a.png", "grizzly"),
-        ("grizzly/b.png", "grizzly"),
-        ("teddy/teddy/grizzly/c.png", "teddy"),
-    ]
+def project(photos: Path) -> Config:
+    classes = {label: [label] for label in LABELS}
+    return build({"classes": classes, "search": {"source": f"folder:{photos}"}}, where="test")
 
 
 @pytest.mark.parametrize(
@@ -96,61 +67,6 @@ def test_odd_names_go_all_the_way(tmp_path: Path, fill: Fill, name: str) -> None
         assert search(catalog, config)["new"] == 0
 
 
-def test_the_order_is_that_of_the_names_not_of_the_disk(tmp_path: Path) -> None:
-    names = [f"{label}/{n:03}.png" for label in LABELS for n in range(50)]
-    shuffled = random.Random(1).sample(names, len(names))
-    touch(tmp_path, *shuffled)
-    assert [name for name, _ in found(tmp_path)] == names
-
-
-@pytest.mark.parametrize("name", ["Grizzly", "GRIZZLY"])
-def test_folder_names_match_in_any_case(tmp_path: Path, name: str) -> None:
-    touch(tmp_path, f"{name}/a.png")
-    assert found(tmp_path) == [(f"{name}/a.png", "grizzly")]
-
-
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_folder_names_match_however_accents_are_stored(tmp_path: Path, form: str) -> None:
-    touch(tmp_path, unicodedata.normalize(form, "B\u00e4r/a.png"))
-    (candidate,) = list_folder(tmp_path, ["b\u00e4r", "teddy"]).candidates
-    assert candidate.label == "b\u00e4r"
-
-
-# what is none, and is said
-
-
-def test_hidden_things_are_ignored_and_said(tmp_path: Path) -> None:
-    hidden = [".git", "_old", "grizzly/.thumbs", "grizzly/_out", "grizzly/x/_deep"]
-    touch(tmp_path, *(f"{name}/a.png" for name in hidden), "grizzly/a.png", "_readme.txt")
-    touch(tmp_path, "grizzly/.DS_Store", "grizzly/Thumbs.db", "grizzly/desktop.ini")
-    assert found(tmp_path) == [("grizzly/a.png", "grizzly")]
-    files = ["grizzly/.DS_Store", "grizzly/Thumbs.db", "grizzly/desktop.ini"]
-    assert ignored(tmp_path) == {
-        **dict.fromkeys([*hidden, *files], "hidden"),
-        "_readme.txt": "not in a class folder",
-    }
-
-
-def test_files_of_the_root_and_unknown_classes_are_said(tmp_path: Path) -> None:
-    touch(tmp_path, "grizzly/a.png", "b.png", "polar/c.png")
-    assert found(tmp_path) == [("grizzly/a.png", "grizzly")]
-    assert ignored(tmp_path) == {
-        "b.png": "not in a class folder",
-        "polar": "not a class of this project",
-    }
-
-
-def test_things_that_are_no_files_are_said(tmp_path: Path) -> None:
-    touch(tmp_path, "grizzly/a.png")
-    os.mkfifo(tmp_path / "grizzly" / "pipe.png")
-    (tmp_path / "grizzly" / "broken.png").symlink_to("nowhere")
-    assert found(tmp_path) == [("grizzly/a.png", "grizzly")]
-    assert ignored(tmp_path) == {
-        "grizzly/pipe.png": "not a file",
-        "grizzly/broken.png": "not a file",
-    }
-
-
 def test_names_that_are_not_unicode_are_said(tmp_path: Path, fill: Fill) -> None:
     fill(tmp_path / "photos", {"grizzly/a.png": 1})
     for name in (b"grizzly/b\xe4r.png", b"b\xe4ren"):
@@ -164,67 +80,7 @@ def test_names_that_are_not_unicode_are_said(tmp_path: Path, fill: Fill) -> None
     }
 
 
-def test_links_to_folders_are_not_followed_but_said(tmp_path: Path) -> None:
-    touch(tmp_path, "grizzly/a.png", "grizzly/in/b.png")
-    (tmp_path / "grizzly" / "in" / "loop").symlink_to(tmp_path / "grizzly")
-    (tmp_path / "grizzly" / "self").symlink_to("self")
-    (tmp_path / "teddy").symlink_to("teddy")
-    assert found(tmp_path) == [("grizzly/a.png", "grizzly"), ("grizzly/in/b.png", "grizzly")]
-    assert ignored(tmp_path) == {
-        "grizzly/in/loop": "a link to a folder",
-        "grizzly/self": "not a file",
-        "teddy": "not in a class folder",
-    }
-
-
-def test_links_to_photos_and_to_class_folders_are_read(tmp_path: Path) -> None:
-    touch(tmp_path, "elsewhere/a.png")
-    root = tmp_path / "photos"
-    touch(root, "teddy/b.png")
-    (root / "grizzly").symlink_to(tmp_path / "elsewhere")
-    (root / "teddy" / "c.png").symlink_to(tmp_path / "elsewhere" / "a.png")
-    names = ["grizzly/a.png", "teddy/b.png", "teddy/c.png"]
-    assert [name for name, _ in found(root)] == names
-
-
-# what is refused
-
-
-def test_two_folders_of_one_class_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "Grizzly/a.png", "grizzly/b.png")
-    assert (
-        refusal(tmp_path)
-        == f"CLASS_CLASH: {tmp_path}/Grizzly and {tmp_path}/grizzly are both class 'grizzly'; "
-        "join them"
-    )
-
-
-def test_no_class_folder_lists_what_there_is(tmp_path: Path) -> None:
-    touch(tmp_path, "polar/a.png", "panda/b.png", ".git/c.png", "d.png")
-    assert (
-        refusal(tmp_path)
-        == f"NO_CLASS_FOLDERS: {tmp_path}: its folders are panda, polar; expected one folder per "
-        "class (grizzly, teddy); for other classes make a project: "
-        'bears new NAME --class "first" --class "second"'
-    )
-
-
-def test_no_folder_at_all(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png")
-    assert refusal(tmp_path).startswith(
-        f"NO_CLASS_FOLDERS: {tmp_path}: it has no folders; expected"
-    )
-    missing = tmp_path / "missing"
-    assert refusal(missing).startswith(f"NO_FOLDER: {missing} is not a folder; expected")
-    assert refusal(tmp_path / "a.png").startswith(f"NO_FOLDER: {tmp_path}/a.png is not a folder")
-
-
 # between two runs
-
-
-def project(photos: Path) -> Config:
-    classes = {label: [label] for label in LABELS}
-    return build({"classes": classes, "search": {"source": f"folder:{photos}"}}, where="test")
 
 
 @pytest.fixture
@@ -326,15 +182,26 @@ def test_without_a_source_what_is_there_goes_on(catalog: Catalog) -> None:
     assert search(catalog, config) == {"found": 0, "new": 0, "gone": 0, "ignored": {}}
 
 
-@pytest.mark.parametrize("source", ["", "folder:", "folder", "web", "/photos"])
+@pytest.mark.parametrize(
+    "source", ["", "folder:", "folder", "urls", "urls:", "web:x", "starter:x", "Web", "/photos"]
+)
 def test_no_such_source(tmp_path: Path, source: str) -> None:
     classes = {label: [label] for label in LABELS}
     config = build({"classes": classes, "search": {"source": source}}, where="test")
     with Catalog(tmp_path) as catalog, pytest.raises(DataError) as caught:
-        search(catalog, config)
-    assert str(caught.value).startswith(
-        f'NO_SOURCE: {source!r} is no source of photos; pass --source with "folder:PATH"'
+        search(catalog, config, [forbidden])
+    assert str(caught.value) == (
+        f'NO_SOURCE: {source!r} is no source of photos; pass --source with "folder:PATH" (a folder'
+        ' per class), "urls:FILE" (a line per picture: class, tab, address), "web" or "openverse"'
+        ' (search), or "starter" (pictures drawn by code, no network)'
     )
+
+
+def refuse_to_ask(query: str, page: int) -> list[Hit]:
+    raise AssertionError("no network was allowed")
+
+
+forbidden = Engine("forbidden", refuse_to_ask, 0, 1)
 
 
 def test_photos_refuse_drawings_before_anything_is_drawn(catalog: Catalog) -> None:
@@ -352,3 +219,296 @@ def test_drawings_refuse_photos(tmp_path: Path, photos: Path) -> None:
         with pytest.raises(DataError, match=r"^MIXED_SOURCES: .*data holds drawn starter pictures"):
             search(catalog, project(photos))
         assert len(catalog.sources()) == 1
+
+
+@pytest.mark.parametrize("source", ["web", "openverse", "urls:list.tsv"])
+def test_drawings_refuse_the_web_before_it_is_asked(tmp_path: Path, source: str) -> None:
+    classes = {label: [label] for label in LABELS}
+    config = build({"classes": classes, "search": {"source": source}}, where="test")
+    with Catalog(tmp_path / "data") as catalog:
+        with catalog.transaction():
+            catalog.put_sources([Source("/x", "teddy", "starter")])
+        with pytest.raises(DataError, match="^MIXED_SOURCES"):
+            search(catalog, config, [forbidden])
+
+
+# a list of addresses, from run to run
+
+
+class List:
+    """A file of addresses that is written anew, searched, and looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "list.tsv"
+        self.catalog = Catalog(folder / "data")
+
+    def search(self, *lines: str) -> dict[str, Any]:
+        """lines: such as "grizzly 1", class and number of an address."""
+        cells = (line.split() for line in lines)
+        text = "".join(f"{label}\t{self.url(number)}\n" for label, number in cells)
+        self.path.write_text(text)
+        classes = {label: [label] for label in LABELS}
+        source = {"source": f"urls:{self.path}"}
+        config = build({"classes": classes, "search": source}, where="test")
+        return search(self.catalog, config, [forbidden])
+
+    def url(self, number: object) -> str:
+        return f"https://photos.example/{number}.jpg"
+
+    def put(self, number: int, label: str = "grizzly", **facts: Any) -> Source:
+        usual = {"kind": "urls", "stamp": str(self.path), "code": OK}
+        row = Source(self.url(number), label, **usual | facts)
+        with self.catalog.transaction():
+            self.catalog.put_sources([row])
+        return row
+
+    def row(self, number: int) -> Source:
+        return next(s for s in self.catalog.sources() if s.origin == self.url(number))
+
+
+@pytest.fixture
+def addresses(tmp_path: Path) -> Iterator[List]:
+    made = List(tmp_path)
+    with made.catalog:
+        yield made
+
+
+def test_a_list_is_recorded_and_known_the_second_time(addresses: List) -> None:
+    assert addresses.search("grizzly 1", "teddy 2", "polar 3") == {
+        "found": 2,
+        "new": 2,
+        "gone": 0,
+        "ignored": {f"{addresses.path}:3": "'polar' is not a class of this project"},
+        "shared": 0,
+    }
+    rows = addresses.catalog.sources()
+    assert [(s.label, s.kind, s.stamp, s.code) for s in rows] == [
+        ("grizzly", "urls", str(addresses.path), PENDING),
+        ("teddy", "urls", str(addresses.path), PENDING),
+    ]
+    assert addresses.search("grizzly 1", "teddy 2")["new"] == 0
+    assert addresses.catalog.sources() == rows
+
+
+@pytest.mark.parametrize("code", [OK, "HTTP_404", "DUPLICATE"])
+def test_what_was_fetched_is_not_fetched_again(addresses: List, code: str) -> None:
+    before = addresses.put(1, code=code, sentence="so", http=404, at="then")
+    assert addresses.search("grizzly 1")["new"] == 0
+    assert addresses.row(1) == before
+
+
+def test_a_list_that_was_moved_makes_nothing_new(addresses: List) -> None:
+    addresses.search("grizzly 1", "teddy 2")
+    addresses.path = addresses.path.with_name("moved.tsv")
+    assert addresses.search("grizzly 1", "teddy 2")["new"] == 0
+    assert addresses.search("grizzly 1")["gone"] == 1
+
+
+def test_what_is_no_longer_listed_is_gone_and_may_come_back(addresses: List, make: Any) -> None:
+    addresses.search("grizzly 1", "grizzly 2", "teddy 3")
+    with addresses.catalog.transaction():
+        addresses.catalog.put_photos([make(7)])
+    fetched = addresses.put(2, sha256=make(7).sha256, licence="CC0", at="then")
+    assert addresses.search("teddy 3")["gone"] == 2
+    assert (addresses.row(1).code, addresses.row(1).sentence) == (GONE, "no longer in list.tsv")
+    assert replace(addresses.row(2), code=OK, sentence="") == fetched
+    assert addresses.search("teddy 3")["gone"] == 0
+    assert addresses.search("grizzly 1", "grizzly 2", "teddy 3")["new"] == 1
+    assert (addresses.row(1).code, addresses.row(2)) == (PENDING, fetched)
+
+
+def test_another_list_or_another_source_is_not_gone(addresses: List) -> None:
+    others = [addresses.put(1, stamp="/other.tsv"), addresses.put(2, kind="web", stamp="any")]
+    assert addresses.search("teddy 3")["gone"] == 0
+    assert [addresses.row(1), addresses.row(2)] == others
+
+
+def test_a_found_address_that_is_listed_too_keeps_its_trail(addresses: List) -> None:
+    row = addresses.put(1, kind="web", stamp="any", code=PENDING, query="bear", rank=3)
+    assert addresses.search("grizzly 1")["new"] == 0
+    assert addresses.row(1) == row
+
+
+def test_a_found_address_that_waits_is_wanted_when_it_is_listed(addresses: List) -> None:
+    row = addresses.put(1, kind="web", stamp="any", code=SPARE, query="bear", rank=3)
+    assert addresses.search("grizzly 1")["new"] == 1
+    now = replace(row, kind="urls", stamp=str(addresses.path), code=PENDING)
+    assert addresses.row(1) == now
+
+
+def test_the_list_decides_where_a_search_found_two_classes(addresses: List) -> None:
+    addresses.put(1, kind="web", code=CONFLICT)
+    addresses.put(2, "teddy", kind="web", code=PENDING)
+    assert addresses.search("grizzly 1", "grizzly 2")["new"] == 2
+    assert [(s.label, s.kind, s.code) for s in addresses.catalog.sources()] == [
+        ("grizzly", "urls", PENDING),
+        ("grizzly", "urls", PENDING),
+    ]
+
+
+def test_an_address_that_moved_to_another_class_takes_its_photo_along(
+    addresses: List, make: Any
+) -> None:
+    photos: list[Photo] = [make(1), make(2, label="black")]  # somebody said that 2 is a black bear
+    with addresses.catalog.transaction():
+        addresses.catalog.put_photos(photos)
+    for number, photo in enumerate(photos, 1):
+        addresses.put(number, sha256=photo.sha256, bytes=5)
+    addresses.put(3, code="HTTP_404")
+    assert addresses.search("teddy 1", "teddy 2", "teddy 3")["new"] == 1
+    rows = addresses.catalog.sources()
+    assert [(s.label, s.code, s.bytes) for s in rows] == [
+        ("teddy", OK, 5),
+        ("teddy", OK, 5),
+        ("teddy", PENDING, 0),
+    ]
+    assert [photo.label for photo in addresses.catalog.photos()] == ["teddy", "black"]
+
+
+def test_a_listed_conflict_is_set_aside_until_it_is_settled(addresses: List) -> None:
+    outcome = addresses.search("grizzly 1", "teddy 1", "teddy 2")
+    assert (outcome["found"], outcome["new"], outcome["shared"]) == (1, 1, 1)
+    assert addresses.row(1).code == CONFLICT
+    assert addresses.search("teddy 1", "teddy 2")["new"] == 1
+    assert (addresses.row(1).label, addresses.row(1).code) == ("teddy", PENDING)
+
+
+def test_a_listed_conflict_leaves_a_photo_alone(addresses: List, make: Any) -> None:
+    with addresses.catalog.transaction():
+        addresses.catalog.put_photos([make(1)])
+    row = addresses.put(1, sha256=make(1).sha256)
+    addresses.search("teddy 1", "grizzly 1", "teddy 2")
+    assert addresses.row(1) == row
+
+
+def test_what_was_taken_down_is_not_taken_from_a_list(addresses: List) -> None:
+    request = TakeDown("url", addresses.url(1), "2026-01-01", "me", "asked")
+    with addresses.catalog.transaction():
+        addresses.catalog.put_take_down(request)
+    row = addresses.put(2, code=TAKEN_DOWN, sentence="asked")
+    outcome = addresses.search("grizzly 1", "grizzly 2", "teddy 3")
+    assert outcome["ignored"] == {
+        addresses.url(1): f"since 2026-01-01 nothing of the address {addresses.url(1)} may be used"
+        " (asked)"
+    }
+    assert (outcome["found"], outcome["new"]) == (2, 1)
+    assert addresses.search("teddy 2", "teddy 3")["new"] == 0
+    assert addresses.search("teddy 3")["gone"] == 0
+    assert addresses.row(2) == row
+
+
+# search engines
+
+
+def web(source: str = "web", **settings: Any) -> Config:
+    tables = {
+        "classes": {label: [f"{label} bear"] for label in LABELS},
+        "search": {"source": source, "per_class": 3, **settings},
+        "split": {"least": 3},
+    }
+    return build(tables, where="test")
+
+
+def answer(query: str, page: int) -> list[Hit]:
+    return [Hit(f"https://photos.example/{query[0]}{page}-{n}.jpg") for n in range(3)]
+
+
+def test_a_search_brings_all_that_is_told_and_remembered(tmp_path: Path) -> None:
+    with Catalog(tmp_path) as catalog:
+        assert search(catalog, web(), [Engine("alpha", answer, 0, 5)]) == {
+            "found": 6,
+            "new": 6,
+            "gone": 0,
+            "ignored": {},
+            "per_class": {"grizzly": 3, "teddy": 3},
+            "shared": 0,
+            "requests": 2,
+            "warnings": [],
+            "spare": 0,
+        }
+        assert {(s.kind, s.stamp) for s in catalog.sources()} == {
+            ("web", "licence=any size=any region=us-en")
+        }
+        assert search(catalog, web(), [forbidden])["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("codes", "per_class", "after"),
+    [
+        ([PENDING, PENDING, PENDING], 2, [PENDING, PENDING, SPARE]),
+        ([PENDING, SPARE, SPARE], 2, [PENDING, PENDING, SPARE]),
+        ([SPARE, SPARE], 5, [PENDING, PENDING]),
+        ([OK, "HTTP_404", PENDING, SPARE], 3, [OK, "HTTP_404", PENDING, SPARE]),
+        ([OK, OK, OK, PENDING], 2, [OK, OK, OK, SPARE]),
+        ([CONFLICT, TAKEN_DOWN, SPARE, PENDING], 1, [CONFLICT, TAKEN_DOWN, PENDING, SPARE]),
+        ([], 3, []),
+    ],
+)
+def test_the_first_of_a_class_are_taken_and_the_others_wait(
+    codes: list[str], per_class: int, after: list[str]
+) -> None:
+    rows = [Source(str(n), "grizzly", "web", code=code) for n, code in enumerate(codes)]
+    changed = {row.origin: row for row in shared_out(rows, per_class)}
+    assert [changed.get(row.origin, row).code for row in rows] == after
+    assert all(row not in rows for row in changed.values())
+
+
+def test_what_waits_is_taken_without_asking_when_more_is_wanted(tmp_path: Path) -> None:
+    with Catalog(tmp_path) as catalog:
+        first = search(catalog, web(per_class=2), [Engine("alpha", answer, 0, 5)])
+        assert (first["found"], first["spare"]) == (4, 2)
+        assert len(catalog.sources(PENDING)) == 4
+        more = search(catalog, web(per_class=3), [forbidden])
+        assert (more["found"], more["spare"], more["requests"]) == (6, 0, 0)
+        assert len(catalog.sources(PENDING)) == 6
+
+
+def test_filters_mark_what_they_found(tmp_path: Path) -> None:
+    with Catalog(tmp_path) as catalog:
+        for settings in ({"licence": "public"}, {"size": "large"}, {"region": "de-de"}):
+            search(catalog, web(**settings), [Engine("alpha", answer, 0, 5)])
+        search(catalog, web("openverse"), [Engine("beta", answer, 0, 5)])
+        asked = [(row.engine, row.options) for row in catalog.asked()]
+    assert list(dict.fromkeys(asked)) == [
+        ("alpha", "licence=public size=any region=us-en"),
+        ("alpha", "licence=any size=large region=us-en"),
+        ("alpha", "licence=any size=any region=de-de"),
+        ("beta", "licence=any size=any"),
+    ]
+
+
+def test_the_least_that_can_be_learned_from_decides_what_is_an_error(tmp_path: Path) -> None:
+    def once(query: str, page: int) -> list[Hit]:
+        if (query, page) == ("teddy bear", 2):
+            raise NoAnswer("unreachable", "no connection")
+        return answer(query, page)
+
+    engine = Engine("alpha", once, 0, 5)
+    with Catalog(tmp_path / "a") as catalog:
+        assert len(search(catalog, web(per_class=4), [engine])["warnings"]) == 2
+    with Catalog(tmp_path / "b") as catalog, pytest.raises(DataError, match="^SEARCH_UNREACHABLE"):
+        search(catalog, replace(web(per_class=4), split=replace(web().split, least=4)), [engine])
+
+
+def test_a_search_takes_nothing_of_a_site_that_was_taken_down(tmp_path: Path) -> None:
+    def ask(query: str, page: int) -> list[Hit]:
+        bad = [
+            Hit("https://www.bad.example/x"),
+            Hit(f"https://cdn.example/{query}", "http://bad.example"),
+        ]
+        return [*bad, *answer(query, page)]
+
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_take_down(TakeDown("domain", "bad.example", "2026-01-01", "me", ""))
+        assert search(catalog, web(), [Engine("alpha", ask, 0, 5)])["found"] == 6
+        assert not any("cdn" in s.origin or "bad" in s.origin for s in catalog.sources())
+
+
+def test_what_was_downloaded_before_it_was_disputed_takes_a_place() -> None:
+    rows = [
+        Source("1", "teddy", "web", code=CONFLICT, sha256="0" * 64),
+        Source("2", "teddy", "web"),
+        Source("3", "teddy", "web", code=SPARE),
+    ]
+    assert shared_out(rows, 2) == []

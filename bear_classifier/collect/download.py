@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import PhotoError
-from bear_classifier.files import write_atomic
-from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, Photo, Source
+from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
+from bear_classifier.collect.take_down import refused
+from bear_classifier.errors import DataError, PhotoError
+from bear_classifier.files import clear_partial, write_atomic
+from bear_classifier.hashes import dhash
+from bear_classifier.schema import (
+    CONFLICT,
+    DUPLICATE,
+    GONE,
+    OK,
+    PENDING,
+    SPARE,
+    TAKEN_DOWN,
+    Photo,
+    Source,
+)
 from bear_classifier.settings import Config
 
-_CHUNK = 64  # photos stored and recorded together: what an interruption costs at most
+_CHUNK = 64  # files stored and recorded together: what an interruption costs at most
+_ENOUGH = 192  # pixels of the shorter side; hashes differ by 0 to 1 of 400 bits from full size
+_HERE = ("folder", "starter")  # kinds whose origin is a path
+_Keep = Callable[[Source, "Fetched"], Photo]
+PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
 @dataclass(frozen=True)
@@ -49,17 +71,20 @@ class Failure:
 def fetch_file(source: Source) -> Fetched | Failure:
     """Read one file of this computer."""
     try:
-        data = photos.read(Path(source.origin))
-        image = photos.decode(data)
-        width, height = image.size
-        return Fetched(
-            data, photos.format_of(data), width, height, photos.dhash(image), contrast(image)
-        )
+        return examine(photos.read(Path(source.origin)))
     except PhotoError as exc:
         return Failure(exc.code, exc.sentence)
 
 
-def contrast(image: Any) -> float:
+def examine(data: bytes) -> Fetched:
+    """One decode for all that is asked of a new picture. Raises PhotoError."""
+    grey = photos.decode(data, least=_ENOUGH).convert("L")
+    format = photos.format_of(data)
+    size = photos.jpeg_size(data) if format == "jpeg" else grey.size
+    return Fetched(data, format, *size, dhash(grey), contrast(grey))
+
+
+def contrast(image: Image.Image) -> float:
     """Standard deviation of grey levels (0 to 127.5) over a 64-pixel thumbnail."""
     return float(np.asarray(image.convert("L").resize((64, 64)), dtype=np.float64).std())
 
@@ -68,64 +93,149 @@ def download(
     catalog: Catalog,
     config: Config,
     fetch: Callable[[Source], Fetched | Failure] = fetch_file,
+    net: Net = INTERNET,
 ) -> dict[str, Any]:
     """Fetch every pending candidate; each ends as one row with a code. Resumes where it stopped."""
+    clear_partial(catalog.root)
+    if config.download.retry:
+        _ask_again(catalog)
     pending = catalog.sources(PENDING)
-    asked = {source.origin for source in pending}
-    bar = tqdm(total=len(pending), desc="download", unit="photo", disable=None)
-    with bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        remaining = iter(pending)
-        while chunk := list(islice(remaining, _CHUNK)):
-            _store(catalog, chunk, pool.map(fetch, chunk))
-            bar.update(len(chunk))
+    here = [source for source in pending if source.kind in _HERE]
+    there = [source for source in pending if source.kind not in _HERE]
+    refusal = refused(catalog.take_downs())
+    keep = partial(_keep, catalog, refusal)
+
+    def use(source: Source, body: IO[bytes]) -> Photo:
+        return keep(source, examine(body.read()))
+
+    visits = fetch_all(
+        there, config.download, net, lambda s: partial(use, s), refusal, str(catalog.root)
+    )
+    with tqdm(total=len(pending), desc="download", unit="photo", disable=None) as bar:
+        progress = _Progress(bar, len(pending))
+        try:
+            for group in _from_files(here, fetch, keep):
+                _record(catalog, group)
+                progress.add(group)
+            if there:
+                asyncio.run(_from_web(catalog, visits, progress))
+        except DataError as exc:
+            if exc.code != "DISK_FULL":
+                raise
+            raise DataError(
+                "DISK_FULL",
+                f"{progress.stored} of {len(pending)} images saved in {catalog.root}; free"
+                " space and run again to continue",
+            ) from exc
     _reconcile(catalog)
+    return _outcome(catalog, {source.origin for source in pending})
+
+
+def _outcome(catalog: Catalog, asked: set[str]) -> dict[str, Any]:
     sources = catalog.sources()
     codes = Counter(source.code for source in sources)
-    refused = [s for s in sources if s.code not in (OK, DUPLICATE, GONE, CONFLICT)]
+    failed = [s for s in sources if s.code not in (OK, DUPLICATE, GONE, CONFLICT, SPARE)]
     return {
-        "fetched": len(pending),
+        "fetched": len(asked),
         "photos": len(catalog.photos()),
         "exact_duplicates": codes[DUPLICATE],
         "label_conflicts": codes[CONFLICT],
-        "failed": dict(Counter(s.code for s in refused)),
-        "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in refused if s.origin in asked},
+        "thumbnails": sum(s.via == "thumbnail" for s in sources),
+        "failed": dict(Counter(s.code for s in failed)),
+        "passing": sum(bool(PASSING.fullmatch(s.code)) for s in failed),
+        "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in asked},
     }
 
 
-def _store(
-    catalog: Catalog, sources: Sequence[Source], results: Iterable[Fetched | Failure]
-) -> None:
-    """Files first, rows after: a row never points at a file that is not there."""
-    with_photo: list[tuple[Source, Photo]] = []
-    failed: list[Source] = []
-    for source, result in zip(sources, results, strict=True):
-        if isinstance(result, Failure):
-            failed.append(
-                dataclasses.replace(source, code=result.code, sentence=result.sentence, sha256=None)
-            )
-            continue
-        photo = Photo(
-            hashlib.sha256(result.data).hexdigest(),
-            source.origin,
-            source.label,
-            result.format,
-            result.width,
-            result.height,
-            len(result.data),
-            result.dhash,
-            result.contrast,
-        )
-        if not catalog.file(photo).exists():
-            write_atomic(catalog.file(photo), result.data)
-        with_photo.append((source, photo))
+def _ask_again(catalog: Catalog) -> None:
+    """Failures that may have passed become candidates again."""
     with catalog.transaction():
-        catalog.put_sources(failed)
-        for source, photo in with_photo:
-            if catalog.photo(photo.sha256) is None:
-                catalog.put_photos([photo])
-            catalog.put_sources(
-                [dataclasses.replace(source, code=OK, sentence="", sha256=photo.sha256)]
-            )  # which of them are copies is told by recode
+        catalog.put_sources(
+            dataclasses.replace(source, code=PENDING, sentence="")
+            for source in catalog.sources()
+            if PASSING.fullmatch(source.code)
+        )
+
+
+async def _from_web(
+    catalog: Catalog,
+    visits: AsyncGenerator[list[Outcome], None],
+    progress: _Progress,
+) -> None:
+    async with aclosing(visits) as groups:
+        async for group in groups:
+            _record(catalog, group)
+            progress.add(group)
+
+
+class _Progress:
+    """The bar: done of found, photos, and the three most frequent reasons for having none."""
+
+    def __init__(self, bar: Any, total: int) -> None:
+        self.bar, self.total, self.stored = bar, total, 0
+        self._codes: Counter[str] = Counter()
+
+    def add(self, group: Sequence[Outcome]) -> None:
+        self.stored += sum(photo is not None for _, photo in group)
+        self._codes.update(row.code for row, photo in group if photo is None)
+        self.bar.set_postfix_str(self.words(), refresh=False)
+        self.bar.update(len(group))
+
+    def words(self) -> str:
+        reasons = ", ".join(f"{n} {code}" for code, n in self._codes.most_common(3))
+        refused = f", {self._codes.total()} refused: {reasons}" if reasons else ""
+        return f"{self.stored} downloaded{refused}"
+
+
+def _from_files(
+    sources: Sequence[Source], fetch: Callable[[Source], Fetched | Failure], keep: _Keep
+) -> Iterator[list[Outcome]]:
+    def work(source: Source) -> Outcome:
+        result = fetch(source)
+        try:
+            if isinstance(result, Fetched):
+                return dataclasses.replace(source, code=OK, sentence=""), keep(source, result)
+        except PhotoError as exc:
+            result = Failure(exc.code, exc.sentence)
+        row = dataclasses.replace(source, code=result.code, sentence=result.sentence, sha256=None)
+        return row, None
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        remaining = iter(sources)
+        while chunk := list(islice(remaining, _CHUNK)):
+            yield list(pool.map(work, chunk))
+
+
+def _keep(catalog: Catalog, refusal: Callable[[str], str], source: Source, found: Fetched) -> Photo:
+    """Store the file, under its hash; a row must never point at a file that is not there."""
+    photo = Photo(
+        hashlib.sha256(found.data).hexdigest(),
+        source.origin,
+        source.label,
+        found.format,
+        found.width,
+        found.height,
+        len(found.data),
+        found.dhash,
+        found.contrast,
+    )
+    if why := refusal(photo.sha256):
+        raise PhotoError(TAKEN_DOWN, why)
+    if not catalog.file(photo).exists():
+        write_atomic(catalog.file(photo), found.data)
+    return photo
+
+
+def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
+    """Which photos are copies of others is told by recode, at the end."""
+    with catalog.transaction():
+        known = catalog.hashes()
+        new = {p.sha256: p for _, p in reversed(group) if p and p.sha256 not in known}
+        catalog.put_photos(new.values())
+        catalog.put_sources(
+            dataclasses.replace(source, sha256=photo.sha256 if photo else None)
+            for source, photo in group
+        )
 
 
 def _reconcile(catalog: Catalog) -> None:
@@ -150,9 +260,14 @@ def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
     """What the files that hold a photo say about its label and use.
 
     One label: that one, if the file was moved; several at once: nobody can know, set aside."""
-    labels = sorted({s.label for s in sources if s.code != GONE})
+    there = [s for s in sources if s.code != GONE]
+    if there:  # the first that was found, whichever came first over the network
+        photo = dataclasses.replace(photo, origin=there[0].origin)
+    labels = sorted({s.label for s in there})
     if len(labels) > 1 and photo.status != "dropped":
-        reason = f"{CONFLICT}: the same file stands under {' and '.join(labels)}; keep it in one"
+        here = any(s.kind in _HERE for s in there)
+        advice = "keep it in one" if here else "nobody can know which of them it shows"
+        reason = f"{CONFLICT}: the same file stands under {' and '.join(labels)}; {advice}"
         return dataclasses.replace(photo, status="unusable", reason=reason)
     was_filed = {s.label for s in sources if s.code == GONE}
     if len(labels) == 1 and photo.label != labels[0] and photo.label in was_filed:
@@ -167,7 +282,8 @@ def recode(photo: Photo, sources: Sequence[Source]) -> list[Source]:
     there = sorted((s for s in sources if s.code != GONE), key=lambda s: s.origin != photo.origin)
     if not there:
         return []
-    first = dataclasses.replace(there[0], code=OK, sentence="")
+    words = there[0].sentence if there[0].code == OK else ""  # of a thumbnail
+    first = dataclasses.replace(there[0], code=OK, sentence=words)
     clash = photo.reason.startswith(CONFLICT)
     code = CONFLICT if clash else DUPLICATE
     sentence = photo.reason if clash else f"same file as {first.origin}"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bear_classifier import photos
 from bear_classifier.catalog import Catalog
+from bear_classifier.hashes import hash_bits, mirrored
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, ScreenConfig
 
@@ -68,7 +68,7 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
     if not pool:
         return list(everything)
-    hashes = photos.hash_bits([p.dhash for p in pool])
+    hashes = hash_bits([p.dhash for p in pool])
     pairs, distances = near_pairs(hashes, near)
     rank = {p.sha256: _precedence(p) for p in pool}
     aside: dict[str, Photo] = {}
@@ -124,7 +124,7 @@ def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp],
 
     hashes: (n, bytes). Returns (m, 2) pairs and (m,) distances in bits."""
     n, filled = len(hashes), np.bitwise_count(hashes).sum(axis=1, dtype=np.int64)
-    words, flipped = _words(hashes), _words(photos.mirrored(hashes))
+    words, flipped = _words(hashes), _words(mirrored(hashes))
     pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
     for start in range(0, n, _ROWS):
         block = slice(start, start + _ROWS)

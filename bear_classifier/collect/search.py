@@ -2,86 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from bear_classifier.catalog import Catalog
+from bear_classifier.collect.engine import Engine
+from bear_classifier.collect.listing import Listing, list_urls
+from bear_classifier.collect.listing import list_folder as list_folder
+from bear_classifier.collect.paging import REAL, Time, collect
+from bear_classifier.collect.progress import Wanted
 from bear_classifier.collect.starter import write_starter
-from bear_classifier.config import folded
+from bear_classifier.collect.take_down import refused
 from bear_classifier.errors import DataError
-from bear_classifier.schema import GONE, PENDING, Source
-from bear_classifier.settings import Config
+from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
+from bear_classifier.settings import Config, SearchConfig
 
-SOURCES = '"folder:PATH" (a folder per class) or "starter" (pictures drawn by code, no network)'
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One possible photo. stamp: size and time of change, so that an edited file is read again."""
-
-    origin: str
-    label: str
-    stamp: str
+SOURCES = (
+    '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
+    ' "web" or "openverse" (search), or "starter" (pictures drawn by code, no network)'
+)
+_KINDS = ("folder", "urls", "web", "openverse", "starter")
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What a source holds. ignored: path -> why it is no candidate."""
+def search(
+    catalog: Catalog,
+    config: Config,
+    engines: Sequence[Engine] | None = None,
+    time: Time = REAL,
+) -> dict[str, Any]:
+    """Record new, changed and vanished candidates of the project's source.
 
-    candidates: list[Candidate]
-    ignored: dict[str, str]
-
-
-def search(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """List the project's source and record new, changed and vanished candidates."""
+    engines, time: others than the real ones. Raises DataError: NO_SOURCE, MIXED_SOURCES, and those
+    of `list_folder`, `list_urls`, `write_starter` and `collect`."""
     kind, _, place = config.search.source.partition(":")
-    if kind == "starter":
-        root = catalog.root / "starter"
-    elif kind == "folder" and place:
-        root = Path(place).expanduser()
-    elif not kind and catalog.sources():
+    if not kind and catalog.sources():
         return {"found": 0, "new": 0, "gone": 0, "ignored": {}}
-    else:
+    if bool(place) != (kind in ("folder", "urls")) or kind not in _KINDS:
         raise DataError(
             "NO_SOURCE",
             f"{config.search.source!r} is no source of photos; pass --source with {SOURCES}",
         )
     _refuse_mixture(catalog, kind)
+    path = Path(place).expanduser()
+    if kind in ("web", "openverse"):
+        return _search(catalog, config, engines or _engines(kind, config.search), time)
+    if kind == "urls":
+        return _record_list(catalog, path, list_urls(path, config.labels))
     if kind == "starter":
-        write_starter(root, per_class=config.search.per_class)
-    listing = list_folder(root, config.labels)
-    known = {source.origin: source for source in catalog.sources()}
-    fresh = [
-        Source(c.origin, c.label, kind, c.stamp)
-        for c in listing.candidates
-        if not _is_known(known.get(c.origin), c)
-    ]
-    present = {c.origin for c in listing.candidates}
-    inside = str(root.resolve()) + os.sep
-    gone = [
-        Source(s.origin, s.label, s.kind, s.stamp, GONE, "no longer in the folder", s.sha256)
-        for s in known.values()
-        if s.origin.startswith(inside) and s.origin not in present and s.code != GONE
-    ]
-    with catalog.transaction():
-        catalog.put_sources(fresh + gone)
-    return {
-        "found": len(listing.candidates),
-        "new": len(fresh),
-        "gone": len(gone),
-        "ignored": listing.ignored,
-    }
-
-
-def _is_known(source: Source | None, candidate: Candidate) -> bool:
-    return (
-        source is not None
-        and source.code not in (PENDING, GONE)
-        and (source.label, source.stamp) == (candidate.label, candidate.stamp)
-    )
+        path = catalog.root / "starter"
+        write_starter(path, per_class=config.search.per_class)
+    return _record_folder(catalog, path, list_folder(path, config.labels, kind))
 
 
 def _refuse_mixture(catalog: Catalog, kind: str) -> None:
@@ -96,70 +72,185 @@ def _refuse_mixture(catalog: Catalog, kind: str) -> None:
         )
 
 
-def list_folder(root: Path, labels: Sequence[str]) -> Listing:
-    """Every file below `root/<label>/`, sorted; folder names match labels in any case.
+# -- a folder ----------------------------------------------------------------------------------
 
-    Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH)."""
-    if not root.is_dir():
-        raise DataError("NO_FOLDER", f"{root} is not a folder; {_expected(labels)}")
-    root = root.resolve()
-    by_name = {folded(label): label for label in labels}
-    folders: dict[str, Path] = {}
-    ignored: dict[str, str] = {}
-    for entry in sorted(root.iterdir()):
-        if _is_hidden(entry):
-            ignored[str(entry)] = "hidden"
-        elif not entry.is_dir():
-            ignored[str(entry)] = "not in a class folder"
-        elif (label := by_name.get(folded(entry.name))) is None:
-            ignored[str(entry)] = "not a class of this project"
-        elif label in folders:
-            raise DataError(
-                "CLASS_CLASH", f"{folders[label]} and {entry} are both class {label!r}; join them"
-            )
-        else:
-            folders[label] = entry
-    if not folders:
-        names = ", ".join(Path(p).name for p, why in ignored.items() if "class of" in why)
-        found = f"its folders are {names[:200]}" if names else "it has no folders"
-        raise DataError("NO_CLASS_FOLDERS", f"{root}: {found}; {_expected(labels)}")
-    candidates = [
-        Candidate(str(path), label, f"{stat.st_size}-{stat.st_mtime_ns}")
-        for label, folder in sorted(folders.items())
-        for path, stat in _files(folder, ignored)
+
+def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, Any]:
+    known = {source.origin: source for source in catalog.sources()}
+    fresh = [c for c in listing.candidates if not _is_read(known.get(c.origin), c)]
+    present = {c.origin for c in listing.candidates}
+    inside = str(root.resolve()) + os.sep
+    gone = [
+        _gone(s, "no longer in the folder")
+        for s in known.values()
+        if s.origin.startswith(inside) and s.origin not in present and s.code != GONE
     ]
-    return Listing(candidates, {_printable(path): why for path, why in ignored.items()})
+    with catalog.transaction():
+        catalog.put_sources(fresh + gone)
+    return {
+        "found": len(listing.candidates),
+        "new": len(fresh),
+        "gone": len(gone),
+        "ignored": listing.ignored,
+    }
 
 
-def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in sorted(folder.iterdir()):
-        if _is_hidden(path):
-            ignored[str(path)] = "hidden"
-        elif path.is_dir() and path.is_symlink():
-            ignored[str(path)] = "a link to a folder"
-        elif path.is_dir():
-            yield from _files(path, ignored)
-        elif not path.is_file():
-            ignored[str(path)] = "not a file"
-        elif str(path) != _printable(str(path)):
-            ignored[str(path)] = "its name is not valid Unicode; rename it"
-        else:
-            yield path, path.stat()
-
-
-def _is_hidden(path: Path) -> bool:
-    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
-    private = path.name.startswith("_") and path.is_dir()
-    return private or path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini")
-
-
-def _printable(name: str) -> str:
-    """The name, with a question mark for each byte that is not UTF-8."""
-    return name.encode(errors="replace").decode()
-
-
-def _expected(labels: Sequence[str]) -> str:
+def _is_read(known: Source | None, listed: Source) -> bool:
+    """Whether this very file was read before."""
     return (
-        f"expected one folder per class ({', '.join(labels)}); for other classes make a project: "
-        'bears new NAME --class "first" --class "second"'
+        known is not None
+        and known.code not in (PENDING, GONE)
+        and (known.label, known.stamp) == (listed.label, listed.stamp)
     )
+
+
+def _gone(source: Source, sentence: str) -> Source:
+    return dataclasses.replace(source, code=GONE, sentence=sentence)
+
+
+# -- a list of addresses -----------------------------------------------------------------------
+
+
+def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, Any]:
+    reason = refused(catalog.take_downs())
+    why = {c.origin: text for c in listing.candidates if (text := reason(c.origin))}
+    known = {source.origin: source for source in catalog.sources()}
+    listed = [c for c in listing.candidates if c.origin not in why]
+    rows = [merged(known.get(c.origin), c) for c in listed]
+    present, stamp = {c.origin for c in listing.candidates}, listing.candidates[0].stamp
+    gone = [
+        _gone(s, f"no longer in {path.name}")
+        for s in known.values()
+        if (s.kind, s.stamp) == ("urls", stamp)
+        and s.origin not in present
+        and s.code not in (GONE, TAKEN_DOWN)
+    ]
+    with catalog.transaction():
+        for row in rows:
+            before = known.get(row.origin)
+            if before and before.label != row.label:
+                _relabel(catalog, before, row)
+        catalog.put_sources([row for row in rows if row != known.get(row.origin)] + gone)
+    return {
+        "found": sum(c.code == PENDING for c in listed),
+        "new": sum(_is_new(row, known.get(row.origin)) for row in rows),
+        "gone": len(gone),
+        "ignored": listing.ignored | why,
+        "shared": sum(c.code == CONFLICT for c in listed),
+    }
+
+
+def merged(known: Source | None, listed: Source) -> Source:
+    """The row of an address that a list names: what is known of it, with the label of the list.
+
+    A list under another name, or one that was moved, makes no address new."""
+    if known is None or known.code == TAKEN_DOWN:
+        return known or listed
+    if known.sha256 is None:
+        is_same = known.label == listed.label and known.code not in (GONE, CONFLICT)
+        if listed.code == CONFLICT or not is_same:
+            return listed
+    elif listed.code == CONFLICT:
+        return known
+    if known.kind != "urls" and known.label == listed.label and known.code != SPARE:
+        return known
+    codes = {GONE: (OK, ""), SPARE: (PENDING, "")}  # a photo that is back; wanted after all
+    code, sentence = codes.get(known.code, (known.code, known.sentence))
+    return dataclasses.replace(
+        known, label=listed.label, kind="urls", stamp=listed.stamp, code=code, sentence=sentence
+    )
+
+
+def _is_new(row: Source, before: Source | None) -> bool:
+    """To be fetched, and not because it was to be fetched already."""
+    was = (before.code, before.label) if before else ("", "")
+    return row.code == PENDING and was != (PENDING, row.label)
+
+
+def _relabel(catalog: Catalog, before: Source, row: Source) -> None:
+    """The photo follows the list, unless somebody gave it another label since."""
+    photo = catalog.photo(row.sha256) if row.sha256 else None
+    if photo and photo.label == before.label:
+        catalog.relabel(photo, row.label, "urls", "the list names it there")
+
+
+# -- search engines ----------------------------------------------------------------------------
+
+
+def _engines(kind: str, settings: SearchConfig) -> list[Engine]:
+    if kind == "openverse":
+        from bear_classifier.collect import openverse
+
+        return [openverse.engine(settings)]
+    from bear_classifier.collect import web
+
+    return web.engines(settings)
+
+
+def _search(
+    catalog: Catalog, config: Config, engines: Sequence[Engine], time: Time
+) -> dict[str, Any]:
+    settings = config.search
+    wanted = Wanted(
+        config.classes, settings.source, options(settings), settings.per_class, config.split.least
+    )
+    total = settings.per_class * len(config.classes)
+    with tqdm(total=total, desc="search", unit="address", disable=None) as bar:
+
+        def tell(found: Mapping[str, int]) -> None:
+            bar.n = sum(min(n, settings.per_class) for n in found.values())
+            bar.set_postfix(found)
+
+        _share_out(catalog, wanted)
+        try:
+            found = collect(catalog, wanted, engines, refused(catalog.take_downs()), tell, time)
+        finally:
+            spare = _share_out(catalog, wanted)
+    chosen = {label: n - spare.get(label, 0) for label, n in found["per_class"].items()}
+    return {
+        "gone": 0,
+        "ignored": {},
+        **found,
+        "found": sum(chosen.values()),
+        "per_class": chosen,
+        "spare": sum(spare.values()),
+    }
+
+
+def _share_out(catalog: Catalog, wanted: Wanted) -> Counter[str]:
+    """Leave each class its first `per_class` candidates; a page may bring more, which are kept for
+    the day when that is raised. Returns how many of them there are, by class."""
+    ours = [s for s in catalog.sources() if (s.kind, s.stamp) == (wanted.kind, wanted.options)]
+    changed = [
+        row
+        for label in wanted.classes
+        for row in shared_out([s for s in ours if s.label == label], wanted.per_class)
+    ]
+    with catalog.transaction():
+        catalog.put_sources(changed)
+    codes = {s.origin: s.code for s in changed}
+    return Counter(s.label for s in ours if codes.get(s.origin, s.code) == SPARE)
+
+
+def shared_out(sources: Sequence[Source], per_class: int) -> list[Source]:
+    """The rows of one class, in the order of finding, that have to wait or need not wait any more.
+
+    What was asked for already stays as it is."""
+    asked = sum(
+        s.code not in (PENDING, SPARE, GONE, TAKEN_DOWN) and (s.code != CONFLICT or bool(s.sha256))
+        for s in sources
+    )
+    waiting = [s for s in sources if s.code in (PENDING, SPARE)]
+    room = max(0, per_class - asked)
+    codes = [PENDING] * room + [SPARE] * max(0, len(waiting) - room)
+    return [
+        dataclasses.replace(s, code=code)
+        for s, code in zip(waiting, codes, strict=False)
+        if s.code != code
+    ]
+
+
+def options(settings: SearchConfig) -> str:
+    """The filters of a search as text, to know what was asked with the same ones."""
+    region = "" if settings.source == "openverse" else f" region={settings.region}"
+    return f"licence={settings.licence} size={settings.size}{region}"

@@ -28,6 +28,7 @@ from bear_classifier.files import explained
 from bear_classifier.judge.calibrate import softmax
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.schema import Published
 from bear_classifier.settings import Config
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.card import card
@@ -79,6 +80,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         bundle.write(partial, {"README.md": files["README.md"]})
         bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
         bundle.load(partial)
+        _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
         bundle.publish(partial, place)
     except BearsError as exc:
         kept = f"; {place} is kept as it was" if place.exists() else ""
@@ -230,6 +232,14 @@ def _about(
             **{name: version(name) for name in _LIBRARIES},
         },
     }
+
+
+def _remember(catalog: Catalog, place: Path, about: Mapping[str, Any]) -> None:
+    """Note which photos a bundle is made from, for those who ask later to have theirs taken out."""
+    photos = {p.sha256: p.split for p in catalog.photos("ok") if p.split}
+    made = Published(str(place.resolve()), about["version"], about["created"], dict(photos))
+    with catalog.transaction():
+        catalog.put_published(made)
 
 
 def _next_version(place: Path) -> int:

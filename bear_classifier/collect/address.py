@@ -1,0 +1,264 @@
+"""Which web addresses may be downloaded, and which Internet addresses may be connected to.
+
+Pure: nothing is resolved, opened or connected. A host name says nothing about where it leads
+(2130706433 and 0x7f.1 are 127.0.0.1), so `parse` does not judge it: whoever connects resolves the
+host and asks `is_public` about every address that comes back.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NoReturn
+from urllib.parse import quote
+
+from bear_classifier.errors import PhotoError
+
+LONGEST = 4_096  # characters of an address, as given and as sent
+PORTS = (80, 443, 8080, 8443)
+_USUAL_PORT = {"http": 80, "https": 443}
+
+# IANA IPv4 Special-Purpose Address Registry (RFC 6890 and later), and multicast (RFC 5771). Ranges
+# that are reachable but serve no web page (AS112, AMT) are refused too: nobody's photo is there.
+_REFUSED_IPV4 = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",  # this network, RFC 791
+            "10.0.0.0/8",  # private, RFC 1918
+            "100.64.0.0/10",  # shared by carriers, RFC 6598
+            "127.0.0.0/8",  # loopback, RFC 1122
+            "169.254.0.0/16",  # link-local, RFC 3927; clouds answer secrets here
+            "172.16.0.0/12",  # private, RFC 1918
+            "192.0.0.0/24",  # protocol assignments, RFC 6890
+            "192.0.2.0/24",  # documentation, RFC 5737
+            "192.31.196.0/24",  # AS112, RFC 7535
+            "192.52.193.0/24",  # AMT, RFC 7450
+            "192.88.99.0/24",  # 6to4 relays, RFC 7526
+            "192.168.0.0/16",  # private, RFC 1918
+            "192.175.48.0/24",  # AS112, RFC 7534
+            "198.18.0.0/15",  # benchmarking, RFC 2544
+            "198.51.100.0/24",  # documentation, RFC 5737
+            "203.0.113.0/24",  # documentation, RFC 5737
+            "224.0.0.0/4",  # multicast, RFC 5771
+            "240.0.0.0/4",  # reserved and broadcast, RFC 1112 and RFC 919
+        ),
+    )
+)
+# IANA IPv6 Address Space: only 2000::/3 is unicast for everybody. Within it, the registry of
+# special-purpose addresses, and what carries an IPv4 address to a relay.
+_UNICAST_IPV6 = IPv6Network("2000::/3")
+_REFUSED_IPV6 = tuple(
+    map(
+        IPv6Network,
+        (
+            "2001::/23",  # protocol assignments, RFC 2928: Teredo, ORCHID, benchmarking
+            "2001:db8::/32",  # documentation, RFC 3849
+            "2002::/16",  # 6to4, RFC 3056
+            "2620:4f:8000::/48",  # AS112, RFC 7534
+            "3fff::/20",  # documentation, RFC 9637
+        ),
+    )
+)
+_MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: how an IPv6-only network reaches IPv4
+_ISATAP = (0x5EFE, 0x0200_5EFE)  # RFC 5214: the half of the interface before the IPv4 address
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")  # RFC 3986
+_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_LONGEST_NAME = 253  # characters, RFC 1035 less the length bytes
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::(.*))?")
+_PORT = re.compile(r"[0-9]{1,5}")
+# Everything that RFC 3986 lets stand in a path or query, the percent sign of escapes, and brackets,
+# which many sites use and signed links may have been signed with.
+_KEPT = "!$&'()*+,;=:@/?[]%-._~"
+
+
+@dataclass(frozen=True)
+class Target:
+    """url: ASCII, as it is sent, without a fragment; host: lower case, IPv6 without brackets."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, such as https://example.com or http://[2001::1]:8080."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + (
+            "" if self.port == _USUAL_PORT[self.scheme] else f":{self.port}"
+        )
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether a photo may be fetched from there. The same for every version of Python.
+
+    An IPv6 address that only carries an IPv4 address is judged by that one.
+    """
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _REFUSED_IPV4)
+    if address.scope_id is not None:
+        return False
+    bits = int(address)
+    carried = IPv4Address(bits & 0xFFFF_FFFF)
+    if address in _MAPPED or address in _NAT64:
+        return is_public(carried)
+    if address not in _UNICAST_IPV6 or any(address in network for network in _REFUSED_IPV6):
+        return False
+    return (bits >> 32) & 0xFFFF_FFFF not in _ISATAP or is_public(carried)
+
+
+def parse(url: str) -> Target:
+    """The address as it will be sent, or a PhotoError: BLOCKED_SCHEME, BLOCKED_PORT, BAD_ADDRESS.
+
+    Path and query stay as they were given: only characters that may not be sent are escaped.
+    """
+    match = _SCHEME.match(url)
+    scheme = match[1].lower() if match else ""
+    if match and scheme not in _USUAL_PORT:
+        raise PhotoError(
+            "BLOCKED_SCHEME",
+            f"only http and https addresses are downloaded (got {shown(match[0])})",
+        )
+    _check_text(url)
+    start = f"{match[0]}//" if match else ""
+    if not start or not url.startswith(start):
+        _refuse(f"the address does not begin with http:// or https:// ({shown(url)})")
+    authority, path, query = _split(url[len(start) :])
+    host, port_text = _host_and_port(authority)
+    port = _USUAL_PORT[scheme] if port_text is None else int(port_text)
+    if port not in PORTS:
+        allowed = ", ".join(map(str, PORTS))
+        raise PhotoError("BLOCKED_PORT", f"only the ports {allowed} are used (got {port})")
+    bare = Target("", scheme, host, port)
+    sent = bare.origin + quote(path or "/", safe=_KEPT)
+    if query:
+        sent += "?" + quote(query, safe=_KEPT)
+    if len(sent) > LONGEST:
+        _refuse(f"the address has more than {LONGEST:,} characters ({shown(sent)})")
+    return Target(sent, scheme, host, port)
+
+
+def follow(base: Target, location: str) -> Target:
+    """Where a redirect from base leads (RFC 3986, section 5.2), or a PhotoError as from `parse`."""
+    if _SCHEME.match(location):
+        target = parse(location)
+    else:
+        _check_text(location)
+        target = parse(_joined(base, location))
+    if base.scheme == "https" and target.scheme == "http":
+        raise PhotoError(
+            "BLOCKED_SCHEME", f"the site redirects from https to http ({shown(target.url)})"
+        )
+    return target
+
+
+def shown(text: str, most: int = 80) -> str:
+    """Text for a sentence: unprintable characters escaped, cut to about most characters."""
+    plain = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text[: most + 1]
+    )
+    return plain if len(plain) <= most else plain[:most] + "..."
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise PhotoError("BAD_ADDRESS", sentence)
+
+
+def _check_text(text: str) -> None:
+    """Refuse what one parser may read differently than another, or what would end the request."""
+    if len(text) > LONGEST:
+        _refuse(f"the address has more than {LONGEST:,} characters ({shown(text)})")
+    for char in text:
+        if char == "\\":
+            _refuse(f"the address holds a backslash ({shown(text)})")
+        if char.isspace() or unicodedata.category(char) in ("Cc", "Cs"):
+            _refuse(f"the address holds a blank or control character ({shown(text)})")
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Authority, path and query of what follows the scheme's slashes; the fragment is dropped."""
+    rest = rest.partition("#")[0]
+    hierarchy, _, query = rest.partition("?")
+    authority, slash, path = hierarchy.partition("/")
+    return authority, slash + path, query
+
+
+def _host_and_port(authority: str) -> tuple[str, str | None]:
+    """The port's digits, None if there is none."""
+    if "@" in authority:  # quoted without its beginning: that may be a password
+        place = shown(authority.rpartition("@")[2])
+        _refuse(f"the address holds a user name or password (for {place})")
+    host: str
+    port: str | None
+    if authority.startswith("["):
+        match = _BRACKETED.fullmatch(authority)
+        host, port = (match[1], match[2]) if match else ("", None)
+        host = _ipv6(host, authority)
+    else:
+        host, colon, digits = authority.partition(":")
+        host, port = _name(host, authority), digits if colon else None
+    if port is not None and not _PORT.fullmatch(port):
+        _refuse(f"the port is no number ({shown(authority)})")
+    return host, port
+
+
+def _ipv6(host: str, authority: str) -> str:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        _refuse(f"the host is no IPv6 address ({shown(authority)})")
+    return host.lower()
+
+
+def _name(host: str, authority: str) -> str:
+    """A host name in ASCII. Refused: one that IDNA 2003 and IDNA 2008 take for different hosts."""
+    plain = unicodedata.normalize("NFKC", host).lower().replace("\u3002", ".").removesuffix(".")
+    if not plain:
+        _refuse(f"the address has no host ({shown(authority)})")
+    name = plain if plain.isascii() else _idna(plain)
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+        _refuse(f"the host is no valid name ({shown(authority)})")
+    return name
+
+
+def _idna(name: str) -> str:
+    """Empty if it cannot be encoded, or does not come back the same: IDNA 2003 drops some letters
+    and rewrites others that IDNA 2008 keeps."""
+    try:
+        encoded = name.encode("idna")
+        return encoded.decode("ascii") if encoded.decode("idna") == name else ""
+    except UnicodeError:
+        return ""
+
+
+def _joined(base: Target, location: str) -> str:
+    """RFC 3986, 5.2.2, for a location without a scheme. No part of it is written anew."""
+    if location.startswith("//"):
+        return f"{base.scheme}:{location}"
+    if not location or location.startswith("#"):
+        return base.url
+    path, question, query = location.partition("#")[0].partition("?")
+    before = base.url[len(base.origin) :].partition("?")[0]
+    if path:
+        path = path if path.startswith("/") else before.rpartition("/")[0] + "/" + path
+        before = _without_dots(path)
+    return base.origin + before + question + query
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986, 5.2.4."""
+    kept: list[str] = []
+    for segment in path.split("/")[1:]:
+        if segment == "..":
+            kept[-1:] = []
+        elif segment != ".":
+            kept.append(segment)
+    if path.endswith(("/.", "/..")):
+        kept.append("")
+    return "/" + "/".join(kept)

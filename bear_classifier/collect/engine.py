@@ -1,0 +1,93 @@
+"""What a search engine is to the rest: a function from a query and a page to hits, or no answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+LONGEST_URL = 2_048  # characters; a longer one is data rather than an address
+LONGEST_TEXT = 300  # characters of a title or a name
+# Control characters, turns of the writing direction, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer. url: of the picture; page: of the web page that shows it."""
+
+    url: str
+    page: str = ""
+    thumbnail: str = ""
+    title: str = ""
+    author: str = ""
+    licence: str = ""
+    licence_url: str = ""
+
+
+class NoAnswer(Exception):
+    """A page of answers that did not come. detail: why, in words; wait: seconds asked for.
+
+    kind: unreachable (no connection, or no complete answer in time), refused (an answer that is
+    none), or empty (no results; of many engines also the way to refuse)."""
+
+    def __init__(
+        self, kind: Literal["unreachable", "refused", "empty"], detail: str, wait: float = 0.0
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Engine:
+    """ask: (query, page from 1) -> hits in their order, or NoAnswer.
+
+    sure: whether an empty answer means that there is nothing, and never a refusal."""
+
+    name: str
+    ask: Callable[[str, int], list[Hit]]
+    pause: float  # seconds between two requests
+    pages: int  # at most, for each query
+    sure: bool = False
+
+
+def hit_of(found: object, names: Mapping[str, str]) -> Hit | None:
+    """A hit of what an engine sent, which may be anything; None without a usable address.
+
+    names: field of Hit -> key in `found`."""
+    if not isinstance(found, Mapping):
+        return None
+    values = {field: found.get(key) for field, key in names.items()}
+    url = address(values.pop("url", None))
+    if not url:
+        return None
+    places = ("page", "thumbnail", "licence_url")
+    return Hit(
+        url,
+        **{f: address(value) if f in places else plain(value) for f, value in values.items()},
+    )
+
+
+def address(value: object) -> str:
+    """An http or https address of at most 2,048 characters as it came, or nothing."""
+    if not isinstance(value, str) or len(value) > LONGEST_URL:
+        return ""
+    url = _UNPRINTABLE.sub("", value).strip()
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # such as half a bracket in the place of the host
+        return ""
+    return url if usable else ""
+
+
+def plain(value: object) -> str:
+    """Text on one line of at most 300 characters, or nothing."""
+    if not isinstance(value, str):
+        return ""
+    text = _UNPRINTABLE.sub(" ", value[: 4 * LONGEST_TEXT])
+    return " ".join(text.split())[:LONGEST_TEXT]
