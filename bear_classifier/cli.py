@@ -150,7 +150,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _judge(model: Path, folder: Path) -> tuple[dict[str, Any], list[tuple[str, PhotoError]]]:
     import numpy as np
 
-    from bear_classifier.collect.search import list_folder
+    from bear_classifier.collect.listing import list_folder
     from bear_classifier.judge.evaluate import report
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.predict import Model

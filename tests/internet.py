@@ -38,6 +38,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import trustme
 
+from bear_classifier.collect.fetch import Reply
+
 SERVICES = {
     "duckduckgo.com": "duckduckgo",
     "www.bing.com": "bing",
@@ -63,15 +65,6 @@ class Request:
         return "vqd" if self.path == "/" else SERVICES[self.host]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The same fields as an answer of `bear_classifier.collect.fetch`."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
 class Internet:
     """address: (query, index from 0) -> the picture's address in the results of every service."""
 
@@ -95,6 +88,7 @@ class Internet:
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.set_alpn_protocols(["http/1.1"])
         authority.issue_cert(*SERVICES).configure_cert(self.tls)
+        self._trusted = ssl.create_default_context(cafile=self.ca)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.net = self
         self._thread = threading.Thread(
@@ -118,17 +112,16 @@ class Internet:
     def asked(self, service: str) -> list[Request]:
         return [request for request in self.log if request.service == service]
 
-    def get(self, url: str) -> Answer:
+    def get(self, url: str) -> Reply:
         """One request through the proxy, in place of the guarded client, which refuses loopback."""
         parts = urlsplit(url)
         port = self._server.server_address[1]
-        trusted = ssl.create_default_context(cafile=self.ca)
-        connection = HTTPSConnection("127.0.0.1", port, timeout=5, context=trusted)
+        connection = HTTPSConnection("127.0.0.1", port, timeout=5, context=self._trusted)
         connection.set_tunnel(parts.hostname or "", 443)
         try:
             connection.request("GET", f"{parts.path}?{parts.query}")
             reply = connection.getresponse()
-            return Answer(reply.status, dict(reply.getheaders()), reply.read())
+            return Reply(reply.status, dict(reply.getheaders()), reply.read())
         finally:
             connection.close()
 
@@ -233,6 +226,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
     host = ""
     _pages: ClassVar[dict[str, str]] = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from internet import Answer as Reply
 from internet import Internet
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.engine import Engine, Hit, NoAnswer
+from bear_classifier.collect.fetch import Reply
 from bear_classifier.collect.openverse import engine, licence_of
 from bear_classifier.collect.paging import Time
 from bear_classifier.collect.search import search
@@ -30,13 +30,13 @@ def net(tmp_path: Path) -> Iterator[Internet]:
 
 
 def openverse(net: Internet, **settings: Any) -> Engine:
-    return engine(SearchConfig(**settings), net.get)  # type: ignore[arg-type]  # the same fields
+    return engine(SearchConfig(**settings), net.get)
 
 
 def answering(reply: Reply | PhotoError, **settings: Any) -> Engine:
     """An engine whose every request ends so."""
 
-    def get(url: str) -> Any:
+    def get(url: str) -> Reply:
         if isinstance(reply, PhotoError):
             raise reply
         return reply

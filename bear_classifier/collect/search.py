@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.engine import Engine
-from bear_classifier.collect.listing import Listing, list_urls
-from bear_classifier.collect.listing import list_folder as list_folder
+from bear_classifier.collect.listing import Listing, list_folder, list_urls
 from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
 from bear_classifier.collect.starter import write_starter
@@ -201,7 +200,6 @@ def _search(
             bar.n = sum(min(n, settings.per_class) for n in found.values())
             bar.set_postfix(found)
 
-        _share_out(catalog, wanted)
         try:
             found = collect(catalog, wanted, engines, refused(catalog.take_downs()), tell, time)
         finally:
