@@ -174,7 +174,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
-    import bear_classifier.collect.download
     import fastai.vision.utils  # noqa: F401  (imports are not what is timed)
 
     here, there = multiprocessing.Pipe()

@@ -57,7 +57,7 @@ async def fetch_all(
     began = net.clock.now()
     held: list[Outcome] = []
     reached = False
-    threads = (os.cpu_count() or 1) + 2  # some of them wait for the disk
+    threads = (os.cpu_count() or 1) + 1  # one of them may wait for the disk
     with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
         async with Client(net.world, net.limits, settings.contact, spool) as client:
             robots = None if settings.ignore_opt_outs else Robots(client, turns)

@@ -152,6 +152,8 @@ def checked_request(
                 raise ConnectionResetError("closed as soon as it was open")
             peer = str(peername[0])
             check(ip_address(peer), "the open connection", allowed)
+            if self.headers.get("Connection") == "close":
+                conn.protocol.force_close()  # aiohttp would keep it unless the server agrees
             response = await super().send(conn)
             response.peer = peer  # type: ignore[attr-defined]
             return response

@@ -1,0 +1,564 @@
+"""D13, D14 and the network that is not there: many addresses at once, one row for each."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import itertools
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
+from pathlib import Path
+from typing import IO, Any
+
+import answers as a
+import corpus
+import pytest
+from hosts import LOOPBACK, Behaviour, Hosts
+
+from bear_classifier import photos
+from bear_classifier.catalog import Catalog
+from bear_classifier.collect.crowd import Net, Outcome, fetch_all, in_turns
+from bear_classifier.collect.download import download
+from bear_classifier.collect.guard import Limits, World
+from bear_classifier.collect.take_down import take_down
+from bear_classifier.collect.turns import Clock, Manners, site_of
+from bear_classifier.config import build
+from bear_classifier.errors import DataError
+from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
+from bear_classifier.settings import DownloadConfig
+
+Resolve = Callable[[str, int], Awaitable[list[tuple[str, int]]]]
+LIMITS = Limits(bytes=300_000, connect=0.5, read=0.3, total=0.6)
+QUICK = Manners(apart=0.001)
+IMPATIENT = Clock(chance=lambda: 0.0)
+HURRIED = Clock(  # a thousand times as fast
+    lambda: time.monotonic() * 1000, lambda seconds: asyncio.sleep(seconds / 1000), lambda: 0.0
+)
+
+
+def through(hosts: Hosts, clock: Clock = IMPATIENT, resolve: Resolve | None = None) -> Net:
+    world = World(resolve or hosts.resolve, hosts.allowed, hosts.tls)
+    return Net(world, LIMITS, QUICK, clock)
+
+
+def candidates(urls: Iterable[str], label: str = "grizzly") -> list[Source]:
+    return [Source(url, label, "urls", query="bear", rank=n) for n, url in enumerate(urls, 1)]
+
+
+class Dataset:
+    """Closed and opened again by every step, as the program does."""
+
+    def __init__(self, root: Path, sources: Iterable[Source] = ()) -> None:
+        self.root = root
+        with Catalog(root) as catalog, catalog.transaction():
+            catalog.put_sources(sources)
+
+    def download(self, net: Net, **settings: object) -> dict[str, Any]:
+        classes = {"grizzly": ["x"], "teddy": ["y"]}
+        config = build({"classes": classes, "download": settings}, where="test")
+        with Catalog(self.root) as catalog:
+            return download(catalog, config, net=net)
+
+    def rows(self) -> dict[str, Source]:
+        with Catalog(self.root) as catalog:
+            rows = catalog.sources()
+        assert len({row.origin for row in rows}) == len(rows)
+        return {row.origin: row for row in rows}
+
+    def photos(self) -> list[Photo]:
+        with Catalog(self.root) as catalog:
+            return catalog.photos()
+
+    def files(self) -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in (self.root / "photos").rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with Hosts(tls=True) as running:
+        yield running
+
+
+# Offline.
+
+
+async def nowhere(host: str, port: int) -> list[tuple[str, int]]:
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+def closed_port() -> Resolve:
+    with closing(socket.create_server((LOOPBACK, 0))) as server:
+        port = server.getsockname()[1]
+
+    async def resolve(host: str, asked: int) -> list[tuple[str, int]]:
+        return [(LOOPBACK, port)]
+
+    return resolve
+
+
+@pytest.mark.parametrize(
+    ("resolve", "words"),
+    [
+        (nowhere, r"\d+\.example cannot be found \(\[Errno -?\d+\] Temporary failure in .+\)"),
+        (closed_port(), r"no connection to \d+\.example \(.+\)"),
+    ],
+)
+@pytest.mark.parametrize("count", [10, 25])
+def test_without_a_network_nothing_is_given_up(
+    hosts: Hosts, tmp_path: Path, resolve: Resolve, words: str, count: int
+) -> None:
+    sources = candidates(f"http://{n}.example/x.jpg" for n in range(count))
+    data = Dataset(tmp_path, sources)
+    sentence = (
+        rf"^OFFLINE: none of {count} addresses could be reached \({words}\); check the network and"
+        " run again: nothing was given up$"
+    )
+    with pytest.raises(DataError, match=sentence):
+        data.download(through(hosts, resolve=resolve))
+    assert data.rows() == {source.origin: source for source in sources}
+    assert data.photos() == []
+
+
+def test_nine_dead_addresses_are_nine_dead_addresses(hosts: Hosts, tmp_path: Path) -> None:
+    data = Dataset(tmp_path, candidates(f"http://{n}.example/x.jpg" for n in range(9)))
+    outcome = data.download(through(hosts, resolve=nowhere))
+    assert Counter(row.code for row in data.rows().values()) == {"NAME_ERROR": 9}
+    assert outcome["failed"] == {"NAME_ERROR": 9}
+    assert outcome["passing"] == 9
+
+
+def test_one_answer_shows_that_there_is_a_network(hosts: Hosts, tmp_path: Path) -> None:
+    """Whatever the answer is."""
+    dead = [f"http://dead{n}.example/x.jpg" for n in range(20)]
+    for name, behaviour in {
+        "ok": a.photo(1), "404": a.status(404), "silent": a.silent(), "garbage": a.garbage()
+    }.items():  # fmt: skip
+        url = hosts.add(f"answers-{name}.example", "/x.jpg", behaviour)
+        data = Dataset(tmp_path / name, candidates([*dead, url]))
+        data.download(through(hosts))
+        rows = data.rows()
+        assert {rows[each].code for each in dead} == {"NAME_ERROR"}
+        assert rows[url].code not in ("NAME_ERROR", PENDING)
+
+
+def test_what_needs_no_network_shows_nothing_of_it(hosts: Hosts, tmp_path: Path) -> None:
+    """Refused addresses end as rows while the others stay; alone they are no sign of a fault."""
+    refused = {
+        "ftp://a.example/x.jpg": "BLOCKED_SCHEME",
+        "http://a.example:22/x.jpg": "BLOCKED_PORT",
+        "http://10.0.0.1/x.jpg": "BLOCKED_ADDRESS",
+        "http:///x.jpg": "BAD_ADDRESS",
+        "http://gone.example/x.jpg": "TAKEN_DOWN",
+    }
+    dead = [f"http://{n}.example/x.jpg" for n in range(12)]
+    data = Dataset(tmp_path / "both")
+    with Catalog(data.root) as catalog:
+        take_down(catalog, "domain", "gone.example", "me", "")
+        with catalog.transaction():
+            catalog.put_sources(candidates([*dead, *refused]))
+    with pytest.raises(DataError, match="^OFFLINE: none of 12 addresses"):
+        data.download(through(hosts, resolve=nowhere))
+    assert {url: row.code for url, row in data.rows().items()} == {
+        **dict.fromkeys(dead, PENDING),
+        **refused,
+    }
+    many = [f"ftp://{n}.example/x.jpg" for n in range(12)]
+    data = Dataset(tmp_path / "many", candidates(many))
+    data.download(through(hosts, resolve=nowhere))
+    assert {row.code for row in data.rows().values()} == {"BLOCKED_SCHEME"}
+
+
+def test_offline_is_said_early(hosts: Hosts, tmp_path: Path) -> None:
+    """After 15 s (here 15 ms), although the rest would take another 10 s."""
+
+    async def resolve(host: str, port: int) -> list[tuple[str, int]]:
+        if host.startswith("late"):
+            await asyncio.sleep(10)
+        return await nowhere(host, port)
+
+    urls = [f"http://{n}.example/x.jpg" for n in range(40)]
+    urls[30:30] = [f"http://late{n}.example/x.jpg" for n in range(4)]
+    data = Dataset(tmp_path, candidates(urls))
+    net = dataclasses.replace(
+        through(hosts, HURRIED, resolve), limits=dataclasses.replace(LIMITS, connect=20)
+    )
+    begin = time.monotonic()
+    with pytest.raises(DataError, match="^OFFLINE"):
+        data.download(net, connections=1)
+    assert time.monotonic() - begin < 5
+    assert {row.code for row in data.rows().values()} == {PENDING}
+
+
+def test_when_the_network_is_back_the_rest_is_fetched(hosts: Hosts, tmp_path: Path) -> None:
+    urls = [hosts.add(f"back{n}.example", "/x.jpg", a.photo(n)) for n in range(12)]
+    data = Dataset(tmp_path, candidates(urls))
+    with pytest.raises(DataError, match="^OFFLINE"):
+        data.download(through(hosts, resolve=nowhere))
+    assert len(hosts.visits("back0.example")) == 0
+    assert data.download(through(hosts))["photos"] == 12
+    assert {row.code for row in data.rows().values()} == {OK}
+
+
+# The order.
+
+
+def test_in_turns() -> None:
+    def order(*urls: str) -> list[str]:
+        sources = candidates(urls)
+        found = in_turns(sources)
+        assert {id(source) for source in found} == {id(source) for source in sources}
+        return [source.origin for source in found]
+
+    big = [f"http://{n % 2}.big.example/{n}" for n in range(4)]
+    small = ["http://small.example/0", "https://www.small.example:8443/1"]
+    assert order(*big, *small) == [big[0], small[0], big[1], small[1], big[2], big[3]]
+    assert order() == []
+    mine = ["http://me.github.io/1", "http://you.github.io/1", "http://me.github.io/2"]
+    assert order(mine[0], mine[2], mine[1]) == [mine[0], mine[1], mine[2]]
+    odd = ["", "http://", "http://[::1", "data:,", "x" * 5_000, "http://\ud800/", "//", "\0"]
+    assert sorted(order(*odd, *odd[:0])) == sorted(odd)
+
+
+def test_in_turns_of_many() -> None:
+    """No site comes for the n-th time before every site that has so many came n - 1 times."""
+    dice = random.Random(1)
+    urls = [f"http://{dice.randrange(40)}.example/{n}" for n in range(2_000)]
+    found = [site_of(s.origin.split("/")[2]) for s in in_turns(candidates(urls))]
+    assert Counter(found) == Counter(site_of(url.split("/")[2]) for url in urls)
+    seen: Counter[str] = Counter()
+    rounds = []
+    for site in found:
+        seen[site] += 1
+        rounds.append(seen[site])
+    assert rounds == sorted(rounds)
+
+
+# D13.
+
+
+def test_equal_pictures_are_one_file(hosts: Hosts, tmp_path: Path) -> None:
+    """40 addresses at 40 hosts, and a 41st with another picture."""
+    urls = [hosts.add(f"same{n}.example", f"/{n}.jpg?a={n}", a.photo(3)) for n in range(40)]
+    other = hosts.add("different.example", "/x.jpg", a.photo(4))
+    data = Dataset(tmp_path, candidates([*urls, other]))
+    outcome = data.download(through(hosts))
+    rows = data.rows()
+    codes = Counter(rows[url].code for url in urls)
+    assert codes == {OK: 1, DUPLICATE: 39}
+    (first,) = (url for url in urls if rows[url].code == OK)
+    words = {rows[url].sentence for url in urls if url != first}
+    assert words == {f"same file as {first}"}
+    digest = hashlib.sha256(a.picture(3)).hexdigest()
+    assert {rows[url].sha256 for url in urls} == {digest}
+    assert data.files() == {
+        f"{digest}.jpeg": a.picture(3),
+        f"{hashlib.sha256(a.picture(4)).hexdigest()}.jpeg": a.picture(4),
+    }
+    assert (outcome["photos"], outcome["exact_duplicates"], outcome["failed"]) == (2, 39, {})
+    assert (rows[other].code, rows[other].sentence) == (OK, "")
+
+
+# D14.
+
+HELP = "http://help.example"  # where redirects lead
+WORDS: dict[str, tuple[Behaviour, str]] = {  # a behaviour and the code that it ends with
+    "photo": (a.photo(10), OK),
+    "same": (a.photo(11), OK),
+    "png": (a.photo(12, "PNG", "text/plain"), OK),
+    "chunked": (a.chunked(a.picture(13)), OK),
+    "gzip": (a.encoded(a.picture(14), "gzip"), OK),
+    "moved": (a.redirect(f"{HELP}/good.jpg"), OK),
+    "404": (a.status(404), "HTTP_404"),
+    "500": (a.status(500), "HTTP_500"),
+    "later": (a.later(429, 3600), "HTTP_429"),
+    "noai": (a.photo(15, headers=[("X-Robots-Tag", "noai")]), "OPTED_OUT"),
+    "closed": (a.redirect(f"{HELP}/closed.jpg"), "OPTED_OUT"),
+    "inside": (a.redirect("http://127.0.0.2/"), "BLOCKED_ADDRESS"),
+    "file": (a.redirect("file:///etc/passwd"), "BLOCKED_SCHEME"),
+    "loop": (a.redirect("/x.jpg"), "TOO_MANY_REDIRECTS"),
+    "html": (a.foreign("html"), "NOT_AN_IMAGE"),
+    "svg": (a.foreign("svg"), "UNSUPPORTED_FORMAT"),
+    "empty": (a.empty(), "EMPTY_FILE"),
+    "cut": (a.cut(a.picture(16), 0.5), "TRUNCATED"),
+    "reset": (a.reset(), "CONNECT_ERROR"),
+    "garbage": (a.garbage(), "BAD_ANSWER"),
+    "br": (a.encoded(a.picture(17), "br"), "BAD_ENCODING"),
+    "bomb": (a.gzip_bomb(1_000_000), "TOO_LARGE"),
+    "endless": (a.endless(), "TOO_LARGE"),
+    "tiny": (a.answer(a.picture(18, "PNG", 8, 8)), "TOO_SMALL"),
+    "silent": (a.silent(), "TIMEOUT_READ"),
+    "drip": (a.drip_body(0.05), "TIMEOUT_TOTAL"),
+}
+SLOW = ("silent", "drip")
+LABELS = ("grizzly", "teddy")
+Mixed = tuple[Dataset, dict[str, Any]]  # and what its download says of itself
+MIXTURES, EACH = 60, 8
+
+
+def mixture(seed: int) -> list[tuple[str, str, str]]:
+    """Address, word and expected code; a few slow ones, dead names and odd addresses."""
+    dice = random.Random(seed)
+    quick = [word for word in WORDS if word not in SLOW]
+    found = []
+    for n in range(EACH):
+        word = dice.choice(SLOW if seed % 10 == 3 and n == 0 else quick)
+        host = f"{word}{dice.randrange(9)}.example"
+        url = f"http://{host}/x.jpg?{seed}.{n}"
+        code = WORDS[word][1]
+        if dice.random() < 0.1:
+            word, url, code = "dead", f"http://dead{n}.example/x.jpg", "NAME_ERROR"
+        elif dice.random() < 0.05:
+            word, url, code = "odd", f"ftp://{n}.example/", "BLOCKED_SCHEME"
+        found.append((url, word, code))
+    return found
+
+
+@pytest.fixture(scope="module")
+def mixtures(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> list[Mixed]:
+    """Each downloaded for itself, six at a time."""
+    hosts.add("help.example", "/good.jpg", a.photo(19))
+    hosts.add("help.example", "/closed.jpg", a.photo(20))
+    hosts.add("help.example", "/small.jpg", a.photo(21))
+    closed = b"User-agent: *\nDisallow: /closed"
+    hosts.add("help.example", "/robots.txt", a.answer(closed, type="text/plain"))
+    for (word, (behaviour, _)), n in itertools.product(WORDS.items(), range(9)):
+        hosts.add(f"{word}{n}.example", "*", behaviour)
+    root = tmp_path_factory.mktemp("mixtures")
+
+    def run(seed: int) -> Mixed:
+        sources = [
+            Source(url, LABELS[seed % 2], "web", "stamp", query=f"q{n}", engine="e", rank=n,
+                   page="http://p.example/", title="t", author="b", licence="l",
+                   thumbnail=f"{HELP}/small.jpg" if seed % 5 == 0 else "")
+            for n, (url, _, _) in enumerate(mixture(seed), 1)
+        ]  # fmt: skip
+        data = Dataset(root / str(seed), sources)
+        return data, data.download(through(hosts))
+
+    with ThreadPoolExecutor(6) as pool:
+        return list(pool.map(run, range(MIXTURES)))
+
+
+@pytest.mark.parametrize("seed", range(MIXTURES))
+def test_one_final_row_for_each_address(mixtures: list[Mixed], seed: int) -> None:
+    data, outcome = mixtures[seed]
+    rows, found = data.rows(), mixture(seed)
+    assert set(rows) == {url for url, _, _ in found}
+    codes = Counter(row.code for row in rows.values())
+    assert sum(codes.values()) == len(rows) == EACH
+    assert PENDING not in codes
+    for rank, (url, word, code) in enumerate(found, 1):
+        row = rows[url]
+        small = bool(row.thumbnail) and row.via == "thumbnail"
+        assert row.code == code or small or (row.code, code) == (DUPLICATE, OK), (word, row)
+        assert (row.query, row.rank, row.label) == (f"q{rank}", rank, LABELS[seed % 2])
+        assert (row.engine, row.page, row.title, row.author) == ("e", "http://p.example/", "t", "b")
+        assert (row.stamp, row.licence, row.kind) == ("stamp", "l", "web")
+        assert bool(row.sentence) == (row.code != OK or small)
+        assert (row.opt_out != "") == (row.code == "OPTED_OUT")
+        check_provenance(row, small)
+    check_files(data, rows.values())
+    assert outcome["fetched"] == EACH
+    assert outcome["exact_duplicates"] == codes[DUPLICATE]
+    assert Counter(outcome["failed"]) == codes - Counter({OK: EACH, DUPLICATE: EACH})
+
+
+def check_provenance(row: Source, small: bool) -> None:
+    """As far as the request came."""
+    if row.http:
+        assert row.address == LOOPBACK
+        assert row.final_url.startswith(("http://", "https://"))
+        assert row.at.startswith("20")
+    else:
+        assert (row.address, row.final_url, row.at, row.type, row.bytes) == ("",) * 4 + (0,)
+    if row.code in (OK, DUPLICATE):
+        assert (row.http, len(row.sha256 or "")) == (200, 64)
+        assert row.bytes > 0
+        assert row.final_url in (row.origin, f"{HELP}/good.jpg", f"{HELP}/small.jpg")
+        assert (row.final_url == f"{HELP}/small.jpg") == small
+    else:
+        assert row.sha256 is None
+    assert row.code.removeprefix("HTTP_") in (row.code, str(row.http), "429")
+
+
+def check_files(data: Dataset, every: Iterable[Source]) -> None:
+    """Exactly those that rows speak of, whole, each with one row that is no copy."""
+    files, known = data.files(), data.photos()
+    rows = [row for row in every if row.sha256]
+    assert {row.sha256 for row in rows} == {photo.sha256 for photo in known}
+    assert set(files) == {f"{photo.sha256}.{photo.format}" for photo in known}
+    for name, content in files.items():
+        assert name == f"{hashlib.sha256(content).hexdigest()}.{photos.format_of(content)}"
+        photos.decode(content)
+    for digest in {row.sha256 for row in rows}:
+        holders = Counter(row.code for row in rows if row.sha256 == digest)
+        assert holders[OK] == 1
+        assert set(holders) <= {OK, DUPLICATE}
+
+
+def test_the_mixtures_are_mixed(mixtures: list[Mixed]) -> None:
+    codes = Counter(row.code for data, _ in mixtures for row in data.rows().values())
+    assert codes.total() == MIXTURES * EACH
+    assert {code for _, code in WORDS.values()} <= set(codes)
+    assert {DUPLICATE, "NAME_ERROR"} <= set(codes)
+    small = [row for data, _ in mixtures for row in data.rows().values() if row.via == "thumbnail"]
+    assert len(small) >= 10
+
+
+def test_answers_of_noise_end_as_rows_too(hosts: Hosts, tmp_path: Path) -> None:
+    """250 answers and some rules with bytes changed, cut and doubled: no fault, one row each."""
+    dice = random.Random(8)
+    picture, packed = a.picture(30), a.gzip.compress(a.picture(30))
+    tag = ("X-Robots-Tag", "bot: noindex, nofollow")
+    good = [
+        a.head(length=len(picture)) + picture,
+        a.head(headers=a.CHUNKED) + a.chunk(picture) + a.chunk(b""),
+        a.head(302, length=0, headers=[("Location", "http://noise1.example/x.jpg?y#z")]),
+        a.head(503, length=0, headers=[("Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT")]),
+        a.head(length=len(packed), headers=[("Content-Encoding", "gzip"), tag]) + packed,
+    ]
+
+    def spoiled(answer: bytes) -> bytes:
+        """Mostly in the head."""
+        start, rest = answer[:300], answer[300:]
+        for _ in range(dice.randint(1, 3)):
+            start = corpus.mutated(start, dice) or b"x"
+        return start + rest
+
+    urls = []
+    for n in range(250):
+        host = f"noise{n}.example"
+        ending = dice.choice(["close", "close", "reset"])
+        urls.append(hosts.add(host, "/x.jpg", a.raw(spoiled(dice.choice(good)), then=ending)))
+        if n % 5 == 0:
+            hosts.add(host, "/robots.txt", a.raw(spoiled(good[n % 2])))
+    data = Dataset(tmp_path, candidates(urls))
+    data.download(through(hosts))
+    rows = data.rows()
+    assert set(rows) == set(urls)
+    codes = Counter(row.code for row in rows.values())
+    assert PENDING not in codes
+    assert len(codes) > 6
+    assert all(row.sentence.isprintable() and len(row.sentence) < 300 for row in rows.values())
+    check_files(data, rows.values())
+
+
+# What happens around the rows.
+
+
+def photo(source: Source) -> Callable[[IO[bytes]], Photo]:
+    """A use that keeps nothing."""
+
+    def use(body: IO[bytes]) -> Photo:
+        digest = hashlib.sha256(body.read()).hexdigest()
+        return Photo(digest, source.origin, "grizzly", "jpeg", 1, 1, 1, "", 0.0)
+
+    return use
+
+
+def groups(hosts: Hosts, urls: Iterable[str], use: Any = photo, connections: int = 64) -> Any:
+    settings = DownloadConfig(connections=connections)
+    return fetch_all(candidates(urls), settings, through(hosts), use, lambda url: "", None)
+
+
+def test_rows_come_while_others_are_still_on_their_way(hosts: Hosts) -> None:
+    """What is done survives whatever happens next."""
+    slow = hosts.add("stays.example", "/x.jpg", a.drip_body(0.05))
+    quick = [hosts.add(f"goes{n}.example", "/x.jpg", a.photo(n)) for n in range(5)]
+
+    async def work() -> tuple[list[list[str]], float]:
+        found, first = [], 0.0
+        async for group in groups(hosts, [slow, *quick]):
+            first = first or time.monotonic()
+            found.append([row.origin for row, _ in group])
+        return found, time.monotonic() - first
+
+    found, later = asyncio.run(work())
+    assert found[-1] == [slow]
+    assert sorted(itertools.chain(*found[:-1])) == sorted(quick)
+    assert later > 0.2
+
+
+def test_who_stops_early_leaves_nobody_waiting(hosts: Hosts) -> None:
+    urls = [hosts.add("at-once.example", "/x.jpg", a.photo(1))]
+    urls += [hosts.add(f"waits{n}.example", "/x.jpg", a.silent()) for n in range(20)]
+
+    async def work() -> list[Outcome]:
+        async with aclosing(groups(hosts, urls)) as running:
+            async for group in running:
+                return group
+        return []
+
+    begin = time.monotonic()
+    (outcome,) = asyncio.run(work())
+    assert (outcome[0].origin, outcome[0].code) == (urls[0], OK)
+    hosts.quiet(1)
+    assert time.monotonic() - begin < 1
+
+
+def test_what_use_raises_ends_it(hosts: Hosts) -> None:
+    """A full disk, say: the others are cancelled, the rows before are there."""
+    urls = [hosts.add(f"full{n}.example", "/x.jpg", a.after(n / 10, a.photo(n))) for n in range(3)]
+    urls += [hosts.add(f"full{n}.example", "/x.jpg", a.silent()) for n in range(3, 9)]
+
+    def use(source: Source) -> Callable[[IO[bytes]], Photo]:
+        def full(body: IO[bytes]) -> Photo:
+            raise DataError("DISK_FULL", "no space")
+
+        return full if source.origin == urls[1] else photo(source)
+
+    async def work() -> list[str]:
+        found = []
+        with pytest.raises(DataError, match="^DISK_FULL"):
+            async for group in groups(hosts, urls, use):
+                found += [row.origin for row, _ in group]
+        return found
+
+    assert asyncio.run(work()) == [urls[0]]
+    hosts.quiet(1)
+
+
+def test_not_all_addresses_are_in_work_at_once(hosts: Hosts) -> None:
+    """Eight for each line: a list of a million addresses must not become a million tasks."""
+    urls = [hosts.add(f"ahead{n}.example", "/x.jpg", a.photo(1)) for n in range(60)]
+    begun, ended, most = 0, 0, 0
+
+    def use(source: Source) -> Callable[[IO[bytes]], Photo]:
+        nonlocal begun, most
+        begun += 1
+        most = max(most, begun - ended)
+        return photo(source)
+
+    async def work() -> None:
+        nonlocal ended
+        async for group in groups(hosts, urls, use, connections=2):
+            ended += len(group)
+
+    asyncio.run(work())
+    assert (begun, ended) == (60, 60)
+    assert 16 <= most <= 16 * 2
+
+
+def test_the_pictures_are_closed(hosts: Hosts) -> None:
+    urls = [hosts.add(f"open{n}.example", "/x.jpg", a.photo(n)) for n in range(3)]
+    bodies: list[IO[bytes]] = []
+
+    def use(source: Source) -> Callable[[IO[bytes]], Photo]:
+        def keep(body: IO[bytes]) -> Photo:
+            bodies.append(body)
+            assert body.tell() == 0
+            return photo(source)(body)
+
+        return keep
+
+    async def work() -> list[Outcome]:
+        return [outcome async for group in groups(hosts, urls, use) for outcome in group]
+
+    assert len(asyncio.run(work())) == len(bodies) == 3
+    assert all(body.closed for body in bodies)
