@@ -27,7 +27,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.{writer}.partial")
     with explained(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 file.write(data)
                 file.flush()

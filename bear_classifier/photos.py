@@ -75,14 +75,20 @@ def _too_large(size: int) -> PhotoError:
     )
 
 
-def decode(source: bytes | Path, least: int | None = None) -> Image.Image:
+def decode(source: bytes | Path) -> Image.Image:
     """RGB, upright, sRGB, no transparency, no metadata; of an animation the first frame.
 
-    A JPEG of more than 16 megapixels comes at half its width and height. least: enough for the
-    shorter side, in pixels: a JPEG may come at 1/2, 1/4 or 1/8 where that leaves so many, which is
-    quicker; all of its data is read all the same. No content raises anything but PhotoError; at
-    most 300 MB are held.
+    A JPEG of more than 16 megapixels comes at half its width and height. No content raises anything
+    but PhotoError; at most 300 MB are held.
     """
+    return measure(source)[0]
+
+
+def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """As `decode`, and the width and height of the upright picture in the file.
+
+    least: enough for the shorter side, in pixels: a JPEG may come at 1/2, 1/4 or 1/8 where that
+    leaves so many, which is quicker; all of its data is read all the same."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: cut photos would pass as whole"
@@ -161,11 +167,13 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = [_TURNS[tag] for tag in (5, 6, 7, 8)]
 
 
-def _upright_rgb(found: Found, least: int | None) -> Image.Image:
+def _upright_rgb(found: Found, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     opened = Image.open(BytesIO(found.pixels), formats=(found.format,))
     _check_size(found, *opened.size)
+    width, height = opened.size
     if found.format == "jpeg":
         opened.draft(None, _smaller(*opened.size, least))
     opened.load()
@@ -175,7 +183,7 @@ def _upright_rgb(found: Found, least: int | None) -> Image.Image:
     image = _to_srgb(image, icc)
     image = image.transpose(turn) if turn is not None else image
     image.info = {}
-    return image
+    return image, (height, width) if turn in _SIDEWAYS else (width, height)
 
 
 def _smaller(width: int, height: int, least: int | None) -> tuple[int, int]:
@@ -245,13 +253,6 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         pass
     return image.convert("RGB")
-
-
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height of an upright JPEG, without decoding it."""
-    found = formats.inspect(data)
-    turned = _orientation(found.exif) >= 5
-    return found.size[::-1] if turned else found.size
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:

@@ -70,8 +70,10 @@ def run(
     """
     results: dict[str, dict[str, Any]] = {}
     with _held(project, "run") as catalog:
+        # A search fails sooner than weights do, and says more of what to do without a network.
+        ready = "download" if project.config.search.source in ("web", "openverse") else "search"
         for stage in STAGES[: NAMES.index(until) + 1]:
-            if stage.name == "download" and NAMES.index(until) >= NAMES.index("probe"):
+            if stage.name == ready and NAMES.index(until) >= NAMES.index("probe"):
                 _preflight(project, catalog)
             results[stage.name] = _step(project, catalog, stage)
             tell(stage, results[stage.name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 import sqlite3
@@ -17,9 +18,17 @@ import corpus
 import numpy as np
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
-from bear_classifier.collect.download import Failure, Fetched, download, fetch_file, settle
+from bear_classifier.collect.download import (
+    Failure,
+    Fetched,
+    Progress,
+    download,
+    fetch_file,
+    settle,
+)
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
 from bear_classifier.config import build
@@ -409,3 +418,17 @@ def test_no_file_of_a_photo_ever_leaves_the_store(data: Dataset) -> None:
         assert stored >= seen
         seen = stored
     assert len(seen) == 8
+
+
+def test_the_bar_says_found_downloaded_and_the_three_most_frequent_reasons(make: Make) -> None:
+    file = io.StringIO()
+    with tqdm(total=20, file=file, ncols=200, mininterval=0) as bar:
+        progress = Progress(bar, 20)
+        progress.add([(Source("a", "teddy", "web", code=OK), make(1))] * 3)
+        assert progress.words() == "20 found, 3 downloaded"
+        for code, n in {"HTTP_404": 4, "OPTED_OUT": 1, "TIMEOUT_READ": 2, "TLS_ERROR": 3}.items():
+            progress.add([(Source(code, "teddy", "web", code=code), None)] * n)
+    words = "20 found, 3 downloaded, 10 refused: 4 HTTP_404, 3 TLS_ERROR, 2 TIMEOUT_READ"
+    assert progress.words() == words
+    assert words in file.getvalue().split("\r")[-1]
+    assert "13/20" in file.getvalue()

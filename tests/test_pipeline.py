@@ -272,7 +272,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
     ("words", "code"),
     [
         (["run"], "NO_PROJECT"),
-        (["run", "--project", "starter", "--source", "web"], "NO_SOURCE"),
+        (["run", "--project", "starter", "--source", "wbe"], "NO_SOURCE"),
         (["run", "--source", "starter", "--set", "learn.arhc=x"], "UNKNOWN_SETTING"),
         (["run", "--source", "starter", "--set", "learn.arch=resnet43"], "BAD_ARCH"),
         (["train", "--project", "starter"], "STAGE_MISSING"),

@@ -152,13 +152,18 @@ def test_lines_are_for_all_sites_together() -> None:
 
 
 def test_who_waits_for_a_site_occupies_no_line() -> None:
+    """One line: while the second of a waits for half a second to pass, others are served."""
+
     async def work() -> None:
         v = Visitors(lines=1)
-        for host in ("a.example", "a.example", "b.example", "b.example"):
-            v.begin(host, 0.1)
+        v.begin("a.example", 0.125)
+        v.begin("a.example", 0.125)
+        await v.time.until(0.25)
+        v.begin("b.example", 0.125)
+        await v.time.until(0.375)
+        v.begin("c.example", 0.25)  # until 0.625, when the second of a is late
         await v.time.until(100)
-        assert v.starts["a.example"] == pytest.approx([0, 0.5])
-        assert v.starts["b.example"] == pytest.approx([0.1, 0.6])
+        assert v.starts == {"a.example": [0, 0.625], "b.example": [0.25], "c.example": [0.375]}
         assert v.most_at_once() == 1
 
     run(work())

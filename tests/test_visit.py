@@ -281,7 +281,7 @@ REDIRECTS = {
         final="http://target.example/r-body.jpg",
     ),
     "r-slow": Case(
-        a.after(0.5, a.redirect("http://slow.example/x.jpg")),
+        a.after(0.8, a.redirect("http://slow.example/x.jpg")),
         "TIMEOUT_TOTAL",
         "no complete answer in 1 s",
         final="http://slow.example/x.jpg",
@@ -601,6 +601,7 @@ SHUT: dict[str, tuple[Behaviour, str, str]] = {  # robots.txt, path, and the end
     "wildcard": (rules(ALL, "Disallow: /*.jpg"), "/a/x.jpg?b", RULE),
     "end": (rules(ALL, "Disallow: /*.jpg$"), "/a/x.jpg", RULE),
     "query": (rules(ALL, "Disallow: /*?size="), "/x.jpg?size=9", RULE),
+    "agent": (rules(ALL, "Disallow: /user-agent: a"), "/user-agent:%20a.jpg", RULE),
     "escapes": (rules(ALL, "Disallow: /a%2Db/"), "/a-b/x.jpg", RULE),
     "unknown": (rules("Sitemap: /s.xml", "Hello", ALL, "Crawl-delay: 1", NO), "/x.jpg", RULE),
     "early-rule": (rules("#" * (MOST_BYTES - 50), ALL, NO, "#" * 99), "/x.jpg", RULE),
@@ -808,11 +809,10 @@ def test_total_time_is_kept(hosts: Hosts, trip: Trip, name: str) -> None:
 
 
 def test_the_time_of_redirects_counts(hosts: Hosts, trip: Trip) -> None:
-    """0.5 s for the redirect leave 0.9 s for the rest."""
-    (first,) = pictures(hosts, "r-slow.example")
-    second = pictures(hosts, "slow.example")[0]
-    assert second.end - first.start < LIMITS.total + 1
-    assert 0.7 < second.end - second.start < 1.3
+    """0.8 s for the redirect leave 0.6 s for the rest."""
+    second = hosts.visits("slow.example")[1:]
+    assert [visit.request.path for visit in second] == ["/x.jpg", "/x.jpg"]  # one for a thumbnail
+    assert max(visit.end - visit.start for visit in second) < 1.1
 
 
 def test_hosts_that_may_not_be_asked_were_not(hosts: Hosts, trip: Trip) -> None:
@@ -1021,12 +1021,23 @@ def test_one_failure_of_robots_txt_is_one_however_many_waited(hosts: Hosts, tmp_
     assert asked == {"/robots.txt": 2, **{f"/{n}.jpg": 1 for n in range(6)}}
 
 
-def test_a_hostile_robots_txt_holds_nobody_up(hosts: Hosts, tmp_path: Path) -> None:
-    """2,000 agents that share 2,000 rules took 13 s of the core and 300 MB."""
-    agents = [f"User-agent: bot{n}" for n in range(2_000)]
-    paths = [f"Disallow: /{n}" for n in range(2_000)]
-    hosts.add("many.example", "/robots.txt", rules(*agents, *paths, ALL, "Disallow: /no"))
-    urls = [hosts.add("many.example", path, new()) for path in ("/yes.jpg", "/no.jpg")]
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # 13 s of the core and 300 MB, if each name got its own copy of the rules
+        [f"User-agent: bot{n}" for n in range(2_000)] + [f"Disallow: /{n}" for n in range(2_000)],
+        [" " * 500_000],
+        ["user" + "-" * 500_000],
+        ["User-agent: *"] + [f"Disallow: /{'*a' * 30}{n}$" for n in range(1_000)],
+    ],
+    ids=["agents", "blanks", "dashes", "wildcards"],
+)
+def test_a_hostile_robots_txt_holds_nobody_up(
+    hosts: Hosts, tmp_path: Path, lines: list[str]
+) -> None:
+    host = f"many-{next(_seeds)}.example"
+    hosts.add(host, "/robots.txt", rules(ALL, "Disallow: /no", *lines))
+    urls = [hosts.add(host, path, new()) for path in ("/yes.jpg", "/no.jpg")]
     before = time.process_time()
     rows = travel(hosts, urls, tmp_path).rows
     assert [rows[url].code for url in urls] == [OK, "OPTED_OUT"]
@@ -1277,9 +1288,16 @@ def test_retry_after(text: str, seconds: float | None) -> None:
     assert retry_after(text) == seconds
 
 
-def test_retry_after_without_a_zone_is_utc() -> None:
-    words = time.strftime("%a, %d %b %Y %H:%M:%S", time.gmtime(time.time() + 500))
-    found = retry_after(f"{words} -0000")
+def test_retry_after_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in Tokyo."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        words = time.strftime("%a, %d %b %Y %H:%M:%S", time.gmtime(time.time() + 500))
+        found = retry_after(f"{words} -0000")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     assert found is not None
     assert 490 < found <= 500
 

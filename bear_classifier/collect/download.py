@@ -42,7 +42,7 @@ from bear_classifier.schema import (
 from bear_classifier.settings import Config
 
 _CHUNK = 64  # files stored and recorded together: what an interruption costs at most
-_ENOUGH = 192  # pixels of the shorter side; hashes differ by 0 to 1 of 400 bits from full size
+_ENOUGH = 192  # pixels of the shorter side; see docs/LOG.md for what that does to hashes
 _HERE = ("folder", "starter")  # kinds whose origin is a path
 _Keep = Callable[[Source, "Fetched"], Photo]
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
@@ -78,10 +78,9 @@ def fetch_file(source: Source) -> Fetched | Failure:
 
 def examine(data: bytes) -> Fetched:
     """One decode for all that is asked of a new picture. Raises PhotoError."""
-    grey = photos.decode(data, least=_ENOUGH).convert("L")
-    format = photos.format_of(data)
-    size = photos.jpeg_size(data) if format == "jpeg" else grey.size
-    return Fetched(data, format, *size, dhash(grey), contrast(grey))
+    image, size = photos.measure(data, least=_ENOUGH)
+    grey = image.convert("L")
+    return Fetched(data, photos.format_of(data), *size, dhash(grey), contrast(grey))
 
 
 def contrast(image: Image.Image) -> float:
@@ -112,7 +111,7 @@ def download(
         there, config.download, net, lambda s: partial(use, s), refusal, str(catalog.root)
     )
     with tqdm(total=len(pending), desc="download", unit="photo", disable=None) as bar:
-        progress = _Progress(bar, len(pending))
+        progress = Progress(bar, len(pending))
         try:
             for group in _from_files(here, fetch, keep):
                 _record(catalog, group)
@@ -160,7 +159,7 @@ def _ask_again(catalog: Catalog) -> None:
 async def _from_web(
     catalog: Catalog,
     visits: AsyncGenerator[list[Outcome], None],
-    progress: _Progress,
+    progress: Progress,
 ) -> None:
     async with aclosing(visits) as groups:
         async for group in groups:
@@ -168,7 +167,7 @@ async def _from_web(
             progress.add(group)
 
 
-class _Progress:
+class Progress:
     """The bar: done of found, photos, and the three most frequent reasons for having none."""
 
     def __init__(self, bar: Any, total: int) -> None:
@@ -184,7 +183,7 @@ class _Progress:
     def words(self) -> str:
         reasons = ", ".join(f"{n} {code}" for code, n in self._codes.most_common(3))
         refused = f", {self._codes.total()} refused: {reasons}" if reasons else ""
-        return f"{self.stored} downloaded{refused}"
+        return f"{self.total} found, {self.stored} downloaded{refused}"
 
 
 def _from_files(

@@ -44,15 +44,18 @@ _WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavail
 def _shortened(text: str) -> str:
     """All other agents under one name: the parser keeps every rule of a group once per name, and
     a hostile file has 20,000 of each."""
-    return "\n".join(_AGENT_LINE.sub(_renamed, line) for line in text.splitlines())
+    return "\n".join(map(_renamed, text.splitlines()))
 
 
-def _renamed(line: re.Match[str]) -> str:
+def _renamed(line: str) -> str:
     """With a version or without, as sites write it; the parser takes "bear" for us too."""
-    name = line[2].partition("#")[0].strip().lower()
+    match = _AGENT_LINE.match(line)
+    if not match:
+        return line
+    name = match[2].partition("#")[0].strip().lower()
     token = name.partition("/")[0].replace("*", "").strip()
     ours = token if token and AGENT.startswith(token) else "somebody-else"
-    return line[1] + ("*" if name == "*" else ours)
+    return match[1] + ("*" if name == "*" else ours)
 
 
 _AGENT_LINE = re.compile(r"(\s*user[-\s]*agent(?:\s*:\s*|\s+))(.*)", re.IGNORECASE | re.DOTALL)
