@@ -84,8 +84,10 @@ def examine(data: bytes) -> Fetched:
 
 
 def contrast(image: Image.Image) -> float:
-    """Standard deviation of grey levels (0 to 127.5) over a 64-pixel thumbnail."""
-    return float(np.asarray(image.convert("L").resize((64, 64)), dtype=np.float64).std())
+    """Standard deviation of grey levels (0 to 127.5) over a thumbnail of 64 to 127 pixels."""
+    grey = image.convert("L")
+    small = grey.reduce((max(1, grey.width // 64), max(1, grey.height // 64)))
+    return float(np.asarray(small, dtype=np.float32).std())
 
 
 def download(

@@ -33,6 +33,7 @@ from bear_classifier.collect.guard import (
 from bear_classifier.errors import PhotoError
 
 _CHUNK = 64 * 1024
+_BUFFER = 256 * 1024  # bytes; most pictures fit, and need no pause in between
 _HEAD = 512  # bytes that tell the format, and a web page from a picture
 REDIRECTS = (301, 302, 303, 307, 308)
 _SMALL = Limits(bytes=2_000_000)  # of an answer of a search service
@@ -81,6 +82,7 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
+            read_bufsize=_BUFFER,
             headers={
                 "User-Agent": self._agent,
                 "Accept": "image/jpeg,image/png,image/webp,image/*;q=0.8,*/*;q=0.5",
@@ -154,7 +156,7 @@ class Answer:
         inflate = _inflater(self.headers.get("Content-Encoding", ""))
         arrived, head = 0, b""
         try:
-            async for chunk in self._response.content.iter_chunked(_CHUNK):
+            async for chunk in self._response.content.iter_any():
                 arrived += len(chunk)
                 if arrived > self._limits.bytes:
                     raise _too_large(self._limits.bytes)
