@@ -46,7 +46,7 @@ class DownloadConfig:
     contact: str = setting(
         "", "e-mail address or page of yours; sent along, so that site owners can reach you"
     )
-    connections: int = setting(64, "at most, at once, to all hosts together", low=1, high=256)
+    connections: int = setting(128, "at most, at once, to all hosts together", low=1, high=256)
     retry: bool = setting(False, "true asks again where the failure may have passed (as --retry)")
     ignore_opt_outs: bool = setting(
         False, "true also takes what robots.txt or X-Robots-Tag refuse; for sites of your own"

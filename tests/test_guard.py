@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import itertools
 import socket
 import ssl
@@ -46,6 +47,7 @@ from bear_classifier.schema import Source
 Address = IPv4Address | IPv6Address
 Answers = list[tuple[str, int]]
 FAST = Limits(connect=0.5, read=0.5, total=2)
+PLAIN = ssl.create_default_context()
 PUBLIC, PUBLIC_6 = "93.184.215.14", "2606:4700::1111"
 
 
@@ -97,6 +99,8 @@ async def said(client: Client, url: str) -> str:
 
 def ask(world: World, *urls: str, limits: Limits = FAST) -> list[str]:
     """One after the other, by one client."""
+    if not any(url.startswith("https:") for url in urls):
+        world = dataclasses.replace(world, tls=PLAIN)  # ours takes long to make
 
     async def work() -> list[str]:
         async with Client(world, limits) as client:

@@ -1,7 +1,8 @@
 """D4 to D8 and D11: what a download makes of hosts that misbehave, row by row.
 
 Most hosts are visited in one download, whose rows are then looked at one by one. Its limits are
-smaller than the real ones: 2 MB, 0.7 s, and 1.4 s for everything.
+smaller than the real ones: 2 MB, 1 s, and 2 s for everything. It has only 16 lines, so that a
+busy computer does not make everybody late.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import json
 import random
 import socket
+import ssl
 import subprocess
 import time
 from collections import Counter
@@ -42,11 +44,12 @@ from bear_classifier.config import build
 from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
 
 Child = Callable[..., "subprocess.Popen[str]"]
-LIMITS = Limits(bytes=2_000_000, in_memory=100_000, connect=1, read=0.7, total=1.4)
+LIMITS = Limits(bytes=2_000_000, in_memory=100_000, connect=2, read=1, total=2)
 QUICK = Manners(apart=0.01)
 IMPATIENT = Clock(chance=lambda: 0.0)
 BODY = a.picture(50)
 HALF = len(BODY) // 2
+PLAIN = ssl.create_default_context()  # where nobody speaks TLS: ours takes long to make
 NOISE = random.Random(0).randbytes(1 << 16)
 
 
@@ -66,7 +69,8 @@ def travel(hosts: Hosts, sources: Iterable[Source | str], folder: Path, clock: C
     """gone: a site of which nothing may be used."""
     classes = {"grizzly": ["x"], "teddy": ["y"]}
     config = build({"classes": classes, "download": settings}, where="test")
-    net = Net(world or World(hosts.resolve, hosts.allowed, hosts.tls), limits, manners, clock)
+    world = world or World(hosts.resolve, hosts.allowed, hosts.tls or PLAIN)
+    net = Net(world, limits, manners, clock)
     with Catalog(folder / "data") as catalog:
         if gone:
             take_down(catalog, "domain", gone, "me", "asked by mail")
@@ -283,7 +287,7 @@ REDIRECTS = {
     "r-slow": Case(
         a.after(0.8, a.redirect("http://slow.example/x.jpg")),
         "TIMEOUT_TOTAL",
-        "no complete answer in 1 s",
+        "no complete answer in 2 s",
         final="http://slow.example/x.jpg",
     ),
 }
@@ -352,13 +356,13 @@ LARGE = {
     ),
 }
 
-# D6: 0.7 s without a byte, 1.4 s in all
+# D6: 1 s without a byte, 2 s in all
 
 
-TOTAL = ("TIMEOUT_TOTAL", "no complete answer in 1 s")
+TOTAL = ("TIMEOUT_TOTAL", "no complete answer in 2 s")
 SLOW = {
-    "t-silent": Case(a.silent(), "TIMEOUT_READ", "nothing came for 0.7 s", 0, ""),
-    "t-stops": Case(a.cut(BODY, 0.5, then="silent"), "TIMEOUT_READ", "nothing came for 0.7 s"),
+    "t-silent": Case(a.silent(), "TIMEOUT_READ", "nothing came for 1 s", 0, ""),
+    "t-stops": Case(a.cut(BODY, 0.5, then="silent"), "TIMEOUT_READ", "nothing came for 1 s"),
     "t-head": Case(a.drip_head(0.1), *TOTAL, 0, ""),
     "t-body": Case(a.drip_body(0.1), *TOTAL),
     "t-chunks": Case(a.chunked_forever(0.1), *TOTAL),
@@ -636,11 +640,11 @@ SHUT: dict[str, tuple[Behaviour, str, str]] = {  # robots.txt, path, and the end
     "302-silent": (
         a.redirect("http://silent.example/"),
         "/x.jpg",
-        ASTRAY + "nothing came for 0.7 s",
+        ASTRAY + "nothing came for 1 s",
     ),
 }
 LOST: dict[str, tuple[Behaviour, str, str]] = {  # robots.txt that cannot be had: code, sentence
-    "silent": (a.silent(), "TIMEOUT_READ", "nothing came for 0.7 s"),
+    "silent": (a.silent(), "TIMEOUT_READ", "nothing came for 1 s"),
     "drip": (a.drip_body(0.1), *TOTAL),
     "reset": (a.reset(), "CONNECT_ERROR", BROKE),
     "garbage": (a.garbage(), "BAD_ANSWER", "not a usable answer (…"),
@@ -675,15 +679,16 @@ for _name in KEPT:
 
 
 def sources() -> Iterator[Source | str]:
+    """Those that take long first."""
+    for name in GONE:
+        thumbnail = f"http://thumbs.example/{name}.jpg"
+        yield Source(f"http://m-{name}.example/x.jpg", "teddy", "web", thumbnail=thumbnail)
+    yield from (f"http://lost-{name}.example/x.jpg" for name in LOST)
     yield from (case.address(name) for name, case in CASES.items())
     yield from (f"http://tag-{name}.example/x.jpg" for name in TAGS)
     yield from (f"http://out-{name}.example/x.jpg" for name in OUT)
     yield from (f"http://open-{name}.example{path}" for name, (_, path) in OPEN.items())
     yield from (f"http://shut-{name}.example{path}" for name, (_, path, _) in SHUT.items())
-    yield from (f"http://lost-{name}.example/x.jpg" for name in LOST)
-    for name in GONE:
-        thumbnail = f"http://thumbs.example/{name}.jpg"
-        yield Source(f"http://m-{name}.example/x.jpg", "teddy", "web", thumbnail=thumbnail)
     for name in KEPT:
         thumbnail = f"http://unasked.example/{name}.jpg"
         yield Source(f"http://n-{name}.example/x.jpg", "teddy", "web", thumbnail=thumbnail)
@@ -728,7 +733,8 @@ def trip(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Trip:
     hosts.names["inside.example"] = [["10.0.0.5"]]
     hosts.wrong_certificate.add("liar.example")
     hosts.add("liar.example", "*", a.photo())
-    made = travel(hosts, sources(), tmp_path_factory.mktemp("trip"), gone="gone.example")
+    folder = tmp_path_factory.mktemp("trip")
+    made = travel(hosts, sources(), folder, gone="gone.example", connections=16)
     hosts.quiet()
     return made
 
@@ -809,10 +815,10 @@ def test_total_time_is_kept(hosts: Hosts, trip: Trip, name: str) -> None:
 
 
 def test_the_time_of_redirects_counts(hosts: Hosts, trip: Trip) -> None:
-    """0.8 s for the redirect leave 0.6 s for the rest."""
+    """0.8 s for the redirect leave 1.2 s for the rest."""
     second = hosts.visits("slow.example")[1:]
     assert [visit.request.path for visit in second] == ["/x.jpg", "/x.jpg"]  # one for a thumbnail
-    assert max(visit.end - visit.start for visit in second) < 1.1
+    assert max(visit.end - visit.start for visit in second) < 1.7
 
 
 def test_hosts_that_may_not_be_asked_were_not(hosts: Hosts, trip: Trip) -> None:
@@ -1105,14 +1111,25 @@ def test_asked_again_at_these_times(
     assert begins(row.sentence, sentence)
 
 
-@pytest.mark.parametrize("name", ["s206", "s299", "s304", "s400", "s401", "s403", "s404", "s410",
-                                  "s451", "r-none", "c-50", "c-garbage", "c-empty",
-                                  "e-br", "k-html", "l-noise"])  # fmt: skip
-def test_asked_only_once(hosts: Hosts, tmp_path: Path, name: str) -> None:
-    answer = CASES[name].answer
-    assert answer
-    row, asked = paced(hosts, answer, tmp_path)
-    assert (row.code, asked) == (CASES[name].code, [(0, "/x")])
+ASKED = {  # pictures that were asked for more than once, or never
+    **dict.fromkeys(("s408", "s429", "s500", "s503", "s599"), 3),
+    **dict.fromkeys(("c-reset", "c-reset-head", "c-drop"), 3),
+    **dict.fromkeys(("o-liar", "o-nowhere", "o-inside", "o-ftp", "o-gone"), 0),
+    "r-loop": 6,
+    "r-empty": 6,
+    "r-6": 6,
+    "r-5": 6,
+    "r-relative": 2,
+    "r-dots": 2,
+    "r-query": 2,
+    "r-cookie": 2,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_how_often_each_was_asked(hosts: Hosts, trip: Trip, name: str) -> None:
+    """Once, unless what went wrong may pass."""
+    assert len(pictures(hosts, f"{name}.example")) == ASKED.get(name, 1)
 
 
 def test_the_rules_are_asked_first_and_count_as_a_request(hosts: Hosts, tmp_path: Path) -> None:
@@ -1233,7 +1250,7 @@ def test_a_host_that_never_answers_is_left_alone(
 ) -> None:
     host = f"never-{name}.example"
     urls = eight(hosts, host, behaviour)
-    limits = Limits(read=0.1, total=0.2)
+    limits = Limits(read=0.2, total=0.3)
     rows = travel(hosts, urls, tmp_path, limits=limits, manners=ALONE).rows
     assert {row.code for row in rows.values()} == {code}
     words = f"{host} did not answer 3 times in a row and is left alone"
@@ -1251,21 +1268,12 @@ def test_a_host_that_cannot_be_reached_is_left_alone(hosts: Hosts, tmp_path: Pat
 
 def test_a_host_that_answers_now_and_then_is_not(hosts: Hosts, tmp_path: Path) -> None:
     """An error page is an answer too."""
-    turns = (
-        a.silent(),
-        a.silent(),
-        new(),
-        a.silent(),
-        a.silent(),
-        a.status(404),
-        a.silent(),
-        new(),
-    )
+    turns = (a.silent(), a.silent(), new(), a.silent(), a.silent(), a.status(404))
     urls = eight(hosts, "moody.example", a.in_turn(*turns))
-    rows = travel(hosts, urls, tmp_path, limits=Limits(read=0.1), manners=ALONE).rows
+    rows = travel(hosts, urls, tmp_path, limits=Limits(read=0.2), manners=ALONE).rows
     silent = "TIMEOUT_READ"
     assert [rows[url].code for url in urls] == [
-        *(silent, silent, OK, silent, silent, "HTTP_404", silent, OK),
+        *(silent, silent, OK, silent, silent, "HTTP_404", "HTTP_404", "HTTP_404"),
     ]
 
 

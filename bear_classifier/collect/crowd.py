@@ -21,7 +21,8 @@ from bear_classifier.schema import Photo, Source
 from bear_classifier.settings import DownloadConfig
 
 Outcome = tuple[Source, Photo | None]
-_AHEAD = 8  # addresses in work per line: most of them wait for their site's turn
+_AHEAD = 4  # addresses in work per line: most of them wait for their site's turn
+_FILES = 2_048  # connections, those kept open for a moment, and what is being stored
 _GROUP = 0.05  # seconds between two groups of rows: what a kill may cost
 _OFFLINE = {"NAME_ERROR", "CONNECT_ERROR", "TIMEOUT_CONNECT"}
 _UNASKED = {"BAD_ADDRESS", "BLOCKED_SCHEME", "BLOCKED_PORT", "BLOCKED_ADDRESS", "TAKEN_DOWN"}
@@ -53,6 +54,7 @@ async def fetch_all(
     """Rows and photos in groups, as they end. Raises DataError (OFFLINE, and what `use` raises).
 
     Until somebody has answered, failures of the network are held back: none is recorded offline."""
+    _allow_files(_FILES)
     turns = Turns(settings.connections, net.manners, net.clock)
     began = net.clock.now()
     held: list[Outcome] = []
@@ -111,6 +113,18 @@ async def _as_they_end(
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+
+
+def _allow_files(number: int) -> None:
+    """macOS allows a program 256 open files unless it asks for more; Windows counts otherwise."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def in_turns(sources: Sequence[Source]) -> list[Source]:
