@@ -66,7 +66,7 @@ MUTANTS = [
     Mutant("a page found for two classes is given to one", "collect/paging.py",
            "disputed = known.code", "disputed = False and known.code", "test_paging.py"),
     Mutant("half-written files stay", "collect/download.py", "clear_partial(catalog.root)",
-           "pass", "test_resume.py"),
+           "pass", "test_download.py"),
     Mutant("a take-down is forgotten", "collect/take_down.py", "catalog.put_take_down(request)",
            "pass", "test_take_down.py"),
     Mutant("an author of another source", "collect/attribution.py",

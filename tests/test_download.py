@@ -432,3 +432,13 @@ def test_the_bar_says_found_downloaded_and_the_three_most_frequent_reasons(make:
     assert progress.words() == words
     assert words in file.getvalue().split("\r")[-1]
     assert "13/20" in file.getvalue()
+
+
+def test_what_a_killed_program_left_half_written_is_removed(data: Dataset) -> None:
+    data.add(grizzly_a=1, teddy_b=2)
+    data.update()
+    whole = data.files()
+    half = whole[0].with_name(f".{whole[0].name}.123-456.partial")
+    half.write_bytes(b"half")
+    data.update()
+    assert data.files() == whole

@@ -1268,12 +1268,12 @@ def test_a_host_that_cannot_be_reached_is_left_alone(hosts: Hosts, tmp_path: Pat
 
 def test_a_host_that_answers_now_and_then_is_not(hosts: Hosts, tmp_path: Path) -> None:
     """An error page is an answer too."""
-    turns = (a.silent(), a.silent(), new(), a.silent(), a.silent(), a.status(404))
+    turns = (a.silent(), a.silent(), new(), a.silent(), a.silent(), a.status(404), a.status(410))
     urls = eight(hosts, "moody.example", a.in_turn(*turns))
     rows = travel(hosts, urls, tmp_path, limits=Limits(read=0.2), manners=ALONE).rows
     silent = "TIMEOUT_READ"
     assert [rows[url].code for url in urls] == [
-        *(silent, silent, OK, silent, silent, "HTTP_404", "HTTP_404", "HTTP_404"),
+        *(silent, silent, OK, silent, silent, "HTTP_404", "HTTP_410", "HTTP_410"),
     ]
 
 
