@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -106,8 +107,12 @@ def download(
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
 
+    decoding = threading.BoundedSemaphore(os.cpu_count() or 1)  # memory; writing may wait in line
+
     def use(source: Source, body: IO[bytes]) -> Photo:
-        return keep(source, examine(body.read()))
+        with decoding:
+            found = examine(body.read())
+        return keep(source, found)
 
     visits = fetch_all(
         there, config.download, net, lambda s: partial(use, s), refusal, str(catalog.root)

@@ -50,8 +50,8 @@ class Reply:
 
 def agent(contact: str = "") -> str:
     """Who we are and where to complain, for the User-Agent header."""
-    ways = f"; {contact}" if contact else "; no contact given"
-    return f"bear-classifier/{__version__} (collects pictures for an image classifier{ways})"
+    ways = " ".join(contact.split()) or "no contact given"  # a line break would end the header
+    return f"bear-classifier/{__version__} (collects pictures for an image classifier; {ways})"
 
 
 class Client:

@@ -37,7 +37,7 @@ from bear_classifier.collect.address import is_public
 from bear_classifier.errors import PhotoError
 
 _T = TypeVar("_T")
-_LOOKUPS = 32  # names looked up at once; a slow one occupies a thread
+_LOOKUPS = 128  # names looked up at once, as many as there are lines; a slow one holds a thread
 
 
 @dataclass(frozen=True)
