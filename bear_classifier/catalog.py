@@ -132,16 +132,16 @@ class Catalog:
             for row in self._select(_PHOTO_COLUMNS, f"photo {where} ORDER BY sha256", values)
         ]
 
-    def hashes(self) -> set[str]:
-        """sha256 of every photo."""
-        return {row[0] for row in self._select(["sha256"], "photo")}
-
     def photo(self, sha256: str) -> Photo | None:
         rows = self._select(_PHOTO_COLUMNS, "photo WHERE sha256 = ?", (sha256,))
         return Photo(*rows[0]) if rows else None
 
     def put_photos(self, photos: Iterable[Photo]) -> None:
         self._replace("photo", _PHOTO_COLUMNS, photos)
+
+    def add_photos(self, photos: Iterable[Photo]) -> None:
+        """Those that are not there yet; one that is stays as it was decided."""
+        self._insert("photo", _PHOTO_COLUMNS, photos, "NOTHING")
 
     def sources(self, code: str | None = None) -> list[Source]:
         """Every candidate ever seen, in the order in which they were found."""
@@ -162,11 +162,21 @@ class Catalog:
     def _replace(
         self, table: str, columns: Sequence[str], rows: Iterable[Photo] | Iterable[Source]
     ) -> None:
-        names = ", ".join(f'"{c}"' for c in columns)
         changes = ", ".join(f'"{c}" = excluded."{c}"' for c in columns[1:])
+        self._insert(table, columns, rows, f"UPDATE SET {changes}")
+
+    def _insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Photo] | Iterable[Source],
+        otherwise: str,
+    ) -> None:
+        """otherwise: what to do with a row whose key, the first column, is there already."""
+        names = ", ".join(f'"{c}"' for c in columns)
         self._db.executemany(
             f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}) "
-            f'ON CONFLICT ("{columns[0]}") DO UPDATE SET {changes}',
+            f'ON CONFLICT ("{columns[0]}") DO {otherwise}',
             ([getattr(row, c) for c in columns] for row in rows),
         )
 

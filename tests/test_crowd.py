@@ -35,7 +35,7 @@ from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
 from bear_classifier.settings import DownloadConfig
 
 Resolve = Callable[[str, int], Awaitable[list[tuple[str, int]]]]
-LIMITS = Limits(bytes=300_000, connect=2, read=1.5, total=2.5)
+LIMITS = Limits(bytes=300_000, connect=20, read=4, total=6)
 PATIENT = Limits(connect=30, read=30, total=30)
 QUICK = Manners(apart=0.001)
 IMPATIENT = Clock(chance=lambda: 0.0)
@@ -468,7 +468,7 @@ def test_rows_come_while_others_are_still_on_their_way(hosts: Hosts) -> None:
 
     async def work() -> tuple[list[list[str]], float]:
         found, first = [], 0.0
-        async for group in groups(hosts, [slow, *quick], limits=Limits(total=0.6)):
+        async for group in groups(hosts, [slow, *quick], limits=Limits(total=2)):
             first = first or time.monotonic()
             found.append([row.origin for row, _ in group])
         return found, time.monotonic() - first

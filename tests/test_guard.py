@@ -46,7 +46,7 @@ from bear_classifier.schema import Source
 
 Address = IPv4Address | IPv6Address
 Answers = list[tuple[str, int]]
-FAST = Limits(connect=0.5, read=0.5, total=2)
+FAST = Limits(connect=2, read=2, total=8)
 PLAIN = ssl.create_default_context()
 PUBLIC, PUBLIC_6 = "93.184.215.14", "2606:4700::1111"
 
@@ -458,10 +458,10 @@ def test_a_host_that_says_nothing() -> None:
 
     begin = time.monotonic()
     assert asyncio.run(work()) == [
-        "TIMEOUT_CONNECT: no connection in 0.5 s",
-        "TIMEOUT_READ: nothing came for 0.5 s",
+        "TIMEOUT_CONNECT: no connection in 2 s",
+        "TIMEOUT_READ: nothing came for 2 s",
     ]
-    assert 0.4 < time.monotonic() - begin < 2
+    assert 1.9 < time.monotonic() - begin < 6
 
 
 # Names.
@@ -481,10 +481,10 @@ def test_lookups_that_hang_are_cut() -> None:
 
     begin = time.monotonic()
     assert asyncio.run(work()) == [
-        f"NAME_ERROR: {n}.example cannot be found (no name server answered in 0.5 s)"
+        f"NAME_ERROR: {n}.example cannot be found (no name server answered in 2 s)"
         for n in range(40)
     ]
-    assert 0.4 < time.monotonic() - begin < 2
+    assert 1.9 < time.monotonic() - begin < 6
 
 
 def test_names_that_are_not_known_or_not_possible(hosts: Hosts) -> None:

@@ -63,7 +63,7 @@ def work(root):
             time.sleep(0.05)
     threading.Thread(target=watch, daemon=True).start()
     config = build({"classes": {"grizzly": ["x"], "teddy": ["y"]}}, where="test")
-    limits = Limits(connect=1, read=1, total=total)
+    limits = Limits(connect=total, read=total, total=total)
     net = Net(World(resolve, loopback), limits, Manners(apart=apart))
     if len(sys.argv) > 4:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
@@ -88,7 +88,7 @@ for line in sys.stdin:
 
 
 class Nursery:
-    def __init__(self, port: int, apart: float = 0.0, total: float = 3.0, *most: int) -> None:
+    def __init__(self, port: int, apart: float = 0.0, total: float = 8.0, *most: int) -> None:
         words = [str(word) for word in (port, apart, total, *most)]
         command = [sys.executable, "-c", NURSERY, *words]
         environment = os.environ | {"TQDM_DISABLE": "1"}
@@ -211,9 +211,9 @@ def test_a_full_disk_says_what_is_missing_and_the_next_run_goes_on(
     root = tmp_path / "data"
     with Hosts() as hosts:
         urls = [hosts.add(f"h{n}.example", "/x.jpg", answers.photo(n)) for n in range(5)]
-        urls.append(hosts.add("large.example", "/x.png", answers.after(0.3, answers.answer(large))))
+        urls.append(hosts.add("large.example", "/x.png", answers.after(3, answers.answer(large))))
         waiting(root, urls)
-        child = nursery(hosts.port(), 0.0, 3.0, 60_000)
+        child = nursery(hosts.port(), 0.0, 8.0, 60_000)
         sentence = f"DISK_FULL: 5 of 6 images saved in {root}; free space and run again to continue"
         assert child.run(root) == {"error": sentence}
         assert set(finished(root)) == set(urls[:5])
@@ -273,7 +273,7 @@ def test_thousands_of_addresses_a_third_of_them_hostile(
         urls = [hostile(hosts, number) for number in range(SCALE)]
         assert len(set(urls)) == SCALE
         waiting(tmp_path / "data", urls)
-        said = nursery(hosts.port(), 0.0, 3.0).run(tmp_path / "data")
+        said = nursery(hosts.port()).run(tmp_path / "data")
     codes = Counter(finished(tmp_path / "data").values())
     print(SCALE, said, dict(codes))
     assert sum(codes.values()) == SCALE

@@ -1,8 +1,8 @@
 """D4 to D8 and D11: what a download makes of hosts that misbehave, row by row.
 
 Most hosts are visited in one download, whose rows are then looked at one by one. Its limits are
-smaller than the real ones: 2 MB, 1 s, and 2 s for everything. It has only 16 lines, so that a
-busy computer does not make everybody late.
+smaller than the real ones: 2 MB, 4 s, and 6 s for everything; what has to come in time has so much
+of it that a busy computer makes nobody late.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.collect.address import parse
 from bear_classifier.collect.crowd import Net
 from bear_classifier.collect.download import download
-from bear_classifier.collect.fetch import Client, agent
+from bear_classifier.collect.fetch import Client, agent, retry_after
 from bear_classifier.collect.guard import Limits, World
 from bear_classifier.collect.robots import KEEP, MOST_BYTES, Robots, opt_out
 from bear_classifier.collect.take_down import take_down
 from bear_classifier.collect.turns import Clock, Manners, Turns
-from bear_classifier.collect.visit import MISSING, retry_after
+from bear_classifier.collect.visit import MISSING
 from bear_classifier.config import build
 from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
 
 Child = Callable[..., "subprocess.Popen[str]"]
-LIMITS = Limits(bytes=2_000_000, in_memory=100_000, connect=2, read=1, total=2)
+LIMITS = Limits(bytes=2_000_000, in_memory=100_000, connect=20, read=4, total=6)
 QUICK = Manners(apart=0.01)
 IMPATIENT = Clock(chance=lambda: 0.0)
 BODY = a.picture(50)
@@ -285,9 +285,9 @@ REDIRECTS = {
         final="http://target.example/r-body.jpg",
     ),
     "r-slow": Case(
-        a.after(0.8, a.redirect("http://slow.example/x.jpg")),
+        a.after(2.4, a.redirect("http://slow.example/x.jpg")),
         "TIMEOUT_TOTAL",
-        "no complete answer in 2 s",
+        "no complete answer in 6 s",
         final="http://slow.example/x.jpg",
     ),
 }
@@ -356,13 +356,13 @@ LARGE = {
     ),
 }
 
-# D6: 1 s without a byte, 2 s in all
+# D6: 4 s without a byte, 6 s in all
 
 
-TOTAL = ("TIMEOUT_TOTAL", "no complete answer in 2 s")
+TOTAL = ("TIMEOUT_TOTAL", "no complete answer in 6 s")
 SLOW = {
-    "t-silent": Case(a.silent(), "TIMEOUT_READ", "nothing came for 1 s", 0, ""),
-    "t-stops": Case(a.cut(BODY, 0.5, then="silent"), "TIMEOUT_READ", "nothing came for 1 s"),
+    "t-silent": Case(a.silent(), "TIMEOUT_READ", "nothing came for 4 s", 0, ""),
+    "t-stops": Case(a.cut(BODY, 0.5, then="silent"), "TIMEOUT_READ", "nothing came for 4 s"),
     "t-head": Case(a.drip_head(0.1), *TOTAL, 0, ""),
     "t-body": Case(a.drip_body(0.1), *TOTAL),
     "t-chunks": Case(a.chunked_forever(0.1), *TOTAL),
@@ -640,11 +640,11 @@ SHUT: dict[str, tuple[Behaviour, str, str]] = {  # robots.txt, path, and the end
     "302-silent": (
         a.redirect("http://silent.example/"),
         "/x.jpg",
-        ASTRAY + "nothing came for 1 s",
+        ASTRAY + "nothing came for 4 s",
     ),
 }
 LOST: dict[str, tuple[Behaviour, str, str]] = {  # robots.txt that cannot be had: code, sentence
-    "silent": (a.silent(), "TIMEOUT_READ", "nothing came for 1 s"),
+    "silent": (a.silent(), "TIMEOUT_READ", "nothing came for 4 s"),
     "drip": (a.drip_body(0.1), *TOTAL),
     "reset": (a.reset(), "CONNECT_ERROR", BROKE),
     "garbage": (a.garbage(), "BAD_ANSWER", "not a usable answer (…"),
@@ -807,18 +807,18 @@ def test_hangs_up_in_time(hosts: Hosts, trip: Trip, name: str) -> None:
 
 @pytest.mark.parametrize("name", SLOW)
 def test_total_time_is_kept(hosts: Hosts, trip: Trip, name: str) -> None:
-    """D6: within a second of the limit, however often a byte comes."""
+    """D6: within two seconds of the limit, however often a byte comes."""
     limit = {"t-silent": LIMITS.read, "t-stops": LIMITS.read, "t-late": 0.5}
     (visit,) = pictures(hosts, f"{name}.example")
     assert limit.get(name, LIMITS.total) - 0.1 < visit.end - visit.start
-    assert visit.end - visit.start < limit.get(name, LIMITS.total) + 1
+    assert visit.end - visit.start < limit.get(name, LIMITS.total) + 2
 
 
 def test_the_time_of_redirects_counts(hosts: Hosts, trip: Trip) -> None:
-    """0.8 s for the redirect leave 1.2 s for the rest."""
+    """2.4 s for the redirect leave 3.6 s for the rest."""
     second = hosts.visits("slow.example")[1:]
     assert [visit.request.path for visit in second] == ["/x.jpg", "/x.jpg"]  # one for a thumbnail
-    assert max(visit.end - visit.start for visit in second) < 1.7
+    assert max(visit.end - visit.start for visit in second) < 5
 
 
 def test_hosts_that_may_not_be_asked_were_not(hosts: Hosts, trip: Trip) -> None:
@@ -1250,7 +1250,7 @@ def test_a_host_that_never_answers_is_left_alone(
 ) -> None:
     host = f"never-{name}.example"
     urls = eight(hosts, host, behaviour)
-    limits = Limits(read=0.2, total=0.3)
+    limits = Limits(read=1, total=1.5)
     rows = travel(hosts, urls, tmp_path, limits=limits, manners=ALONE).rows
     assert {row.code for row in rows.values()} == {code}
     words = f"{host} did not answer 3 times in a row and is left alone"
@@ -1270,7 +1270,7 @@ def test_a_host_that_answers_now_and_then_is_not(hosts: Hosts, tmp_path: Path) -
     """An error page is an answer too."""
     turns = (a.silent(), a.silent(), new(), a.silent(), a.silent(), a.status(404), a.status(410))
     urls = eight(hosts, "moody.example", a.in_turn(*turns))
-    rows = travel(hosts, urls, tmp_path, limits=Limits(read=0.2), manners=ALONE).rows
+    rows = travel(hosts, urls, tmp_path, limits=Limits(read=1), manners=ALONE).rows
     silent = "TIMEOUT_READ"
     assert [rows[url].code for url in urls] == [
         *(silent, silent, OK, silent, silent, "HTTP_404", "HTTP_410", "HTTP_410"),
@@ -1406,7 +1406,7 @@ def test_one_connection_serves_a_site_that_is_asked_often(tmp_path: Path) -> Non
 
 def test_slow_hosts_delay_nobody(tmp_path: Path) -> None:
     """50 hosts that drip until they are cut, asked first, and 100 good ones."""
-    limits = Limits(read=1, total=0.7)
+    limits = Limits(total=6)
 
     def last(slow: int) -> float:
         """Seconds until the last good one is done."""
@@ -1417,7 +1417,7 @@ def test_slow_hosts_delay_nobody(tmp_path: Path) -> None:
             assert [trip.rows[url].code for url in good] == [OK] * 100
             assert [trip.rows[url].code for url in urls] == ["TIMEOUT_TOTAL"] * slow
             ends = [visit.end for visit in hosts.log if visit.request.host.startswith("good")]
-            assert trip.seconds < 2 * limits.total + 3
+            assert trip.seconds < 3 * limits.total
             return max(ends) - min(visit.start for visit in hosts.log)
 
     assert last(slow=50) - last(slow=0) < limits.total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,6 @@ from bear_classifier.settings import DownloadConfig
 
 Outcome = tuple[Source, Photo | None]
 _AHEAD = 4  # addresses in work per line: most of them wait for their site's turn
-_STORING = 16  # pictures being decoded or written; most wait for the disk
 _FILES = 2_048  # connections, those kept open for a moment, and what is being stored
 _GROUP = 0.05  # seconds between two groups of rows: what a kill may cost
 _OFFLINE = {"NAME_ERROR", "CONNECT_ERROR", "TIMEOUT_CONNECT"}
@@ -59,7 +59,8 @@ async def fetch_all(
     began = net.clock.now()
     held: list[Outcome] = []
     reached = False
-    with ThreadPoolExecutor(_STORING, thread_name_prefix="picture") as pool:
+    threads = (os.cpu_count() or 1) + 1  # one of them may wait for the disk
+    with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
         async with Client(net.world, net.limits, settings.contact, spool) as client:
             robots = None if settings.ignore_opt_outs else Robots(client, turns)
             visitor = Visitor(client, turns, robots, pool, refused)

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,12 +106,8 @@ def download(
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
 
-    decoding = threading.BoundedSemaphore(os.cpu_count() or 1)  # memory; writing may wait in line
-
     def use(source: Source, body: IO[bytes]) -> Photo:
-        with decoding:
-            found = examine(body.read())
-        return keep(source, found)
+        return keep(source, examine(body.read()))
 
     visits = fetch_all(
         there, config.download, net, lambda s: partial(use, s), refusal, str(catalog.root)
@@ -235,9 +230,7 @@ def _keep(catalog: Catalog, refusal: Callable[[str], str], source: Source, found
 def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
     """Which photos are copies of others is told by recode, at the end."""
     with catalog.transaction():
-        known = catalog.hashes()
-        new = {p.sha256: p for _, p in reversed(group) if p and p.sha256 not in known}
-        catalog.put_photos(new.values())
+        catalog.add_photos(photo for _, photo in group if photo)
         catalog.put_sources(
             dataclasses.replace(source, sha256=photo.sha256 if photo else None)
             for source, photo in group

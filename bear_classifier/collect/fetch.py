@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, Any
@@ -200,6 +203,19 @@ def _inflater(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
 
 def _too_large(limit: int) -> PhotoError:
     return PhotoError("TOO_LARGE", f"more than {limit / 1e6:.0f} MB")
+
+
+def retry_after(text: str) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
+    if re.fullmatch(r"\s*\d+\s*", text):
+        return float(text.strip()[:15])  # a longer wait is as long as for ever
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 
 
 def get_text(url: str, world: World = OPEN, limits: Limits = _SMALL) -> Reply:

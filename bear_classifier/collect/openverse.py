@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from bear_classifier.collect.engine import Engine, Hit, NoAnswer, hit_of, plain
-from bear_classifier.collect.fetch import Reply, get_text
+from bear_classifier.collect.fetch import Reply, get_text, retry_after
 from bear_classifier.errors import PhotoError
 from bear_classifier.settings import SearchConfig
 
 API = "https://api.openverse.org/v1/images/"
 PAUSE = 3.0  # seconds: 20 requests a minute
 PAGE, PAGES = 20, 12  # results; pages
+_FOR_EVER = 999_999_999.0  # seconds
 _UNREACHABLE = {
     *("NAME_ERROR", "CONNECT_ERROR", "TLS_ERROR"),
     *("TIMEOUT_CONNECT", "TIMEOUT_READ", "TIMEOUT_TOTAL"),
@@ -92,7 +91,7 @@ def _refusal(reply: Reply) -> tuple[str, float]:
     """In words, and the seconds to wait that it asks for (0: it names none)."""
     headers = {name.lower(): value for name, value in reply.headers.items()}
     said = headers.get("retry-after", "")
-    wait = _seconds(said)
+    wait = min(retry_after(said) or 0.0, _FOR_EVER)
     if said:
         return f"HTTP {reply.status}, asked to wait {wait:.0f} s", wait
     try:
@@ -100,18 +99,6 @@ def _refusal(reply: Reply) -> tuple[str, float]:
     except (ValueError, RecursionError, KeyError, TypeError):
         detail = ""
     return f"HTTP {reply.status}" + (f": {detail}" if detail else ""), 0.0
-
-
-def _seconds(said: str) -> float:
-    """A Retry-After header: seconds or a date (RFC 9110, 10.2.3); 0 for anything else."""
-    if said.strip().isdecimal():
-        return float(said[:9])
-    try:
-        until = parsedate_to_datetime(said)
-    except ValueError:
-        return 0.0
-    until = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
-    return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())
 
 
 def licence_of(row: Mapping[str, Any]) -> str:

@@ -14,15 +14,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import IO
 
 from bear_classifier import photos
 from bear_classifier.catalog import now
 from bear_classifier.collect.address import Target, follow, parse
-from bear_classifier.collect.fetch import REDIRECTS, Answer, Client
+from bear_classifier.collect.fetch import REDIRECTS, Answer, Client, retry_after
 from bear_classifier.collect.guard import in_time
 from bear_classifier.collect.robots import Robots, opt_out
 from bear_classifier.collect.turns import Turns
@@ -34,7 +32,7 @@ ATTEMPTS = 3
 MOST_REDIRECTS = 5
 LONGEST_WAIT = 60.0  # seconds that a Retry-After is kept
 SILENT = {"CONNECT_ERROR", "TIMEOUT_CONNECT", "TIMEOUT_READ", "TIMEOUT_TOTAL"}
-PASSING = re.compile(r"CONNECT_ERROR|TIMEOUT_CONNECT|HTTP_(408|429|5\d\d)")
+AGAIN = re.compile(r"CONNECT_ERROR|TIMEOUT_CONNECT|HTTP_(408|429|5\d\d)")
 # What may have gone from the site while the search service still shows its thumbnail; never what
 # the site or a take-down refuses.
 MISSING = re.compile(
@@ -119,7 +117,7 @@ class Visitor:
             try:
                 return await self._attempt(parse(url), trail, use, attempt)
             except PhotoError as exc:
-                again = PASSING.fullmatch(exc.code) and not isinstance(exc, _Closed)
+                again = AGAIN.fullmatch(exc.code) and not isinstance(exc, _Closed)
                 if attempt == ATTEMPTS or not again:
                     raise
             attempt += 1
@@ -177,7 +175,7 @@ class Visitor:
         if self._silent[target.origin] >= ATTEMPTS:
             words = f"{target.host} did not answer {ATTEMPTS} times in a row and is left alone"
             self._closed.setdefault(target.origin, (exc.code, words))
-        if not PASSING.fullmatch(exc.code):
+        if not AGAIN.fullmatch(exc.code):
             return
         wait = getattr(exc, "wait", None)
         if wait is None:  # full jitter: an AWS Architecture Blog post of 2015 compares it
@@ -214,19 +212,6 @@ def _refusal(answer: Answer) -> PhotoError:
         words = f"the server answers {answer.status} {HTTPStatus(answer.status).phrase}"
     except ValueError:
         words = f"the server answers {answer.status}"
-    if PASSING.fullmatch(code):
+    if AGAIN.fullmatch(code):
         return _Later(code, words, retry_after(answer.headers.get("Retry-After", "")))
     return PhotoError(code, words)
-
-
-def retry_after(text: str) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
-    if re.fullmatch(r"\s*\d{1,15}\s*", text):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
