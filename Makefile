@@ -22,8 +22,8 @@ run: setup  ## train on the embedded starter set, then serve the page on 127.0.0
 serve: setup  ## serve the page of models/bears on 127.0.0.1:7860
 	$(BIN)/bears serve models/bears
 
-test: setup  ## run the tests
-	$(BIN)/python -m pytest
+test: setup  ## run the tests, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup  ## lint and types
 	$(BIN)/ruff check .

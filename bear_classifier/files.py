@@ -23,6 +23,11 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write beside the place, flush to the disk, then rename: a reader sees all or nothing.
 
     Raises DataError (DISK_FULL, CANNOT_WRITE); what stood there before is kept then."""
+    move(write_partial(path, data), path)
+
+
+def write_partial(path: Path, data: bytes) -> Path:
+    """A hidden file beside the place, flushed to the disk; for `move`. Raises as `write_atomic`."""
     writer = f"{os.getpid()}-{threading.get_ident()}"  # two threads may write the same photo
     partial = path.with_name(f".{path.name}.{writer}.partial")
     with explained(path):
@@ -33,6 +38,18 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    return partial
+
+
+def move(partial: Path, path: Path) -> None:
+    """To its place, at once and whole, or not at all. Raises as `write_atomic`."""
+    with explained(path):
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)

@@ -244,8 +244,10 @@ _SPACES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}
 
 def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """Through the colour profile, where there is a usable one that fits the picture."""
+    if not icc:
+        return image if image.mode == "RGB" else image.convert("RGB")
     try:
-        profile = ImageCms.ImageCmsProfile(BytesIO(icc or b""))
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
         fits = _SPACES.get(profile.profile.xcolor_space) == image.mode
         if fits and not (profile.profile.profile_description or "").startswith("sRGB"):
             transform = ImageCms.buildTransform(profile, _SRGB, image.mode, "RGB")

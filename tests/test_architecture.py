@@ -27,6 +27,8 @@ GROUND = {
     "photos",
     "hashes",
     "files",
+    "worker",
+    "workers",
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.")
 FRONT = {"cli", "telling", "pipeline", "arguments", "__main__"}
@@ -37,6 +39,8 @@ INSIDE = {
     "formats": {"errors"},
     "files": {"errors"},
     "hashes": set(),
+    "worker": {"errors"},
+    "workers": {"errors", "worker"},
     "photos": {"errors", "formats"},
     "config": {"errors", "settings"},
     "catalog": {"errors", "files", "schema"},
@@ -49,7 +53,9 @@ INSIDE = {
     "collect.progress": {"collect.engine"},
     "collect.openverse": {"collect.engine", "collect.fetch"},
     "collect.paging": {"collect.engine", "collect.progress"},
-    "collect.download": {"collect.crowd", "collect.take_down"},
+    "collect.download": {
+        *("collect.crowd", "collect.fetch", "collect.intake", "collect.take_down"),
+    },
     "collect.crowd": {
         *("collect.fetch", "collect.guard", "collect.robots", "collect.turns", "collect.visit"),
     },

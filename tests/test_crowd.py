@@ -29,6 +29,7 @@ from bear_classifier.collect.download import download
 from bear_classifier.collect.guard import Limits, World
 from bear_classifier.collect.take_down import take_down
 from bear_classifier.collect.turns import Clock, Manners, site_of
+from bear_classifier.collect.visit import Use
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
 from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
@@ -444,10 +445,10 @@ def test_answers_of_noise_end_as_rows_too(hosts: Hosts, tmp_path: Path) -> None:
 # What happens around the rows.
 
 
-def photo(source: Source) -> Callable[[IO[bytes]], Photo]:
+def photo(source: Source) -> Use:
     """A use that keeps nothing."""
 
-    def use(body: IO[bytes]) -> Photo:
+    async def use(body: IO[bytes]) -> Photo:
         digest = hashlib.sha256(body.read()).hexdigest()
         return Photo(digest, source.origin, "grizzly", "jpeg", 1, 1, 1, "", 0.0)
 
@@ -501,8 +502,8 @@ def test_what_use_raises_ends_it(hosts: Hosts) -> None:
     urls = [hosts.add(f"full{n}.example", "/x.jpg", a.after(n / 10, a.photo(n))) for n in range(3)]
     urls += [hosts.add(f"full{n}.example", "/x.jpg", a.silent()) for n in range(3, 9)]
 
-    def use(source: Source) -> Callable[[IO[bytes]], Photo]:
-        def full(body: IO[bytes]) -> Photo:
+    def use(source: Source) -> Use:
+        async def full(body: IO[bytes]) -> Photo:
             raise DataError("DISK_FULL", "no space")
 
         return full if source.origin == urls[1] else photo(source)
@@ -525,7 +526,7 @@ def test_not_all_addresses_are_in_work_at_once(hosts: Hosts) -> None:
     urls = [hosts.add(f"ahead{n}.example", "/x.jpg", a.photo(1)) for n in range(60)]
     begun, ended, most = 0, 0, 0
 
-    def use(source: Source) -> Callable[[IO[bytes]], Photo]:
+    def use(source: Source) -> Use:
         nonlocal begun, most
         begun += 1
         most = max(most, begun - ended)
@@ -557,11 +558,11 @@ def test_the_pictures_are_closed(hosts: Hosts) -> None:
     urls = [hosts.add(f"open{n}.example", "/x.jpg", a.photo(n)) for n in range(3)]
     bodies: list[IO[bytes]] = []
 
-    def use(source: Source) -> Callable[[IO[bytes]], Photo]:
-        def keep(body: IO[bytes]) -> Photo:
+    def use(source: Source) -> Use:
+        async def keep(body: IO[bytes]) -> Photo:
             bodies.append(body)
             assert body.tell() == 0
-            return photo(source)(body)
+            return await photo(source)(body)
 
         return keep
 

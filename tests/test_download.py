@@ -29,6 +29,7 @@ from bear_classifier.collect.download import (
     fetch_file,
     settle,
 )
+from bear_classifier.collect.intake import Facts
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
 from bear_classifier.config import build
@@ -330,7 +331,8 @@ class Counting:
         if n % 10 == 0:
             return Failure("EMPTY_FILE", "0 bytes")
         data = b"picture %d" % (n // 2 if n % 10 == 1 else n)  # some twice
-        return Fetched(data, "png", 96, 64, "00" * 50, 50.0)
+        digest = hashlib.sha256(data).hexdigest()
+        return Fetched(data, Facts(digest, "png", 96, 64, len(data), "00" * 50, 50.0))
 
 
 def test_interrupted_and_resumed_is_as_if_never_interrupted(tmp_path: Path, fill: Fill) -> None:

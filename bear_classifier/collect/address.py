@@ -174,11 +174,12 @@ def _check_text(text: str) -> None:
     """Refuse what one parser may read differently than another, or what would end the request."""
     if len(text) > LONGEST:
         _refuse(f"the address has more than {LONGEST:,} characters ({shown(text)})")
-    for char in text:
-        if char == "\\":
-            _refuse(f"the address holds a backslash ({shown(text)})")
-        if char.isspace() or unicodedata.category(char) in ("Cc", "Cs"):
-            _refuse(f"the address holds a blank or control character ({shown(text)})")
+    if odd := _ODD.search(text):
+        what = "a backslash" if odd[0] == "\\" else "a blank or control character"
+        _refuse(f"the address holds {what} ({shown(text)})")
+
+
+_ODD = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last are half characters
 
 
 def _split(rest: str) -> tuple[str, str, str]:

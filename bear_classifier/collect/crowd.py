@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import urlsplit
 
 from bear_classifier.collect.fetch import Client
@@ -22,7 +21,7 @@ from bear_classifier.settings import DownloadConfig
 
 Outcome = tuple[Source, Photo | None]
 _AHEAD = 4  # addresses in work per line: most of them wait for their site's turn
-_FILES = 2_048  # connections, those kept open for a moment, and what is being stored
+_FILES = 2_048  # connections, those kept open for a moment, and pictures too large for memory
 _GROUP = 0.05  # seconds between two groups of rows: what a kill may cost
 _OFFLINE = {"NAME_ERROR", "CONNECT_ERROR", "TIMEOUT_CONNECT"}
 _UNASKED = {"BAD_ADDRESS", "BLOCKED_SCHEME", "BLOCKED_PORT", "BLOCKED_ADDRESS", "TAKEN_DOWN"}
@@ -59,24 +58,22 @@ async def fetch_all(
     began = net.clock.now()
     held: list[Outcome] = []
     reached = False
-    threads = (os.cpu_count() or 1) + 1  # one of them may wait for the disk
-    with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
-        async with Client(net.world, net.limits, settings.contact, spool) as client:
-            robots = None if settings.ignore_opt_outs else Robots(client, turns)
-            visitor = Visitor(client, turns, robots, pool, refused)
-            ahead = settings.connections * _AHEAD
-            visits = _as_they_end(in_turns(sources), visitor, use, ahead)
-            async with aclosing(visits) as groups:
-                async for group in groups:
-                    reached = reached or any(_shows_a_network(row) for row, _ in group)
-                    held += [outcome for outcome in group if outcome[0].code in _OFFLINE]
-                    sure = [outcome for outcome in group if outcome[0].code not in _OFFLINE]
-                    if reached:
-                        sure, held = held + sure, []
-                    if sure:
-                        yield sure
-                    if len(held) >= _SURE and net.clock.now() - began > _PATIENCE:
-                        break
+    async with Client(net.world, net.limits, settings.contact, spool) as client:
+        robots = None if settings.ignore_opt_outs else Robots(client, turns)
+        visitor = Visitor(client, turns, robots, refused)
+        ahead = settings.connections * _AHEAD
+        visits = _as_they_end(in_turns(sources), visitor, use, ahead)
+        async with aclosing(visits) as groups:
+            async for group in groups:
+                reached = reached or any(_shows_a_network(row) for row, _ in group)
+                held += [outcome for outcome in group if outcome[0].code in _OFFLINE]
+                sure = [outcome for outcome in group if outcome[0].code not in _OFFLINE]
+                if reached:
+                    sure, held = held + sure, []
+                if sure:
+                    yield sure
+                if len(held) >= _SURE and net.clock.now() - began > _PATIENCE:
+                    break
     if len(held) >= _SURE:
         raise DataError(
             "OFFLINE",
@@ -98,21 +95,31 @@ async def _as_they_end(
     """At most `ahead` visits at once. Leaving early cancels them."""
     waiting = iter(sources)
     working: set[asyncio.Task[Outcome]] = set()
+    ended: list[asyncio.Task[Outcome]] = []
+    some = asyncio.Event()
+
+    def note(task: asyncio.Task[Outcome]) -> None:
+        working.discard(task)
+        ended.append(task)
+        some.set()
+
     try:
         while True:
-            for source in waiting:
-                working.add(asyncio.ensure_future(visitor.visit(source, use(source))))
-                if len(working) >= ahead:
-                    break
-            if not working:
+            for source in islice(waiting, ahead - len(working)):
+                task = asyncio.ensure_future(visitor.visit(source, use(source)))
+                task.add_done_callback(note)
+                working.add(task)
+            if not working and not ended:
                 return
-            ended, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            yield [task.result() for task in ended]
+            await some.wait()
+            group, ended[:] = list(ended), []
+            some.clear()
+            yield [task.result() for task in group]
             await asyncio.sleep(_GROUP)
     finally:
         for task in working:
             task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await asyncio.gather(*working, *ended, return_exceptions=True)
 
 
 def _allow_files(number: int) -> None:

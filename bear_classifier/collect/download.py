@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,17 +15,16 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
+from bear_classifier.collect.fetch import in_own_loop
+from bear_classifier.collect.intake import Facts, examine
 from bear_classifier.collect.take_down import refused
 from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.files import clear_partial, write_atomic
-from bear_classifier.hashes import dhash
+from bear_classifier.files import clear_partial, move, write_atomic
 from bear_classifier.schema import (
     CONFLICT,
     DUPLICATE,
@@ -39,25 +36,24 @@ from bear_classifier.schema import (
     Photo,
     Source,
 )
-from bear_classifier.settings import Config
+from bear_classifier.settings import Config, DownloadConfig
+from bear_classifier.workers import Workers
 
 _CHUNK = 64  # files stored and recorded together: what an interruption costs at most
-_ENOUGH = 192  # pixels of the shorter side; see docs/LOG.md for what that does to hashes
+_EACH = 32  # addresses that are worth starting another process for
+_MOST = 8  # such processes: 35 MB each, and once in a while 300
+_SECONDS = 30.0  # for one picture; those within the limits take 2 at most
 _HERE = ("folder", "starter")  # kinds whose origin is a path
-_Keep = Callable[[Source, "Fetched"], Photo]
+_Keep = Callable[[Source, Facts, Callable[[Path], None]], Photo]
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A picture that decodes. data: the file as it was found; format: as in `photos.format_of`."""
+    """A picture that decodes, with the file as it was found."""
 
     data: bytes
-    format: str
-    width: int
-    height: int
-    dhash: str
-    contrast: float
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -71,23 +67,10 @@ class Failure:
 def fetch_file(source: Source) -> Fetched | Failure:
     """Read one file of this computer."""
     try:
-        return examine(photos.read(Path(source.origin)))
+        data = photos.read(Path(source.origin))
+        return Fetched(data, examine(data))
     except PhotoError as exc:
         return Failure(exc.code, exc.sentence)
-
-
-def examine(data: bytes) -> Fetched:
-    """One decode for all that is asked of a new picture. Raises PhotoError."""
-    image, size = photos.measure(data, least=_ENOUGH)
-    grey = image.convert("L")
-    return Fetched(data, photos.format_of(data), *size, dhash(grey), contrast(grey))
-
-
-def contrast(image: Image.Image) -> float:
-    """Standard deviation of grey levels (0 to 127.5) over a thumbnail of 64 to 127 pixels."""
-    grey = image.convert("L")
-    small = grey.reduce((max(1, grey.width // 64), max(1, grey.height // 64)))
-    return float(np.asarray(small, dtype=np.float32).std())
 
 
 def download(
@@ -105,13 +88,6 @@ def download(
     there = [source for source in pending if source.kind not in _HERE]
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
-
-    def use(source: Source, body: IO[bytes]) -> Photo:
-        return keep(source, examine(body.read()))
-
-    visits = fetch_all(
-        there, config.download, net, lambda s: partial(use, s), refusal, str(catalog.root)
-    )
     with tqdm(total=len(pending), desc="download", unit="photo", disable=None) as bar:
         progress = Progress(bar, len(pending))
         try:
@@ -119,7 +95,7 @@ def download(
                 _record(catalog, group)
                 progress.add(group)
             if there:
-                asyncio.run(_from_web(catalog, visits, progress))
+                in_own_loop(_from_web(catalog, there, config.download, net, refusal, progress))
         except DataError as exc:
             if exc.code != "DISK_FULL":
                 raise
@@ -128,6 +104,8 @@ def download(
                 f"{progress.stored} of {len(pending)} images saved in {catalog.root}; free"
                 " space and run again to continue",
             ) from exc
+        finally:
+            clear_partial(catalog.root)  # of what was interrupted
     _reconcile(catalog)
     return _outcome(catalog, {source.origin for source in pending})
 
@@ -160,13 +138,31 @@ def _ask_again(catalog: Catalog) -> None:
 
 async def _from_web(
     catalog: Catalog,
-    visits: AsyncGenerator[list[Outcome], None],
+    sources: Sequence[Source],
+    settings: DownloadConfig,
+    net: Net,
+    refusal: Callable[[str], str],
     progress: Progress,
 ) -> None:
-    async with aclosing(visits) as groups:
-        async for group in groups:
-            _record(catalog, group)
-            progress.add(group)
+    most = min(2 * (os.cpu_count() or 1), _MOST, 1 + len(sources) // _EACH)  # half wait for disks
+    header = {"folder": str(catalog.root / "photos")}
+    async with Workers("bear_classifier.collect.intake", most, _SECONDS) as workers:
+
+        async def use(source: Source, body: IO[bytes]) -> Photo:
+            found = await workers.ask(header, body.read())
+            path = Path(found.pop("partial"))
+            try:
+                return _keep(catalog, refusal, source, Facts(**found), partial(move, path))
+            finally:
+                path.unlink(missing_ok=True)
+
+        visits = fetch_all(
+            sources, settings, net, lambda s: partial(use, s), refusal, str(catalog.root)
+        )
+        async with aclosing(visits) as groups:
+            async for group in groups:
+                _record(catalog, group)
+                progress.add(group)
 
 
 class Progress:
@@ -195,7 +191,8 @@ def _from_files(
         result = fetch(source)
         try:
             if isinstance(result, Fetched):
-                return dataclasses.replace(source, code=OK, sentence=""), keep(source, result)
+                photo = keep(source, result.facts, partial(write_atomic, data=result.data))
+                return dataclasses.replace(source, code=OK, sentence="", sha256=photo.sha256), photo
         except PhotoError as exc:
             result = Failure(exc.code, exc.sentence)
         row = dataclasses.replace(source, code=result.code, sentence=result.sentence, sha256=None)
@@ -207,23 +204,19 @@ def _from_files(
             yield list(pool.map(work, chunk))
 
 
-def _keep(catalog: Catalog, refusal: Callable[[str], str], source: Source, found: Fetched) -> Photo:
+def _keep(
+    catalog: Catalog,
+    refusal: Callable[[str], str],
+    source: Source,
+    facts: Facts,
+    put: Callable[[Path], None],
+) -> Photo:
     """Store the file, under its hash; a row must never point at a file that is not there."""
-    photo = Photo(
-        hashlib.sha256(found.data).hexdigest(),
-        source.origin,
-        source.label,
-        found.format,
-        found.width,
-        found.height,
-        len(found.data),
-        found.dhash,
-        found.contrast,
-    )
+    photo = Photo(origin=source.origin, label=source.label, **vars(facts))
     if why := refusal(photo.sha256):
         raise PhotoError(TAKEN_DOWN, why)
     if not catalog.file(photo).exists():
-        write_atomic(catalog.file(photo), found.data)
+        put(catalog.file(photo))
     return photo
 
 
@@ -231,10 +224,7 @@ def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
     """Which photos are copies of others is told by recode, at the end."""
     with catalog.transaction():
         catalog.add_photos(photo for _, photo in group if photo)
-        catalog.put_sources(
-            dataclasses.replace(source, sha256=photo.sha256 if photo else None)
-            for source, photo in group
-        )
+        catalog.put_sources(source for source, _ in group)
 
 
 def _reconcile(catalog: Catalog) -> None:
@@ -252,7 +242,7 @@ def _reconcile(catalog: Catalog) -> None:
                 photo = dataclasses.replace(photo, label=verdict.label)
             if verdict != photo:
                 catalog.put_photos([verdict])
-            catalog.put_sources(s for s in recode(verdict, files) if s not in files)
+            catalog.put_sources(recode(verdict, files))
 
 
 def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
@@ -277,13 +267,18 @@ def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
 
 
 def recode(photo: Photo, sources: Sequence[Source]) -> list[Source]:
-    """The files that hold a photo, with codes: the first there is OK, the others are its copies."""
+    """The files that hold a photo and whose codes change: the first there is OK, the others are its
+    copies."""
     there = sorted((s for s in sources if s.code != GONE), key=lambda s: s.origin != photo.origin)
     if not there:
         return []
     words = there[0].sentence if there[0].code == OK else ""  # of a thumbnail
-    first = dataclasses.replace(there[0], code=OK, sentence=words)
     clash = photo.reason.startswith(CONFLICT)
     code = CONFLICT if clash else DUPLICATE
-    sentence = photo.reason if clash else f"same file as {first.origin}"
-    return [first, *(dataclasses.replace(s, code=code, sentence=sentence) for s in there[1:])]
+    sentence = photo.reason if clash else f"same file as {there[0].origin}"
+    verdicts = [(OK, words), *[(code, sentence)] * (len(there) - 1)]
+    return [
+        dataclasses.replace(source, code=code, sentence=sentence)
+        for source, (code, sentence) in zip(there, verdicts, strict=True)
+        if (source.code, source.sentence) != (code, sentence)
+    ]

@@ -7,14 +7,15 @@ import re
 import socket
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -35,6 +36,7 @@ from bear_classifier.collect.guard import (
 )
 from bear_classifier.errors import PhotoError
 
+_T = TypeVar("_T")
 _CHUNK = 64 * 1024
 _BUFFER = 256 * 1024  # bytes; most pictures fit, and need no pause in between
 _HEAD = 512  # bytes that tell the format, and a web page from a picture
@@ -226,4 +228,14 @@ def get_text(url: str, world: World = OPEN, limits: Limits = _SMALL) -> Reply:
             with await answer.read() as body:
                 return Reply(answer.status, dict(answer.headers), body.read())
 
-    return asyncio.run(in_time(get(), limits.total))
+    return in_own_loop(in_time(get(), limits.total))
+
+
+def in_own_loop(work: Coroutine[Any, Any, _T]) -> _T:
+    """Its result; also where a loop runs already, as in every notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

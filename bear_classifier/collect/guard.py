@@ -92,12 +92,12 @@ def check(
 
 def literal_of(host: str) -> IPv4Address | IPv6Address | None:
     """The address that a host is, in any spelling that a system's resolver would understand."""
+    if ":" not in host and not _NUMBER.fullmatch(host.rpartition(".")[2]):
+        return None
     try:
         return ip_address(host)
     except ValueError:
         pass
-    if not _NUMBER.fullmatch(host.rpartition(".")[2]):
-        return None
     try:
         return IPv4Address(socket.inet_aton(host))  # 2130706433, 0x7f.1, 0177.0.0.1, 127.1
     except OSError:

@@ -123,7 +123,7 @@ def refused(take_downs: Iterable[TakeDown]) -> Callable[[str], str]:
             keys = [("url", _plain(place)), *(("domain", d) for d in _lineage(_host(place)))]
         return next((_sentence(requests[key]) for key in keys if key in requests), "")
 
-    return reason
+    return reason if requests else lambda place: ""
 
 
 def _sentence(request: TakeDown) -> str:

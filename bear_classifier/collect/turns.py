@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 
@@ -80,6 +80,7 @@ class Turns:
     async def _wait(self, site: _Site) -> None:
         """Until the site is due and a line is free, both at once."""
         while True:
+            # Without a wait, too: whoever comes at the same time is then seen by `others`.
             await self.clock.sleep(max(0.0, site.due - self.clock.now()))
             await self._free.acquire()
             if self.clock.now() >= site.due:
@@ -96,6 +97,7 @@ class Turns:
         return self._sites.setdefault(site_of(host), _Site(self.manners.together))
 
 
+@lru_cache(100_000)
 def site_of(host: str) -> str:
     """The registrable domain by the Public Suffix List; an IP address is its own site."""
     return host if host[-1:].isdigit() else _suffixes().privatesuffix(host) or host

@@ -7,12 +7,10 @@ rest of the run, and so is a host that three times in a row did not answer.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import IO
@@ -27,7 +25,7 @@ from bear_classifier.collect.turns import Turns
 from bear_classifier.errors import PhotoError
 from bear_classifier.schema import OK, TAKEN_DOWN, Photo, Source
 
-Use = Callable[[IO[bytes]], Photo]
+Use = Callable[[IO[bytes]], Awaitable[Photo]]
 ATTEMPTS = 3
 MOST_REDIRECTS = 5
 LONGEST_WAIT = 60.0  # seconds that a Retry-After is kept
@@ -72,13 +70,11 @@ class _Trail:
 
 @dataclass
 class Visitor:
-    """refused: address -> why a take-down keeps us from it, or ""; pool: where pictures are
-    decoded and stored while the network goes on."""
+    """refused: address -> why a take-down keeps us from it, or ""."""
 
     client: Client
     turns: Turns
     robots: Robots | None  # None: opt-outs are ignored, on sites of one's own
-    pool: Executor
     refused: Callable[[str], str] = lambda url: ""
     _closed: dict[str, tuple[str, str]] = field(default_factory=dict)
     _silent: Counter[str] = field(default_factory=Counter)
@@ -100,6 +96,8 @@ class Visitor:
 
     async def _ask(self, source: Source, url: str, use: Use) -> tuple[Source, Photo | None]:
         trail = _Trail()
+        photo: Photo | None
+        digest: str | None
         try:
             photo = await self._try(url, trail, use)
         except PhotoError as exc:
@@ -108,8 +106,11 @@ class Visitor:
                 words = f"the server sent {trail.type}"
                 if trail.type.startswith("image/"):
                     words = f"the server says {trail.type}, but {exc.sentence}"
-            return dataclasses.replace(source, **vars(trail), code=exc.code, sentence=words), None
-        return dataclasses.replace(source, **vars(trail), code=OK, sentence=""), photo
+            code, digest, photo = exc.code, None, None
+        else:
+            code, words, digest = OK, "", photo.sha256
+        row = dataclasses.replace(source, **vars(trail), code=code, sentence=words, sha256=digest)
+        return row, photo
 
     async def _try(self, url: str, trail: _Trail, use: Use) -> Photo:
         attempt = 1
@@ -138,15 +139,12 @@ class Visitor:
                 self._silent.pop(target.origin, None)
                 left -= self.turns.clock.now() - began
                 if not isinstance(found, Target):
-                    return await self._made(found, use)
+                    with found:
+                        return await use(found)
             target = found
         raise PhotoError(
             "TOO_MANY_REDIRECTS", f"more than {MOST_REDIRECTS}, the last to {target.host}"
         )
-
-    async def _made(self, body: IO[bytes], use: Use) -> Photo:
-        with body:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, use, body)
 
     async def _permit(self, target: Target, trail: _Trail) -> None:
         if why := self.refused(target.url):

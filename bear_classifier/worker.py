@@ -1,0 +1,69 @@
+"""A process that looks at pictures for another one: what runs inside it.
+
+A damaged or hostile picture can make a decoder crash, hang or take all memory. Here it takes only
+this process with it, which `bear_classifier.workers` replaces. Standard input brings requests, a
+frame of two lengths, a JSON header and the bytes of the picture; standard output takes the answers,
+a length and JSON. When the input ends, because the other process did, so does this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from bear_classifier.errors import BearsError
+
+FRAME = struct.Struct("!IQ")  # bytes of the header, bytes of the picture
+LENGTH = struct.Struct("!I")  # bytes of the answer
+MEMORY = 1_500_000_000  # bytes of address space, about 1 GB more than any picture within the limits
+Work = Callable[[dict[str, Any], bytes], dict[str, Any]]
+
+
+def serve(work: Work) -> None:
+    """Answer until nobody asks any more. Raises BrokenPipeError if nobody takes an answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    _limit_memory()
+    _send(answers, {"ready": True})
+    while len(frame := requests.read(FRAME.size)) == FRAME.size:
+        header, body = FRAME.unpack(frame)
+        question = json.loads(requests.read(header)), requests.read(body)
+        try:
+            _send(answers, _answer(work, *question))
+        except BrokenPipeError:
+            raise
+        except Exception:  # a mistake of ours, told where it can be seen
+            _send(answers, {"bug": traceback.format_exc()})
+            raise
+
+
+def _answer(work: Work, header: dict[str, Any], body: bytes) -> dict[str, Any]:
+    try:
+        return {"found": work(header, body)}
+    except BearsError as exc:
+        return {"error": [type(exc).__name__, exc.code, exc.sentence]}
+    except MemoryError:
+        return {"error": ["PhotoError", "TOO_MANY_PIXELS", "there is not enough memory for it"]}
+
+
+def _send(answers: Any, message: dict[str, Any]) -> None:
+    text = json.dumps(message).encode()
+    answers.write(LENGTH.pack(len(text)) + text)
+    answers.flush()
+
+
+def _limit_memory() -> None:
+    if sys.platform != "linux":  # elsewhere it is not kept, or unknown
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
