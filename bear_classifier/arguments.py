@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   bears run --source folder:photos               photos/grizzly, photos/black, photos/teddy
   bears new mushrooms --class "fly agaric" --class "death cap"
   bears run --project mushrooms.toml --source folder:my_mushrooms
+  bears review                                   look at what seems wrong with the photos
   bears predict holiday.jpg photos_of_2026/
   bears serve
 """
@@ -120,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     serve = command("serve", "open the web page of a model")
     serve.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="a bundle")
     _address(serve)
+    _cleaning(command)
     command("status", "show what there is and what is up to date")
     command("attribution", "write who made each photo, where it stands and its licence")
     away = command("take-down", "use nothing of a site, an address or a file any more")
@@ -129,6 +131,28 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--sha256", metavar="HASH", help="a photo's hash, or its first 8 digits")
     away.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
     return top
+
+
+def _cleaning(command: Any) -> None:
+    clean = command("clean", "find what is wrong with the photos, and decide on it from a table")
+    what = clean.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="list the suspects, most suspect first")
+    what.add_argument("--apply", metavar="FILE", type=Path, help="carry out a table of decisions")
+    what.add_argument(
+        "--auto", action="store_true", help="drop what is beyond clean.precision; never test photos"
+    )
+    what.add_argument(
+        "--effect", action="store_true", help="compare before and after on untouched test photos"
+    )
+    clean.add_argument(
+        "--csv", metavar="FILE", type=Path, help="with --list: write a table to fill in and apply"
+    )
+    review = command("review", "open the cleaning page")
+    _address(review, 7861)
+    history = command("history", "show what was decided, by whom and why")
+    history.add_argument("photo", metavar="HASH", nargs="?", help="of one photo, by its sha256")
+    undo = command("undo", "take back the last decision, or an older one by its number")
+    undo.add_argument("event", metavar="EVENT", type=int, nargs="?", help="see bears history")
 
 
 def _searching(command: argparse.ArgumentParser) -> None:
@@ -156,8 +180,10 @@ def _fetching(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _address(command: argparse.ArgumentParser) -> None:
+def _address(command: argparse.ArgumentParser, port: int = 7860) -> None:
     command.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
     )
-    command.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    command.add_argument(
+        "--port", type=int, default=port, help=f"port to listen on (default: {port})"
+    )

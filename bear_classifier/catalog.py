@@ -23,11 +23,12 @@ from filelock import FileLock, Timeout
 from bear_classifier import schema
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
-from bear_classifier.schema import Asked, Photo, Published, Run, Source, Status, TakeDown
+from bear_classifier.schema import Asked, Event, Photo, Published, Run, Source, Status, TakeDown
 
 _PHOTO_COLUMNS = [f.name for f in dataclasses.fields(Photo)]
 _SOURCE_COLUMNS = [f.name for f in dataclasses.fields(Source)]
 _ASKED_COLUMNS = [f.name for f in dataclasses.fields(Asked)]
+_EVENT_COLUMNS = [f.name for f in dataclasses.fields(Event)]
 
 
 class Catalog:
@@ -187,22 +188,23 @@ class Catalog:
 
     # -- events and runs -----------------------------------------------------------------------
 
-    def relabel(self, photo: Photo, label: str, who: str, why: str) -> None:
-        """Give a photo another label, as an event that can be read and undone."""
-        self.put_photos([dataclasses.replace(photo, label=label)])
-        self._add_event(photo, "relabel", photo.label, label, who, why)
+    def events(self, which: str = "ORDER BY id", values: Sequence[Any] = ()) -> list[Event]:
+        """The events that a piece of SQL picks; see `decisions` for what they mean."""
+        return [Event(*row) for row in self._select(_EVENT_COLUMNS, f"event {which}", values)]
 
-    def drop(self, photo: Photo, who: str, why: str) -> None:
-        """Use a photo for nothing any more, as an event; its file stays."""
-        self.put_photos([dataclasses.replace(photo, status="dropped", reason=why)])
-        self._add_event(photo, "drop", photo.status, "dropped", who, why)
-
-    def _add_event(self, photo: Photo, action: str, old: str, new: str, who: str, why: str) -> None:
-        self._db.execute(
-            "INSERT INTO event (at, who, action, sha256, old, new, why) VALUES (?, ?, ?, ?, ?, ?,"
-            " ?)",
-            (now(), who, action, photo.sha256, old, new, why),
+    def add_event(self, event: Event) -> Event:
+        """The event as it is kept, with the number that it was given."""
+        columns = _EVENT_COLUMNS[1:]
+        cursor = self._db.execute(
+            f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+            [getattr(event, c) for c in columns],
         )
+        return dataclasses.replace(event, id=cursor.lastrowid or 0)
+
+    def revision(self) -> int:
+        """The number of the last event, 0 without one: it grows with every decision."""
+        rows = self._select(["id"], "event ORDER BY id DESC LIMIT 1")
+        return int(rows[0][0]) if rows else 0
 
     # -- searches, take-downs and published bundles ------------------------------------------
 

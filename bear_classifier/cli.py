@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier import config, pipeline, telling
+from bear_classifier import cleaning, config, pipeline, telling
 from bear_classifier.arguments import parser
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
 from bear_classifier.settings import ServeConfig
@@ -230,6 +230,10 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cleaning(options: argparse.Namespace) -> int:
+    return cleaning.COMMANDS[options.name](options, _project(options))
+
+
 _WORK = {
     "new": _new,
     "run": _run,
@@ -239,4 +243,5 @@ _WORK = {
     "status": _status,
     "attribution": _attribution,
     "take-down": _take_down,
+    **dict.fromkeys(cleaning.COMMANDS, _cleaning),
 }

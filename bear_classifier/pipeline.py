@@ -19,7 +19,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.schema import Run
 from bear_classifier.settings import Config
 
-_FORMAT = 1  # of what stages leave behind; a new number makes all of them anew
+_FORMAT = 2  # of what stages leave behind; a new number makes all of them anew
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ STAGES = (
     Stage("screen", "collect", ("screen",)),
     Stage("split", "collect", ("split",)),
     Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),
+    Stage("clean", "judge", (), "clean/summary.json"),
     Stage("train", "learn", ("learn", "train"), "train/weights.safetensors"),
     Stage("evaluate", "judge", (), "evaluate/report.json"),
     Stage("export", "ship", ("export",), "bundle.json"),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Status = Literal["ok", "unusable", "duplicate", "dropped"]
 Split = Literal["train", "valid", "test"]
+Action = Literal["keep", "relabel", "drop", "restore"]
 
 PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
 TAKEN_DOWN = "TAKEN_DOWN"
@@ -106,6 +107,45 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What somebody wants done with one photo.
+
+    label: the new one, of a relabel only; score: what drew attention to the photo; based: the
+    revision of the catalog that was looked at, None to decide whatever happened since."""
+
+    sha256: str
+    action: Action
+    label: str = ""
+    why: str = ""
+    score: float | None = None
+    based: int | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step in the life of a photo; never changed or deleted.
+
+    action: keep, relabel, drop, restore or undo; old, new: the label or status that changed;
+    before, after: JSON of label, status and reason, "" in catalogs of version 2 and older;
+    undoes: the event that this one takes back; request: shared by the events of a batch."""
+
+    id: int
+    at: str
+    who: str
+    action: str
+    sha256: str
+    old: str
+    new: str
+    why: str
+    before: str = ""
+    after: str = ""
+    score: float | None = None
+    based: int | None = None
+    undoes: int | None = None
+    request: str = ""
+
+
+@dataclass(frozen=True)
 class Run:
     """One finished stage. inputs: digest of everything that it was made from."""
 
@@ -116,7 +156,7 @@ class Run:
     outcome: dict[str, Any]
 
 
-VERSION = 2
+VERSION = 3
 # What version 2 added to the table of version 1, with its type; the order is that of `Source`.
 _FOUND_AND_FETCHED = {
     name: "INTEGER NOT NULL DEFAULT 0"
@@ -164,9 +204,20 @@ _VERSION_2 = [
     at TEXT NOT NULL, photos TEXT NOT NULL
 ) STRICT""",
 ]
+_VERSION_3 = [
+    "ALTER TABLE event ADD COLUMN before TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE event ADD COLUMN after TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE event ADD COLUMN score REAL",
+    "ALTER TABLE event ADD COLUMN based INTEGER",
+    "ALTER TABLE event ADD COLUMN undoes INTEGER REFERENCES event",
+    "ALTER TABLE event ADD COLUMN request TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX event_sha256 ON event (sha256)",
+    "CREATE INDEX event_request ON event (request)",
+    "CREATE UNIQUE INDEX event_undoes ON event (undoes)",  # nothing is taken back twice
+]
 
 
 def upgrades(version: int) -> list[str]:
     """The statements that make a catalog of `version` (0: empty) one of `VERSION`."""
-    steps = {0: _VERSION_1, 1: _VERSION_2}
+    steps = {0: _VERSION_1, 1: _VERSION_2, 2: _VERSION_3}
     return [statement for n in range(version, VERSION) for statement in steps[n]]

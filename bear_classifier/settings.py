@@ -95,6 +95,16 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
+class CleanConfig:
+    precision: float = setting(
+        0.7,
+        "bears clean --auto drops photos that do not belong here with at least this chance",
+        low=0.5,
+        high=1,
+    )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     epochs: int = setting(4, "passes over the training photos", low=1)
     lr: float | str = setting("find", 'learning rate of the head; "find" asks the LR finder', low=0)
@@ -131,6 +141,7 @@ class Config:
     split: SplitConfig = SplitConfig()
     learn: LearnConfig = LearnConfig()
     probe: ProbeConfig = ProbeConfig()
+    clean: CleanConfig = CleanConfig()
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()

@@ -90,6 +90,14 @@ def _probe(out: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _clean(out: Mapping[str, Any]) -> list[str]:
+    kinds = ", ".join(f"{n} {kind}" for kind, n in out["kinds"].items())
+    return [
+        f"{out['suspects']} of {out['photos']} photos are suspect{f' ({kinds})' if kinds else ''};"
+        " look at them with: bears review"
+    ]
+
+
 def _train(out: Mapping[str, Any]) -> list[str]:
     wrong, n = out["valid_wrong"], out["valid"]
     epochs = [
@@ -116,7 +124,9 @@ def _train(out: Mapping[str, Any]) -> list[str]:
 def _evaluate(out: Mapping[str, Any]) -> list[str]:
     test = out["test"]
     wrong = test["n"] - sum(test["confusion"][i][i] for i in range(len(test["labels"])))
-    return [f"test error {_share(wrong, test['n'])}"]
+    changed = out.get("test_decisions", 0)
+    note = f"warning: {changed} photos of the test side were changed by decisions"
+    return [f"test error {_share(wrong, test['n'])}", *([note] if changed else [])]
 
 
 def _export(out: Mapping[str, Any]) -> list[str]:
@@ -136,6 +146,7 @@ _SENTENCES = {
     "screen": _screen,
     "split": _split,
     "probe": _probe,
+    "clean": _clean,
     "train": _train,
     "evaluate": _evaluate,
     "export": _export,

@@ -24,14 +24,17 @@ GROUND = {
     "formats",
     "config",
     "catalog",
+    "decisions",
+    "pile",
     "photos",
     "hashes",
     "files",
     "worker",
     "workers",
+    "linear",
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.")
-FRONT = {"cli", "telling", "pipeline", "arguments", "__main__"}
+FRONT = {"cli", "telling", "pipeline", "arguments", "cleaning", "__main__"}
 INSIDE = {
     "errors": set(),
     "settings": set(),
@@ -40,10 +43,13 @@ INSIDE = {
     "files": {"errors"},
     "hashes": set(),
     "worker": {"errors"},
+    "linear": {"errors"},
     "workers": {"errors", "worker"},
     "photos": {"errors", "formats"},
     "config": {"errors", "settings"},
     "catalog": {"errors", "files", "schema"},
+    "decisions": {"catalog", "errors", "pile", "schema"},
+    "pile": {"errors", "schema"},
     "collect.search": {
         *("collect.starter", "collect.listing", "collect.paging", "collect.web"),
         *("collect.openverse", "collect.take_down", "collect.engine", "collect.progress"),
@@ -72,6 +78,8 @@ INSIDE = {
     "learn.probe": {"learn.backbone", "learn.loaders"},
     "learn.train": {"learn.backbone", "learn.loaders", "learn.callbacks"},
     "judge.evaluate": {"judge.calibrate"},
+    "judge.verdicts": {"judge.clean"},
+    "judge.effect": {"judge.clean"},
     "ship.export": {"ship.bundle", "ship.card", "ship.golden", "ship.predict"},
     "ship.bundle": {"ship.onnx_file"},
     "ship.predict": {"ship.bundle"},
@@ -93,7 +101,7 @@ HOMES = {
     "safetensors": ("learn.", "ship.export"),
     "onnx": ("ship.export",),
     "onnxruntime": ("ship.predict",),
-    "sklearn": ("learn.probe", "judge."),
+    "sklearn": ("linear", "learn.probe", "judge."),
     "scipy": ("collect.screen", "judge."),
     "matplotlib": ("learn.probe", "judge."),
     "gradio": ("apps.",),
@@ -102,6 +110,7 @@ HOMES = {
     "uvicorn": ("apps.",),
     "tqdm": ("collect.", "learn.", "judge.", "ship.export"),
     "numpy": (
+        "linear",
         "photos",
         "hashes",
         "collect.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import random
 import sqlite3
 import subprocess
@@ -17,12 +18,14 @@ from pathlib import Path
 import pytest
 
 from bear_classifier.catalog import Catalog
+from bear_classifier.decisions import drop, relabel, undo
 from bear_classifier.errors import DataError
 from bear_classifier.schema import (
     GONE,
     OK,
     VERSION,
     Asked,
+    Event,
     Photo,
     Published,
     Run,
@@ -165,33 +168,58 @@ def test_a_source_keeps_its_whole_trail(catalog: Catalog) -> None:
 def test_a_drop_is_an_event(catalog: Catalog) -> None:
     photo = catalog.photos()[0]
     with catalog.transaction():
-        catalog.drop(photo, "take-down", "domain bears.example")
+        drop(catalog, photo, "take-down", "domain bears.example")
     assert catalog.photo(photo.sha256) == dataclasses.replace(
         photo, status="dropped", reason="domain bears.example"
     )
-    ((_, at, *event),) = rows(catalog.root, "event")
+    ((_, at, *event, before, after, _, _, _, _),) = rows(catalog.root, "event")
+    assert json.loads(str(before)) == {"label": "grizzly", "status": "ok", "reason": ""}
+    assert json.loads(str(after))["status"] == "dropped"
     assert event == ["take-down", "drop", photo.sha256, "ok", "dropped", "domain bears.example"]
     assert abs((datetime.now(timezone.utc) - datetime.fromisoformat(str(at))).seconds) < 60
 
 
-def test_a_catalog_of_the_first_format_is_brought_up_to_date(tmp_path: Path, make: Make) -> None:
-    """As version 1 wrote it: 13 columns of photos, 7 of sources, four tables."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_catalog_of_an_older_format_is_brought_up_to_date(
+    tmp_path: Path, make: Make, version: int
+) -> None:
+    """As version 1 wrote it: 13 columns of photos, 7 of sources, 8 of events, four tables."""
     root = tmp_path / "old"
     root.mkdir()
-    photo = dataclasses.astuple(make(1))
+    photo = dataclasses.astuple(make(1, label="teddy"))
+    event = (AT, "ann", "relabel", f"{1:064x}", "grizzly", "teddy", "it has a seam")
     with contextlib.closing(sqlite3.connect(root / "catalog.sqlite")) as db, db:
-        for statement in upgrades(0)[:4]:
+        for statement in upgrades(0)[: len(upgrades(0)) - len(upgrades(version))]:
             db.execute(statement)
         db.execute(f"INSERT INTO photo VALUES ({', '.join('?' * 13)})", photo)
         old = ("/photos/1.png", "grizzly", "folder", "9-9", OK, "", f"{1:064x}")
-        db.execute("INSERT INTO source VALUES (?, ?, ?, ?, ?, ?, ?)", old)
-        db.execute("PRAGMA user_version = 1")
+        names = "origin, label, kind, stamp, code, sentence, sha256"
+        db.execute(f"INSERT INTO source ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", old)
+        db.execute("INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", event)
+        db.execute(f"PRAGMA user_version = {version}")
     with Catalog(root) as catalog:
-        assert catalog.photos() == [make(1)]
+        assert catalog.photos() == [make(1, label="teddy")]
         assert catalog.sources() == [Source(*old)]
         assert (catalog.asked(), catalog.take_downs(), catalog.published()) == ([], [], [])
+        assert catalog.events() == [Event(1, *event)]
     with Catalog(root) as catalog:  # and once only
+        undo(catalog, "bob")
         assert catalog.photos() == [make(1)]
+    kinds = "sqlite_schema WHERE type = 'index' AND name LIKE 'event%' ORDER BY name"
+    names = [row[1] for row in rows(root, kinds)]
+    assert names == ["event_request", "event_sha256", "event_undoes"]
+
+
+def test_an_event_keeps_every_field(catalog: Catalog) -> None:
+    """Every field another value, so that no two columns can be swapped."""
+    kept = Event(
+        1, AT, "ann", "drop", f"{1:064x}", "old", "new", "why", "b", "a", 0.5, 7, None, "r"
+    )
+    with catalog.transaction():
+        assert catalog.add_event(dataclasses.replace(kept, id=0)) == kept
+        second = catalog.add_event(dataclasses.replace(kept, undoes=1))
+    assert catalog.events() == [kept, second]
+    assert (second.id, second.undoes, catalog.revision()) == (2, 1, 2)
 
 
 def test_the_last_run_is_the_latest(catalog: Catalog) -> None:
@@ -246,9 +274,9 @@ def test_fingerprint_knows_label_side_group_and_use_but_not_origin(
 def test_relabel_is_an_event_and_a_label(catalog: Catalog, make: Make) -> None:
     before = datetime.now(timezone.utc).replace(microsecond=0)
     with catalog.transaction():
-        catalog.relabel(make(1), "teddy", "ann", "it has a seam")
+        relabel(catalog, make(1), "teddy", "ann", "it has a seam")
     assert catalog.photo(f"{1:064x}") == make(1, label="teddy")
-    ((number, at, *event),) = rows(catalog.root, "event")
+    ((number, at, *event, _, _, _, _, _, _),) = rows(catalog.root, "event")
     assert number == 1
     assert before <= datetime.fromisoformat(str(at)) <= datetime.now(timezone.utc)
     assert event == ["ann", "relabel", f"{1:064x}", "grizzly", "teddy", "it has a seam"]
@@ -280,7 +308,7 @@ def test_an_exception_takes_everything_back(
     with pytest.raises(exception), catalog.transaction():
         catalog.put_photos([make(7), make(1, label="teddy")])
         catalog.put_sources([Source("/x", "teddy", "folder")])
-        catalog.relabel(make(2), "grizzly", "ann", "why")
+        relabel(catalog, make(2), "grizzly", "ann", "why")
         raise exception
     assert everything(catalog) == before
     with catalog.transaction():  # and the next one works
@@ -386,6 +414,8 @@ def test_lock_with_an_unreadable_note(catalog: Catalog) -> None:
 def closed(catalog: Catalog) -> Path:
     """The file of a catalog that nobody uses, everything in it."""
     (catalog.root / "photos").mkdir()
+    with catalog.transaction():
+        relabel(catalog, catalog.photos()[0], "teddy", "ann", "it has a seam")
     catalog.close()
     assert not (catalog.root / "catalog.sqlite-wal").exists()
     return catalog.path

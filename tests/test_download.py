@@ -33,6 +33,7 @@ from bear_classifier.collect.intake import Facts
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
 from bear_classifier.config import build
+from bear_classifier.decisions import relabel
 from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, Photo, Source
 
 Child = Callable[..., "subprocess.Popen[str]"]
@@ -270,7 +271,7 @@ def test_label_given_by_a_person_outlives_the_folder(data: Dataset) -> None:
     data.add(grizzly_a=1)
     data.update()
     with data.catalog.transaction():
-        data.catalog.relabel(data.catalog.photos()[0], "teddy", "ann", "it has a seam")
+        relabel(data.catalog, data.catalog.photos()[0], "teddy", "ann", "it has a seam")
     os.utime(data.photos / "grizzly" / "a.png", ns=(1, 1))  # read again
     assert data.update()["fetched"] == 1
     assert data.labels() == [("teddy", "ok")]

@@ -12,6 +12,7 @@ import onnxruntime as ort
 import pytest
 from bundles import LABELS, tiny_config, trained_dataset
 
+from bear_classifier.decisions import drop
 from bear_classifier.errors import DataError, ModelError
 from bear_classifier.ship import bundle
 from bear_classifier.ship.export import compare, export
@@ -83,7 +84,7 @@ def test_a_bundle_is_remembered_before_it_is_out(tmp_path):
     catalog = trained_dataset(tmp_path / "data", config)
     dropped, unsplit = catalog.photos()[:2]
     with catalog.transaction():
-        catalog.drop(dropped, "ann", "why")
+        drop(catalog, dropped, "ann", "why")
         catalog.put_photos([dataclasses.replace(unsplit, split=None)])  # so no model saw it
     place = tmp_path / "models" / "tiny"
     place.mkdir(parents=True)

@@ -1,71 +1,57 @@
 import dataclasses
 import io
+import shutil
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from bundles import LABELS, tiny_config, trained_dataset
-from sklearn.model_selection import StratifiedGroupKFold
+from PIL import Image, ImageFilter
+from safetensors.torch import save_file
 
-from bear_classifier.errors import DataError
-from bear_classifier.learn import probe as module
-from bear_classifier.learn.probe import (
-    cached_features,
-    choose_strength,
-    head_of,
-    model,
-    n_folds,
-    out_of_fold,
-    probe,
-)
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError, TrainError
+from bear_classifier.learn import backbone
+from bear_classifier.learn.loaders import batches
+from bear_classifier.learn.probe import cached_features, head_of, light, probe, sharpness
 from bear_classifier.learn.train import start
+from bear_classifier.linear import model, out_of_fold, trusted
+from bear_classifier.settings import LearnConfig
 
 
 @pytest.fixture
 def points():
-    """Three noisy clouds in 6 dimensions, each point twice in a group of its own."""
+    """Three noisy clouds in 6 dimensions."""
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(3), 40)
+    labels = np.repeat(np.arange(3), 80)
     centres = rng.normal(0, 1.0, size=(3, 6))
-    once = centres[labels] + rng.normal(0, 1.0, size=(120, 6))
-    features = np.concatenate([once, once]).astype(np.float32)
-    groups = np.array([f"g{i}" for i in range(120)] * 2)
-    return features, np.concatenate([labels, labels]), groups
+    return (centres[labels] + rng.normal(0, 1.0, size=(240, 6))).astype(np.float32), labels
 
 
-def test_probabilities_come_from_models_that_saw_neither_photo_nor_copy(points):
-    """A label that only a copy could give away must not be known: random labels stay random."""
-    features, _, groups = points
-    rng = np.random.default_rng(1)
-    labels = np.tile(rng.integers(0, 3, 120), 2)
-    wide = np.concatenate([features, np.tile(rng.normal(size=(120, 300)), (2, 1))], axis=1)
-    p = out_of_fold(wide.astype(np.float32), labels, groups, 5, 1.0)
-    assert (p.argmax(1) == labels).mean() < 0.55
-    leaky = out_of_fold(wide.astype(np.float32), labels, np.arange(240).astype(str), 5, 1.0)
-    assert (leaky.argmax(1) == labels).mean() > 0.7  # the test would notice
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    root = tmp_path_factory.mktemp("drawn")
+    trained_dataset(root, tiny_config()).close()
+    return root
 
 
-def test_out_of_fold_equals_fitting_each_fold_by_hand(points):
-    features, labels, groups = points
-    p = out_of_fold(features, labels, groups, 4, 0.1)
-    for fit, held in StratifiedGroupKFold(4).split(features, labels, groups):
-        by_hand = model(0.1).fit(features[fit], labels[fit]).predict_proba(features[held])
-        assert np.allclose(p[held], by_hand)
-    assert np.allclose(p.sum(1), 1)
+@pytest.fixture
+def catalog(drawn, tmp_path):
+    """24 drawn photos, in tmp_path."""
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
+    with Catalog(tmp_path) as opened:
+        yield opened
 
 
-def test_the_strength_is_the_one_of_least_log_loss(points):
-    features, labels, groups = points
-    losses = {}
-    for c in module.STRENGTHS:
-        p = out_of_fold(features, labels, groups, 5, c)
-        losses[c] = -np.log(p[np.arange(len(labels)), labels]).mean()
-    chosen = choose_strength(features, labels, groups, 5)
-    assert losses[chosen] <= min(losses.values()) + 1e-3
+def features_of(catalog, config, photos):
+    return cached_features(
+        catalog, config, photos, backbone.build_body(config.learn, config.train.seed)
+    )
 
 
 def test_the_numbers_of_the_head_are_the_model(points):
-    features, labels, _ = points
+    features, labels = points
     fitted = model(0.1).fit(features, labels)
     head = head_of(fitted)
     logits = (features - head.mean) / np.sqrt(head.var) @ head.weight.T + head.bias
@@ -74,7 +60,7 @@ def test_the_numbers_of_the_head_are_the_model(points):
 
 
 def test_two_classes_become_two_rows(points):
-    features, labels, _ = points
+    features, labels = points
     two = labels < 2
     fitted = model(0.1).fit(features[two], labels[two])
     head = head_of(fitted)
@@ -84,19 +70,10 @@ def test_two_classes_become_two_rows(points):
     assert np.allclose(p, fitted.predict_proba(features[two]), atol=1e-5)
 
 
-def test_folds_shrink_to_the_smallest_class():
-    labels = np.array([0, 0, 0, 1, 1, 1])
-    groups = np.array(["a", "b", "c", "d", "d", "e"])
-    assert n_folds(labels, groups, 5) == 2
-    with pytest.raises(DataError, match="TOO_FEW_PHOTOS"):
-        n_folds(labels, np.array(["a", "b", "c", "d", "d", "d"]), 5)
-
-
-def test_features_are_computed_once(tmp_path):
+def test_features_are_computed_once(catalog, tmp_path):
     config = tiny_config()
-    catalog = trained_dataset(tmp_path, config)
     photos = catalog.photos("ok")
-    some = cached_features(catalog, config, photos[:10])
+    some = features_of(catalog, config, photos[:10])
     (cache,) = (tmp_path / "features").iterdir()
     with np.load(cache) as file:
         stored = dict(file)
@@ -104,37 +81,32 @@ def test_features_are_computed_once(tmp_path):
     buffer = io.BytesIO()
     np.savez(buffer, **stored)
     cache.write_bytes(buffer.getvalue())
-    every = cached_features(catalog, config, photos)
+    every = features_of(catalog, config, photos)
     assert (every[0] == 7.0).all()
     assert np.array_equal(every[1:10], some[1:])
     assert len(every) == len(photos)
 
 
-def test_a_damaged_cache_is_made_again(tmp_path):
+def test_a_damaged_cache_is_made_again(catalog, tmp_path):
     config = tiny_config()
-    catalog = trained_dataset(tmp_path, config)
     photos = catalog.photos("ok")
-    before = cached_features(catalog, config, photos)
+    before = features_of(catalog, config, photos)
     (cache,) = (tmp_path / "features").iterdir()
     for data in (b"", b"PK\x03\x04noise", cache.read_bytes()[:3000]):
         cache.write_bytes(data)
-        assert np.array_equal(cached_features(catalog, config, photos), before)
+        assert np.array_equal(features_of(catalog, config, photos), before)
 
 
-def test_other_weights_and_other_sizes_have_other_caches(tmp_path):
-    config = tiny_config()
-    catalog = trained_dataset(tmp_path, config)
+def test_other_weights_and_other_sizes_have_other_caches(catalog, tmp_path):
     photos = catalog.photos("ok")[:2]
     for learn in ({}, {"size": 96}, {"arch": "squeezenet1_0"}):
-        cached_features(catalog, tiny_config(learn=learn), photos)
-    cached_features(catalog, tiny_config(train={"seed": 7}), photos)
+        features_of(catalog, tiny_config(learn=learn), photos)
+    features_of(catalog, tiny_config(train={"seed": 7}), photos)
     assert len(list((tmp_path / "features").iterdir())) == 4
 
 
-def test_the_stage_leaves_probabilities_for_all_and_a_head_for_training(tmp_path):
-    config = tiny_config()
-    catalog = trained_dataset(tmp_path, config)
-    # labels by side would be a puzzle without an answer: deal them evenly first
+def deal(catalog):
+    """Labels by side would be a puzzle without an answer: give each side some of all."""
     photos = catalog.photos("ok")
     sides = ["train"] * 12 + ["valid"] * 6 + ["test"] * 6
     by_label = sorted(photos, key=lambda p: (LABELS.index(p.label), p.sha256))
@@ -143,13 +115,22 @@ def test_the_stage_leaves_probabilities_for_all_and_a_head_for_training(tmp_path
         catalog.put_photos(
             dataclasses.replace(p, split=s) for p, s in zip(dealt, sides, strict=True)
         )
+
+
+def test_the_stage_leaves_probabilities_for_all_and_a_head_for_training(catalog, tmp_path):
+    config = tiny_config()
+    deal(catalog)
+    photos = catalog.photos("ok")
     outcome = probe(catalog, config)
     assert (outcome["photos"], outcome["valid"], outcome["out_of_fold"]) == (24, 6, 18)
     with np.load(tmp_path / "probe" / "probabilities.npz") as file:
         assert file["sha256"].tolist() == [p.sha256 for p in photos]
         assert np.allclose(file["probabilities"].sum(1), 1)
+        assert np.allclose(file["second"].sum(1), 1)
+        assert (tmp_path / "features" / str(file["features"])).is_file()
+    assert not (tmp_path / "probe" / "pretrained.npz").exists()
     network = start(catalog, config)
-    features = torch.from_numpy(cached_features(catalog, config, photos)).double()
+    features = torch.from_numpy(features_of(catalog, config, photos)).double()
     with np.load(tmp_path / "probe" / "head.npz") as head, torch.no_grad():
         scaled = (features - torch.from_numpy(head["mean"])) / (
             torch.from_numpy(head["var"]) + 1e-5
@@ -164,7 +145,148 @@ def test_the_stage_leaves_probabilities_for_all_and_a_head_for_training(tmp_path
 
 
 def test_no_sides_yet(tmp_path):
-    from bear_classifier.catalog import Catalog
-
     with pytest.raises(DataError, match="run: bears split"):
         probe(Catalog(tmp_path), tiny_config())
+
+
+def test_the_second_round_does_not_learn_from_what_the_first_doubts(catalog, tmp_path, monkeypatch):
+    config = tiny_config(probe={"folds": 2})
+    deal(catalog)
+    photos = catalog.photos("ok")
+    rng = np.random.default_rng(0)
+    labels = np.array([LABELS.index(p.label) for p in photos])
+    side = np.array([p.split for p in photos])
+    clouds = (5 * np.eye(8)[labels] + rng.normal(size=(24, 8))).astype(np.float32)
+    wrong = next(i for i in range(24) if labels[i] == 0 and side[i] == "train")
+    clouds[wrong] = 8 * np.eye(8)[2] + rng.normal(size=8)  # a third class under this label
+    monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    outcome = probe(catalog, config)
+    with np.load(tmp_path / "probe" / "probabilities.npz") as file:
+        first, second = file["probabilities"], file["second"]
+    assert first[wrong].argmax() == second[wrong].argmax() == 2
+    known, asked = side != "test", side == "test"
+    groups = np.array([p.group for p in photos])[known]
+    learned = trusted(first[known], labels[known])
+    assert not learned[np.flatnonzero(known).tolist().index(wrong)]
+    strength = outcome["strength"]
+    by_hand = out_of_fold(clouds[known], labels[known], groups, 2, strength, learned)
+    assert np.allclose(second[known], by_hand)
+    fitted = model(strength).fit(clouds[known][learned], labels[known][learned])
+    assert np.allclose(second[asked], fitted.predict_proba(clouds[asked]))
+    fitted = model(strength).fit(clouds[known], labels[known])
+    assert np.allclose(first[asked], fitted.predict_proba(clouds[asked]))
+
+
+# -- light and edges -------------------------------------------------------------------------------
+
+
+def batch_of(tmp_path, *pictures):
+    for i, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{i}.png")
+    return next(iter(batches([tmp_path / f"{i}.png" for i in range(len(pictures))], 64, 32)))
+
+
+def test_light_is_the_mean_grey_level(tmp_path):
+    grey = [Image.new("RGB", (64, 64), (level,) * 3) for level in (0, 90, 255)]
+    red, green, blue = (Image.new("RGB", (64, 64), c) for c in ("#f00", "#0f0", "#00f"))
+    found = light(batch_of(tmp_path, *grey, red, green, blue))
+    assert found.dtype == np.float32
+    assert found == pytest.approx([0, 90, 255, 255 * 0.299, 255 * 0.587, 255 * 0.114], abs=0.05)
+
+
+def test_sharpness_is_what_edges_there_are(tmp_path):
+    y, x = np.mgrid[:64, :64]
+    chequer = Image.fromarray(((x + y) % 2 * 255).astype(np.uint8)).convert("RGB")
+    ramp = Image.fromarray((x * 4).astype(np.uint8)).convert("RGB")
+    blocks = Image.fromarray(((x // 8 + y // 8) % 2 * 255).astype(np.uint8)).convert("RGB")
+    blurred = [blocks.filter(ImageFilter.GaussianBlur(radius)) for radius in (1, 3)]
+    black, white = Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64), "white")
+    found = sharpness(batch_of(tmp_path, black, white, chequer, ramp, blocks, *blurred))
+    assert found[:4] == pytest.approx([0, 0, 4 * 255, 0], abs=0.05)  # a slope is no edge
+    assert found[4] > 2 * found[5] > 4 * found[6] > 0
+
+
+def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
+    config = tiny_config()
+    photos = catalog.photos("ok")[:5]
+    before = features_of(catalog, config, photos)
+    (cache,) = (tmp_path / "features").iterdir()
+    with np.load(cache) as file:
+        whole = dict(file)
+    assert set(whole) == {"sha256", "features", "light", "sharpness"}
+    for missing in ("light", "sharpness"):
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: value for name, value in whole.items() if name != missing})
+        cache.write_bytes(buffer.getvalue())
+        assert np.array_equal(features_of(catalog, config, photos), before)
+        with np.load(cache) as file:
+            assert file.keys() == whole.keys()
+            assert all(np.array_equal(file[name], whole[name]) for name in whole)
+    pictures = next(iter(batches([catalog.file(p) for p in photos], config.learn.size, 32)))
+    order = [whole["sha256"].tolist().index(p.sha256) for p in photos]
+    assert np.allclose(whole["light"][order], light(pictures))
+    assert np.allclose(whole["sharpness"][order], sharpness(pictures))
+
+
+# -- what the weights themselves tell apart --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "layer", "width"),
+    [("mobilenet_v2", "classifier.1", 1280), ("shufflenet_v2_x0_5", "fc", 1024)],
+)
+def test_one_linear_layer_is_the_weights_own_classifier(tmp_path, arch, layer, width):
+    state = {f"{layer}.weight": torch.randn(7, width), f"{layer}.bias": torch.randn(7)}
+    save_file(state, tmp_path / "w.safetensors")
+    settings = LearnConfig(arch, str(tmp_path / "w.safetensors"))
+    with torch.device("meta"):  # no random numbers for layers that are not looked at
+        weight, bias = backbone.own_classifier(settings)
+        assert torchvision.models.get_model(arch).get_parameter(f"{layer}.weight").shape[1] == width
+    assert np.array_equal(weight, state[f"{layer}.weight"].numpy())
+    assert np.array_equal(bias, state[f"{layer}.bias"].numpy())
+    for part in ("weight", "bias"):  # a body that was saved without its head
+        rest = {name: value for name, value in state.items() if name != f"{layer}.{part}"}
+        save_file(rest, tmp_path / "w.safetensors")
+        assert backbone.own_classifier(settings) is None
+
+
+def test_the_layer_of_a_residual_network_is_read_from_a_file(tmp_path):
+    state = {"fc.weight": torch.randn(4, 512).half(), "fc.bias": torch.randn(4).half()}
+    torch.save(state, tmp_path / "w.pth")
+    with torch.device("meta"):
+        weight, bias = backbone.own_classifier(LearnConfig("resnet18", str(tmp_path / "w.pth")))
+    assert np.array_equal(weight, state["fc.weight"].float().numpy())
+    assert (weight.dtype, bias.dtype) == (np.float32, np.float32)
+
+
+@pytest.mark.parametrize("arch", ["squeezenet1_0", "vgg11", "mobilenet_v3_small", "convnext_tiny"])
+def test_other_heads_are_no_linear_layer(tmp_path, arch):
+    with torch.device("meta"):  # 500 MB of random numbers less
+        assert backbone.own_classifier(LearnConfig(arch, str(tmp_path / "not read"))) is None
+
+
+def test_weights_without_classes_of_their_own(tmp_path):
+    assert backbone.own_classifier(LearnConfig("mobilenet_v2", "none")) is None
+    (tmp_path / "bundle.json").write_text('{"architecture": "mobilenet_v2"}')
+    assert backbone.own_classifier(LearnConfig("mobilenet_v2", str(tmp_path))) is None
+    with pytest.raises(TrainError, match="WEIGHTS_UNAVAILABLE"):
+        backbone.own_classifier(LearnConfig("mobilenet_v2", str(tmp_path / "missing.pth")))
+
+
+def test_the_layer_is_kept_beside_the_probe_while_the_weights_have_one(
+    catalog, tmp_path, monkeypatch
+):
+    config = tiny_config(learn={"arch": "shufflenet_v2_x0_5"}, probe={"folds": 2})
+    clouds = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    deal(catalog)
+    state = torchvision.models.shufflenet_v2_x0_5(num_classes=5).state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    learn = {"arch": "shufflenet_v2_x0_5", "weights": str(tmp_path / "w.safetensors")}
+    probe(catalog, tiny_config(learn=learn, probe={"folds": 2}))
+    kept = tmp_path / "probe" / "pretrained.npz"
+    with np.load(kept) as file:
+        assert np.array_equal(file["weight"], state["fc.weight"].numpy())
+        assert np.array_equal(file["bias"], state["fc.bias"].numpy())
+    probe(catalog, config)
+    assert not kept.exists()

@@ -23,6 +23,7 @@ from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
 from bear_classifier.collect.fetch import in_own_loop
 from bear_classifier.collect.intake import Facts, examine
 from bear_classifier.collect.take_down import refused
+from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.files import clear_partial, move, write_atomic
 from bear_classifier.schema import (
@@ -238,7 +239,7 @@ def _reconcile(catalog: Catalog) -> None:
             files = sources.get(photo.sha256, [])  # none: the only one was overwritten
             verdict = settle(photo, files)
             if verdict.label != photo.label:
-                catalog.relabel(photo, verdict.label, "folder", "the file was moved there")
+                relabel(catalog, photo, verdict.label, "folder", "the file was moved there")
                 photo = dataclasses.replace(photo, label=verdict.label)
             if verdict != photo:
                 catalog.put_photos([verdict])

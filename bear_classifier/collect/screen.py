@@ -28,8 +28,11 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     judged = [usable(photo, config.screen) for photo in everything]
     judged = tie(judged, config.screen.near, config.screen.same)
     with catalog.transaction():
+        since = {photo.sha256: photo for photo in catalog.photos()}
         catalog.put_photos(
-            after for before, after in zip(everything, judged, strict=True) if after != before
+            _merged(after, since[after.sha256])
+            for before, after in zip(everything, judged, strict=True)
+            if after != before
         )
     ok = [photo for photo in judged if photo.status == "ok"]
     sizes = Counter(photo.group for photo in ok)
@@ -40,6 +43,13 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
         "near_copies": sum(n for n in sizes.values() if n > 1),
         "groups": len(sizes),
     }
+
+
+def _merged(judged: Photo, now: Photo) -> Photo:
+    """What somebody decided on a photo while it was judged stays."""
+    if now.status == "dropped":
+        return dataclasses.replace(now, group=judged.group)
+    return dataclasses.replace(judged, label=now.label)
 
 
 def usable(photo: Photo, limits: ScreenConfig) -> Photo:

@@ -18,6 +18,7 @@ from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
 from bear_classifier.collect.starter import write_starter
 from bear_classifier.collect.take_down import refused
+from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError
 from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.settings import Config, SearchConfig
@@ -170,7 +171,7 @@ def _relabel(catalog: Catalog, before: Source, row: Source) -> None:
     """The photo follows the list, unless somebody gave it another label since."""
     photo = catalog.photo(row.sha256) if row.sha256 else None
     if photo and photo.label == before.label:
-        catalog.relabel(photo, row.label, "urls", "the list names it there")
+        relabel(catalog, photo, row.label, "urls", "the list names it there")
 
 
 # -- search engines ----------------------------------------------------------------------------

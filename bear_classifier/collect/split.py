@@ -23,12 +23,12 @@ _SLACK = 0.25  # of a side's share, before a class is held to it
 
 def split(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Give every usable photo a side; those that have one keep it."""
-    photos = catalog.photos("ok")
-    counts = Counter(photo.label for photo in photos)
-    _refuse_strangers(photos, config.labels)
-    _check(counts, config.labels, config.split.least)
-    sides = assign(photos, config.split)
-    with catalog.transaction():
+    with catalog.transaction():  # from the reading on: somebody may be deciding on photos
+        photos = catalog.photos("ok")
+        counts = Counter(photo.label for photo in photos)
+        _refuse_strangers(photos, config.labels)
+        _check(counts, config.labels, config.split.least)
+        sides = assign(photos, config.split)
         catalog.put_photos(
             dataclasses.replace(photo, split=side)
             for photo, side in zip(photos, sides, strict=True)

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from urllib.parse import SplitResult, quote, urlsplit
 
 from bear_classifier.catalog import Catalog, now
+from bear_classifier.decisions import bar
 from bear_classifier.errors import DataError
 from bear_classifier.schema import PENDING, TAKEN_DOWN, Photo, Published, Source, Split, TakeDown
 
@@ -40,8 +41,8 @@ def take_down(catalog: Catalog, kind: str, value: str, who: str, why: str) -> di
         catalog.put_take_down(request)
         found = affected(photos, sources, kind, value)
         dropped = [photo for photo in found if photo.status != "dropped"]
-        for photo in dropped:
-            catalog.drop(photo, who, f"{TAKEN_DOWN}: {_sentence(request)}")
+        for photo in found:
+            bar(catalog, photo, who, f"{TAKEN_DOWN}: {_sentence(request)}")
         pending = [s for s in sources if s.code == PENDING and matches(s, kind, value)]
         catalog.put_sources(
             dataclasses.replace(s, code=TAKEN_DOWN, sentence=_sentence(request)) for s in pending
@@ -49,7 +50,6 @@ def take_down(catalog: Catalog, kind: str, value: str, who: str, why: str) -> di
         published = catalog.published()
     hit = {photo.sha256 for photo in found}
     near, aside = _copies(photos, found)
-    files = [catalog.file(photo) for photo in found]
     return {
         "kind": kind,
         "value": value,
@@ -58,7 +58,7 @@ def take_down(catalog: Catalog, kind: str, value: str, who: str, why: str) -> di
         "dropped": [photo.sha256 for photo in dropped],
         "already": len(found) - len(dropped),
         "pending_refused": len(pending),
-        "files": [str(path) for path in files if path.is_file()],
+        "files": [str(path) for path in map(catalog.file, found) if path.is_file()],
         "bundles": [_use(bundle, hit) for bundle in published if hit & bundle.photos.keys()],
         "near_copies": near,
         "copies_aside": aside,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bear_classifier import decisions
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
@@ -65,7 +66,13 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
         side: asdict(report(softmax(rows[side], temperature), targets[side], config.labels))
         for side in sides
     }
-    outcome = {"temperature": temperature, **reports}
+    test = {photo.sha256 for photo in catalog.photos() if photo.split == "test"}
+    changes = [
+        event
+        for sha256, event in decisions.decided(catalog).items()
+        if sha256 in test and event.action != "keep"
+    ]
+    outcome = {"temperature": temperature, "test_decisions": len(changes), **reports}
     text = json.dumps(outcome, indent=1)
     write_atomic(catalog.root / "evaluate" / "report.json", text.encode())
     return outcome

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 import torchvision
 from fastai.vision.learner import create_head
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -99,6 +101,26 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
             return body
         _load(model, _state(path), str(path))
     return cut(model, settings.arch)
+
+
+def own_classifier(settings: LearnConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The layer (classes, f) and (classes,) by which the weights tell their own classes apart;
+    None where they have none or it is more than one linear layer on the pooled features."""
+    path = Path(settings.weights).expanduser()
+    if settings.weights == "none" or path.is_dir():
+        return None
+    layers = {
+        name: layer
+        for name, layer in _network(settings.arch, 0).named_modules()
+        if f"{name}.".startswith(_HEADS) and not isinstance(layer, nn.Sequential | nn.Dropout)
+    }
+    if len(layers) != 1 or not isinstance(next(iter(layers.values())), nn.Linear):
+        return None
+    state = _imagenet(settings.arch) if settings.weights == "imagenet" else _state(path)
+    (name,) = layers
+    found = [state.get(f"{name}.{part}") for part in ("weight", "bias")]
+    weight, bias = (None if part is None else part.float().numpy() for part in found)
+    return None if weight is None or bias is None else (weight, bias)
 
 
 def bare_body(arch: str) -> nn.Module:

@@ -12,21 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
-from bear_classifier.learn.loaders import batches
+from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
-STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
 
@@ -43,29 +41,42 @@ class Head:
 
 def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Fit the probe on the training side; give every photo a probability from a model that did
-    not see it (grouped folds over train and valid; test from a model of both)."""
+    not see it (grouped folds over train and valid; test from a model of both).
+
+    `second` is the same once more from models that did not learn from the labels that the first
+    round found hardest to believe: what cleaning ranks by."""
     photos = catalog.photos("ok")
     if not photos or any(photo.split is None for photo in photos):
         raise DataError("NOT_SPLIT", "the photos have no sides yet; run: bears split")
-    features = cached_features(catalog, config, photos)
+    body = backbone.build_body(config.learn, config.train.seed)
+    features = cached_features(catalog, config, photos, body)
+    _save_classifier(catalog, config)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.group for photo in photos])
     side = np.array([photo.split for photo in photos])
     train, known = side == "train", side != "test"
     folds = n_folds(labels[train], groups[train], config.probe.folds)
     strength = choose_strength(features[train], labels[train], groups[train], folds)
-    probabilities = np.empty((len(photos), len(config.labels)))
-    probabilities[known] = out_of_fold(
-        features[known], labels[known], groups[known], folds, strength
-    )
-    if not known.all():
-        both = model(strength).fit(features[known], labels[known])
-        probabilities[~known] = both.predict_proba(features[~known])
+    shape = (len(photos), len(config.labels))
+    probabilities, second = np.empty(shape), np.empty(shape)
+    learned = np.ones(int(known.sum()), dtype=bool)
+    for round_ in (probabilities, second):
+        round_[known] = out_of_fold(
+            features[known], labels[known], groups[known], folds, strength, learned
+        )
+        if not known.all():
+            both = model(strength).fit(features[known][learned], labels[known][learned])
+            round_[~known] = both.predict_proba(features[~known])
+        credible = trusted(round_[known], labels[known])
+        if len(set(labels[known][credible].tolist())) == len(config.labels):
+            learned = credible
     head_model = model(strength).fit(features[train], labels[train])
     _save(
         catalog.root / "probe" / "probabilities.npz",
         sha256=np.array([p.sha256 for p in photos]),
         probabilities=probabilities,
+        second=second,
+        features=np.array(_cache_path(catalog, config, body).name),
     )
     head = head_of(head_model)
     _save(
@@ -87,56 +98,6 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     }
 
 
-def model(strength: float) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, tol=1e-3))
-
-
-def n_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> int:
-    """As many folds as the class with the fewest groups can fill."""
-    fewest = min(len(set(groups[labels == label])) for label in set(labels.tolist()))
-    if fewest < 2:
-        raise DataError(
-            "TOO_FEW_PHOTOS",
-            "a class has fewer than two different photos on the training side; add photos",
-        )
-    return min(folds, fewest)
-
-
-def choose_strength(
-    features: NDArray[np.float32], labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int
-) -> float:
-    """The C of least log loss over grouped folds. features: (n, f); labels, groups: (n,)."""
-    search = GridSearchCV(
-        model(1.0),
-        {"logisticregression__C": STRENGTHS},
-        scoring="neg_log_loss",
-        cv=StratifiedGroupKFold(folds),
-        refit=False,
-    )
-    search.fit(features, labels, groups=groups)
-    return float(search.best_params_["logisticregression__C"])
-
-
-def out_of_fold(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    groups: NDArray[np.str_],
-    folds: int,
-    strength: float,
-) -> NDArray[np.float64]:
-    """Probabilities (n, classes), each from a model that saw neither the photo nor its group."""
-    return np.asarray(
-        cross_val_predict(
-            model(strength),
-            features,
-            labels,
-            groups=groups,
-            cv=StratifiedGroupKFold(folds),
-            method="predict_proba",
-        )
-    )
-
-
 def head_of(fitted: Pipeline) -> Head:
     """The numbers of a fitted probe; two classes become two rows of opposite sign."""
     scaler, regression = fitted[0], fitted[-1]
@@ -147,13 +108,11 @@ def head_of(fitted: Pipeline) -> Head:
 
 
 def cached_features(
-    catalog: Catalog, config: Config, photos: Sequence[Photo]
+    catalog: Catalog, config: Config, photos: Sequence[Photo], body: nn.Module
 ) -> NDArray[np.float32]:
     """Pooled features (n, f) of photos, computed once per photo, weights and size."""
-    body = backbone.build_body(config.learn, config.train.seed)
     device = backbone.pick_device(config.learn.device)
-    name = f"{config.learn.arch}-{backbone.digest(body)}-{config.learn.size}.npz"
-    path = catalog.root / "features" / name
+    path = _cache_path(catalog, config, body)
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
     body = body.to(device).eval()
@@ -164,27 +123,75 @@ def cached_features(
             for number, batch in enumerate(passes):
                 pooled = body(batch.to(device)).mean((2, 3)).float().cpu().numpy()
                 done = todo[number * _BATCH : (number + 1) * _BATCH]
-                cache.update(zip((photo.sha256 for photo in done), pooled, strict=True))
+                rows = zip(pooled, light(batch), sharpness(batch), strict=True)
+                cache.update(zip((photo.sha256 for photo in done), rows, strict=True))
                 bar.update(len(done))
                 if (number + 1) % _KEEP_EVERY == 0:
                     _save_cache(path, cache)
     finally:
         if todo:
             _save_cache(path, cache)
-    return np.stack([cache[photo.sha256] for photo in photos])
+    return np.stack([cache[photo.sha256][0] for photo in photos])
 
 
-def _load_cache(path: Path) -> dict[str, NDArray[np.float32]]:
+def light(batch: Tensor) -> NDArray[np.float32]:
+    """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
+    return np.asarray(_grey(batch).mean((1, 2)).numpy())
+
+
+def sharpness(batch: Tensor) -> NDArray[np.float32]:
+    """Root mean square of the Laplacian of grey levels: little in a blurred or empty picture."""
+    grey = _grey(batch)
+    middle = grey[:, 1:-1, 1:-1]
+    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    return np.asarray((around - 4 * middle).square().mean((1, 2)).sqrt().numpy())
+
+
+def _grey(batch: Tensor) -> Tensor:
+    """(n, size, size), 0 to 255, by the weights of ITU-R 601-2."""
+    plain = batch * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    return 255 * (plain * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
+
+
+def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
+    name = f"{config.learn.arch}-{backbone.digest(body)}-{config.learn.size}.npz"
+    return catalog.root / "features" / name
+
+
+def _save_classifier(catalog: Catalog, config: Config) -> None:
+    """What the weights themselves could tell apart, such as ImageNet's classes, where that is a
+    linear layer on the pooled features; nothing else otherwise."""
+    found = backbone.own_classifier(config.learn)
+    path = catalog.root / "probe" / "pretrained.npz"
+    if found is None:
+        path.unlink(missing_ok=True)
+    else:
+        _save(path, weight=found[0], bias=found[1])
+
+
+_Cache = dict[str, tuple[NDArray[np.float32], np.float32, np.float32]]
+
+
+def _load_cache(path: Path) -> _Cache:
+    """Features, light and sharpness by sha256."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(zip(file["sha256"].tolist(), file["features"], strict=True))
+            rows = zip(file["features"], file["light"], file["sharpness"], strict=True)
+            return dict(zip(file["sha256"].tolist(), rows, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}  # missing or damaged: it is a cache
 
 
-def _save_cache(path: Path, cache: dict[str, NDArray[np.float32]]) -> None:
+def _save_cache(path: Path, cache: _Cache) -> None:
     if cache:
-        _save(path, sha256=np.array(list(cache)), features=np.stack(list(cache.values())))
+        features, lights, edges = zip(*cache.values(), strict=True)
+        _save(
+            path,
+            sha256=np.array(list(cache)),
+            features=np.stack(features),
+            light=np.array(lights, dtype=np.float32),
+            sharpness=np.array(edges, dtype=np.float32),
+        )
 
 
 def _save(path: Path, **arrays: NDArray[Any]) -> None:

@@ -1,0 +1,268 @@
+"""The cleaning page: go through the photos that the first model doubts; keep, drop or relabel.
+
+The ranking is computed once, at the start; every decision is an event of `decisions`. Who may ask:
+see `review_guard`; what is shown: see `review_page`.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+import threading
+import webbrowser
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import uvicorn
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.responses import FileResponse, Response
+
+from bear_classifier import decisions
+from bear_classifier.apps import review_page, review_progress
+from bear_classifier.apps.review_guard import Refused, protect, read_json
+from bear_classifier.apps.review_page import Ranking, Wanted
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import ConfigError
+from bear_classifier.photos import encode, measure
+from bear_classifier.schema import Action, Decision, Event
+from bear_classifier.settings import Config
+
+if TYPE_CHECKING:
+    from bear_classifier.judge.clean import Suspect
+
+WHO = "review"
+SIZES = (160, 400, 1000)  # pixels, longer side
+_HELD = 64_000_000  # bytes of shrunk photos kept in memory
+_AT_ONCE = 3  # photos decoded
+Load = Callable[[Catalog, Config], "list[Suspect]"]
+
+
+def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
+    """Every usable photo, most suspect first; needs scikit-learn, so it is imported late."""
+    from bear_classifier.judge.clean import suspects
+
+    return suspects(catalog, config)
+
+
+class Fresh:
+    """The catalog as it is, read again only when somebody has written to it."""
+
+    def __init__(self, root: Path) -> None:
+        with Catalog(root) as catalog:
+            self._watch = sqlite3.connect(catalog.path, check_same_thread=False)
+        self._root, self._lock, self._version = root, threading.Lock(), -1
+
+    def now(self) -> review_page.Now:
+        with self._lock:
+            (version,) = self._watch.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                with Catalog(self._root) as catalog:
+                    self._now, self._version = review_page.now(catalog), version
+            return self._now
+
+
+class Pictures:
+    """Shrunk photos as new JPEG files, the last ones kept in memory."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    def get(self, path: Path, size: int) -> bytes:
+        """Raises PhotoError, also for a photo that was removed since it was shown."""
+        key = (path, size)
+        with self._lock:
+            if key in self._kept and path.exists():
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        with self._turns:
+            image, _ = measure(path, least=size)
+            image.thumbnail((size, size))
+            data = encode(image, quality=85)
+        with self._lock:
+            self._kept[key] = data
+            while sum(map(len, self._kept.values())) > _HELD:
+                self._kept.popitem(last=False)
+        return data
+
+
+def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0.0.1") -> FastAPI:
+    """The page of one dataset, ranked now. root: of its catalog; host: that it is reached under."""
+    labels = list(config.classes)
+    fresh = Fresh(root)
+    with Catalog(root) as catalog:
+        ranking = Ranking(load(catalog, config), fresh.now())
+    pictures = Pictures()
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    protect(app, host, root)
+
+    @app.get("/")
+    @app.get("/review.css")
+    @app.get("/review.js")
+    def page(request: Request) -> Response:
+        name = request.url.path[1:] or "review.html"
+        return FileResponse(Path(__file__).with_name(name), headers={"Cache-Control": "no-cache"})
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status_code=204)  # browsers ask for one
+
+    @app.get("/api/project")
+    def project() -> dict[str, Any]:
+        return {
+            "name": config.name,
+            "labels": labels,
+            "sides": review_page.SIDES,
+            "states": review_page.STATES,
+            "reasons": sorted({name for s in ranking.suspects for name in s.scores}),
+        }
+
+    @app.get("/api/queue")
+    def queue(
+        wanted: Annotated[Wanted, Depends(_wanted)],
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        at: str = "",
+        after: int | None = None,
+        before: int | None = None,
+    ) -> dict[str, Any]:
+        return review_page.queue(ranking, fresh.now(), wanted, offset, limit, at, after, before)
+
+    @app.get("/api/progress")
+    def progress(wanted: Annotated[Wanted, Depends(_wanted)]) -> dict[str, Any]:
+        with Catalog(root) as catalog:
+            return review_progress.progress(catalog, ranking, fresh.now(), wanted)
+
+    @app.get("/api/photo/{sha256}")
+    def in_full(sha256: str) -> dict[str, Any]:
+        today = fresh.now()
+        if sha256 not in ranking.place or sha256 not in today.photos:
+            raise _unknown(sha256)
+        with Catalog(root) as catalog:
+            return review_page.photo_in_full(catalog, ranking, today, sha256)
+
+    @app.get("/photo/{sha256}")
+    def picture(sha256: str, size: int = 400) -> Response:
+        if size not in SIZES:
+            raise Refused(400, "BAD_SIZE", f"size {size} is not one of {SIZES}")
+        photo = fresh.now().photos.get(sha256)
+        if photo is None:
+            raise _unknown(sha256)
+        data = pictures.get(root / "photos" / sha256[:2] / f"{sha256}.{photo.format}", size)
+        kept = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return Response(data, media_type="image/jpeg", headers=kept)
+
+    @app.post("/api/decide")
+    def decide(
+        wanted: Annotated[Wanted, Depends(_wanted)],
+        body: Annotated[dict[str, Any], Depends(read_json)],
+    ) -> dict[str, Any]:
+        request, asked = _asked(body, ranking)
+        with Catalog(root) as catalog:
+            events = decisions.decide(catalog, labels, asked, WHO, request)
+            return _answer(catalog, wanted, events)
+
+    @app.post("/api/undo")
+    def undo(
+        wanted: Annotated[Wanted, Depends(_wanted)],
+        body: Annotated[dict[str, Any], Depends(read_json)],
+    ) -> dict[str, Any]:
+        """event: this one; shown: the one that the page said it would take back, and no other."""
+        with Catalog(root) as catalog:
+            event, shown = _number(body, "event"), _number(body, "shown")
+            waiting = review_progress.undo_next(catalog, fresh.now())
+            if shown is not None and (waiting is None or waiting["event"] != shown):
+                then = f"; undo would now take back: {waiting['words']}" if waiting else ""
+                raise Refused(
+                    409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
+                )
+            return _answer(catalog, wanted, decisions.undo(catalog, WHO, event))
+
+    def _answer(catalog: Catalog, wanted: Wanted, events: list[Event]) -> dict[str, Any]:
+        today = fresh.now()
+        return {
+            "events": [review_page.told(event) for event in events],
+            "rows": review_page.rows_of(ranking, today, [event.sha256 for event in events]),
+            "progress": review_progress.progress(catalog, ranking, today, wanted),
+        }
+
+    return app
+
+
+def _wanted(label: str = "", reason: str = "", side: str = "", state: str = "open") -> Wanted:
+    for name, value, known in (
+        ("side", side, ("", *review_page.SIDES)),
+        ("state", state, review_page.STATES),
+    ):
+        if value not in known:
+            raise Refused(400, "BAD_FILTER", f"{name} {value[:50]!r} is not one of {known}")
+    return Wanted(label, reason, side, state)
+
+
+def _asked(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decision]]:
+    request, items = body.get("request"), body.get("items")
+    if not isinstance(request, str) or not re.fullmatch(r"[\w.-]{1,100}", request, re.ASCII):
+        raise Refused(400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _")
+    if not isinstance(items, list) or not 0 < len(items) <= 1000:
+        raise Refused(400, "BAD_REQUEST", "items has to be a list of 1 to 1000 decisions")
+    return request, [_decision(item, body.get("overwrite") is True, ranking) for item in items]
+
+
+def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
+    if not isinstance(item, dict):
+        raise Refused(400, "BAD_REQUEST", "a decision has to be a JSON object")
+    sha256, action, label = item.get("sha256"), item.get("action"), item.get("label", "")
+    if not isinstance(sha256, str) or not isinstance(label, str):
+        raise Refused(400, "BAD_REQUEST", "sha256 and label have to be texts")
+    if not isinstance(action, str) or action not in get_args(Action):
+        raise Refused(400, "BAD_REQUEST", f"action is not one of {get_args(Action)}")
+    based = None if overwrite else _number(item, "based")
+    place = ranking.place.get(sha256)
+    suspect = None if place is None else ranking.suspects[place]
+    why = suspect.reasons[0] if suspect and suspect.reasons else ""
+    score = suspect.score if suspect else None
+    return Decision(sha256, cast(Action, action), label, why, score, based)
+
+
+def _number(body: dict[str, Any], name: str) -> int | None:
+    value = body.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise Refused(400, "BAD_REQUEST", f"{name} has to be a whole number")
+    return value
+
+
+def _unknown(sha256: str) -> Refused:
+    return Refused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
+
+
+def serve(root: Path, config: Config, host: str, port: int, open_browser: bool = False) -> None:
+    """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
+    with _listening(host, port) as listener:
+        app = make_app(root, config, host=host)
+        shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host
+        where = f"http://{shown}:{listener.getsockname()[1]}"
+        print(f"Reviewing {config.name} on {where} (Ctrl-C stops)", flush=True)
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            print(f"Everybody who reaches {host} can see and decide; there is no password")
+        if open_browser:
+            webbrowser.open(where)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The port, taken before the ranking is computed and kept until the end."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as exc:
+        listener.close()
+        raise ConfigError(
+            "PORT_TAKEN", f"cannot listen on {host}:{port} ({exc}); choose another with --port"
+        ) from exc
+    return listener

@@ -1,0 +1,196 @@
+"""The commands of cleaning: clean, review, history and undo, and what they say."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import getpass
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bear_classifier import decisions, pipeline, telling
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.schema import Event
+
+_SHOWN = 20
+
+
+def clean(options: argparse.Namespace, project: pipeline.Project) -> int:
+    if options.apply:
+        return _apply(options, project)
+    if options.auto:
+        return _auto(options, project)
+    if options.effect:
+        return _effect(options, project)
+    if options.list or options.csv:
+        return _list(options, project)
+    outcome = pipeline.run_one(project, "clean")
+    _print(options, outcome, telling.stage("clean", outcome))
+    return 0
+
+
+def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
+    """One line for each usable photo that nobody decided on, most suspect first."""
+    from bear_classifier.judge.clean import LIKELY, suspects
+    from bear_classifier.judge.verdicts import write_suspects
+
+    with pipeline.existing(project) as catalog:
+        decided = decisions.decided(catalog)
+        unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
+        found = [
+            s
+            for s in suspects(catalog, project.config)
+            if s.sha256 not in decided and s.sha256 not in unusable
+        ]
+        if options.csv:
+            write_suspects(options.csv, found, decisions.revision(catalog))
+    if options.json:
+        for suspect in found:
+            row = dataclasses.asdict(suspect)
+            wanted = ("origin", "sha256", "label", "suggested", "score", "reasons", "split")
+            print(json.dumps({name: row[name] for name in (*wanted, "scores", "probabilities")}))
+        return 0
+    likely = [suspect for suspect in found if suspect.score >= LIKELY]
+    for suspect in likely[:_SHOWN]:
+        side = "  [test side]" if suspect.split == "test" else ""
+        words = "; ".join(suspect.reasons)
+        print(f"{suspect.score:4.0%}  {suspect.label}: {words}  {suspect.origin}{side}")
+    print(f"{len(likely)} of {len(found)} photos are suspect; look at them with: bears review")
+    if options.csv:
+        print(f"wrote {options.csv}: fill in action (keep, drop, relabel, restore) and new_label,")
+        print(f"then run: bears clean --apply {options.csv}")
+    return 0
+
+
+def _apply(options: argparse.Namespace, project: pipeline.Project) -> int:
+    from bear_classifier.judge.verdicts import read_decisions
+
+    wanted = read_decisions(options.apply)
+    with pipeline.existing(project) as catalog, catalog.lock("clean"):
+        named = [dataclasses.replace(d, sha256=_whole(catalog, d.sha256)) for d in wanted]
+        events = decisions.decide(catalog, project.config.labels, named, _who(), uuid.uuid4().hex)
+        return _told(options, events, catalog)
+
+
+def _auto(options: argparse.Namespace, project: pipeline.Project) -> int:
+    from bear_classifier.judge.clean import suspects
+    from bear_classifier.judge.verdicts import automatic
+
+    with pipeline.existing(project) as catalog, catalog.lock("clean"):
+        unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
+        closed = decisions.decided(catalog).keys() | unusable
+        found = suspects(catalog, project.config)
+        wanted = automatic(found, closed, project.config.clean.precision)
+        events = decisions.decide(catalog, project.config.labels, wanted, "auto", uuid.uuid4().hex)
+        return _told(options, events, catalog)
+
+
+def _told(options: argparse.Namespace, events: Sequence[Event], catalog: Catalog) -> int:
+    sides = {photo.sha256: photo.split for photo in catalog.photos()}
+    counts = Counter(event.action for event in events)
+    test = sum(sides.get(e.sha256) == "test" for e in events if e.action != "keep")
+    outcome = {"decisions": dict(counts), "test_side": test, "events": [e.id for e in events]}
+    lines = [_line(event) for event in events[:_SHOWN]]
+    if len(events) > _SHOWN:
+        lines.append(f"... and {len(events) - _SHOWN} more: bears history")
+    words = ", ".join(f"{n} {action}" for action, n in counts.items()) or "nothing to do"
+    lines.append(f"{words}; take it all back with: bears undo" if events else words)
+    if test:
+        lines.append(f"warning: {test} of them change the test side, which judges the model")
+    _print(options, outcome, "\n".join(lines))
+    return 0
+
+
+def _effect(options: argparse.Namespace, project: pipeline.Project) -> int:
+    from bear_classifier.judge.effect import effect
+
+    with pipeline.existing(project) as catalog:
+        found = effect(catalog, project.config)
+    verdict = {
+        "no difference": "no difference can be claimed",
+        "better": "the decisions helped",
+        "worse": "the decisions did harm; look at them with: bears history",
+    }[found["verdict"]]
+    _print(
+        options,
+        found,
+        f"first model on {found['n']} untouched test photos: {found['wrong_before']} wrong before"
+        f" the decisions, {found['wrong_after']} after ({found['put_right']} put right,"
+        f" {found['newly_wrong']} newly wrong; McNemar p = {found['p']:.2g}): {verdict}",
+    )
+    return 0
+
+
+def review(options: argparse.Namespace, project: pipeline.Project) -> int:
+    from bear_classifier.apps.review import serve
+
+    with pipeline.existing(project):
+        pass
+    serve(project.data, project.config, options.host, options.port)
+    return 0
+
+
+def history(options: argparse.Namespace, project: pipeline.Project) -> int:
+    with pipeline.existing(project) as catalog:
+        photo = _whole(catalog, options.photo) if options.photo else None
+        events = decisions.history(catalog, photo)
+    if options.json:
+        for event in events:
+            print(json.dumps(dataclasses.asdict(event)))
+        return 0
+    print("\n".join(map(_line, events)) or "nothing was decided yet")
+    return 0
+
+
+def undo(options: argparse.Namespace, project: pipeline.Project) -> int:
+    with pipeline.existing(project) as catalog, catalog.lock("undo"):
+        events = decisions.undo(catalog, _who(), options.event)
+    lines = "\n".join(map(_line, events[:_SHOWN]))
+    _print(options, {"events": [event.id for event in events]}, lines)
+    return 0
+
+
+def _line(event: Event) -> str:
+    change = f"{event.old} -> {event.new}" if event.old != event.new else event.old
+    why = f"  ({event.why})" if event.why else ""
+    when = event.at[:16].replace("T", " ")
+    return f"{event.id:5}  {when}  {event.who}  {event.action} {event.sha256[:12]}  {change}{why}"
+
+
+def _whole(catalog: Catalog, sha256: str) -> str:
+    """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
+    if len(sha256) == 64:
+        return sha256
+    found = [p.sha256 for p in catalog.photos() if p.sha256.startswith(sha256)]
+    if len(found) != 1 or len(sha256) < 8:
+        why = (
+            f"{len(found)} photos begin like that" if len(sha256) >= 8 else "give 8 digits or more"
+        )
+        raise DataError("NO_SUCH_PHOTO", f"{sha256[:64]!r} names no photo: {why}")
+    return found[0]
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for the number, as in a container
+        return "somebody"
+
+
+def _print(options: argparse.Namespace, outcome: Mapping[str, Any], words: str) -> None:
+    if options.json:
+        print(json.dumps(outcome))
+    elif not options.quiet:
+        print(words)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {
+    "clean": clean,
+    "review": review,
+    "history": history,
+    "undo": undo,
+}

@@ -1,0 +1,271 @@
+"""What is wrong with the data: every photo with the chance that it is, and the reasons.
+
+Four kinds of evidence, each a number from 0 to 1 for each photo:
+
+label       the chance that its label is another one, from a first model that saw neither the photo
+            nor its near-copies, nor the labels that a round before found hardest to believe
+outlier     how much of it is nothing that its class usually shows
+duplicate   a near-copy of it stands under another class
+quality     dark, blurred or empty
+
+They are taken for independent: the score is the chance that at least one is true.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.files import write_atomic
+from bear_classifier.schema import Photo
+from bear_classifier.settings import Config
+
+KINDS = ("label", "outlier", "duplicate", "quality")
+LIKELY = 0.5  # from here on a reason is told in words
+_RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
+_NEIGHBOURS = 8
+_BLOCK = 1024  # photos whose neighbours are looked for at once: 80 MB for 20,000
+_DARK = 12.0  # grey levels of 255
+_BLURRED = 2.0  # grey levels; see docs/LOG.md
+_COMPONENTS = 128
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """score: chance (0 to 1) that something is wrong; scores: by kind; reasons: in words, the most
+    important first; probabilities: by class, of a model that did not see the photo; neighbours:
+    sha256 of the photos most like it, nearest first."""
+
+    sha256: str
+    origin: str
+    label: str
+    split: str
+    suggested: str
+    score: float
+    reasons: list[str]
+    scores: dict[str, float]
+    probabilities: dict[str, float]
+    neighbours: list[str]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of the first model, for the photos `sha256`: probabilities (n, classes) of its second round,
+    features (n, f), light and sharpness (n,), and the layer (k, f), (k,) by which the weights tell
+    their own classes apart, if they can."""
+
+    sha256: list[str]
+    probabilities: Floats
+    features: NDArray[np.float32]
+    light: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+
+
+def clean(catalog: Catalog, config: Config) -> dict[str, Any]:
+    """How much of the data looks wrong; nothing is changed."""
+    found = suspects(catalog, config)
+    likely = [s for s in found if s.score >= LIKELY]
+    kinds = Counter(kind for s in likely for kind, score in s.scores.items() if score >= LIKELY)
+    outcome = {
+        "photos": len(found),
+        "suspects": len(likely),
+        "expected": round(sum(s.score for s in found), 1),
+        "kinds": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
+    }
+    write_atomic(catalog.root / "clean" / "summary.json", json.dumps(outcome).encode())
+    return outcome
+
+
+def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
+    """Every photo that the first model knows, most suspect first; dropped ones stay among them.
+
+    Raises DataError (NOT_PROBED)."""
+    evidence = load(catalog.root)
+    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
+    photos = [p for p in catalog.photos() if p.sha256 in rows and p.label in config.labels]
+    if not photos or evidence.probabilities.shape[1] != len(config.labels):
+        raise _not_probed()
+    at = np.array([rows[photo.sha256] for photo in photos])
+    targets = np.array([config.labels.index(photo.label) for photo in photos])
+    groups = np.unique([p.group or p.sha256 for p in photos], return_inverse=True)[1]
+    features = evidence.features[at]
+    probabilities = evidence.probabilities[at]
+    scores = {
+        "label": 1 - probabilities[np.arange(len(at)), targets],
+        "outlier": outlier(features, targets, groups, evidence.classifier),
+        "duplicate": conflict(targets, groups),
+        "quality": quality(evidence.light[at], evidence.sharpness[at]),
+    }
+    total = combined(list(scores.values()))
+    near = nearest(features, groups)
+    found = []
+    for i, photo in enumerate(photos):
+        own = {kind: float(values[i]) for kind, values in scores.items()}
+        bars = dict(zip(config.labels, probabilities[i].tolist(), strict=True))
+        found.append(
+            Suspect(
+                sha256=photo.sha256,
+                origin=photo.origin,
+                label=photo.label,
+                split=photo.split or "",
+                suggested=max(bars, key=lambda label: bars[label]),
+                score=float(total[i]),
+                reasons=_reasons(own, bars, photo, evidence.light[at[i]]),
+                scores=own,
+                probabilities=bars,
+                neighbours=[photos[j].sha256 for j in near[i]],
+            )
+        )
+    return sorted(found, key=lambda s: (-s.score, s.sha256))
+
+
+def combined(scores: Sequence[Floats]) -> Floats:
+    """Chance that at least one of independent things is true. scores: (n,) each."""
+    return np.asarray(1 - np.prod([1 - score for score in scores], axis=0))
+
+
+def outlier(
+    features: NDArray[np.float32],
+    targets: Ints,
+    groups: Ints,
+    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+) -> Floats:
+    """How little a photo is like its class, 0 to 1.
+
+    With the weights' own classes: the cubed share of what they see in it that they hardly see in
+    the other photos of its class. Without: by the order of Mahalanobis distances."""
+    if classifier is None:
+        order = _ranks(distance(features, targets), targets)
+        return np.asarray(0.7 * np.exp(-order / 0.06))
+    weight, bias = classifier
+    return np.asarray(atypical(_softmax(features @ weight.T + bias), targets, groups) ** 3)
+
+
+def atypical(seen: Floats, targets: Ints, groups: Ints) -> Floats:
+    """seen: (n, k), shares of a photo that are of k kinds. Returns (n,): how much of it is of
+    kinds that less than about 0.5 % of its class show, without itself and its near-copies."""
+    found = np.empty(len(seen))
+    for target in np.unique(targets):
+        rows = np.flatnonzero(targets == target)
+        mine, place = seen[rows], np.unique(groups[rows], return_inverse=True)[1]
+        of_group = np.zeros((place.max() + 1, seen.shape[1]))
+        np.add.at(of_group, place, mine)
+        others = np.maximum(1, len(rows) - np.bincount(place)[place])[:, None]
+        typical = np.maximum(0, mine.sum(0) - of_group[place]) / others
+        found[rows] = 1 - (mine * typical / (typical + _RARE)).sum(1)
+    return np.clip(found, 0, 1)
+
+
+def distance(features: NDArray[np.float32], targets: Ints) -> Floats:
+    """Mahalanobis distance (n,) to the photo's class, covariance shrunk (Ledoit and Wolf, 2004)."""
+    plain = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    small = PCA(min(_COMPONENTS, *plain.shape), random_state=0).fit_transform(plain)
+    found = np.empty(len(features))
+    for target in np.unique(targets):
+        rows = targets == target
+        found[rows] = LedoitWolf().fit(small[rows]).mahalanobis(small[rows])
+    return found
+
+
+def conflict(targets: Ints, groups: Ints) -> Floats:
+    """Share of a photo's near-copies that stand under another class, the photo itself counted."""
+    table = np.zeros((groups.max() + 1, targets.max() + 1))
+    np.add.at(table, (groups, targets), 1)
+    return np.asarray(1 - table[groups, targets] / table[groups].sum(1))
+
+
+def quality(light: NDArray[np.float32], sharpness: NDArray[np.float32]) -> Floats:
+    """0.9 for photos so dark or without edges that nobody could tell what they show, else 0."""
+    return np.where((light < _DARK) | (sharpness < _BLURRED), 0.9, 0.0)
+
+
+def nearest(features: NDArray[np.float32], groups: Ints) -> list[list[int]]:
+    """For each photo the numbers of the eight most like it by cosine, near-copies left out."""
+    unit = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+    found: list[list[int]] = []
+    for start in range(0, len(unit), _BLOCK):
+        likeness = unit[start : start + _BLOCK] @ unit.T
+        likeness[groups[start : start + _BLOCK, None] == groups[None, :]] = -np.inf
+        most = min(_NEIGHBOURS, len(unit) - 1)
+        some = np.argpartition(-likeness, most - 1, axis=1)[:, :most]
+        values = np.take_along_axis(likeness, some, axis=1)
+        for numbers, alike in zip(some, values, strict=True):
+            order = np.argsort(-alike, kind="stable")
+            found.append([int(numbers[j]) for j in order if np.isfinite(alike[j])])
+    return found
+
+
+def _softmax(logits: NDArray[np.float32]) -> Floats:
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def _ranks(values: Floats, targets: Ints) -> Floats:
+    """0 for the largest of its class, nearly 1 for the smallest."""
+    found = np.empty(len(values))
+    for target in np.unique(targets):
+        rows = np.flatnonzero(targets == target)
+        found[rows[np.argsort(-values[rows], kind="stable")]] = np.arange(len(rows)) / len(rows)
+    return found
+
+
+def _reasons(
+    scores: dict[str, float], bars: dict[str, float], photo: Photo, light: float
+) -> list[str]:
+    other = max(bars, key=lambda label: bars[label] if label != photo.label else -1.0)
+    words = {
+        "label": f"looks like {other} ({bars[other]:.0%})",
+        "outlier": f"shows what photos of {photo.label} hardly ever show",
+        "duplicate": "a near-copy of it stands under another class",
+        "quality": "very dark" if light < _DARK else "blurred or empty",
+    }
+    order = sorted(KINDS, key=lambda kind: -scores[kind])
+    told = [words[kind] for kind in order if scores[kind] >= LIKELY]
+    return told or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
+
+
+def load(root: Path) -> Evidence:
+    """What the first model left in a dataset. Raises DataError (NOT_PROBED)."""
+    try:
+        found = _arrays(root / "probe" / "probabilities.npz")
+        cache = _arrays(root / "features" / str(found["features"]))
+        known = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
+        at = [known[sha256] for sha256 in found["sha256"].tolist()]
+        own = root / "probe" / "pretrained.npz"
+        layer = _arrays(own) if own.exists() else None
+        return Evidence(
+            found["sha256"].tolist(),
+            found["second"],
+            cache["features"][at],
+            cache["light"][at],
+            cache["sharpness"][at],
+            (layer["weight"], layer["bias"]) if layer else None,
+        )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        raise _not_probed() from exc
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        return dict(file)
+
+
+def _not_probed() -> DataError:
+    return DataError("NOT_PROBED", "there is no first model of these photos; run: bears probe")

@@ -1,0 +1,77 @@
+"""Was it worth it? The first model on the labels as collected and as decided, on one test side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from bear_classifier import decisions
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.judge.clean import load
+from bear_classifier.linear import choose_strength, model, n_folds
+from bear_classifier.schema import Event, Photo
+from bear_classifier.settings import Config
+
+_SURE = 0.05  # p; above it nothing may be claimed
+
+
+def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
+    """Trained on train and valid before and after all decisions; asked on the test photos that no
+    decision touched. Raises DataError (NOT_PROBED, NO_DECISIONS, NO_PHOTOS)."""
+    evidence = load(catalog.root)
+    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
+    events = decisions.history(catalog)
+    if not decisions.decided(catalog):
+        raise DataError("NO_DECISIONS", "nothing was decided yet; begin with: bears review")
+    first = _first_states(events)
+    photos = [photo for photo in catalog.photos() if photo.sha256 in rows]
+    learning = [photo for photo in photos if photo.split != "test"]
+    asked = [p for p in photos if p.split == "test" and p.status == "ok" and p.sha256 not in first]
+    if not asked:
+        raise DataError("NO_PHOTOS", "no photo of the test side is untouched by decisions")
+    truth = np.array([config.labels.index(photo.label) for photo in asked])
+    features = evidence.features
+    where = [rows[photo.sha256] for photo in asked]
+
+    def wrong(states: Sequence[tuple[Photo, str, str]]) -> NDArray[np.bool_]:
+        used = [(p, label) for p, label, status in states if status == "ok"]
+        labels = np.array([config.labels.index(label) for _, label in used])
+        groups = np.array([p.group or p.sha256 for p, _ in used])
+        known = features[[rows[p.sha256] for p, _ in used]]
+        folds = n_folds(labels, groups, config.probe.folds)
+        fitted = model(choose_strength(known, labels, groups, folds)).fit(known, labels)
+        return np.asarray(fitted.predict(features[where]) != truth)
+
+    now = {p.sha256: {"label": p.label, "status": p.status} for p in learning} | first
+    before = wrong([(p, now[p.sha256]["label"], now[p.sha256]["status"]) for p in learning])
+    return compared(before, wrong([(p, p.label, p.status) for p in learning]))
+
+
+def compared(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+    """Two models on the same photos by McNemar's exact test. before, after: (n,) who was wrong."""
+    fixed, broken = int((before & ~after).sum()), int((~before & after).sum())
+    p = float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
+    return {
+        "n": len(before),
+        "wrong_before": int(before.sum()),
+        "wrong_after": int(after.sum()),
+        "put_right": fixed,
+        "newly_wrong": broken,
+        "p": p,
+        "verdict": "no difference" if p > _SURE else "better" if fixed > broken else "worse",
+    }
+
+
+def _first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:
+    """What each photo was before anybody decided on it."""
+    found: dict[str, dict[str, str]] = {}
+    for event in events:
+        if event.sha256 not in found:
+            found[event.sha256] = json.loads(event.before) if event.before else {}
+    return {sha256: state for sha256, state in found.items() if state}

@@ -1,0 +1,179 @@
+"""Whose queue finds labels that were changed on purpose?
+
+Labels of a dataset are changed at random (5, 10, 20 %; three seeds). Three ways look for them: the
+queue of `bears review`, cleanlab's default filter on the same out-of-fold probabilities, and, with
+--lesson, the losses of the course's recipe after its own training: its cleaning tool sorts by them.
+Precision and recall at the number planted; a filter has its own size. Faults that were there before
+count as false alarms for everybody.
+
+    bears run --source starter --until probe
+    .venv/bin/python benchmarks/cleaning.py data/starter [--lesson N] [--json FILE]
+
+--lesson N: train on at most N photos of each class, which takes a second or two for each of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
+
+from bear_classifier import linear
+from bear_classifier.catalog import Catalog
+from bear_classifier.judge import clean
+
+RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
+
+
+@dataclass(frozen=True)
+class Data:
+    paths: list[Path]
+    features: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+
+
+def read(root: Path, most: int | None, seed: int = 0) -> Data:
+    """most: photos of each class."""
+    with Catalog(root) as catalog:
+        photos = catalog.photos("ok")
+        paths = [catalog.file(photo) for photo in photos]
+    evidence = clean.load(root)
+    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
+    labels = sorted({photo.label for photo in photos})
+    targets = np.array([labels.index(photo.label) for photo in photos])
+    kept = np.arange(len(photos))
+    if most:
+        dice = np.random.default_rng(seed).permutation(len(photos))
+        kept = np.sort(np.concatenate([dice[targets[dice] == c][:most] for c in set(targets)]))
+    groups = np.unique([p.group for p in photos], return_inverse=True)[1]
+    features = evidence.features[[rows[p.sha256] for p in photos]]
+    return Data(
+        [paths[i] for i in kept], features[kept], targets[kept], groups[kept], evidence.classifier
+    )
+
+
+def plant(
+    targets: NDArray[np.int64], rate: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Labels with a share of them changed to another class, and which."""
+    dice, classes = np.random.default_rng(seed), int(targets.max()) + 1
+    chosen = dice.choice(len(targets), round(rate * len(targets)), replace=False)
+    changed = targets.copy()
+    changed[chosen] = (targets[chosen] + dice.integers(1, classes, len(chosen))) % classes
+    return changed, changed != targets
+
+
+def measured(found: NDArray[np.bool_], planted: NDArray[np.bool_]) -> tuple[float, float]:
+    hits = (found & planted).sum()
+    return float(hits / max(1, found.sum())), float(hits / planted.sum())
+
+
+def first(scores: NDArray[np.float64], number: int) -> NDArray[np.bool_]:
+    found = np.zeros(len(scores), dtype=bool)
+    found[np.argsort(-scores, kind="stable")[:number]] = True
+    return found
+
+
+def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]]:
+    labels, planted = plant(data.targets, rate, seed)
+    number = int(planted.sum())
+    strength = linear.choose_strength(data.features, labels, data.groups, FOLDS)
+    one = linear.out_of_fold(data.features, labels, data.groups, FOLDS, strength)
+    two = linear.out_of_fold(
+        data.features, labels, data.groups, FOLDS, strength, linear.trusted(one, labels)
+    )
+    doubt = 1 - two[np.arange(len(labels)), labels]
+    strange = clean.outlier(data.features, labels, data.groups, data.classifier)
+    return {
+        "bears, reason label": measured(first(doubt, number), planted),
+        "bears, whole queue": measured(first(clean.combined([doubt, strange]), number), planted),
+        "cleanlab, its filter": measured(find_label_issues(labels, one), planted),
+    }
+
+
+def lesson(data: Data, rate: float, seed: int, weights: Path) -> tuple[float, float]:
+    """Head for one epoch, all of it for four, on 80 %; then the loss of every photo."""
+    import torch
+    from fastai.callback import schedule as schedule  # adds fine_tune
+    from fastai.data.block import CategoryBlock, DataBlock
+    from fastai.data.transforms import IndexSplitter, Normalize
+    from fastai.learner import Learner
+    from fastai.losses import CrossEntropyLossFlat
+    from fastai.torch_core import apply_init, set_seed
+    from fastai.vision.augment import RandomResizedCrop, aug_transforms
+    from fastai.vision.data import ImageBlock
+    from fastai.vision.learner import create_head, default_split
+    from torchvision.models import mobilenet_v2
+
+    from bear_classifier.learn.loaders import MEAN, STD
+
+    labels, planted = plant(data.targets, rate, seed)
+    set_seed(seed)
+    names = [f"class {label}" for label in labels]
+    order = np.random.default_rng(seed).permutation(len(labels))
+    block = DataBlock(
+        (ImageBlock, CategoryBlock),
+        get_x=lambda i: data.paths[i],
+        get_y=lambda i: names[i],
+        splitter=IndexSplitter(order[: len(order) // 5].tolist()),
+        item_tfms=RandomResizedCrop(224, min_scale=0.5),
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(MEAN, STD)],
+    )
+    loaders = block.dataloaders(list(range(len(labels))), bs=32, num_workers=0)
+
+    made = mobilenet_v2()
+    made.load_state_dict(torch.load(weights, weights_only=True))
+    head = create_head(1280, int(labels.max()) + 1)
+    apply_init(head, torch.nn.init.kaiming_normal_)
+    network = torch.nn.Sequential(made.features, head)
+    learner = Learner(loaders, network, CrossEntropyLossFlat(), splitter=default_split)
+    learner.freeze()
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(4)
+        asked = loaders.test_dl(list(range(len(labels))), num_workers=0)
+        said, _ = learner.get_preds(dl=asked)
+    own = said[torch.arange(len(labels)), torch.tensor([loaders.vocab.o2i[name] for name in names])]
+    return measured(first(-np.log(own.numpy() + 1e-9), int(planted.sum())), planted)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="a dataset whose first model is made")
+    parser.add_argument("--lesson", type=int, metavar="N", help="train on N photos of each class")
+    parser.add_argument("--weights", type=Path, help="of mobilenet_v2, for --lesson")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    data = replace(read(options.data, options.lesson))
+    table: dict[str, dict[float, list[tuple[float, float]]]] = {}
+    for rate in RATES:
+        for seed in SEEDS[: options.seeds]:
+            found = compare(data, rate, seed)
+            if options.lesson:
+                found["the lesson's losses"] = lesson(data, rate, seed, options.weights)
+            for name, value in found.items():
+                table.setdefault(name, {}).setdefault(rate, []).append(value)
+    print(f"\n{len(data.targets)} photos, {options.seeds} seeds; precision / recall\n")
+    print(f"{'':22}" + "".join(f"{rate:>16.0%}" for rate in RATES))
+    for name, rates in table.items():
+        cells = [
+            " / ".join(f"{statistics.mean(v):.3f}" for v in zip(*values, strict=True))
+            for values in rates.values()
+        ]
+        print(f"{name:22}" + "".join(f"{cell:>16}" for cell in cells))
+    if options.json:
+        options.json.write_text(json.dumps(table))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
+
+from bear_classifier import linear as module
+from bear_classifier.errors import DataError
+from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
+
+
+@pytest.fixture
+def points():
+    """Three noisy clouds in 6 dimensions, each point twice in a group of its own."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 40)
+    centres = rng.normal(0, 1.0, size=(3, 6))
+    once = centres[labels] + rng.normal(0, 1.0, size=(120, 6))
+    features = np.concatenate([once, once]).astype(np.float32)
+    groups = np.array([f"g{i}" for i in range(120)] * 2)
+    return features, np.concatenate([labels, labels]), groups
+
+
+def test_probabilities_come_from_models_that_saw_neither_photo_nor_copy(points):
+    """A label that only a copy could give away must not be known: random labels stay random."""
+    features, _, groups = points
+    rng = np.random.default_rng(1)
+    labels = np.tile(rng.integers(0, 3, 120), 2)
+    wide = np.concatenate([features, np.tile(rng.normal(size=(120, 300)), (2, 1))], axis=1)
+    p = out_of_fold(wide.astype(np.float32), labels, groups, 5, 1.0)
+    assert (p.argmax(1) == labels).mean() < 0.55
+    leaky = out_of_fold(wide.astype(np.float32), labels, np.arange(240).astype(str), 5, 1.0)
+    assert (leaky.argmax(1) == labels).mean() > 0.7  # the test would notice
+
+
+def test_out_of_fold_equals_fitting_each_fold_by_hand(points):
+    features, labels, groups = points
+    p = out_of_fold(features, labels, groups, 4, 0.1)
+    for fit, held in StratifiedGroupKFold(4).split(features, labels, groups):
+        by_hand = model(0.1).fit(features[fit], labels[fit]).predict_proba(features[held])
+        assert np.allclose(p[held], by_hand)
+    assert np.allclose(p.sum(1), 1)
+
+
+def test_the_strength_is_the_one_of_least_log_loss(points):
+    features, labels, groups = points
+    losses = {}
+    for c in module.STRENGTHS:
+        p = out_of_fold(features, labels, groups, 5, c)
+        losses[c] = -np.log(p[np.arange(len(labels)), labels]).mean()
+    chosen = choose_strength(features, labels, groups, 5)
+    assert losses[chosen] <= min(losses.values()) + 1e-3
+
+
+def test_the_strength_is_not_chosen_by_copies(points):
+    """Random labels are known from copies only: a strong penalty must win, as it does not there."""
+    features, _, groups = points
+    rng = np.random.default_rng(1)
+    labels = np.tile(rng.integers(0, 3, 120), 2)
+    wide = np.concatenate([features, np.tile(rng.normal(size=(120, 300)), (2, 1))], axis=1)
+    leaky = choose_strength(wide, labels, np.arange(240).astype(str), 5)
+    assert choose_strength(wide, labels, groups, 5) == module.STRENGTHS[0] < leaky
+
+
+def test_folds_shrink_to_the_smallest_class():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    groups = np.array(["a", "b", "c", "d", "d", "e"])
+    assert n_folds(labels, groups, 5) == 2
+    assert n_folds(labels[:3], groups[:3], 2) == 2
+    with pytest.raises(DataError, match="TOO_FEW_PHOTOS"):
+        n_folds(labels, np.array(["a", "b", "c", "d", "d", "d"]), 5)
+
+
+def test_doubtful_labels_are_asked_but_not_learned_from(points):
+    features, labels, groups = points
+    learned = np.arange(240) % 120 % 5 != 0
+    p = out_of_fold(features, labels, groups, 4, 0.1, learned)
+    for fit, held in StratifiedGroupKFold(4).split(features, labels, groups):
+        rows = fit[learned[fit]]
+        by_hand = model(0.1).fit(features[rows], labels[rows]).predict_proba(features[held])
+        assert np.allclose(p[held], by_hand)
+    moved = features.copy()
+    moved[~learned] *= 100
+    again = out_of_fold(moved, labels, groups, 4, 0.1, learned)
+    assert np.array_equal(again[learned], p[learned])
+
+
+def test_a_class_that_is_doubtful_as_a_whole_is_learned_all_the_same(points):
+    features, labels, groups = points
+    p = out_of_fold(features, labels, groups, 4, 0.1, labels != 1)
+    assert np.allclose(p, out_of_fold(features, labels, groups, 4, 0.1))
+    assert (p[labels == 1].argmax(1) == 1).mean() > 0.5
+
+
+def test_labels_are_trusted_up_to_three_to_one():
+    probabilities = np.array(
+        [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.25, 0.7, 0.05], [0.2, 0.7, 0.1], [0.0, 0.5, 0.5]]
+    )
+    assert trusted(probabilities, np.zeros(5, int)).tolist() == [True, False, True, False, False]
+    assert trusted(probabilities, np.array([0, 1, 1, 1, 2])).all()
+    edge = np.array([[0.25, 0.75]])
+    assert trusted(edge, np.array([0])).tolist() == [False]  # three to one is too much
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_second_round_finds_more_of_the_wrong_labels(seed):
+    rng = np.random.default_rng(seed)
+    truth = np.repeat([0, 1, 2], 100)
+    features = (4 * np.eye(60)[truth] + rng.normal(size=(300, 60))).astype(np.float32)
+    planted = rng.random(300) < 0.3
+    labels = np.where(planted, (truth + rng.integers(1, 3, 300)) % 3, truth)
+    groups = np.arange(300).astype(str)
+    first = out_of_fold(features, labels, groups, 5, 0.1)
+    second = out_of_fold(features, labels, groups, 5, 0.1, trusted(first, labels))
+
+    def found(p):
+        doubt = 1 - p[np.arange(300), labels]
+        return planted[np.argsort(-doubt)[: planted.sum()]].mean()
+
+    def loss(p):
+        return -np.log(p[np.arange(300), truth]).mean()
+
+    assert found(second) >= found(first) + 0.05
+    assert loss(second) < 0.8 * loss(first)
