@@ -163,6 +163,7 @@ def _line(event: Event) -> str:
 
 def _whole(catalog: Catalog, sha256: str) -> str:
     """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
+    sha256 = sha256.lower()
     if len(sha256) == 64:
         return sha256
     found = [p.sha256 for p in catalog.photos() if p.sha256.startswith(sha256)]

@@ -87,7 +87,7 @@ MUTANTS = [
     Mutant("a doubtful label alone is dropped", "judge/verdicts.py", 'if kind != "label"',
            "if True", "test_verdicts.py"),
     Mutant("the effect on photos that were decided on", "judge/effect.py",
-           " and p.sha256 not in first", "", "test_effect.py"),
+           " and p.sha256 not in first]", "]", "test_effect.py"),
     Mutant("a later decision is not noticed", "decisions.py",
            "others[-1].id > decision.based", "False", "test_decisions.py"),
     Mutant("a double click counts twice", "decisions.py",

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -145,6 +146,15 @@ def test_what_was_decided_or_set_aside_is_not_listed(project):
     assert len(project.bears("clean", "--list", "--json")[1].splitlines()) == 24
 
 
+def test_what_screening_set_aside_is_left_alone(project):
+    with Catalog(project.data) as catalog, catalog.transaction():
+        catalog.put_photos([dataclasses.replace(project.dark, status="unusable", reason="DARK")])
+    listed = project.bears("clean", "--list", "--json")[1]
+    assert len(listed.splitlines()) == 23
+    assert project.dark.sha256 not in listed
+    assert project.bears("clean", "--auto")[1] == "nothing to do\n"
+
+
 # -- deciding --------------------------------------------------------------------------------------
 
 
@@ -232,7 +242,9 @@ def test_only_what_is_beyond_doubt_is_dropped_by_itself(project):
     assert sum(status == "dropped" for _, status in state.values()) == 1
     assert "  auto  drop " in project.bears("history")[1]
     assert project.bears("clean", "--auto")[:2] == (0, "nothing to do\n")
-    project.bears("undo")
+
+
+def test_the_precision_is_a_setting(project):
     assert project.bears("clean", "--auto", "--set", "clean.precision=0.95")[1] == "nothing to do\n"
 
 

@@ -53,8 +53,8 @@ def test_the_whole_way(starter):
     assert done.returncode == 1, done.stderr  # broken files are planted in it
     result = json.loads(done.stdout.splitlines()[-1])
     assert set(result) == {"data", "model", "stages", "report"}
-    assert list(result["stages"]) == ["search", "download", "screen", "split", "probe", "train",
-                                      "evaluate", "export"]  # fmt: skip
+    assert list(result["stages"]) == ["search", "download", "screen", "split", "probe", "clean",
+                                      "train", "evaluate", "export"]  # fmt: skip
     for outcome in result["stages"].values():
         assert outcome["outcome"] == "done"
         assert outcome["seconds"] >= 0

@@ -120,9 +120,6 @@ def test_what_is_written(tmp_path):
                    "very dark; looks like teddy (97%)", "train", "12", "", ""]  # fmt: skip
 
 
-@pytest.mark.xfail(
-    strict=True, reason="csv.Sniffer sees a header only and says doublequote=False: cells shift"
-)
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 def test_quotes_in_a_cell_move_nothing(tmp_path, quoting):
     path = tmp_path / "suspects.csv"
@@ -155,8 +152,7 @@ def test_a_short_row_and_capital_digits(tmp_path):
         (f"sha256,action,new_label\n\n{SHA},relabel,  \n",
          "line 3: relabel needs the class in the column new_label"),
         (f"sha256,action\n{SHA},relabel\n", "line 2: relabel needs the class"),
-        (f"sha256,action,score\n{SHA},drop,much\n", "line 2: 'much' is no number"),
-        (f"sha256,action,revision\n{SHA},,x\n{SHA},drop,4.5\n", "line 3: '4.5' is no number"),
+        (f"sha256,action,revision\n{SHA},,x\n{SHA},drop,4.5\n", "line 3: '4.5' is no revision"),
         (f"sha256,action\n{SHA},{'x' * 200_000}\n", "d.csv, line 1: field larger than field limit"),
         ("sha256,action\n\xff", "cannot be read: "),
         (None, "cannot be read: "),

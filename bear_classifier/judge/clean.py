@@ -109,7 +109,7 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     scores = {
         "label": 1 - probabilities[np.arange(len(at)), targets],
         "outlier": outlier(features, targets, groups, evidence.classifier),
-        "duplicate": conflict(targets, groups),
+        "duplicate": conflict(targets, groups, np.array([p.status == "ok" for p in photos])),
         "quality": quality(evidence.light[at], evidence.sharpness[at]),
     }
     total = combined(list(scores.values()))
@@ -183,11 +183,12 @@ def distance(features: NDArray[np.float32], targets: Ints) -> Floats:
     return found
 
 
-def conflict(targets: Ints, groups: Ints) -> Floats:
-    """Share of a photo's near-copies that stand under another class, the photo itself counted."""
+def conflict(targets: Ints, groups: Ints, used: NDArray[np.bool_]) -> Floats:
+    """Share of a photo's near-copies in use that stand under another class, itself counted."""
     table = np.zeros((groups.max() + 1, targets.max() + 1))
-    np.add.at(table, (groups, targets), 1)
-    return np.asarray(1 - table[groups, targets] / table[groups].sum(1))
+    np.add.at(table, (groups[used], targets[used]), 1)
+    own, every = table[groups, targets], table[groups].sum(1)
+    return np.asarray((every - own) / (every + ~used))
 
 
 def quality(light: NDArray[np.float32], sharpness: NDArray[np.float32]) -> Floats:
@@ -258,7 +259,7 @@ def load(root: Path) -> Evidence:
             cache["sharpness"][at],
             (layer["weight"], layer["bias"]) if layer else None,
         )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise _not_probed() from exc
 
 

@@ -32,7 +32,8 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     first = _first_states(events)
     photos = [photo for photo in catalog.photos() if photo.sha256 in rows]
     learning = [photo for photo in photos if photo.split != "test"]
-    asked = [p for p in photos if p.split == "test" and p.status == "ok" and p.sha256 not in first]
+    untouched = [p for p in photos if p.status == "ok" and p.sha256 not in first]
+    asked = [p for p in untouched if p.split == "test" and p.label in config.labels]
     if not asked:
         raise DataError("NO_PHOTOS", "no photo of the test side is untouched by decisions")
     truth = np.array([config.labels.index(photo.label) for photo in asked])
@@ -40,7 +41,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     where = [rows[photo.sha256] for photo in asked]
 
     def wrong(states: Sequence[tuple[Photo, str, str]]) -> NDArray[np.bool_]:
-        used = [(p, label) for p, label, status in states if status == "ok"]
+        used = [(p, x) for p, x, status in states if status == "ok" and x in config.labels]
         labels = np.array([config.labels.index(label) for _, label in used])
         groups = np.array([p.group or p.sha256 for p, _ in used])
         known = features[[rows[p.sha256] for p, _ in used]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -63,6 +64,7 @@ def read_decisions(path: Path) -> list[Decision]:
         raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
     try:
         dialect: Any = csv.Sniffer().sniff(text.partition("\n")[0], ",;\t")
+        dialect.doublequote = True  # the header alone does not show it
     except csv.Error:
         dialect = csv.excel
     reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
@@ -94,13 +96,21 @@ def _decision(row: dict[str, Any], where: str) -> Decision | None:
         (row["sha256"] or "").strip().lower(),
         cast(Action, action),
         label=label,
-        score=_number(row.get("score"), where, float),
-        based=_number(row.get("revision"), where, int),
+        score=_score(row.get("score")),
+        based=_revision(row.get("revision"), where),
     )
 
 
-def _number(text: str | None, where: str, kind: type[Any]) -> Any:
-    try:
-        return kind(text) if text and text.strip() else None
-    except ValueError as exc:
-        raise DataError("BAD_TABLE", f"{where}: {text!r} is no number") from exc
+def _score(text: str | None) -> float | None:
+    """For the record only: a comma as in some countries is read, and what is no number left out."""
+    plain = (text or "").strip().replace(",", ".")
+    return float(plain) if re.fullmatch(r"\d{1,3}(\.\d{1,9})?", plain) else None
+
+
+def _revision(text: str | None, where: str) -> int | None:
+    plain = (text or "").strip()
+    if not plain:
+        return None
+    if not re.fullmatch(r"[0-9]{1,15}", plain):
+        raise DataError("BAD_TABLE", f"{where}: {plain[:60]!r} is no revision")
+    return int(plain)

@@ -50,7 +50,6 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         raise DataError("NOT_SPLIT", "the photos have no sides yet; run: bears split")
     body = backbone.build_body(config.learn, config.train.seed)
     features = cached_features(catalog, config, photos, body)
-    _save_classifier(catalog, config)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.group for photo in photos])
     side = np.array([photo.split for photo in photos])
@@ -71,6 +70,8 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         if len(set(labels[known][credible].tolist())) == len(config.labels):
             learned = credible
     head_model = model(strength).fit(features[train], labels[train])
+    (catalog.root / "probe" / "probabilities.npz").unlink(missing_ok=True)  # of other weights
+    _save_classifier(catalog, config)
     _save(
         catalog.root / "probe" / "probabilities.npz",
         sha256=np.array([p.sha256 for p in photos]),
