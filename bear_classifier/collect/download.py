@@ -81,7 +81,6 @@ def download(
     net: Net = INTERNET,
 ) -> dict[str, Any]:
     """Fetch every pending candidate; each ends as one row with a code. Resumes where it stopped."""
-    clear_partial(catalog.root)
     if config.download.retry:
         _ask_again(catalog)
     pending = catalog.sources(PENDING)
@@ -106,7 +105,7 @@ def download(
                 " space and run again to continue",
             ) from exc
         finally:
-            clear_partial(catalog.root)  # of what was interrupted
+            clear_partial(catalog.root)  # what this run left, or one that was killed
     _reconcile(catalog)
     return _outcome(catalog, {source.origin for source in pending})
 
