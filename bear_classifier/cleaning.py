@@ -39,13 +39,8 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.verdicts import write_suspects
 
     with pipeline.existing(project) as catalog:
-        decided = decisions.decided(catalog)
-        unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
-        found = [
-            s
-            for s in suspects(catalog, project.config)
-            if s.sha256 not in decided and s.sha256 not in unusable
-        ]
+        closed = _closed(catalog)
+        found = [s for s in suspects(catalog, project.config) if s.sha256 not in closed]
         if options.csv:
             write_suspects(options.csv, found, decisions.revision(catalog))
     if options.json:
@@ -66,6 +61,12 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
     return 0
 
 
+def _closed(catalog: Catalog) -> set[str]:
+    """Photos that are not usable, or that somebody decided on."""
+    unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
+    return unusable | decisions.decided(catalog).keys()
+
+
 def _apply(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.verdicts import read_decisions
 
@@ -81,10 +82,8 @@ def _auto(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.verdicts import automatic
 
     with pipeline.existing(project) as catalog, catalog.lock("clean"):
-        unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
-        closed = decisions.decided(catalog).keys() | unusable
         found = suspects(catalog, project.config)
-        wanted = automatic(found, closed, project.config.clean.precision)
+        wanted = automatic(found, _closed(catalog), project.config.clean.precision)
         events = decisions.decide(catalog, project.config.labels, wanted, "auto", uuid.uuid4().hex)
         return _told(options, events, catalog)
 

@@ -6,7 +6,7 @@ address has exactly one. A picture becomes a `Photo`, once, however many sources
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["ok", "unusable", "duplicate", "dropped"]
@@ -104,6 +104,24 @@ class Published:
     version: int
     at: str
     photos: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """score: chance (0 to 1) that something is wrong; scores: by kind; reasons: in words, the most
+    important first; probabilities: by class, of a model that did not see the photo; neighbours:
+    sha256 of the photos most like it, nearest first."""
+
+    sha256: str
+    origin: str
+    label: str
+    split: str
+    suggested: str
+    score: float
+    reasons: list[str]
+    scores: dict[str, float] = field(default_factory=dict)
+    probabilities: dict[str, float] = field(default_factory=dict)
+    neighbours: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

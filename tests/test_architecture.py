@@ -78,7 +78,6 @@ INSIDE = {
     "learn.probe": {"learn.backbone", "learn.loaders"},
     "learn.train": {"learn.backbone", "learn.loaders", "learn.callbacks"},
     "judge.evaluate": {"judge.calibrate"},
-    "judge.verdicts": {"judge.clean"},
     "judge.effect": {"judge.clean"},
     "ship.export": {"ship.bundle", "ship.card", "ship.golden", "ship.predict"},
     "ship.bundle": {"ship.onnx_file"},

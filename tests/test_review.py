@@ -7,7 +7,6 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from bear_classifier.apps.review_progress import stop_sentence, trust, words
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
 from bear_classifier.errors import ConfigError
-from bear_classifier.schema import Event, Photo
+from bear_classifier.schema import Event, Photo, Suspect
 
 LABELS = ["black", "grizzly", "teddy"]
 CONFIG = build({"name": "tiny", "classes": {label: [label] for label in LABELS}}, where="test")
@@ -32,22 +31,6 @@ KINDS = ["label", "outlier", "duplicate", "quality"]
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
 PAGE = {"X-Bears": "1"}
 Post = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """As judge.clean makes them; the ranking itself is tested there."""
-
-    sha256: str
-    origin: str
-    label: str
-    split: str
-    suggested: str
-    score: float
-    reasons: list[str]
-    scores: dict[str, float]
-    probabilities: dict[str, float]
-    neighbours: list[str]
 
 
 def dataset(root: Path, count: int = 24) -> list[str]:

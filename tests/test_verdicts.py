@@ -3,9 +3,8 @@ import csv
 import pytest
 
 from bear_classifier.errors import DataError
-from bear_classifier.judge.clean import Suspect
 from bear_classifier.judge.verdicts import COLUMNS, automatic, read_decisions, write_suspects
-from bear_classifier.schema import Decision
+from bear_classifier.schema import Decision, Suspect
 
 SHA = "0123456789abcdef" * 4
 

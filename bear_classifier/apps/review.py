@@ -14,7 +14,7 @@ import webbrowser
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
@@ -27,17 +27,14 @@ from bear_classifier.apps.review_page import Ranking, Wanted
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError
 from bear_classifier.photos import encode, measure
-from bear_classifier.schema import Action, Decision, Event
+from bear_classifier.schema import Action, Decision, Event, Suspect
 from bear_classifier.settings import Config
-
-if TYPE_CHECKING:
-    from bear_classifier.judge.clean import Suspect
 
 WHO = "review"
 SIZES = (160, 400, 1000)  # pixels, longer side
 _HELD = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
-Load = Callable[[Catalog, Config], "list[Suspect]"]
+Load = Callable[[Catalog, Config], list[Suspect]]
 
 
 def ranked(catalog: Catalog, config: Config) -> list[Suspect]:

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import decided, history, revision
-from bear_classifier.schema import Event, Photo
-
-if TYPE_CHECKING:
-    from bear_classifier.judge.clean import Suspect
+from bear_classifier.schema import Event, Photo, Suspect
 
 SIDES = ("train", "valid", "test")
 STATES = ("open", "decided", "all")
@@ -50,36 +47,18 @@ def now(catalog: Catalog) -> Now:
     return Now(at, {photo.sha256: photo for photo in catalog.photos()}, looked)
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """In place of a Suspect: a photo that was dropped in an earlier review. score: of that time."""
-
-    sha256: str
-    origin: str
-    label: str
-    split: str
-    suggested: str
-    score: float
-    reasons: list[str]
-    scores: dict[str, float] = field(default_factory=dict)
-    probabilities: dict[str, float] = field(default_factory=dict)
-    neighbours: list[str] = field(default_factory=list)
-
-
 class Ranking:
     """Every photo that was usable or dropped when the page started, most suspect first."""
 
     def __init__(self, suspects: Sequence[Suspect], today: Now) -> None:
         known = {suspect.sha256 for suspect in suspects}
         dropped = [
-            Dropped(p.sha256, p.origin, p.label, p.split or "", p.label, event.score or 0.0,
+            Suspect(p.sha256, p.origin, p.label, p.split or "", p.label, event.score or 0.0,
                     [event.why] if event.why else [])
             for sha256, event in today.decided.items()
             if sha256 not in known and (p := today.photos[sha256]).status == "dropped"
         ]  # fmt: skip
-        self.suspects: list[Suspect | Dropped] = sorted(
-            [*suspects, *dropped], key=lambda one: -one.score
-        )
+        self.suspects = sorted([*suspects, *dropped], key=lambda one: -one.score)
         self.place = {suspect.sha256: n for n, suspect in enumerate(self.suspects)}
         self._found = today, [_facets(suspect, today) for suspect in self.suspects]
 
@@ -91,13 +70,13 @@ class Ranking:
         return found[1]
 
 
-def kind(suspect: Suspect | Dropped) -> str:
+def kind(suspect: Suspect) -> str:
     """The strongest of its reasons, or nothing."""
     best = max(suspect.scores, key=lambda name: suspect.scores[name], default="")
     return best if suspect.scores.get(best, 0) > 0 else ""
 
 
-def _facets(suspect: Suspect | Dropped, today: Now) -> dict[str, set[str]]:
+def _facets(suspect: Suspect, today: Now) -> dict[str, set[str]]:
     """Under which values of each part of the filter a photo is found; nothing for one that left."""
     photo = today.photos.get(suspect.sha256)
     if photo is None:

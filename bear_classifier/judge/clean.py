@@ -30,7 +30,7 @@ from sklearn.decomposition import PCA
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
-from bear_classifier.schema import Photo
+from bear_classifier.schema import Photo, Suspect
 from bear_classifier.settings import Config
 
 KINDS = ("label", "outlier", "duplicate", "quality")
@@ -43,24 +43,6 @@ _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _COMPONENTS = 128
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """score: chance (0 to 1) that something is wrong; scores: by kind; reasons: in words, the most
-    important first; probabilities: by class, of a model that did not see the photo; neighbours:
-    sha256 of the photos most like it, nearest first."""
-
-    sha256: str
-    origin: str
-    label: str
-    split: str
-    suggested: str
-    score: float
-    reasons: list[str]
-    scores: dict[str, float]
-    probabilities: dict[str, float]
-    neighbours: list[str]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Any, cast, get_args
 
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_table
-from bear_classifier.judge.clean import Suspect
-from bear_classifier.schema import Action, Decision
+from bear_classifier.schema import Action, Decision, Suspect
 
 COLUMNS = (
     *("sha256", "origin", "label", "suggested", "score", "reasons", "split"),
@@ -45,12 +44,10 @@ def write_suspects(path: Path, found: Iterable[Suspect], revision: int) -> None:
     """A table to fill in: `action` with keep, drop, relabel or restore, `new_label` where it is
     relabel. The revision is there so that a later decision of somebody else is noticed."""
     rows = [
-        (*row[:5], "; ".join(row[5]), row[6], revision, "", "")
-        for row in (
-            (s.sha256, s.origin, s.label, s.suggested, f"{s.score:.3f}", s.reasons, s.split)
-            for s in found
-        )
-    ]
+        (s.sha256, s.origin, s.label, s.suggested, f"{s.score:.3f}", "; ".join(s.reasons), s.split,
+         revision, "", "")
+        for s in found
+    ]  # fmt: skip
     write_table(path, [COLUMNS, *rows])
 
 

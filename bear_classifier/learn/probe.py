@@ -56,19 +56,22 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     train, known = side == "train", side != "test"
     folds = n_folds(labels[train], groups[train], config.probe.folds)
     strength = choose_strength(features[train], labels[train], groups[train], folds)
-    shape = (len(photos), len(config.labels))
-    probabilities, second = np.empty(shape), np.empty(shape)
-    learned = np.ones(int(known.sum()), dtype=bool)
-    for round_ in (probabilities, second):
-        round_[known] = out_of_fold(
+
+    def unseen(learned: NDArray[np.bool_]) -> NDArray[np.float64]:
+        found = np.empty((len(photos), len(config.labels)))
+        found[known] = out_of_fold(
             features[known], labels[known], groups[known], folds, strength, learned
         )
         if not known.all():
             both = model(strength).fit(features[known][learned], labels[known][learned])
-            round_[~known] = both.predict_proba(features[~known])
-        credible = trusted(round_[known], labels[known])
-        if len(set(labels[known][credible].tolist())) == len(config.labels):
-            learned = credible
+            found[~known] = both.predict_proba(features[~known])
+        return found
+
+    every = np.ones(int(known.sum()), dtype=bool)
+    probabilities = unseen(every)
+    credible = trusted(probabilities[known], labels[known])
+    whole = len(set(labels[known][credible].tolist())) == len(config.labels)
+    second = unseen(credible if whole else every)
     head_model = model(strength).fit(features[train], labels[train])
     (catalog.root / "probe" / "probabilities.npz").unlink(missing_ok=True)  # of other weights
     _save_classifier(catalog, config)
