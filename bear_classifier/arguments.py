@@ -153,6 +153,8 @@ def _cleaning(command: Any) -> None:
     history.add_argument("photo", metavar="HASH", nargs="?", help="of one photo, by its sha256")
     undo = command("undo", "take back the last decision, or an older one by its number")
     undo.add_argument("event", metavar="EVENT", type=int, nargs="?", help="see bears history")
+    back = command("restore", "put back the newest copy of a damaged catalog")
+    back.add_argument("--force", action="store_true", help="also of one that is not damaged")
 
 
 def _searching(command: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
 """The dataset's memory: one SQLite file of photos, their sources, decisions and runs.
 
-Layout of a dataset folder: `catalog.sqlite`, `photos/ab/<sha256>.<format>` (immutable,
-content-addressed), and one folder per stage that leaves something behind. Labels, sides and
-quarantine are rows, never file moves.
+Layout of a dataset folder: `catalog.sqlite`, `copies/` of it, `photos/ab/<sha256>.<format>`
+(immutable, content-addressed), and one folder per stage that leaves something behind. Labels, sides
+and quarantine are rows, never file moves.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from bear_classifier import schema
+from bear_classifier import copies, schema
+from bear_classifier.copies import check_pages, damage_explained
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_atomic
+from bear_classifier.lock import hold
 from bear_classifier.schema import Asked, Event, Photo, Published, Run, Source, Status, TakeDown
 
 _PHOTO_COLUMNS = [f.name for f in dataclasses.fields(Photo)]
@@ -37,18 +35,30 @@ class Catalog:
     Raises DataError (CATALOG_DAMAGED, CATALOG_VERSION, CATALOG_BUSY, DISK_FULL, CATALOG_UNUSABLE).
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: bool = False) -> None:
+        """shared: used by several threads, which take turns by themselves."""
         self.root = root
-        self.path = root / "catalog.sqlite"
+        self.path = root / copies.CATALOG
+        self._frozen: tuple[int, list[Photo]] | None = None
+        self._looked: datetime | None = None  # when a copy was last thought of
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with _explained(self.path):
+            with damage_explained(self.path):
                 self._refuse_emptied()
-                self._db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute("PRAGMA foreign_keys=ON")
-                self._check()
+                if copies.is_cut_off(root):
+                    raise sqlite3.DatabaseError("putting back a copy was cut off")
+                self._db = sqlite3.connect(
+                    self.path, timeout=10, isolation_level=None, check_same_thread=not shared
+                )
+                try:
+                    self._db.execute("PRAGMA journal_mode=WAL")
+                    self._db.execute("PRAGMA synchronous=FULL")
+                    self._db.execute("PRAGMA foreign_keys=ON")
+                    self._file = self._inode()
+                    self._check()
+                except BaseException:
+                    self._db.close()
+                    raise
         except OSError as exc:
             raise DataError("CATALOG_UNUSABLE", f"{root} cannot be used: {exc.strerror}") from exc
 
@@ -58,9 +68,7 @@ class Catalog:
             raise sqlite3.DatabaseError("0 bytes")
 
     def _check(self) -> None:
-        (verdict,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        check_pages(self._db)
         with self.transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if not 0 <= version <= schema.VERSION:
@@ -74,6 +82,9 @@ class Catalog:
             if version < schema.VERSION:
                 self._db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
+    def _inode(self) -> int:
+        return self.path.stat().st_ino if self.path.is_file() else 0
+
     def close(self) -> None:
         self._db.close()
 
@@ -86,7 +97,11 @@ class Catalog:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, one writer at a time."""
-        with _explained(self.path):
+        if self._inode() != self._file:
+            raise DataError(
+                "CATALOG_UNUSABLE", f"{self.path} was replaced meanwhile; start this program again"
+            )
+        with damage_explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -98,35 +113,39 @@ class Catalog:
 
     @contextmanager
     def lock(self, work: str) -> Iterator[None]:
-        """Hold the dataset for long work; the system frees the lock of a dead process."""
-        note = self.root / "lock.json"
-        lock = FileLock(self.root / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            try:
-                other = json.loads(note.read_text())
-            except (OSError, ValueError):
-                other = {"work": "run", "pid": "unknown", "since": "now"}
-            raise DataError(
-                "LOCKED",
-                f"Another {other['work']} (pid {other['pid']}, since {other['since']}) is running"
-                f" on {self.root}; wait for it, or end it and start again",
-            ) from None
-        try:
-            holder = {"work": work, "pid": os.getpid(), "since": f"{datetime.now():%H:%M}"}
-            write_atomic(note, json.dumps(holder).encode())
+        """Hold the dataset for long work, which begins with a copy of the catalog."""
+        with hold(self.root, work):
+            self.keep_copy()
             yield
-        finally:
-            lock.release()
+
+    def keep_copy(self, at: datetime | None = None) -> Path | None:
+        """Keep a copy of the catalog if one is due, at most once an hour, and return it.
+
+        To be called before writing, outside transactions; see `copies`. at: now."""
+        if self._db.in_transaction:
+            raise RuntimeError("half of a transaction would be in the copy")
+        at = at or datetime.now(timezone.utc)
+        if self._looked and timedelta(0) <= at - self._looked < copies.APART:
+            return None
+        self._looked = at
+        return copies.keep(self._db, self.root, at)
 
     # -- photos and sources ------------------------------------------------------------------
 
     def file(self, photo: Photo) -> Path:
         return self.root / "photos" / photo.sha256[:2] / f"{photo.sha256}.{photo.format}"
 
+    def freeze(self) -> None:
+        """Let `photos` and `revision` say for ever what they say now: a model is made from the
+        photos of one moment, whatever people decide while it trains."""
+        if self._frozen is None:
+            with self.transaction():
+                self._frozen = self.revision(), self.photos()
+
     def photos(self, status: Status | None = None) -> list[Photo]:
         """All photos in the order of their hashes, so that no file system's order leaks in."""
+        if self._frozen:
+            return [p for p in self._frozen[1] if status in (None, p.status)]
         where, values = ("WHERE status = ?", (status,)) if status else ("", ())
         return [
             Photo(*row)
@@ -138,6 +157,8 @@ class Catalog:
         return Photo(*rows[0]) if rows else None
 
     def put_photos(self, photos: Iterable[Photo]) -> None:
+        if self._frozen:
+            raise RuntimeError("a frozen catalog would not see its own changes")
         self._replace("photo", _PHOTO_COLUMNS, photos)
 
     def add_photos(self, photos: Iterable[Photo]) -> None:
@@ -157,7 +178,7 @@ class Catalog:
 
     def _select(self, columns: Sequence[str], rest: str, values: Sequence[Any] = ()) -> list[Any]:
         names = ", ".join(f'"{c}"' for c in columns)
-        with _explained(self.path):
+        with damage_explained(self.path):
             return self._db.execute(f"SELECT {names} FROM {rest}", values).fetchall()
 
     def _replace(
@@ -203,6 +224,10 @@ class Catalog:
 
     def revision(self) -> int:
         """The number of the last event, 0 without one: it grows with every decision."""
+        return self._frozen[0] if self._frozen else self.latest_revision()
+
+    def latest_revision(self) -> int:
+        """As `revision`, also of a frozen catalog."""
         rows = self._select(["id"], "event ORDER BY id DESC LIMIT 1")
         return int(rows[0][0]) if rows else 0
 
@@ -229,7 +254,7 @@ class Catalog:
     def published(self) -> list[Published]:
         """Every bundle that was ever made from these photos, oldest first."""
         rows = self._select(["model", "version", "at", "photos"], "published ORDER BY id")
-        with _explained(self.path):
+        with damage_explained(self.path):
             return [Published(m, version, at, json.loads(p)) for m, version, at, p in rows]
 
     def put_published(self, row: Published) -> None:
@@ -251,36 +276,10 @@ class Catalog:
         if not rows:
             return None
         stage, started, seconds, inputs, outcome = rows[0]
-        with _explained(self.path):
+        with damage_explained(self.path):
             return Run(stage, started, seconds, inputs, json.loads(outcome))
 
 
 def now() -> str:
     """UTC, to the second, as every time in a catalog."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into what a person can do about it."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as exc:  # of flipped bytes
-        text = " ".join(str(exc).split())
-        if "locked" in text:
-            raise DataError(
-                "CATALOG_BUSY", f"{path} is being written by another program; try again"
-            ) from exc
-        if "full" in text or "disk I/O error" in text:  # a quota or a limit is the second
-            raise DataError(
-                "DISK_FULL",
-                f"no space left to write {path} ({text}); what was there before is kept; free some"
-                " and run again",
-            ) from exc
-        if "readonly" in text or "unable to open" in text:
-            raise DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}") from exc
-        raise DataError(
-            "CATALOG_DAMAGED",
-            f"{path} is damaged ({text}); restore it from a copy, or move it away and run again: "
-            "photos are kept, decisions in it are lost",
-        ) from exc

@@ -1,4 +1,4 @@
-"""The commands of cleaning: clean, review, history and undo, and what they say."""
+"""The commands of cleaning: clean, review, history, undo and restore, and what they say."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bear_classifier import decisions, pipeline, telling
+from bear_classifier import copies, decisions, pipeline, telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.lock import hold
 from bear_classifier.schema import Event
 
 _SHOWN = 20
@@ -153,11 +154,52 @@ def undo(options: argparse.Namespace, project: pipeline.Project) -> int:
     return 0
 
 
+def restore(options: argparse.Namespace, project: pipeline.Project) -> int:
+    if not copies.made(project.data):
+        with pipeline.existing(project):  # says what is wrong, if something is
+            pass
+    with hold(project.data, "restore"):
+        done = copies.restore(project.data, options.force)
+    outcome = {
+        "copy": str(done.copy),
+        "at": copies.at(done.copy).isoformat(),
+        "aside": str(done.aside) if done.aside else None,
+        "missing": [dataclasses.asdict(event) for event in done.events],
+        "missing_take_downs": [dataclasses.asdict(row) for row in done.take_downs],
+        "complete": done.complete,
+    }
+    _print(options, outcome, "\n".join(_restored(done)))
+    return 0
+
+
+def _restored(done: copies.Restored) -> list[str]:
+    lines = [f"put back the copy of {copies.told(done.copy)}"]
+    if done.aside:
+        lines.append(f"what stood there is kept: {done.aside}")
+    lost = [_line(event) for event in done.events]
+    for row in done.take_downs:
+        what = f"take-down of {row.kind} {row.value}"
+        lost.append(f"{'':5}  {_minute(row.at)}  {row.who}  {what}  ({row.why})")
+    if lost:
+        lines += [f"missing are the decisions made after it ({len(lost)}):", *lost[:_SHOWN]]
+    if len(lost) > _SHOWN:
+        lines.append(f"... and {len(lost) - _SHOWN} more in the file that is kept")
+    if not done.complete:
+        lines.append(f"{'other ' if lost else ''}decisions after that time cannot be read")
+    elif not lost:
+        lines.append("no decision is missing")
+    return lines
+
+
 def _line(event: Event) -> str:
     change = f"{event.old} -> {event.new}" if event.old != event.new else event.old
     why = f"  ({event.why})" if event.why else ""
-    when = event.at[:16].replace("T", " ")
-    return f"{event.id:5}  {when}  {event.who}  {event.action} {event.sha256[:12]}  {change}{why}"
+    deed = f"{event.action} {event.sha256[:12]}"
+    return f"{event.id:5}  {_minute(event.at)}  {event.who}  {deed}  {change}{why}"
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def _whole(catalog: Catalog, sha256: str) -> str:
@@ -193,4 +235,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {
     "review": review,
     "history": history,
     "undo": undo,
+    "restore": restore,
 }

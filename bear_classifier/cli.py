@@ -18,6 +18,7 @@ from typing import Any
 
 from bear_classifier import cleaning, config, pipeline, telling
 from bear_classifier.arguments import parser
+from bear_classifier.copies import NoCopy
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
 from bear_classifier.settings import ServeConfig
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     work = _WORK.get(options.name, _stage)
     warnings.simplefilter("ignore")  # of libraries, about themselves; ours are errors in tests
+    warnings.simplefilter("default", NoCopy)
+    warnings.showwarning = _warned
     if options.quiet or options.json:
         os.environ["TQDM_DISABLE"] = "1"
     try:
@@ -39,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"bears: {message}", file=sys.stderr)
 
 
 def _failed(options: argparse.Namespace, exc: BearsError) -> int:

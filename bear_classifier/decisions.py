@@ -38,10 +38,11 @@ def history(catalog: Catalog, sha256: str | None = None, limit: int | None = Non
 def decided(catalog: Catalog) -> dict[str, Event]:
     """sha256 -> the last keep, relabel, drop or restore of the photo that is not taken back.
 
-    Folder moves and take-downs are among them: `request` is "" for what was no decision here."""
+    Folder moves, lists and take-downs change photos, too, but nobody looked at the photo then."""
     last: dict[str, Event] = {}
-    for event in in_force(catalog.events("ORDER BY id DESC")):
-        if event.undoes is None:
+    upto = catalog.events("WHERE id <= ? ORDER BY id DESC", (catalog.revision(),))
+    for event in in_force(upto):
+        if event.undoes is None and event.request:
             last.setdefault(event.sha256, event)
     return last
 

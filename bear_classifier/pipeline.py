@@ -42,7 +42,7 @@ STAGES = (
     Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),
     Stage("clean", "judge", (), "clean/summary.json"),
     Stage("train", "learn", ("learn", "train"), "train/weights.safetensors"),
-    Stage("evaluate", "judge", (), "evaluate/report.json"),
+    Stage("evaluate", "judge", ("reject",), "evaluate/report.json"),
     Stage("export", "ship", ("export",), "bundle.json"),
 )
 NAMES = [stage.name for stage in STAGES]
@@ -115,6 +115,8 @@ def _held(project: Project, work: str) -> Iterator[Catalog]:
 
 
 def _step(project: Project, catalog: Catalog, stage: Stage) -> dict[str, Any]:
+    if stage.leaves:
+        catalog.freeze()  # what people decide from now on is for the next model
     if is_current(project, catalog, stage):
         last = catalog.last_run(stage.name)
         return {"seconds": 0.0, **(last.outcome if last else {}), "outcome": "up to date"}

@@ -120,6 +120,19 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class RejectConfig:
+    share: float = setting(
+        0.03, "of photos answered rightly, at most so many are refused; 0: none is", low=0, high=0.5
+    )
+    close: float = setting(
+        0.2,
+        "probability; with less between the two likeliest classes it is too close to call",
+        low=0,
+        high=1,
+    )
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     parity: int = setting(1000, "pictures on which bundle and trained model must agree", low=1)
 
@@ -143,6 +156,7 @@ class Config:
     probe: ProbeConfig = ProbeConfig()
     clean: CleanConfig = CleanConfig()
     train: TrainConfig = TrainConfig()
+    reject: RejectConfig = RejectConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
 

@@ -126,17 +126,22 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     wrong = test["n"] - sum(test["confusion"][i][i] for i in range(len(test["labels"])))
     changed = out.get("test_decisions", 0)
     note = f"warning: {changed} photos of the test side were changed by decisions"
-    return [f"test error {_share(wrong, test['n'])}", *([note] if changed else [])]
+    refused = out["rejection"]["test"]
+    answered = f"answers {_share(refused['accepted'], refused['n'])} of the test photos"
+    return [f"test error {_share(wrong, test['n'])}", answered, *([note] if changed else [])]
 
 
 def _export(out: Mapping[str, Any]) -> list[str]:
     parity = out["parity"]
+    later = out.get("latest_revision", 0) - out.get("revision", 0)
+    note = f"warning: {later} decisions made meanwhile are not in it; run again: bears run"
     return [
         f"{out['model']}, version {out['version']}, {out['bytes'] / 1e6:.1f} MB",
         (
             f"same answers as the trained network on {parity['n']} pictures "
             f"(largest difference {parity['largest_difference']:.1g})"
         ),
+        *([note] if later > 0 else []),
     ]
 
 
@@ -166,7 +171,7 @@ def _some(lines: Sequence[str]) -> list[str]:
 
 def _share(part: int, whole: int) -> str:
     """A share with its interval, as every share should come."""
-    from bear_classifier.judge.evaluate import wilson
+    from bear_classifier.judge.intervals import wilson
 
     interval = wilson(part, whole)
     if interval is None:
@@ -192,6 +197,12 @@ def summary(project: Project, test: Mapping[str, Any] | None, flag: str) -> str:
 def prediction(row: Mapping[str, Any]) -> str:
     if "error" in row:
         return f"{row['path']}: {row['error']['code']}: {row['error']['message']}"
+    if row["reason"] == "unlike_training":
+        return f"{row['path']}: no answer: unlike the photos that the model learned from"
+    if row["reason"] == "too_close":
+        first, second = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])[:2]
+        pair = f"{first[0]} {first[1]:.1%} or {second[0]} {second[1]:.1%}"
+        return f"{row['path']}: too close to call: {pair}"
     return f"{row['path']}: {row['label']} {row['confidence']:.1%}"
 
 

@@ -9,7 +9,8 @@ count as false alarms for everybody.
     bears run --source starter --until probe
     .venv/bin/python benchmarks/cleaning.py data/starter [--lesson N] [--json FILE]
 
---lesson N: train on at most N photos of each class, which takes a second or two for each of them.
+--lesson N: train on at most N photos of each class, shrunk to 400 pixels once, as the course does;
+that takes about 0.3 s for each photo, rate and seed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
+import tempfile
+import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +32,7 @@ from numpy.typing import NDArray
 from bear_classifier import linear
 from bear_classifier.catalog import Catalog
 from bear_classifier.judge import clean
+from bear_classifier.photos import decode
 
 RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
 
@@ -59,6 +64,17 @@ def read(root: Path, most: int | None, seed: int = 0) -> Data:
     return Data(
         [paths[i] for i in kept], features[kept], targets[kept], groups[kept], evidence.classifier
     )
+
+
+def shrunk(data: Data, folder: Path, most: int = 400) -> Data:
+    """most: pixels of the longer side."""
+    paths = []
+    for place, path in enumerate(data.paths):
+        image = decode(path)
+        image.thumbnail((most, most))
+        paths.append(folder / f"{place}.jpg")
+        image.save(paths[-1], quality=92)
+    return replace(data, paths=paths)
 
 
 def plant(
@@ -154,7 +170,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    data = replace(read(options.data, options.lesson))
+    data = read(options.data, options.lesson)
+    folder = tempfile.TemporaryDirectory()
+    if options.lesson:
+        data = shrunk(data, Path(folder.name))
     table: dict[str, dict[float, list[tuple[float, float]]]] = {}
     for rate in RATES:
         for seed in SEEDS[: options.seeds]:
@@ -163,6 +182,10 @@ def main() -> None:
                 found["the lesson's losses"] = lesson(data, rate, seed, options.weights)
             for name, value in found.items():
                 table.setdefault(name, {}).setdefault(rate, []).append(value)
+            said = ", ".join(f"{name} {value[0]:.3f}" for name, value in found.items())
+            print(f"{time.strftime('%H:%M:%S')} {rate:.0%}, seed {seed}: {said}", file=sys.stderr)
+            if options.json:
+                options.json.write_text(json.dumps(table))
     print(f"\n{len(data.targets)} photos, {options.seeds} seeds; precision / recall\n")
     print(f"{'':22}" + "".join(f"{rate:>16.0%}" for rate in RATES))
     for name, rates in table.items():
@@ -171,8 +194,6 @@ def main() -> None:
             for values in rates.values()
         ]
         print(f"{name:22}" + "".join(f"{cell:>16}" for cell in cells))
-    if options.json:
-        options.json.write_text(json.dumps(table))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from bear_classifier import photos
+from bear_classifier import familiar, photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
+from bear_classifier.judge import reject
 from bear_classifier.judge.evaluate import report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import batches
@@ -72,7 +73,18 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
     (root / "train" / "weights.safetensors").write_bytes(save(model.state_dict()))
     record = {"chosen": "tuned", "lr": 1e-3, "lr_reason": "given", "epochs": 1, "batch_size": 8}
     (root / "train" / "history.json").write_text(json.dumps(record))
+    groups = np.arange(len(files))
+    reference = familiar.make(pooled.numpy(), groups, None, seed=0)
+    (root / "evaluate" / "reference.npz").write_bytes(reference.as_bytes())
     judged = dataclasses.asdict(report(np.eye(3), np.array([0, 1, 2]), config.labels))
-    (root / "evaluate" / "report.json").write_text(
-        json.dumps({"temperature": 1.5, "valid": judged, "test": judged})
-    )
+    answers = np.array(["ok", "ok", "unlike_training"])
+    refused = reject.refusals(answers, np.ones(3, dtype=bool))
+    rule = {"least": -4.0, "close": 0.0, "share": 0.03, "left_out": {}}
+    outcome = {
+        "temperature": 1.5,
+        "test_decisions": 0,
+        "rejection": rule | {"valid": refused, "test": refused},
+        "valid": judged,
+        "test": judged,
+    }
+    (root / "evaluate" / "report.json").write_text(json.dumps(outcome))

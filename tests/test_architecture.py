@@ -19,10 +19,13 @@ MOST_LINES = 300
 # A name that ends with a dot means the whole wing.
 GROUND = {
     "errors",
+    "familiar",
     "settings",
     "schema",
     "formats",
     "config",
+    "lock",
+    "copies",
     "catalog",
     "decisions",
     "pile",
@@ -47,7 +50,9 @@ INSIDE = {
     "workers": {"errors", "worker"},
     "photos": {"errors", "formats"},
     "config": {"errors", "settings"},
-    "catalog": {"errors", "files", "schema"},
+    "lock": {"errors", "files"},
+    "copies": {"errors", "files", "schema"},
+    "catalog": {"copies", "errors", "lock", "schema"},
     "decisions": {"catalog", "errors", "pile", "schema"},
     "pile": {"errors", "schema"},
     "collect.search": {
@@ -76,8 +81,9 @@ INSIDE = {
     "collect.figures": {"collect.pen"},
     "collect.scenery": {"collect.pen"},
     "learn.probe": {"learn.backbone", "learn.loaders"},
-    "learn.train": {"learn.backbone", "learn.loaders", "learn.callbacks"},
-    "judge.evaluate": {"judge.calibrate"},
+    "learn.train": {"learn.backbone", "learn.loaders", "learn.callbacks", "learn.probe"},
+    "judge.evaluate": {"judge.calibrate", "judge.intervals", "judge.reject"},
+    "judge.reject": {"judge.intervals"},
     "judge.effect": {"judge.clean"},
     "ship.export": {"ship.bundle", "ship.card", "ship.golden", "ship.predict"},
     "ship.bundle": {"ship.onnx_file"},
@@ -109,6 +115,7 @@ HOMES = {
     "uvicorn": ("apps.",),
     "tqdm": ("collect.", "learn.", "judge.", "ship.export"),
     "numpy": (
+        "familiar",
         "linear",
         "photos",
         "hashes",
@@ -127,7 +134,7 @@ HOMES = {
     "protego": ("collect.robots",),
     "publicsuffixlist": ("collect.turns", "collect.take_down"),
     "ddgs": ("collect.web",),
-    "filelock": ("catalog",),
+    "filelock": ("lock",),
     "tomli": ("config",),
 }
 HEAVY = sorted(set(HOMES) - LIGHT)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from bear_classifier import familiar
 from bear_classifier.errors import ModelError, SelfTestError
 from bear_classifier.ship import bundle
 from bear_classifier.ship.onnx_file import refuse_external_data
@@ -44,7 +46,7 @@ def rewrite(place: Path, **changes) -> None:
 def test_every_file_of_the_bundle_refuses_a_changed_byte(place):
     rng = np.random.default_rng(0)
     names = sorted(p.relative_to(place) for p in place.rglob("*") if p.is_file())
-    assert len(names) == 32 + 5
+    assert len(names) == 32 + 6
     for name in names:
         path = place / name
         data = path.read_bytes()
@@ -192,13 +194,31 @@ def test_fields_that_cannot_be(place, changes, said):
 
 
 def test_a_newer_format_says_so(place):
-    data = (place / "bundle.json").read_bytes().replace(b'"schema": 1', b'"schema": 9')
+    data = (place / "bundle.json").read_bytes().replace(b'"schema": 2', b'"schema": 9')
     blank = bundle._CHECKSUM.sub(b'"checksum": "' + bundle._ZEROS + b'"', data)
     import hashlib
 
     digest = hashlib.sha256(blank).hexdigest().encode()
     (place / "bundle.json").write_bytes(blank.replace(b'm": "' + bundle._ZEROS, b'm": "' + digest))
     assert refused(place).startswith("MODEL_VERSION: this model has format 9; this program reads")
+
+
+def test_a_reference_that_is_none_is_refused(place):
+    bad = dataclasses.replace(bundle.load(place), reference=b"PK\x03\x04 no archive")
+    with pytest.raises(ModelError, match=r"BAD_MODEL: reference.npz is no reference"):
+        Model(bad)
+    other = familiar.make(np.ones((9, 7)), np.arange(9), None, seed=0)
+    with pytest.raises(ModelError, match="of another network"):
+        Model(dataclasses.replace(bad, reference=other.as_bytes()))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [None, {"least": -1.0}, {"close": float("nan"), "least": 0.0}, {"close": 0.1, "least": "x"}],
+)
+def test_a_rule_that_is_none_is_refused(place, rule):
+    rewrite(place, rejection=rule)
+    assert refused(place).startswith("BAD_MODEL")
 
 
 def test_another_number_of_classes_than_the_network_has(place):

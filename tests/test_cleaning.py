@@ -10,9 +10,10 @@ from bundles import tiny_config, trained_dataset
 from test_clean import DULL, leave_probe
 from test_probe import deal
 
-from bear_classifier import cli
+from bear_classifier import cli, decisions
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import as_toml
+from bear_classifier.schema import Decision
 
 LABELS = tiny_config().labels
 
@@ -84,6 +85,28 @@ def change(project, answers):
     with project.table.open("w", encoding="utf-8", newline="") as file:
         whole = [[*row[:-2], *answers.get(row[0], row[-2:])] for row in rows]
         csv.writer(file).writerows([header, *whole])
+
+
+def test_a_stage_works_on_the_photos_of_one_moment(project, monkeypatch):
+    """A decision made while a model is made neither changes nor spoils it."""
+    seen = []
+
+    def clean(catalog, config):
+        seen.append((len(catalog.photos("ok")), catalog.fingerprint(), catalog.revision()))
+        with Catalog(project.data) as other:
+            wanted = [Decision(project.wrong.sha256, "drop")]
+            decisions.decide(other, LABELS, wanted, "ann", "meanwhile")
+        seen.append((len(catalog.photos("ok")), catalog.fingerprint(), catalog.revision()))
+        assert decisions.decided(catalog) == {}
+        return {"photos": 24, "suspects": 0, "expected": 0.0, "kinds": {}}
+
+    monkeypatch.setattr("bear_classifier.judge.clean.clean", clean)
+    (project.data / "clean" / "summary.json").unlink(missing_ok=True)
+    assert project.bears("clean")[0] == 0
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 24
+    assert project.state()[project.wrong.sha256][1] == "dropped"
+    assert project.bears("clean")[0] == 2  # the first model knows nothing of the decision
 
 
 # -- looking ---------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ from bear_classifier.collect.intake import Facts
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
 from bear_classifier.config import build
-from bear_classifier.decisions import relabel
-from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, Photo, Source
+from bear_classifier.decisions import decide, relabel, undo
+from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, Decision, Photo, Source
 
 Child = Callable[..., "subprocess.Popen[str]"]
 Fill = Callable[[Path, dict[str, int | bytes]], None]
@@ -256,6 +256,30 @@ def test_moved_file_is_a_relabel_event(data: Dataset) -> None:
     data.move("teddy/a.png", "grizzly/a.png")
     data.update()
     assert data.events() == [("folder", "grizzly", "teddy"), ("folder", "teddy", "grizzly")]
+
+
+def test_a_move_is_followed_once(data: Dataset) -> None:
+    """What somebody decides after it is not overruled by where the file still lies."""
+    data.add(grizzly_a=1, teddy_b=2, grizzly_c=3)
+    data.update()
+    (sha,) = (p.sha256 for p in data.catalog.photos() if p.origin.endswith("a.png"))
+    (other,) = (p.sha256 for p in data.catalog.photos() if p.origin.endswith("c.png"))
+    for name in "ac":
+        data.move(f"grizzly/{name}.png", f"teddy/{name}.png")
+    data.update()
+    undo(data.catalog, "ann", data.catalog.events("WHERE sha256 = ?", (sha,))[0].id)
+    back = Decision(other, "relabel", "grizzly")
+    decide(data.catalog, data.config.labels, [back], "ann", "request")
+    data.update()
+    assert data.labels() == [("grizzly", "ok"), ("grizzly", "ok"), ("teddy", "ok")]
+    assert len(data.events()) == 4
+    data.move("teddy/b.png", "grizzly/b.png")
+    data.update()
+    data.move("grizzly/b.png", "teddy/b.png")
+    data.update()
+    data.move("teddy/b.png", "grizzly/b.png")  # each new move is one
+    data.update()
+    assert data.labels() == [("grizzly", "ok")] * 3
 
 
 def test_renamed_file_is_no_event(data: Dataset) -> None:

@@ -9,8 +9,8 @@ from bear_classifier.judge.evaluate import (
     confusion,
     macro_f1,
     report,
-    wilson,
 )
+from bear_classifier.judge.intervals import wilson
 
 
 def test_confusion_has_the_truth_in_rows():

@@ -12,9 +12,13 @@ import onnxruntime as ort
 import pytest
 from bundles import LABELS, tiny_config, trained_dataset
 
-from bear_classifier.decisions import drop
+from bear_classifier import telling
+from bear_classifier.catalog import Catalog
+from bear_classifier.decisions import decide, drop
 from bear_classifier.errors import DataError, ModelError
+from bear_classifier.schema import Decision
 from bear_classifier.ship import bundle
+from bear_classifier.ship.card import card
 from bear_classifier.ship.export import compare, export
 from bear_classifier.ship.predict import Model
 
@@ -41,9 +45,10 @@ def test_the_bundle_holds_what_it_says(published):
     assert made.about["metrics"]["test"]["n"] == 3
     assert made.about["parity"]["n"] == 40
     assert made.about["parity"]["photos"] == 24
-    card = (made.path / "README.md").read_text()
-    assert "grizzly" in card
-    assert "40 pictures" in card
+    words = (made.path / "README.md").read_text()
+    assert "grizzly" in words
+    assert "40 pictures" in words
+    assert "revision 0 of its dataset" in words
 
 
 def test_three_outputs_and_any_batch(published):
@@ -96,6 +101,35 @@ def test_a_bundle_is_remembered_before_it_is_out(tmp_path):
     (row,) = catalog.published()
     assert row.photos == {p.sha256: p.split for p in catalog.photos("ok") if p.split}
     assert len(row.photos) == 22
+
+
+def test_what_is_decided_while_a_model_is_made_is_for_the_next_one(tmp_path):
+    config = tiny_config(export={"parity": 1})
+    catalog = trained_dataset(tmp_path / "data", config)
+    catalog.freeze()
+    with Catalog(tmp_path / "data") as other:
+        wanted = [Decision(photo.sha256, "drop") for photo in other.photos()[:2]]
+        decide(other, LABELS, wanted, "ann", "meanwhile")
+    outcome = export(catalog, config, tmp_path / "models" / "tiny")
+    made = bundle.load(tmp_path / "models" / "tiny")
+    assert len(catalog.published()[0].photos) == sum(made.about["data"]["photos"].values()) == 24
+    assert (outcome["revision"], outcome["latest_revision"]) == (0, 2)
+    assert (made.about["data"]["revision"], made.about["data"]["latest_revision"]) == (0, 2)
+    assert "revision 0 of 2 of its dataset" in (made.path / "README.md").read_text()
+    with Catalog(tmp_path / "data") as fresh:
+        assert len(fresh.photos("ok")) == 22
+    assert "2 decisions made meanwhile are not in it" in telling.stage(
+        "export", outcome | {"outcome": "done", "seconds": 1.0}
+    )
+
+
+def test_decisions_on_the_test_side_stand_in_the_card(published):
+    root, _, _, _ = published
+    about = bundle.load(root / "models" / "tiny").about
+    words = "relabelled or left out by hand"
+    assert words not in card(about)
+    about["data"]["test_decisions"] = 7
+    assert f"{words} before this was measured: 7." in card(about)
 
 
 def test_no_photo_of_the_dataset_is_in_the_bundle(published):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import random
 import re
 import socket
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from corpus import ROOT, drawn, exif, saved
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -21,8 +28,9 @@ from bear_classifier.apps.review import make_app, serve
 from bear_classifier.apps.review_progress import stop_sentence, trust, words
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
-from bear_classifier.errors import ConfigError
-from bear_classifier.schema import Event, Photo, Suspect
+from bear_classifier.copies import made
+from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.schema import Decision, Event, Photo, Suspect
 
 LABELS = ["black", "grizzly", "teddy"]
 CONFIG = build({"name": "tiny", "classes": {label: [label] for label in LABELS}}, where="test")
@@ -90,11 +98,15 @@ def page(root: Path, order: list[str]) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def decide(page: TestClient) -> Post:
-    """decide((sha, "relabel", "black"), ...): in one request; more facts by their names."""
+def decide(page: TestClient, order: list[str]) -> Post:
+    """decide((sha, "relabel", "black"), ...): in one request; more facts by their names.
+
+    Changes on the test side are confirmed, unless test_side says otherwise."""
+    tests = {sha for n, sha in enumerate(order) if SIDES[n % 4] == "test"}
 
     def post(*items: tuple[Any, ...], request: str = "", **facts: Any) -> Any:
         based = facts.pop("based", None)
+        facts.setdefault("test_side", sum(i[0] in tests and i[1] != "keep" for i in items))
         rows = [
             {"sha256": i[0], "action": i[1], "label": i[2] if len(i) > 2 else "", "based": based}
             for i in items
@@ -320,6 +332,18 @@ def test_a_body_that_makes_no_sense(page, body):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BAD_REQUEST")
 
 
+@pytest.mark.parametrize("what", ["decide", "undo"])
+def test_a_copy_of_the_catalog_is_kept_before_something_is_written(page, root, order, decide, what):
+    with Catalog(root) as catalog:
+        decisions.decide(catalog, LABELS, [Decision(order[0], "keep")], "ann", "before")
+    assert not made(root)
+    done = decide((order[1], "keep")) if what == "decide" else undo(page)
+    assert done.status_code == 200
+    (copy,) = made(root)
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("SELECT count(*) FROM event").fetchone() == (1,)
+
+
 def test_undo_takes_back_a_batch_and_says_so_before(page, root, order, decide):
     decide((order[0], "keep"))
     decide(*((sha, "drop") for sha in order[1:4]))
@@ -395,6 +419,193 @@ def test_what_undo_takes_back_in_words():
     assert words([event("relabel", "teddy")] * 2) == "relabel of 2 photos to teddy"
     assert words([event("relabel", "teddy"), event("relabel", "black")]) == "relabel of 2 photos"
     assert words([event("keep", ""), event("drop", "")]) == "decision of 2 photos"
+
+
+# -- the test side ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("items", "tests"),
+    [
+        ([(2, "drop")], 1),
+        ([(2, "relabel", "black")], 1),
+        ([(2, "relabel", "teddy")], 1),  # what it is already, but asked for as a change
+        ([(0, "drop"), (2, "drop"), (6, "relabel", "black"), (10, "keep")], 2),
+    ],
+)
+def test_the_test_side_changes_only_if_somebody_says_how_many(root, order, decide, items, tests):
+    items = [(order[n], *rest) for n, *rest in items]
+    for said in (None, 0, tests + 1):
+        answer = decide(*items, test_side=said)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "TEST_SIDE")
+        which = f"change {tests} photo{'s' if tests > 1 else ''} of the test side, which judges"
+        assert which in answer.json()["error"]["message"]
+    for said in ("1", True, 1.0):
+        assert decide(*items, test_side=said).json()["error"]["code"] == "BAD_REQUEST"
+    with Catalog(root) as catalog:
+        assert decisions.history(catalog) == []
+    assert len(decide(*items, test_side=tests).json()["events"]) == len(items)
+
+
+def test_restoring_on_the_test_side_is_a_change_and_keeping_is_none(root, order, decide):
+    assert decide((order[2], "drop")).status_code == 200
+    refused = decide((order[2], "restore"), test_side=None)
+    assert refused.json()["error"]["code"] == "TEST_SIDE"
+    assert state(root, order[2]) == ("teddy", "dropped")
+    assert decide((order[6], "keep"), (order[0], "drop"), test_side=None).status_code == 200
+
+
+def test_a_request_that_was_carried_out_is_answered_without_asking_again(root, order, decide):
+    first = decide((order[2], "drop"), request="twice").json()
+    again = decide((order[2], "drop"), request="twice", test_side=None)
+    assert (again.status_code, again.json()) == (200, first)
+    decide((order[0], "keep"))
+    late = decide((order[2], "drop"), request="twice", test_side=None).json()
+    assert late["events"] == first["events"]
+    assert late["rows"][0]["based"] == late["progress"]["revision"] == 2  # it is as new as that
+    with Catalog(root) as catalog:
+        assert len(decisions.history(catalog)) == 2
+
+
+# -- others write at the same time -----------------------------------------------------------------
+
+
+def elsewhere(root: Path, sha256: str, **fields: Any) -> None:
+    """Another program changes a photo, without a word about it in the events."""
+    with Catalog(root) as catalog, catalog.transaction():
+        photo = catalog.photo(sha256)
+        assert photo
+        catalog.put_photos([dataclasses.replace(photo, **fields)])
+
+
+def test_after_a_decision_only_its_photo_is_read_again(page, order, decide, monkeypatch):
+    decide(*((sha, "keep") for sha in order[:12]))
+    read, opened = [], []
+    select, connect = Catalog._select, Catalog.__init__
+
+    def noted(catalog: Catalog, columns: Any, rest: str, values: Any = ()) -> list[Any]:
+        found = select(catalog, columns, rest, values)
+        read.extend(row[0] for row in found if rest.startswith("photo "))
+        return found
+
+    monkeypatch.setattr(Catalog, "_select", noted)
+    monkeypatch.setattr(Catalog, "__init__", lambda *a, **b: opened.append(a) or connect(*a, **b))
+    number = decide((order[15], "drop")).json()["events"][0]["id"]
+    assert rows(page, state="decided")[-1]["sha256"] == order[15]
+    assert undo(page, event=number).status_code == 200
+    assert page.get("/api/progress").json()["looked"] == 12
+    assert (set(read), opened) == ({order[15]}, [])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_write_around_a_decision_is_seen_at_once(page, root, order, decide, monkeypatch, when):
+    """Just before or after the page's own, with no request between them."""
+    really = decisions.decide
+
+    def crowded(*args: Any) -> list[Event]:
+        if when == "after":
+            events = really(*args)
+        elsewhere(root, order[5], label="black")
+        return events if when == "after" else really(*args)
+
+    decide((order[1], "keep"))
+    monkeypatch.setattr(decisions, "decide", crowded)
+    decide((order[0], "drop"))
+    row = rows(page, state="all")[5]
+    assert (row["sha256"], row["label"], row["based"]) == (order[5], "black", 2)
+
+
+def test_what_was_stored_is_seen_though_the_decision_failed(page, order, decide, monkeypatch):
+    really = decisions.decide
+
+    def failing(*args: Any) -> list[Event]:
+        really(*args)
+        raise DataError("DISK_FULL", "no space left")
+
+    monkeypatch.setattr(decisions, "decide", failing)
+    assert decide((order[0], "drop")).status_code == 503
+    assert hashes(page, state="decided") == [order[0]]
+
+
+def test_the_page_says_after_every_step_what_a_new_one_would_say(root, order):
+    """Decisions, undos, repeated requests and changes by others, in an order drawn by chance."""
+    with Catalog(root) as catalog:
+        found = ranking(order)(catalog, None)
+    dice = random.Random(7)
+    filters = [{}, {"label": "teddy"}, {"side": "valid", "state": "all"}, {"reason": "outlier"}]
+
+    def told(app: FastAPI) -> list[Any]:
+        client = TestClient(app, "http://localhost")
+        return [[client.get(f"/api/{what}", params=wanted).json() for wanted in filters]
+                for what in ("queue", "progress")]  # fmt: skip
+
+    app = make_app(root, CONFIG, lambda *_: found)
+    client = TestClient(app, "http://localhost")
+    for step in range(40):
+        deed = dice.choice(["keep", "drop", "relabel", "restore", "undo", "undo one", "elsewhere"])
+        some = dice.sample(order, dice.choice([1, 1, 3]))
+        if deed == "elsewhere":
+            elsewhere(root, some[0], status=dice.choice(["ok", "duplicate"]))
+        elif deed.startswith("undo"):
+            undo(client, **({"event": dice.randint(1, step + 1)} if deed == "undo one" else {}))
+        else:
+            items = [{"sha256": sha, "action": deed, "label": dice.choice(LABELS)} for sha in some]
+            body = {"request": f"r{dice.randint(0, step)}", "items": items}
+            tests = sum(SIDES[order.index(sha) % 4] == "test" for sha in some)
+            client.post("/api/decide", json={**body, "test_side": tests}, headers=PAGE)
+        assert told(app) == told(make_app(root, CONFIG, lambda *_: found)), (step, deed)
+    with Catalog(root) as catalog:
+        assert len(decisions.history(catalog)) > 20
+
+
+def test_windows_at_the_same_time_take_turns(root, order, monkeypatch):
+    """Each decides on a photo of its own, and all on one: that succeeds once; nothing is lost."""
+    really, inside, most = decisions.decide, [], []
+
+    def slowly(*args: Any) -> list[Event]:
+        inside.append(args)
+        most.append(len(inside))
+        time.sleep(0.01)  # so that another would come in
+        try:
+            return really(*args)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(decisions, "decide", slowly)
+    app = make_app(root, CONFIG, ranking(order))
+    windows = [TestClient(app, "http://localhost") for _ in range(8)]
+
+    def post(client: TestClient, sha256: str, request: str) -> int:
+        item = {"sha256": sha256, "action": "keep", "based": 0}
+        body = {"request": request, "items": [item]}
+        return int(client.post("/api/decide", json=body, headers=PAGE).status_code)
+
+    def work(n: int) -> tuple[int, int, int]:
+        own = post(windows[n], order[n + 1], f"own{n}")
+        return own, post(windows[n], order[0], f"same{n}"), len(rows(windows[n], state="decided"))
+
+    with ThreadPoolExecutor(8) as crowd:
+        found = list(crowd.map(work, range(8)))
+    assert most == [1] * 16
+    assert [own for own, _, _ in found] == [200] * 8
+    assert sorted(same for _, same, _ in found) == [200] + [409] * 7
+    assert all(2 <= seen <= 9 for _, _, seen in found)
+    assert hashes(windows[0], state="decided") == order[:9]
+
+
+def test_what_undo_announces_leaves_out_take_downs_and_joins_no_runs(page, root, order, decide):
+    def next_one() -> str:
+        return str(page.get("/api/progress").json()["undo"]["words"])
+
+    decide((order[0], "drop"), (order[1], "drop"))
+    with Catalog(root) as catalog, catalog.transaction():
+        decisions.bar(catalog, catalog.photo(order[1]), "take-down", "TAKEN_DOWN: asked to")
+    assert next_one() == "drop of 1 photo"
+    with Catalog(root) as catalog, catalog.transaction():
+        for sha in order[4:6]:
+            decisions.relabel(catalog, catalog.photo(sha), "teddy", "import", "moved")
+    assert next_one() == "relabel of 1 photo to teddy (by a run: import)"
+    assert [row["sha256"] for row in undo(page).json()["rows"]] == [order[5]]
 
 
 # -- pictures --------------------------------------------------------------------------------------
@@ -569,7 +780,8 @@ def test_a_photo_dropped_earlier_can_still_be_found_and_restored(page, root, ord
     assert [(row["sha256"], row["status"]) for row in found] == [(order[2], "dropped")]
     assert hashes(again, state="all") == order  # in its place
     assert again.get("/api/progress").json()["of"] == 24
-    body = {"request": "r", "items": [{"sha256": order[2], "action": "restore"}]}
+    item = {"sha256": order[2], "action": "restore"}
+    body = {"request": "r", "items": [item], "test_side": 1}
     assert again.post("/api/decide", json=body, headers=PAGE).status_code == 200
     assert state(root, order[2]) == ("teddy", "ok")
 

@@ -82,14 +82,17 @@ def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
     record = train(catalog, config)
     model = backbone.Classifier(backbone.bare_body(config.learn.arch), 3, config.train.dropout)
     model.load_state_dict(weights(catalog))
-    judged = [p for p in catalog.photos("ok") if p.split != "train"]
+    judged = catalog.photos("ok")
     with np.load(catalog.root / "train" / "predictions.npz") as file:
         said = dict(zip(file["sha256"].tolist(), file["logits"], strict=True))
+        pooled = dict(zip(file["sha256"].tolist(), file["pooled"], strict=True))
+        assert str(file["chosen"]) == record["chosen"]
     assert set(said) == {p.sha256 for p in judged}
     with torch.inference_mode():
         (batch,) = batches([catalog.file(p) for p in judged], 64, 32)
-        fresh = model.eval()(batch).numpy()
+        fresh, features, _ = (part.numpy() for part in model.eval().outputs(batch))
     assert np.allclose(fresh, [said[p.sha256] for p in judged], atol=1e-4)
+    assert np.allclose(features, [pooled[p.sha256] for p in judged], atol=1e-4)
     valid = [p for p in judged if p.split == "valid"]
     wrong = sum(LABELS[said[p.sha256].argmax()] != p.label for p in valid)
     assert record["valid_wrong"][record["chosen"]] == wrong

@@ -33,9 +33,12 @@ def uploaded(payload: Any) -> str | None:
 
 def sentence(prediction: Prediction) -> str:
     """The answer in words that claim no more than the probability does."""
+    if prediction.reason == "unlike_training":
+        known = list(prediction.probabilities)
+        return f"This does not look like {', '.join(known[:-1])} or {known[-1]}: no answer."
     p = prediction.confidence
     sure = "Almost certainly" if p >= 0.99 else "Very likely" if p >= 0.9 else "Probably"
-    if p < 0.6:
+    if not prediction.accepted or p < 0.6:
         ranked = sorted(prediction.probabilities, key=lambda c: -prediction.probabilities[c])
         return f"Hard to tell: **{ranked[0]}** or **{ranked[1]}**."
     return f"{sure} **{prediction.label}**."
@@ -53,6 +56,8 @@ def page(model: Model) -> gr.Blocks:
             prediction = model.predict(Path(path))
         except PhotoError as exc:
             return f"**This picture cannot be used.** {exc.sentence}.", None
+        if prediction.reason == "unlike_training":
+            return sentence(prediction), None
         return sentence(prediction), prediction.probabilities
 
     labels = model.bundle.labels
@@ -77,9 +82,7 @@ def page(model: Model) -> gr.Blocks:
                     num_top_classes=len(labels),
                     show_heading=False,
                 )
-        gr.Markdown(
-            _figures(test) + " It always names one of its classes, whatever the picture shows."
-        )
+        gr.Markdown(f"{_figures(test)} {_limits(about['rejection'])}")
         photo.change(
             classify,
             photo,
@@ -89,6 +92,12 @@ def page(model: Model) -> gr.Blocks:
             show_progress="hidden",
         )
     return blocks
+
+
+def _limits(rule: dict[str, Any]) -> str:
+    if rule["least"] is None:
+        return "It always names one of its classes, whatever the picture shows."
+    return "It gives no answer to pictures that are unlike the photos it learned from."
 
 
 def _figures(test: dict[str, Any]) -> str:

@@ -193,7 +193,8 @@ function decide(rows, action, label = "") {
     return { sha256: r.sha256, action: same ? "keep" : action, label: same ? "" : label, based: r.based };
   });
   const [words, done] = inWords(action, label, rows);
-  const entry = { request: newId(), at: Date.now(), items, words, done, state: "waiting", sentence: "", overwrite: false, tried: 0 };
+  const test_side = rows.filter((r, n) => r.split === "test" && items[n].action !== "keep").length; // which it was asked about
+  const entry = { request: newId(), at: Date.now(), items, test_side, words, done, state: "waiting", sentence: "", overwrite: false, tried: 0 };
   keep(entry);
   mark(entry);
   drain();
@@ -217,8 +218,8 @@ async function send(entry) {
   entry.tried += 1;
   keep(entry);
   try {
-    const { request, overwrite, items } = entry;
-    const answer = await ask(`api/decide?${filters()}`, { request, overwrite, items });
+    const { request, overwrite, items, test_side } = entry;
+    const answer = await ask(`api/decide?${filters()}`, { request, overwrite, items, test_side });
     forget(entry);
     stored(answer, `Stored: ${entry.done}`);
     return true;

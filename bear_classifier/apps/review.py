@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import socket
-import sqlite3
 import threading
 import webbrowser
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from fastapi.responses import FileResponse, Response
 from bear_classifier import decisions
 from bear_classifier.apps import review_page, review_progress
 from bear_classifier.apps.review_guard import Refused, protect, read_json
+from bear_classifier.apps.review_now import Fresh, Now
 from bear_classifier.apps.review_page import Ranking, Wanted
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError
@@ -42,23 +42,6 @@ def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
     from bear_classifier.judge.clean import suspects
 
     return suspects(catalog, config)
-
-
-class Fresh:
-    """The catalog as it is, read again only when somebody has written to it."""
-
-    def __init__(self, root: Path) -> None:
-        with Catalog(root) as catalog:
-            self._watch = sqlite3.connect(catalog.path, check_same_thread=False)
-        self._root, self._lock, self._version = root, threading.Lock(), -1
-
-    def now(self) -> review_page.Now:
-        with self._lock:
-            (version,) = self._watch.execute("PRAGMA data_version").fetchone()
-            if version != self._version:
-                with Catalog(self._root) as catalog:
-                    self._now, self._version = review_page.now(catalog), version
-            return self._now
 
 
 class Pictures:
@@ -91,10 +74,10 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     """The page of one dataset, ranked now. root: of its catalog; host: that it is reached under."""
     labels = list(config.classes)
     fresh = Fresh(root)
-    with Catalog(root) as catalog:
-        ranking = Ranking(load(catalog, config), fresh.now())
+    with fresh.turn() as (catalog, today):
+        ranking = Ranking(load(catalog, config), today)
     pictures = Pictures()
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
 
     @app.get("/")
@@ -131,22 +114,21 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     @app.get("/api/progress")
     def progress(wanted: Annotated[Wanted, Depends(_wanted)]) -> dict[str, Any]:
-        with Catalog(root) as catalog:
-            return review_progress.progress(catalog, ranking, fresh.now(), wanted)
+        with fresh.turn() as (catalog, today):
+            return review_progress.progress(catalog, ranking, today, wanted)
 
     @app.get("/api/photo/{sha256}")
     def in_full(sha256: str) -> dict[str, Any]:
-        today = fresh.now()
-        if sha256 not in ranking.place or sha256 not in today.photos:
-            raise _unknown(sha256)
-        with Catalog(root) as catalog:
+        with fresh.turn() as (catalog, today):
+            if sha256 not in ranking.place or sha256 not in today.photos:
+                raise _unknown(sha256)
             return review_page.photo_in_full(catalog, ranking, today, sha256)
 
     @app.get("/photo/{sha256}")
     def picture(sha256: str, size: int = 400) -> Response:
         if size not in SIZES:
             raise Refused(400, "BAD_SIZE", f"size {size} is not one of {SIZES}")
-        photo = fresh.now().photos.get(sha256)
+        photo = fresh.last.photos.get(sha256) or fresh.now().photos.get(sha256)  # its file stays
         if photo is None:
             raise _unknown(sha256)
         data = pictures.get(root / "photos" / sha256[:2] / f"{sha256}.{photo.format}", size)
@@ -159,9 +141,11 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         body: Annotated[dict[str, Any], Depends(read_json)],
     ) -> dict[str, Any]:
         request, asked = _asked(body, ranking)
-        with Catalog(root) as catalog:
-            events = decisions.decide(catalog, labels, asked, WHO, request)
-            return _answer(catalog, wanted, events)
+        with fresh.turn() as (catalog, today):
+            if not catalog.events("WHERE request = ? LIMIT 1", (request,)):
+                _confirmed(asked, today, _number(body, "test_side"))
+            catalog.keep_copy()
+            return _answer(catalog, wanted, decisions.decide(catalog, labels, asked, WHO, request))
 
     @app.post("/api/undo")
     def undo(
@@ -169,18 +153,19 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         body: Annotated[dict[str, Any], Depends(read_json)],
     ) -> dict[str, Any]:
         """event: this one; shown: the one that the page said it would take back, and no other."""
-        with Catalog(root) as catalog:
-            event, shown = _number(body, "event"), _number(body, "shown")
-            waiting = review_progress.undo_next(catalog, fresh.now())
+        event, shown = _number(body, "event"), _number(body, "shown")
+        with fresh.turn() as (catalog, today):
+            waiting = review_progress.undo_next(catalog, today)
             if shown is not None and (waiting is None or waiting["event"] != shown):
                 then = f"; undo would now take back: {waiting['words']}" if waiting else ""
                 raise Refused(
                     409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
                 )
+            catalog.keep_copy()
             return _answer(catalog, wanted, decisions.undo(catalog, WHO, event))
 
     def _answer(catalog: Catalog, wanted: Wanted, events: list[Event]) -> dict[str, Any]:
-        today = fresh.now()
+        today = fresh.after(events)
         return {
             "events": [review_page.told(event) for event in events],
             "rows": review_page.rows_of(ranking, today, [event.sha256 for event in events]),
@@ -223,6 +208,21 @@ def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
     why = suspect.reasons[0] if suspect and suspect.reasons else ""
     score = suspect.score if suspect else None
     return Decision(sha256, cast(Action, action), label, why, score, based)
+
+
+def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None:
+    """Photos of the test side change only if whoever asks says how many of them do."""
+    tests = sum(
+        d.action != "keep" and d.sha256 in today.photos and today.photos[d.sha256].split == "test"
+        for d in asked
+    )
+    if tests and confirmed != tests:
+        which = "1 photo" if tests == 1 else f"{tests} photos"
+        raise Refused(
+            409, "TEST_SIDE", f"this would change {which} of the test side, which judges the model;"
+            " to do it all the same, discard this, reload the page and press the key twice (a"
+            f' program: send "test_side": {tests})'
+        )  # fmt: skip
 
 
 def _number(body: dict[str, Any], name: str) -> int | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bear_classifier.apps.review_now import Now
 from bear_classifier.catalog import Catalog
-from bear_classifier.decisions import decided, history, revision
-from bear_classifier.schema import Event, Photo, Suspect
+from bear_classifier.decisions import history
+from bear_classifier.schema import Event, Suspect
 
 SIDES = ("train", "valid", "test")
 STATES = ("open", "decided", "all")
@@ -29,24 +30,6 @@ class Wanted:
     state: str = "open"
 
 
-@dataclass(frozen=True)
-class Now:
-    """The catalog at one moment. revision: read first, so that it is never too new for the rest."""
-
-    revision: int
-    photos: dict[str, Photo]
-    decided: dict[str, Event]
-
-    def is_open(self, sha256: str) -> bool:
-        return self.photos[sha256].status == "ok" and sha256 not in self.decided
-
-
-def now(catalog: Catalog) -> Now:
-    at = revision(catalog)
-    looked = {sha: event for sha, event in decided(catalog).items() if event.request}
-    return Now(at, {photo.sha256: photo for photo in catalog.photos()}, looked)
-
-
 class Ranking:
     """Every photo that was usable or dropped when the page started, most suspect first."""
 
@@ -60,32 +43,40 @@ class Ranking:
         ]  # fmt: skip
         self.suspects = sorted([*suspects, *dropped], key=lambda one: -one.score)
         self.place = {suspect.sha256: n for n, suspect in enumerate(self.suspects)}
-        self._found = today, [_facets(suspect, today) for suspect in self.suspects]
+        self.kinds = [kind(suspect) for suspect in self.suspects]
+        self._found = today, [self._facets(rank, today) for rank in range(len(self.suspects))]
 
     def facets(self, today: Now) -> list[dict[str, set[str]]]:
-        """Of each photo, the values of the filter under which it is found; worked out once."""
-        found = self._found
-        if found[0] is not today:
-            self._found = found = today, [_facets(suspect, today) for suspect in self.suspects]
-        return found[1]
+        """Of each photo, the values of the filter under which it is found; those of photos that
+        are alike are the same object. Worked out once, and again where something has changed."""
+        last, found = self._found
+        if last is not today:
+            found = [
+                facets
+                if today.photos.get(one.sha256) is last.photos.get(one.sha256)
+                else self._facets(rank, today)
+                for rank, (one, facets) in enumerate(zip(self.suspects, found, strict=True))
+            ]
+            self._found = today, found
+        return found
+
+    def _facets(self, rank: int, today: Now) -> dict[str, set[str]]:
+        """Nothing for a photo that left."""
+        suspect = self.suspects[rank]
+        photo = today.photos.get(suspect.sha256)
+        if photo is None:
+            return {}
+        looked = suspect.sha256 in today.decided
+        still_open = today.is_open(suspect.sha256)
+        return _under(
+            photo.label, suspect.label, photo.split or "", self.kinds[rank], still_open, looked
+        )
 
 
 def kind(suspect: Suspect) -> str:
     """The strongest of its reasons, or nothing."""
     best = max(suspect.scores, key=lambda name: suspect.scores[name], default="")
     return best if suspect.scores.get(best, 0) > 0 else ""
-
-
-def _facets(suspect: Suspect, today: Now) -> dict[str, set[str]]:
-    """Under which values of each part of the filter a photo is found; nothing for one that left."""
-    photo = today.photos.get(suspect.sha256)
-    if photo is None:
-        return {}
-    looked = suspect.sha256 in today.decided
-    return _under(
-        photo.label, suspect.label, photo.split or "", kind(suspect),
-        today.is_open(suspect.sha256), looked,
-    )  # fmt: skip
 
 
 @cache  # there are few; sets of their own for 20,000 photos take a second
@@ -110,7 +101,7 @@ def row(ranking: Ranking, today: Now, rank: int, place: int = 0) -> dict[str, An
         "score": suspect.score,
         "reasons": suspect.reasons,
         "scores": suspect.scores,
-        "kind": kind(suspect),
+        "kind": ranking.kinds[rank],
         "split": photo.split,
         "status": photo.status,
         "decision": told(event) if event else None,
@@ -131,6 +122,11 @@ def told(event: Event) -> dict[str, Any]:
         name: getattr(event, name)
         for name in ("id", "at", "who", "action", "old", "new", "why", "undoes")
     }
+
+
+def alike(found: Sequence[dict[str, set[str]]]) -> dict[int, dict[str, set[str]]]:
+    """The facets of all photos, once each, by their id: there are far fewer of them than photos."""
+    return {id(facets): facets for facets in found}
 
 
 def missing_of(wanted: Wanted, facets: dict[str, set[str]]) -> set[str]:
@@ -158,10 +154,12 @@ def queue(
 
     A rank stays what it is when photos before it are decided and leave the filter, an offset not.
     """
+    found = ranking.facets(today)
+    lacks = {key: missing_of(wanted, facets) for key, facets in alike(found).items()}
     shown: list[tuple[int, int]] = []  # rank, place
     place = 0
-    for rank, facets in enumerate(ranking.facets(today)):
-        missing = missing_of(wanted, facets)
+    for rank, facets in enumerate(found):
+        missing = lacks[id(facets)]
         place += missing <= {"state"}
         if not missing:
             shown.append((rank, place))

@@ -3,49 +3,54 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from bear_classifier.apps.review_page import Now, Ranking, Wanted, missing_of
+from bear_classifier.apps.review_now import Now
+from bear_classifier.apps.review_page import Ranking, Wanted, alike, missing_of
 from bear_classifier.catalog import Catalog
-from bear_classifier.decisions import history, is_taken_down
+from bear_classifier.decisions import is_taken_down
 from bear_classifier.pile import in_force
 from bear_classifier.schema import Event
 
 _AHEAD = 20  # photos over which the stop sentence looks
 _BATCHES = 2_500  # events in which the last batch and what undid it are looked for
+_PAGE = 20  # events read first; then twice as many, ...
 _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly worth it
 _PRIOR = 5.0  # faults, expected and found, before anything was looked at
 
 
 def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: Wanted) -> dict[str, Any]:
     """How many of the filter's photos were looked at, what is left, and what undo takes back."""
+    found = ranking.facets(today)
+    kinds = alike(found)
+    lacks = {key: missing_of(wanted, facets) for key, facets in kinds.items()}
+    inside = {key: facets for key, facets in kinds.items() if lacks[key] <= {"state"}}
+    many = Counter(map(id, found))
+
+    def scores(state: str) -> list[tuple[str, float]]:
+        """Of the filter's photos in this state, in their order."""
+        these = {key for key, facets in inside.items() if state in facets["state"]}
+        pairs = zip(ranking.suspects, found, strict=True)
+        return [(one.sha256, one.score) for one, facets in pairs if id(facets) in these]
+
+    seen = [
+        (score, today.decided[sha256].action in ("drop", "relabel"))
+        for sha256, score in scores("decided")
+    ]
+    trusted = trust(seen)
+    ahead = [min(1.0, score * trusted) for _, score in scores("open")]
     counts: dict[str, Counter[str]] = {
         name: Counter() for name in ("label", "side", "reason", "state")
     }
-    looked, of, ahead = 0, 0, []
-    seen: list[tuple[float, bool]] = []
-    alike: dict[int, list[Any]] = {}  # how many have these facets, the facets, what is missing
-    for suspect, facets in zip(ranking.suspects, ranking.facets(today), strict=True):
-        if id(facets) not in alike:
-            alike[id(facets)] = [0, facets, missing_of(wanted, facets)]
-        alike[id(facets)][0] += 1
-        missing = alike[id(facets)][2]
-        if missing <= {"state"}:
-            of += 1
-            if event := today.decided.get(suspect.sha256):
-                looked += 1
-                seen.append((suspect.score, event.action in ("drop", "relabel")))
-            if today.is_open(suspect.sha256):
-                ahead.append(suspect.score)
-    ahead = [min(1.0, score * trust(seen)) for score in ahead]
-    for n, facets, missing in alike.values():
+    for key, facets in kinds.items():
         for name, values in facets.items():
-            if missing <= {name}:
-                counts[name].update(dict.fromkeys(values, n))
+            if lacks[key] <= {name}:
+                counts[name].update(dict.fromkeys(values, many[key]))
     return {
-        "looked": looked,
-        "of": of,
+        "looked": len(seen),
+        "of": sum(many[key] for key in inside),
         "faults": sum(ahead),
         "counts": counts,
         "stop": stop_sentence(ahead),
@@ -80,14 +85,27 @@ def _count(n: int, noun: str) -> str:
 
 def undo_next(catalog: Catalog, today: Now) -> dict[str, Any] | None:
     """The batch that `decisions.undo` would take back, in words; event: its last one."""
-    stay = {sha for sha, photo in today.photos.items() if is_taken_down(photo)}
-    newest = reversed(history(catalog, limit=_BATCHES))
-    able = [e for e in in_force(newest) if e.undoes is None and e.sha256 not in stay]
-    if not able:
+    batch: list[Event] = []
+    for event in in_force(islice(_backwards(catalog), _BATCHES)):
+        photo = today.photos.get(event.sha256)
+        if event.undoes is not None or (photo and is_taken_down(photo)):
+            continue
+        if batch and event.request != batch[0].request:
+            break
+        batch.append(event)
+        if not event.request:
+            break
+    if not batch:
         return None
-    last = able[0]
-    batch = [e for e in able if e.request == last.request] if last.request else [last]
-    return {"event": last.id, "sha256": last.sha256, "words": words(batch)}
+    return {"event": batch[0].id, "sha256": batch[0].sha256, "words": words(batch)}
+
+
+def _backwards(catalog: Catalog) -> Iterator[Event]:
+    """All events, the newest first, read a page at a time."""
+    before, size = catalog.revision() + 1, _PAGE
+    while page := catalog.events("WHERE id < ? ORDER BY id DESC LIMIT ?", (before, size)):
+        yield from page
+        before, size = page[-1].id, 2 * size
 
 
 def words(batch: Sequence[Event]) -> str:

@@ -234,9 +234,13 @@ def _reconcile(catalog: Catalog) -> None:
         if source.sha256:
             sources.setdefault(source.sha256, []).append(source)
     with catalog.transaction():
+        moves = catalog.events("WHERE who = 'folder' AND request = '' ORDER BY id")
+        followed = {event.sha256: event.new for event in moves if event.undoes is None}
         for photo in catalog.photos():
             files = sources.get(photo.sha256, [])  # none: the only one was overwritten
             verdict = settle(photo, files)
+            if verdict.label == followed.get(photo.sha256):  # once; what somebody decided since
+                verdict = dataclasses.replace(verdict, label=photo.label)  # is not overruled
             if verdict.label != photo.label:
                 relabel(catalog, photo, verdict.label, "folder", "the file was moved there")
                 photo = dataclasses.replace(photo, label=verdict.label)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from bear_classifier import decisions
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.familiar import make, verdicts
 from bear_classifier.files import write_atomic
+from bear_classifier.judge import reject
 from bear_classifier.judge.calibrate import fit_temperature, softmax
+from bear_classifier.judge.intervals import Interval, share, wilson
 from bear_classifier.settings import Config
 
-_Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -44,38 +44,87 @@ class Report:
 
 
 def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Judge the trained model on the test side; fit its temperature on the validation side."""
-    try:
-        data = (catalog.root / "train" / "predictions.npz").read_bytes()
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            logits = dict(zip(file["sha256"].tolist(), file["logits"], strict=True))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
-        raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
-    photos = [photo for photo in catalog.photos("ok") if photo.sha256 in logits]
-    sides = {side: [p for p in photos if p.split == side] for side in ("valid", "test")}
-    rows = {
-        side: np.array([logits[p.sha256] for p in some]).reshape(-1, len(config.labels))
-        for side, some in sides.items()
+    """Judge the trained model on the test side. Its temperature and its rule for giving no answer
+    are fitted on the validation side.
+
+    Leaves `evaluate/report.json` and `evaluate/reference.npz`. Raises DataError (NOT_TRAINED)."""
+    said = _predictions(catalog)
+    photos = {p.sha256: p for p in catalog.photos("ok") if p.sha256 in said["rows"]}
+    at = {
+        side: [said["rows"][sha256] for sha256, p in photos.items() if p.split == side]
+        for side in ("train", "valid", "test")
     }
-    targets = {
-        side: np.array([config.labels.index(p.label) for p in some], dtype=np.int64)
-        for side, some in sides.items()
-    }
-    temperature = fit_temperature(rows["valid"], targets["valid"])
-    reports = {
-        side: asdict(report(softmax(rows[side], temperature), targets[side], config.labels))
-        for side in sides
-    }
-    test = {photo.sha256 for photo in catalog.photos() if photo.split == "test"}
-    changes = [
-        event
-        for sha256, event in decisions.decided(catalog).items()
-        if sha256 in test and event.action != "keep"
-    ]
-    outcome = {"temperature": temperature, "test_decisions": len(changes), **reports}
+    labels = [photos[s].label if s in photos else config.labels[0] for s in said["rows"]]
+    targets = np.array([config.labels.index(label) for label in labels], dtype=np.int64)
+    groups = np.array([photos[s].group if s in photos else s for s in said["rows"]])
+    logits, pooled = said["logits"], said["pooled"]
+    temperature = fit_temperature(logits[at["valid"]], targets[at["valid"]])
+    p = softmax(logits, temperature)
+    right = p.argmax(axis=1) == targets
+
+    tuned = str(said["chosen"]) != "probe"
+    classifier = None if tuned else _own_classifier(catalog)
+    numbers = np.unique(groups, return_inverse=True)[1]
+    train = at["train"]
+    reference = make(pooled[train], numbers[train], classifier, config.train.seed)
+    scores = reference.score(pooled)
+    valid, close = at["valid"], config.reject.close
+    least = reject.rule(
+        reference, p[valid], right[valid], scores[valid], config.reject.share, close, tuned
+    )
+    verdict = verdicts(p, scores, least, close)
+    reports, refused = {}, {}
+    for side in ("valid", "test"):
+        rows = at[side]
+        made = report(p[rows], targets[rows], config.labels, verdict[rows] == "ok")
+        reports[side] = asdict(made)
+        refused[side] = reject.refusals(verdict[rows], right[rows])
+    outcome = {
+        "temperature": temperature,
+        "test_decisions": _test_decisions(catalog),
+        "rejection": {
+            "least": least if np.isfinite(least) else None,
+            "close": close,
+            "share": config.reject.share,
+            **refused,
+            "left_out": reject.left_out(
+                pooled[train], targets[train], numbers[train], classifier, config.labels,
+                config.reject.share,
+            ),
+        },
+        **reports,
+    }  # fmt: skip
+    write_atomic(catalog.root / "evaluate" / "reference.npz", reference.as_bytes())
     text = json.dumps(outcome, indent=1)
     write_atomic(catalog.root / "evaluate" / "report.json", text.encode())
     return outcome
+
+
+def _predictions(catalog: Catalog) -> dict[str, Any]:
+    """What training left; rows: sha256 -> row."""
+    try:
+        data = (catalog.root / "train" / "predictions.npz").read_bytes()
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            rows = {sha256: n for n, sha256 in enumerate(file["sha256"].tolist())}
+            return {"rows": rows, **{k: file[k] for k in ("logits", "pooled", "chosen")}}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
+
+
+def _own_classifier(catalog: Catalog) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The layer by which the weights tell their own classes apart, if the probe left one."""
+    path = catalog.root / "probe" / "pretrained.npz"
+    if not path.exists():
+        return None
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        return file["weight"], file["bias"]
+
+
+def _test_decisions(catalog: Catalog) -> int:
+    """How many photos of the test side were relabelled or left out by hand."""
+    test = {photo.sha256 for photo in catalog.photos() if photo.split == "test"}
+    made = decisions.decided(catalog).items()
+    return sum(sha256 in test and event.action != "keep" for sha256, event in made)
 
 
 def report(
@@ -118,22 +167,6 @@ def confusion(
     table = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(table, (targets, said), 1)
     return table
-
-
-def share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def wilson(part: int, whole: int) -> Interval | None:
-    """95 % score interval of a share (Wilson, JASA 22:209, 1927); None of nothing."""
-    if whole == 0:
-        return None
-    p, z2 = part / whole, _Z95**2
-    middle = (p + z2 / (2 * whole)) / (1 + z2 / whole)
-    half = _Z95 * np.sqrt(p * (1 - p) / whole + z2 / (4 * whole**2)) / (1 + z2 / whole)
-    low = 0.0 if part == 0 else float(middle - half)
-    high = 1.0 if part == whole else float(middle + half)
-    return low, high
 
 
 def macro_f1(table: NDArray[np.int64]) -> float | None:

@@ -31,6 +31,7 @@ from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
 from bear_classifier.learn.callbacks import Finite, Progress
 from bear_classifier.learn.loaders import batches, dataloaders
+from bear_classifier.learn.probe import cached_features
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, TrainConfig
 
@@ -42,8 +43,8 @@ _FALLBACK_LR = 1e-3  # fastai's own default
 def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Fine-tune on the training side; keep the tuned weights if they beat the probe on validation.
 
-    Leaves `train/weights.safetensors`, `train/predictions.npz` (logits of valid and test) and
-    `train/history.json`. Raises DataError (NOT_SPLIT, NO_PROBE) and TrainError."""
+    Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
+    photo) and `train/history.json`. Raises DataError (NOT_SPLIT, NO_PROBE) and TrainError."""
     photos = catalog.photos("ok")
     sides = {s: [p for p in photos if p.split == s] for s in ("train", "valid", "test")}
     if not sides["train"] or not sides["valid"]:
@@ -52,9 +53,11 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     set_seed(settings.seed, reproducible=True)
     device = backbone.pick_device(config.learn.device)
     model = start(catalog, config).to(device)
-    judged = sides["valid"] + sides["test"]
     targets = torch.tensor([config.labels.index(p.label) for p in sides["valid"]])
-    before = predict_logits(catalog, model, judged, config)
+    pooled = cached_features(catalog, config, photos, model.body)
+    with torch.inference_mode():
+        logits = model.head[2:](torch.from_numpy(pooled).to(device)).cpu().numpy()
+    before = logits[[p.split == "valid" for p in photos]]
     pairs = {s: [(catalog.file(p), p.label) for p in sides[s]] for s in ("train", "valid")}
     with tempfile.TemporaryDirectory() as scratch:
         dls = dataloaders(
@@ -72,19 +75,20 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         began = time.monotonic()
         history, diverged = fit(learn, settings.epochs, lr, spread)
     seconds = time.monotonic() - began
-    after = predict_logits(catalog, model, judged, config)
-    n = len(targets)
+    after, _ = outputs(catalog, model, sides["valid"], config)
     losses = {
-        name: float(nn.functional.cross_entropy(torch.from_numpy(logits[:n]), targets))
-        for name, logits in (("probe", before), ("tuned", after))
+        name: float(nn.functional.cross_entropy(torch.from_numpy(said), targets))
+        for name, said in (("probe", before), ("tuned", after))
     }
     wrong = {
-        name: int((logits[:n].argmax(1) != targets.numpy()).sum())
-        for name, logits in (("probe", before), ("tuned", after))
+        name: int((said.argmax(1) != targets.numpy()).sum())
+        for name, said in (("probe", before), ("tuned", after))
     }
     chosen = min(losses, key=lambda name: losses[name])
     if chosen == "probe":
-        model, after = start(catalog, config), before
+        model = start(catalog, config)
+    else:
+        logits, pooled = outputs(catalog, model, photos, config)
     record = {
         "chosen": chosen,
         "lr": lr,
@@ -93,13 +97,19 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
         "history": history,
-        "valid": n,
+        "valid": len(targets),
         "valid_loss": losses,
         "valid_wrong": wrong,
         "fit_seconds": round(seconds, 1),
         "notes": notes + diverged,
     }
-    _save(catalog.root / "train", model, judged, after, record)
+    said = {
+        "sha256": np.array([p.sha256 for p in photos]),
+        "logits": logits,
+        "pooled": pooled,
+        "chosen": np.array(chosen),
+    }
+    _save(catalog.root / "train", model, said, record)
     return record
 
 
@@ -193,27 +203,28 @@ def fit(
     return history, []
 
 
-def predict_logits(
+def outputs(
     catalog: Catalog, model: backbone.Classifier, photos: Sequence[Photo], config: Config
-) -> NDArray[np.float32]:
-    """Logits (n, classes) in full precision, without augmentation."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (n, classes) and pooled features (n, f) in full precision, without augmentation."""
     device = next(model.parameters()).device
     files = [catalog.file(photo) for photo in photos]
     bar = tqdm(total=len(photos), desc="predict", unit="photo", disable=None, leave=False)
-    rows = []
+    rows, pools = [], []
     with bar, torch.inference_mode():
         model.eval()
         for batch in batches(files, config.learn.size, 32):
-            rows.append(model(batch.to(device)).float().cpu().numpy())
+            logits, pooled, _ = model.outputs(batch.to(device))
+            rows.append(logits.float().cpu().numpy())
+            pools.append(pooled.float().cpu().numpy())
             bar.update(len(batch))
-    return np.concatenate(rows)
+    return np.concatenate(rows), np.concatenate(pools)
 
 
 def _save(
     folder: Path,
     model: backbone.Classifier,
-    photos: Sequence[Photo],
-    logits: NDArray[np.float32],
+    said: dict[str, NDArray[Any]],
     record: dict[str, Any],
 ) -> None:
     """The weights last: they are what tells that the stage is complete."""
@@ -221,7 +232,7 @@ def _save(
     if not all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point()):
         raise TrainError("NOT_FINITE", "the trained weights are not all numbers; nothing was saved")
     buffer = io.BytesIO()
-    np.savez(buffer, sha256=np.array([p.sha256 for p in photos]), logits=logits)
+    np.savez(buffer, **said)  # type: ignore[arg-type]
     write_atomic(folder / "history.json", json.dumps(record, indent=1).encode())
     write_atomic(folder / "predictions.npz", buffer.getvalue())
     write_atomic(folder / "weights.safetensors", to_safetensors(state))

@@ -3,6 +3,7 @@
 bundle.json           what it is: labels, preprocessing, figures, versions, checksums of all files
 model.onnx            image (n, 3, size, size) to logits, pooled features, last feature map
 weights.safetensors   the same weights, to train on from
+reference.npz         features of training photos, by which strangers are told
 golden/               pictures and what the model said to them when it was published
 README.md             the model card
 """
@@ -28,12 +29,14 @@ from bear_classifier.errors import ModelError
 from bear_classifier.files import explained, write_atomic
 from bear_classifier.ship.onnx_file import refuse_external_data
 
-SCHEMA = 1
+SCHEMA = 2
 DECODER = 1  # version of photos.decode and photos.fit; other pixels would need another number
 GOLDEN = 32
 _CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64
-_REQUIRED = {"model.onnx", "weights.safetensors", "README.md", "golden/expected.npz"}
+_REQUIRED = {
+    *("model.onnx", "weights.safetensors", "reference.npz", "README.md", "golden/expected.npz"),
+}
 _GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
 _ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"BZh")
 _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
@@ -43,11 +46,12 @@ _LARGEST_JSON = 2**20
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified model folder. onnx: the bytes that were checked, so that no other can be run."""
+    """A verified model folder. onnx, reference: the bytes that were checked, and no others."""
 
     path: Path
     about: Mapping[str, Any]
     onnx: bytes
+    reference: bytes
 
     @property
     def labels(self) -> list[str]:
@@ -92,7 +96,7 @@ def load(path: Path) -> Bundle:
     _check_files(path, about["files"])
     contents = {name: _checked(path, name, entry) for name, entry in about["files"].items()}
     refuse_external_data(contents["model.onnx"])
-    return Bundle(path, about, contents["model.onnx"])
+    return Bundle(path, about, contents["model.onnx"], contents["reference.npz"])
 
 
 def recover(path: Path) -> None:
@@ -152,7 +156,11 @@ def _check_fields(about: Mapping[str, Any]) -> None:
         raise ModelError(
             "MODEL_VERSION", f"the model wants decoder {shape['decoder']}, not {DECODER}"
         )
-    numbers = [about["temperature"], shape["size"], *shape["mean"], *shape["std"]]
+    rule = about["rejection"]
+    numbers = [
+        *(about["temperature"], shape["size"], *shape["mean"], *shape["std"]),
+        *(rule["close"], rule["least"] or 0),
+    ]
     if (
         not all(np.isfinite(n) for n in numbers)
         or about["temperature"] <= 0

@@ -8,14 +8,15 @@ from typing import Any
 
 def card(about: Mapping[str, Any]) -> str:
     """Markdown from the fields of bundle.json."""
-    test, photos = about["metrics"]["test"], about["data"]["photos"]
+    test, data = about["metrics"]["test"], about["data"]
+    photos = data["photos"]
     lines = [
         f"# {about['name']}, version {about['version']}",
         "",
         (
             f"Tells apart {', '.join(about['labels'])} in photos of"
             f" {about['preprocessing']['size']} pixels. A {about['architecture']}, trained on"
-            f" {photos['train']} photos ({about['created'][:10]})."
+            f" {photos['train']} photos ({about['created'][:10]}); {_revision(data)}."
         ),
         "",
         "## How good it is",
@@ -36,12 +37,16 @@ def card(about: Mapping[str, Any]) -> str:
         lines += [_row(label, row) for label, row in test["per_class"].items()]
     else:
         lines.append("There was no photo to judge with.")
+    if changed := data["test_decisions"]:
+        words = "Test photos that were relabelled or left out by hand before this was measured"
+        lines += ["", f"{words}: {changed}."]
     lines += [
         "",
-        (
-            "These figures hold for photos like those it was trained on. It always names one of its"
-            " classes, also for a picture that shows none of them."
-        ),
+        "These figures hold for photos like those it was trained on.",
+        "",
+        "## When it gives no answer",
+        "",
+        *_refusals(about["rejection"]),
         "",
         "## How to use it",
         "",
@@ -63,6 +68,43 @@ def card(about: Mapping[str, Any]) -> str:
             ),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _refusals(rule: Mapping[str, Any]) -> list[str]:
+    """What the rule refuses, as measured on the test side and with each class as a stranger."""
+    test = rule["test"]
+    lines = [
+        "A picture that is unlike the training photos gets no answer (`unlike_training`), nor does"
+        f" one whose two likeliest classes differ by less than {rule['close']:.0%} (`too_close`)."
+    ]
+    if rule["least"] is None:
+        lines[0] = (
+            "It always names one of its classes, also for a picture that shows none of them, unless"
+            f" the two likeliest differ by less than {rule['close']:.0%} (`too_close`)."
+        )
+    if test["n"]:
+        low, high = test["accepted_interval"]
+        lines[0] += (
+            f" Of the test photos it answers {test['accepted_share']:.1%} (95 % interval {low:.1%}"
+            f" to {high:.1%})."
+        )
+    shares = [
+        f"{row['share']:.0%} of {label}" for label, row in rule["left_out"].items() if row["n"]
+    ]
+    if shares and rule["least"] is not None:
+        lines += [
+            "",
+            f"Were a class unknown to it, it would still name another for {', '.join(shares)}.",
+        ]
+    return lines
+
+
+def _revision(data: Mapping[str, Any]) -> str:
+    """Which state of the dataset it was made from, and what was decided while it trained."""
+    mine, latest = data["revision"], data["latest_revision"]
+    if latest == mine:
+        return f"revision {mine} of its dataset"
+    return f"revision {mine} of {latest} of its dataset: what was decided meanwhile is not in it"
 
 
 def _row(label: str, row: Mapping[str, Any]) -> str:

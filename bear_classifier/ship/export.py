@@ -60,6 +60,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     files = {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in enumerate(pictures)}
     files["model.onnx"] = to_onnx(model, config.learn.size)
     files["weights.safetensors"] = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     bundle.clear_leftovers(place)
     try:
@@ -93,6 +94,8 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         "version": about["version"],
         "bytes": size,
         "parity": about["parity"],
+        "revision": about["data"]["revision"],
+        "latest_revision": about["data"]["latest_revision"],
     }
 
 
@@ -217,11 +220,14 @@ def _about(
             "std": list(STD),
         },
         "temperature": judged["temperature"],
-        "rejection": None,
+        "rejection": judged["rejection"],
         "metrics": {"valid": judged["valid"], "test": judged["test"]},
         "training": {k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
         "data": {
             "fingerprint": catalog.fingerprint(),
+            "revision": catalog.revision(),
+            "latest_revision": catalog.latest_revision(),
+            "test_decisions": judged["test_decisions"],
             "photos": {
                 side: sum(p.split == side for p in photos) for side in ("train", "valid", "test")
             },

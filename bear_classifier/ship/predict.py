@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bear_classifier import photos
+from bear_classifier import familiar, photos
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
 from bear_classifier.ship.bundle import Bundle
 
+Reason = Literal["ok", "unlike_training", "too_close"]
 OUTPUTS = ["logits", "pooled", "map"]
 _TOLERANCE = 1e-3  # of probabilities, and of the other outputs relative to their largest value
 
@@ -28,7 +30,7 @@ class Prediction:
     confidence: float
     probabilities: dict[str, float]
     accepted: bool
-    reason: Literal["ok", "unlike_training", "too_close"]
+    reason: Reason
 
 
 class Model:
@@ -57,6 +59,12 @@ class Model:
                 "BAD_MODEL",
                 f"model.onnx gives {classes} classes, bundle.json names {len(bundle.labels)}",
             )
+        try:
+            self._reference = familiar.read(bundle.reference)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
+            raise ModelError("BAD_MODEL", f"reference.npz is no reference ({exc})") from exc
+        if self._reference.features.shape[1] != outputs["pooled"][-1]:
+            raise ModelError("BAD_MODEL", "reference.npz is of another network than model.onnx")
 
     def outputs(self, source: bytes | Path) -> tuple[NDArray[np.float32], ...]:
         """logits (classes,), pooled (f,) and map (f, h, w) of one file. Raises PhotoError."""
@@ -72,10 +80,22 @@ class Model:
 
     def predict(self, source: bytes | Path) -> Prediction:
         """The answer to one photo. Raises PhotoError where there is no photo to answer to."""
-        p = self.probabilities(self.outputs(source)[0])
+        logits, pooled, _ = self.outputs(source)
+        p = self.probabilities(logits)
         best = int(p.argmax())
         by_label = dict(zip(self.bundle.labels, (float(v) for v in p), strict=True))
-        return Prediction(self.bundle.labels[best], float(p[best]), by_label, True, "ok")
+        reason = self.verdict(p, pooled)
+        return Prediction(
+            self.bundle.labels[best], float(p[best]), by_label, reason == "ok", reason
+        )
+
+    def verdict(self, probabilities: NDArray[np.float64], pooled: NDArray[np.float32]) -> Reason:
+        """Whether to answer, by probabilities (classes,) and pooled features (f,) of one photo."""
+        rule = self.bundle.about["rejection"]
+        least = -np.inf if rule["least"] is None else rule["least"]
+        score = self._reference.score(pooled[None])
+        said = familiar.verdicts(probabilities[None], score, least, rule["close"])
+        return cast(Reason, str(said[0]))
 
     def self_test(self) -> None:
         """Compare with what the model said when it was published. Raises SelfTestError."""

@@ -18,7 +18,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from test_review import CONFIG, EVIL, LABELS, SIDES, dataset, ranking
+from test_review import CONFIG, EVIL, LABELS, SIDES, dataset, elsewhere, ranking
 
 from bear_classifier import decisions
 from bear_classifier.apps.review import make_app
@@ -287,6 +287,21 @@ def test_the_test_side_needs_a_second_press(browser, site):
     press(browser, "k")  # changes nothing, so once is enough
     looked_at(browser, 2)
     assert [event.action for event in site.events()] == ["relabel", "keep"]
+
+
+def test_a_photo_that_came_to_the_test_side_meanwhile_is_not_changed(browser, site):
+    visit(browser, site.url)
+    ready(browser, site.order[0])
+    elsewhere(site.root, site.order[0], split="test")
+    press(browser, "d")  # once: the page does not know
+    until(browser, lambda: "of the test side" in text(browser, "#outbox"), "not said")
+    assert site.events() == []
+    browser.find_element(By.XPATH, "//button[.='Discard']").click()
+    visit(browser, site.url)
+    ready(browser, site.order[0])
+    press(browser, "d", "d")
+    looked_at(browser, 1)
+    assert site.states()[0] == ("black", "dropped")
 
 
 def test_a_key_held_down_decides_once(browser, site):
