@@ -23,7 +23,7 @@ serve: setup  ## serve the page of models/bears on 127.0.0.1:7860
 	$(BIN)/bears serve models/bears
 
 test: setup  ## run the tests, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup  ## lint and types
 	$(BIN)/ruff check .

@@ -112,6 +112,9 @@ def parser() -> argparse.ArgumentParser:
     )
     judge.add_argument("--model", metavar="DIR", type=Path, help="a bundle")
     judge.add_argument("--photos", metavar="FOLDER", type=Path, help="a folder per class")
+    judge.add_argument(
+        "--strangers", metavar="FOLDER", type=Path, help="pictures of none of the classes"
+    )
     predict = command("predict", "classify photos and folders of photos")
     predict.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a photo or a folder")
     predict.add_argument(
@@ -122,6 +125,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="a bundle")
     _address(serve)
     _cleaning(command)
+    _measuring(command)
+    _reporting(command)
+    _finding(command)
     command("status", "show what there is and what is up to date")
     command("attribution", "write who made each photo, where it stands and its licence")
     away = command("take-down", "use nothing of a site, an address or a file any more")
@@ -155,6 +161,54 @@ def _cleaning(command: Any) -> None:
     undo.add_argument("event", metavar="EVENT", type=int, nargs="?", help="see bears history")
     back = command("restore", "put back the newest copy of a damaged catalog")
     back.add_argument("--force", action="store_true", help="also of one that is not damaged")
+
+
+def _measuring(command: Any) -> None:
+    curve = command("curve", "measure whether more photos would help, and of which class most")
+    curve.add_argument(
+        "--half",
+        action="store_true",
+        help="only the check: foretell the error at all photos from half of them, and measure it",
+    )
+    curve.add_argument(
+        "--more",
+        metavar="N",
+        type=int,
+        help="what so many more photos would bring, at most twice the present number"
+        " (default: a round number)",
+    )
+    curve.add_argument(
+        "--seeds", metavar="N", type=int, default=10,
+        help="orders of the photos to learn from (default: 10); more narrow the interval",
+    )  # fmt: skip
+
+
+def _reporting(command: Any) -> None:
+    page = command("report", "write all that is known of the model and its photos as one page")
+    page.add_argument("--model", metavar="DIR", type=Path, help="a bundle (default: the project's)")
+    page.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="the page, with the same as .md and .json beside it (default: report/report.html in"
+        " the dataset)",
+    )
+
+
+def _finding(command: Any) -> None:
+    lr = command("lr", "find a learning rate, draw how it was found, and explain it")
+    lr.add_argument(
+        "--seeds", metavar="N", type=int, default=3, help="runs of the finder (default: 3)"
+    )
+    lr.add_argument(
+        "--steps", metavar="N", type=int, default=40,
+        help="batches of a run, 25 or more (default: 40, as in training)",
+    )  # fmt: skip
+    lr.add_argument(
+        "--compare",
+        action="store_true",
+        help="train briefly at each suggestion, ten times less and more; say which did best",
+    )
 
 
 def _searching(command: argparse.ArgumentParser) -> None:

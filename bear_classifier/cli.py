@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier import cleaning, config, pipeline, telling
+from bear_classifier import cleaning, config, finding, measuring, pipeline, reporting, telling
 from bear_classifier.arguments import parser
 from bear_classifier.copies import NoCopy
-from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
+from bear_classifier.errors import BearsError, ConfigError, PhotoError
 from bear_classifier.settings import ServeConfig
 
 
@@ -139,45 +139,13 @@ def _stage(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    if options.photos is None and options.model is None:
+    if options.photos is None and options.strangers is None and options.model is None:
         outcome = pipeline.run_one(_project(options), "evaluate")
         print(json.dumps(outcome["test"]) if options.json else telling.report(outcome["test"]))
         return 0
-    if options.photos is None:
-        raise ConfigError(
-            "NO_PHOTOS", "--model needs --photos FOLDER, a folder per class to judge on"
-        )
-    report, failures = _judge(_model(options), options.photos)
-    print(json.dumps(report) if options.json else telling.report(report))
-    for path, exc in failures:
-        print(f"{path}: {exc}", file=sys.stderr)
-    return int(bool(failures))
+    from bear_classifier.judging import judge
 
-
-def _judge(model: Path, folder: Path) -> tuple[dict[str, Any], list[tuple[str, PhotoError]]]:
-    import numpy as np
-
-    from bear_classifier.collect.listing import list_folder
-    from bear_classifier.judge.evaluate import report
-    from bear_classifier.ship.bundle import load
-    from bear_classifier.ship.predict import Model
-
-    ready = Model(load(model))
-    labels = ready.bundle.labels
-    rows, targets, accepted, failures = [], [], [], []
-    for candidate in list_folder(folder, labels).candidates:
-        try:
-            said = ready.predict(Path(candidate.origin))
-        except PhotoError as exc:
-            failures.append((candidate.origin, exc))
-            continue
-        rows.append([said.probabilities[label] for label in labels])
-        targets.append(labels.index(candidate.label))
-        accepted.append(said.accepted)
-    if not rows:
-        raise DataError("NO_PHOTOS", f"no photo of {folder} could be read")
-    judged = report(np.array(rows), np.array(targets), labels, np.array(accepted))
-    return dataclasses.asdict(judged), failures
+    return judge(options, _model(options))
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -241,6 +209,18 @@ def _cleaning(options: argparse.Namespace) -> int:
     return cleaning.COMMANDS[options.name](options, _project(options))
 
 
+def _measuring(options: argparse.Namespace) -> int:
+    return measuring.COMMANDS[options.name](options, _project(options))
+
+
+def _reporting(options: argparse.Namespace) -> int:
+    return reporting.COMMANDS[options.name](options, _project(options))
+
+
+def _finding(options: argparse.Namespace) -> int:
+    return finding.COMMANDS[options.name](options, _project(options))
+
+
 _WORK = {
     "new": _new,
     "run": _run,
@@ -251,4 +231,7 @@ _WORK = {
     "attribution": _attribution,
     "take-down": _take_down,
     **dict.fromkeys(cleaning.COMMANDS, _cleaning),
+    **dict.fromkeys(measuring.COMMANDS, _measuring),
+    **dict.fromkeys(reporting.COMMANDS, _reporting),
+    **dict.fromkeys(finding.COMMANDS, _finding),
 }

@@ -159,6 +159,8 @@ def _settings(config: Config, tables: Sequence[str]) -> dict[str, Any]:
         del values["learn"]["device"]  # the same model, wherever it is made
         values["learn"]["weights_stamp"] = _stamp(Path(config.learn.weights).expanduser())
         values["learn"]["seed"] = config.train.seed  # of a body without weights
+    if "train" in values:
+        del values["train"]["resume"]  # the same model, with a break or without
     return values
 
 

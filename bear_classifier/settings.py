@@ -75,6 +75,9 @@ class SplitConfig:
     )
     seed: int = setting(42, "another number deals new photos differently", low=0)
     least: int = setting(10, "photos; a class with fewer cannot be learned", low=3)
+    sources: str = setting(
+        "", "a table (path, source) of where your own photos come from; web sites are known"
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,9 @@ class TrainConfig:
     crop: float = setting(0.5, "least share of a photo's area in a random crop", low=0.05, high=1)
     dropout: float = setting(0.0, "share of features left out while training", low=0, high=0.9)
     seed: int = setting(42, "same seed, same machine: same weights (on a CPU)", low=0)
+    resume: bool = setting(
+        True, "go on after the last whole epoch of an interrupted training; false begins anew"
+    )
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class RejectConfig:
     )
     close: float = setting(
         0.2,
-        "probability; with less between the two likeliest classes it is too close to call",
+        "probability; with less, at most, between the two likeliest it is too close to call",
         low=0,
         high=1,
     )

@@ -105,6 +105,7 @@ def _train(out: Mapping[str, Any]) -> list[str]:
         f" {row['valid_loss']:.3f}, error {row['error']:.1%}"
         for row in _spread(out["history"])
     ]
+    earlier = out["chosen"] == "tuned" and out["kept_epoch"] < len(out["history"])
     kept = (
         "the fine-tuned model is kept"
         if out["chosen"] == "tuned"
@@ -117,7 +118,9 @@ def _train(out: Mapping[str, Any]) -> list[str]:
         ),
         f"learning rate {out['lr']:.2g} ({out['lr_reason']})",
         *epochs,
-        *(f"warning: {note}" for note in out["notes"]),
+        *([f"the weights of epoch {out['kept_epoch']} were kept"] if earlier else []),
+        *(f"note: {note}" for note in out["notes"]),
+        out["diagnosis"]["sentence"],
     ]
 
 
@@ -128,7 +131,14 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     note = f"warning: {changed} photos of the test side were changed by decisions"
     refused = out["rejection"]["test"]
     answered = f"answers {_share(refused['accepted'], refused['n'])} of the test photos"
-    return [f"test error {_share(wrong, test['n'])}", answered, *([note] if changed else [])]
+    lines = [f"test error {_share(wrong, test['n'])}", answered, *([note] if changed else [])]
+    if other := out["elsewhere"]:
+        far, near = other["left_out"], other["random"]
+        lines.append(
+            f"first model on sources that it never saw: {_share(far['wrong'], far['n'])},"
+            f" {near['error']:.1%} where sources are mixed (McNemar p = {other['paired']['p']:.2g})"
+        )
+    return lines
 
 
 def _export(out: Mapping[str, Any]) -> list[str]:
@@ -204,6 +214,15 @@ def prediction(row: Mapping[str, Any]) -> str:
         pair = f"{first[0]} {first[1]:.1%} or {second[0]} {second[1]:.1%}"
         return f"{row['path']}: too close to call: {pair}"
     return f"{row['path']}: {row['label']} {row['confidence']:.1%}"
+
+
+def strangers(found: Mapping[str, Any]) -> str:
+    """How many pictures of nothing known got an answer, in all and by folder."""
+    rows = {"pictures of none of the classes": found, **found["kinds"]}
+    lines = ["answered although they show none of the classes:"]
+    width = max(len(name) for name in rows)
+    lines += [f"  {name:<{width}}  {_share(r['let_through'], r['n'])}" for name, r in rows.items()]
+    return "\n".join(lines)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:

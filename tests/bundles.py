@@ -84,6 +84,7 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
         "temperature": 1.5,
         "test_decisions": 0,
         "rejection": rule | {"valid": refused, "test": refused},
+        "elsewhere": None,
         "valid": judged,
         "test": judged,
     }

@@ -28,12 +28,13 @@ from bear_classifier.collect.crowd import Net, Outcome, fetch_all, in_turns
 from bear_classifier.collect.download import download
 from bear_classifier.collect.guard import Limits, World
 from bear_classifier.collect.take_down import take_down
-from bear_classifier.collect.turns import Clock, Manners, site_of
+from bear_classifier.collect.turns import Clock, Manners
 from bear_classifier.collect.visit import Use
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
 from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
 from bear_classifier.settings import DownloadConfig
+from bear_classifier.sites import site_of
 
 Resolve = Callable[[str, int], Awaitable[list[tuple[str, int]]]]
 LIMITS = Limits(bytes=300_000, connect=20, read=4, total=6)

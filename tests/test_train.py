@@ -1,41 +1,23 @@
-import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from bundles import LABELS, tiny_config, trained_dataset
-from safetensors.torch import load_file
+from bundles import LABELS, tiny_config
+from training import changed, dataset, fresh, loaders_of, pairs_of, same, weights
 
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import DataError, TrainError
+from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.loaders import batches, dataloaders
+from bear_classifier.learn.cycle import Plan, choose_lr, fit, learner
+from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
 from bear_classifier.learn.probe import probe
-from bear_classifier.learn.train import choose_lr, fit, fitted, learner, start, train
+from bear_classifier.learn.train import fitted, start, train
 from bear_classifier.settings import TrainConfig
-
-
-def dataset(root: Path, config) -> Catalog:
-    """24 drawn photos whose label is what fills most of them: something that can be learned."""
-    catalog = trained_dataset(root, config)
-    rows = sorted(catalog.photos("ok"), key=lambda p: p.sha256)
-    red = [np.asarray(photos.decode(catalog.file(p)))[..., 0].mean() for p in rows]
-    thirds = np.argsort(np.argsort(red)) * 3 // len(rows)
-    sides = ["train", "train", "valid", "test"] * 6
-    by_label = sorted(range(len(rows)), key=lambda i: (thirds[i], rows[i].sha256))
-    with catalog.transaction():
-        catalog.put_photos(
-            dataclasses.replace(rows[i], label=LABELS[thirds[i]], split=side)
-            for i, side in zip(by_label, sides, strict=True)
-        )
-    for leftover in ("train", "evaluate"):
-        for path in (root / leftover).iterdir():
-            path.unlink()
-    return catalog
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +29,6 @@ def prepared(tmp_path_factory):
     return catalog, config
 
 
-def loaders_of(catalog: Catalog):
-    train_side, valid_side = (
-        [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == side]
-        for side in ("train", "valid")
-    )
-    return dataloaders(train_side, valid_side, LABELS, 64, 4, 0.5, torch.device("cpu"))
-
-
-def weights(catalog: Catalog) -> dict[str, torch.Tensor]:
-    return load_file(catalog.root / "train" / "weights.safetensors")
-
-
-def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[k], two[k]) for k in one)
-
-
 def test_training_is_repeatable_and_another_seed_is_another_training(prepared):
     catalog, config = prepared
     first = train(catalog, config)
@@ -72,8 +38,7 @@ def test_training_is_repeatable_and_another_seed_is_another_training(prepared):
     assert first["history"] == second["history"]
     assert len(first["history"]) == 2
     assert {"epoch", "train_loss", "valid_loss", "error"} == set(first["history"][0])
-    other = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=7))
-    third = train(catalog, other)
+    third = train(catalog, changed(config, seed=7))
     assert third["history"] != first["history"]
 
 
@@ -100,8 +65,7 @@ def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
 
 def test_the_model_with_less_validation_loss_is_kept(prepared):
     catalog, config = prepared
-    ruinous = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=0.3))
-    record = train(catalog, ruinous)
+    record = train(catalog, changed(config, lr=0.3))
     assert record["valid_loss"]["tuned"] > record["valid_loss"]["probe"]
     assert record["chosen"] == "probe"
     assert same(weights(catalog), start(catalog, config).state_dict())
@@ -109,8 +73,7 @@ def test_the_model_with_less_validation_loss_is_kept(prepared):
 
 def test_a_rate_that_explodes_stops_keeps_finite_weights_and_says_so(prepared):
     catalog, config = prepared
-    wild = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=1e30))
-    record = train(catalog, wild)
+    record = train(catalog, changed(config, lr=1e30))
     assert record["chosen"] == "probe"
     (note,) = record["notes"]
     assert note.startswith(
@@ -121,62 +84,175 @@ def test_a_rate_that_explodes_stops_keeps_finite_weights_and_says_so(prepared):
     json.loads((catalog.root / "train" / "history.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_a_loss_that_is_not_a_number_stops_within_one_batch(prepared, tmp_path):
+def test_a_loss_that_is_not_a_number_stops_within_one_batch(prepared):
     """At batch 2 of epoch 2 the loss turns to NaN: the weights of epoch 1 come back."""
     catalog, config = prepared
-    model = start(catalog, config)
-    dls = loaders_of(catalog)
-    learn = learner(dls, model, tmp_path)
-    honest, seen, after_one = learn.loss_func, [], {}
+    dls, model = fresh(catalog, config)
+    honest, seen, after_one = Plan.loss, [], {}
 
-    class Poisoned:
-        def __call__(self, logits, targets):
-            if learn.model.training:
-                seen.append(1)
-                if len(seen) == 4:
-                    after_one.update({k: v.clone() for k, v in model.state_dict().items()})
-                if len(seen) == 5:
-                    return honest(logits, targets) * math.nan
-            return honest(logits, targets)
+    def poisoned(logits, targets):
+        if model.training:
+            seen.append(1)
+            if len(seen) == 4:
+                after_one.update({k: v.clone() for k, v in model.named_parameters()})
+            if len(seen) == 5:
+                return honest(logits, targets) * math.nan
+        return honest(logits, targets)
 
-    learn.loss_func = Poisoned()
-    history, notes = fit(learn, 3, 1e-3, 1.0)
+    end, (note,) = fit(dls, model, Plan(3, 1e-3, 1.0, poisoned))
     assert len(seen) == 5
-    assert [row["epoch"] for row in history] == [1]
-    assert "diverged in epoch 2" in notes[0]
-    assert "The model of epoch 1 was kept" in notes[0]
-    changed = next(v for k, v in after_one.items() if k.startswith("head.") and v.ndim == 2)
-    assert torch.isfinite(changed).all()
+    assert [row["epoch"] for row in end.facts["history"]] == [1]
+    assert "diverged in epoch 2" in note
+    assert "The model of epoch 1 was kept" in note
+    assert same(after_one, dict(model.named_parameters()))
     assert all(t.isfinite().all() for t in model.state_dict().values() if t.is_floating_point())
 
 
-def test_every_layer_learns_and_the_early_ones_slowly(prepared, tmp_path):
+def test_a_loss_on_validation_that_is_not_a_number_stops_too(prepared):
     catalog, config = prepared
-    model = start(catalog, config)
+    dls, model = fresh(catalog, config)
+    honest = Plan.loss
+
+    def poisoned(logits, targets):
+        return honest(logits, targets) * (1.0 if model.training else math.inf)
+
+    end, (note,) = fit(dls, model, Plan(2, 1e-3, 1.0, poisoned))
+    assert end.facts["history"] == []
+    assert "diverged in epoch 1" in note
+    assert same(start(catalog, config).state_dict(), model.state_dict())
+
+
+def test_the_epoch_with_the_fewest_errors_is_kept(prepared):
+    """On validation all answers are right in epoch 1 and wrong from then on: epoch 1 remains."""
+    catalog, config = prepared
+    dls, model = fresh(catalog, config)
+    truth = [torch.nn.functional.one_hot(y.as_subclass(torch.Tensor), 3) for _, y in dls.valid]
+    states, passes = [], []
+
+    def as_told(module, _, logits):
+        if module.training:
+            return logits
+        passes.append(1)
+        right = truth[(len(passes) - 1) % len(truth)].float()
+        return right if len(passes) <= len(truth) else -right
+
+    model.register_forward_hook(as_told)
+    end, _ = fit(dls, model, Plan(3, 1e-3, 1.0), keep=states.append)
+    assert [row["error"] for row in end.facts["history"]] == [0, 1, 1]
+    assert end.facts["kept_epoch"] == 1
+    assert same(states[0].part("model."), model.state_dict())
+    assert not same(states[2].part("model."), model.state_dict())
+
+
+def test_the_training_loss_is_that_of_its_epoch(prepared):
+    catalog, config = prepared
+    dls, model = fresh(catalog, config)
+    honest, seen = Plan.loss, []
+
+    def noted(logits, targets):
+        loss = honest(logits, targets)
+        if model.training:
+            seen.append(float(loss.detach()))
+        return loss
+
+    end, _ = fit(dls, model, Plan(2, 1e-3, 1.0, noted))
+    losses = [row["train_loss"] for row in end.facts["history"]]
+    assert losses == pytest.approx([np.mean(seen[:3]), np.mean(seen[3:])], rel=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_every_layer_learns_and_the_early_ones_slowly(prepared, spread):
+    """A step of Adam is about as long as the rate, whatever the gradient."""
+    catalog, config = prepared
+    dls, model = fresh(catalog, config)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    dls = loaders_of(catalog)
-    learn = learner(dls, model, tmp_path)
-    fit(learn, 1, 1e-3, 100.0)
-    rates = [h["lr"] for h in learn.opt.hypers]
-    assert rates[0] < rates[1] < rates[2]
-    assert rates[2] / rates[0] == pytest.approx(100, rel=1e-3)
+    fit(dls, model, Plan(1, 1e-3, spread))
     moved = {k: (v - before[k]).abs().max() for k, v in model.state_dict().items() if "weight" in k}
     assert all(distance > 0 for distance in moved.values())
+    ratio = float(moved["head.3.weight"] / moved["body.0.weight"])
+    assert spread / 3 < ratio < spread * 3
+
+
+def test_photos_that_vanish_in_the_middle_are_left_out_and_recorded(prepared, tmp_path):
+    """One of training and one of validation, after epoch 1; of 48, since two of 24 are too many."""
+    catalog, config = prepared
+    dls_photos = {side: pairs_of(catalog, side) for side in ("train", "valid")}
+    places = {}
+    for side, pairs in dls_photos.items():
+        copies = [(tmp_path / f"{side}-{path.name}", label) for path, label in pairs]
+        for (path, _), (copy, _) in zip(pairs, copies, strict=True):
+            shutil.copy(path, copy)
+        places[side] = copies
+    unreadable = Unreadable(48)
+    settings = tiny_config(train={"batch_size": 12})
+    dls = dataloaders(places["train"], places["valid"], settings, torch.device("cpu"), unreadable)
+    gone, broken = places["train"][0][0], places["valid"][1][0]
+
+    def harm(state):
+        gone.unlink(missing_ok=True)
+        broken.write_bytes(b"<html>not found</html>")
+
+    _, model = fresh(catalog, config)
+    end, _ = fit(dls, model, Plan(3, 1e-3, 1.0), keep=harm)
+    assert unreadable.found == {gone: "UNREADABLE", broken: "NOT_AN_IMAGE"}
+    (note,) = unreadable.note()
+    assert note.startswith("2 photos skipped: ")
+    assert gone.name in note
+    assert "NOT_AN_IMAGE" in note
+    assert [row["epoch"] for row in end.facts["history"]] == [1, 2, 3]
+    assert len({row["train_loss"] for row in end.facts["history"]}) == 3  # the one batch was full
+    shares = [round(row["error"] * 5, 6) for row in end.facts["history"][1:]]
+    assert all(share == int(share) for share in shares)  # of five photos
+
+
+def test_more_than_a_few_bad_photos_end_the_training(prepared):
+    unreadable = Unreadable(40)
+    unreadable.add(Path("a.jpg"), PhotoError("DAMAGED", "x"))
+    with pytest.raises(TrainError, match=r"TOO_MANY_BAD_PHOTOS: 2 of 40 .*b\.jpg \(UNREADABLE\)"):
+        unreadable.add(Path("b.jpg"), PhotoError("UNREADABLE", "x"))
+    catalog, config = prepared
+    pairs = [(Path("gone.jpg"), LABELS[0]), *pairs_of(catalog, "train")]
+    dataloaders(pairs, pairs, config, torch.device("cpu"), Unreadable(21))
+    with pytest.raises(TrainError, match=r"TOO_MANY_BAD_PHOTOS: 1 of 20 .*gone\.jpg"):
+        dataloaders(pairs, pairs, config, torch.device("cpu"), Unreadable(20))
+
+
+def test_a_photo_that_is_gone_is_in_no_prediction(prepared, tmp_path):
+    _, config = prepared
+    catalog = dataset(tmp_path, config)
+    probe(catalog, config)
+    lost = next(p for p in catalog.photos("ok") if p.split == "test")
+    catalog.file(lost).unlink()
+    record = train(catalog, changed(config, epochs=1))
+    assert any(note.startswith("1 photo skipped") for note in record["notes"])
+    with np.load(catalog.root / "train" / "predictions.npz") as file:
+        assert len(file["sha256"]) == len(file["logits"]) == len(file["pooled"]) == 23
+        assert lost.sha256 not in file["sha256"]
+
+
+def test_a_stand_in_has_the_same_class(prepared):
+    catalog, _ = prepared
+    pairs = pairs_of(catalog, "train")
+    unreadable = Unreadable(100)
+    dls = loaders_of(catalog, unreadable)
+    unreadable.found[pairs[0][0]] = "UNREADABLE"
+    with_label = [path for path, label in pairs[1:] if label == pairs[0][1]]
+    image, label = dls.train_ds[0]
+    assert LABELS[int(label)] == pairs[0][1]
+    assert np.array_equal(np.asarray(image), np.asarray(photos.decode(with_label[0])))
 
 
 def test_a_rate_of_zero_trains_nothing_and_says_so(prepared, tmp_path):
     catalog, config = prepared
-    still = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=0.0))
     with pytest.raises(TrainError, match="NOTHING_TRAINED"):
-        train(catalog, still)
+        train(catalog, changed(config, lr=0.0))
 
 
 def test_the_finder_finds_a_rate_and_restores_the_model(prepared, tmp_path):
     catalog, config = prepared
     model = start(catalog, config)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    dls = loaders_of(catalog)
-    lr, why = choose_lr(learner(dls, model, tmp_path), "find")
+    lr, why = choose_lr(learner(loaders_of(catalog), model, tmp_path, Plan.loss), "find")
     assert 1e-7 <= lr <= 1
     assert why == "the LR finder's valley"
     assert same(before, model.state_dict())
@@ -192,16 +268,14 @@ def test_the_batch_fits_the_data():
 
 def test_fewer_photos_than_a_batch_are_refused(prepared):
     catalog, _ = prepared
-    pairs = [(catalog.file(p), p.label) for p in catalog.photos("ok")[:3]]
+    config, pairs = tiny_config(train={"batch_size": 4}), pairs_of(catalog, "train")[:3]
     with pytest.raises(TrainError, match="NO_BATCH: 3 training photos do not fill one batch of 4"):
-        dataloaders(pairs, pairs, LABELS, 64, 4, 0.5, torch.device("cpu"))
+        dataloaders(pairs, pairs, config, torch.device("cpu"))
 
 
 def test_five_photos_and_a_batch_of_64_really_train(prepared, tmp_path):
     _, config = prepared
-    config = dataclasses.replace(
-        config, train=dataclasses.replace(config.train, batch_size=64, epochs=1)
-    )
+    config = changed(config, batch_size=64, epochs=1)
     catalog = dataset(tmp_path, config)
     probe(catalog, config)
     record = train(catalog, config)
@@ -212,8 +286,8 @@ def test_five_photos_and_a_batch_of_64_really_train(prepared, tmp_path):
 
 def test_validation_sees_the_pixels_of_serving(prepared):
     catalog, config = prepared
-    valid = [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == "valid"]
-    dls = dataloaders(valid, valid, LABELS, 64, 2, 0.5, torch.device("cpu"))
+    valid = pairs_of(catalog, "valid")
+    dls = loaders_of(catalog)
     theirs = torch.cat([x.as_subclass(torch.Tensor) for x, _ in dls.valid])
     ours = torch.cat(list(batches([path for path, _ in valid], 64, 4)))
     assert torch.allclose(theirs, ours, atol=1e-4)  # a grey level is 0.017
@@ -223,8 +297,8 @@ def test_validation_sees_the_pixels_of_serving(prepared):
 
 def test_training_sees_other_pixels_each_time(prepared):
     catalog, _ = prepared
-    pairs = [(catalog.file(p), p.label) for p in catalog.photos("ok")[:4]]
-    dls = dataloaders(pairs, pairs, LABELS, 64, 4, 0.5, torch.device("cpu"))
+    dls = loaders_of(catalog)
+    dls.train.shuffle = False
     one, two = (next(iter(dls.train))[0] for _ in range(2))
     assert not torch.allclose(one, two)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bear_classifier.collect.turns import Clock, Manners, Turns, site_of
+from bear_classifier.collect.turns import Clock, Manners, Turns
+from bear_classifier.sites import site_of
 
 USUAL = Manners()
 SPINS = 40  # turns of the loop in which all that needs no time has happened

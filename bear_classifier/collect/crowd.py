@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 from bear_classifier.collect.fetch import Client
 from bear_classifier.collect.guard import Limits, World
 from bear_classifier.collect.robots import Robots
-from bear_classifier.collect.turns import Clock, Manners, Turns, site_of
+from bear_classifier.collect.turns import Clock, Manners, Turns
 from bear_classifier.collect.visit import Use, Visitor
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Photo, Source
 from bear_classifier.settings import DownloadConfig
+from bear_classifier.sites import site_of
 
 Outcome = tuple[Source, Photo | None]
 _AHEAD = 4  # addresses in work per line: most of them wait for their site's turn

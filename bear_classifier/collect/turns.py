@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
-from typing import Any
+from functools import cached_property
+
+from bear_classifier.sites import site_of
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,3 @@ class Turns:
 
     def _site(self, host: str) -> _Site:
         return self._sites.setdefault(site_of(host), _Site(self.manners.together))
-
-
-@lru_cache(100_000)
-def site_of(host: str) -> str:
-    """The registrable domain by the Public Suffix List; an IP address is its own site."""
-    return host if host[-1:].isdigit() else _suffixes().privatesuffix(host) or host
-
-
-@cache
-def _suffixes() -> Any:
-    from publicsuffixlist import PublicSuffixList
-
-    return PublicSuffixList()

@@ -19,6 +19,7 @@ from bear_classifier.familiar import make, verdicts
 from bear_classifier.files import write_atomic
 from bear_classifier.judge import reject
 from bear_classifier.judge.calibrate import fit_temperature, softmax
+from bear_classifier.judge.elsewhere import elsewhere
 from bear_classifier.judge.intervals import Interval, share, wilson
 from bear_classifier.settings import Config
 
@@ -68,9 +69,9 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     train = at["train"]
     reference = make(pooled[train], numbers[train], classifier, config.train.seed)
     scores = reference.score(pooled)
-    valid, close = at["valid"], config.reject.close
-    least = reject.rule(
-        reference, p[valid], right[valid], scores[valid], config.reject.share, close, tuned
+    valid, rejection = at["valid"], config.reject
+    least, close = reject.rule(
+        reference, p[valid], right[valid], scores[valid], rejection.share, rejection.close, tuned
     )
     verdict = verdicts(p, scores, least, close)
     reports, refused = {}, {}
@@ -92,6 +93,7 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
                 config.reject.share,
             ),
         },
+        "elsewhere": elsewhere(catalog, config),
         **reports,
     }  # fmt: skip
     write_atomic(catalog.root / "evaluate" / "reference.npz", reference.as_bytes())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.familiar import Reference, make, threshold, verdicts
+from bear_classifier.familiar import Reference, make, threshold
 from bear_classifier.judge.intervals import share, wilson
 
 
@@ -20,16 +20,20 @@ def rule(
     refused: float,
     close: float,
     seen: bool,
-) -> float:
-    """The least familiarity at which an answer is given, so that of photos that would be answered
-    rightly at most the share `refused` is turned away, counting what is too close to call.
+) -> tuple[float, float]:
+    """The least familiarity and the least lead of the likeliest class at which an answer is given,
+    so that of photos that would be answered rightly at most the share `refused` is turned away.
 
-    Of validation photos: probabilities (n, classes), right (n,), scores (n,). seen: the network
-    itself learned from the photos of the reference, which then look too familiar to count."""
-    near = verdicts(probabilities, scores, -np.inf, close) == "too_close"
-    lost = float((near & right).mean()) if len(right) else 0.0
+    Of validation photos: probabilities (n, classes), right (n,), scores (n,). close: the margin is
+    no larger, and smaller where it would take more than half of the share. seen: the network itself
+    learned from the photos of the reference, which then look too familiar to count."""
+    top = np.sort(probabilities, axis=1)
+    margins = np.sort((top[:, -1] - top[:, -2])[right])
+    allowed = int(len(right) * refused / 2)
+    margin = min(close, float(margins[allowed])) if allowed < len(margins) else close
+    lost = float((margins < margin).sum() / max(1, len(right)))
     usual = scores if seen else np.concatenate([scores, reference.own()])
-    return threshold(usual, max(0.0, refused - lost))
+    return threshold(usual, max(0.0, refused - lost)), margin
 
 
 def refusals(said: NDArray[np.str_], right: NDArray[np.bool_]) -> dict[str, Any]:

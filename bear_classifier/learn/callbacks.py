@@ -1,16 +1,18 @@
-"""What watches a fastai fit: a progress bar, and a guard against numbers that are none."""
+"""What watches a fastai fit: a bar, a guard against numbers that are none, a keeper of states."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import Learner
-from torch import Tensor
 from tqdm import tqdm
+
+from bear_classifier.learn.checkpoints import State, capture, restore_scaler
+from bear_classifier.learn.diagnose import kept_epoch
 
 
 class Progress(Callback):  # type: ignore[misc]
@@ -32,35 +34,65 @@ class Progress(Callback):  # type: ignore[misc]
 
 
 class Finite(Callback):  # type: ignore[misc]
-    """Stop at the first loss that is not a number, and go back to the last good epoch.
+    """Stop at the first number that is none: a loss, a weight, or the loss on validation.
 
-    good: epochs whose weights are safe; failed_in: the epoch that was given up, counted from 1."""
+    failed_in: the epoch that was given up, counted from 1."""
 
-    order = -10  # before the step that would spoil the weights
+    order = 62  # after MixedPrecision left the batch and `Parts` summed its loss; before any step
 
     def __init__(self) -> None:
-        self.good = 0
         self.failed_in: int | None = None
-
-    def before_fit(self) -> None:
-        self.kept = _copy(self.learn.model.state_dict())
 
     def after_loss(self) -> None:
         if self.training and not bool(torch.isfinite(self.learn.loss_grad)):
-            self._restore()
+            self._stop()
 
     def after_epoch(self) -> None:
         state = self.learn.model.state_dict()
-        if all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point()):
-            self.kept, self.good = _copy(state), self.epoch + 1
-        else:
-            self._restore()
+        weights = (bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point())
+        if not all(map(math.isfinite, self.learn.final_record)) or not all(weights):
+            self._stop()
 
-    def _restore(self) -> None:
+    def _stop(self) -> None:
         self.failed_in = self.epoch + 1
-        self.learn.model.load_state_dict(self.kept)
         raise CancelFitException()
 
 
-def _copy(state: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in state.items()}
+class Keeper(Callback):  # type: ignore[misc]
+    """After every whole epoch: its row of the history, whether its weights are the best so far, and
+    the state of the training, which is handed on.
+
+    state: of the last whole epoch. A row's train_loss is the mean over the epoch's photos; fastai's
+    is smoothed over all epochs so far, too slow to tell how one went."""
+
+    order = 95  # after the Recorder (50) and the guard
+
+    def __init__(self, state: State, keep: Callable[[State], None]) -> None:
+        self.state, self._keep = state, keep
+
+    def before_fit(self) -> None:
+        restore_scaler(self.learn, self.state)
+
+    def before_train(self) -> None:
+        self.losses: list[torch.Tensor] = []
+
+    def after_batch(self) -> None:
+        if self.training:
+            self.losses.append(self.learn.loss.detach())
+
+    def after_epoch(self) -> None:
+        if self.epoch < self.state.epoch:
+            return  # behind us when training was resumed: fastai only counts it
+        valid_loss, error = map(float, self.learn.final_record[-2:])
+        row = {
+            "epoch": self.epoch + 1,
+            "train_loss": float(torch.stack(self.losses).mean()),
+            "valid_loss": valid_loss,
+            "error": error,
+        }
+        facts = self.state.facts
+        history = [*facts["history"], row]
+        kept = kept_epoch(history)
+        best = None if kept == row["epoch"] else self.state.best()
+        self.state = capture(self.learn, {**facts, "history": history, "kept_epoch": kept}, best)
+        self._keep(self.state)

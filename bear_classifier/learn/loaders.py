@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
-from fastai.data.transforms import Normalize
+from fastai.data.load import SkipItemException
+from fastai.data.transforms import IntToFloatTensor, Normalize
 from fastai.vision.augment import RandomResizedCrop, aug_transforms
 from fastai.vision.core import PILImage
-from fastai.vision.data import ImageBlock
 from fasttransform import Transform
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier import photos
-from bear_classifier.errors import TrainError
+from bear_classifier.errors import PhotoError, TrainError
+from bear_classifier.settings import Config
 
 # Of torchvision's published classifiers: torchvision.transforms._presets.ImageClassification
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _AHEAD = 2  # batches decoded while the network works
+_BAD = 0.05  # of all photos; more is no accident of a few files, and another data set
+_NAMED = 3  # of the photos that were left out
+
+_Pixels = NDArray[np.uint8]
 
 
 class DecodedImage(PILImage):  # type: ignore[misc]
@@ -46,30 +51,61 @@ class Fit(Transform):  # type: ignore[misc]
         return DecodedImage(photos.fit(image, self.size))
 
 
+class Unreadable:
+    """Photos whose files vanished or broke after the screening; found: file -> code.
+
+    Each is met and left out when it is needed, which also covers what happens in the middle of a
+    training; decoding all of them beforehand would not, and costs a pass over the photos."""
+
+    def __init__(self, total: int) -> None:
+        self.found: dict[Path, str] = {}
+        self.total = total
+
+    def add(self, path: Path, exc: PhotoError) -> None:
+        """Raises TrainError (TOO_MANY_BAD_PHOTOS) unless fewer than 5 % of all are bad."""
+        self.found[path] = exc.code
+        if len(self.found) >= _BAD * self.total:
+            raise TrainError(
+                "TOO_MANY_BAD_PHOTOS",
+                f"{len(self.found)} of {self.total} photos cannot be read any more, such as {path}"
+                f" ({exc.code}); put the files back, or begin with a new dataset",
+            )
+
+    def note(self) -> list[str]:
+        """What a person should know of them."""
+        if not self.found:
+            return []
+        names = [f"{path.name} ({code})" for path, code in list(self.found.items())[:_NAMED]]
+        more = ", ..." if len(self.found) > _NAMED else ""
+        count = "1 photo" if len(self.found) == 1 else f"{len(self.found)} photos"
+        return [f"{count} skipped: {', '.join(names)}{more}"]
+
+
 def dataloaders(
     train: Sequence[tuple[Path, str]],
     valid: Sequence[tuple[Path, str]],
-    labels: Sequence[str],
-    size: int,
-    batch_size: int,
-    crop: float,
+    config: Config,
     device: torch.device,
+    unreadable: Unreadable | None = None,
 ) -> DataLoaders:
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
     Raises TrainError (NO_BATCH): fewer photos than one batch would train nothing, silently."""
+    size, batch_size = config.learn.size, config.train.batch_size
     if len(train) < max(2, batch_size):
         raise TrainError(
             "NO_BATCH", f"{len(train)} training photos do not fill one batch of {batch_size}"
         )
-    random_crop = RandomResizedCrop(size, min_scale=crop)
+    random_crop = RandomResizedCrop(size, min_scale=config.train.crop)
     random_crop.split_idx = 0
-    items = [*train, *valid]
+    items, n = [*train, *valid], len(train)
     block = DataBlock(
-        blocks=(ImageBlock(DecodedImage), CategoryBlock(vocab=list(labels))),
-        get_x=lambda i: items[i][0],
+        blocks=(
+            TransformBlock(_opener(train, valid, unreadable), IntToFloatTensor),
+            CategoryBlock(vocab=config.labels),
+        ),
         get_y=lambda i: items[i][1],
-        splitter=lambda _: (list(range(len(train))), list(range(len(train), len(items)))),
+        splitter=lambda _: (list(range(n)), list(range(n, len(items)))),
         item_tfms=[random_crop, Fit(size)],
         batch_tfms=[*aug_transforms(), Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")],
     )
@@ -77,22 +113,69 @@ def dataloaders(
     return block.dataloaders(numbers, bs=batch_size, num_workers=0, device=device)
 
 
-def batches(paths: Sequence[Path], size: int, batch_size: int) -> Iterator[Tensor]:
-    """Normalised batches (n, 3, size, size) in order, decoded by threads ahead of their use."""
+def _opener(
+    train: Sequence[tuple[Path, str]],
+    valid: Sequence[tuple[Path, str]],
+    unreadable: Unreadable | None,
+) -> Callable[[int], DecodedImage]:
+    """Opens the photo of a number, counted through both sides.
+
+    Where one of training cannot be read, the next of its class stands in, so that batches stay
+    full: a small set has only one. One of validation is left out of its batch."""
+    items = [*train, *valid]
+    bad = unreadable or Unreadable(len(items))
+    of_class: dict[str, list[int]] = {}
+    for number, (_, label) in enumerate(train):
+        of_class.setdefault(label, []).append(number)
+
+    def opened(number: int) -> DecodedImage:
+        same = of_class[items[number][1]] if number < len(train) else []
+        later = [i for i in same if i > number]
+        for i in (number, *later, *same):
+            if items[i][0] in bad.found:
+                continue
+            try:
+                return DecodedImage.create(items[i][0])
+            except PhotoError as exc:
+                bad.add(items[i][0], exc)
+        raise SkipItemException
+
+    return opened
+
+
+def batches(
+    paths: Sequence[Path], size: int, batch_size: int, unreadable: Unreadable | None = None
+) -> Iterator[Tensor]:
+    """Normalised batches (n, 3, size, size) in order, decoded by threads ahead of their use.
+
+    Raises PhotoError at a photo that cannot be read; with `unreadable` it is added there and left
+    out."""
     chunks = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
     with ThreadPoolExecutor(2) as pool:
-        waiting: list[list[Any]] = []
+        waiting: list[list[tuple[Path, Future[_Pixels]]]] = []
         for chunk in [*chunks, *[[]] * _AHEAD]:
-            waiting.append([pool.submit(_array, path, size) for path in chunk])
+            waiting.append([(path, pool.submit(_array, path, size)) for path in chunk])
             if len(waiting) > _AHEAD and (ready := waiting.pop(0)):
-                yield normalise(np.stack([future.result() for future in ready]))
+                done = [_result(path, future, unreadable) for path, future in ready]
+                if there := [pixels for pixels in done if pixels is not None]:
+                    yield normalise(np.stack(there))
 
 
-def _array(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _result(path: Path, future: Future[_Pixels], unreadable: Unreadable | None) -> _Pixels | None:
+    try:
+        return future.result()
+    except PhotoError as exc:
+        if unreadable is None:
+            raise
+        unreadable.add(path, exc)
+        return None
+
+
+def _array(path: Path, size: int) -> _Pixels:
     return np.asarray(photos.fit(photos.decode(path), size))
 
 
-def normalise(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+def normalise(pixels: _Pixels) -> Tensor:
     """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w), zero mean and unit variance."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]

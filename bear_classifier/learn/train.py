@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
-import tempfile
+import sys
 import time
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import fastai.callback.schedule  # noqa: F401  # adds lr_find and fit_one_cycle to Learner
 import numpy as np
 import torch
-from fastai.callback.fp16 import MixedPrecision
-from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat
-from fastai.metrics import error_rate
+from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
@@ -27,90 +25,126 @@ from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
-from bear_classifier.files import write_atomic
-from bear_classifier.learn import backbone
-from bear_classifier.learn.callbacks import Finite, Progress
-from bear_classifier.learn.loaders import batches, dataloaders
+from bear_classifier.files import move, write_partial
+from bear_classifier.learn import backbone, checkpoints
+from bear_classifier.learn.checkpoints import State
+from bear_classifier.learn.cycle import Plan, fit
+from bear_classifier.learn.diagnose import diagnose
+from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
 from bear_classifier.learn.probe import cached_features
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config, TrainConfig
 
-_FIND_STEPS = 40  # of the LR finder, over 6 decades; fastai takes 100 over 8
 _SPREAD = 2.0  # of rates with pretrained weights; more kept the body from learning (docs/LOG.md)
-_FALLBACK_LR = 1e-3  # fastai's own default
+_FORMAT = 1  # of checkpoints; a new number makes those of before start anew
 
 
 def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Fine-tune on the training side; keep the tuned weights if they beat the probe on validation.
 
     Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
-    photo) and `train/history.json`. Raises DataError (NOT_SPLIT, NO_PROBE) and TrainError."""
+    photo) and `train/history.json`; while it works, `train/checkpoints`, from which it goes on when
+    it was interrupted. Raises DataError (NOT_SPLIT, NO_PROBE, DISK_FULL) and TrainError."""
     photos = catalog.photos("ok")
-    sides = {s: [p for p in photos if p.split == s] for s in ("train", "valid", "test")}
+    sides = {s: [p for p in photos if p.split == s] for s in ("train", "valid")}
     if not sides["train"] or not sides["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
     settings, notes = fitted(config.train, len(sides["train"]))
+    config = dataclasses.replace(config, train=settings)
     set_seed(settings.seed, reproducible=True)
     device = backbone.pick_device(config.learn.device)
     model = start(catalog, config).to(device)
-    targets = torch.tensor([config.labels.index(p.label) for p in sides["valid"]])
+    folder = catalog.root / "train" / "checkpoints"
+    checkpoints.require_space(folder, model)
     pooled = cached_features(catalog, config, photos, model.body)
     with torch.inference_mode():
         logits = model.head[2:](torch.from_numpy(pooled).to(device)).cpu().numpy()
-    before = logits[[p.split == "valid" for p in photos]]
-    pairs = {s: [(catalog.file(p), p.label) for p in sides[s]] for s in ("train", "valid")}
-    with tempfile.TemporaryDirectory() as scratch:
-        dls = dataloaders(
-            pairs["train"],
-            pairs["valid"],
-            config.labels,
-            config.learn.size,
-            settings.batch_size,
-            settings.crop,
-            device,
-        )
-        learn = learner(dls, model, Path(scratch))
-        lr, reason = choose_lr(learn, settings.lr)
-        spread = settings.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
-        began = time.monotonic()
-        history, diverged = fit(learn, settings.epochs, lr, spread)
+    unreadable = Unreadable(len(photos))
+    pairs = {s: [(catalog.file(p), p.label) for p in sides[s]] for s in sides}
+    dls = dataloaders(pairs["train"], pairs["valid"], config, device, unreadable)
+    spread = settings.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
+    plan = Plan(settings.epochs, settings.lr, spread)
+    began = time.monotonic()
+    if not settings.resume:
+        checkpoints.clear(folder)
+    end, said = _resumed(folder, _made_from(catalog, config, model), dls, model, plan)
     seconds = time.monotonic() - began
-    after, _ = outputs(catalog, model, sides["valid"], config)
+    rows, after, features = outputs(catalog, model, photos, config, unreadable)
+    photos = [photos[row] for row in rows]
+    targets = np.array([config.labels.index(p.label) for p in photos])
+    valid = np.array([p.split == "valid" for p in photos])
+    before = logits[rows]
     losses = {
-        name: float(nn.functional.cross_entropy(torch.from_numpy(said), targets))
-        for name, said in (("probe", before), ("tuned", after))
+        "probe": _loss(before[valid], targets[valid]),
+        "tuned": _loss(after[valid], targets[valid]),
     }
     wrong = {
-        name: int((said.argmax(1) != targets.numpy()).sum())
-        for name, said in (("probe", before), ("tuned", after))
+        name: int((by[valid].argmax(1) != targets[valid]).sum())
+        for name, by in (("probe", before), ("tuned", after))
     }
-    chosen = min(losses, key=lambda name: losses[name])
+    kept, history = end.facts["kept_epoch"], end.facts["history"]
+    chosen = "tuned" if kept and losses["tuned"] < losses["probe"] else "probe"
     if chosen == "probe":
-        model = start(catalog, config)
-    else:
-        logits, pooled = outputs(catalog, model, photos, config)
+        model, after, features = start(catalog, config), before, pooled[rows]
+    diverged = len(history) < settings.epochs
     record = {
         "chosen": chosen,
-        "lr": lr,
-        "lr_reason": reason,
+        "lr": end.facts["lr"],
+        "lr_reason": end.facts["lr_reason"],
         "spread": spread,
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
         "history": history,
-        "valid": len(targets),
+        "kept_epoch": kept,
+        "diagnosis": dataclasses.asdict(
+            diagnose(history, end.facts["lr"], losses["probe"], len(sides["train"]), diverged)
+        ),
+        "valid": int(valid.sum()),
         "valid_loss": losses,
         "valid_wrong": wrong,
         "fit_seconds": round(seconds, 1),
-        "notes": notes + diverged,
+        "notes": [*notes, *said, *unreadable.note()],
     }
-    said = {
+    predicted = {
         "sha256": np.array([p.sha256 for p in photos]),
-        "logits": logits,
-        "pooled": pooled,
+        "logits": after,
+        "pooled": features,
         "chosen": np.array(chosen),
     }
-    _save(catalog.root / "train", model, said, record)
+    _save(catalog.root / "train", model, predicted, record)
+    checkpoints.clear(folder)
     return record
+
+
+def _resumed(
+    folder: Path, made_from: str, dls: DataLoaders, model: backbone.Classifier, plan: Plan
+) -> tuple[State, list[str]]:
+    """Train, from the last whole checkpoint of this very training on if there is one."""
+    state, notes = checkpoints.newest(folder, made_from)
+    if state is None:
+        checkpoints.clear(folder)
+    else:
+        place = "at the end" if state.epoch == plan.epochs else f"at epoch {state.epoch + 1}"
+        notes.append(f"Resuming {place} of {plan.epochs}")
+    for words in notes:
+        tqdm.write(words, file=sys.stderr)
+    end, more = fit(dls, model, plan, state, partial(checkpoints.write, folder, made_from))
+    return end, notes + more
+
+
+def _made_from(catalog: Catalog, config: Config, model: backbone.Classifier) -> str:
+    """Digest of all that determines a training: settings, photos, and the weights it starts from.
+
+    Not the device: a training may go on elsewhere."""
+    tables = [dataclasses.asdict(config.train), dataclasses.asdict(config.learn)]
+    del tables[0]["resume"], tables[1]["device"]
+    value = [_FORMAT, tables, config.labels, catalog.fingerprint(), backbone.digest(model)]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+    """Mean log loss, in nats."""
+    return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
 
 
 def fitted(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
@@ -134,91 +168,29 @@ def start(catalog: Catalog, config: Config) -> backbone.Classifier:
     return model.eval()
 
 
-def learner(dls: Any, model: backbone.Classifier, scratch: Path) -> Learner:
-    """A fastai Learner with mixed precision: fp16 on CUDA, bfloat16 on a processor that has it."""
-    device = next(model.parameters()).device
-    cbs = []
-    if device.type == "cuda":
-        cbs.append(MixedPrecision())
-    elif device.type == "cpu" and has_bfloat16():
-        model.to(memory_format=torch.channels_last)
-        model.precision = torch.bfloat16
-    learn = Learner(
-        dls,
-        model,
-        loss_func=CrossEntropyLossFlat(),
-        splitter=backbone.groups,
-        metrics=error_rate,
-        path=scratch,
-        cbs=cbs,
-    )
-    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])  # ours takes its place
-    return learn
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (x86: AVX512-BF16 or AMX)."""
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-
-
-def choose_lr(learn: Learner, lr: float | str) -> tuple[float, str]:
-    """The rate of the settings, or the LR finder's valley, and why."""
-    if isinstance(lr, float):
-        return lr, "given in the settings"
-    with Progress(_FIND_STEPS, "LR finder").attached(learn), learn.no_logging():
-        try:
-            found = float(learn.lr_find(1e-6, 1.0, _FIND_STEPS, show_plot=False).valley)
-        except (ZeroDivisionError, IndexError, ValueError) as exc:
-            return _FALLBACK_LR, f"the LR finder found nothing ({exc}); fastai's default"
-    return found, "the LR finder's valley"
-
-
-def fit(
-    learn: Learner, epochs: int, lr: float, spread: float
-) -> tuple[list[dict[str, float]], list[str]]:
-    """One cycle over all layers. Returns one row per epoch, and what went wrong, if anything.
-
-    Raises TrainError (NOTHING_TRAINED) when no weight changed."""
-    first = [p.detach().clone() for p in learn.model.parameters()]
-    guard = Finite()
-    bar = Progress(epochs * len(learn.dls.train), "train")
-    with bar.attached(learn), learn.no_logging():
-        learn.fit_one_cycle(epochs, slice(lr / spread, lr), div=5.0, pct_start=0.3, cbs=guard)
-    names = ("train_loss", "valid_loss", "error")
-    history = [
-        {"epoch": i + 1, **dict(zip(names, map(float, row), strict=True))}
-        for i, row in enumerate(learn.recorder.values)
-    ]
-    learn.model.precision = None
-    if guard.failed_in is not None:
-        kept = f"The model of epoch {guard.good}" if guard.good else "The probe"
-        return history[: guard.good], [
-            f"Training diverged in epoch {guard.failed_in} (loss is not a number). {kept} was kept."
-            f" Try a learning rate of {lr / 10:.1g}: --set train.lr={lr / 10:.1g}"
-        ]
-    pairs = zip(first, learn.model.parameters(), strict=True)
-    if all(torch.equal(a, b) for a, b in pairs):
-        raise TrainError("NOTHING_TRAINED", "no weight changed; the learning rate is too low")
-    return history, []
-
-
 def outputs(
-    catalog: Catalog, model: backbone.Classifier, photos: Sequence[Photo], config: Config
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits (n, classes) and pooled features (n, f) in full precision, without augmentation."""
+    catalog: Catalog,
+    model: backbone.Classifier,
+    photos: Sequence[Photo],
+    config: Config,
+    unreadable: Unreadable,
+) -> tuple[list[int], NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (n, classes) and pooled features (n, f) in full precision, without augmentation; and
+    before them the numbers (n,) of the photos that they belong to: all that can be read."""
     device = next(model.parameters()).device
-    files = [catalog.file(photo) for photo in photos]
-    bar = tqdm(total=len(photos), desc="predict", unit="photo", disable=None, leave=False)
-    rows, pools = [], []
+    places = {catalog.file(photo): row for row, photo in enumerate(photos)}
+    files = [file for file in places if file not in unreadable.found]
+    bar = tqdm(total=len(files), desc="predict", unit="photo", disable=None, leave=False)
+    logits, pools = [], []
     with bar, torch.inference_mode():
         model.eval()
-        for batch in batches(files, config.learn.size, 32):
-            logits, pooled, _ = model.outputs(batch.to(device))
-            rows.append(logits.float().cpu().numpy())
+        for batch in batches(files, config.learn.size, 32, unreadable):
+            said, pooled, _ = model.outputs(batch.to(device))
+            logits.append(said.float().cpu().numpy())
             pools.append(pooled.float().cpu().numpy())
             bar.update(len(batch))
-    return np.concatenate(rows), np.concatenate(pools)
+    rows = [places[file] for file in files if file not in unreadable.found]
+    return rows, np.concatenate(logits), np.concatenate(pools)
 
 
 def _save(
@@ -227,12 +199,23 @@ def _save(
     said: dict[str, NDArray[Any]],
     record: dict[str, Any],
 ) -> None:
-    """The weights last: they are what tells that the stage is complete."""
+    """All three files, or what was there before; the weights last, since they tell that the stage
+    is complete."""
     state: dict[str, Tensor] = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     if not all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point()):
         raise TrainError("NOT_FINITE", "the trained weights are not all numbers; nothing was saved")
     buffer = io.BytesIO()
     np.savez(buffer, **said)  # type: ignore[arg-type]
-    write_atomic(folder / "history.json", json.dumps(record, indent=1).encode())
-    write_atomic(folder / "predictions.npz", buffer.getvalue())
-    write_atomic(folder / "weights.safetensors", to_safetensors(state))
+    parts: dict[Path, Path] = {}
+    try:
+        for name, data in (
+            ("history.json", json.dumps(record, indent=1).encode()),
+            ("predictions.npz", buffer.getvalue()),
+            ("weights.safetensors", to_safetensors(state)),
+        ):
+            parts[folder / name] = write_partial(folder / name, data)
+        for path, half in parts.items():
+            move(half, path)
+    finally:
+        for half in parts.values():
+            half.unlink(missing_ok=True)

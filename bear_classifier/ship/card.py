@@ -42,7 +42,7 @@ def card(about: Mapping[str, Any]) -> str:
         lines += ["", f"{words}: {changed}."]
     lines += [
         "",
-        "These figures hold for photos like those it was trained on.",
+        *_elsewhere(about["metrics"]["elsewhere"]),
         "",
         "## When it gives no answer",
         "",
@@ -68,6 +68,20 @@ def card(about: Mapping[str, Any]) -> str:
             ),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _elsewhere(other: Mapping[str, Any] | None) -> list[str]:
+    """How far the figures carry."""
+    lines = ["These figures hold for photos like those it was trained on."]
+    if other:
+        far, near = other["left_out"], other["random"]
+        low, high = far["interval"]
+        lines[0] += (
+            f" On photos of sources that it never saw, its first form was wrong on"
+            f" {far['error']:.1%} ({low:.1%} to {high:.1%}) instead of {near['error']:.1%} where"
+            " sources were mixed."
+        )
+    return lines
 
 
 def _refusals(rule: Mapping[str, Any]) -> list[str]:

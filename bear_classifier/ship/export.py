@@ -221,7 +221,7 @@ def _about(
         },
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
-        "metrics": {"valid": judged["valid"], "test": judged["test"]},
+        "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
         "training": {k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
         "data": {
             "fingerprint": catalog.fingerprint(),

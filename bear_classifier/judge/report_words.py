@@ -1,0 +1,195 @@
+"""The sentences of the report, for page and text alike: nothing inside the noise is a gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_FEW = 100  # test photos; below, the error is known to several points at best
+_SURE = 0.05  # chance of a difference where there is none
+_TOLD_APART = 6  # photos; fewer that differ can never pass McNemar's test at 5 %
+_LOOK = {
+    "brightness": "brightness alone",
+    "border colour": "the mean colour of the outer tenth alone",
+    "shape": "width to height alone",
+    "size": "the number of pixels alone",
+}
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """A share, with its interval if there is one."""
+    if value is None:
+        return "unknown"
+    text = f"{value:.1%}"
+    return text if interval is None else f"{text} ({interval[0]:.1%} to {interval[1]:.1%})"
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """How good the model is, in one sentence."""
+    test = found["test"]
+    if not test["n"]:
+        return "There was no photo to judge the model with, so nothing can be said of it."
+    error = percent(test["error"], test["error_interval"])
+    photos = "photo" if test["n"] == 1 else "photos"
+    return (
+        f"On {test['n']} {photos} that it had never seen, the model was wrong in {error};"
+        f" {calibration(test)}; {refuses(found['rejection'])}."
+    )
+
+
+def calibration(test: Mapping[str, Any]) -> str:
+    off = f"the certainty that it states is off by {test['ece']:.1%} on average"
+    limit = test["chance_gap"]
+    if limit is None:
+        return off
+    if test["ece"] <= limit:
+        return (
+            f"{off}, which is no more than chance explains with so few photos"
+            if (limit > 0.05)
+            else f"{off}, no more than chance explains"
+        )
+    return f"{off}, more than chance explains (up to {limit:.1%})"
+
+
+def refuses(rule: Mapping[str, Any]) -> str:
+    """What gets no answer."""
+    test = rule["test"]
+    answered = percent(test["accepted_share"], test["accepted_interval"])
+    if rule["least"] is None:
+        return f"it answers {answered} of them and names a class for strangers, too"
+    return f"it answers {answered} of them and refuses pictures unlike its training photos"
+
+
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the rest, the gravest first."""
+    test, told = found["test"], []
+    if not found["belongs"]["weights"]:
+        told.append(
+            "This bundle is not the last training of this dataset: the figures below are those of"
+            " the training, not of the bundle, and no activation maps are shown. Name the bundle"
+            " that belongs to it with --model, or make a new one: bears run."
+        )
+    if not found["belongs"]["photos"]:
+        told.append(
+            "The model and the dataset do not belong together: the bundle was made from other"
+            " photos, labels or sides than the dataset holds now. Make a new one: bears run."
+        )
+    if test["now"] != test["n"]:
+        told.append(
+            f"The test side has {test['now']} usable photos now and had {test['n']} when the model"
+            " was judged; judge again: bears run."
+        )
+    if 0 < test["n"] < _FEW:
+        low, high = test["error_interval"]
+        told.append(
+            f"{test['n']} test photos are few: the error may be anything from {low:.1%} to"
+            f" {high:.1%}. Do not compare models by it."
+        )
+    if empty := [label for label, row in test["per_class"].items() if not row["n"]]:
+        told.append(f"No photo of {', '.join(empty)} is on the test side: nothing is known of it.")
+    other = found["elsewhere"]
+    if other and other["paired"]["p"] < _SURE and _worse(other):
+        told.append(elsewhere(other))
+    if found["test_decisions"]:
+        told.append(
+            f"{found['test_decisions']} photos of the test side were relabelled or left out by hand"
+            " before this was measured."
+        )
+    if clear := [row for row in found["shortcuts"] if row["clear"]]:
+        told.append(shortcut_warning(clear))
+    return told
+
+
+def _worse(other: Mapping[str, Any]) -> bool:
+    return bool(other["left_out"]["error"] > other["random"]["error"])
+
+
+def shortcut_warning(clear: Sequence[Mapping[str, Any]]) -> str:
+    """What a network could have learned instead of what the photos show."""
+    ways = ", ".join(
+        f"{_LOOK[r['look']]} in {percent(r['accuracy'], r['interval'])}" for r in clear
+    )
+    return (
+        f"The classes can partly be told apart without seeing what is shown: by {ways}; guessing"
+        f" would be right in {clear[0]['chance']:.1%}. The network may have learned that instead:"
+        " see the activation maps, and add photos that differ in it."
+    )
+
+
+def shortcut(row: Mapping[str, Any]) -> str:
+    """What one look says of the class."""
+    if row["clear"] is None:
+        return "too few to say"
+    return "better than guessing" if row["clear"] else "not clearly better than guessing"
+
+
+def chosen(training: Mapping[str, Any]) -> str:
+    """Which model was kept and why, without calling luck a gain."""
+    kept = {"tuned": "The fine-tuned network", "probe": "The first model (a linear probe)"}
+    other = {"tuned": "probe", "probe": "tuned"}.get(str(training.get("chosen")))
+    if other is None:
+        return "It is not recorded which model was kept."
+    name = str(training["chosen"])
+    loss, wrong, n = (training.get(k) for k in ("valid_loss", "valid_wrong", "valid"))
+    if not (isinstance(loss, dict) and isinstance(wrong, dict) and n):
+        return f"{kept[name]} was kept."
+    sentence = (
+        f"{kept[name]} was kept: its log loss on {n} validation photos is {loss[name]:.3f}, the"
+        f" other's {loss[other]:.3f}; it was wrong on {wrong[name]} of them, the other on"
+        f" {wrong[other]}"
+    )
+    if abs(wrong[name] - wrong[other]) < _TOLD_APART:
+        return f"{sentence}, a difference that may be chance."
+    return f"{sentence}."
+
+
+def sentences(said: Any) -> list[str]:
+    """What another stage left: a sentence, several, or findings that hold one each."""
+    items = said if isinstance(said, list) else [said]
+    texts = [item.get("sentence") if isinstance(item, dict) else item for item in items]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+def elsewhere(found: Mapping[str, Any] | None) -> str:
+    """What photos of sources that it never saw would do to the model."""
+    if not found:
+        return "Whether it holds for photos of other sources was not measured: they are not known."
+    far, near, p = found["left_out"], found["random"], found["paired"]["p"]
+    end = "more than chance explains" if p < _SURE else "a difference that may be chance"
+    return (
+        "On photos of sources that it never saw, the first model was wrong on"
+        f" {percent(far['error'], far['interval'])}; where sources are mixed, as on the test side,"
+        f" on {percent(near['error'], near['interval'])}: {end} (McNemar p = {p:.2g})."
+    )
+
+
+def mistakes(found: Mapping[str, Any]) -> str:
+    test, shown = found["test"], len(found["mistakes"])
+    if not test["n"]:
+        return "There was no photo to judge with."
+    if not test["wrong"]:
+        _, high = test["error_interval"]
+        return (
+            f"No mistake on {test['n']} test photos. That is no proof of perfection: an error up to"
+            f" {high:.1%} would fit as well."
+        )
+    some = "all of them" if shown == test["wrong"] else f"the {shown} that it was surest of"
+    return f"{test['wrong']} of {test['n']} test photos got a wrong answer; here are {some}."
+
+
+def refused(rule: Mapping[str, Any]) -> list[str]:
+    """What the rule does to photos of the known classes."""
+    test = rule["test"]
+    told = [
+        f"Of {test['n']} test photos it answers {test['accepted']}:"
+        f" {percent(test['accepted_share'], test['accepted_interval'])}."
+        f" {test['unlike_training']} were refused as unlike the training photos and"
+        f" {test['too_close']} as too close to call; {test['wrongly_refused']} of the refused"
+        f" answers would have been right. {test['answered_wrong']} answers were wrong."
+    ]
+    if rule["least"] is None:
+        told.append(
+            "Validation photos were too few to set a limit: a picture that shows none of the"
+            " classes is named after one of them all the same."
+        )
+    return told

@@ -1,0 +1,195 @@
+"""A training at the end of an epoch, in memory and on disk: all that the rest of it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.learner import Learner
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from bear_classifier.errors import DataError
+from bear_classifier.files import clear_partial, write_atomic
+
+_KEPT = 2  # the newest, and the one before in case that the newest is damaged
+_AT_ONCE = _KEPT + 1  # while a new one is written
+
+
+@dataclass(frozen=True)
+class State:
+    """A training at the end of an epoch.
+
+    facts, as JSON: history (a row for each whole epoch), kept_epoch (0: the start), lr (None: not
+    yet chosen), lr_reason, part (photos at a time, 0: whole batches), and what `capture` adds.
+    tensors, on the processor: "model.*", "best.*" (unless the model is the best so far),
+    "adam.<number of the parameter>.*" and "dice.*"."""
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs behind it."""
+        return len(self.facts["history"])
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose names begin so, without that beginning."""
+        return {k[len(prefix) :]: t for k, t in self.tensors.items() if k.startswith(prefix)}
+
+    def best(self) -> dict[str, Tensor]:
+        """The weights of `kept_epoch`."""
+        return self.part("best.") or self.part("model.")
+
+
+def begin(model: nn.Module) -> State:
+    """A training that has not begun."""
+    facts = {"history": [], "kept_epoch": 0, "lr": None, "lr_reason": "", "part": 0}
+    return State(facts, _named("model.", model.state_dict()))
+
+
+def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor] | None) -> State:
+    """The learner as it is. best: weights of the kept epoch; None if they are the model's own.
+
+    The loader's dice are apart from Python's, and an optimizer of fastai keeps tensors and the
+    number of its steps for each parameter. The schedule's place follows from the epoch."""
+    tensors = _named("model.", learn.model.state_dict()) | _named("best.", best or {})
+    steps = []
+    for number, (_, _, state, _) in enumerate(learn.opt.all_params()):
+        moments = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+        tensors |= _named(f"adam.{number}.", moments)
+        steps.append(state.get("step", 0))
+    tensors["dice.torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors |= {f"dice.cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
+    name, keys, *rest = np.random.get_state(legacy=True)
+    added = {
+        "steps": steps,
+        "python": random.getstate(),
+        "loader": learn.dls.train.rng.getstate(),
+        "numpy": [name, keys.tolist(), *rest],  # type: ignore[union-attr]
+        "scaler": _scaler(learn),
+    }
+    return State({**facts, **added}, tensors)
+
+
+def restore(learn: Learner, state: State) -> None:
+    """Put model, optimizer and dice back. The scaler exists only within a fit: `restore_scaler`."""
+    learn.model.load_state_dict(state.part("model."))
+    learn.model.zero_grad(set_to_none=True)  # half a batch may lie there
+    learn.create_opt()
+    if "steps" not in state.facts:
+        return
+    for number, (parameter, _, own, _) in enumerate(learn.opt.all_params()):
+        for name, moment in state.part(f"adam.{number}.").items():
+            # laid out as the parameter: another order in memory may round otherwise
+            own[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+            own["step"] = state.facts["steps"][number]
+    torch.set_rng_state(state.tensors["dice.torch"])
+    cuda = list(state.part("dice.cuda.").values())
+    if torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+    random.setstate(_tuple(state.facts["python"]))
+    learn.dls.train.rng.setstate(_tuple(state.facts["loader"]))
+    name, keys, *rest = state.facts["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+
+def restore_scaler(learn: Learner, state: State) -> None:
+    """The factor by which mixed precision on CUDA multiplies the loss."""
+    if state.facts.get("scaler"):
+        learn.scaler.load_state_dict(state.facts["scaler"])
+
+
+def _scaler(learn: Learner) -> dict[str, Any]:
+    scaler = getattr(learn, "scaler", None)
+    return scaler.state_dict() if scaler else {}
+
+
+def _named(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{k}": t.detach().to("cpu", copy=True) for k, t in state.items()}
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists only; Python's dice want tuples."""
+    return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+# -- on disk: epoch-03.<SHA-256 of the file>.safetensors; nothing in it is ever run ---------------
+
+
+def write(folder: Path, made_from: str, state: State) -> None:
+    """Keep a state, whole or not at all, and the one before it. made_from: digest of all that
+    determines the training. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
+    facts = json.dumps({**state.facts, "made_from": made_from}).encode()
+    tensors = {k: t.contiguous() for k, t in state.tensors.items()}
+    data = to_safetensors(
+        {**tensors, "facts": torch.frombuffer(bytearray(facts), dtype=torch.uint8)}
+    )
+    sha256 = hashlib.sha256(data).hexdigest()
+    write_atomic(folder / f"epoch-{state.epoch:02d}.{sha256}.safetensors", data)
+    for path in _found(folder)[_KEPT:]:
+        path.unlink()
+
+
+def newest(folder: Path, made_from: str) -> tuple[State | None, list[str]]:
+    """The last whole state of this very training, and what is said of damaged ones.
+
+    States of other settings or photos, and what a killed program left half-written, are removed."""
+    if not folder.is_dir():
+        return None, []
+    clear_partial(folder)
+    damaged = []
+    for path in _found(folder):
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != path.name.split(".")[1]:
+            damaged.append(f"Checkpoint {_epoch(path)} is damaged")
+            path.unlink()
+            continue
+        tensors = from_safetensors(data)
+        facts = json.loads(tensors.pop("facts").numpy().tobytes())
+        if facts.pop("made_from") == made_from:
+            said = [f"{words}; continuing from {_epoch(path)}" for words in damaged]
+            return State(facts, tensors), said
+        clear(folder)
+        return None, []
+    return None, [f"{words}; beginning anew" for words in damaged]
+
+
+def clear(folder: Path) -> None:
+    """Remove all states, once training has ended well."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_space(folder: Path, model: nn.Module) -> None:
+    """Raises DataError (DISK_FULL) unless the disk has room for all that training will write.
+
+    A state holds the weights, the best ones and two moments of each; the trained weights are
+    written when there is one state less than at most."""
+    needed = _AT_ONCE * 4 * sum(t.nbytes for t in model.state_dict().values())
+    there = next(p for p in (folder, *folder.parents) if p.is_dir())
+    free = shutil.disk_usage(there).free + sum(p.stat().st_size for p in _found(folder))
+    if free < needed:
+        raise DataError(
+            "DISK_FULL",
+            f"training needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB free in {folder.parent};"
+            " free some and run again",
+        )
+
+
+def _found(folder: Path) -> list[Path]:
+    """The newest first."""
+    return sorted(folder.glob("epoch-*.safetensors"), key=_epoch, reverse=True)
+
+
+def _epoch(path: Path) -> int:
+    return int(path.name.split(".")[0].removeprefix("epoch-"))

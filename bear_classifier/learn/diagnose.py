@@ -1,0 +1,100 @@
+"""What the history of a training says, in words: was the rate right, were the epochs enough?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Row = Mapping[str, float]  # epoch, train_loss, valid_loss, error
+
+_LITTLE = 0.05  # share: epochs of random crops differ by a few per cent, however many photos
+_JUMP = 2.0  # over-fitting raises the validation loss by tenths in an epoch; twice is a leap ...
+_LEAP = 0.2  # ... and more than confident models vary by, which go from 0.01 to 0.02 unharmed
+_SOLVED = 0.1  # nats: a training loss below leaves little to learn, at whatever rate
+_CLEARLY = 0.95  # validation losses of some dozens of photos change by a few per cent by chance
+_WORTH = 0.02  # nats: a difference of less is of no use, whatever its share of a small loss
+
+
+@dataclass(frozen=True)
+class Finding:
+    """code: rate_too_high, rate_too_low, under_trained, over_trained or fine. sentence: what was
+    seen, and which setting to change to what."""
+
+    code: str
+    sentence: str
+
+
+def diagnose(
+    rows: Sequence[Row], lr: float, start: float, photos: int, diverged: bool = False
+) -> Finding:
+    """The first of these that holds: the rate was wrong, then the epochs were too many or too few.
+
+    rows: one per epoch, losses in nats; start: loss on validation before training; photos: number
+    of those on the training side."""
+    if diverged or _too_high(rows, start, _swing(photos)):
+        return Finding(
+            "rate_too_high",
+            "The loss rose instead of falling: the learning rate is too high; try"
+            f" --set train.lr={lr / 10:.1g}",
+        )
+    first, last, epochs = rows[0], rows[-1], len(rows)
+    solved = first["train_loss"] < _SOLVED
+    still = last["train_loss"] > (1 - _swing(photos)) * first["train_loss"]
+    if epochs > 1 and still and not solved:
+        return Finding(
+            "rate_too_low",
+            f"The training loss hardly fell ({first['train_loss']:.2f} to"
+            f" {last['train_loss']:.2f}): the learning rate is too low; try"
+            f" --set train.lr={lr * 10:.1g}",
+        )
+    best = min(rows, key=lambda row: row["valid_loss"])
+    learned = last["train_loss"] < best["train_loss"]
+    if learned and _clearly_below(best["valid_loss"], last["valid_loss"]):
+        return Finding(
+            "over_trained",
+            f"The loss on validation rose after epoch {best['epoch']:.0f} while the training loss"
+            " fell: the model learns the photos by heart; try"
+            f" --set train.epochs={best['epoch']:.0f}, more photos, or harder crops:"
+            " --set train.crop=0.3",
+        )
+    before = rows[-2]["valid_loss"] if epochs > 1 else start
+    if _clearly_below(last["valid_loss"], before):
+        return Finding(
+            "under_trained",
+            "The loss on validation was still falling at the end: more epochs may help; try"
+            f" --set train.epochs={2 * epochs}",
+        )
+    return Finding("fine", "Rate and epochs fit: the loss fell and then levelled off")
+
+
+def _swing(photos: int) -> float:
+    """By what share of itself the training loss of an epoch differs from another by chance.
+
+    Log losses of photos spread about as far as their mean, so that of n swings by 1/sqrt(n)."""
+    return max(_LITTLE, 1 / math.sqrt(photos))
+
+
+def _too_high(rows: Sequence[Row], start: float, swing: float) -> bool:
+    """Training loss well above that of the first epoch; or validation loss leaping while that has
+    not fallen, so that the photos are not being learned by heart either."""
+    first, lowest = rows[0]["train_loss"], start
+    for row in rows:
+        loss, valid = row["train_loss"], row["valid_loss"]
+        leaps = valid > max(_JUMP * lowest, lowest + _LEAP)
+        if loss > (1 + 2 * swing) * first or (leaps and loss > (1 - swing) * first):
+            return True
+        lowest = min(lowest, valid)
+    return False
+
+
+def _clearly_below(one: float, other: float) -> bool:
+    return one < min(_CLEARLY * other, other - _WORTH)
+
+
+def kept_epoch(rows: Sequence[Row]) -> int:
+    """The epoch with the fewest errors on validation; of equal ones, that with the least loss.
+
+    rows: one per epoch, at least one. Rounded, since a mean over batches is not exact."""
+    best = min(rows, key=lambda row: (round(row["error"], 6), row["valid_loss"]))
+    return int(best["epoch"])

@@ -1,0 +1,259 @@
+"""The learning-rate finder (Smith, arXiv 1506.01186) over several seeds, and short trainings that
+put its suggestions to the test. Neither the dataset nor the dice of this process are changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelFitException, CancelValidException
+from fastai.callback.schedule import minimum, slide, steep, valley
+from fastai.losses import CrossEntropyLossFlat
+from fastai.torch_core import set_seed
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError, TrainError
+from bear_classifier.learn import backbone
+from bear_classifier.learn.cycle import learner
+from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
+from bear_classifier.learn.memory import exhausted
+from bear_classifier.learn.train import fitted, start
+from bear_classifier.settings import Config
+
+FIRST, LAST, STEPS = 1e-6, 1.0, 40  # rates and steps of a run; as training's own
+TRIAL = 20  # steps of a short training, at least
+_SPREAD = 2.0  # rate of the head / rate of the first layers, as in training
+_LEAST = 6  # points from which a suggestion can be read
+_FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum}
+_MOST_LOSS = -math.log(1e-6)  # of one photo; a few absurd answers would drown all others
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One run of the finder. rates, losses (of single batches), smoothed (by fastai): (steps,)."""
+
+    seed: int
+    rates: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    smoothed: NDArray[np.float64]
+    suggestions: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Short trainings, judged on validation. losses, wrong: (rates, seeds, photos); diverged:
+    (rates, seeds); start_losses, start_wrong: (photos,) of the probe that all begin from."""
+
+    losses: NDArray[np.float64]
+    wrong: NDArray[np.bool_]
+    diverged: NDArray[np.bool_]
+    start_losses: NDArray[np.float64]
+    start_wrong: NDArray[np.bool_]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every run begins from: the same model, the same photos."""
+
+    config: Config
+    model: backbone.Classifier
+    first: dict[str, Tensor]
+    train: list[tuple[Path, str]]
+    valid: list[tuple[Path, str]]
+    unreadable: Unreadable
+
+    @property
+    def batch_size(self) -> int:
+        return self.config.train.batch_size
+
+
+def bench(catalog: Catalog, config: Config) -> Bench:
+    """Raises DataError (NOT_SPLIT, NO_PROBE) and what `start` raises."""
+    photos = catalog.photos("ok")
+    sides = {
+        side: [(catalog.file(p), p.label) for p in photos if p.split == side]
+        for side in ("train", "valid")
+    }
+    if not sides["train"] or not sides["valid"]:
+        raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
+    settings, _ = fitted(config.train, len(sides["train"]))
+    with undisturbed():
+        model = start(catalog, config).to(backbone.pick_device(config.learn.device))
+    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    config = dataclasses.replace(config, train=settings)
+    return Bench(config, model, first, **sides, unreadable=Unreadable(len(photos)))
+
+
+def sweep(made: Bench, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
+    """Run the finder once for each seed. Raises TrainError (OUT_OF_MEMORY)."""
+    bar = tqdm(total=steps * len(seeds), desc="LR finder", unit="step", disable=None)
+    with bar, undisturbed(), _enough_memory(made):
+        return [_sweep(made, seed, steps, bar) for seed in seeds]
+
+
+def _sweep(made: Bench, seed: int, steps: int, bar: Any) -> Sweep:
+    with _learner(made, made.train, seed) as learn, learn.no_logging():
+        watch = Watch(bar, steps // 4)
+        with learn.added_cbs(watch):
+            learn.lr_find(FIRST, LAST, steps, False, show_plot=False, suggest_funcs=None)
+        smoothed = np.array([float(value) for value in learn.recorder.losses])
+        rates = np.array([float(value) for value in learn.recorder.lrs])
+        losses = np.array(watch.losses)
+    bar.update(steps - len(rates))  # it stops early when the loss explodes
+    sane = np.isfinite(losses) & np.isfinite(smoothed)
+    end = len(sane) if sane.all() else int(sane.argmin())
+    if end == 0:
+        raise TrainError(
+            "NOT_FINITE", "the loss of the first batch is no number; check the weights"
+        )
+    found = suggest(rates[:end], smoothed[:end], steps)
+    return Sweep(seed, rates[:end], losses[:end], smoothed[:end], found)
+
+
+def suggest(
+    rates: NDArray[np.float64], smoothed: NDArray[np.float64], steps: int
+) -> dict[str, float | None]:
+    """fastai's four, from the part of a run that it looks at; None where that is too short.
+
+    rates, smoothed: (n,). Left out are the first tenth of the steps and the last five."""
+    x, y = (
+        torch.tensor(values[steps // 10 : -5], dtype=torch.float32) for values in (rates, smoothed)
+    )
+    found: dict[str, float | None] = dict.fromkeys(_FINDERS)
+    if len(x) < _LEAST:
+        return found
+    for name, finder in _FINDERS.items():
+        with suppress(IndexError):  # slide looks 15 steps back
+            found[name] = float(finder(x, y, steps)[0])
+    return found
+
+
+def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int = TRIAL) -> Trials:
+    """Train briefly at each rate with each seed, from the same start on the same photos in the same
+    order, and ask for all validation photos. Raises TrainError (OUT_OF_MEMORY)."""
+    with undisturbed(), _enough_memory(made):
+        made.model.load_state_dict(made.first)
+        start_losses, start_wrong = _judged(made)
+        per_epoch = min(len(made.train) // made.batch_size, steps)
+        epochs = math.ceil(steps / per_epoch)
+        total = len(rates) * len(seeds) * per_epoch * epochs
+        said, diverged = [], []
+        with tqdm(total=total, desc="compare", unit="step", disable=None) as bar:
+            for rate in rates:
+                for seed in seeds:
+                    diverged.append(_trial(made, rate, seed, per_epoch, epochs, bar))
+                    said.append(_judged(made))
+    shape = (len(rates), len(seeds))
+    losses, wrong = (np.stack(part).reshape(*shape, -1) for part in zip(*said, strict=True))
+    stopped = np.array(diverged).reshape(shape)
+    return Trials(losses, wrong, stopped, start_losses, start_wrong, per_epoch * epochs)
+
+
+def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar: Any) -> bool:
+    """Train the bench's model as `train` would, only shorter. Returns whether it diverged."""
+    order = np.random.default_rng(seed).permutation(len(made.train))
+    photos = [made.train[i] for i in order[: per_epoch * made.batch_size]]
+    settings = made.config
+    spread = settings.train.spread or (1.0 if settings.learn.weights == "none" else _SPREAD)
+    watch = Watch(bar)
+    with _learner(made, photos, seed) as learn, learn.no_logging():
+        learn.fit_one_cycle(epochs, slice(rate / spread, rate), div=5.0, pct_start=0.3, cbs=watch)
+    bar.update(per_epoch * epochs - len(watch.losses))
+    return not math.isfinite(watch.losses[-1])
+
+
+def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log loss of each validation photo, and whether it was wrong, in full precision."""
+    model, labels, bad = made.model.eval(), made.config.labels, made.unreadable
+    device = next(model.parameters()).device
+    files = [path for path, _ in made.valid if path not in bad.found]
+    with torch.inference_mode():
+        parts = batches(files, made.config.learn.size, 32, bad)
+        logits = torch.cat([model(part.to(device)).double().cpu() for part in parts])
+    there = [label for path, label in made.valid if path not in bad.found]
+    targets = torch.tensor([labels.index(label) for label in there])
+    losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+    capped = losses.nan_to_num(_MOST_LOSS).clamp(max=_MOST_LOSS)
+    wrong = (logits.argmax(1) != targets) | ~logits.isfinite().all(1)
+    return capped.numpy(), wrong.numpy()
+
+
+class Watch(Callback):  # type: ignore[misc]
+    """Keeps the loss of every batch, moves the bar, stops at the first loss that is no number, and
+    leaves validation out.
+
+    calm: steps, if any, after which it stops at four times their loss as well. fastai compares with
+    the least so far: one lucky first batch of a good probe ended its run at the second."""
+
+    order = 55  # after the Recorder (50), before the finder (60) ends the run
+
+    def __init__(self, bar: Any, calm: int = 0) -> None:
+        self.bar, self.calm, self.losses = bar, calm, list[float]()
+
+    def after_batch(self) -> None:
+        self.losses.append(float(self.loss.detach()))
+        self.bar.update(1)
+        first = self.losses[: self.calm]
+        exploded = len(self.losses) > self.calm > 0 and self.smooth_loss > 4 * float(np.mean(first))
+        if exploded or not math.isfinite(self.losses[-1]):
+            raise CancelFitException()
+
+    def before_validate(self) -> None:
+        raise CancelValidException()
+
+
+@contextmanager
+def _learner(made: Bench, photos: Sequence[tuple[Path, str]], seed: int) -> Iterator[Any]:
+    """A learner at the start, whose batches and crops follow from the seed alone."""
+    config = made.config
+    set_seed(seed, reproducible=True)
+    made.model.load_state_dict(made.first)
+    device = next(made.model.parameters()).device
+    with tempfile.TemporaryDirectory() as scratch:
+        dls = dataloaders(photos, made.valid[:1], config, device, made.unreadable)
+        try:
+            yield learner(dls, made.model, Path(scratch), CrossEntropyLossFlat())
+        finally:
+            made.model.precision = None  # of training only
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Afterwards all global dice lie as before, and the switches of fastai's `set_seed` too."""
+    python, numpy = random.getstate(), np.random.get_state()
+    cudnn = torch.backends.cudnn
+    switches = cudnn.deterministic, cudnn.benchmark
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        cudnn.deterministic, cudnn.benchmark = switches
+
+
+@contextmanager
+def _enough_memory(made: Bench) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as exc:
+        if not exhausted(exc):
+            raise
+        raise TrainError(
+            "OUT_OF_MEMORY",
+            f"{made.batch_size} photos at once do not fit; try --set train.batch_size="
+            f"{max(2, made.batch_size // 2)}, and train with the same: the rate depends on it",
+        ) from exc

@@ -1,0 +1,102 @@
+"""When a batch does not fit into memory: learn from it in parts, with the gradient of the whole."""
+
+from __future__ import annotations
+
+import gc
+import math
+
+import torch
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bear_classifier.errors import TrainError
+
+_SAID = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and the processor's
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+    "can't allocate memory",
+    "not enough memory",
+)
+
+
+class Parts(Callback):  # type: ignore[misc]
+    """Learn from each batch in parts of at most `size` photos and step once for all of them.
+
+    fastai's GradientAccumulation does so with small batches of the loader: its steps then fall
+    elsewhere in the schedule, an epoch may end between them, and a small set may never fill one.
+    Here batches, schedule and chance stay as they are; only BatchNorm sees parts, and nothing of a
+    part of one photo, which has no variance."""
+
+    order = 61  # after MixedPrecision began a batch and the schedule set its rate
+    run_valid = False
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def before_batch(self) -> None:
+        (x,), (y,) = self.xb, self.yb
+        *parts, (last_x, last_y) = zip(x.split(self.size), y.split(self.size), strict=True)
+        self.earlier = torch.zeros((), device=x.device)
+        for part_x, part_y in parts:
+            loss = self._loss(part_x, part_y) * (len(part_y) / len(y))
+            self.earlier += loss.detach()
+            if not bool(torch.isfinite(self.earlier)):
+                break  # the guard will see it in the sum
+            scaler = getattr(self.learn, "scaler", None)  # of MixedPrecision, within a fit
+            (scaler.scale(loss) if scaler else loss).backward()
+        self.share = len(last_y) / len(y)
+        _only_norm_many(self.learn.model, len(last_y))
+        self.learn.xb, self.learn.yb = (last_x,), (last_y,)
+
+    def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        _only_norm_many(self.learn.model, len(y))
+        loss: torch.Tensor = self.learn.loss_func(self.learn.model(x).float(), y)
+        return loss
+
+    def after_loss(self) -> None:
+        """The loss of the whole batch; what was learned from before is but a number here."""
+        self.learn.loss_grad = self.loss_grad * self.share + self.earlier
+        self.learn.loss = self.learn.loss_grad.clone()
+
+
+def _only_norm_many(model: nn.Module, n: int) -> None:
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(n > 1)
+
+
+def exhausted(exc: RuntimeError) -> bool:
+    """Whether this is a lack of memory, and nothing else that smaller parts would not cure."""
+    return isinstance(exc, torch.OutOfMemoryError) or any(words in str(exc) for words in _SAID)
+
+
+def halved(part: int, device: torch.device) -> int:
+    """Photos at a time after `part` of them did not fit. Raises TrainError (OUT_OF_MEMORY)."""
+    if part == 1:
+        way = "close other programs" if device.type == "cpu" else "use --device cpu"
+        raise TrainError(
+            "OUT_OF_MEMORY", f"even one picture does not fit; {way} or --set learn.size=128"
+        )
+    return part // 2
+
+
+def note(batch: int, part: int, device: torch.device) -> list[str]:
+    """What a person should know of parts. part: photos at a time, 0: whole batches."""
+    kind = "memory" if device.type == "cpu" else "GPU memory"
+    times = math.ceil(batch / part) if part else 0
+    return [f"Not enough {kind} for {batch}; using {part} x {times}"] if part else []
+
+
+def let_go(learn: Learner) -> None:
+    """Give back what a broken-off fit holds, and leave the mixed precision that it had entered."""
+    mixed = getattr(learn, "mixed_precision", None)
+    if mixed is not None and torch.is_autocast_enabled("cuda"):
+        mixed.autocast.__exit__(None, None, None)
+    learn.model.zero_grad(set_to_none=True)
+    learn.opt = None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

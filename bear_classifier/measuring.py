@@ -1,0 +1,33 @@
+"""The commands of measuring: curve, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+
+from bear_classifier import pipeline
+
+
+def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
+    from bear_classifier.judge import curve_words
+    from bear_classifier.judge.growth import growth
+
+    with pipeline.existing(project) as catalog:
+        found = growth(catalog, project.config, options.seeds, options.more, options.half)
+    place = project.data / "curve" / "curve.png"
+    if not options.half:
+        from bear_classifier.judge.curve_plot import draw
+
+        draw(found, place)
+    if options.json:
+        print(json.dumps(found))
+    elif options.half:
+        print(curve_words.check(found["check"]))
+    else:
+        print("\n".join(curve_words.verdict(found)))
+        print(f"picture    {place}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"curve": curve}

@@ -1,0 +1,124 @@
+"""Which places of a photo spoke for a class: the class activation map, exact for this network.
+
+The head is pool, BatchNorm, dropout and one linear layer, all linear after the pool. So what a
+place of the last feature map gives to a class can be told exactly (Zhou et al., arXiv 1512.04150):
+the mean of the evidence over all places, plus the layer's bias, is the class's logit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load as from_safetensors
+
+from bear_classifier import photos
+from bear_classifier.errors import ModelError
+from bear_classifier.ship.bundle import Bundle
+from bear_classifier.ship.predict import Model
+
+_EPS = 1e-5  # of torch's BatchNorm
+FOR, AGAINST = (214, 84, 0), (0, 92, 184)  # orange and blue: told apart by the colour-blind, too
+_DEEPEST = 0.75  # of the colour over the photo, which stays to be seen below it
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Head:
+    """norm: mean, scale and shift (f,) of the standardised features; weight: (classes, f); bias:
+    (classes,)."""
+
+    mean: Floats
+    scale: Floats
+    shift: Floats
+    weight: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True)
+class Explained:
+    """photo: the square that the model saw; maps: the photo under the evidence for each class that
+    was asked for; strongest: logits of the deepest colour, the same in all maps; cells: the side of
+    the feature map; logits: (classes,)."""
+
+    photo: Image.Image
+    maps: list[Image.Image]
+    strongest: float
+    cells: int
+    logits: Floats
+
+
+def head(bundle: Bundle) -> Head:
+    """The head's numbers, from the file that the bundle was checked with.
+
+    Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT, BAD_MODEL)."""
+    name = "weights.safetensors"
+    try:
+        data = (bundle.path / name).read_bytes()
+    except OSError as exc:
+        raise ModelError("MODEL_INCOMPLETE", f"{name} cannot be read: {exc.strerror}") from exc
+    if hashlib.sha256(data).hexdigest() != bundle.about["files"][name]["sha256"]:
+        raise ModelError("MODEL_CORRUPT", f"{name} was changed; copy the model again")
+    try:
+        values = {k: v for k, v in from_safetensors(data).items() if k.startswith("head.")}
+        (norm,) = (k.removesuffix("running_mean") for k in values if k.endswith("running_mean"))
+        (linear,) = (
+            k for k, v in values.items() if re.fullmatch(r"head\.\d+\.weight", k) and v.ndim == 2
+        )
+        deviation = np.sqrt(values[f"{norm}running_var"] + _EPS)
+        found = Head(
+            values[f"{norm}running_mean"],
+            values[f"{norm}weight"] / deviation,
+            values[f"{norm}bias"],
+            values[linear],
+            values[linear.removesuffix("weight") + "bias"],
+        )
+    except (SafetensorError, ValueError, KeyError) as exc:
+        raise ModelError("BAD_MODEL", f"{name} holds no head of one linear layer ({exc})") from exc
+    if found.weight.shape != (len(bundle.labels), len(found.mean)):
+        raise ModelError("BAD_MODEL", f"{name} is of other classes than bundle.json")
+    return found
+
+
+def evidence(head: Head, map_: Floats) -> Floats:
+    """Logits (classes, h, w) that each place of a feature map (f, h, w) gives to each class.
+
+    Nought is what the average training photo gives; `mean over places + head.bias` is the logit."""
+    standard = (map_ - head.mean[:, None, None]) * head.scale[:, None, None]
+    return np.asarray(np.tensordot(head.weight, standard + head.shift[:, None, None], axes=1))
+
+
+def against_others(found: Floats) -> Floats:
+    """The same without what a place gives to all classes alike, which changes no probability."""
+    return np.asarray(found - found.mean(axis=0))
+
+
+def overlay(photo: Image.Image, found: Floats, strongest: float) -> Image.Image:
+    """The photo, pale and grey, under the evidence (h, w) for one class: orange speaks for it, blue
+    against it. strongest: the evidence of the deepest colour; a map of noughts shows no colour."""
+    grey = np.asarray(photo.convert("L"), dtype=np.float32)[:, :, None]
+    plain = np.repeat(60 + grey * 0.72, 3, axis=2)
+    smooth = Image.fromarray(np.asarray(found, dtype=np.float32))
+    wide = np.asarray(smooth.resize(photo.size, Image.Resampling.BILINEAR))[:, :, None]
+    depth = np.clip(np.abs(wide) / max(strongest, 1e-9), 0, 1) * _DEEPEST
+    colour = np.where(wide > 0, np.array(FOR), np.array(AGAINST))
+    mixed = plain * (1 - depth) + colour * depth
+    return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
+
+
+def explain(model: Model, weights: Head, source: bytes | Path, classes: Sequence[int]) -> Explained:
+    """What of one photo spoke for each of these class numbers. Raises PhotoError."""
+    photo = photos.fit(photos.decode(source), model.bundle.size)
+    logits, _, map_ = model.outputs(source)
+    found = against_others(evidence(weights, map_))[list(classes)]
+    strongest = float(np.abs(found).max())
+    maps = [overlay(photo, one, strongest) for one in found]
+    return Explained(photo, maps, strongest, int(map_.shape[-1]), logits)

@@ -1,0 +1,69 @@
+"""Where photos come from: the web site of each, or what a table says."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.schema import Photo
+
+
+def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
+    """The source of each photo, "" where nothing is known of it.
+
+    Of one from the web the registrable domain of the page that showed it, or else of the file.
+    table: a file of paths (or ends of paths) and sources, which goes before; "" for none. Raises
+    DataError (BAD_TABLE)."""
+    named = read_table(Path(table).expanduser()) if table else {}
+    pages = {source.origin: source.page for source in catalog.sources()}
+    return [named_for(p.origin, named) or web_site(pages.get(p.origin) or p.origin) for p in photos]
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """path -> source, from the first two columns of a file of tabs or commas, its heading left out.
+
+    Raises DataError (BAD_TABLE)."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[1:]
+    if not rows or any(row and len(row) < 2 for row in rows):
+        raise DataError(
+            "BAD_TABLE", f"{path} needs a heading and two columns: the path of a photo, its source"
+        )
+    return {row[0].strip().strip("/"): row[1].strip() for row in rows if row}
+
+
+def named_for(origin: str, named: Mapping[str, str]) -> str:
+    """What the table says of the longest end of a path that stands in it."""
+    parts = origin.split("/")
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((named[end] for end in ends if end in named), "")
+
+
+def web_site(address: str) -> str:
+    """The registrable domain of an address, "" of anything else."""
+    parts = urlsplit(address)
+    return site_of(parts.hostname) if parts.scheme in ("http", "https") and parts.hostname else ""
+
+
+@lru_cache(100_000)
+def site_of(host: str) -> str:
+    """The registrable domain by the Public Suffix List; an IP address is its own site."""
+    return host if host[-1:].isdigit() else _suffixes().privatesuffix(host) or host
+
+
+@cache
+def _suffixes() -> Any:
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList()

@@ -1,0 +1,413 @@
+"""Trainings that are broken off, as processes of their own and within one; and damaged states.
+
+KILLS=50 pytest tests/test_checkpoints.py   is the size that was promised; the suite does less."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundles import tiny_config
+from corpus import ROOT
+from safetensors.torch import load_file
+from training import changed, dataset, fresh, same, weights
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.learn import checkpoints
+from bear_classifier.learn.checkpoints import State
+from bear_classifier.learn.cycle import Plan, fit
+from bear_classifier.learn.probe import probe
+from bear_classifier.learn.train import start, train
+from bear_classifier.settings import Config
+
+KILLS = int(os.environ.get("KILLS", "6"))
+EPOCHS = 4
+
+# Trains on what a line names; in a new process each, made by forking before anything was computed,
+# so that many of them need one import of torch.
+NURSERY = """
+import json, os, sys
+from pathlib import Path
+from bear_classifier.catalog import Catalog
+from bear_classifier.config import build
+from bear_classifier.learn.train import train
+
+for line in sys.stdin:
+    root, settings = json.loads(line)
+    child = os.fork()
+    if not child:
+        try:
+            with Catalog(Path(root)) as catalog, catalog.lock("train"):
+                train(catalog, build(settings, where="test"))
+            os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(130)
+        finally:
+            os._exit(1)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C right after an epoch."""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
+    config = tiny_config(train={"epochs": EPOCHS, "batch_size": 4, "lr": 0.003})
+    catalog = dataset(tmp_path_factory.mktemp("checkpoints"), config)
+    probe(catalog, config)
+    return catalog, config
+
+
+@pytest.fixture(scope="module")
+def calm(prepared: tuple[Catalog, Config]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Record and weights of a training that nothing disturbed."""
+    catalog, config = prepared
+    record = train(catalog, config)
+    assert not folder_of(catalog).exists()
+    return record, weights(catalog)
+
+
+def folder_of(catalog: Catalog) -> Path:
+    return catalog.root / "train" / "checkpoints"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name.split(".")[0] for path in folder.iterdir())
+
+
+def broken_off(
+    catalog: Catalog, config: Config, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that ends right after it kept the state of an epoch."""
+    honest = checkpoints.write
+
+    def write(folder: Path, made_from: str, state: State) -> None:
+        honest(folder, made_from, state)
+        if state.epoch == after:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write", write)
+        with pytest.raises(Interrupted):
+            train(catalog, config)
+
+
+def flip(path: Path, at: float) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(at * len(data))] ^= 4
+    path.write_bytes(data)
+
+
+def newest_file(folder: Path) -> Path:
+    return max(folder.iterdir(), key=lambda path: path.name)
+
+
+@pytest.mark.parametrize("after", [1, EPOCHS - 1, EPOCHS])
+def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
+    prepared: tuple[Catalog, Config],
+    calm: Any,
+    after: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    catalog, config = prepared
+    broken_off(catalog, config, after, monkeypatch)
+    assert names(folder_of(catalog)) == [
+        f"epoch-{e:02d}" for e in range(max(1, after - 1), after + 1)
+    ]
+    random.seed(after)  # other dice than at the beginning
+    record = train(catalog, config)
+    place = "at the end" if after == EPOCHS else f"at epoch {after + 1}"
+    words = f"Resuming {place} of {EPOCHS}"
+    assert record["notes"][-1] == words
+    assert words in capsys.readouterr().err
+    assert record["history"] == calm[0]["history"]
+    assert record["kept_epoch"] == calm[0]["kept_epoch"]
+    assert same(weights(catalog), calm[1])
+    assert not folder_of(catalog).exists()
+
+
+def test_every_bit_of_a_state_survives_the_disk_and_a_new_learner(
+    prepared: tuple[Catalog, Config], tmp_path: Path
+) -> None:
+    """Weights, optimizer and dice at every later border; and no rate is sought again."""
+    catalog, config = prepared
+    dls, model = fresh(catalog, config)
+    states: list[State] = []
+    fit(dls, model, Plan(3, 1e-3, 2.0), keep=states.append)
+    checkpoints.write(tmp_path, "x", states[0])
+    read, _ = checkpoints.newest(tmp_path, "x")
+    assert read is not None
+    again: list[State] = []
+    random.seed(1)
+    other_dls, other = fresh(catalog, changed(config, seed=5))
+    fit(other_dls, other, Plan(3, "find", 2.0), read, again.append)
+    assert len(again) == 2
+    for one, two in zip(states[1:], again, strict=True):
+        assert same(one.tensors, two.tensors)
+        assert json.dumps(one.facts) == json.dumps(two.facts)
+
+
+def test_another_setting_or_the_wish_to_begin_anew_begins_anew(
+    prepared: tuple[Catalog, Config], calm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    broken_off(catalog, config, 2, monkeypatch)
+    assert train(catalog, changed(config, resume=False))["notes"] == []
+    assert same(weights(catalog), calm[1])
+    broken_off(catalog, config, 2, monkeypatch)
+    record = train(catalog, changed(config, lr=0.002, epochs=1))
+    assert record["notes"] == []
+    assert len(record["history"]) == 1
+    assert not folder_of(catalog).exists()
+
+
+def test_another_photo_begins_anew(
+    prepared: tuple[Catalog, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    config = changed(config, epochs=1)
+    broken_off(catalog, config, 1, monkeypatch)
+    photo = next(p for p in catalog.photos("ok") if p.split == "test")
+    with catalog.transaction():
+        catalog.put_photos([dataclasses.replace(photo, split="valid")])
+    try:
+        assert train(catalog, config)["notes"] == []
+    finally:
+        with catalog.transaction():
+            catalog.put_photos([photo])
+
+
+@pytest.mark.parametrize("at", [0.0001, 0.5, 0.9999])
+def test_a_flipped_bit_falls_back_to_the_state_before(tmp_path: Path, at: float) -> None:
+    for epoch in (3, 4):
+        checkpoints.write(tmp_path, "x", small_state(epoch))
+    flip(newest_file(tmp_path), at)
+    state, notes = checkpoints.newest(tmp_path, "x")
+    assert state is not None
+    assert state.epoch == 3
+    assert notes == ["Checkpoint 4 is damaged; continuing from 3"]
+    flip(newest_file(tmp_path), at)
+    assert checkpoints.newest(tmp_path, "x") == (None, ["Checkpoint 3 is damaged; beginning anew"])
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 0.5, 0.99])
+def test_a_torn_state_falls_back_to_the_one_before(tmp_path: Path, kept: float) -> None:
+    for epoch in (3, 4):
+        checkpoints.write(tmp_path, "x", small_state(epoch))
+    newest = newest_file(tmp_path)
+    data = newest.read_bytes()
+    newest.write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
+    state, notes = checkpoints.newest(tmp_path, "x")
+    assert state is not None
+    assert state.epoch == 3
+    assert notes == ["Checkpoint 4 is damaged; continuing from 3"]
+
+
+def test_a_damaged_state_still_leads_to_the_same_model(
+    prepared: tuple[Catalog, Config], calm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    broken_off(catalog, config, 3, monkeypatch)
+    flip(newest_file(folder_of(catalog)), 0.7)
+    record = train(catalog, config)
+    assert record["notes"] == [
+        "Checkpoint 3 is damaged; continuing from 2",
+        "Resuming at epoch 3 of 4",
+    ]
+    assert same(weights(catalog), calm[1])
+
+
+def test_what_a_kill_left_half_written_is_no_state(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, "x", small_state(3))
+    half = tmp_path / ".epoch-04.ab.safetensors.1-2.partial"
+    half.write_bytes(b"half")
+    state, notes = checkpoints.newest(tmp_path, "x")
+    assert state is not None
+    assert (state.epoch, notes) == (3, [])
+    assert not half.exists()
+    assert checkpoints.newest(tmp_path / "nowhere", "x") == (None, [])
+
+
+def test_two_states_are_kept_and_those_of_another_training_removed(tmp_path: Path) -> None:
+    for epoch in range(1, 12):
+        checkpoints.write(tmp_path, "x", small_state(epoch))
+    assert names(tmp_path) == ["epoch-10", "epoch-11"]
+    assert checkpoints.newest(tmp_path, "y") == (None, [])
+    assert not tmp_path.exists()
+
+
+def small_state(epoch: int) -> State:
+    history = [{"epoch": n + 1, "error": 0.1, "valid_loss": 0.2} for n in range(epoch)]
+    return State({"history": history}, {"model.a": torch.arange(300.0)})
+
+
+Usage = namedtuple("Usage", ("total", "used", "free"))
+
+
+def test_a_disk_without_room_is_refused_before_training(
+    prepared: tuple[Catalog, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 12_000_000))
+    size = sum(t.nbytes for t in start(catalog, config).state_dict().values())
+    sentence = f"DISK_FULL: training needs {12 * size / 1e6:.0f} MB, 12 MB free in"
+    with pytest.raises(DataError, match=sentence):
+        train(catalog, config)
+    assert not folder_of(catalog).exists()
+
+
+def test_the_room_that_was_asked_for_is_what_is_written(prepared: tuple[Catalog, Config]) -> None:
+    catalog, config = prepared
+    dls, model = fresh(catalog, config)
+    states: list[State] = []
+    fit(dls, model, Plan(1, 1e-3, 1.0), keep=states.append)
+    state = states[0]
+    best = {f"best.{k}": t.clone() for k, t in state.best().items()}  # an earlier epoch was better
+    whole = State(state.facts, {**state.tensors, **best})
+    checkpoints.write(catalog.root / "size", "x", whole)
+    (path,) = (catalog.root / "size").iterdir()
+    size = sum(t.nbytes for t in model.state_dict().values())
+    assert 0.9 * 4 * size < path.stat().st_size < 1.02 * 4 * size + 50_000
+
+
+@pytest.fixture
+def quota() -> Iterator[Any]:
+    """quota(n): from now on no file may grow beyond n bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("most", "states"), [(1_000, True), (5_000_000, True), (1_000, False), (1_000_000, False)]
+)
+def test_a_disk_that_fills_up_leaves_the_old_model_and_no_halves(
+    prepared: tuple[Catalog, Config],
+    calm: Any,
+    most: int,
+    states: bool,
+    quota: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the first state; without states at the history, the predictions or the weights."""
+    catalog, config = prepared
+    if not states:
+        monkeypatch.setattr(checkpoints, "write", lambda *words: None)
+    folder = catalog.root / "train"
+    (folder / "weights.safetensors").write_bytes(b"the old one")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    quota(most)
+    with pytest.raises(DataError, match="DISK_FULL: no space left to write"):
+        train(catalog, changed(config, epochs=1))
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert after == before
+    assert list(folder.rglob(".*.partial")) == []
+
+
+class Nursery:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY], cwd=ROOT, env=os.environ | {"TQDM_DISABLE": "1"},
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def begin(self, root: Path, config: Config) -> int:
+        assert self.process.stdin
+        assert self.process.stdout
+        settings = {"name": "tiny", "classes": config.classes}
+        settings |= {t: dataclasses.asdict(getattr(config, t)) for t in ("learn", "train")}
+        print(json.dumps([str(root), settings]), file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
+
+    def end(self) -> int:
+        assert self.process.stdout
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    made = Nursery()
+    yield made
+    made.process.kill()
+    made.process.communicate()
+
+
+def test_kill_9_at_any_moment_loses_no_whole_epoch(
+    prepared: tuple[Catalog, Config], nursery: Nursery, tmp_path: Path
+) -> None:
+    """Killed three times in a run, at random moments; what comes out is that of a calm run."""
+    catalog, config = prepared
+    dice = random.Random(7)
+    shutil.copytree(catalog.root, tmp_path / "calm")
+    nursery.begin(tmp_path / "calm", config)
+    assert nursery.end() == 0
+    began = time.monotonic()
+    nursery.begin(tmp_path / "calm", changed(config, resume=False))
+    assert nursery.end() == 0
+    seconds = time.monotonic() - began
+    expected = load_file(tmp_path / "calm" / "train" / "weights.safetensors")
+    history = json.loads((tmp_path / "calm" / "train" / "history.json").read_text())["history"]
+    deaths = 0
+    for number in range(-(-KILLS // 3)):
+        root = tmp_path / str(number)
+        shutil.copytree(catalog.root, root)
+        (root / "train" / "weights.safetensors").unlink(missing_ok=True)
+        for _ in range(3):
+            before = reached(root)
+            child = nursery.begin(root, config)
+            time.sleep(dice.random() * seconds)
+            os.kill(child, signal.SIGKILL)
+            deaths += nursery.end() == -signal.SIGKILL
+            done = (root / "train" / "weights.safetensors").exists()
+            assert done or reached(root) >= before
+        nursery.begin(root, config)
+        assert nursery.end() == 0
+        assert same(load_file(root / "train" / "weights.safetensors"), expected)
+        found = json.loads((root / "train" / "history.json").read_text())
+        assert found["history"] == history
+        assert not (root / "train" / "checkpoints").exists()
+    assert deaths > KILLS / 3
+
+
+def test_ctrl_c_ends_within_seconds_and_keeps_the_whole_epochs(
+    prepared: tuple[Catalog, Config], nursery: Nursery, tmp_path: Path
+) -> None:
+    catalog, config = prepared
+    shutil.copytree(catalog.root, tmp_path / "data")
+    config = changed(config, epochs=200)
+    child = nursery.begin(tmp_path / "data", config)
+    deadline = time.monotonic() + 120
+    while reached(tmp_path / "data") < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(child, signal.SIGINT)
+    began = time.monotonic()
+    assert nursery.end() == 130
+    assert time.monotonic() - began < 10
+    assert reached(tmp_path / "data") >= 2
+
+
+def reached(root: Path) -> int:
+    """Whole epochs on the disk."""
+    folder = root / "train" / "checkpoints"
+    if not folder.is_dir():
+        return 0
+    return max((int(p.name[6:8]) for p in folder.glob("epoch-*.safetensors")), default=0)

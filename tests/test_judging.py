@@ -1,0 +1,88 @@
+"""A bundle on folders of pictures, of its classes and of nothing that it knows."""
+
+import json
+
+import pytest
+from bundles import LABELS
+from corpus import drawn, saved
+
+from bear_classifier import cli
+from bear_classifier.ship import bundle, golden
+from bear_classifier.ship.predict import Model
+
+
+@pytest.fixture
+def strangers(tmp_path):
+    """Noise in two folders, one in none, and a file that is no picture."""
+    root = tmp_path / "strangers"
+    for number, name in enumerate(["noise/1.png", "noise/2.png", "more/3.png", "4.png"]):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(saved(drawn(seed=number), "PNG"))
+    (root / "more" / "page.jpg").write_text("<html>")
+    return root
+
+
+@pytest.fixture
+def known(tmp_path):
+    root = tmp_path / "known"
+    for number in range(6):
+        suffix, data = golden.draw(500 + number)
+        path = root / LABELS[number % 3] / f"{number}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def judged(capsys, model, *words):
+    code = cli.main(["evaluate", "--model", str(model), *map(str, words)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_strangers_are_counted_as_predict_answers_them(model_dir, strangers, capsys):
+    code, said, errors = judged(capsys, model_dir, "--strangers", strangers, "--json")
+    assert code == 1
+    assert errors.count("NOT_AN_IMAGE") == 1
+    found = json.loads(said)["strangers"]
+    model = Model(bundle.load(model_dir))
+    accepted = {p: model.predict(p).accepted for p in strangers.rglob("*.png")}
+    assert (found["n"], found["let_through"]) == (4, sum(accepted.values()))
+    assert {name: row["n"] for name, row in found["kinds"].items()} == {"noise": 2, "more": 1}
+    for name, row in found["kinds"].items():
+        inside = [yes for path, yes in accepted.items() if path.parent.name == name]
+        assert row["let_through"] == sum(inside)
+
+
+def test_strangers_and_photos_in_words(model_dir, strangers, known, capsys):
+    (strangers / "more" / "page.jpg").unlink()
+    code, said, errors = judged(capsys, model_dir, "--strangers", strangers, "--photos", known)
+    assert (code, errors) == (0, "")
+    assert "of 6 photos)" in said
+    assert "answered although they show none of the classes:" in said
+    assert "  noise " in said
+
+
+def test_both_in_one_object(model_dir, strangers, known, capsys):
+    _, said, _ = judged(capsys, model_dir, "--strangers", strangers, "--photos", known, "--json")
+    found = json.loads(said)
+    assert (found["n"], found["strangers"]["n"]) == (6, 4)
+    model = Model(bundle.load(model_dir))
+    share = sum(model.predict(p).accepted for p in known.rglob("*.*")) / 6
+    assert found["accepted_share"] == share
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], "NO_PHOTOS"),
+        (["--strangers", "nowhere"], "NO_FOLDER"),
+        (["--strangers", "empty"], "NO_PHOTOS"),
+    ],
+)
+def test_nothing_to_judge(model_dir, tmp_path, monkeypatch, capsys, words, code):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    done, _, errors = judged(capsys, model_dir, *words)
+    assert done == 2
+    assert errors.startswith(f"bears: {code}: ")
