@@ -52,6 +52,22 @@ def test_rows_by_hand(train: list[float], valid: list[float], code: str, way: st
     assert way in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("train", "valid", "code"),
+    [
+        ([0.146, 0.118, 0.086, 0.070], [0.127, 0.135, 0.135, 0.138], "harmful"),
+        ([0.290], [0.242], "harmful"),
+        ([0.29, 0.20], [0.24, 0.15], "under_trained"),  # on its way back
+        ([0.146, 0.118, 0.086], [0.098, 0.095, 0.096], "fine"),
+    ],
+)
+def test_a_training_that_only_did_harm(train: list[float], valid: list[float], code: str) -> None:
+    """The first two were seen on real photos."""
+    found = diagnose(rows(train, valid), lr=0.001, start=0.099, photos=837)
+    assert found.code == code
+    assert ("train.lr=0.0001" in found.sentence) == (code == "harmful")
+
+
 def test_a_training_that_diverged_had_too_high_a_rate() -> None:
     assert diagnose([], lr=1.0, start=1.0, photos=9, diverged=True).code == "rate_too_high"
     assert "train.lr=0.1" in diagnose([], lr=1.0, start=1.0, photos=9, diverged=True).sentence

@@ -18,8 +18,8 @@ _WORTH = 0.02  # nats: a difference of less is of no use, whatever its share of 
 
 @dataclass(frozen=True)
 class Finding:
-    """code: rate_too_high, rate_too_low, under_trained, over_trained or fine. sentence: what was
-    seen, and which setting to change to what."""
+    """code: rate_too_high, rate_too_low, harmful, under_trained, over_trained or fine. sentence:
+    what was seen, and which setting to change to what."""
 
     code: str
     sentence: str
@@ -49,6 +49,15 @@ def diagnose(
             f" --set train.lr={lr * 10:.1g}",
         )
     best = min(rows, key=lambda row: row["valid_loss"])
+    before = rows[-2]["valid_loss"] if epochs > 1 else start
+    falling = _clearly_below(last["valid_loss"], before)
+    if _clearly_below(start, best["valid_loss"]) and not falling:
+        return Finding(
+            "harmful",
+            f"Every epoch was worse on validation (loss {best['valid_loss']:.2f} at best) than the"
+            f" model that training began with ({start:.2f}), which knows these photos well already;"
+            f" try a lower rate: --set train.lr={lr / 10:.1g}",
+        )
     learned = last["train_loss"] < best["train_loss"]
     if learned and _clearly_below(best["valid_loss"], last["valid_loss"]):
         return Finding(
@@ -58,8 +67,7 @@ def diagnose(
             f" --set train.epochs={best['epoch']:.0f}, more photos, or harder crops:"
             " --set train.crop=0.3",
         )
-    before = rows[-2]["valid_loss"] if epochs > 1 else start
-    if _clearly_below(last["valid_loss"], before):
+    if falling:
         return Finding(
             "under_trained",
             "The loss on validation was still falling at the end: more epochs may help; try"
