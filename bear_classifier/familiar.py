@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ class Reference:
     def score(self, features: Floats) -> NDArray[np.float64]:
         """Familiarity (m,) of photos by their features (m, f): about 0 for the photos themselves,
         negative for strangers; in standard deviations, averaged over the kinds of likeness."""
-        known, asked = self._views(self.features), self._views(features)
-        found = np.stack([_near(a, b) for a, b in zip(asked, known, strict=True)])
+        asked = self._views(features)
+        found = np.stack([_near(a, b) for a, b in zip(asked, self._known, strict=True)])
         return self._standard(found)
 
     def own(self) -> NDArray[np.float64]:
@@ -47,7 +48,20 @@ class Reference:
         return self._standard(self._own())
 
     def _own(self) -> NDArray[np.float64]:
-        return np.stack([_near(view, view, self.groups) for view in self._views(self.features)])
+        return np.stack([_near(view, view, self.groups) for view in self._known])
+
+    @cached_property
+    def _layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The classifier in single precision, as it is multiplied with."""
+        if self.classifier is None:
+            return None
+        weight, bias = self.classifier
+        return weight.astype(np.float32), bias.astype(np.float32)
+
+    @cached_property
+    def _known(self) -> list[NDArray[np.float32]]:
+        """Once, not for every photo that is asked about."""
+        return self._views(self.features)
 
     def _standard(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(((found - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
@@ -56,8 +70,8 @@ class Reference:
         """Vectors of length 1 whose products are likenesses."""
         plain = features.astype(np.float32)
         views = [plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)]
-        if self.classifier:
-            weight, bias = (part.astype(np.float32) for part in self.classifier)
+        if self._layer:
+            weight, bias = self._layer
             logits = plain @ weight.T + bias
             powers = np.exp(logits - logits.max(axis=1, keepdims=True))
             views.append(np.sqrt(powers / powers.sum(axis=1, keepdims=True)))

@@ -96,7 +96,8 @@ INSIDE = {
         *("learn.backbone", "learn.cycle", "learn.loaders", "learn.memory", "learn.train"),
     },
     "judge.evaluate": {
-        *("judge.calibrate", "judge.elsewhere", "judge.intervals", "judge.reject"),
+        *("judge.calibrate", "judge.clean", "judge.elsewhere"),
+        *("judge.intervals", "judge.reject"),
     },
     "judge.elsewhere": {"judge.clean", "judge.effect", "judge.intervals"},
     "judge.rate_figure": {"judge.rates"},

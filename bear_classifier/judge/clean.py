@@ -231,18 +231,25 @@ def load(root: Path) -> Evidence:
         cache = _arrays(root / "features" / str(found["features"]))
         known = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
         at = [known[sha256] for sha256 in found["sha256"].tolist()]
-        own = root / "probe" / "pretrained.npz"
-        layer = _arrays(own) if own.exists() else None
         return Evidence(
             found["sha256"].tolist(),
             found["second"],
             cache["features"][at],
             cache["light"][at],
             cache["sharpness"][at],
-            (layer["weight"], layer["bias"]) if layer else None,
+            own_classifier(root),
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise _not_probed() from exc
+
+
+def own_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The layer by which the weights tell their own classes apart, if the first model left one."""
+    path = root / "probe" / "pretrained.npz"
+    if not path.exists():
+        return None
+    layer = _arrays(path)
+    return layer["weight"], layer["bias"]
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -19,6 +19,7 @@ from bear_classifier.familiar import make, verdicts
 from bear_classifier.files import write_atomic
 from bear_classifier.judge import reject
 from bear_classifier.judge.calibrate import fit_temperature, softmax
+from bear_classifier.judge.clean import own_classifier
 from bear_classifier.judge.elsewhere import elsewhere
 from bear_classifier.judge.intervals import Interval, share, wilson
 from bear_classifier.settings import Config
@@ -64,7 +65,7 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     right = p.argmax(axis=1) == targets
 
     tuned = str(said["chosen"]) != "probe"
-    classifier = None if tuned else _own_classifier(catalog)
+    classifier = None if tuned else own_classifier(catalog.root)
     numbers = np.unique(groups, return_inverse=True)[1]
     train = at["train"]
     reference = make(pooled[train], numbers[train], classifier, config.train.seed)
@@ -111,15 +112,6 @@ def _predictions(catalog: Catalog) -> dict[str, Any]:
             return {"rows": rows, **{k: file[k] for k in ("logits", "pooled", "chosen")}}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
-
-
-def _own_classifier(catalog: Catalog) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """The layer by which the weights tell their own classes apart, if the probe left one."""
-    path = catalog.root / "probe" / "pretrained.npz"
-    if not path.exists():
-        return None
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        return file["weight"], file["bias"]
 
 
 def _test_decisions(catalog: Catalog) -> int:
