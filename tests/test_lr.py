@@ -306,7 +306,7 @@ def test_one_lucky_batch_ends_no_run_and_an_explosion_does():
 def test_it_runs_as_training_does():
     """Same steps, same spread; else it would answer another question."""
     assert lr.STEPS == cycle._FIND_STEPS
-    assert lr._SPREAD == training._SPREAD
+    assert lr.spread_of is training.spread_of
 
 
 def test_a_clear_winner_is_found_among_real_trainings(prepared):

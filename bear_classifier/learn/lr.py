@@ -29,12 +29,11 @@ from bear_classifier.learn import backbone
 from bear_classifier.learn.cycle import learner
 from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
 from bear_classifier.learn.memory import exhausted
-from bear_classifier.learn.train import fitted, start
+from bear_classifier.learn.train import fitted, spread_of, start
 from bear_classifier.settings import Config
 
 FIRST, LAST, STEPS = 1e-6, 1.0, 40  # rates and steps of a run; as training's own
 TRIAL = 20  # steps of a short training, at least
-_SPREAD = 2.0  # rate of the head / rate of the first layers, as in training
 _LEAST = 6  # points from which a suggestion can be read
 _FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum}
 _MOST_LOSS = -math.log(1e-6)  # of one photo; a few absurd answers would drown all others
@@ -166,8 +165,7 @@ def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar
     """Train the bench's model as `train` would, only shorter. Returns whether it diverged."""
     order = np.random.default_rng(seed).permutation(len(made.train))
     photos = [made.train[i] for i in order[: per_epoch * made.batch_size]]
-    settings = made.config
-    spread = settings.train.spread or (1.0 if settings.learn.weights == "none" else _SPREAD)
+    spread = spread_of(made.config)
     watch = Watch(bar)
     with _learner(made, photos, seed) as learn, learn.no_logging():
         learn.fit_one_cycle(epochs, slice(rate / spread, rate), div=5.0, pct_start=0.3, cbs=watch)

@@ -62,7 +62,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     unreadable = Unreadable(len(photos))
     pairs = {s: [(catalog.file(p), p.label) for p in sides[s]] for s in sides}
     dls = dataloaders(pairs["train"], pairs["valid"], config, device, unreadable)
-    spread = settings.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
+    spread = spread_of(config)
     plan = Plan(settings.epochs, settings.lr, spread)
     began = time.monotonic()
     if not settings.resume:
@@ -145,6 +145,11 @@ def _made_from(catalog: Catalog, config: Config, model: backbone.Classifier) -> 
 def _loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """Mean log loss, in nats."""
     return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
+
+
+def spread_of(config: Config) -> float:
+    """Rate of the head / rate of the first layers."""
+    return config.train.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
 
 
 def fitted(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
