@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check fmt docs mutants clean
+.PHONY: help setup run serve test check fmt docs mutants notebook clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ fmt: setup  ## format the code
 
 mutants: setup  ## plant known faults; each must turn a test red
 	$(BIN)/python tests/mutants.py
+
+notebook: setup  ## run notebooks/bears.ipynb from top to bottom, in a folder that is gone afterwards
+	$(BIN)/python tests/execute_notebook.py
 
 docs: setup  ## write the generated parts of README.md
 	$(BIN)/python docs/reference.py

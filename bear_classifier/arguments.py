@@ -20,6 +20,26 @@ _EXAMPLES = """examples:
   bears serve
 """
 
+_COMPARISONS = """comparisons:
+  balance    unequal classes: nothing against it, oversampling, a weighted loss
+  method     from the probe (LP-FT), fastai's fine_tune, the head only, all layers at once
+  cycles     one long cycle, or two or three short ones
+  rates      the LR finder's rate, a tenth, a third and three times of it
+  crops      random-crop, crop, squish, pad, presize
+  backbones  the present network, resnet18, resnet34, mobilenet_v2; each needs its weights
+
+examples:
+  bears compare balance
+  bears compare train.epochs=2 train.epochs=4
+  bears compare "train.crop=0.5" "train.crop=0.9,train.dropout=0.2" --seeds 5
+  bears compare train.dropout=0.3               against the present settings
+
+All are set against the first, which is what the settings say, or what was named first. Each is
+trained with each seed from the same start on the same photos in the same order, and judged on
+validation. Better is called only what is outside the noise of photos and seeds, for all
+alternatives together. Every finished training is kept in compare/trainings; after Ctrl-C the same
+command goes on. The rest of the dataset stays as it is.
+"""
 
 _STAGES = {
     "search": "find candidates in the source",
@@ -208,6 +228,29 @@ def _finding(command: Any) -> None:
         "--compare",
         action="store_true",
         help="train briefly at each suggestion, ten times less and more; say which did best",
+    )
+    compare = command("compare", "train alternatives alike, and say which recipe does better")
+    compare.formatter_class = argparse.RawDescriptionHelpFormatter
+    compare.epilog = _COMPARISONS
+    compare.add_argument(
+        "what",
+        metavar="WHAT",
+        nargs="+",
+        help="balance, method, cycles, rates, crops, backbones; or TABLE.KEY=VALUE, several joined"
+        " by commas",
+    )
+    compare.add_argument(
+        "--seeds", metavar="N", type=int, default=3,
+        help="trainings of each alternative (default: 3); more narrow the intervals",
+    )  # fmt: skip
+    compare.add_argument(
+        "--epochs", metavar="N", type=int, help="of each training (default: train.epochs)"
+    )
+    compare.add_argument(
+        "--by",
+        choices=["loss", "error", "macro"],
+        help="what decides: log loss, error, or the mean of the classes' errors (default: macro"
+        " for balance, otherwise loss)",
     )
 
 

@@ -16,7 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier import cleaning, config, finding, measuring, pipeline, reporting, telling
+from bear_classifier import (
+    cleaning,
+    comparing,
+    config,
+    finding,
+    measuring,
+    pipeline,
+    reporting,
+    telling,
+)
 from bear_classifier.arguments import parser
 from bear_classifier.copies import NoCopy
 from bear_classifier.errors import BearsError, ConfigError, PhotoError
@@ -56,9 +65,7 @@ def _failed(options: argparse.Namespace, exc: BearsError) -> int:
 
 
 def _project(options: argparse.Namespace) -> pipeline.Project:
-    """The starter set comes with its own project, so that drawings and photos never mix."""
     name = options.project or ("starter" if options.source == "starter" else "bears.toml")
-    path = config.STARTER if name == "starter" else Path(name)
     overrides = list(options.set)
     for key in ("source", "licence", "size", "region"):
         if value := getattr(options, key, None):
@@ -67,8 +74,7 @@ def _project(options: argparse.Namespace) -> pipeline.Project:
         overrides.append("download.retry=true")
     if options.device:
         overrides.append(f"learn.device={options.device}")
-    loaded = config.load(path, overrides)
-    return pipeline.Project(loaded, options.data / loaded.name, options.models / loaded.name)
+    return pipeline.open_project(name, overrides, options.data, options.models)
 
 
 def _model(options: argparse.Namespace) -> Path:
@@ -217,6 +223,10 @@ def _reporting(options: argparse.Namespace) -> int:
     return reporting.COMMANDS[options.name](options, _project(options))
 
 
+def _comparing(options: argparse.Namespace) -> int:
+    return comparing.COMMANDS[options.name](options, _project(options))
+
+
 def _finding(options: argparse.Namespace) -> int:
     return finding.COMMANDS[options.name](options, _project(options))
 
@@ -234,4 +244,5 @@ _WORK = {
     **dict.fromkeys(measuring.COMMANDS, _measuring),
     **dict.fromkeys(reporting.COMMANDS, _reporting),
     **dict.fromkeys(finding.COMMANDS, _finding),
+    **dict.fromkeys(comparing.COMMANDS, _comparing),
 }

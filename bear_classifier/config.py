@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import ConfigError
-from bear_classifier.settings import Config
+from bear_classifier.settings import Config, TrainConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,7 +82,25 @@ def build(tables: Mapping[str, Any], where: str) -> Config:
             f"{where}: split.valid + split.test leave "
             f"{1 - config.split.valid - config.split.test:.0%} to train on; keep 10 % or more",
         )
+    _phases(config.train, where)
     return config
+
+
+def _phases(train: TrainConfig, where: str) -> None:
+    """Phases that do not fit into the epochs would be cut without a word."""
+    if train.frozen > train.epochs:
+        raise ConfigError(
+            "BAD_SETTING",
+            f"{where}: train.frozen = {train.frozen} is more than the {train.epochs} epochs of"
+            " train.epochs, of which it is a part",
+        )
+    free = train.epochs - train.frozen
+    if train.cycles > max(free, 1):
+        raise ConfigError(
+            "BAD_SETTING",
+            f"{where}: train.cycles = {train.cycles}, but only {free} epochs are not frozen;"
+            " a cycle takes at least one",
+        )
 
 
 def _classes(value: Any, where: str) -> dict[str, list[str]]:
@@ -200,6 +218,15 @@ def _override(tables: dict[str, Any], text: str) -> None:
     if not isinstance(target, dict):
         raise ConfigError("UNKNOWN_SETTING", f"--set {text!r}: {table} is not a table")
     target[key] = value
+
+
+def changed(config: Config, overrides: Sequence[str], where: str) -> Config:
+    """`config` with `table.key=value` overrides, checked. where: what to name in errors."""
+    tables: dict[str, Any] = {t: dataclasses.asdict(getattr(config, t)) for t in TABLES}
+    for text in overrides:
+        _override(tables, text)
+    classes = {label: list(queries) for label, queries in config.classes.items()}
+    return build({"name": config.name, "classes": classes, **tables}, where)
 
 
 def as_toml(config: Config) -> str:

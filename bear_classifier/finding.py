@@ -18,11 +18,25 @@ _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 
 
 def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
-    """Leaves `lr/lr.png` and `lr/lr.json` in the dataset, and changes nothing else."""
-    if options.seeds < 1:
-        raise ConfigError("BAD_SETTING", f"--seeds {options.seeds}: give 1 or more")
-    if options.steps < _LEAST_STEPS:
-        raise ConfigError("BAD_SETTING", f"--steps {options.steps}: give {_LEAST_STEPS} or more")
+    found = find(project, options.seeds, options.steps, options.compare)
+    if options.json:
+        print(json.dumps(found))
+    elif not options.quiet:
+        print("\n".join(_words(found)))
+    return 0
+
+
+def find(
+    project: pipeline.Project, n_seeds: int = 3, steps: int = 40, compare: bool = False
+) -> dict[str, Any]:
+    """Run the finder and say what it found; `figure` is the path of its picture.
+
+    Leaves `lr/lr.png` and `lr/lr.json` in the dataset, and changes nothing else. compare: train
+    briefly at each suggestion, too. Raises ConfigError (BAD_SETTING), DataError (STAGE_MISSING)."""
+    if n_seeds < 1:
+        raise ConfigError("BAD_SETTING", f"--seeds {n_seeds}: give 1 or more")
+    if steps < _LEAST_STEPS:
+        raise ConfigError("BAD_SETTING", f"--steps {steps}: give {_LEAST_STEPS} or more")
     from bear_classifier.judge import rate_figure, rates
     from bear_classifier.learn import lr as finder
 
@@ -30,8 +44,8 @@ def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
     with pipeline.existing(project) as catalog:
         _require_current(project, catalog)
         made = finder.bench(catalog, project.config)
-    seeds = [project.config.train.seed + i for i in range(options.seeds)]
-    runs = finder.sweep(made, seeds, options.steps)
+    seeds = [project.config.train.seed + i for i in range(n_seeds)]
+    runs = finder.sweep(made, seeds, steps)
     rows = rates.summary([run.suggestions for run in runs])
     notes = rates.doubts(rows, len(seeds)) + rates.flatness([run.losses for run in runs])
     longest = max((run.rates for run in runs), key=len)
@@ -47,7 +61,7 @@ def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
     write_atomic(folder / "lr.png", picture)
     found: dict[str, Any] = {
         "figure": str(folder / "lr.png"),
-        "steps": options.steps,
+        "steps": steps,
         "batch_size": made.batch_size,
         "suggestions": rows,
         "lowest": lowest,
@@ -68,7 +82,7 @@ def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
         "seconds": round(time.monotonic() - began, 1),
     }
     write_atomic(folder / "lr.json", json.dumps(found, indent=1).encode())  # comparing takes long
-    if options.compare:
+    if compare:
         entries = rates.rivals(rows, lowest)
         tried = finder.trials(made, [entry.rate for entry in entries], seeds, finder.TRIAL)
         compared = rates.compared(entries, tried.losses, tried.wrong, tried.start_losses)
@@ -82,11 +96,7 @@ def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
         }
         found["seconds"] = round(time.monotonic() - began, 1)
         write_atomic(folder / "lr.json", json.dumps(found, indent=1).encode())
-    if options.json:
-        print(json.dumps(found))
-    elif not options.quiet:
-        print("\n".join(_words(found)))
-    return 0
+    return found
 
 
 def _require_current(project: pipeline.Project, catalog: Catalog) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bear_classifier import config as project_file
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Run
@@ -58,6 +59,19 @@ class Project:
 
     def leaves(self, stage: Stage) -> Path:
         return (self.model if stage.name == "export" else self.data) / stage.leaves
+
+
+def open_project(
+    name: str,
+    settings: Sequence[str] = (),
+    data: Path = Path("data"),
+    models: Path = Path("models"),
+) -> Project:
+    """name: "starter" (which brings its own project, so that drawings and photos never mix) or a
+    project file; settings: as after --set, such as "train.epochs=6". Raises ConfigError."""
+    path = project_file.STARTER if name == "starter" else Path(name)
+    config = project_file.load(path, settings)
+    return Project(config, data / config.name, models / config.name)
 
 
 def run(

@@ -29,11 +29,7 @@ def report(options: argparse.Namespace, project: pipeline.Project) -> int:
     with pipeline.existing(project) as catalog:
         catalog.freeze()  # one state of the photos for all figures
         found, page = make(catalog, project, options.model or project.model)
-    from bear_classifier.judge.report_text import text
-
-    write_atomic(out, page.encode(errors="replace"))
-    write_atomic(out.with_suffix(".json"), json.dumps(found, indent=1).encode())
-    write_atomic(out.with_suffix(".md"), text(found).encode(errors="replace"))
+    write(found, page, out)
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:
@@ -59,6 +55,15 @@ def make(catalog: Catalog, project: pipeline.Project, place: Path) -> tuple[dict
     if found["curve"] and curve.is_file() and curve.stat().st_size < _LARGEST:
         png = curve.read_bytes()
     return found, page(found, pictures(catalog, found, made), png if _is_png(png) else None)
+
+
+def write(found: Mapping[str, Any], page: str, out: Path) -> None:
+    """The page as `out`, and the figures as text and as JSON beside it."""
+    from bear_classifier.judge.report_text import text
+
+    write_atomic(out, page.encode(errors="replace"))
+    write_atomic(out.with_suffix(".json"), json.dumps(found, indent=1).encode())
+    write_atomic(out.with_suffix(".md"), text(found).encode(errors="replace"))
 
 
 def _is_png(data: bytes | None) -> bool:

@@ -73,6 +73,11 @@ class SplitConfig:
     test: float = setting(
         0.15, "share of the photos to judge with, used for nothing else", low=0.01, high=0.8
     )
+    by: str = setting(
+        "photo",
+        '"photo", or "source": all photos of a source on one side, which asks for unseen sources',
+        choices=("photo", "source"),
+    )
     seed: int = setting(42, "another number deals new photos differently", low=0)
     least: int = setting(10, "photos; a class with fewer cannot be learned", low=3)
     sources: str = setting(
@@ -117,9 +122,38 @@ class TrainConfig:
         low=0,
     )
     batch_size: int = setting(64, "photos per step; lowered when there are fewer", low=1)
-    crop: float = setting(0.5, "least share of a photo's area in a random crop", low=0.05, high=1)
+    head: str = setting(
+        "probe",
+        'what the head starts from: "probe", or "new" (random, as fastai begins)',
+        choices=("probe", "new"),
+    )
+    frozen: int = setting(
+        0, "of the epochs, so many at the beginning in which only the head learns", low=0
+    )
+    cycles: int = setting(1, "runs of one cycle each that the other epochs are divided into", low=1)
+    balance: str = setting(
+        "none",
+        'against unequal classes: "none", "oversample" or "weighted-loss"',
+        choices=("none", "oversample", "weighted-loss"),
+    )
+    resize: str = setting(
+        "random-crop",
+        'of photos to learn from: "random-crop", "crop", "squish", "pad" or "presize"',
+        choices=("random-crop", "crop", "squish", "pad", "presize"),
+    )
+    crop: float = setting(
+        0.5,
+        "least share of a photo's area in a random crop (random-crop, presize)",
+        low=0.05,
+        high=1,
+    )
     dropout: float = setting(0.0, "share of features left out while training", low=0, high=0.9)
     seed: int = setting(42, "same seed, same machine: same weights (on a CPU)", low=0)
+    rehearse: bool = setting(
+        True,
+        "where sources are known, train once more on either half of them, to choose what does best"
+        " on photos of others; takes about as long again",
+    )
     resume: bool = setting(
         True, "go on after the last whole epoch of an interrupted training; false begins anew"
     )

@@ -26,6 +26,25 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
     return [named_for(p.origin, named) or web_site(pages.get(p.origin) or p.origin) for p in photos]
 
 
+def tied(groups: Sequence[str], sources: Sequence[str]) -> list[int]:
+    """(n,) the number of what each photo belongs to: photos that share a source or a group of
+    near-copies, directly or through others, are one. groups, sources ("": unknown): (n,)."""
+    first: dict[tuple[str, str], int] = {}
+    leads = list(range(len(groups)))  # to an earlier photo of the same, or to itself
+
+    def start(photo: int) -> int:
+        while leads[photo] != photo:
+            leads[photo] = photo = leads[leads[photo]]
+        return photo
+
+    for photo, (group, source) in enumerate(zip(groups, sources, strict=True)):
+        for key in (("group", group), ("source", source))[: 2 if source else 1]:
+            one, other = start(photo), start(first.setdefault(key, photo))
+            leads[max(one, other)] = min(one, other)
+    number: dict[int, int] = {}
+    return [number.setdefault(start(photo), len(number)) for photo in range(len(groups))]
+
+
 def read_table(path: Path) -> dict[str, str]:
     """path -> source, from the first two columns of a file of tabs or commas, its heading left out.
 

@@ -106,15 +106,20 @@ def _train(out: Mapping[str, Any]) -> list[str]:
         for row in _spread(out["history"])
     ]
     earlier = out["chosen"] == "tuned" and out["kept_epoch"] < len(out["history"])
-    kept = (
-        "the fine-tuned model is kept"
-        if out["chosen"] == "tuned"
-        else ("fine-tuning did not help on validation; the probe's model is kept")
-    )
+    kept = {
+        0.0: "fine-tuning did not help; the probe's model is kept",
+        1.0: "the fine-tuned model is kept",
+    }.get(out["share"], f"a mixture is kept, {out['share']:.0%} of it tuned")
+    unseen = out["mixtures"].get("unseen")
+    number = out["mixtures"]["shares"].index(out["share"])
     return [
-        (
-            f"validation error {_share(wrong[out['chosen']], n)}, probe"
-            f" {_share(wrong['probe'], n)}; {kept}"
+        f"validation error {_share(wrong['kept'], n)}, probe {_share(wrong['probe'], n)},"
+        f" fully tuned {_share(wrong['tuned'], n)}; {kept}",
+        *(
+            f"photos of unseen sources (rehearsal): error {_share(unseen['wrong'][k], unseen['n'])}"
+            f" {name}"
+            for k, name in ((number, "as kept"), (0, "of the probe"), (-1, "fully tuned"))
+            if unseen
         ),
         f"learning rate {out['lr']:.2g} ({out['lr_reason']})",
         *epochs,

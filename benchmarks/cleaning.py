@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from bear_classifier import linear
 from bear_classifier.catalog import Catalog
 from bear_classifier.judge import clean
-from bear_classifier.photos import decode
 
 RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
 
@@ -64,17 +63,6 @@ def read(root: Path, most: int | None, seed: int = 0) -> Data:
     return Data(
         [paths[i] for i in kept], features[kept], targets[kept], groups[kept], evidence.classifier
     )
-
-
-def shrunk(data: Data, folder: Path, most: int = 400) -> Data:
-    """most: pixels of the longer side."""
-    paths = []
-    for place, path in enumerate(data.paths):
-        image = decode(path)
-        image.thumbnail((most, most))
-        paths.append(folder / f"{place}.jpg")
-        image.save(paths[-1], quality=92)
-    return replace(data, paths=paths)
 
 
 def plant(
@@ -117,48 +105,13 @@ def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]
 
 
 def lesson(data: Data, rate: float, seed: int, weights: Path) -> tuple[float, float]:
-    """Head for one epoch, all of it for four, on 80 %; then the loss of every photo."""
-    import torch
-    from fastai.callback import schedule as schedule  # adds fine_tune
-    from fastai.data.block import CategoryBlock, DataBlock
-    from fastai.data.transforms import IndexSplitter, Normalize
-    from fastai.learner import Learner
-    from fastai.losses import CrossEntropyLossFlat
-    from fastai.torch_core import apply_init, set_seed
-    from fastai.vision.augment import RandomResizedCrop, aug_transforms
-    from fastai.vision.data import ImageBlock
-    from fastai.vision.learner import create_head, default_split
-    from torchvision.models import mobilenet_v2
-
-    from bear_classifier.learn.loaders import MEAN, STD
+    """The losses of all photos after a training on them with the wrong labels."""
+    from lesson import answers  # torch takes seconds
 
     labels, planted = plant(data.targets, rate, seed)
-    set_seed(seed)
-    names = [f"class {label}" for label in labels]
-    order = np.random.default_rng(seed).permutation(len(labels))
-    block = DataBlock(
-        (ImageBlock, CategoryBlock),
-        get_x=lambda i: data.paths[i],
-        get_y=lambda i: names[i],
-        splitter=IndexSplitter(order[: len(order) // 5].tolist()),
-        item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(MEAN, STD)],
-    )
-    loaders = block.dataloaders(list(range(len(labels))), bs=32, num_workers=0)
-
-    made = mobilenet_v2()
-    made.load_state_dict(torch.load(weights, weights_only=True))
-    head = create_head(1280, int(labels.max()) + 1)
-    apply_init(head, torch.nn.init.kaiming_normal_)
-    network = torch.nn.Sequential(made.features, head)
-    learner = Learner(loaders, network, CrossEntropyLossFlat(), splitter=default_split)
-    learner.freeze()
-    with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(4)
-        asked = loaders.test_dl(list(range(len(labels))), num_workers=0)
-        said, _ = learner.get_preds(dl=asked)
-    own = said[torch.arange(len(labels)), torch.tensor([loaders.vocab.o2i[name] for name in names])]
-    return measured(first(-np.log(own.numpy() + 1e-9), int(planted.sum())), planted)
+    said = answers(data.paths, labels, np.ones(len(labels), dtype=bool), seed, weights)
+    own = said[np.arange(len(labels)), labels]
+    return measured(first(-np.log(own + 1e-9), int(planted.sum())), planted)
 
 
 def main() -> None:
@@ -173,7 +126,9 @@ def main() -> None:
     data = read(options.data, options.lesson)
     folder = tempfile.TemporaryDirectory()
     if options.lesson:
-        data = shrunk(data, Path(folder.name))
+        from lesson import shrunk
+
+        data = replace(data, paths=shrunk(data.paths, Path(folder.name)))
     table: dict[str, dict[float, list[tuple[float, float]]]] = {}
     for rate in RATES:
         for seed in SEEDS[: options.seeds]:

@@ -40,7 +40,7 @@ GROUND = {
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.")
 FRONT = {
     *("cli", "telling", "pipeline", "arguments", "cleaning", "judging", "measuring", "reporting"),
-    *("finding", "__main__"),
+    *("finding", "comparing", "__main__"),
 }
 INSIDE = {
     "errors": set(),
@@ -85,16 +85,38 @@ INSIDE = {
     "collect.drawing": {"collect.figures", "collect.scenery", "collect.pen"},
     "collect.figures": {"collect.pen"},
     "collect.scenery": {"collect.pen"},
+    "collect.split": {"collect.blocks"},
     "learn.probe": {"learn.backbone", "learn.loaders"},
-    "learn.train": {
-        *("learn.backbone", "learn.checkpoints", "learn.cycle", "learn.diagnose"),
-        *("learn.loaders", "learn.probe"),
+    "learn.outputs": {"learn.backbone", "learn.loaders"},
+    "learn.tune": {
+        *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.cycle"),
+        *("learn.loaders", "learn.outputs", "learn.recipe"),
     },
-    "learn.cycle": {"learn.backbone", "learn.callbacks", "learn.checkpoints", "learn.memory"},
+    "learn.rehearse": {
+        *("learn.backbone", "learn.blend", "learn.loaders", "learn.probe", "learn.recipe"),
+        "learn.tune",
+    },
+    "learn.train": {
+        *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.diagnose"),
+        *("learn.loaders", "learn.outputs", "learn.probe", "learn.recipe", "learn.rehearse"),
+        "learn.tune",
+    },
+    "learn.cycle": {
+        *("learn.backbone", "learn.callbacks", "learn.checkpoints", "learn.finder"),
+        "learn.memory",
+    },
+    "learn.recipe": {"learn.cycle"},
+    "learn.compare": {
+        *("learn.backbone", "learn.checkpoints", "learn.cycle", "learn.loaders", "learn.lr"),
+        *("learn.outputs", "learn.recipe", "learn.rehearse", "learn.train"),
+    },
     "learn.callbacks": {"learn.checkpoints", "learn.diagnose"},
     "learn.lr": {
-        *("learn.backbone", "learn.cycle", "learn.loaders", "learn.memory", "learn.train"),
+        *("learn.backbone", "learn.cycle", "learn.finder", "learn.loaders", "learn.memory"),
+        *("learn.recipe", "learn.train"),
     },
+    "judge.compare": {"judge.calibrate"},
+    "judge.compare_plot": {"judge.compare"},
     "judge.evaluate": {
         *("judge.calibrate", "judge.clean", "judge.elsewhere"),
         *("judge.intervals", "judge.reject"),
@@ -108,13 +130,17 @@ INSIDE = {
         *("judge.calibrate", "judge.figures", "judge.report_words", "judge.shortcuts"),
         "judge.story",
     },
-    "judge.report_page": {"judge.plots", "judge.report_parts", "judge.report_words"},
+    "judge.report_page": {
+        *("judge.plots", "judge.report_parts", "judge.report_training", "judge.report_words"),
+    },
+    "judge.report_training": {"judge.intervals", "judge.plots", "judge.report_words"},
     "judge.report_parts": {
         *("judge.intervals", "judge.plots", "judge.report_words", "judge.story"),
     },
     "judge.report_text": {"judge.report_words"},
     "judge.growth": {"judge.curve_words", "judge.clean", "judge.curve"},
     "judge.curve_plot": {"judge.curve_words"},
+    "judge.gallery": {"judge.charts"},
     "ship.export": {"ship.bundle", "ship.card", "ship.golden", "ship.predict"},
     "ship.bundle": {"ship.onnx_file"},
     "ship.predict": {"ship.bundle"},
@@ -136,7 +162,7 @@ HOMES = {
     "safetensors": ("learn.", "ship.export", "ship.explain"),
     "onnx": ("ship.export",),
     "onnxruntime": ("ship.predict",),
-    "sklearn": ("linear", "learn.probe", "judge."),
+    "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
     "threadpoolctl": ("judge.growth",),
     "scipy": ("collect.screen", "judge."),
     "matplotlib": ("learn.probe", "judge."),
@@ -144,7 +170,7 @@ HOMES = {
     "fastapi": ("apps.",),
     "starlette": ("apps.",),
     "uvicorn": ("apps.",),
-    "tqdm": ("collect.", "learn.", "judge.", "judging", "ship.export"),
+    "tqdm": ("collect.", "learn.", "judge.", "judging", "comparing", "ship.export"),
     "numpy": (
         "familiar",
         "linear",

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bundles import tiny_config
@@ -143,6 +144,56 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
     assert record["kept_epoch"] == calm[0]["kept_epoch"]
     assert same(weights(catalog), calm[1])
     assert not folder_of(catalog).exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"frozen": 1, "cycles": 2, "head": "new"},
+        {"frozen": 2, "balance": "oversample"},
+        {"cycles": 2, "balance": "weighted-loss", "resize": "presize"},
+    ],
+    ids=["phases", "oversample", "weighted"],
+)
+def test_every_recipe_goes_on_bit_for_bit(
+    prepared: tuple[Catalog, Config], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off within the frozen phase or at its end, within a cycle, and between two."""
+    catalog, config = prepared
+    config = changed(config, **settings)
+    calm = train(catalog, config)
+    expected = weights(catalog)
+    for after in (1, 2, 3):
+        broken_off(catalog, config, after, monkeypatch)
+        random.seed(after)
+        torch.manual_seed(after)
+        np.random.seed(after)
+        record = train(catalog, config)
+        assert record["notes"] == [f"Resuming at epoch {after + 1} of {EPOCHS}"]
+        assert record["history"] == calm["history"]
+        assert same(weights(catalog), expected)
+
+
+@pytest.mark.parametrize("part", [3])
+def test_little_memory_in_a_later_phase_goes_on_in_it(
+    prepared: tuple[Catalog, Config], part: int
+) -> None:
+    """Memory runs out in the first free epoch: layers are free, and epochs counted, as before."""
+    catalog, config = prepared
+    dls, model = fresh(catalog, config)
+    states: list[State] = []
+
+    def full(module: torch.nn.Module, inputs: Any) -> None:
+        if module.training and len(states) >= 1 and len(inputs[0]) > part:
+            raise RuntimeError("CUDA out of memory")
+
+    model.register_forward_pre_hook(full)
+    end, notes = fit(dls, model, Plan(3, 1e-3, 1.0, frozen=1, cycles=2), keep=states.append)
+    assert notes == ["Not enough memory for 4; using 2 x 2"]
+    assert [row["epoch"] for row in end.facts["history"]] == [1, 2, 3]
+    body = [k for k in states[0].part("model.") if k.startswith("body.")]
+    first, second = (state.part("model.") for state in states[:2])
+    assert any(not torch.equal(first[k], second[k]) for k in body)
 
 
 def test_every_bit_of_a_state_survives_the_disk_and_a_new_learner(

@@ -1,6 +1,7 @@
 """bears lr: what the finder's runs say, how far it may be believed, and that it changes nothing."""
 
 import dataclasses
+import inspect
 import io
 import json
 import random
@@ -14,7 +15,7 @@ from fastai.callback.core import CancelFitException
 from PIL import Image
 from scipy.stats import ttest_1samp
 from tqdm import tqdm
-from training import dataset, same, weights
+from training import dataset, loaders_of, same, weights
 
 from bear_classifier import finding, pipeline
 from bear_classifier.arguments import parser
@@ -22,7 +23,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError, TrainError
 from bear_classifier.judge import rate_figure, rates
 from bear_classifier.judge.rates import Rival
-from bear_classifier.learn import cycle, lr
+from bear_classifier.learn import cycle, finder, lr
 from bear_classifier.learn import train as training
 from bear_classifier.learn.probe import probe
 from bear_classifier.schema import Run
@@ -175,12 +176,12 @@ def curve(steps=60):
     """Level, then falling from step 15, fastest at 30, lowest at 45, then rising steeply."""
     x = np.arange(steps)
     y = 2 - 1 / (1 + np.exp(-(x - 30) / 3.0)) + np.where(x > 45, (x - 45) ** 2 / 20.0, 0)
-    return np.geomspace(lr.FIRST, lr.LAST, steps), y
+    return np.geomspace(finder.FIRST, finder.LAST, steps), y
 
 
 def test_the_four_suggestions_of_a_curve_by_hand():
     x, y = curve()
-    got = lr.suggest(x, y, 60)
+    got = finder.suggest(x, y, 60)
     assert got["steep"] == pytest.approx(x[30], rel=0.3)
     assert got["minimum"] == pytest.approx(x[46] / 10, rel=0.3)
     assert x[15] < got["valley"] < x[45]
@@ -189,9 +190,9 @@ def test_the_four_suggestions_of_a_curve_by_hand():
 
 def test_a_run_that_was_too_short_gives_no_suggestion_where_none_can_be():
     x, y = curve()
-    assert lr.suggest(x[:12], y[:12], 60) == found(None, None, None, None)
-    assert lr.suggest(x[:22], y[:22], 60)["slide"] is None
-    assert lr.suggest(x[:22], y[:22], 60)["valley"] is not None
+    assert finder.suggest(x[:12], y[:12], 60) == found(None, None, None, None)
+    assert finder.suggest(x[:22], y[:22], 60)["slide"] is None
+    assert finder.suggest(x[:22], y[:22], 60)["valley"] is not None
 
 
 @pytest.mark.parametrize("slide", [None, 2e-3])
@@ -280,7 +281,9 @@ def test_a_run_is_repeatable_and_another_seed_is_another_run(prepared):
     assert one.suggestions == again.suggestions
     assert not np.array_equal(one.losses, other.losses)
     steps = np.arange(25) / 25
-    assert one.rates == pytest.approx(lr.FIRST * (lr.LAST / lr.FIRST) ** steps[: len(one.rates)])
+    assert one.rates == pytest.approx(
+        finder.FIRST * (finder.LAST / finder.FIRST) ** steps[: len(one.rates)]
+    )
     by_hand = [(0.02 * 0.98 ** np.arange(i + 1)[::-1] @ one.losses[: i + 1]) / (1 - 0.98 ** (i + 1))
                for i in range(len(one.losses))]  # fmt: skip
     assert one.smoothed == pytest.approx(by_hand, rel=1e-3)
@@ -288,7 +291,7 @@ def test_a_run_is_repeatable_and_another_seed_is_another_run(prepared):
 
 def test_one_lucky_batch_ends_no_run_and_an_explosion_does():
     def steps(losses, calm):
-        watch = lr.Watch(tqdm(disable=True), calm)
+        watch = finder.Watch(tqdm(disable=True), calm)
         for number, loss in enumerate(losses):
             watch.learn = SimpleNamespace(loss=torch.tensor(loss), smooth_loss=torch.tensor(loss))
             try:
@@ -304,8 +307,9 @@ def test_one_lucky_batch_ends_no_run_and_an_explosion_does():
 
 
 def test_it_runs_as_training_does():
-    """Same steps, same spread; else it would answer another question."""
-    assert lr.STEPS == cycle._FIND_STEPS
+    """One finder, same steps, same spread; else it would answer another question."""
+    assert lr.find is cycle.find
+    assert lr.STEPS == cycle.STEPS == inspect.signature(lr.find).parameters["steps"].default
     assert lr.spread_of is training.spread_of
 
 
@@ -315,7 +319,7 @@ def test_a_clear_winner_is_found_among_real_trainings(prepared):
     whole = dataclasses.replace(config.train, batch_size=12)
     made = lr.bench(catalog, dataclasses.replace(config, train=whole))
     made = dataclasses.replace(made, valid=made.train)
-    tried = lr.trials(made, [1e-8, 1e-3], [1, 2, 3])
+    tried = lr.trials(made, [1e-8, 1e-3], [1, 2, 3], 60)
     assert tried.losses.shape == tried.wrong.shape == (2, 3, 12)
     got = rates.compared(
         [Rival(1e-8, ["nothing"]), Rival(1e-3, ["something"])],
@@ -394,3 +398,32 @@ def test_errors_name_the_remedy(prepared, tmp_path):
             finding.lr(options(*words), pipeline.Project(config, catalog.root, tmp_path))
     with pytest.raises(DataError, match="run: bears split"):
         lr.bench(Catalog(tmp_path / "empty"), config)
+
+
+# -- what a run that hardly falls is worth
+
+
+def curve_of(losses: np.ndarray) -> finder.Curve:
+    rates_ = np.geomspace(1e-6, 1, len(losses))
+    return finder.Curve(rates_, losses, losses, len(losses))
+
+
+def test_noise_alone_is_no_fall_and_a_fall_is_seen_through_noise():
+    dice = np.random.default_rng(0)
+    flat = [curve_of(0.2 + 0.1 * dice.normal(size=40)).falls() for _ in range(200)]
+    assert sum(flat) < 40
+    shape = np.concatenate([np.zeros(10), np.linspace(0, -0.5, 20), np.linspace(-0.5, 2, 10)])
+    clear = [curve_of(1 + shape + 0.1 * dice.normal(size=40)).falls() for _ in range(200)]
+    assert sum(clear) == 200
+
+
+def test_training_believes_no_finder_that_saw_only_noise(prepared, monkeypatch, tmp_path):
+    catalog, config = prepared
+    losses = 0.2 + 0.1 * np.resize([1.0, -1.0, -0.5, 0.5], 40)
+    monkeypatch.setattr(cycle, "find", lambda *_: curve_of(losses))
+    plan = cycle.Plan(1, "find", 1.0)
+    learn = cycle.learner(loaders_of(catalog), training.start(catalog, config), tmp_path, plan)
+    rate, why, kept = cycle.choose_lr(learn, "find")
+    assert rate == 1e-3
+    assert "falls at no rate further than its noise" in why
+    assert kept["losses"] == losses.tolist()

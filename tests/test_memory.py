@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from bundles import tiny_config
+from fastai.losses import CrossEntropyLossFlat
 from torch import nn
 from training import dataset, fresh, same
 
@@ -141,6 +142,24 @@ def test_parts_have_the_gradient_and_the_loss_of_the_whole(size: int) -> None:
     parts.after_loss()
     held.loss_grad.backward()
     assert float(held.loss) == pytest.approx(float(loss), rel=1e-5)
+    for one, two in zip(whole.parameters(), parted.parameters(), strict=True):
+        assert torch.allclose(one.grad, two.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_parts_of_a_weighted_loss_too(size: int) -> None:
+    """torch divides by the sum of the weights, which differs from part to part."""
+    weighted = CrossEntropyLossFlat(weight=torch.tensor([0.2, 1.0, 5.0]))
+    x, y = torch.randn(10, 3, 2, 2), torch.tensor([0, 0, 0, 0, 1, 1, 2, 0, 0, 2])
+    whole, parted = Plain(), Plain()
+    weighted(whole(x), y).backward()
+    parts = memory.Parts(size)
+    parts.learn = held = Held(parted, x, y)
+    held.loss_func = weighted
+    parts.before_batch()
+    held.loss_grad = weighted(held.model(*held.xb), *held.yb)
+    parts.after_loss()
+    held.loss_grad.backward()
     for one, two in zip(whole.parameters(), parted.parameters(), strict=True):
         assert torch.allclose(one.grad, two.grad, atol=1e-6)
 

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bear_classifier import pipeline
+from bear_classifier.errors import ConfigError
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FAST = [
     "search.per_class=40",
@@ -331,3 +334,15 @@ def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
     pairs, _ = near_pairs(hash_bits([p.dhash for p in used]), ScreenConfig().near)
     assert len(pairs) > 5
     assert all(used[i].split == used[j].split for i, j in pairs)
+
+
+def test_a_project_is_opened_by_name(tmp_path):
+    starter = pipeline.open_project("starter", ["train.epochs=3", "search.source=folder:my bears"])
+    assert starter.config.train.epochs == 3
+    assert starter.config.search.source == "folder:my bears"
+    assert (starter.data, starter.model) == (Path("data/starter"), Path("models/starter"))
+    (tmp_path / "p.toml").write_text('name = "fungi"\n[classes]\na = ["a"]\nb = ["b"]\n')
+    other = pipeline.open_project(str(tmp_path / "p.toml"), data=tmp_path, models=tmp_path / "m")
+    assert (other.data, other.model) == (tmp_path / "fungi", tmp_path / "m" / "fungi")
+    with pytest.raises(ConfigError, match="NO_PROJECT"):
+        pipeline.open_project(str(tmp_path / "none.toml"))

@@ -191,13 +191,20 @@ def test_sites_and_folders_have_short_names(make, tmp_path):
 
 
 def test_no_better_inside_the_noise():
-    record = {"chosen": "tuned", "valid": 50, "valid_loss": {"tuned": 0.2, "probe": 0.3}}
-    close = words.chosen(record | {"valid_wrong": {"tuned": 3, "probe": 8}})
-    clear = words.chosen(record | {"valid_wrong": {"tuned": 3, "probe": 9}})
-    assert close.endswith("a difference that may be chance.")
-    assert "chance" not in clear
-    assert "fine-tuned network was kept" in clear
-    assert "First" not in words.chosen({})
+    def said(share, *wrong, **unseen):
+        asked = {"valid": {"n": 50, "wrong": wrong}, **unseen}
+        shares = [0.0, 0.25, 1.0]
+        return words.chosen({"share": share, "mixtures": {"shares": shares, **asked}})
+
+    assert "fine-tuned network was kept" in said(1.0, 9, 5, 3)
+    assert "chance" not in said(1.0, 9, 5, 3)
+    assert said(1.0, 8, 5, 3).endswith("such differences may be chance.")
+    assert "first model (a linear probe) was kept" in said(0.0, 3, 5, 3)
+    between = said(0.25, 9, 5, 3, unseen={"n": 80, "wrong": [30, 10, 20]})
+    assert "lies 25% of the way" in between
+    assert "of 80 photos of sources that it never saw the first model was wrong on 30" in between
+    assert "the fine-tuned one on 20, what was kept on 10." in between
+    assert "not recorded" in words.chosen({})
 
 
 def test_calibration_is_compared_with_chance():
@@ -299,7 +306,20 @@ def leave(catalog, config):
         **json.loads((catalog.root / "train" / "history.json").read_bytes()),
         "valid": 8,
         "valid_loss": {"tuned": 0.2, "probe": 0.3},
-        "valid_wrong": {"tuned": 1, "probe": 2},
+        "valid_wrong": {"tuned": 1, "probe": 2, "kept": 1},
+        "share": 0.25,
+        "mixtures": {
+            "shares": [0.0, 0.25, 1.0],
+            "valid": {"n": 8, "wrong": [2, 1, 1], "calibrated": [0.3, 0.2, 0.2]},
+            "unseen": {"n": 16, "wrong": [5, 2, 3], "calibrated": [0.4, 0.3, 0.35], "sources": 4},
+        },
+        "lr": 3e-4,
+        "lr_reason": "the LR finder's valley",
+        "finder": {
+            "rates": [1e-6 * 10 ** (n / 4) for n in range(20)],
+            "losses": [1.0 - n / 40 if n < 14 else 2.0**n for n in range(20)],
+            "smoothed": [1.0 - n / 50 if n < 15 else 2.0**n for n in range(20)],
+        },
         "history": [
             {"epoch": 1, "train_loss": 0.9, "valid_loss": 0.8, "error": 0.25},
             {"epoch": 2, "train_loss": 0.5, "valid_loss": 0.4, "error": 0.125},
@@ -387,7 +407,12 @@ def test_the_page_holds_what_it_should(made):
         "8 test photos are few",
         "2 of 8 test photos got a wrong answer; here are all of them.",
         "Rate and epochs fit.",
-        "a difference that may be chance",
+        "What was kept lies 25% of the way from the first model to the fine-tuned one",
+        "such differences may be chance",
+        "25% were taken: the least log loss, calibrated, on the harder of both questions.",
+        "sources never seen",
+        "How the learning rate was found",
+        "The learning rate was 0.0003: the LR finder's valley.",
         "Not given as an answer: too close to call.",
         "teddy, had it never been seen",
         "learn.arch",

@@ -12,7 +12,7 @@ from training import changed, dataset, fresh, loaders_of, pairs_of, same, weight
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, PhotoError, TrainError
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, finder
 from bear_classifier.learn.cycle import Plan, choose_lr, fit, learner
 from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
 from bear_classifier.learn.probe import probe
@@ -60,7 +60,7 @@ def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
     assert np.allclose(features, [pooled[p.sha256] for p in judged], atol=1e-4)
     valid = [p for p in judged if p.split == "valid"]
     wrong = sum(LABELS[said[p.sha256].argmax()] != p.label for p in valid)
-    assert record["valid_wrong"][record["chosen"]] == wrong
+    assert record["valid_wrong"]["kept"] == wrong
 
 
 def test_the_model_with_less_validation_loss_is_kept(prepared):
@@ -248,15 +248,48 @@ def test_a_rate_of_zero_trains_nothing_and_says_so(prepared, tmp_path):
         train(catalog, changed(config, lr=0.0))
 
 
-def test_the_finder_finds_a_rate_and_restores_the_model(prepared, tmp_path):
+def test_the_finder_finds_a_rate_and_restores_the_model(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(finder.Curve, "falls", lambda _: True)
     catalog, config = prepared
     model = start(catalog, config)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    lr, why = choose_lr(learner(loaders_of(catalog), model, tmp_path, Plan.loss), "find")
+    plan = Plan(1, "find", 1.0)
+    learn = learner(loaders_of(catalog), model, tmp_path, plan)
+    lr, why, curve = choose_lr(learn, "find")
     assert 1e-7 <= lr <= 1
     assert why == "the LR finder's valley"
     assert same(before, model.state_dict())
-    assert choose_lr(None, 0.02) == (0.02, "given in the settings")
+    assert len(curve["rates"]) == len(curve["losses"]) == len(curve["smoothed"]) > 10
+    assert curve["rates"][:2] == pytest.approx([finder.FIRST, finder.FIRST * 10 ** (6 / 40)])
+    seen = [np.array(curve[name]) for name in ("rates", "smoothed")]
+    assert lr == finder.suggest(*seen, finder.STEPS)["valley"]
+    assert choose_lr(None, 0.02) == (0.02, "given in the settings", None)
+
+
+def test_one_lucky_batch_does_not_end_the_finder(prepared, tmp_path):
+    """fastai compares with the least loss so far and would stop at the second step."""
+    catalog, config = prepared
+    _, model = fresh(catalog, config)
+    seen = []
+
+    def lucky(logits, targets):
+        seen.append(1)
+        return Plan.loss(logits, targets) * (0.001 if len(seen) == 1 else 1.0)
+
+    plan = Plan(1, "find", 1.0, lucky)
+    _, _, curve = choose_lr(learner(loaders_of(catalog), model, tmp_path, plan), "find")
+    assert len(curve["rates"]) > 10
+
+
+def test_the_record_holds_the_finder_s_curve_if_it_ran(prepared):
+    catalog, config = prepared
+    assert train(catalog, changed(config, epochs=1))["finder"] is None
+    record = train(catalog, changed(config, epochs=1, lr="find"))
+    assert record["lr_reason"] == "the LR finder's valley"
+    saved = json.loads((catalog.root / "train" / "history.json").read_text())["finder"]
+    assert saved == record["finder"]
+    assert set(saved) == {"rates", "losses", "smoothed"}
+    assert saved["rates"][0] <= record["lr"] <= saved["rates"][-1]
 
 
 def test_the_batch_fits_the_data():

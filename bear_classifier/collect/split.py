@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from bear_classifier.catalog import Catalog
+from bear_classifier.collect.blocks import SIDES, by_source, place
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Photo, Split
 from bear_classifier.settings import Config, SplitConfig
+from bear_classifier.sites import sites
 
-SIDES: tuple[Split, ...] = get_args(Split)
 _IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
 
 
@@ -28,7 +28,10 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
         counts = Counter(photo.label for photo in photos)
         _refuse_strangers(photos, config.labels)
         _check(counts, config.labels, config.split.least)
-        sides = assign(photos, config.split)
+        if config.split.by == "source":
+            sides = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
+        else:
+            sides = assign(photos, config.split)
         catalog.put_photos(
             dataclasses.replace(photo, split=side)
             for photo, side in zip(photos, sides, strict=True)
@@ -51,7 +54,7 @@ def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
     for one in sorted(set(label.values())):
         groups = sorted(group for group in label if label[group] == one and group)
         held = Counter(sides[group] for group in groups if group in sides)
-        free = sorted((_place(settings.seed, g), g) for g in groups if g not in sides)
+        free = sorted((place(settings.seed, g), g) for g in groups if g not in sides)
         n_test = _within(len(groups), settings.test, held["test"], free, settings.test)
         cut = settings.test + settings.valid
         n_valid = _within(len(groups), settings.valid, held["valid"], free[n_test:], cut)
@@ -69,11 +72,6 @@ def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], 
     high = max(low, math.floor(n * share * (1 + _SLACK)))
     wanted = held + sum(place < cut for place, _ in free)
     return min(len(free), max(0, min(max(wanted, low), high) - held))
-
-
-def _place(seed: int, group: str) -> float:
-    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _refuse_strangers(photos: Sequence[Photo], labels: Sequence[str]) -> None:

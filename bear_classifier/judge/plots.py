@@ -41,15 +41,26 @@ class _Frame:
         return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - _TOP)
 
 
-def lines(series: Sequence[Series], x_name: str, y_name: str, percent: bool = False) -> str:
-    """Series over whole numbers, such as epochs; dots, so that a single one is seen as well."""
+def lines(
+    series: Sequence[Series],
+    x_name: str,
+    y_name: str,
+    percent: bool = False,
+    at: Sequence[float] = (),
+) -> str:
+    """Series over whole numbers, such as epochs; dots, so that a single one is seen as well.
+
+    at: the numbers that stand below, where they are not all."""
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points]
     ys += [high for one in series for _, high in one.intervals]
     top = _round_up(max(ys, default=1.0))
     margin = 0.5 if len(set(xs)) < 2 else 0.0
     frame = _Frame((min(xs) - margin, max(xs) + margin), (0.0, min(top, 1.0) if percent else top))
-    parts = [_y_axis(frame, y_name, percent), _x_axis(frame, _whole(min(xs), max(xs)), x_name)]
+    parts = [
+        _y_axis(frame, y_name, percent),
+        _x_axis(frame, at or _whole(min(xs), max(xs)), x_name),
+    ]
     for one in series:
         places = [(frame.across(x), frame.down(y)) for x, y in one.points]
         for (x, _), (low, high) in zip(places, one.intervals, strict=False):
@@ -61,6 +72,34 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, percent: bool = Fa
         ]
     return _svg(parts, f"{y_name} by {x_name}") + legend(
         [(one.kind, one.name) for one in series if one.name]
+    )
+
+
+def rates(
+    tried: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], taken: float
+) -> str:
+    """Loss over learning rate (logarithmic), of single batches and smoothed, and the rate taken.
+
+    What lies above three times the loss at the beginning, where it explodes, is left out."""
+    start = float(np.mean(smoothed[: max(1, len(smoothed) // 4)]))
+    top = _round_up(min(max(smoothed), 3 * start))
+    places = [float(np.log10(rate)) for rate in tried]
+    low, high = min([*places, np.log10(taken)]), max([*places, np.log10(taken)])
+    frame = _Frame((float(low), float(high)), (0.0, top))
+    powers = [float(n) for n in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
+    parts = [_y_axis(frame, "log loss"), _x_axis(frame, [], "learning rate")]
+    parts += [_text(frame.across(n), frame.bottom + 14, f"1e{n:.0f}", "middle") for n in powers]
+    for x, y in zip(places, losses, strict=True):
+        if y <= top:
+            spot = f'cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}"'
+            parts.append(f'<circle class="b faint" {spot} r="2"/>')
+    kept = [(x, y) for x, y in zip(places, smoothed, strict=True) if y <= top]
+    path = " ".join(f"{frame.across(x):.1f},{frame.down(y):.1f}" for x, y in kept)
+    parts.append(f'<polyline class="a" points="{path}"/>')
+    at = frame.across(float(np.log10(taken)))
+    parts.append(_line(at, _TOP, at, frame.bottom, "limit"))
+    return _svg(parts, "log loss by learning rate") + legend(
+        [("a", "smoothed"), ("b", "single batches"), ("limit", "taken")]
     )
 
 

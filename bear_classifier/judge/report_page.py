@@ -24,8 +24,8 @@ from bear_classifier.judge.report_parts import (
     pairs,
     rejection,
     slices,
-    training,
 )
+from bear_classifier.judge.report_training import training
 
 _STYLE = Path(__file__).with_name("report.css")
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"

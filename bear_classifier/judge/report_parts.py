@@ -8,8 +8,6 @@ from typing import Any
 
 from bear_classifier.judge import plots
 from bear_classifier.judge import report_words as words
-from bear_classifier.judge.intervals import wilson
-from bear_classifier.judge.plots import Series
 from bear_classifier.judge.report_words import percent
 from bear_classifier.judge.story import PLACES
 
@@ -238,34 +236,3 @@ def _left_out(story: Mapping[str, Any]) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "none"
-
-
-def training(history: Mapping[str, Any]) -> str:
-    rows = history.get("history") or []
-    told = [words.chosen(history), *words.sentences(history.get("diagnosis"))]
-    told += words.sentences(history.get("notes"))
-    if "lr" in history:
-        told.append(f"The learning rate was {history['lr']:.2g}: {history.get('lr_reason', '')}.")
-    lead = "".join(f"<p>{escape(text)}</p>" for text in told)
-    if not rows:
-        return lead
-    n = int(history.get("valid") or 0)
-    losses = [
-        Series(name, kind, [(row["epoch"], row[key]) for row in rows])
-        for name, kind, key in (("training", "b", "train_loss"), ("validation", "a", "valid_loss"))
-    ]
-    error = Series(
-        "",
-        "a",
-        [(row["epoch"], row["error"]) for row in rows],
-        [wilson(round(row["error"] * n), n) or (0.0, 1.0) for row in rows] if n else (),
-    )
-    last = rows[-1]["error"]
-    words_of_n = f"{n} validation photos; at the end {percent(last, wilson(round(last * n), n))}."
-    return (
-        f'{lead}<div class="cards"><div class="card"><h3>Loss while fine-tuning</h3>'
-        f"{plots.lines(losses, 'epoch', 'log loss')}</div>"
-        f'<div class="card"><h3>Error on validation while fine-tuning</h3>'
-        f"{plots.lines([error], 'epoch', 'error', percent=True)}"
-        f'<p class="soft small">{words_of_n}</p></div></div>'
-    )

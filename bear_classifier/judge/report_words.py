@@ -125,22 +125,36 @@ def shortcut(row: Mapping[str, Any]) -> str:
 
 def chosen(training: Mapping[str, Any]) -> str:
     """Which model was kept and why, without calling luck a gain."""
-    kept = {"tuned": "The fine-tuned network", "probe": "The first model (a linear probe)"}
-    other = {"tuned": "probe", "probe": "tuned"}.get(str(training.get("chosen")))
-    if other is None:
+    if "share" not in training:
         return "It is not recorded which model was kept."
-    name = str(training["chosen"])
-    loss, wrong, n = (training.get(k) for k in ("valid_loss", "valid_wrong", "valid"))
-    if not (isinstance(loss, dict) and isinstance(wrong, dict) and n):
-        return f"{kept[name]} was kept."
+    share = training["share"]
+    kept = f"What was kept lies {share:.0%} of the way from the first model to the fine-tuned one"
+    if share in (0, 1):
+        name = "fine-tuned network" if share else "first model (a linear probe)"
+        kept = f"The {name} was kept"
+    found = training.get("mixtures") or {}
+    asked = found.get("unseen") or found.get("valid")
+    if not asked:
+        return f"{kept}."
+    number = found["shares"].index(share)
+    first, last, own = (asked["wrong"][place] for place in (0, -1, number))
+    of = "sources that it never saw" if found.get("unseen") else "the validation side"
     sentence = (
-        f"{kept[name]} was kept: its log loss on {n} validation photos is {loss[name]:.3f}, the"
-        f" other's {loss[other]:.3f}; it was wrong on {wrong[name]} of them, the other on"
-        f" {wrong[other]}"
+        f"{kept}: of {asked['n']} photos of {of} the first model was wrong on {first}, the"
+        f" fine-tuned one on {last}" + (f", what was kept on {own}" if 0 < share < 1 else "")
     )
-    if abs(wrong[name] - wrong[other]) < _TOLD_APART:
-        return f"{sentence}, a difference that may be chance."
+    if max(first, last) - own < _TOLD_APART:
+        return f"{sentence}; such differences may be chance."
     return f"{sentence}."
+
+
+def mixed(training: Mapping[str, Any]) -> str:
+    """How the mixture was chosen."""
+    harder = "the harder of both questions" if training["mixtures"].get("unseen") else "validation"
+    return (
+        f"{training['share']:.0%} were taken: the least log loss, calibrated, on {harder}. Bars are"
+        " 95 % intervals."
+    )
 
 
 def sentences(said: Any) -> list[str]:

@@ -75,6 +75,16 @@ class Classifier(nn.Module):
             linear.weight.copy_(weight)
             linear.bias.copy_(bias)
 
+    def new_head(self, seed: int) -> None:
+        """A head that knows nothing, begun as fastai's `vision_learner` begins one: BatchNorm as
+        new, weights by kaiming_normal_, no bias. Drawn on the processor: the same everywhere."""
+        norm, linear = self.head[2], self.head[-1]
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            norm.reset_parameters()
+            linear.weight.copy_(nn.init.kaiming_normal_(torch.empty(linear.weight.shape)))
+            linear.bias.zero_()
+
 
 def groups(model: Classifier) -> list[list[nn.Parameter]]:
     """Parameters in three groups for discriminative rates: early body, late body, head."""

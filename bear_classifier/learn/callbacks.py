@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
@@ -16,12 +17,15 @@ from bear_classifier.learn.diagnose import kept_epoch
 
 
 class Progress(Callback):  # type: ignore[misc]
-    """A bar over training steps with the smoothed loss, and a line for each epoch."""
+    """A bar over training steps with the smoothed loss, and a line for each epoch.
+
+    behind: epochs of earlier phases, which fastai does not count."""
 
     order, run_valid = 70, False  # after the Recorder, which smooths the loss
+    behind = 0
 
     def __init__(self, steps: int, words: str) -> None:
-        self.bar = tqdm(total=steps, desc=words, unit="step", disable=None)
+        self.bar = tqdm(total=steps, desc=words, unit="step", disable=None, leave=None)
 
     @contextmanager
     def attached(self, learn: Learner) -> Iterator[None]:
@@ -30,18 +34,19 @@ class Progress(Callback):  # type: ignore[misc]
 
     def after_batch(self) -> None:
         self.bar.update(1)
-        self.bar.set_postfix(epoch=self.epoch + 1, loss=f"{float(self.learn.smooth_loss):.3f}")
+        epoch = self.behind + self.epoch + 1
+        self.bar.set_postfix(epoch=epoch, loss=f"{float(self.learn.smooth_loss):.3f}")
 
 
 class Finite(Callback):  # type: ignore[misc]
     """Stop at the first number that is none: a loss, a weight, or the loss on validation.
 
-    failed_in: the epoch that was given up, counted from 1."""
+    stopped: whether there was one; the epoch in which it was is given up."""
 
     order = 62  # after MixedPrecision left the batch and `Parts` summed its loss; before any step
 
     def __init__(self) -> None:
-        self.failed_in: int | None = None
+        self.stopped = False
 
     def after_loss(self) -> None:
         if self.training and not bool(torch.isfinite(self.learn.loss_grad)):
@@ -54,7 +59,7 @@ class Finite(Callback):  # type: ignore[misc]
             self._stop()
 
     def _stop(self) -> None:
-        self.failed_in = self.epoch + 1
+        self.stopped = True
         raise CancelFitException()
 
 
@@ -69,23 +74,24 @@ class Keeper(Callback):  # type: ignore[misc]
 
     def __init__(self, state: State, keep: Callable[[State], None]) -> None:
         self.state, self._keep = state, keep
+        self.losses: list[torch.Tensor] = []
 
     def before_fit(self) -> None:
         restore_scaler(self.learn, self.state)
 
     def before_train(self) -> None:
-        self.losses: list[torch.Tensor] = []
+        self.losses = []
 
     def after_batch(self) -> None:
         if self.training:
             self.losses.append(self.learn.loss.detach())
 
     def after_epoch(self) -> None:
-        if self.epoch < self.state.epoch:
+        if not self.losses:
             return  # behind us when training was resumed: fastai only counts it
         valid_loss, error = map(float, self.learn.final_record[-2:])
         row = {
-            "epoch": self.epoch + 1,
+            "epoch": self.state.epoch + 1,
             "train_loss": float(torch.stack(self.losses).mean()),
             "valid_loss": valid_loss,
             "error": error,
@@ -95,4 +101,27 @@ class Keeper(Callback):  # type: ignore[misc]
         kept = kept_epoch(history)
         best = None if kept == row["epoch"] else self.state.best()
         self.state = capture(self.learn, {**facts, "history": history, "kept_epoch": kept}, best)
+        self.losses = []
         self._keep(self.state)
+
+
+class Weighted(Callback):  # type: ignore[misc]
+    """The loss of training; validation keeps the learner's own, so that it stays comparable."""
+
+    order = -5  # before whatever looks at a loss
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        self.of_training = loss
+
+    def before_fit(self) -> None:
+        self.plain = self.learn.loss_func
+
+    def before_train(self) -> None:
+        self.learn.loss_func = self.of_training
+
+    def after_train(self) -> None:
+        self.learn.loss_func = self.plain
+
+    def after_fit(self) -> None:
+        """A fit that was stopped in the middle of an epoch leaves no trace either."""
+        self.learn.loss_func = self.plain

@@ -30,7 +30,8 @@ class State:
     """A training at the end of an epoch.
 
     facts, as JSON: history (a row for each whole epoch), kept_epoch (0: the start), lr (None: not
-    yet chosen), lr_reason, part (photos at a time, 0: whole batches), and what `capture` adds.
+    yet chosen), lr_reason, finder (rates, losses and smoothed of the LR finder; None if it was not
+    asked), part (photos at a time, 0: whole batches), and what `capture` adds.
     tensors, on the processor: "model.*", "best.*" (unless the model is the best so far),
     "adam.<number of the parameter>.*" and "dice.*"."""
 
@@ -53,7 +54,7 @@ class State:
 
 def begin(model: nn.Module) -> State:
     """A training that has not begun."""
-    facts = {"history": [], "kept_epoch": 0, "lr": None, "lr_reason": "", "part": 0}
+    facts = {"history": [], "kept_epoch": 0, "lr": None, "lr_reason": "", "finder": None, "part": 0}
     return State(facts, _named("model.", model.state_dict()))
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import fastai.callback.data  # noqa: F401  # adds weighted_dataloaders to DataBlock
 import numpy as np
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
 from fastai.data.transforms import IntToFloatTensor, Normalize
-from fastai.vision.augment import RandomResizedCrop, aug_transforms
+from fastai.vision.augment import (
+    RandomResizedCrop,
+    RandomResizedCropGPU,
+    Resize,
+    aug_transforms,
+)
 from fastai.vision.core import PILImage
 from fasttransform import Transform
 from numpy.typing import NDArray
@@ -20,13 +28,14 @@ from torch import Tensor
 
 from bear_classifier import photos
 from bear_classifier.errors import PhotoError, TrainError
-from bear_classifier.settings import Config
+from bear_classifier.settings import Config, TrainConfig
 
 # Of torchvision's published classifiers: torchvision.transforms._presets.ImageClassification
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _AHEAD = 2  # batches decoded while the network works
 _BAD = 0.05  # of all photos; more is no accident of a few files, and another data set
 _NAMED = 3  # of the photos that were left out
+_PRESIZED = 460  # pixels; what fastai's book presizes to before it crops to 224
 
 _Pixels = NDArray[np.uint8]
 
@@ -90,14 +99,16 @@ def dataloaders(
 ) -> DataLoaders:
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
+    With `train.balance` "oversample" each photo of training is drawn with a chance of 1 / photos of
+    its class, with replacement (fastai's WeightedDL): as many in an epoch, all batches full.
+
     Raises TrainError (NO_BATCH): fewer photos than one batch would train nothing, silently."""
     size, batch_size = config.learn.size, config.train.batch_size
     if len(train) < max(2, batch_size):
         raise TrainError(
             "NO_BATCH", f"{len(train)} training photos do not fill one batch of {batch_size}"
         )
-    random_crop = RandomResizedCrop(size, min_scale=config.train.crop)
-    random_crop.split_idx = 0
+    of_items, of_batches = _augmented(size, config.train)
     items, n = [*train, *valid], len(train)
     block = DataBlock(
         blocks=(
@@ -106,11 +117,36 @@ def dataloaders(
         ),
         get_y=lambda i: items[i][1],
         splitter=lambda _: (list(range(n)), list(range(n, len(items)))),
-        item_tfms=[random_crop, Fit(size)],
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")],
+        item_tfms=[of_items, Fit(size)],
+        batch_tfms=[*of_batches, Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")],
     )
     numbers = list(range(len(items)))  # fastai would take pairs apart
-    return block.dataloaders(numbers, bs=batch_size, num_workers=0, device=device)
+    words: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
+    if config.train.balance == "oversample":
+        many = Counter(label for _, label in train)  # of the validation side weights are not used
+        weights = np.array([1 / many[label] for _, label in train] + [1.0] * len(valid))
+        return block.weighted_dataloaders(numbers, weights, **words)
+    return block.dataloaders(numbers, **words)
+
+
+def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:
+    """`train.resize`: what is done to each photo to learn from, and to batches of them.
+
+    Photos of validation keep the resize of serving: of them only a batch transform that changes
+    sizes has to be kept away."""
+    of_batches = aug_transforms()
+    if settings.resize == "random-crop":
+        of_items = RandomResizedCrop(size, min_scale=settings.crop)
+    elif settings.resize == "presize":
+        of_items = Resize(max(_PRESIZED, size))
+        of_batches = aug_transforms(size=size, min_scale=settings.crop)
+        for transform in of_batches:
+            if isinstance(transform, RandomResizedCropGPU):
+                transform.split_idx = 0
+    else:
+        of_items = Resize(size, method=settings.resize)
+    of_items.split_idx = 0
+    return of_items, of_batches
 
 
 def _opener(

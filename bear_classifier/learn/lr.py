@@ -8,16 +8,13 @@ import math
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, CancelFitException, CancelValidException
-from fastai.callback.schedule import minimum, slide, steep, valley
-from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -27,15 +24,14 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.cycle import learner
+from bear_classifier.learn.finder import STEPS, Watch, find
 from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
 from bear_classifier.learn.memory import exhausted
-from bear_classifier.learn.train import fitted, spread_of, start
+from bear_classifier.learn.recipe import fitted, plan_of, spread_of
+from bear_classifier.learn.train import start
 from bear_classifier.settings import Config
 
-FIRST, LAST, STEPS = 1e-6, 1.0, 40  # rates and steps of a run; as training's own
 TRIAL = 20  # steps of a short training, at least
-_LEAST = 6  # points from which a suggestion can be read
-_FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum}
 _MOST_LOSS = -math.log(1e-6)  # of one photo; a few absurd answers would drown all others
 
 
@@ -91,6 +87,8 @@ def bench(catalog: Catalog, config: Config) -> Bench:
     settings, _ = fitted(config.train, len(sides["train"]))
     with undisturbed():
         model = start(catalog, config).to(backbone.pick_device(config.learn.device))
+        if settings.head == "new":
+            model.new_head(settings.seed)
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     config = dataclasses.replace(config, train=settings)
     return Bench(config, model, first, **sides, unreadable=Unreadable(len(photos)))
@@ -104,40 +102,13 @@ def sweep(made: Bench, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
 
 
 def _sweep(made: Bench, seed: int, steps: int, bar: Any) -> Sweep:
-    with _learner(made, made.train, seed) as learn, learn.no_logging():
-        watch = Watch(bar, steps // 4)
-        with learn.added_cbs(watch):
-            learn.lr_find(FIRST, LAST, steps, False, show_plot=False, suggest_funcs=None)
-        smoothed = np.array([float(value) for value in learn.recorder.losses])
-        rates = np.array([float(value) for value in learn.recorder.lrs])
-        losses = np.array(watch.losses)
-    bar.update(steps - len(rates))  # it stops early when the loss explodes
-    sane = np.isfinite(losses) & np.isfinite(smoothed)
-    end = len(sane) if sane.all() else int(sane.argmin())
-    if end == 0:
+    with _learner(made, made.train, seed) as learn:
+        curve = find(learn, bar, steps)
+    if not len(curve.rates):
         raise TrainError(
             "NOT_FINITE", "the loss of the first batch is no number; check the weights"
         )
-    found = suggest(rates[:end], smoothed[:end], steps)
-    return Sweep(seed, rates[:end], losses[:end], smoothed[:end], found)
-
-
-def suggest(
-    rates: NDArray[np.float64], smoothed: NDArray[np.float64], steps: int
-) -> dict[str, float | None]:
-    """fastai's four, from the part of a run that it looks at; None where that is too short.
-
-    rates, smoothed: (n,). Left out are the first tenth of the steps and the last five."""
-    x, y = (
-        torch.tensor(values[steps // 10 : -5], dtype=torch.float32) for values in (rates, smoothed)
-    )
-    found: dict[str, float | None] = dict.fromkeys(_FINDERS)
-    if len(x) < _LEAST:
-        return found
-    for name, finder in _FINDERS.items():
-        with suppress(IndexError):  # slide looks 15 steps back
-            found[name] = float(finder(x, y, steps)[0])
-    return found
+    return Sweep(seed, curve.rates, curve.losses, curve.smoothed, curve.suggestions())
 
 
 def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int = TRIAL) -> Trials:
@@ -189,30 +160,6 @@ def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return capped.numpy(), wrong.numpy()
 
 
-class Watch(Callback):  # type: ignore[misc]
-    """Keeps the loss of every batch, moves the bar, stops at the first loss that is no number, and
-    leaves validation out.
-
-    calm: steps, if any, after which it stops at four times their loss as well. fastai compares with
-    the least so far: one lucky first batch of a good probe ended its run at the second."""
-
-    order = 55  # after the Recorder (50), before the finder (60) ends the run
-
-    def __init__(self, bar: Any, calm: int = 0) -> None:
-        self.bar, self.calm, self.losses = bar, calm, list[float]()
-
-    def after_batch(self) -> None:
-        self.losses.append(float(self.loss.detach()))
-        self.bar.update(1)
-        first = self.losses[: self.calm]
-        exploded = len(self.losses) > self.calm > 0 and self.smooth_loss > 4 * float(np.mean(first))
-        if exploded or not math.isfinite(self.losses[-1]):
-            raise CancelFitException()
-
-    def before_validate(self) -> None:
-        raise CancelValidException()
-
-
 @contextmanager
 def _learner(made: Bench, photos: Sequence[tuple[Path, str]], seed: int) -> Iterator[Any]:
     """A learner at the start, whose batches and crops follow from the seed alone."""
@@ -223,7 +170,8 @@ def _learner(made: Bench, photos: Sequence[tuple[Path, str]], seed: int) -> Iter
     with tempfile.TemporaryDirectory() as scratch:
         dls = dataloaders(photos, made.valid[:1], config, device, made.unreadable)
         try:
-            yield learner(dls, made.model, Path(scratch), CrossEntropyLossFlat())
+            plan = plan_of(config, [label for _, label in made.train])
+            yield learner(dls, made.model, Path(scratch), plan)
         finally:
             made.model.precision = None  # of training only
 

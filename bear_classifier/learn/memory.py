@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from fastai.callback.core import Callback
@@ -20,6 +24,29 @@ _SAID = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and 
     "can't allocate memory",
     "not enough memory",
 )
+
+
+_TRIM, _MMAP = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of mallopt(3), and what glibc begins with
+_USUAL = {_TRIM: 128 * 1024, _MMAP: 65536}
+
+
+@contextmanager
+def pages_kept() -> Iterator[None]:
+    """Within, glibc keeps the memory that a batch frees for the next one. Giving it back and having
+    it cleared again takes half of a training step on a processor (docs/LOG.md). Elsewhere (macOS,
+    Windows, musl) nothing happens."""
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_TRIM, -1)
+    libc.mallopt(_MMAP, 0)
+    try:
+        yield
+    finally:
+        for option, usual in _USUAL.items():
+            libc.mallopt(option, usual)
+        libc.malloc_trim(0)
 
 
 class Parts(Callback):  # type: ignore[misc]
@@ -40,14 +67,15 @@ class Parts(Callback):  # type: ignore[misc]
         (x,), (y,) = self.xb, self.yb
         *parts, (last_x, last_y) = zip(x.split(self.size), y.split(self.size), strict=True)
         self.earlier = torch.zeros((), device=x.device)
+        whole = self._mass(y)
         for part_x, part_y in parts:
-            loss = self._loss(part_x, part_y) * (len(part_y) / len(y))
+            loss = self._loss(part_x, part_y) * (self._mass(part_y) / whole)
             self.earlier += loss.detach()
             if not bool(torch.isfinite(self.earlier)):
                 break  # the guard will see it in the sum
             scaler = getattr(self.learn, "scaler", None)  # of MixedPrecision, within a fit
             (scaler.scale(loss) if scaler else loss).backward()
-        self.share = len(last_y) / len(y)
+        self.share = self._mass(last_y) / whole
         _only_norm_many(self.learn.model, len(last_y))
         self.learn.xb, self.learn.yb = (last_x,), (last_y,)
 
@@ -55,6 +83,12 @@ class Parts(Callback):  # type: ignore[misc]
         _only_norm_many(self.learn.model, len(y))
         loss: torch.Tensor = self.learn.loss_func(self.learn.model(x).float(), y)
         return loss
+
+    def _mass(self, y: torch.Tensor) -> float:
+        """What the mean over photos of these classes counts for: torch divides by the sum of their
+        weights, where classes have some."""
+        weight = getattr(getattr(self.learn.loss_func, "func", None), "weight", None)
+        return len(y) if weight is None else float(weight[y].sum())
 
     def after_loss(self) -> None:
         """The loss of the whole batch; what was learned from before is but a number here."""

@@ -24,6 +24,7 @@ from bear_classifier.learn.loaders import MEAN, STD, batches
 from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+from bear_classifier.sites import sites, tied
 
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
@@ -55,7 +56,8 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     side = np.array([photo.split for photo in photos])
     train, known = side == "train", side != "test"
     folds = n_folds(labels[train], groups[train], config.probe.folds)
-    strength = choose_strength(features[train], labels[train], groups[train], folds)
+    learned = [photo for photo in photos if photo.split == "train"]
+    strength = strength_of(catalog, config, learned, features[train], labels[train])
 
     def unseen(learned: NDArray[np.bool_]) -> NDArray[np.float64]:
         found = np.empty((len(photos), len(config.labels)))
@@ -100,6 +102,28 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid_wrong": int(wrong.sum()),
         "valid": int(valid.sum()),
     }
+
+
+def strength_of(
+    catalog: Catalog,
+    config: Config,
+    learned: Sequence[Photo],
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+) -> float:
+    """C of least log loss on photos of sources that were not learned from; where these are unknown
+    or a class has only one, on photos that are no near-copies of those learned from. Folds of the
+    same sources choose a penalty that is too weak for others (docs/LOG.md).
+
+    learned: n photos; features: (n, f); labels: (n,)."""
+    groups = [photo.group or photo.sha256 for photo in learned]
+    units = tied(groups, sites(catalog, learned, config.split.sources))
+    of_each = {
+        label: len({u for u, x in zip(units, labels, strict=True) if x == label})
+        for label in labels.tolist()
+    }
+    by = np.array(units if min(of_each.values()) > 1 else groups).astype(str)
+    return choose_strength(features, labels, by, n_folds(labels, by, config.probe.folds))
 
 
 def head_of(fitted: Pipeline) -> Head:

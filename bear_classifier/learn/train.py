@@ -1,163 +1,112 @@
-"""Fine-tune the whole network from the probe's head (LP-FT, arXiv 2202.10054) with fastai."""
+"""Fine-tune the whole network from the probe's head (LP-FT, arXiv 2202.10054) with fastai, and keep
+what lies best between the two."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
-import sys
 import time
 import zipfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fastai.data.core import DataLoaders
-from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.files import move, write_partial
-from bear_classifier.learn import backbone, checkpoints
-from bear_classifier.learn.checkpoints import State
-from bear_classifier.learn.cycle import Plan, fit
+from bear_classifier.learn import backbone, blend, checkpoints
 from bear_classifier.learn.diagnose import diagnose
-from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
+from bear_classifier.learn.loaders import Unreadable
+from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.probe import cached_features
-from bear_classifier.schema import Photo
-from bear_classifier.settings import Config, TrainConfig
-
-_SPREAD = 2.0  # of rates with pretrained weights; more kept the body from learning (docs/LOG.md)
-_FORMAT = 1  # of checkpoints; a new number makes those of before start anew
+from bear_classifier.learn.recipe import fitted, spread_of, unbalanced
+from bear_classifier.learn.rehearse import cast, folders, rehearse
+from bear_classifier.learn.tune import mixtures, tune
+from bear_classifier.settings import Config
 
 
 def train(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Fine-tune on the training side; keep the tuned weights if they beat the probe on validation.
+    """Fine-tune on the training side; keep the mixture of the probe's and the tuned weights that is
+    best on the harder of validation and, where sources are known, photos of unseen sources.
 
     Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
-    photo) and `train/history.json`; while it works, `train/checkpoints`, from which it goes on when
-    it was interrupted. Raises DataError (NOT_SPLIT, NO_PROBE, DISK_FULL) and TrainError."""
+    photo) and `train/history.json`; while it works, `train/checkpoints` and `train/rehearsal-*`,
+    from which it goes on when it was interrupted. Raises DataError (NOT_SPLIT, NO_PROBE, BAD_TABLE,
+    DISK_FULL) and TrainError."""
     photos = catalog.photos("ok")
     sides = {s: [p for p in photos if p.split == s] for s in ("train", "valid")}
     if not sides["train"] or not sides["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
     settings, notes = fitted(config.train, len(sides["train"]))
+    labels = [p.label for p in sides["train"]]
+    notes += unbalanced(labels, settings)
     config = dataclasses.replace(config, train=settings)
-    set_seed(settings.seed, reproducible=True)
-    device = backbone.pick_device(config.learn.device)
-    model = start(catalog, config).to(device)
-    folder = catalog.root / "train" / "checkpoints"
-    checkpoints.require_space(folder, model)
-    pooled = cached_features(catalog, config, photos, model.body)
-    with torch.inference_mode():
-        logits = model.head[2:](torch.from_numpy(pooled).to(device)).cpu().numpy()
+    network = start(catalog, config).to(backbone.pick_device(config.learn.device))
+    actors = cast(catalog, config)
+    pooled = cached_features(catalog, config, photos, network.body)
     unreadable = Unreadable(len(photos))
-    pairs = {s: [(catalog.file(p), p.label) for p in sides[s]] for s in sides}
-    dls = dataloaders(pairs["train"], pairs["valid"], config, device, unreadable)
-    spread = spread_of(config)
-    plan = Plan(settings.epochs, settings.lr, spread)
+    folder = catalog.root / "train" / "checkpoints"
     began = time.monotonic()
-    if not settings.resume:
-        checkpoints.clear(folder)
-    end, said = _resumed(folder, _made_from(catalog, config, model), dls, model, plan)
-    seconds = time.monotonic() - began
-    rows, after, features = outputs(catalog, model, photos, config, unreadable)
-    photos = [photos[row] for row in rows]
-    targets = np.array([config.labels.index(p.label) for p in photos])
-    valid = np.array([p.split == "valid" for p in photos])
-    before = logits[rows]
-    losses = {
-        "probe": _loss(before[valid], targets[valid]),
-        "tuned": _loss(after[valid], targets[valid]),
-    }
-    wrong = {
-        name: int((by[valid].argmax(1) != targets[valid]).sum())
-        for name, by in (("probe", before), ("tuned", after))
-    }
-    kept, history = end.facts["kept_epoch"], end.facts["history"]
-    chosen = "tuned" if kept and losses["tuned"] < losses["probe"] else "probe"
-    if chosen == "probe":
-        model, after, features = start(catalog, config), before, pooled[rows]
-    diverged = len(history) < settings.epochs
+    tuned = tune(catalog, config, network, sides["train"], sides["valid"], folder, unreadable)
+    facts, seconds = tuned.end.facts, time.monotonic() - began
+    said = mixtures(catalog, config, network, tuned, sides["valid"], unreadable)
+    asked = {"valid": blend.figures(*said)}
+    if actors and facts["kept_epoch"]:
+        rows = {photo.sha256: row for row, photo in enumerate(photos)}
+        features = pooled[[rows[photo.sha256] for photo in actors.photos]]
+        asked["unseen"] = rehearse(catalog, config, actors, features, facts["lr"], unreadable)
+    number = blend.best(list(asked.values())) if facts["kept_epoch"] else 0
+    network.load_state_dict(blend.mixed(tuned.first, tuned.last, blend.SHARES[number]))
+    there, logits, features = outputs(catalog, network, photos, config, unreadable)
+    valid = asked["valid"]
+    found = diagnose(
+        facts["history"],
+        facts["lr"],
+        valid["loss"][0],
+        len(sides["train"]),
+        len(facts["history"]) < settings.epochs,
+    )
     record = {
-        "chosen": chosen,
-        "lr": end.facts["lr"],
-        "lr_reason": end.facts["lr_reason"],
-        "spread": spread,
+        "chosen": "tuned" if number else "probe",
+        "share": blend.SHARES[number],
+        "lr": facts["lr"],
+        "lr_reason": facts["lr_reason"],
+        "finder": facts["finder"],
+        "spread": spread_of(config),
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
-        "history": history,
-        "kept_epoch": kept,
-        "diagnosis": dataclasses.asdict(
-            diagnose(history, end.facts["lr"], losses["probe"], len(sides["train"]), diverged)
-        ),
-        "valid": int(valid.sum()),
-        "valid_loss": losses,
-        "valid_wrong": wrong,
+        "history": facts["history"],
+        "kept_epoch": facts["kept_epoch"],
+        "diagnosis": dataclasses.asdict(found),
+        "valid": valid["n"],
+        "valid_loss": _named(valid["loss"], number),
+        "valid_wrong": _named(valid["wrong"], number),
+        "mixtures": {"shares": blend.SHARES, **asked},
         "fit_seconds": round(seconds, 1),
-        "notes": [*notes, *said, *unreadable.note()],
+        "notes": [*notes, *tuned.notes, *unreadable.note()],
     }
     predicted = {
-        "sha256": np.array([p.sha256 for p in photos]),
-        "logits": after,
+        "sha256": np.array([photos[row].sha256 for row in there]),
+        "logits": logits,
         "pooled": features,
-        "chosen": np.array(chosen),
+        "chosen": np.array(record["chosen"]),
     }
-    _save(catalog.root / "train", model, predicted, record)
-    checkpoints.clear(folder)
+    _save(catalog.root / "train", network, predicted, record)
+    for done in (folder, *folders(catalog)):
+        checkpoints.clear(done)
     return record
 
 
-def _resumed(
-    folder: Path, made_from: str, dls: DataLoaders, model: backbone.Classifier, plan: Plan
-) -> tuple[State, list[str]]:
-    """Train, from the last whole checkpoint of this very training on if there is one."""
-    state, notes = checkpoints.newest(folder, made_from)
-    if state is None:
-        checkpoints.clear(folder)
-    else:
-        place = "at the end" if state.epoch == plan.epochs else f"at epoch {state.epoch + 1}"
-        notes.append(f"Resuming {place} of {plan.epochs}")
-    for words in notes:
-        tqdm.write(words, file=sys.stderr)
-    end, more = fit(dls, model, plan, state, partial(checkpoints.write, folder, made_from))
-    return end, notes + more
-
-
-def _made_from(catalog: Catalog, config: Config, model: backbone.Classifier) -> str:
-    """Digest of all that determines a training: settings, photos, and the weights it starts from.
-
-    Not the device: a training may go on elsewhere."""
-    tables = [dataclasses.asdict(config.train), dataclasses.asdict(config.learn)]
-    del tables[0]["resume"], tables[1]["device"]
-    value = [_FORMAT, tables, config.labels, catalog.fingerprint(), backbone.digest(model)]
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Mean log loss, in nats."""
-    return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
-
-
-def spread_of(config: Config) -> float:
-    """Rate of the head / rate of the first layers."""
-    return config.train.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
-
-
-def fitted(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
-    """Settings whose batch fits the data, and what was changed. n: training photos."""
-    if n >= settings.batch_size:
-        return settings, []
-    note = f"{n} training photos: batch size lowered to {n}"
-    return dataclasses.replace(settings, batch_size=n), [note]
+def _named(values: Sequence[float], number: int) -> dict[str, float]:
+    """Of the untuned model, the fully tuned one, and the mixture of this number, which is kept."""
+    return {"probe": values[0], "tuned": values[-1], "kept": values[number]}
 
 
 def start(catalog: Catalog, config: Config) -> backbone.Classifier:
@@ -171,31 +120,6 @@ def start(catalog: Catalog, config: Config) -> backbone.Classifier:
     model = backbone.Classifier(body, len(config.labels), config.train.dropout)
     model.start_head(*head)
     return model.eval()
-
-
-def outputs(
-    catalog: Catalog,
-    model: backbone.Classifier,
-    photos: Sequence[Photo],
-    config: Config,
-    unreadable: Unreadable,
-) -> tuple[list[int], NDArray[np.float32], NDArray[np.float32]]:
-    """Logits (n, classes) and pooled features (n, f) in full precision, without augmentation; and
-    before them the numbers (n,) of the photos that they belong to: all that can be read."""
-    device = next(model.parameters()).device
-    places = {catalog.file(photo): row for row, photo in enumerate(photos)}
-    files = [file for file in places if file not in unreadable.found]
-    bar = tqdm(total=len(files), desc="predict", unit="photo", disable=None, leave=False)
-    logits, pools = [], []
-    with bar, torch.inference_mode():
-        model.eval()
-        for batch in batches(files, config.learn.size, 32, unreadable):
-            said, pooled, _ = model.outputs(batch.to(device))
-            logits.append(said.float().cpu().numpy())
-            pools.append(pooled.float().cpu().numpy())
-            bar.update(len(batch))
-    rows = [places[file] for file in files if file not in unreadable.found]
-    return rows, np.concatenate(logits), np.concatenate(pools)
 
 
 def _save(

@@ -1,0 +1,137 @@
+"""What would this very training do on photos of sources that it never saw? A rehearsal.
+
+A validation side dealt by photo shares its sources with the photos that are learned from. So the
+sources are cut into two halves; each is learned from as all of them are in earnest, probe and
+tuning, and asked for the photos of the other. That costs about one training more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.learn import backbone, blend
+from bear_classifier.learn.loaders import Unreadable
+from bear_classifier.learn.probe import head_of, strength_of
+from bear_classifier.learn.recipe import fitted
+from bear_classifier.learn.tune import mixtures, tune
+from bear_classifier.linear import model
+from bear_classifier.schema import Photo
+from bear_classifier.settings import Config
+from bear_classifier.sites import sites, tied
+
+_LEAST = 10  # photos of each class to learn from in each half
+_HALVES = 2
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Photos of train and validation whose source is known. half: (n,) 0 or 1; sources: in all."""
+
+    photos: list[Photo]
+    half: NDArray[np.int64]
+    sources: int
+
+
+def cast(catalog: Catalog, config: Config) -> Cast | None:
+    """None where there is no such thing as an unseen source: too few of them, or too few photos of
+    a class in one half, or the sides were dealt by source, so that validation asks for that."""
+    if config.split.by == "source" or not config.train.rehearse:
+        return None
+    photos = [p for p in catalog.photos("ok") if p.split in ("train", "valid")]
+    found = sites(catalog, photos, config.split.sources)
+    rows = [row for row, source in enumerate(found) if source]
+    photos, found = [photos[row] for row in rows], [found[row] for row in rows]
+    units = tied([p.group or p.sha256 for p in photos], found)
+    labels = np.array([config.labels.index(p.label) for p in photos])
+    if len(set(units)) < _HALVES:
+        return None
+    half = np.zeros(len(photos), dtype=np.int64)
+    cut = StratifiedGroupKFold(_HALVES).split(labels, labels, units)
+    half[next(iter(cut))[1]] = 1
+    for number in range(_HALVES):
+        for side, least in (("train", _LEAST), ("valid", 1)):
+            there = (half == number) & np.array([p.split == side for p in photos])
+            counts = np.bincount(labels[there], minlength=len(config.labels))
+            if (counts.min() if side == "train" else counts.sum()) < least:
+                return None
+    return Cast(photos, half, len(set(found)))
+
+
+def rehearse(
+    catalog: Catalog,
+    config: Config,
+    actors: Cast,
+    features: NDArray[np.float32],
+    lr: float,
+    unreadable: Unreadable,
+) -> dict[str, Any]:
+    """Figures of each mixture (`blend`) on photos of sources that it did not learn from.
+
+    features: (n, f) of the cast's photos by the untuned body; lr: of the training in earnest.
+    Raises what training raises."""
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=lr))
+    parts = [
+        _half(catalog, config, actors, features, number, unreadable) for number in range(_HALVES)
+    ]
+    said = [np.concatenate(halves) for halves in zip(*(part[0] for part in parts), strict=True)]
+    targets = np.concatenate([part[1] for part in parts])
+    return {**blend.figures(said, targets), "sources": actors.sources}
+
+
+def _half(
+    catalog: Catalog,
+    config: Config,
+    actors: Cast,
+    features: NDArray[np.float32],
+    number: int,
+    unreadable: Unreadable,
+) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+    """Learn from one half; logits of each mixture for the other, and its classes."""
+    mine = actors.half == number
+    train = np.array([photo.split == "train" for photo in actors.photos])
+    learned, checked, asked = (
+        [actors.photos[row] for row in np.flatnonzero(rows)]
+        for rows in (mine & train, mine & ~train, ~mine)
+    )
+    tqdm.write(
+        f"Rehearsal {number + 1} of {_HALVES}: learns from {mine.sum()} photos, then is asked for"
+        f" {len(asked)} of other sources",
+        file=sys.stderr,
+    )
+    config = dataclasses.replace(config, train=fitted(config.train, len(learned))[0])
+    network = start_of(catalog, config, learned, features[mine & train])
+    network = network.to(backbone.pick_device(config.learn.device))
+    folder = folders(catalog)[number]
+    tuned = tune(catalog, config, network, learned, checked, folder, unreadable)
+    return mixtures(catalog, config, network, tuned, asked, unreadable)
+
+
+def folders(catalog: Catalog) -> list[Path]:
+    """Where the checkpoints of the rehearsals lie."""
+    return [catalog.root / "train" / f"rehearsal-{number + 1}" for number in range(_HALVES)]
+
+
+def start_of(
+    catalog: Catalog, config: Config, learned: Sequence[Photo], features: NDArray[np.float32]
+) -> backbone.Classifier:
+    """The untuned body with a probe of these photos as its head. features: (n, f)."""
+    labels = np.array([config.labels.index(p.label) for p in learned])
+    strength = strength_of(catalog, config, learned, features, labels)
+    head = head_of(model(strength).fit(features, labels))
+    body = backbone.build_body(config.learn, config.train.seed)
+    network = backbone.Classifier(body, len(config.labels), config.train.dropout)
+    parts = (head.mean, head.var, head.weight, head.bias)
+    network.start_head(*[torch.from_numpy(np.asarray(part)).float() for part in parts])
+    return network.eval()

@@ -1,0 +1,120 @@
+"""Fine-tune a network from where it stands, going on if that very training was broken off."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from fastai.torch_core import set_seed
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.learn import backbone, blend, checkpoints
+from bear_classifier.learn.checkpoints import State
+from bear_classifier.learn.cycle import fit
+from bear_classifier.learn.loaders import Unreadable, dataloaders
+from bear_classifier.learn.outputs import outputs
+from bear_classifier.learn.recipe import plan_of
+from bear_classifier.schema import Photo
+from bear_classifier.settings import Config
+
+_FORMAT = 2  # of checkpoints; a new number makes those of before start anew
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """first, last: weights before and after; the network has the last. notes: what went wrong."""
+
+    first: dict[str, Tensor]
+    last: dict[str, Tensor]
+    end: State
+    notes: list[str]
+
+
+def tune(
+    catalog: Catalog,
+    config: Config,
+    network: backbone.Classifier,
+    learned: Sequence[Photo],
+    checked: Sequence[Photo],
+    folder: Path,
+    unreadable: Unreadable,
+) -> Tuned:
+    """Learn from some photos; others, `checked`, tell which epoch is kept. config.train fits their
+    number; the head of the network is that of the probe. folder: for checkpoints.
+
+    Raises DataError (DISK_FULL) and TrainError."""
+    settings = config.train
+    checkpoints.require_space(folder, network)
+    set_seed(settings.seed, reproducible=True)
+    first = copied(network)
+    if settings.head == "new":
+        network.new_head(settings.seed)
+    train, valid = ([(catalog.file(p), p.label) for p in part] for part in (learned, checked))
+    device = next(network.parameters()).device
+    dls = dataloaders(train, valid, config, device, unreadable)
+    made_from = _made_from(catalog, config, network, [*learned, *checked])
+    if not settings.resume:
+        checkpoints.clear(folder)
+    state, notes = checkpoints.newest(folder, made_from)
+    if state is None:
+        checkpoints.clear(folder)
+    else:
+        last = state.epoch == settings.epochs
+        place = "at the end" if last else f"at epoch {state.epoch + 1}"
+        notes.append(f"Resuming {place} of {settings.epochs}")
+    for words in notes:
+        tqdm.write(words, file=sys.stderr)
+    plan = plan_of(config, [p.label for p in learned])
+    end, more = fit(dls, network, plan, state, partial(checkpoints.write, folder, made_from))
+    return Tuned(first, copied(network), end, notes + more)
+
+
+def copied(network: backbone.Classifier) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def mixtures(
+    catalog: Catalog,
+    config: Config,
+    network: backbone.Classifier,
+    tuned: Tuned,
+    asked: Sequence[Photo],
+    unreadable: Unreadable,
+) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+    """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
+    numbers of their classes (n,). The network ends with the tuned weights."""
+    said: list[NDArray[np.float32]] = []
+    rows: list[int] = []
+    for share in blend.SHARES:
+        network.load_state_dict(blend.mixed(tuned.first, tuned.last, share))
+        rows, logits, _ = outputs(catalog, network, asked, config, unreadable)
+        said.append(logits)
+    return said, np.array([config.labels.index(asked[row].label) for row in rows])
+
+
+def _made_from(
+    catalog: Catalog, config: Config, network: backbone.Classifier, photos: Sequence[Photo]
+) -> str:
+    """Digest of all that determines a training: settings, photos, and the weights it starts from.
+
+    Not the device: a training may go on elsewhere."""
+    tables: list[dict[str, object]] = [
+        dataclasses.asdict(config.train),
+        dataclasses.asdict(config.learn),
+    ]
+    del tables[0]["resume"], tables[0]["rehearse"], tables[1]["device"]
+    names = [photo.sha256 for photo in photos]
+    value = [
+        _FORMAT, tables, config.labels, catalog.fingerprint(), names, backbone.digest(network)
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

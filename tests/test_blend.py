@@ -1,0 +1,58 @@
+"""Mixtures of two models, and which of them is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bear_classifier.learn import blend
+
+A = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}
+B = {"w": torch.tensor([4.0, -2.0]), "n": torch.tensor(7)}
+
+
+def asked(*losses: float) -> dict[str, list[float]]:
+    return {"calibrated": list(losses)}
+
+
+def test_a_mixture_lies_between_and_its_ends_are_the_models_themselves() -> None:
+    assert blend.mixed(A, B, 0.25)["w"].tolist() == [1.0, 1.0]
+    for share, end in ((0.0, A), (1.0, B)):
+        found = blend.mixed(A, B, share)
+        assert all(torch.equal(found[name], end[name]) for name in end)
+
+
+def test_nothing_of_a_model_that_is_no_number_reaches_the_probe() -> None:
+    broken = {"w": torch.tensor([torch.nan, torch.inf]), "n": torch.tensor(7)}
+    assert torch.equal(blend.mixed(A, broken, 0.0)["w"], A["w"])
+
+
+def test_the_harder_question_decides() -> None:
+    valid, unseen = asked(0.10, 0.05, 0.02), asked(0.30, 0.20, 0.40)
+    assert blend.best([valid]) == 2
+    assert blend.best([valid, unseen]) == 1
+    assert blend.best([unseen, valid]) == 1
+
+
+def test_of_equals_the_one_with_less_tuning_is_kept() -> None:
+    assert blend.best([asked(0.2, 0.2, 0.2)]) == 0
+
+
+def test_being_too_sure_of_oneself_costs_nothing() -> None:
+    dice = np.random.default_rng(0)
+    targets = dice.integers(0, 3, 400)
+    logits = dice.normal(size=(400, 3)).astype(np.float32)
+    logits[np.arange(400), targets] += 1.5
+    assert blend.loss(4 * logits, targets) > 1.3 * blend.calibrated_loss(logits, targets)
+    assert blend.calibrated_loss(4 * logits, targets) == pytest.approx(
+        blend.calibrated_loss(logits, targets), rel=1e-3
+    )
+    assert blend.calibrated_loss(logits, targets) <= blend.loss(logits, targets)
+
+
+def test_figures_are_of_each_mixture() -> None:
+    right, wrong = np.eye(3, dtype=np.float32) * 5, np.eye(3, dtype=np.float32)[[1, 2, 0]] * 5
+    found = blend.figures([right, wrong], np.arange(3))
+    assert (found["n"], found["wrong"]) == (3, [0, 3])
+    assert found["loss"][0] < found["calibrated"][1] < found["loss"][1]

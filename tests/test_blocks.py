@@ -1,0 +1,133 @@
+"""Whole sources on one side: no source on two, shares near, nobody moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.collect.blocks import SIDES, by_source, dealt
+from bear_classifier.collect.split import split
+from bear_classifier.config import build
+from bear_classifier.errors import DataError
+from bear_classifier.schema import Photo
+from bear_classifier.settings import SplitConfig
+from bear_classifier.sites import tied
+
+Make = Callable[..., Photo]
+
+
+def some(make: Make, sizes: Sequence[int]) -> tuple[list[Photo], list[str]]:
+    """Photos of two classes, and their sources; as many of each source as sizes says."""
+    sources = [f"s{number}" for number, n in enumerate(sizes) for _ in range(n)]
+    return [make(i, label="ab"[i % 2]) for i in range(len(sources))], sources
+
+
+def sides_of(photos: Sequence[Photo], sources: Sequence[str], **settings: Any) -> dict[str, str]:
+    found = by_source(photos, sources, SplitConfig(**settings))
+    assert len(found) == len(photos)
+    sides: dict[str, set[str]] = {}
+    for source, side in zip(sources, found, strict=True):
+        sides.setdefault(source, set()).add(side)
+    assert all(len(of_source) == 1 for of_source in sides.values())
+    return {source: min(of_source) for source, of_source in sides.items()}
+
+
+def test_no_source_stands_on_two_sides_and_shares_are_near(make: Make) -> None:
+    dice = np.random.default_rng(3)
+    for seed in range(10):
+        sizes = dice.integers(2, 20, 60).tolist()
+        photos, sources = some(make, sizes)
+        sides = sides_of(photos, sources, seed=seed)
+        held = {s: sum(sizes[int(k[1:])] for k, v in sides.items() if v == s) for s in SIDES}
+        assert held["valid"] / sum(sizes) == pytest.approx(0.2, abs=0.02)
+        assert held["test"] / sum(sizes) == pytest.approx(0.15, abs=0.02)
+
+
+def test_three_sources_fill_three_sides(make: Make) -> None:
+    for sizes in ([50, 50, 50], [90, 5, 5], [400, 390, 20]):
+        photos, sources = some(make, sizes)
+        assert set(sides_of(photos, sources).values()) == set(SIDES)
+
+
+def test_too_few_sources_are_refused(make: Make) -> None:
+    photos, sources = some(make, [50, 50])
+    with pytest.raises(DataError, match=r"3 or more sources .*there are 2") as caught:
+        by_source(photos, sources, SplitConfig())
+    assert caught.value.code == "TOO_FEW_SOURCES"
+
+
+def test_every_class_is_dealt_by_its_share() -> None:
+    """Sources of one class each: twelve of either, in turn larger and smaller."""
+    sizes = np.zeros((24, 2))
+    sizes[:12, 0], sizes[12:, 1] = 10, 30
+    sides = dealt(sizes, np.full(24, -1), [0.5, 0.25, 0.25], np.arange(24.0))
+    for label in (0, 1):
+        photos = [sizes[sides == side, label].sum() for side in range(3)]
+        assert photos == (np.array([0.5, 0.25, 0.25]) * sizes[:, label].sum()).tolist()
+
+
+def test_a_seed_decides_between_equals(make: Make) -> None:
+    photos, sources = some(make, [10] * 12)
+    deals = [tuple(sides_of(photos, sources, seed=seed).values()) for seed in range(8)]
+    assert len(set(deals)) > 4
+    assert deals[0] == tuple(sides_of(photos, sources, seed=0).values())
+
+
+def test_near_copies_tie_their_sources(make: Make) -> None:
+    assert tied(["a", "b", "b", "c", "d"], ["x", "x", "y", "z", ""]) == [0, 0, 0, 1, 2]
+    photos, sources = some(make, [20, 20, 20, 20])
+    photos[0] = dataclasses.replace(photos[0], group=photos[25].group)
+    sides = sides_of(photos, sources)
+    assert sides["s0"] == sides["s1"]
+
+
+def test_a_photo_of_no_known_source_is_one_of_its_own() -> None:
+    assert len(set(tied(["a", "b", "c", "c"], ["", "", "", ""]))) == 3
+
+
+def test_nobody_moves_and_new_photos_join_their_source(make: Make) -> None:
+    photos, sources = some(make, [30, 20, 10, 10, 5])
+    before = sides_of(photos, sources)
+    found = by_source(photos, sources, SplitConfig())
+    kept = [dataclasses.replace(p, split=s) for p, s in zip(photos, found, strict=True)]
+    new = [make(1000 + i, label="a") for i in range(90)]
+    more = [f"s{i % 5}" if i < 50 else f"t{i % 4}" for i in range(90)]
+    after = sides_of([*kept, *new], [*sources, *more], seed=9, valid=0.4)
+    assert {s: after[s] for s in before} == before
+
+
+def test_a_dataset_dealt_by_photo_is_refused(make: Make) -> None:
+    photos, sources = some(make, [20, 20, 20])
+    for places in itertools.combinations(range(3), 2):
+        half = list(photos)
+        for place, side in zip(places, SIDES, strict=False):
+            half[place] = dataclasses.replace(half[place], split=side)
+        with pytest.raises(DataError, match="stand on the sides") as caught:
+            by_source(half, sources, SplitConfig())
+        assert caught.value.code == "DEALT_BY_PHOTO"
+
+
+def test_the_stage_deals_by_the_table_of_sources(make: Make, tmp_path: Path) -> None:
+    photos, sources = some(make, [30, 20, 10, 8, 8])
+    lines = [f"{p.origin}\t{s}" for p, s in zip(photos, sources, strict=True)]
+    (tmp_path / "sources.tsv").write_text("\n".join(["path\tsource", *lines]))
+    tables = {
+        "classes": {"a": ["a"], "b": ["b"]},
+        "split": {"by": "source", "sources": str(tmp_path / "sources.tsv")},
+    }
+    with Catalog(tmp_path / "data") as catalog:
+        catalog.put_photos(photos)
+        split(catalog, build(tables, "test"))
+        stored = {photo.sha256: photo.split for photo in catalog.photos()}
+    sides: dict[str, set[str | None]] = {}
+    for photo, source in zip(photos, sources, strict=True):
+        sides.setdefault(source, set()).add(stored[photo.sha256])
+    assert all(len(of_source) == 1 for of_source in sides.values())
+    assert set().union(*sides.values()) == set(SIDES)

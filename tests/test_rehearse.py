@@ -1,0 +1,213 @@
+"""The rehearsal: what it learns from shares no source with what it is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bundles import tiny_config
+from training import changed, dataset, same, weights
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.learn import blend, cycle, rehearse, tune
+from bear_classifier.learn.loaders import Unreadable
+from bear_classifier.learn.probe import cached_features, probe
+from bear_classifier.learn.train import start, train
+from bear_classifier.schema import Photo
+from bear_classifier.settings import Config
+from bear_classifier.sites import sites
+
+Prepared = tuple[Catalog, Config]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepared]:
+    """18 photos to learn and to validate with, in three sources, all classes in each."""
+    monkeypatch.setattr(rehearse, "_LEAST", 1)
+    table = tmp_path / "sources.tsv"
+    config = tiny_config(
+        train={"batch_size": 4, "epochs": 1, "lr": 0.01},
+        split={"sources": str(table)},
+        probe={"folds": 2},
+    )
+    with dataset(tmp_path / "data", config) as catalog:
+        seen: dict[tuple[str, str | None], int] = {}
+        lines = ["path\tsource"]
+        for photo in sorted(catalog.photos("ok"), key=lambda p: p.sha256):
+            kind = photo.label, photo.split
+            seen[kind] = seen.get(kind, -1) + 1
+            lines.append(f"{photo.origin}\tsource {seen[kind] % 3}")
+        table.write_text("\n".join(lines))
+        probe(catalog, config)
+        yield catalog, config
+
+
+def source_of(catalog: Catalog, config: Config) -> dict[str, str]:
+    photos = catalog.photos("ok")
+    found = sites(catalog, photos, config.split.sources)
+    return {photo.sha256: source for photo, source in zip(photos, found, strict=True)}
+
+
+def test_no_source_and_no_copy_stands_in_both_halves(prepared: Prepared) -> None:
+    catalog, config = prepared
+    actors = rehearse.cast(catalog, config)
+    assert actors is not None
+    assert actors.sources == 3
+    assert {p.split for p in actors.photos} == {"train", "valid"}
+    of, sides = source_of(catalog, config), [set[str](), set[str]()]
+    for photo, half in zip(actors.photos, actors.half, strict=True):
+        sides[half].add(of[photo.sha256])
+    assert sides[0] and sides[1]
+    assert not sides[0] & sides[1]
+    one, two = (next(p for p, h in zip(actors.photos, actors.half, strict=True) if h == half)
+                for half in (0, 1))  # fmt: skip
+    with catalog.transaction():
+        catalog.put_photos([dataclasses.replace(one, group=two.group)])
+    tied = rehearse.cast(catalog, config)
+    if tied is not None:
+        half = {p.sha256: h for p, h in zip(tied.photos, tied.half, strict=True)}
+        assert half[one.sha256] == half[two.sha256]
+
+
+def test_there_is_none_where_no_source_is_unseen(prepared: Prepared, tmp_path: Path) -> None:
+    catalog, config = prepared
+    assert rehearse.cast(catalog, changed(config, rehearse=False)) is None
+    by_source = dataclasses.replace(config.split, by="source")
+    assert rehearse.cast(catalog, dataclasses.replace(config, split=by_source)) is None
+    nowhere = dataclasses.replace(config.split, sources="")
+    assert rehearse.cast(catalog, dataclasses.replace(config, split=nowhere)) is None
+    table = tmp_path / "sources.tsv"
+    table.write_text(table.read_text().replace("source 1", "source 0").replace("2", "0"))
+    assert rehearse.cast(catalog, config) is None
+
+
+def test_there_is_none_where_a_half_would_lack_a_class(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    monkeypatch.setattr(rehearse, "_LEAST", 10)
+    assert rehearse.cast(catalog, config) is None
+
+
+def test_nothing_of_the_asked_sources_is_learned(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    actors = rehearse.cast(catalog, config)
+    assert actors is not None
+    body = start(catalog, config).body
+    features = cached_features(catalog, config, actors.photos, body)
+    of, seen = source_of(catalog, config), list[tuple[set[str], set[str], int]]()
+    real = rehearse.mixtures
+
+    def spied(*args: Any) -> Any:
+        learned = spied_on.pop()
+        seen.append(
+            ({of[p.sha256] for p in learned}, {of[p.sha256] for p in args[4]}, len(args[4]))
+        )
+        return real(*args)
+
+    spied_on: list[list[Photo]] = []
+
+    def tuned(*args: Any) -> Any:
+        spied_on.append([*args[3], *args[4]])
+        return tune.tune(*args)
+
+    monkeypatch.setattr(rehearse, "mixtures", spied)
+    monkeypatch.setattr(rehearse, "tune", tuned)
+    unreadable = Unreadable(100)
+    found = rehearse.rehearse(catalog, config, actors, features, 0.01, unreadable)
+    assert len(seen) == 2
+    assert all(learned and asked and not learned & asked for learned, asked, _ in seen)
+    assert found["n"] == len(actors.photos) == sum(n for *_, n in seen)
+    assert len(found["calibrated"]) == len(blend.SHARES)
+
+
+def test_the_untuned_share_is_the_probe_of_the_half(prepared: Prepared) -> None:
+    catalog, config = prepared
+    actors = rehearse.cast(catalog, config)
+    assert actors is not None
+    features = cached_features(catalog, config, actors.photos, start(catalog, config).body)
+    found = rehearse.rehearse(catalog, config, actors, features, 0.01, Unreadable(100))
+    losses = []
+    for half in (0, 1):
+        mine = actors.half == half
+        train_ = np.array([p.split == "train" for p in actors.photos])
+        learned = [p for p, m in zip(actors.photos, mine & train_, strict=True) if m]
+        network = rehearse.start_of(catalog, config, learned, features[mine & train_])
+        with torch.inference_mode():
+            said = network.head[2:](torch.from_numpy(features[~mine])).numpy()
+        there = [p for p, m in zip(actors.photos, ~mine, strict=True) if m]
+        targets = np.array([config.labels.index(p.label) for p in there])
+        losses.append((blend.loss(said, targets), len(there)))
+    mean = sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
+    assert found["loss"][0] == pytest.approx(mean, rel=1e-4)
+
+
+def test_the_kept_weights_are_the_best_mixture_of_both_questions(prepared: Prepared) -> None:
+    catalog, config = prepared
+    record = train(catalog, changed(config, epochs=2))
+    found = record["mixtures"]
+    worst = np.maximum(found["valid"]["calibrated"], found["unseen"]["calibrated"])
+    assert record["share"] == blend.SHARES[int(worst.argmin())]
+    assert record["chosen"] == ("tuned" if record["share"] else "probe")
+    assert record["valid_wrong"]["kept"] == found["valid"]["wrong"][int(worst.argmin())]
+    left = [path.name for path in (catalog.root / "train").rglob("*.safetensors")]
+    assert left == ["weights.safetensors"]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_mixture_that_is_kept_is_what_is_saved(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    catalog, config = prepared
+    ends = {}
+    for forced in (0, len(blend.SHARES) - 1, number):
+        monkeypatch.setattr(blend, "best", lambda asked, forced=forced: forced)
+        record = train(catalog, config)
+        ends[forced] = weights(catalog)
+        assert record["share"] == blend.SHARES[forced]
+    first, last = ends[0], ends[len(blend.SHARES) - 1]
+    assert same(ends[number], blend.mixed(first, last, blend.SHARES[number]))
+    assert not same(first, last)
+
+
+def test_broken_off_in_the_rehearsal_nothing_is_trained_twice(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, config = prepared
+    train(catalog, config)
+    undisturbed, real = weights(catalog), cycle.learner
+    (catalog.root / "train" / "weights.safetensors").unlink()
+    begun = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        if begun == 3:  # in earnest, first half, second half
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    trained = 0
+
+    def fitted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal trained
+        trained += 1
+        return fit_one_cycle(self, *args, **kwargs)
+
+    from fastai.learner import Learner
+
+    fit_one_cycle = Learner.fit_one_cycle
+    monkeypatch.setattr(cycle, "learner", counted)
+    monkeypatch.setattr(Learner, "fit_one_cycle", fitted)
+    with pytest.raises(KeyboardInterrupt):
+        train(catalog, config)
+    assert trained == 2
+    train(catalog, config)
+    assert trained == 3
+    assert same(weights(catalog), undisturbed)
