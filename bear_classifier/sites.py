@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -26,23 +27,17 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
     return [named_for(p.origin, named) or web_site(pages.get(p.origin) or p.origin) for p in photos]
 
 
-def tied(groups: Sequence[str], sources: Sequence[str]) -> list[int]:
-    """(n,) the number of what each photo belongs to: photos that share a source or a group of
-    near-copies, directly or through others, are one. groups, sources ("": unknown): (n,)."""
-    first: dict[tuple[str, str], int] = {}
-    leads = list(range(len(groups)))  # to an earlier photo of the same, or to itself
+def homes(groups: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """(n,) the source that each photo counts to: near-copies that several sources show count to the
+    one with most of them, photos of no known source each group to itself.
 
-    def start(photo: int) -> int:
-        while leads[photo] != photo:
-            leads[photo] = photo = leads[leads[photo]]
-        return photo
-
-    for photo, (group, source) in enumerate(zip(groups, sources, strict=True)):
-        for key in (("group", group), ("source", source))[: 2 if source else 1]:
-            one, other = start(photo), start(first.setdefault(key, photo))
-            leads[max(one, other)] = min(one, other)
-    number: dict[int, int] = {}
-    return [number.setdefault(start(photo), len(number)) for photo in range(len(groups))]
+    groups, sources ("": unknown): (n,). Tying such sources together instead would leave one: the
+    same pictures are everywhere on the web."""
+    shown: dict[str, Counter[str]] = {}
+    for group, source in zip(groups, sources, strict=True):
+        shown.setdefault(group, Counter())[source or f"group {group}"] += 1
+    home = {g: min(counts, key=lambda s, c=counts: (-c[s], s)) for g, counts in shown.items()}  # type: ignore[misc]
+    return [home[group] for group in groups]
 
 
 def read_table(path: Path) -> dict[str, str]:

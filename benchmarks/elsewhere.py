@@ -64,7 +64,7 @@ def ours(
         record = json.loads((data / "train" / "history.json").read_text())
         print(json.dumps({k: record[k] for k in ("share", "lr", "mixtures")}), flush=True)
         model = Model(load_bundle(place))
-        logits = np.concatenate([model.outputs(file)[0] for file in files])
+        logits = np.stack([model.outputs(file)[0] for file in files])
         return model.probabilities(logits).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from bear_classifier.config import build
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Photo
 from bear_classifier.settings import SplitConfig
-from bear_classifier.sites import tied
+from bear_classifier.sites import homes
 
 Make = Callable[..., Photo]
 
@@ -58,7 +58,7 @@ def test_three_sources_fill_three_sides(make: Make) -> None:
 
 def test_too_few_sources_are_refused(make: Make) -> None:
     photos, sources = some(make, [50, 50])
-    with pytest.raises(DataError, match=r"3 or more sources .*there are 2") as caught:
+    with pytest.raises(DataError, match=r"3 or more sources; there are 2") as caught:
         by_source(photos, sources, SplitConfig())
     assert caught.value.code == "TOO_FEW_SOURCES"
 
@@ -80,16 +80,26 @@ def test_a_seed_decides_between_equals(make: Make) -> None:
     assert deals[0] == tuple(sides_of(photos, sources, seed=0).values())
 
 
-def test_near_copies_tie_their_sources(make: Make) -> None:
-    assert tied(["a", "b", "b", "c", "d"], ["x", "x", "y", "z", ""]) == [0, 0, 0, 1, 2]
+def test_near_copies_stay_together_though_sources_share_them(make: Make) -> None:
+    assert homes(["a", "b", "b", "b", "c"], ["x", "y", "x", "y", "z"]) == ["x", "y", "y", "y", "z"]
     photos, sources = some(make, [20, 20, 20, 20])
-    photos[0] = dataclasses.replace(photos[0], group=photos[25].group)
-    sides = sides_of(photos, sources)
-    assert sides["s0"] == sides["s1"]
+    shared = {0: 25, 21: 45, 41: 65, 61: 5}  # every source shows a picture of the next one
+    for one, other in shared.items():
+        photos[one] = dataclasses.replace(photos[one], group=photos[other].group)
+    found = by_source(photos, sources, SplitConfig())
+    assert all(found[one] == found[other] for one, other in shared.items())
+    rest = [i for i in range(80) if i not in {*shared, *shared.values()}]
+    by = {(sources[i], found[i]) for i in rest}
+    assert len(by) == 4
+    assert {side for _, side in by} == set(SIDES)
+    kept = [dataclasses.replace(p, split=s) for p, s in zip(photos, found, strict=True)]
+    copies = [make(200 + i, label="a", group=photos[0].group) for i in range(5)]
+    again = by_source([*kept, *copies], [*sources, *["s0"] * 5], SplitConfig())
+    assert again == [*found, *[found[0]] * 5]
 
 
 def test_a_photo_of_no_known_source_is_one_of_its_own() -> None:
-    assert len(set(tied(["a", "b", "c", "c"], ["", "", "", ""]))) == 3
+    assert len(set(homes(["a", "b", "c", "c"], ["", "", "", ""]))) == 3
 
 
 def test_nobody_moves_and_new_photos_join_their_source(make: Make) -> None:

@@ -14,7 +14,7 @@ from training import dataset, fresh, same
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import TrainError
-from bear_classifier.learn import memory
+from bear_classifier.learn import finder, memory
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import Plan, fit
 from bear_classifier.learn.probe import probe
@@ -86,9 +86,10 @@ def test_any_other_error_is_not_retried(prepared: tuple[Catalog, Config]) -> Non
 
 
 def test_it_goes_on_from_the_last_epoch_with_the_rate_that_it_had(
-    prepared: tuple[Catalog, Config],
+    prepared: tuple[Catalog, Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory runs out in epoch 2: epoch 1 is not done again, nor is a rate sought again."""
+    monkeypatch.setattr(finder.Curve, "falls", lambda _: True)
     catalog, config = prepared
     dls, model = fresh(catalog, config, batch=12)
     states, tried = [], []

@@ -14,7 +14,14 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import batches
-from bear_classifier.learn.probe import cached_features, head_of, light, probe, sharpness
+from bear_classifier.learn.probe import (
+    cached_features,
+    head_of,
+    light,
+    probe,
+    sharpness,
+    strength_of,
+)
 from bear_classifier.learn.train import start
 from bear_classifier.linear import model, out_of_fold, trusted
 from bear_classifier.settings import LearnConfig
@@ -290,3 +297,23 @@ def test_the_layer_is_kept_beside_the_probe_while_the_weights_have_one(
         assert np.array_equal(file["bias"], state["fc.bias"].numpy())
     probe(catalog, config)
     assert not kept.exists()
+
+
+def test_the_strength_is_for_unseen_sources(catalog, tmp_path):
+    """Features that tell the classes in a way of each source's own, and some that always do."""
+    dice, photos = np.random.default_rng(2), catalog.photos("ok")
+    rows = [photos[i % len(photos)] for i in range(600)]
+    rows = [dataclasses.replace(p, sha256=f"{i:064x}", group=f"g{i}", origin=f"photos/{i}.jpg")
+            for i, p in enumerate(rows)]  # fmt: skip
+    labels, home = np.arange(600) % 3, np.arange(600) // 3 % 6
+    own = dice.normal(size=(6, 3, 20))  # of source and class
+    common = dice.normal(size=(3, 4))
+    features = np.hstack([2 * own[home, labels], common[labels]]) + dice.normal(size=(600, 24))
+    table = tmp_path / "sources.tsv"
+    table.write_text("path\tsource\n" + "\n".join(f"{i}.jpg\ts{home[i]}" for i in range(600)))
+    config = tiny_config(split={"sources": str(table)})
+    known = strength_of(catalog, tiny_config(), rows, features.astype(np.float32), labels)
+    unseen = strength_of(catalog, config, rows, features.astype(np.float32), labels)
+    assert unseen <= known / 10
+    table.write_text("path\tsource\n" + "\n".join(f"{i}.jpg\tone" for i in range(600)))
+    assert strength_of(catalog, config, rows, features.astype(np.float32), labels) == known

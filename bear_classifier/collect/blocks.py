@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Photo, Split
 from bear_classifier.settings import SplitConfig
-from bear_classifier.sites import tied
+from bear_classifier.sites import homes
 
 SIDES: tuple[Split, ...] = get_args(Split)
 
@@ -23,45 +23,57 @@ Floats = NDArray[np.float64]
 def by_source(
     photos: Sequence[Photo], sources: Sequence[str], settings: SplitConfig
 ) -> list[Split]:
-    """Sides (n,), the same for all photos of a source. Sources that share near-copies count as one,
-    a photo of no known source is one of its own.
+    """Sides (n,), the same for all photos of a source. Near-copies that several sources show count
+    to one of them (`homes`), a photo of no known source is one of its own.
 
     What has a side keeps it, and draws the rest of its source there. Raises DataError
     (DEALT_BY_PHOTO, TOO_FEW_SOURCES)."""
-    units = np.array(tied([photo.group or photo.sha256 for photo in photos], sources))
-    if units.max(initial=-1) + 1 < len(SIDES):
+    groups = [photo.group or photo.sha256 for photo in photos]
+    names, units = np.unique(homes(groups, sources), return_inverse=True)
+    if len(names) < len(SIDES):
         raise DataError(
             "TOO_FEW_SOURCES",
-            f'split.by = "source" needs {len(SIDES)} or more sources that share no near-copies; '
-            f"there are {units.max(initial=-1) + 1}. Add photos of others, name those of your own "
-            'in split.sources, or set split.by = "photo"',
+            f'split.by = "source" needs {len(SIDES)} or more sources; there are {len(names)}. Add'
+            " photos of others, name those of your own in split.sources, or set split.by ="
+            ' "photo"',
         )
     labels = sorted({photo.label for photo in photos})
-    sizes = np.zeros((units.max() + 1, len(labels)))
+    sizes = np.zeros((len(names), len(labels)))
     np.add.at(sizes, (units, np.array([labels.index(photo.label) for photo in photos])), 1)
     share = {"test": settings.test, "valid": settings.valid}
     share["train"] = 1 - settings.test - settings.valid
-    place_of: dict[int, float] = {}
-    for photo, unit in zip(photos, units.tolist(), strict=True):
-        here = place(settings.seed, photo.group or photo.sha256)
-        place_of[unit] = min(here, place_of.get(unit, 1.0))
-    order = np.array([place_of[unit] for unit in range(len(sizes))])
-    sides = dealt(sizes, _kept(photos, sources, units), [share[side] for side in SIDES], order)
-    return [SIDES[sides[unit]] for unit in units]
+    order = np.array([place(settings.seed, name) for name in names])
+    kept = _kept(photos, groups, sources, list(names), units)
+    sides = dealt(sizes, kept, [share[side] for side in SIDES], order)
+    held = {g: photo.split for g, photo in zip(groups, photos, strict=True) if photo.split}
+    return [
+        photo.split or held.get(group) or SIDES[sides[unit]]
+        for photo, group, unit in zip(photos, groups, units, strict=True)
+    ]
 
 
-def _kept(photos: Sequence[Photo], sources: Sequence[str], units: Ints) -> Ints:
-    """(units,) the side that a unit has already, as a number; -1: none."""
-    kept = np.full(units.max() + 1, -1, dtype=np.int64)
-    for photo, source, unit in zip(photos, sources, units, strict=True):
-        if photo.split:
+def _kept(
+    photos: Sequence[Photo],
+    groups: Sequence[str],
+    sources: Sequence[str],
+    names: Sequence[str],
+    units: Ints,
+) -> Ints:
+    """(units,) the side that a source has already, as a number; -1: none. What several sources show
+    says nothing of any of them."""
+    shown: dict[str, set[str]] = {}
+    for group, source in zip(groups, sources, strict=True):
+        shown.setdefault(group, set()).add(source)
+    kept = np.full(len(names), -1, dtype=np.int64)
+    for photo, group, unit in zip(photos, groups, units, strict=True):
+        if photo.split and len(shown[group]) == 1:
             side = SIDES.index(photo.split)
             if kept[unit] not in (-1, side):
                 raise DataError(
                     "DEALT_BY_PHOTO",
-                    f"photos of {source or 'one near-copy'}, or tied to it, stand on the sides "
-                    f"{SIDES[kept[unit]]} and {photo.split}: this dataset was dealt by photo, and "
-                    'nobody moves. Begin a new one (--data), or set split.by = "photo"',
+                    f"photos of {names[unit]} stand on the sides {SIDES[kept[unit]]} and"
+                    f" {photo.split}: this dataset was dealt by photo, and nobody moves. Begin a"
+                    ' new one (--data), or set split.by = "photo"',
                 )
             kept[unit] = side
     return kept

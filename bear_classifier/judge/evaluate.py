@@ -64,15 +64,14 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     p = softmax(logits, temperature)
     right = p.argmax(axis=1) == targets
 
-    tuned = str(said["chosen"]) != "probe"
-    classifier = None if tuned else own_classifier(catalog.root)
+    classifier = own_classifier(catalog.root)
     numbers = np.unique(groups, return_inverse=True)[1]
     train = at["train"]
     reference = make(pooled[train], numbers[train], classifier, config.train.seed)
     scores = reference.score(pooled)
     valid, rejection = at["valid"], config.reject
     least, close = reject.rule(
-        reference, p[valid], right[valid], scores[valid], rejection.share, rejection.close, tuned
+        reference, p[valid], right[valid], scores[valid], rejection.share, rejection.close
     )
     verdict = verdicts(p, scores, least, close)
     reports, refused = {}, {}

@@ -19,21 +19,25 @@ def rule(
     scores: NDArray[np.float64],
     refused: float,
     close: float,
-    seen: bool,
 ) -> tuple[float, float]:
     """The least familiarity and the least lead of the likeliest class at which an answer is given,
     so that of photos that would be answered rightly at most the share `refused` is turned away.
 
     Of validation photos: probabilities (n, classes), right (n,), scores (n,). close: the margin is
-    no larger, and smaller where it would take more than half of the share. seen: the network itself
-    learned from the photos of the reference, which then look too familiar to count."""
+    no larger, and smaller where it would take more than half of the share.
+
+    The photos of the reference count as well, each against the others: among few validation photos
+    some odd ones decide. A network that learned from them may find them all too familiar; so if
+    clearly more validation photos would be refused than allowed, they alone count."""
     top = np.sort(probabilities, axis=1)
     margins = np.sort((top[:, -1] - top[:, -2])[right])
     allowed = int(len(right) * refused / 2)
     margin = min(close, float(margins[allowed])) if allowed < len(margins) else close
     lost = float((margins < margin).sum() / max(1, len(right)))
-    usual = scores if seen else np.concatenate([scores, reference.own()])
-    return threshold(usual, max(0.0, refused - lost)), margin
+    left = max(0.0, refused - lost)
+    least = threshold(np.concatenate([scores, reference.own()]), left)
+    low, _ = wilson(int((scores < least).sum()), len(scores)) or (0.0, 1.0)
+    return threshold(scores, left) if low > left else least, margin
 
 
 def refusals(said: NDArray[np.str_], right: NDArray[np.bool_]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 FIRST, LAST, STEPS = 1e-6, 1.0, 40  # rates and steps of a run; fastai takes 100 over 8 decades
 _MEAN = 5  # batches whose mean is looked at
-_CLEAR = 1.5  # standard deviations of a batch's loss
+_CLEAR = 2.5  # standard deviations of a batch's loss: noise alone reaches it once in 100 runs
 _MEDIAN = 0.954  # of the distance of two normal values / their standard deviation
 _LEAST = 6  # points from which a suggestion can be read
 _FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum}

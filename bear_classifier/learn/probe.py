@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from bear_classifier.learn.loaders import MEAN, STD, batches
 from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
-from bear_classifier.sites import sites, tied
+from bear_classifier.sites import homes, sites
 
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
@@ -117,12 +118,10 @@ def strength_of(
 
     learned: n photos; features: (n, f); labels: (n,)."""
     groups = [photo.group or photo.sha256 for photo in learned]
-    units = tied(groups, sites(catalog, learned, config.split.sources))
-    of_each = {
-        label: len({u for u, x in zip(units, labels, strict=True) if x == label})
-        for label in labels.tolist()
-    }
-    by = np.array(units if min(of_each.values()) > 1 else groups).astype(str)
+    units = homes(groups, sites(catalog, learned, config.split.sources))
+    pairs = set(zip(units, labels.tolist(), strict=True))
+    fewest = min(Counter(label for _, label in pairs).values())
+    by = np.array(units if fewest > 1 else groups)
     return choose_strength(features, labels, by, n_folds(labels, by, config.probe.folds))
 
 

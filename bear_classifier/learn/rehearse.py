@@ -29,7 +29,7 @@ from bear_classifier.learn.tune import mixtures, tune
 from bear_classifier.linear import model
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
-from bear_classifier.sites import sites, tied
+from bear_classifier.sites import homes, sites
 
 _LEAST = 10  # photos of each class to learn from in each half
 _HALVES = 2
@@ -53,7 +53,7 @@ def cast(catalog: Catalog, config: Config) -> Cast | None:
     found = sites(catalog, photos, config.split.sources)
     rows = [row for row, source in enumerate(found) if source]
     photos, found = [photos[row] for row in rows], [found[row] for row in rows]
-    units = tied([p.group or p.sha256 for p in photos], found)
+    units = homes([p.group or p.sha256 for p in photos], found)
     labels = np.array([config.labels.index(p.label) for p in photos])
     if len(set(units)) < _HALVES:
         return None

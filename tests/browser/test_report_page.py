@@ -107,7 +107,7 @@ def test_pictures_are_shown_and_described(browser, pages):
         assert image.get_attribute("alt")
         assert int(image.get_property("naturalWidth")) == 64
     names = [svg.accessible_name for svg in browser.find_elements(By.CSS_SELECTOR, "svg.chart")]
-    assert len(names) == 4
+    assert len(names) == 6
     assert all(names)
 
 
