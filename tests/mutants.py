@@ -226,7 +226,7 @@ MUTANTS = [
            "np.min(np.array(losses)", "test_blend.py::test_the_harder_question"),
     Mutant("a mixture of counters only", "learn/blend.py",
            "torch.lerp(start[name], tensor, share)", "tensor",
-           "test_rehearse.py::test_a_mixture_that_is_kept"),
+           "test_blend.py::test_a_mixture_lies"),
     Mutant("a source stands in both halves", "learn/rehearse.py",
            "split(labels, labels, units)", "split(labels, labels, range(len(labels)))",
            "test_rehearse.py::test_no_source_and_no_copy"),
