@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bear_classifier.arrays import as_npz
+
 NEIGHBOURS = 5
 MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
 _BLOCK = 1024
@@ -87,9 +89,7 @@ class Reference:
         }
         if self.classifier:
             values["weight"], values["bias"] = self.classifier
-        buffer = io.BytesIO()
-        np.savez(buffer, **values)  # type: ignore[arg-type]
-        return buffer.getvalue()
+        return as_npz(**values)
 
 
 def make(

@@ -184,7 +184,7 @@ MUTANTS = [
     Mutant("other weights are taken for ours", "learn/backbone.py",
            "if missing or misfit or strange:", "if False:",
            "test_backbone.py::test_weights_of_another_architecture"),
-    Mutant("temperature multiplies", "judge/calibrate.py", "/ temperature", "* temperature",
+    Mutant("temperature multiplies", "calibrate.py", "/ temperature", "* temperature",
            "test_evaluate.py::test_temperature_undoes_overconfidence"),
     Mutant("confusion is transposed", "judge/evaluate.py", "(targets, said), 1)",
            "(said, targets), 1)", "test_evaluate.py::test_confusion_has_the_truth_in_rows"),

@@ -18,6 +18,9 @@ MOST_LINES = 300
 # INSIDE: who may import whom in ground and within a wing. ACROSS: between wings, besides ground.
 # A name that ends with a dot means the whole wing.
 GROUND = {
+    "arrays",
+    "calibrate",
+    "noise",
     "errors",
     "familiar",
     "sites",
@@ -44,6 +47,10 @@ FRONT = {
 }
 INSIDE = {
     "errors": set(),
+    "arrays": set(),
+    "calibrate": set(),
+    "noise": set(),
+    "familiar": {"arrays"},
     "settings": set(),
     "schema": set(),
     "formats": {"errors"},
@@ -108,17 +115,16 @@ INSIDE = {
     "learn.recipe": {"learn.cycle"},
     "learn.compare": {
         *("learn.backbone", "learn.checkpoints", "learn.cycle", "learn.loaders", "learn.lr"),
-        *("learn.outputs", "learn.recipe", "learn.rehearse", "learn.train"),
+        *("learn.outputs", "learn.probe", "learn.recipe", "learn.rehearse", "learn.train"),
     },
     "learn.callbacks": {"learn.checkpoints", "learn.diagnose"},
     "learn.lr": {
         *("learn.backbone", "learn.cycle", "learn.finder", "learn.loaders", "learn.memory"),
         *("learn.recipe", "learn.train"),
     },
-    "judge.compare": {"judge.calibrate"},
     "judge.compare_plot": {"judge.compare"},
     "judge.evaluate": {
-        *("judge.calibrate", "judge.clean", "judge.elsewhere"),
+        *("judge.clean", "judge.elsewhere"),
         *("judge.intervals", "judge.reject"),
     },
     "judge.elsewhere": {"judge.clean", "judge.effect", "judge.intervals"},
@@ -127,7 +133,7 @@ INSIDE = {
     "judge.effect": {"judge.clean"},
     "judge.figures": {"judge.evaluate", "judge.intervals"},
     "judge.report": {
-        *("judge.calibrate", "judge.figures", "judge.report_words", "judge.shortcuts"),
+        *("judge.figures", "judge.report_words", "judge.shortcuts"),
         "judge.story",
     },
     "judge.report_page": {
@@ -164,7 +170,7 @@ HOMES = {
     "onnxruntime": ("ship.predict",),
     "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
     "threadpoolctl": ("judge.growth",),
-    "scipy": ("collect.screen", "judge."),
+    "scipy": ("calibrate", "collect.screen", "judge."),
     "matplotlib": ("learn.probe", "judge."),
     "gradio": ("apps.",),
     "fastapi": ("apps.",),
@@ -172,6 +178,9 @@ HOMES = {
     "uvicorn": ("apps.",),
     "tqdm": ("collect.", "learn.", "judge.", "judging", "comparing", "ship.export"),
     "numpy": (
+        "arrays",
+        "calibrate",
+        "noise",
         "familiar",
         "linear",
         "photos",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bear_classifier.judge.calibrate import fit_temperature, log_loss, softmax
+from bear_classifier.calibrate import fit_temperature, log_loss, softmax
 from bear_classifier.judge.evaluate import (
     as_text,
     calibration_error,

@@ -9,6 +9,7 @@ from bundles import LABELS, tiny_config, trained_dataset
 from PIL import Image
 
 from bear_classifier import reporting
+from bear_classifier.calibrate import softmax
 from bear_classifier.catalog import Catalog
 from bear_classifier.cli import main
 from bear_classifier.config import as_toml
@@ -16,7 +17,6 @@ from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.judge import evaluate, figures, plots, reject
 from bear_classifier.judge import report_words as words
-from bear_classifier.judge.calibrate import softmax
 from bear_classifier.judge.report_page import page
 from bear_classifier.judge.report_text import text
 from bear_classifier.judge.shortcuts import alone, look, resampled

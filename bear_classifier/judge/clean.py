@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
+from bear_classifier.calibrate import softmax
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
@@ -136,7 +137,7 @@ def outlier(
         order = _ranks(distance(features, targets), targets)
         return np.asarray(0.7 * np.exp(-order / 0.06))
     weight, bias = classifier
-    return np.asarray(atypical(_softmax(features @ weight.T + bias), targets, groups) ** 3)
+    return np.asarray(atypical(softmax(features @ weight.T + bias), targets, groups) ** 3)
 
 
 def atypical(seen: Floats, targets: Ints, groups: Ints) -> Floats:
@@ -193,11 +194,6 @@ def nearest(features: NDArray[np.float32], groups: Ints) -> list[list[int]]:
             order = np.argsort(-alike, kind="stable")
             found.append([int(numbers[j]) for j in order if np.isfinite(alike[j])])
     return found
-
-
-def _softmax(logits: NDArray[np.float32]) -> Floats:
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def _ranks(values: Floats, targets: Ints) -> Floats:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from bear_classifier.judge.calibrate import fit_temperature
+from bear_classifier.calibrate import fit_temperature
 
 MOST_LOSS = -float(np.log(1e-6))  # of one photo; a few absurd answers would drown all others
 SURE = 0.05  # chance that a difference is claimed anywhere where there is none

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import decisions
+from bear_classifier.calibrate import fit_temperature, softmax
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.familiar import make, verdicts
 from bear_classifier.files import write_atomic
 from bear_classifier.judge import reject
-from bear_classifier.judge.calibrate import fit_temperature, softmax
 from bear_classifier.judge.clean import own_classifier
 from bear_classifier.judge.elsewhere import elsewhere
 from bear_classifier.judge.intervals import Interval, share, wilson

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from bear_classifier.judge.rates import (
     ABOUT,
     WHY_NOT_LOWEST,
-    WIDTH,
     band,
     flatness,
     lowest,
     smoothed,
 )
+from bear_classifier.noise import WIDTH
 
 _COLOURS = dict(zip(ABOUT, ("#1b7837", "#2166ac", "#b35806", "#762a83"), strict=True))
 _MARKS = dict(zip(ABOUT, "os^D", strict=True))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from bear_classifier.noise import WIDTH, falls
+
 ABOUT = {  # of fastai, in the order of its trust; the words follow its code
     "valley": "halfway along the longest stretch of steps over which the loss keeps falling",
     "slide": "coming from the right, where the final rise is left behind",
@@ -24,7 +26,6 @@ WHY_NOT_LOWEST = (
 )
 APART = 3.0  # times; suggestions further apart disagree
 _ALIKE = 2.0  # times; rates nearer than that are not worth two trainings
-WIDTH = 5  # steps over which the loss is averaged
 _FLAT = 1.5  # standard deviations of a batch's loss; a smaller fall may be chance
 _SURE = 0.05  # chance that a difference is claimed anywhere where there is none
 
@@ -102,17 +103,13 @@ def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
 
 
 def flatness(runs: Sequence[Floats]) -> list[str]:
-    """A warning if the loss never falls further than its own noise. runs: raw losses, (steps,).
-
-    The mean of five batches of pure noise lies 0.9 standard deviations below somewhere in 40."""
+    """A warning if the loss never falls further than its own noise. runs: raw losses, (steps,)."""
     mean, _, _ = band(runs)
     if len(mean) <= 2 * WIDTH:
         return [
             f"most runs broke down after {len(mean)} steps, at the lowest rates; is this right?"
         ]
-    noise = float(np.median(np.abs(np.diff(mean)))) / 0.954  # of a normal: median / deviation
-    fall = float(mean[: 2 * WIDTH].mean() - smoothed(mean, WIDTH)[WIDTH // 2 :].min())
-    if fall > _FLAT * noise:
+    if falls(mean, 2 * WIDTH, _FLAT):
         return []
     return [
         "the loss does not fall clearly before it rises: training begins from the probe, which is"

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import familiar
+from bear_classifier.calibrate import softmax
 from bear_classifier.catalog import Catalog, now
 from bear_classifier.errors import DataError
 from bear_classifier.judge import figures, report_words
-from bear_classifier.judge.calibrate import softmax
 from bear_classifier.judge.shortcuts import Looks, looks, shortcuts
 from bear_classifier.judge.story import origins, story
 from bear_classifier.schema import Photo

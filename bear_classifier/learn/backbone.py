@@ -86,6 +86,11 @@ class Classifier(nn.Module):
             linear.bias.zero_()
 
 
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    """Its state, which later training leaves alone."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
 def groups(model: Classifier) -> list[list[nn.Parameter]]:
     """Parameters in three groups for discriminative rates: early body, late body, head."""
     body = list(model.body.parameters())

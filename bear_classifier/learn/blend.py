@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bear_classifier.calibrate import fit_temperature, log_loss, softmax
+
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
-_TEMPERATURES = np.geomspace(0.25, 8.0, 61)
 
 
 def mixed(
@@ -40,8 +41,8 @@ def loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
 
 def calibrated_loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """Mean log loss, in nats, at the temperature that makes it least: every model that is exported
-    is calibrated, so one that is merely too sure of itself is not the worse for it."""
-    return min(loss((logits / t).astype(np.float32), targets) for t in _TEMPERATURES)
+    gets that, so one that is merely too sure of itself is not the worse for it."""
+    return log_loss(softmax(logits, fit_temperature(logits, targets)), targets)
 
 
 def figures(logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import time
 import zipfile
@@ -15,29 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
+from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import fit
-from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
+from bear_classifier.learn.loaders import Unreadable, dataloaders
 from bear_classifier.learn.lr import undisturbed
 from bear_classifier.learn.outputs import outputs
-from bear_classifier.learn.recipe import fitted, plan_of
+from bear_classifier.learn.probe import network
+from bear_classifier.learn.recipe import fitted, lasting, plan_of
 from bear_classifier.learn.rehearse import start_of
 from bear_classifier.learn.train import start
-from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
 _FORMAT = 1  # of what is kept; a new number, and all is trained anew
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -145,7 +142,7 @@ class _Bench:
         shop, config = self.shop, self.one.config
         if self._first is None:
             self.model = self._start()
-            self._first = {k: t.clone() for k, t in self.model.state_dict().items()}
+            self._first = backbone.copied(self.model)
         self.model.load_state_dict(self._first)
         set_seed(seed, reproducible=True)
         if config.train.head == "new":
@@ -164,32 +161,19 @@ class _Bench:
         config, device = self.one.config, backbone.pick_device(self.one.config.learn.device)
         if self.one.own:
             return start(self.shop.catalog, config).to(device)
-        body = backbone.build_body(config.learn, config.train.seed)
+        made = network(config, None).to(device)
         if config.train.head == "new":
-            made = backbone.Classifier(body, len(config.labels), config.train.dropout)
-            return made.eval().to(device)
-        features = _features(self.shop.catalog, self.shop.train, body.to(device), config.learn.size)
-        return start_of(self.shop.catalog, config, self.shop.train, features).to(device)
-
-
-def _features(
-    catalog: Catalog, photos: Sequence[Photo], body: nn.Module, size: int
-) -> NDArray[np.float32]:
-    """Pooled features (n, f) of photos; not kept, since the dataset's are of other weights."""
-    device = next(body.parameters()).device
-    bar = tqdm(total=len(photos), desc="features", unit="photo", disable=None, leave=None)
-    pools = []
-    with bar, torch.inference_mode():
-        for batch in batches([catalog.file(p) for p in photos], size, _BATCH):
-            pools.append(body.eval()(batch.to(device)).mean((2, 3)).float().cpu().numpy())
-            bar.update(len(batch))
-    return np.concatenate(pools)
+            return made
+        rows, _, features = outputs(
+            self.shop.catalog, made, self.shop.train, config, self.shop.unreadable
+        )
+        learned = [self.shop.train[row] for row in rows]
+        return start_of(self.shop.catalog, config, learned, features).to(device)
 
 
 def _digest(one: Alternative, seed: int, lr: float | str) -> str:
     """Of all that determines a training. Not the device, nor whether it may be resumed."""
-    settings = dataclasses.asdict(one.config.train) | {"seed": seed, "lr": lr}
-    del settings["resume"], settings["rehearse"]
+    settings = lasting(one.config.train) | {"seed": seed, "lr": lr}
     text = json.dumps([_FORMAT, one.made_from, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -205,20 +189,8 @@ def _read(place: Path) -> Trained | None:
 
 
 def _write(place: Path, done: Trained) -> None:
-    _save(
-        place,
-        {
-            "logits": done.logits,
-            "sha256": np.array(done.sha256),
-            "facts": np.array(json.dumps(done.facts)),
-        },
-    )
-
-
-def _save(place: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomic(place, buffer.getvalue())
+    facts = np.array(json.dumps(done.facts))
+    write_atomic(place, as_npz(logits=done.logits, sha256=np.array(done.sha256), facts=facts))
 
 
 def together(runs: Sequence[Sequence[Trained]]) -> tuple[NDArray[np.float64], list[str]]:

@@ -15,10 +15,10 @@ from fastai.callback.schedule import minimum, slide, steep, valley
 from fastai.learner import Learner
 from numpy.typing import NDArray
 
+from bear_classifier.noise import WIDTH, falls
+
 FIRST, LAST, STEPS = 1e-6, 1.0, 40  # rates and steps of a run; fastai takes 100 over 8 decades
-_MEAN = 5  # batches whose mean is looked at
 _CLEAR = 2.5  # standard deviations of a batch's loss: noise alone reaches it once in 100 runs
-_MEDIAN = 0.954  # of the distance of two normal values / their standard deviation
 _LEAST = 6  # points from which a suggestion can be read
 _FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum}
 
@@ -45,16 +45,12 @@ class Curve:
 
     def falls(self) -> bool:
         """Whether the loss falls further than the noise of its batches anywhere. Where it does not,
-        as with a probe that is good already, the suggestions rest on nothing.
-
-        The mean of some batches of pure noise lies about 0.9 standard deviations low in one place
-        of 40; that of a run too short for this is believed."""
+        as with a probe that is good already, the suggestions rest on nothing. A run too short to
+        say is believed."""
         quarter = self.steps // 4
-        if len(self.losses) <= quarter + _MEAN:
+        if len(self.losses) <= quarter + WIDTH:
             return True
-        noise = float(np.median(np.abs(np.diff(self.losses)))) / _MEDIAN
-        means = np.convolve(self.losses, np.full(_MEAN, 1 / _MEAN), "valid")
-        return bool(self.losses[:quarter].mean() - means.min() > _CLEAR * noise)
+        return falls(self.losses, quarter, _CLEAR)
 
 
 def find(learn: Learner, bar: Any, steps: int = STEPS) -> Curve:

@@ -89,7 +89,7 @@ def bench(catalog: Catalog, config: Config) -> Bench:
         model = start(catalog, config).to(backbone.pick_device(config.learn.device))
         if settings.head == "new":
             model.new_head(settings.seed)
-    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = backbone.copied(model)
     config = dataclasses.replace(config, train=settings)
     return Bench(config, model, first, **sides, unreadable=Unreadable(len(photos)))
 

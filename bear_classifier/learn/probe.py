@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
@@ -78,20 +78,24 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     head_model = model(strength).fit(features[train], labels[train])
     (catalog.root / "probe" / "probabilities.npz").unlink(missing_ok=True)  # of other weights
     _save_classifier(catalog, config)
-    _save(
+    write_atomic(
         catalog.root / "probe" / "probabilities.npz",
-        sha256=np.array([p.sha256 for p in photos]),
-        probabilities=probabilities,
-        second=second,
-        features=np.array(_cache_path(catalog, config, body).name),
+        as_npz(
+            sha256=np.array([p.sha256 for p in photos]),
+            probabilities=probabilities,
+            second=second,
+            features=np.array(_cache_path(catalog, config, body).name),
+        ),
     )
     head = head_of(head_model)
-    _save(
+    write_atomic(
         catalog.root / "probe" / "head.npz",
-        mean=head.mean,
-        var=head.var,
-        weight=head.weight,
-        bias=head.bias,
+        as_npz(
+            mean=head.mean,
+            var=head.var,
+            weight=head.weight,
+            bias=head.bias,
+        ),
     )
     valid = side == "valid"
     wrong = head_model.predict(features[valid]) != labels[valid]
@@ -123,6 +127,16 @@ def strength_of(
     fewest = min(Counter(label for _, label in pairs).values())
     by = np.array(units if fewest > 1 else groups)
     return choose_strength(features, labels, by, n_folds(labels, by, config.probe.folds))
+
+
+def network(config: Config, head: Head | None) -> backbone.Classifier:
+    """The untuned body with this head, or one that knows nothing yet."""
+    body = backbone.build_body(config.learn, config.train.seed)
+    made = backbone.Classifier(body, len(config.labels), config.train.dropout)
+    if head:
+        parts = (head.mean, head.var, head.weight, head.bias)
+        made.start_head(*(torch.from_numpy(np.asarray(part)).float() for part in parts))
+    return made.eval()
 
 
 def head_of(fitted: Pipeline) -> Head:
@@ -193,7 +207,7 @@ def _save_classifier(catalog: Catalog, config: Config) -> None:
     if found is None:
         path.unlink(missing_ok=True)
     else:
-        _save(path, weight=found[0], bias=found[1])
+        write_atomic(path, as_npz(weight=found[0], bias=found[1]))
 
 
 _Cache = dict[str, tuple[NDArray[np.float32], np.float32, np.float32]]
@@ -212,16 +226,10 @@ def _load_cache(path: Path) -> _Cache:
 def _save_cache(path: Path, cache: _Cache) -> None:
     if cache:
         features, lights, edges = zip(*cache.values(), strict=True)
-        _save(
-            path,
+        found = as_npz(
             sha256=np.array(list(cache)),
             features=np.stack(features),
             light=np.array(lights, dtype=np.float32),
             sharpness=np.array(edges, dtype=np.float32),
         )
-
-
-def _save(path: Path, **arrays: NDArray[Any]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomic(path, buffer.getvalue())
+        write_atomic(path, found)

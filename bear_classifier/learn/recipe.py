@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from bear_classifier.learn.cycle import Plan
 from bear_classifier.settings import Config, TrainConfig
@@ -47,6 +48,13 @@ def unbalanced(labels: Sequence[str], settings: TrainConfig) -> list[str]:
         f'{most} training photos of "{large}" and {least} of "{small}": the large class may drown'
         " the small one; see which remedy helps with: bears compare balance"
     ]
+
+
+def lasting(settings: TrainConfig) -> dict[str, Any]:
+    """What of the settings the weights at the end of a training depend on."""
+    found = dataclasses.asdict(settings)
+    del found["resume"], found["rehearse"]
+    return found
 
 
 def spread_of(config: Config) -> float:

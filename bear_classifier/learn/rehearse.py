@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
-from bear_classifier.learn import backbone, blend
+from bear_classifier.learn import backbone, blend, probe
 from bear_classifier.learn.loaders import Unreadable
-from bear_classifier.learn.probe import head_of, strength_of
 from bear_classifier.learn.recipe import fitted
 from bear_classifier.learn.tune import mixtures, tune
 from bear_classifier.linear import model
@@ -128,10 +126,5 @@ def start_of(
 ) -> backbone.Classifier:
     """The untuned body with a probe of these photos as its head. features: (n, f)."""
     labels = np.array([config.labels.index(p.label) for p in learned])
-    strength = strength_of(catalog, config, learned, features, labels)
-    head = head_of(model(strength).fit(features, labels))
-    body = backbone.build_body(config.learn, config.train.seed)
-    network = backbone.Classifier(body, len(config.labels), config.train.dropout)
-    parts = (head.mean, head.var, head.weight, head.bias)
-    network.start_head(*[torch.from_numpy(np.asarray(part)).float() for part in parts])
-    return network.eval()
+    strength = probe.strength_of(catalog, config, learned, features, labels)
+    return probe.network(config, probe.head_of(model(strength).fit(features, labels)))

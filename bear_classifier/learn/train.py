@@ -4,7 +4,6 @@ what lies best between the two."""
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import time
 import zipfile
@@ -18,14 +17,15 @@ from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.files import move, write_partial
-from bear_classifier.learn import backbone, blend, checkpoints
+from bear_classifier.learn import backbone, blend, checkpoints, probe
 from bear_classifier.learn.diagnose import diagnose
 from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.outputs import outputs
-from bear_classifier.learn.probe import cached_features
+from bear_classifier.learn.probe import Head, cached_features
 from bear_classifier.learn.recipe import fitted, spread_of, unbalanced
 from bear_classifier.learn.rehearse import cast, folders, rehearse
 from bear_classifier.learn.tune import mixtures, tune
@@ -110,16 +110,13 @@ def _named(values: Sequence[float], number: int) -> dict[str, float]:
 
 
 def start(catalog: Catalog, config: Config) -> backbone.Classifier:
-    """The untrained body with the probe as its head."""
+    """The untuned body with the dataset's probe as its head."""
     try:
         with np.load(catalog.root / "probe" / "head.npz", allow_pickle=False) as file:
-            head = [torch.from_numpy(file[k]).float() for k in ("mean", "var", "weight", "bias")]
+            head = Head(*(file[name] for name in ("mean", "var", "weight", "bias")))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NO_PROBE", "the probe has not run yet; run: bears probe") from exc
-    body = backbone.build_body(config.learn, config.train.seed)
-    model = backbone.Classifier(body, len(config.labels), config.train.dropout)
-    model.start_head(*head)
-    return model.eval()
+    return probe.network(config, head)
 
 
 def _save(
@@ -133,13 +130,11 @@ def _save(
     state: dict[str, Tensor] = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     if not all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point()):
         raise TrainError("NOT_FINITE", "the trained weights are not all numbers; nothing was saved")
-    buffer = io.BytesIO()
-    np.savez(buffer, **said)  # type: ignore[arg-type]
     parts: dict[Path, Path] = {}
     try:
         for name, data in (
             ("history.json", json.dumps(record, indent=1).encode()),
-            ("predictions.npz", buffer.getvalue()),
+            ("predictions.npz", as_npz(**said)),
             ("weights.safetensors", to_safetensors(state)),
         ):
             parts[folder / name] = write_partial(folder / name, data)

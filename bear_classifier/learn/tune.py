@@ -23,7 +23,7 @@ from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import fit
 from bear_classifier.learn.loaders import Unreadable, dataloaders
 from bear_classifier.learn.outputs import outputs
-from bear_classifier.learn.recipe import plan_of
+from bear_classifier.learn.recipe import lasting, plan_of
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
@@ -56,7 +56,7 @@ def tune(
     settings = config.train
     checkpoints.require_space(folder, network)
     set_seed(settings.seed, reproducible=True)
-    first = copied(network)
+    first = backbone.copied(network)
     if settings.head == "new":
         network.new_head(settings.seed)
     train, valid = ([(catalog.file(p), p.label) for p in part] for part in (learned, checked))
@@ -76,11 +76,7 @@ def tune(
         tqdm.write(words, file=sys.stderr)
     plan = plan_of(config, [p.label for p in learned])
     end, more = fit(dls, network, plan, state, partial(checkpoints.write, folder, made_from))
-    return Tuned(first, copied(network), end, notes + more)
-
-
-def copied(network: backbone.Classifier) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    return Tuned(first, backbone.copied(network), end, notes + more)
 
 
 def mixtures(
@@ -108,11 +104,9 @@ def _made_from(
     """Digest of all that determines a training: settings, photos, and the weights it starts from.
 
     Not the device: a training may go on elsewhere."""
-    tables: list[dict[str, object]] = [
-        dataclasses.asdict(config.train),
-        dataclasses.asdict(config.learn),
-    ]
-    del tables[0]["resume"], tables[0]["rehearse"], tables[1]["device"]
+    learn = dataclasses.asdict(config.learn)
+    del learn["device"]
+    tables = [lasting(config.train), learn]
     names = [photo.sha256 for photo in photos]
     value = [
         _FORMAT, tables, config.labels, catalog.fingerprint(), names, backbone.digest(network)

@@ -11,7 +11,6 @@ README.md             the model card
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -216,13 +215,6 @@ def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
     blank = json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
     digest = hashlib.sha256(blank).hexdigest().encode()
     return blank.replace(b'"checksum": "' + _ZEROS, b'"checksum": "' + digest)
-
-
-def arrays(**values: NDArray[Any]) -> bytes:
-    """An .npz file of plain arrays."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **values)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

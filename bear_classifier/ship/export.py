@@ -22,10 +22,11 @@ from torch import nn
 from tqdm import tqdm
 
 from bear_classifier import __version__
+from bear_classifier.arrays import as_npz
+from bear_classifier.calibrate import softmax
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import BearsError, DataError, ModelError
 from bear_classifier.files import explained
-from bear_classifier.judge.calibrate import softmax
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import MEAN, STD, batches
 from bear_classifier.schema import Published
@@ -67,7 +68,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         bundle.write(partial, files)
         drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
         expected = _torch_outputs(model, drawn, config.learn.size, temperature)
-        files["golden/expected.npz"] = bundle.arrays(**expected)
+        files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
         about["version"] = _next_version(place)
         files["README.md"] = card(about).encode()
