@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from bear_classifier.learn import blend
 
@@ -12,8 +13,12 @@ A = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}
 B = {"w": torch.tensor([4.0, -2.0]), "n": torch.tensor(7)}
 
 
-def asked(*losses: float) -> dict[str, list[float]]:
-    return {"calibrated": list(losses)}
+def asked(*losses: float, apart: float = 0.0) -> dict[str, list[float]]:
+    return {"calibrated": list(losses), "apart": [apart] * len(losses)}
+
+
+def calibrated(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+    return float(blend.losses(logits, targets).mean())
 
 
 def test_a_mixture_lies_between_and_its_ends_are_the_models_themselves() -> None:
@@ -35,6 +40,25 @@ def test_the_harder_question_decides() -> None:
     assert blend.best([unseen, valid]) == 1
 
 
+def test_what_the_harder_question_cannot_tell_apart_the_other_decides() -> None:
+    valid, unseen = asked(0.10, 0.05, 0.02), asked(0.30, 0.32, 0.40, apart=0.03)
+    assert blend.best([valid, unseen]) == 1  # the third loses three standard errors more
+    assert blend.best([unseen]) == 0  # nobody else to ask
+
+
+def test_how_far_mixtures_are_apart_is_paired() -> None:
+    dice = np.random.default_rng(0)
+    targets = dice.integers(0, 3, 500)
+    logits = dice.normal(size=(500, 3)).astype(np.float32)
+    logits[np.arange(500), targets] += 2
+    alike = logits + dice.normal(scale=0.01, size=logits.shape).astype(np.float32)
+    other = dice.permutation(logits, axis=1)
+    found = blend.figures([logits, alike, other], targets)
+    spread = blend.losses(logits, targets).std() / 500**0.5
+    assert found["apart"][0] == 0
+    assert found["apart"][1] < 0.05 * spread < spread < found["apart"][2]
+
+
 def test_of_equals_the_one_with_less_tuning_is_kept() -> None:
     assert blend.best([asked(0.2, 0.2, 0.2)]) == 0
 
@@ -44,11 +68,9 @@ def test_being_too_sure_of_oneself_costs_nothing() -> None:
     targets = dice.integers(0, 3, 400)
     logits = dice.normal(size=(400, 3)).astype(np.float32)
     logits[np.arange(400), targets] += 1.5
-    assert blend.loss(4 * logits, targets) > 1.3 * blend.calibrated_loss(logits, targets)
-    assert blend.calibrated_loss(4 * logits, targets) == pytest.approx(
-        blend.calibrated_loss(logits, targets), rel=1e-3
-    )
-    assert blend.calibrated_loss(logits, targets) <= blend.loss(logits, targets)
+    assert blend.loss(4 * logits, targets) > 1.3 * calibrated(logits, targets)
+    assert calibrated(4 * logits, targets) == pytest.approx(calibrated(logits, targets), rel=1e-3)
+    assert calibrated(logits, targets) <= blend.loss(logits, targets)
 
 
 def test_figures_are_of_each_mixture() -> None:

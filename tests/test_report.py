@@ -409,7 +409,7 @@ def test_the_page_holds_what_it_should(made):
         "Rate and epochs fit.",
         "What was kept lies 25% of the way from the first model to the fine-tuned one",
         "such differences may be chance",
-        "25% were taken: the least log loss, calibrated, on the harder of both questions.",
+        "25% were taken: of those whose log loss, calibrated, is within one standard error of",
         "sources never seen",
         "How the learning rate was found",
         "The learning rate was 0.0003: the LR finder's valley.",

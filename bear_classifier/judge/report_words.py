@@ -150,11 +150,13 @@ def chosen(training: Mapping[str, Any]) -> str:
 
 def mixed(training: Mapping[str, Any]) -> str:
     """How the mixture was chosen."""
-    harder = "the harder of both questions" if training["mixtures"].get("unseen") else "validation"
-    return (
-        f"{training['share']:.0%} were taken: the least log loss, calibrated, on {harder}. Bars are"
-        " 95 % intervals."
-    )
+    rule = "the least log loss, calibrated, on validation"
+    if training["mixtures"].get("unseen"):
+        rule = (
+            "of those whose log loss, calibrated, is within one standard error of the least on the"
+            " harder question, the best on the other"
+        )
+    return f"{training['share']:.0%} were taken: {rule}. Bars are 95 % intervals."
 
 
 def sentences(said: Any) -> list[str]:

@@ -1,7 +1,8 @@
 """Between the first model and the tuned one: their weights mixed (WiSE-FT, arXiv 2109.01903).
 
 Tuning gains on photos like those it learned from and may lose on others; a mixture often has both.
-Which share of the tuned weights is best is measured, on the harder of what can be asked.
+Which share of the tuned weights is best is measured, on the harder of what can be asked, as far as
+that can tell the mixtures apart.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bear_classifier.calibrate import fit_temperature, log_loss, softmax
+from bear_classifier.calibrate import fit_temperature, softmax
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
+_LEAST = 1e-12  # probability; of a photo that a model is dead sure is something else
 
 
 def mixed(
@@ -39,26 +41,38 @@ def loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
 
 
-def calibrated_loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Mean log loss, in nats, at the temperature that makes it least: every model that is exported
-    gets that, so one that is merely too sure of itself is not the worse for it."""
-    return log_loss(softmax(logits, fit_temperature(logits, targets)), targets)
+def losses(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log loss of each photo (n,), in nats, at the temperature that makes their mean least: every
+    model that is exported gets that, so one merely too sure of itself is not the worse for it."""
+    said = softmax(logits, fit_temperature(logits, targets))
+    return np.asarray(-np.log(np.maximum(said[np.arange(len(targets)), targets], _LEAST)))
 
 
 def figures(logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64]) -> dict[str, Any]:
-    """What each mixture made of the same photos. logits: (n, classes) of each; targets: (n,)."""
+    """What each mixture made of the same photos. logits: (n, classes) of each; targets: (n,).
+
+    apart: standard error of how much more it loses than the best of them, photo by photo."""
+    each = np.array([losses(said, targets) for said in logits])
+    more = each - each[each.mean(1).argmin()]
     return {
         "n": len(targets),
         "wrong": [int((said.argmax(1) != targets).sum()) for said in logits],
         "loss": [loss(said, targets) for said in logits],
-        "calibrated": [calibrated_loss(said, targets) for said in logits],
+        "calibrated": each.mean(1).tolist(),
+        "apart": (more.std(1, ddof=1) / np.sqrt(len(targets))).tolist(),
     }
 
 
 def best(asked: Sequence[Mapping[str, Any]]) -> int:
-    """The number of the mixture whose greatest loss is least; of equals, that with less tuning.
+    """The number of the mixture to keep; of equals, that with less tuning.
 
     asked: figures of the same mixtures on different photos. The harder question decides, which is
-    that about unseen sources where it was asked."""
-    losses = [found["calibrated"] for found in asked]
-    return int(np.max(np.array(losses), axis=0).argmin())
+    that about unseen sources where it was asked. Mixtures within one standard error of its best are
+    none it can tell apart (Breiman et al., 1984, section 3.4.3); of those, the other question's
+    best is kept."""
+    harder, *others = sorted(asked, key=lambda found: -min(found["calibrated"]))
+    lost = np.array(harder["calibrated"])
+    if not others:
+        return int(lost.argmin())
+    level = lost - lost.min() <= np.array(harder["apart"])
+    return int(np.where(level, np.array(others[0]["calibrated"]), np.inf).argmin())
