@@ -1,12 +1,15 @@
-"""Entry point for Hugging Face Spaces: the page of the model in models/bears."""
+"""Entry point for Hugging Face Spaces and containers: the page of the model in models/bears."""
 
 import os
 from pathlib import Path
 
-from bear_classifier.apps.classify import launch, page, ready
+from bear_classifier.apps.running import serve
 from bear_classifier.settings import ServeConfig
 
-MODEL = Path(os.environ.get("BEARS_MODEL", "models/bears"))
-
 if __name__ == "__main__":
-    launch(page(ready(MODEL)).queue(max_size=ServeConfig().max_waiting))
+    serve(
+        Path(os.environ.get("BEARS_MODEL", "models/bears")),
+        os.environ.get("BEARS_HOST", "0.0.0.0"),
+        int(os.environ.get("BEARS_PORT", "7860")),
+        ServeConfig(framed_by=os.environ.get("BEARS_FRAMED_BY", "")),
+    )

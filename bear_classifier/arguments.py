@@ -141,8 +141,10 @@ def parser() -> argparse.ArgumentParser:
         "--model", metavar="DIR", type=Path, help="a bundle (default: the project's)"
     )
     predict.add_argument("--csv", metavar="FILE", type=Path, help="write a table as well")
-    serve = command("serve", "open the web page of a model")
-    serve.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="a bundle")
+    serve = command("serve", "open the web page and the API of a model")
+    serve.add_argument(
+        "model", metavar="MODEL", type=Path, nargs="?", help="a bundle, or a folder of several"
+    )
     _address(serve)
     _cleaning(command)
     _measuring(command)

@@ -176,12 +176,12 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from bear_classifier.apps.classify import serve
+    from bear_classifier.apps.running import serve
 
-    waiting = ServeConfig().max_waiting
+    settings = ServeConfig()
     if options.project or Path("bears.toml").exists():
-        waiting = _project(options).config.serve.max_waiting
-    serve(_model(options), options.host, options.port, waiting)
+        settings = _project(options).config.serve
+    serve(_model(options), options.host, options.port, settings)
     return 0
 
 

@@ -179,7 +179,13 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class ServeConfig:
-    max_waiting: int = setting(40, "requests; more are refused until the queue is shorter", low=1)
+    max_waiting: int = setting(40, "photos; more are refused until the queue is shorter", low=1)
+    corrections: str = setting(
+        "", 'folder for photos that people say were answered wrongly; "": none is kept'
+    )
+    framed_by: str = setting(
+        "", "pages that may show this one inside theirs, such as https://*.example.com"
+    )
 
 
 @dataclass(frozen=True)

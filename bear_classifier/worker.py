@@ -27,7 +27,8 @@ Work = Callable[[dict[str, Any], bytes], dict[str, Any]]
 
 def serve(work: Work) -> None:
     """Answer until nobody asks any more. Raises BrokenPipeError if nobody takes an answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):  # of a whole group: the other one decides
+        signal.signal(asked_to_stop, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
     _limit_memory()

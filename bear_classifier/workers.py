@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -27,13 +28,14 @@ _LOST = (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError)
 
 
 class Workers:
-    """module: what each process runs, ending in `worker.serve`; seconds: for one picture.
+    """module: what each process runs, ending in `worker.serve`, with these words on its command
+    line; seconds: for one picture.
 
     Usage: `async with Workers(...) as workers: found = await workers.ask(header, body)`. A process
     is started when all others are busy, and again after a picture that ended one."""
 
-    def __init__(self, module: str, most: int, seconds: float) -> None:
-        self.module, self.seconds = module, seconds
+    def __init__(self, module: str, most: int, seconds: float, words: Sequence[str] = ()) -> None:
+        self.module, self.seconds, self.words = module, seconds, words
         self._free = asyncio.Semaphore(most)
         self._idle: list[Process] = []
 
@@ -77,7 +79,7 @@ class Workers:
 
     async def _start(self) -> Process:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", self.module),
+            *(sys.executable, "-m", self.module, *self.words),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,

@@ -7,7 +7,6 @@ see `review_guard`; what is shown: see `review_page`.
 from __future__ import annotations
 
 import re
-import socket
 import threading
 import webbrowser
 from collections import OrderedDict
@@ -21,11 +20,11 @@ from fastapi.responses import FileResponse, Response
 
 from bear_classifier import decisions
 from bear_classifier.apps import review_page, review_progress
+from bear_classifier.apps.port import address, listening
 from bear_classifier.apps.review_guard import Refused, protect, read_json
 from bear_classifier.apps.review_now import Fresh, Now
 from bear_classifier.apps.review_page import Ranking, Wanted
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import ConfigError
 from bear_classifier.photos import encode, measure
 from bear_classifier.schema import Action, Decision, Event, Suspect
 from bear_classifier.settings import Config
@@ -238,28 +237,13 @@ def _unknown(sha256: str) -> Refused:
 
 def serve(root: Path, config: Config, host: str, port: int, open_browser: bool = False) -> None:
     """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
+        listener.listen(128)  # before the photos are ranked, which takes a while
         app = make_app(root, config, host=host)
-        shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host
-        where = f"http://{shown}:{listener.getsockname()[1]}"
+        where = address(host, listener)
         print(f"Reviewing {config.name} on {where} (Ctrl-C stops)", flush=True)
         if host not in ("127.0.0.1", "localhost", "::1"):
             print(f"Everybody who reaches {host} can see and decide; there is no password")
         if open_browser:
             webbrowser.open(where)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """The port, taken before the ranking is computed and kept until the end."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except (OSError, OverflowError) as exc:
-        listener.close()
-        raise ConfigError(
-            "PORT_TAKEN", f"cannot listen on {host}:{port} ({exc}); choose another with --port"
-        ) from exc
-    return listener

@@ -34,11 +34,12 @@ class Prediction:
 
 
 class Model:
-    """A bundle, ready to answer. Safe to share between threads."""
+    """A bundle, ready to answer. Safe to share between threads. threads: that it computes with;
+    None: one for each processor."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count() or 1
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.log_severity_level = 3
         self.bundle = bundle
         try:

@@ -1,0 +1,92 @@
+"""The process that answers for the service: one photo after the other, decoded and classified here.
+
+`python -m bear_classifier.apps.answering MODELS`, where MODELS is JSON: name to path and checksum.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bear_classifier import photos
+from bear_classifier.apps.words import sentence
+from bear_classifier.errors import ModelError
+from bear_classifier.ship.bundle import load
+from bear_classifier.ship.explain import Head, explain, head
+from bear_classifier.ship.predict import Model
+from bear_classifier.worker import serve
+
+_HELD = 3  # models at once in one process, whose memory is limited
+_MAPS = 3  # of the likeliest classes
+_COPY = 1024  # pixels, longer side of a photo that is kept
+
+
+class Models:
+    """found: name to (path, checksum) of each bundle that may be asked for."""
+
+    def __init__(self, found: Mapping[str, tuple[str, str]]) -> None:
+        self.found = found
+        self._held: OrderedDict[str, tuple[Model, list[Head]]] = OrderedDict()
+
+    def get(self, name: str) -> Model:
+        """Raises ModelError, also (MODEL_REPLACED) for a bundle that was published meanwhile."""
+        if name not in self._held:
+            path, checksum = self.found[name]
+            bundle = load(Path(path))
+            if bundle.about["checksum"] != checksum:
+                raise ModelError("MODEL_REPLACED", f"{name} was published anew; start again")
+            self._held[name] = Model(bundle, threads=1), []
+        self._held.move_to_end(name)
+        while len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        return self._held[name][0]
+
+    def head(self, name: str) -> Head:
+        model, kept = self.get(name), self._held[name][1]
+        if not kept:
+            kept.append(head(model.bundle))
+        return kept[0]
+
+
+def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+    """header: model, its name, and do: "check" or as in `Service.answer`. body: of the photo."""
+    model = models.get(header["model"])
+    if header["do"] == "check":
+        model.self_test()
+        return {}
+    prediction = model.predict(body)
+    found = dataclasses.asdict(prediction)
+    found["sentence"] = sentence(prediction)
+    if header["do"] == "explain":
+        ranked = sorted(prediction.probabilities, key=lambda label: -found["probabilities"][label])
+        shown = ranked[:_MAPS]
+        numbers = [model.bundle.labels.index(label) for label in shown]
+        told = explain(model, models.head(header["model"]), body, numbers)
+        found["photo"] = address(told.photo)
+        found["maps"] = [
+            {"label": label, "image": address(image)}
+            for label, image in zip(shown, told.maps, strict=True)
+        ]
+    if header["do"] == "copy":
+        image = photos.decode(body)
+        image.thumbnail((_COPY, _COPY))
+        found["copy"] = base64.b64encode(photos.encode(image, quality=90)).decode()
+    return found
+
+
+def address(image: Image.Image) -> str:
+    """The picture as a data: address, for a page."""
+    return "data:image/jpeg;base64," + base64.b64encode(photos.encode(image, quality=85)).decode()
+
+
+if __name__ == "__main__":
+    models = Models(json.loads(sys.argv[1]))
+    serve(lambda header, body: work(models, header, body))

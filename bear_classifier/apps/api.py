@@ -1,0 +1,268 @@
+"""The API for programs: one photo, many photos, corrections, and what models there are."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from bear_classifier.apps.corrections import NONE, keep
+from bear_classifier.apps.metrics import Metrics
+from bear_classifier.apps.service import Do, Refused, Service
+from bear_classifier.errors import BearsError, PhotoError
+from bear_classifier.photos import MAX_BYTES
+
+MANY = "/api/v1/classify-many"
+PHOTOS = 200  # in one request
+Read = Callable[[], bytes]
+_FORM = "multipart/form-data"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class Problem(BaseModel):
+    """Why there is no answer. code: for programs; message: for people."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class Picture(BaseModel):
+    label: str
+    image: str = Field(description="data: address of a JPEG")
+
+
+class Answer(BaseModel):
+    """accepted: whether label is to be shown as an answer; reason: why not."""
+
+    request_id: str
+    model: str
+    label: str
+    confidence: float = Field(description="calibrated probability of label")
+    probabilities: dict[str, float]
+    accepted: bool
+    reason: Literal["ok", "unlike_training", "too_close"]
+    sentence: str
+    milliseconds: float
+    photo: str | None = Field(None, description="the square that the model saw, with explain")
+    maps: list[Picture] | None = Field(None, description="what spoke for a class, with explain")
+
+
+Model = Annotated[str, Query(description="its name; the first one if left out")]
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "An empty file, or a request that makes no sense"},
+    403: {"model": Problem, "description": "Sent by another website's page"},
+    404: {"model": Problem, "description": "No such model"},
+    408: {"model": Problem, "description": "The photo came too slowly"},
+    413: {"model": Problem, "description": "Too many bytes"},
+    415: {"model": Problem, "description": "Not a picture, or of a kind that is not read"},
+    422: {"model": Problem, "description": "A picture that cannot be used"},
+    503: {"model": Problem, "description": "Busy or stopping; Retry-After says when to ask again"},
+}
+_ONE = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": _BINARY,
+            _FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": _BINARY["schema"]},
+                    "required": ["file"],
+                }
+            },
+        },
+    }
+}
+_SEVERAL = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/zip": _BINARY,
+            _FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": _BINARY["schema"]}},
+                    "required": ["file"],
+                }
+            },
+        },
+    }
+}
+
+
+def api(service: Service, metrics: Metrics, corrections: Path | None) -> APIRouter:
+    """The routes. corrections: where they are kept; None: they are not taken."""
+    router = APIRouter(prefix="/api/v1", tags=["photos"])
+
+    @router.get("/models")
+    async def models() -> dict[str, Any]:
+        """What may be asked, with the figures of each."""
+        found = [
+            offer.told()
+            | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
+            for name, offer in service.offers.items()
+        ]
+        limits = {"bytes": MAX_BYTES, "photos": PHOTOS}
+        return {"models": found, "limits": limits, "corrections": corrections is not None}
+
+    @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
+    async def card(name: str) -> Response:
+        """What a person should know before trusting a model, as Markdown."""
+        text = service.offer(name).card
+        return PlainTextResponse(text, media_type="text/markdown; charset=utf-8")
+
+    @router.post("/classify", response_model=Answer, openapi_extra=_ONE, responses=_ERRORS)
+    async def classify(request: Request, model: Model = "", explain: bool = False) -> Response:
+        """The answer to one photo: its bytes, or a form with one file."""
+        service.offer(model)
+        photo = await _one(request)
+        do: Do = "explain" if explain else "answer"
+        found = await service.answer(model, photo, do, request.is_disconnected)
+        metrics.answered(found["model"], found["reason"])
+        return JSONResponse({"request_id": request.scope["state"]["request_id"], **found})
+
+    @router.post(
+        "/classify-many",
+        openapi_extra=_SEVERAL,
+        responses=_ERRORS
+        | {200: {"content": {"application/x-ndjson": {}, "text/csv": {}}, "description": "Rows"}},
+    )
+    async def classify_many(
+        request: Request, model: Model = "", as_csv: Annotated[bool, Query(alias="csv")] = False
+    ) -> Response:
+        """Answers to many photos, a ZIP or a form with several files: a row each, as it comes."""
+        offer = service.offer(model)
+        rows = _rows(service, metrics, offer.name, await _several(request))
+        if as_csv:
+            labels = list(offer.about["labels"])
+            return StreamingResponse(_table(rows, labels), media_type="text/csv; charset=utf-8")
+        return StreamingResponse(
+            (json.dumps(row) + "\n" async for row in rows), media_type="application/x-ndjson"
+        )
+
+    @router.post(
+        "/corrections",
+        status_code=201,
+        openapi_extra=_ONE,
+        responses=_ERRORS,
+        include_in_schema=corrections is not None,
+    )
+    async def correct(request: Request, right: str, said: str = "", model: Model = "") -> Response:
+        """Keep a photo that was answered wrongly. right: its class, or "none" of them."""
+        if corrections is None:
+            raise Refused(404, "NOT_FOUND", "This service keeps no corrections")
+        offer = service.offer(model)
+        labels = list(offer.about["labels"])
+        for word, known in ((right, [*labels, NONE]), (said, [*labels, ""])):
+            if word not in known:
+                raise Refused(422, "BAD_LABEL", f"{word[:50]!r} is not one of {known}")
+        photo = await _one(request)
+        found = await service.answer(offer.name, photo, "copy")
+        keep(corrections, base64.b64decode(found["copy"]), right, said, offer.about)
+        return JSONResponse({"request_id": request.scope["state"]["request_id"]}, 201)
+
+    return router
+
+
+async def _one(request: Request) -> bytes:
+    if _kind(request) != _FORM:
+        return await request.body()
+    files = await _files(request, 1)
+    if len(files) != 1:
+        raise Refused(400, "NOT_ONE_PHOTO", 'Send one picture, as the form field "file"')
+    return files[0][1]
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
+    try:
+        async with request.form(max_files=most, max_fields=10) as form:
+            found = [value for _, value in form.multi_items() if not isinstance(value, str)]
+            return [(file.filename or "", await file.read()) for file in found]
+    except HTTPException as exc:
+        raise Refused(400, "BAD_FORM", f"The form cannot be read: {exc.detail}") from exc
+
+
+async def _several(request: Request) -> list[tuple[str, Read]]:
+    """Names, and how to get at the contents, of which only one is unpacked at a time."""
+    if _kind(request) == _FORM:
+        found: list[tuple[str, Read]] = [
+            (name, partial(bytes, data)) for name, data in await _files(request, PHOTOS)
+        ]
+    else:
+        found = _entries(await request.body())
+    if not found:
+        raise Refused(400, "NOT_ONE_PHOTO", "Send a ZIP with pictures, or a form with files")
+    return found
+
+
+def _entries(data: bytes) -> list[tuple[str, Read]]:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
+        raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > PHOTOS:
+        raise Refused(413, "TOO_MANY", f"The ZIP has {len(entries)} files; the limit is {PHOTOS}")
+    return [(entry.filename, partial(_unzipped, archive, entry)) for entry in entries]
+
+
+def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Never many more bytes than a photo may have, whatever the entry says."""
+    try:
+        with archive.open(entry) as file:
+            return file.read(MAX_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
+            EOFError, ValueError) as exc:  # fmt: skip
+        raise PhotoError("DAMAGED", f"it cannot be unpacked: {exc}") from exc
+
+
+async def _rows(
+    service: Service,
+    metrics: Metrics,
+    model: str,
+    photos: list[tuple[str, Read]],
+) -> AsyncIterator[dict[str, Any]]:
+    for name, read in photos:
+        try:
+            photo = await asyncio.to_thread(read)
+            found = await service.answer(model, photo, admitted=True)
+        except BearsError as exc:
+            yield {"name": name, "code": exc.code, "message": exc.sentence}
+            continue
+        metrics.answered(model, found["reason"])
+        yield {"name": name, **found}
+
+
+async def _table(rows: AsyncIterator[dict[str, Any]], labels: list[str]) -> AsyncIterator[str]:
+    head = ["name", "label", "confidence", "accepted", "reason", *labels, "code", "message"]
+    yield _line(head)
+    async for row in rows:
+        shares = row.get("probabilities", {})
+        plain = [row.get(key, "") for key in head[:5]]
+        yield _line(
+            [*plain, *(shares.get(k, "") for k in labels), *(row.get(k, "") for k in head[-2:])]
+        )
+
+
+def _line(cells: list[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow([f"'{c}" if str(c)[:1] in "=+-@\t" and c else c for c in cells])
+    return buffer.getvalue()

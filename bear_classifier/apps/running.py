@@ -1,0 +1,146 @@
+"""Running the service: one port, patience with slow clients, and an end that loses no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bear_classifier.apps.logs import Lines
+from bear_classifier.apps.port import address, listening
+from bear_classifier.apps.server import make_app
+from bear_classifier.apps.service import Service, offers
+from bear_classifier.settings import ServeConfig
+
+HEADERS = 30.0  # seconds for the first line and the headers of a request
+NOTICE = 1.0  # seconds between "not ready" and closing the port, for whoever balances the load
+GRACE = 18.0  # seconds at most until the end
+_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_FILES = 4096  # open files at most, connections among them
+
+
+class Patient(H11Protocol):
+    """A connection that is closed when a request does not come to its end in time."""
+
+    _due: asyncio.TimerHandle | None = None
+    _open_since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait(HEADERS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._due:
+            self._due.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._wait(HEADERS)
+
+    def _wait(self, seconds: float) -> None:
+        if self._due:
+            self._due.cancel()
+        self._due = self.loop.call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self.transport.is_closing() or answering:  # a slow body is the door's business
+            return
+        if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE:
+            part, _ = self.conn.trailing_data
+            if part or self.cycle is None:
+                self.transport.write(_LATE)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """On the first signal no new photo is taken, and it ends when all others are answered; on the
+    second it ends."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+        self.asked: list[int] = []
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.asked.append(sig)
+        self.service.stop()
+        if len(self.asked) > 1:
+            self.should_exit = self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        since = self.service.stopping_since
+        if since is not None:
+            waited = time.monotonic() - since
+            if waited > GRACE or (waited > NOTICE and not self._busy()):
+                self.should_exit = True
+        return bool(await super().on_tick(counter))
+
+    def _busy(self) -> bool:
+        return bool(self.service.admitted or self.server_state.tasks)
+
+
+def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
+    """Offer the model at this place, or all models in it, until a signal ends it.
+
+    Raises ModelError, SelfTestError and ConfigError (PORT_TAKEN) before the port is open."""
+    found = offers(place)
+    _many_files()
+    with listening(host, port) as listener:
+        service = Service(found, settings.max_waiting)
+        kept = Path(settings.corrections) if settings.corrections else None
+        app = make_app(service, settings.framed_by, kept)
+        said = f"Serving {place} on {address(host, listener)} (Ctrl-C stops)"
+        asyncio.run(_run(app, service, listener, said))
+
+
+async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines())
+    log = logging.getLogger("bears")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    await service.check()
+    print(said, flush=True)
+    server = Server(config(app), service)
+    await server.serve(sockets=[listener])
+    if server.asked[:1] == [signal.SIGINT]:
+        raise KeyboardInterrupt
+
+
+def config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Patient,
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=2,
+        limit_concurrency=_FILES // 2,
+    )
+
+
+def _many_files() -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

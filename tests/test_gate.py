@@ -1,0 +1,143 @@
+"""What may be asked of gradio through us."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bear_classifier.apps import gate
+from bear_classifier.apps.service import Refused
+
+
+def ask(
+    uploads: Path, method: str, path: str, body: bytes = b"", kind: str = "application/json"
+) -> tuple[dict[str, Any], bytes]:
+    """Scope and body as gradio would get them, through the gate."""
+    got: list[tuple[dict[str, Any], bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        got.append((scope, (await receive())["body"]))
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None: ...
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(b"content-type", kind.encode()), (b"content-length", b"9999")],
+    }
+    asyncio.run(gate.Gate(app, uploads)(scope, receive, send))
+    return got[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "/config", "/theme.css", "/assets/index-ab.js", "/static/fonts/a.woff2",
+     "/gradio_api/info", "/gradio_api/queue/data", "/gradio_api/heartbeat/abc",
+     "/gradio_api/call/predict/ab12"],
+)  # fmt: skip
+def test_what_the_page_and_the_client_need_passes(tmp_path: Path, path: str) -> None:
+    assert ask(tmp_path, "GET", f"/gradio{path}")[0]["path"] == f"/gradio{path}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/gradio_api/proxy=https://example.com", "/monitoring", "/gradio_api/custom_component/1/a/b/c",
+     "/assets/../../etc/passwd", "/assets/..", "/static//etc/passwd", "/gradio_api/runs", "/login",
+     "/gradio_api/stream/a/b/c/playlist.m3u8", "/gradio_api/file/etc/passwd", "/openapi.json",
+     "/gradio_api/file=/etc/passwd", "/gradio_api/file=../../etc/passwd", "/gradio_api/file=\0"],
+)  # fmt: skip
+def test_nothing_else_is_there(tmp_path: Path, path: str) -> None:
+    with pytest.raises(Refused, match="NOT_FOUND"):
+        ask(tmp_path, "GET", f"/gradio{path}")
+    with pytest.raises(Refused, match="NOT_FOUND"):
+        ask(tmp_path, "DELETE", "/gradio/gradio_api/upload")
+
+
+def test_only_what_was_uploaded_is_served(tmp_path: Path) -> None:
+    uploads, outside = tmp_path / "uploads", tmp_path / "secret.txt"
+    (uploads / "ab").mkdir(parents=True)
+    (uploads / "ab" / "photo.jpg").write_bytes(b"x")
+    outside.write_text("secret")
+    (uploads / "link.jpg").symlink_to(outside)
+    ask(uploads, "GET", f"/gradio/gradio_api/file={uploads}/ab/photo.jpg")
+    for name in (outside, uploads / "link.jpg", uploads / "ab" / ".." / ".." / "secret.txt"):
+        with pytest.raises(Refused, match="NOT_FOUND"):
+            ask(uploads, "GET", f"/gradio/gradio_api/file={name}")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"data": [{"path": "http://127.0.0.1/a.jpg"}]},
+        {"data": [{"path": None, "url": "data:image/jpeg;base64,AAAA"}]},
+        {"data": [{"path": None, "url": " HTTPS://example.com"}]},
+        {"data": ["https://example.com/a.jpg"]},
+        {"data": [[{"deep": [{"url": "ftp://a"}]}]]},
+        {"data": [{"path": "file:///etc/passwd"}]},
+        {"data": [{"path": "\\\\host\\share\\a.jpg"}]},
+        {"data": [{"path": "//host/a.jpg"}]},
+    ],
+)
+def test_no_address_reaches_gradio(tmp_path: Path, sent: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="not an address"):
+        ask(tmp_path, "POST", "/gradio/gradio_api/queue/join", json.dumps(sent).encode())
+
+
+def test_an_uploaded_file_passes_without_its_address(tmp_path: Path) -> None:
+    file = {"path": "/tmp/a.jpg", "url": "http://here/a.jpg", "meta": {"_type": "gradio.FileData"}}
+    body = json.dumps({"data": [file]}).encode()
+    scope, seen = ask(tmp_path, "POST", "/gradio/gradio_api/call/predict", body)
+    assert json.loads(seen)["data"] == [{"path": "/tmp/a.jpg", "meta": file["meta"]}]
+    assert dict(scope["headers"])[b"content-length"] == str(len(seen)).encode()
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 30_000 + b"]" * 30_000])
+def test_what_is_no_json_is_said_to_be_none(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(Refused, match="NOT_JSON"):
+        ask(tmp_path, "POST", "/gradio/gradio_api/call/predict", body)
+
+
+def form(*files: bytes) -> bytes:
+    part = b'--XX\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n%s\r\n'
+    return b"".join(part % file for file in files) + b"--XX--\r\n"
+
+
+def test_one_picture_at_a_time(tmp_path: Path) -> None:
+    kind, path = "multipart/form-data; boundary=XX", "/gradio/gradio_api/upload"
+    assert ask(tmp_path, "POST", path, form(b"a"), kind)[1] == form(b"a")
+    with pytest.raises(Refused, match="one picture at a time"):
+        ask(tmp_path, "POST", path, form(b"a", b"b"), kind)
+    with pytest.raises(Refused, match="NOT_ONE_PHOTO"):
+        ask(tmp_path, "POST", path, form(b"a"), "text/plain")
+
+
+def test_uploads_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 1000)
+    monkeypatch.setattr(gate, "KEPT", 1050)
+    with pytest.raises(Refused, match="Too many pictures lie here") as caught:
+        ask(tmp_path, "POST", "/gradio/gradio_api/upload", form(b"a"),
+            "multipart/form-data; boundary=XX")  # fmt: skip
+    assert (caught.value.status, caught.value.after) == (503, 60)
+
+
+def test_old_uploads_and_empty_folders_go(tmp_path: Path) -> None:
+    for name, age in (("old", 1000), ("new", 0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"x")
+        os.utime(tmp_path / name / "a.jpg", (time.time() - age,) * 2)
+    (tmp_path / "empty").mkdir()
+    os.utime(tmp_path / "empty", (time.time() - 1000,) * 2)
+    assert gate.swept(tmp_path, time.time() - 500) == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.jpg", "new", "old"]
+    gate.swept(tmp_path, time.time() + 1)
+    assert list(tmp_path.iterdir()) == []
