@@ -15,7 +15,7 @@ from training import dataset, fresh, pairs_of
 from bear_classifier import telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.cycle import Plan, fit
-from bear_classifier.learn.diagnose import diagnose, kept_epoch
+from bear_classifier.learn.diagnose import Finding, diagnose, kept_epoch, mixed
 from bear_classifier.learn.loaders import dataloaders
 from bear_classifier.learn.probe import probe
 from bear_classifier.settings import Config
@@ -172,3 +172,14 @@ def test_what_is_told() -> None:
     ]
     again = telling.stage("train", outcome | {"kept_epoch": 3})
     assert "were kept" not in again
+
+
+def test_a_mixture_that_is_better_than_its_start_takes_the_edge_off_a_wrong_rate() -> None:
+    wrong = Finding("rate_too_high", "too high; try less")
+    said = mixed(wrong, 0.25, 0.018, 0.023).sentence
+    assert said.startswith("too high; try less. What is kept, 25% of the way, is better than")
+    assert "0.018 instead of 0.023" in said
+    assert mixed(wrong, 0.25, 0.03, 0.023) == wrong  # it is not
+    assert mixed(wrong, 0.0, 0.02, 0.023) == mixed(wrong, 1.0, 0.02, 0.023) == wrong
+    fine = Finding("fine", "fits")
+    assert mixed(fine, 0.25, 0.018, 0.023) == fine

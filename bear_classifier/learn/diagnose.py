@@ -76,6 +76,18 @@ def diagnose(
     return Finding("fine", "Rate and epochs fit: the loss fell and then levelled off")
 
 
+def mixed(found: Finding, share: float, lost: float, start: float) -> Finding:
+    """The same of a training of which a mixture with its start is kept (`blend`), which may be
+    better than both. share: of the tuned weights; lost: loss of the mixture on validation."""
+    if found.code not in ("rate_too_high", "harmful") or share in (0, 1) or lost >= start:
+        return found
+    return Finding(
+        found.code,
+        f"{found.sentence}. What is kept, {share:.0%} of the way, is better than the start all the"
+        f" same (loss {lost:.3f} instead of {start:.3f}); another rate may help or not",
+    )
+
+
 def _swing(photos: int) -> float:
     """By what share of itself the training loss of an epoch differs from another by chance.
 

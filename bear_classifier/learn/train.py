@@ -22,7 +22,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.files import move, write_partial
 from bear_classifier.learn import backbone, blend, checkpoints, probe
-from bear_classifier.learn.diagnose import diagnose
+from bear_classifier.learn.diagnose import diagnose, mixed
 from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.probe import Head, cached_features
@@ -73,6 +73,8 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         len(sides["train"]),
         len(facts["history"]) < settings.epochs,
     )
+    kept = valid["calibrated"]
+    found = mixed(found, blend.SHARES[number], kept[number], kept[0])
     record = {
         "chosen": "tuned" if number else "probe",
         "share": blend.SHARES[number],
