@@ -175,6 +175,12 @@ class RejectConfig:
 @dataclass(frozen=True)
 class ExportConfig:
     parity: int = setting(1000, "pictures on which bundle and trained model must agree", low=1)
+    pictures: str = setting(
+        "none",
+        "small copies of training photos in the bundle, which the page shows as most similar:"
+        ' "none", "licensed" (Creative Commons, public domain) or "all": you may publish them',
+        choices=("none", "licensed", "all"),
+    )
 
 
 @dataclass(frozen=True)

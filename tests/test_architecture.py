@@ -147,14 +147,17 @@ INSIDE = {
     "judge.growth": {"judge.curve_words", "judge.clean", "judge.curve"},
     "judge.curve_plot": {"judge.curve_words"},
     "judge.gallery": {"judge.charts"},
-    "ship.export": {"ship.bundle", "ship.card", "ship.golden", "ship.predict"},
+    "ship.export": {
+        *("ship.bundle", "ship.card", "ship.golden", "ship.predict", "ship.similar"),
+    },
+    "ship.similar": {"ship.bundle"},
     "ship.bundle": {"ship.onnx_file"},
     "ship.predict": {"ship.bundle"},
     "ship.explain": {"ship.bundle", "ship.predict"},
 }
 ACROSS = {
     "ship.export": ("learn.", "judge."),
-    "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain"),
+    "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain", "ship.similar"),
 }
 
 # Every library that is not the standard one, and the modules that may import it.

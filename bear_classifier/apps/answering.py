@@ -11,6 +11,7 @@ import json
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,28 @@ from bear_classifier.errors import ModelError
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.explain import Head, explain, head
 from bear_classifier.ship.predict import Model
+from bear_classifier.ship.similar import Pictures, of
 from bear_classifier.worker import serve
 
 _HELD = 3  # models at once in one process, whose memory is limited
+_SIMILAR = 4
 _MAPS = 3  # of the likeliest classes
 _COPY = 1024  # pixels, longer side of a photo that is kept
+
+
+class Held:
+    """A model, and what of its bundle is read only when somebody asks why."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @cached_property
+    def head(self) -> Head:
+        return head(self.model.bundle)
+
+    @cached_property
+    def pictures(self) -> Pictures | None:
+        return of(self.model.bundle)
 
 
 class Models:
@@ -34,31 +52,26 @@ class Models:
 
     def __init__(self, found: Mapping[str, tuple[str, str]]) -> None:
         self.found = found
-        self._held: OrderedDict[str, tuple[Model, list[Head]]] = OrderedDict()
+        self._held: OrderedDict[str, Held] = OrderedDict()
 
-    def get(self, name: str) -> Model:
+    def get(self, name: str) -> Held:
         """Raises ModelError, also (MODEL_REPLACED) for a bundle that was published meanwhile."""
         if name not in self._held:
             path, checksum = self.found[name]
             bundle = load(Path(path))
             if bundle.about["checksum"] != checksum:
                 raise ModelError("MODEL_REPLACED", f"{name} was published anew; start again")
-            self._held[name] = Model(bundle, threads=1), []
+            self._held[name] = Held(Model(bundle, threads=1))
         self._held.move_to_end(name)
         while len(self._held) > _HELD:
             self._held.popitem(last=False)
-        return self._held[name][0]
-
-    def head(self, name: str) -> Head:
-        model, kept = self.get(name), self._held[name][1]
-        if not kept:
-            kept.append(head(model.bundle))
-        return kept[0]
+        return self._held[name]
 
 
 def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     """header: model, its name, and do: "check" or as in `Service.answer`. body: of the photo."""
-    model = models.get(header["model"])
+    held = models.get(header["model"])
+    model = held.model
     if header["do"] == "check":
         model.self_test()
         return {}
@@ -69,12 +82,22 @@ def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, An
         ranked = sorted(prediction.probabilities, key=lambda label: -found["probabilities"][label])
         shown = ranked[:_MAPS]
         numbers = [model.bundle.labels.index(label) for label in shown]
-        told = explain(model, models.head(header["model"]), body, numbers)
+        told = explain(model, held.head, body, numbers)
         found["photo"] = address(told.photo)
         found["maps"] = [
             {"label": label, "image": address(image)}
             for label, image in zip(shown, told.maps, strict=True)
         ]
+        if held.pictures:
+            found["similar"] = [
+                {
+                    "label": one.label,
+                    "image": _data(one.jpeg),
+                    "about": one.about,
+                    "source": one.page if one.page.startswith(("http://", "https://")) else "",
+                }
+                for one in held.pictures.nearest(told.pooled, _SIMILAR)
+            ]
     if header["do"] == "copy":
         image = photos.decode(body)
         image.thumbnail((_COPY, _COPY))
@@ -84,7 +107,11 @@ def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, An
 
 def address(image: Image.Image) -> str:
     """The picture as a data: address, for a page."""
-    return "data:image/jpeg;base64," + base64.b64encode(photos.encode(image, quality=85)).decode()
+    return _data(photos.encode(image, quality=85))
+
+
+def _data(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 if __name__ == "__main__":

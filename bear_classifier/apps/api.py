@@ -45,6 +45,11 @@ class Picture(BaseModel):
     image: str = Field(description="data: address of a JPEG")
 
 
+class Similar(Picture):
+    about: str = Field(description="author and licence, as far as known")
+    source: str = Field(description="web page that shows it, or empty")
+
+
 class Answer(BaseModel):
     """accepted: whether label is to be shown as an answer; reason: why not."""
 
@@ -59,6 +64,7 @@ class Answer(BaseModel):
     milliseconds: float
     photo: str | None = Field(None, description="the square that the model saw, with explain")
     maps: list[Picture] | None = Field(None, description="what spoke for a class, with explain")
+    similar: list[Similar] | None = Field(None, description="training photos, if they may be shown")
 
 
 Model = Annotated[str, Query(description="its name; the first one if left out")]

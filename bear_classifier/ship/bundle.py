@@ -4,6 +4,7 @@ bundle.json           what it is: labels, preprocessing, figures, versions, chec
 model.onnx            image (n, 3, size, size) to logits, pooled features, last feature map
 weights.safetensors   the same weights, to train on from
 reference.npz         features of training photos, by which strangers are told
+pictures.npz          only with export.pictures: small copies of training photos, with credits
 golden/               pictures and what the model said to them when it was published
 README.md             the model card
 """
@@ -36,6 +37,7 @@ _ZEROS = b"0" * 64
 _REQUIRED = {
     *("model.onnx", "weights.safetensors", "reference.npz", "README.md", "golden/expected.npz"),
 }
+_OPTIONAL = {"pictures.npz"}
 _GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
 _ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"BZh")
 _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
@@ -96,6 +98,11 @@ def load(path: Path) -> Bundle:
     contents = {name: _checked(path, name, entry) for name, entry in about["files"].items()}
     refuse_external_data(contents["model.onnx"])
     return Bundle(path, about, contents["model.onnx"], contents["reference.npz"])
+
+
+def part(found: Bundle, name: str) -> bytes:
+    """A file of a bundle that was loaded. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE)."""
+    return _checked(found.path, name, found.about["files"][name])
 
 
 def recover(path: Path) -> None:
@@ -169,7 +176,7 @@ def _check_fields(about: Mapping[str, Any]) -> None:
     if not isinstance(shape["size"], int) or not 16 <= shape["size"] <= 2048:
         raise ModelError("BAD_MODEL", f"pictures of {shape['size']} pixels cannot be asked for")
     names = set(about["files"])
-    strange = sorted(n for n in names - _REQUIRED if not _GOLDEN_NAME.fullmatch(n))
+    strange = sorted(n for n in names - _REQUIRED - _OPTIONAL if not _GOLDEN_NAME.fullmatch(n))
     if strange:
         raise ModelError("UNEXPECTED_FILE", f"a bundle has no file {strange[0]!r}; refused")
     if missing := sorted(_REQUIRED - names):

@@ -67,6 +67,8 @@ def card(about: Mapping[str, Any]) -> str:
                 f" off than {parity['largest_difference']:.1g}."
             ),
         ]
+    if number := data.get("pictures"):
+        lines += ["", f"It holds small copies of {number} training photos, which a page may show."]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,6 @@ the mean of the evidence over all places, plus the layer's bias, is the class's 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from safetensors.numpy import load as from_safetensors
 
 from bear_classifier import photos
 from bear_classifier.errors import ModelError
-from bear_classifier.ship.bundle import Bundle
+from bear_classifier.ship.bundle import Bundle, part
 from bear_classifier.ship.predict import Model
 
 _EPS = 1e-5  # of torch's BatchNorm
@@ -47,13 +46,14 @@ class Head:
 class Explained:
     """photo: the square that the model saw; maps: the photo under the evidence for each class that
     was asked for; strongest: logits of the deepest colour, the same in all maps; cells: the side of
-    the feature map; logits: (classes,)."""
+    the feature map; logits: (classes,); pooled: (f,)."""
 
     photo: Image.Image
     maps: list[Image.Image]
     strongest: float
     cells: int
     logits: Floats
+    pooled: Floats
 
 
 def head(bundle: Bundle) -> Head:
@@ -61,12 +61,7 @@ def head(bundle: Bundle) -> Head:
 
     Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT, BAD_MODEL)."""
     name = "weights.safetensors"
-    try:
-        data = (bundle.path / name).read_bytes()
-    except OSError as exc:
-        raise ModelError("MODEL_INCOMPLETE", f"{name} cannot be read: {exc.strerror}") from exc
-    if hashlib.sha256(data).hexdigest() != bundle.about["files"][name]["sha256"]:
-        raise ModelError("MODEL_CORRUPT", f"{name} was changed; copy the model again")
+    data = part(bundle, name)
     try:
         values = {k: v for k, v in from_safetensors(data).items() if k.startswith("head.")}
         (norm,) = (k.removesuffix("running_mean") for k in values if k.endswith("running_mean"))
@@ -117,8 +112,8 @@ def overlay(photo: Image.Image, found: Floats, strongest: float) -> Image.Image:
 def explain(model: Model, weights: Head, source: bytes | Path, classes: Sequence[int]) -> Explained:
     """What of one photo spoke for each of these class numbers. Raises PhotoError."""
     photo = photos.fit(photos.decode(source), model.bundle.size)
-    logits, _, map_ = model.outputs(source)
+    logits, pooled, map_ = model.outputs(source)
     found = against_others(evidence(weights, map_))[list(classes)]
     strongest = float(np.abs(found).max())
     maps = [overlay(photo, one, strongest) for one in found]
-    return Explained(photo, maps, strongest, int(map_.shape[-1]), logits)
+    return Explained(photo, maps, strongest, int(map_.shape[-1]), logits, pooled)

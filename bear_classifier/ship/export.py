@@ -31,7 +31,7 @@ from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import MEAN, STD, batches
 from bear_classifier.schema import Published
 from bear_classifier.settings import Config
-from bear_classifier.ship import bundle, golden
+from bear_classifier.ship import bundle, golden, similar
 from bear_classifier.ship.card import card
 from bear_classifier.ship.predict import OUTPUTS, Model
 
@@ -62,6 +62,9 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     files["model.onnx"] = to_onnx(model, config.learn.size)
     files["weights.safetensors"] = (catalog.root / "train" / "weights.safetensors").read_bytes()
     files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
+    shown = _pictures(catalog, config)
+    if shown.shown:
+        files[similar.FILE] = shown.as_bytes()
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     bundle.clear_leftovers(place)
     try:
@@ -71,6 +74,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
         about["version"] = _next_version(place)
+        about["data"]["pictures"] = len(shown.shown)
         files["README.md"] = card(about).encode()
         names = ("golden/expected.npz", "README.md")
         bundle.write(partial, {name: files[name] for name in names})
@@ -201,6 +205,34 @@ def compare(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str,
             f"and in {wrong} of {len(ours)} answers; at most {_CLOSE} and none are allowed",
         )
     return {"n": len(ours), "largest_difference": gap, "ties_excused": int((differ & tie).sum())}
+
+
+def _pictures(catalog: Catalog, config: Config) -> similar.Pictures:
+    """Small copies of training photos that may be published, and who made them."""
+    if config.export.pictures == "none":
+        return similar.Pictures(np.zeros((0, 1)), [])
+    with np.load(catalog.root / "train" / "predictions.npz", allow_pickle=False) as file:
+        pooled = dict(zip(file["sha256"].tolist(), file["pooled"], strict=True))
+    known = {source.sha256: source for source in catalog.sources() if source.sha256}
+    free = {sha for sha, source in known.items() if similar.shareable(source)}
+    found = [
+        photo
+        for photo in catalog.photos("ok")
+        if photo.split == "train"
+        and photo.sha256 in pooled
+        and (config.export.pictures == "all" or photo.sha256 in free)
+    ]
+    order = np.random.default_rng(config.train.seed).permutation(len(found))[: similar.MOST]
+    chosen = [found[row] for row in np.sort(order)]
+    shown = []
+    for photo in chosen:
+        source = known.get(photo.sha256)
+        about, page = (similar.credit(source), source.page) if source else ("", "")
+        small = similar.small(catalog.file(photo).read_bytes())
+        shown.append(similar.Picture(photo.label, small, about, page))
+    width = next(iter(pooled.values())).shape[0]
+    rows = [pooled[photo.sha256] for photo in chosen]
+    return similar.Pictures(np.array(rows, dtype=np.float32).reshape(-1, width), shown)
 
 
 def _about(
