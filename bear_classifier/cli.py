@@ -151,7 +151,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         return 0
     from bear_classifier.judging import judge
 
-    return judge(options, _model(options))
+    dataset = None if options.model else _project(options).data
+    return judge(options, _model(options), dataset)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bear_classifier import telling
 from bear_classifier.errors import ConfigError, DataError, PhotoError
+from bear_classifier.files import write_atomic
 
 if TYPE_CHECKING:
     from bear_classifier.ship.predict import Model, Prediction
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 Failures = list[tuple[Path, PhotoError]]
 
 
-def judge(options: argparse.Namespace, model: Path) -> int:
-    """What `bears evaluate` prints of --photos and --strangers; 1 if files were unreadable."""
+def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int:
+    """What `bears evaluate` prints of --photos and --strangers; 1 if files were unreadable.
+
+    dataset: of the model, whose report shows what became of strangers; None: of no dataset here."""
     if options.photos is None and options.strangers is None:
         raise ConfigError(
             "NO_PHOTOS",
@@ -41,6 +44,10 @@ def judge(options: argparse.Namespace, model: Path) -> int:
             print(telling.report(found))
     if options.strangers:
         found["strangers"] = strange(ready, options.strangers, failures)
+        if dataset and dataset.is_dir():
+            weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
+            left = {**found["strangers"], "folder": options.strangers.name, "weights": weights}
+            write_atomic(dataset / "evaluate" / "strangers.json", json.dumps(left).encode())
         if not options.json:
             print(telling.strangers(found["strangers"]))
     if options.json:

@@ -1,6 +1,7 @@
 """A bundle on folders of pictures, of its classes and of nothing that it knows."""
 
 import json
+import shutil
 
 import pytest
 from bundles import LABELS
@@ -86,3 +87,22 @@ def test_nothing_to_judge(model_dir, tmp_path, monkeypatch, capsys, words, code)
     done, _, errors = judged(capsys, model_dir, *words)
     assert done == 2
     assert errors.startswith(f"bears: {code}: ")
+
+
+def test_the_report_of_a_dataset_is_told_of_its_own_models_strangers(
+    model_dir, strangers, tmp_path, capsys, monkeypatch
+):
+    (strangers / "more" / "page.jpg").unlink()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bears.toml").write_text('name = "tiny"\n[classes]\na = ["a"]\nb = ["b"]\n')
+    (tmp_path / "models").mkdir()
+    shutil.copytree(model_dir, tmp_path / "models" / "tiny")
+    (tmp_path / "data" / "tiny").mkdir(parents=True)
+    left = tmp_path / "data" / "tiny" / "evaluate" / "strangers.json"
+    assert judged(capsys, model_dir, "--strangers", strangers)[0] == 0
+    assert not left.exists()  # of another dataset, perhaps
+    assert cli.main(["evaluate", "--strangers", str(strangers)]) == 0
+    found = json.loads(left.read_bytes())
+    assert (found["n"], found["folder"], set(found["kinds"])) == (4, "strangers", {"noise", "more"})
+    about = bundle.load(model_dir).about
+    assert found["weights"] == about["files"]["weights.safetensors"]["sha256"]

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import io
 import json
 from html.parser import HTMLParser
@@ -338,6 +339,13 @@ def leave(catalog, config):
         "left_out": {"teddy": reject.let_through(np.array(["ok", "unlike_training"]))},
     }  # fmt: skip
     write_atomic(catalog.root / "evaluate" / "report.json", json.dumps(judged).encode())
+    row = reject.let_through(np.array(["ok", "unlike_training", "too_close"]))
+    weights = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    strangers = {
+        **row, "kinds": {"pets": row}, "folder": "not_bears",
+        "weights": hashlib.sha256(weights).hexdigest(),
+    }  # fmt: skip
+    write_atomic(catalog.root / "evaluate" / "strangers.json", json.dumps(strangers).encode())
 
 
 @pytest.fixture(scope="module")
@@ -411,6 +419,8 @@ def test_the_page_holds_what_it_should(made):
         "such differences may be chance",
         "25% were taken: of those whose log loss, calibrated, is within one standard error of",
         "sources never seen",
+        "Of pictures of none of the classes in not_bears it answers 1 of 3 (33.3% (6.1% to",
+        "1 of 3 pets",
         "How the learning rate was found",
         "The learning rate was 0.0003: the LR finder's valley.",
         "Not given as an answer: too close to call.",

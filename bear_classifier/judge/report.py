@@ -88,6 +88,7 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
         "rejection": {
             **judged["rejection"],
             "familiarity": figures.histogram(said.scores[known], said.right[known]),
+            "measured": _strangers(catalog, about),
         },
         "slices": slices(said, test, seen, found_looks, names),
         "shortcuts": shortcuts(found_looks, said.targets[seen], said.groups[seen], seed),
@@ -239,3 +240,13 @@ def _curve(catalog: Catalog) -> dict[str, Any] | None:
         return None
     said = found.get("verdict") if isinstance(found, dict) else None
     return {"verdict": " ".join(report_words.sentences(said))}
+
+
+def _strangers(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `bears evaluate --strangers` found of this very model."""
+    try:
+        found = json.loads((catalog.root / "evaluate" / "strangers.json").read_bytes())
+        same = found["weights"] == about["files"]["weights.safetensors"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found) if same else None

@@ -208,4 +208,18 @@ def refused(rule: Mapping[str, Any]) -> list[str]:
             "Validation photos were too few to set a limit: a picture that shows none of the"
             " classes is named after one of them all the same."
         )
+    if measured := rule.get("measured"):
+        told.append(strangers(measured))
     return told
+
+
+def strangers(found: Mapping[str, Any]) -> str:
+    """What became of pictures of none of the classes, in all and by folder."""
+    rows = {"": found, **found["kinds"]}
+    each = [
+        f"{row['let_through']} of {row['n']}{f' {name}' if name else ''}"
+        f" ({percent(row['share'], row['interval'])})"
+        for name, row in rows.items()
+    ]
+    more = f": {', '.join(each[1:])}" if found["kinds"] else ""
+    return f"Of pictures of none of the classes in {found['folder']} it answers {each[0]}{more}."
