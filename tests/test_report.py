@@ -361,6 +361,18 @@ def made(tmp_path_factory):
     return Made(project, catalog, found, html)
 
 
+def test_strangers_of_another_model_are_not_told(made):
+    path = made.catalog.root / "evaluate" / "strangers.json"
+    before = path.read_bytes()
+    path.write_text(json.dumps({**json.loads(before), "weights": "0" * 64}))
+    try:
+        found, _ = reporting.make(made.catalog, made.project, made.project.model)
+    finally:
+        path.write_bytes(before)
+    assert made.found["rejection"]["measured"]["n"] == 3
+    assert found["rejection"]["measured"] is None
+
+
 def run(made, out, *more):
     root = made.project.data.parents[1]
     return main(
