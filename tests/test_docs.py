@@ -49,7 +49,7 @@ def test_make_targets_in_the_readme_exist():
 
 
 def test_the_readme_s_python_runs(model_dir, tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)  # the other: test_examples
     shutil.copytree(model_dir, tmp_path / "models" / "starter")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
