@@ -6,10 +6,12 @@ from pathlib import Path
 from bear_classifier.apps.running import serve
 from bear_classifier.settings import ServeConfig
 
+HUB = "https://huggingface.co" if "SPACE_ID" in os.environ else ""  # shows a Space in a frame
+
 if __name__ == "__main__":
     serve(
         Path(os.environ.get("BEARS_MODEL", "models/bears")),
         os.environ.get("BEARS_HOST", "0.0.0.0"),
         int(os.environ.get("BEARS_PORT", "7860")),
-        ServeConfig(framed_by=os.environ.get("BEARS_FRAMED_BY", "")),
+        ServeConfig(framed_by=os.environ.get("BEARS_FRAMED_BY") or HUB),
     )

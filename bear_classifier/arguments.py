@@ -146,6 +146,9 @@ def parser() -> argparse.ArgumentParser:
         "model", metavar="MODEL", type=Path, nargs="?", help="a bundle, or a folder of several"
     )
     _address(serve)
+    space = command("space", "write a folder that Hugging Face Spaces or a container runs")
+    space.add_argument("model", metavar="MODEL", type=Path, help="a bundle")
+    space.add_argument("out", metavar="OUT", type=Path, help="the folder; replaced if it is ours")
     _cleaning(command)
     _measuring(command)
     _reporting(command)

@@ -186,6 +186,16 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
+def _space(options: argparse.Namespace) -> int:
+    from bear_classifier.ship.space import space, space_text
+
+    done = space(options.model, options.out)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(done), default=str))
+    _say(options, space_text(done))
+    return 0
+
+
 def _attribution(options: argparse.Namespace) -> int:
     from bear_classifier.collect.attribution import attribution, attribution_text
 
@@ -238,6 +248,7 @@ _WORK = {
     "evaluate": _evaluate,
     "predict": _predict,
     "serve": _serve,
+    "space": _space,
     "status": _status,
     "attribution": _attribution,
     "take-down": _take_down,

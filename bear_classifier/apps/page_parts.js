@@ -1,0 +1,39 @@
+// Small things that every part of the page uses. Every text is set as text, never as HTML.
+
+export const $ = (id) => document.getElementById(id);
+
+export function h(tag, facts = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(facts)) {
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child != null && child !== false));
+  return node;
+}
+
+export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+export const whole = (text) => text.replaceAll(" %", "\u00a0%"); // a number keeps its unit
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const megabytes = (n) => `${(n / 1e6).toFixed(n % 1e6 ? 1 : 0)} MB`;
+
+export function percent(p) { // what is not certain is never shown as 0 or 100
+  if (p > 0 && p < 0.005) return "under 1 %";
+  if (p < 1 && p >= 0.995) return "over 99 %";
+  return `${Math.round(100 * p)} %`;
+}
+
+/** A text change that a screen reader is told of: the same sentence twice is said once. */
+export function say(node, ...content) {
+  const text = content.map((part) => part.textContent ?? part).join("");
+  if (node.textContent !== text) node.replaceChildren(...content);
+}
+
+/** A rail from 0 to 1 that says its value; the width is set from here, as the page's rules allow. */
+export function rail(label, p) {
+  const bar = h("div");
+  bar.style.width = `${100 * p}%`;
+  return h("div", { class: "rail", role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100,
+    "aria-valuenow": Math.round(1000 * p) / 10, "aria-valuetext": percent(p) }, bar);
+}

@@ -1,0 +1,249 @@
+"""A model as a folder that Hugging Face Spaces runs, and a container or a server just as well.
+
+README.md             front matter for the Hub, then the model card
+app.py                what starts the service
+requirements.txt      the packages that are imported, exact versions; no torch
+constraints.txt       the same and all that they need in turn, exact versions: for pip's -c
+bear_classifier/      the modules behind app.py and no others
+models/NAME/          the bundle as it is
+.gitattributes        what goes through Git LFS; .gitignore; .bears-space: what was written
+
+The Hub installs requirements.txt together with gradio[oauth,mcp], which allows only older versions
+of some packages: were all pinned there, nothing could be installed. So there are two files, and a
+package whose version the Hub would refuse stands only in the second one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bear_classifier.errors import ConfigError
+from bear_classifier.ship import bundle
+from bear_classifier.ship.needs import allowed, closure, libraries, pins
+from bear_classifier.ship.predict import Model
+
+MARKER = ".bears-space"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_MODEL = "models/bears"  # which app.py names
+_TEXTS = {".py", ".html", ".css", ".js", ".toml"}
+_ON_THE_HUB = ("oauth", "mcp")  # parts of gradio that the Hub installs
+_SHORT = 60  # characters, in UTF-16, that the Hub accepts as a short description
+_BINARY = ("onnx", "safetensors", "npz", "jpeg", "png", "webp", "gif", "bmp")
+_ATTRIBUTES = "models/** -text\n" + "".join(  # checksums would not bear other line ends
+    f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in _BINARY
+)
+_LEFT_BY_USE = (".gradio", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Written:
+    """The folder of a Space. bytes: of all its files; requirements: lines such as numpy==2.4.6."""
+
+    path: Path
+    model: str
+    version: int
+    files: int
+    bytes: int
+    requirements: list[str]
+
+
+def space(model: Path, out: Path) -> Written:
+    """Write the folder, in place of an earlier one that nobody changed since.
+
+    Raises ModelError and SelfTestError (the bundle), ConfigError (FOREIGN_FOLDER, BAD_PLACE,
+    NO_CHECKOUT), DataError (DISK_FULL, CANNOT_WRITE); what stood there is kept then."""
+    proved = bundle.load(model)
+    Model(proved).self_test()
+    place = out.resolve()
+    _clear_leftovers(place)
+    _check_place(model.resolve(), place)
+    name = re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
+    files = _contents(proved, name)
+    files[MARKER] = _marker(files)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        bundle.write(partial, files)
+        bundle.load(partial / "models" / name)  # what was read is what was proved
+        for path in (partial, *partial.rglob("*")):  # whoever runs it may read it
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        _move_history(place, partial)
+        bundle.publish(partial, place)
+    except BaseException:
+        bundle.recover(place)
+        _move_history(partial, place)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    size = sum(len(data) for data in files.values())
+    pinned = files["requirements.txt"].decode().splitlines()
+    return Written(out, name, int(proved.about["version"]), len(files), size, pinned)
+
+
+def space_text(done: Written) -> str:
+    """What was written, and what a person does with it."""
+    hub, folder = f"YOU/{done.model}", shlex.quote(str(done.path))
+    return f"""\
+wrote      {done.path}: model {done.model}, version {done.version}, in {done.files} files of \
+{done.bytes / 1e6:.1f} MB
+try it     in that folder, in an empty virtual environment:
+             pip install -r requirements.txt -c constraints.txt && python app.py
+publish    on Hugging Face, with your name there for YOU; the last line again for a newer model:
+             hf auth login
+             hf repos create {hub} --type space --sdk gradio
+             hf upload {hub} {folder} . --type space --delete "*"
+           or with git and git-lfs, in that folder:
+             git init -b main && git lfs install && git add . && git commit -m "A model"
+             git push --force THE_ADDRESS_OF_THE_SPACE main
+serve it   yourself, in a container or under systemd: see deploy/README.md"""
+
+
+def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
+    """Every file of the folder but the marker, by its path in there."""
+    root = _PACKAGE.parent
+    if not all((root / file).is_file() for file in ("app.py", "LICENSE")):
+        raise ConfigError(
+            "NO_CHECKOUT",
+            f"app.py and LICENSE are not in {root}; run this in a checkout of the repository that"
+            " was set up by make setup",
+        )
+    app = (root / "app.py").read_text(encoding="utf-8").replace(_MODEL, f"models/{name}")
+    sources = {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(_PACKAGE.rglob("*"))
+        if path.suffix in _TEXTS
+    }
+    texts = {path: sources[path] for path in closure(app, sources)}
+    programs = [app, *(text for path, text in texts.items() if path.endswith(".py"))]
+    imported, needed = pins(libraries(programs))
+    imported = allowed(imported, "gradio", _ON_THE_HUB)
+    card = (model.path / "README.md").read_text(encoding="utf-8", errors="replace")
+    texts |= {
+        "app.py": app,
+        "LICENSE": (root / "LICENSE").read_text(encoding="utf-8"),
+        "README.md": readme(name, model.labels, card, imported["gradio"]),
+        "requirements.txt": _lines(imported),
+        "constraints.txt": _lines(needed),
+        ".gitattributes": _ATTRIBUTES,
+        ".gitignore": "".join(f"{folder}/\n" for folder in _LEFT_BY_USE),
+    }
+    files = {path: text.encode() for path, text in texts.items()}
+    for file in ("bundle.json", *model.about["files"]):
+        files[f"models/{name}/{file}"] = (model.path / file).read_bytes()
+    return files
+
+
+def readme(name: str, labels: Sequence[str], card: str, gradio: str) -> str:
+    """Front matter that the Hub reads, then the model's card. gradio: its version."""
+    *most, last = labels
+    question = f"{', '.join(most)} or {last}?"
+    short = question[0].upper() + question[1:]
+    if len(short.encode("utf-16-le", errors="replace")) > 2 * _SHORT:
+        short = f"Tells apart {len(labels)} classes of photos"
+    lines = [
+        "---",
+        f"title: {quoted(f'{name[0].upper()}{name[1:]} classifier')}",
+        "emoji: 📷",
+        "colorFrom: yellow",
+        "colorTo: gray",
+        "sdk: gradio",
+        f"sdk_version: {quoted(gradio)}",
+        f'python_version: "{sys.version_info.major}.{sys.version_info.minor}"',
+        "app_file: app.py",
+        "pinned: false",
+        f"short_description: {quoted(short)}",
+        "tags:",
+        "  - image-classification",
+        "  - onnx",
+        "---",
+        "",
+        card.replace("THIS_FOLDER", f"models/{name}").rstrip(),
+        "",
+        "## As a service",
+        "",
+        "`python app.py` opens a page for people on port 7860, and answers programs:",
+        "",
+        "    curl --data-binary @photo.jpg http://127.0.0.1:7860/api/v1/classify",
+        "",
+        "The program is under the Apache License 2.0 (LICENSE). That says nothing of the licence of"
+        " the model, nor of the photos that it learned from.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """One line of YAML that is read as this text; white space becomes single blanks."""
+    plain = json.dumps(" ".join(text.split()), ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in plain)
+
+
+def _escaped(sign: str) -> str:
+    """Half of a pair of UTF-16 is no sign, and no file could hold it."""
+    return "\\uFFFD" if "\ud800" <= sign <= "\udfff" else f"\\U{ord(sign):08X}"
+
+
+def _lines(versions: Mapping[str, str]) -> str:
+    return "".join(f"{name}=={version}\n" for name, version in versions.items())
+
+
+def _marker(files: Mapping[str, bytes]) -> bytes:
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
+    return json.dumps({"written_by": "bears space", "files": sums}, indent=1).encode() + b"\n"
+
+
+def _check_place(model: Path, place: Path) -> None:
+    """Nothing that we did not write may be lost, and the model stays as it is."""
+    if place == model or model in place.parents:
+        raise ConfigError("BAD_PLACE", f"{place} is within the model; name a folder elsewhere")
+    if place.exists() and (strange := _strange(place)):
+        raise ConfigError(
+            "FOREIGN_FOLDER",
+            f"{strange} was not written by bears space, or was changed since, and is kept; move it"
+            " away or name another folder",
+        )
+
+
+def _strange(place: Path) -> Path | None:
+    """Something in the folder that is not as it was written; git's history may come and grow."""
+    if not place.is_dir():
+        return place
+    try:
+        sums = json.loads((place / MARKER).read_bytes())["files"]
+    except FileNotFoundError:
+        sums = {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return place / MARKER
+    for path in sorted(place.rglob("*")):
+        inside = path.relative_to(place)
+        if inside.parts[0] in (".git", MARKER) or set(_LEFT_BY_USE) & set(inside.parts):
+            continue
+        if path.is_symlink() or not path.is_dir():
+            whole = path.is_file() and not path.is_symlink()
+            if not whole or sums.get(inside.as_posix()) != _digest(path):
+                return path
+    return None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _move_history(source: Path, target: Path) -> None:
+    """What git knows of the folder goes with it."""
+    if (source / ".git").exists() and target.is_dir() and not (target / ".git").exists():
+        (source / ".git").replace(target / ".git")
+
+
+def _clear_leftovers(place: Path) -> None:
+    """Of a run that was cut off."""
+    bundle.recover(place)
+    for partial in sorted(place.parent.glob(f".{place.name}.*.partial")):
+        _move_history(partial, place)
+    bundle.clear_leftovers(place)
