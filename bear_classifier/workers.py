@@ -19,6 +19,7 @@ _GRACE = 5.0  # seconds
 _START = 60.0  # seconds until a process is ready; importing takes a third of one
 _ENVIRONMENT = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
+    "ORT_DISABLE_TELEMETRY": "1",
     # glibc returns the memory of each picture to the system and asks for it again: a fifth of the
     # time of a small one. Bytes; see mallopt(3).
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
@@ -56,7 +57,9 @@ class Workers:
         TOO_COMPLEX: it took too long; DAMAGED: it ended two processes one after the other, as the
         first may have been ended by somebody else; NO_WORKER: no process can be started."""
         async with self._free:
-            for _ in range(2):
+            fresh = 0
+            while fresh < 2:  # one that was idle may have ended for another reason
+                fresh += not self._idle
                 child = self._idle.pop() if self._idle else await self._start()
                 try:
                     answer = await asyncio.wait_for(_exchange(child, header, body), self.seconds)

@@ -269,7 +269,7 @@ MUTANTS = [
     Mutant("service: gradio serves any file", "apps/gate.py",
            "fine = self._ours(path[len(_FILE) :])", "fine = True",
            "test_gate.py::test_only_what_was_uploaded"),
-    Mutant("service: uploads stay", "apps/gate.py", "path.stat().st_mtime < before", "False",
+    Mutant("service: uploads stay", "apps/gate.py", "facts.st_mtime < before", "False",
            "test_gate.py::test_old_uploads"),
     Mutant("service: any number may wait", "apps/service.py",
            "if self.waiting >= self.most_waiting:", "if False:",

@@ -4,7 +4,7 @@
         answer = server.ask("POST", "/api/v1/classify", photo)
         answer.status, answer.headers["retry-after"], answer.json()["label"]
         server.pid, server.workers, server.log()
-    server.code, server.connects()       # of a server that was stopped
+    server.code, server.connected, server.left_behind    # of one that was stopped
 
 The client sends each path and each byte as it is given: nothing is quoted, joined or put right.
 """
@@ -235,6 +235,7 @@ class Serving:
             raise
         if self.process.stdout:
             self.process.stdout.close()
+        self.left_behind, self.connected = self.left(), self.connects()
         return self.code
 
     def kill(self) -> None:

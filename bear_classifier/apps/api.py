@@ -27,6 +27,7 @@ from bear_classifier.photos import MAX_BYTES
 
 MANY = "/api/v1/classify-many"
 PHOTOS = 200  # in one request
+LISTED = 1_000_000  # bytes of a ZIP that name its files
 Read = Callable[[], bytes]
 _FORM = "multipart/form-data"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -221,6 +222,9 @@ async def _several(request: Request) -> list[tuple[str, Read]]:
 
 def _entries(data: bytes) -> list[tuple[str, Read]]:
     try:
+        end = zipfile._EndRecData(io.BytesIO(data))  # type: ignore[attr-defined]
+        if end and end[5] > LISTED:  # all of it would be read before it can be counted
+            raise Refused(413, "TOO_MANY", f"The ZIP lists too many files; the limit is {PHOTOS}")
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
         raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
@@ -232,6 +236,8 @@ def _entries(data: bytes) -> list[tuple[str, Read]]:
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Never many more bytes than a photo may have, whatever the entry says."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise PhotoError("DAMAGED", "it cannot be unpacked: only stored and deflated entries are")
     try:
         with archive.open(entry) as file:
             return file.read(MAX_BYTES + 1)
@@ -270,5 +276,5 @@ async def _table(rows: AsyncIterator[dict[str, Any]], labels: list[str]) -> Asyn
 
 def _line(cells: list[Any]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerow([f"'{c}" if str(c)[:1] in "=+-@\t" and c else c for c in cells])
+    csv.writer(buffer).writerow([f"'{c}" if str(c)[:1] in "=+-@\t\r" and c else c for c in cells])
     return buffer.getvalue()

@@ -33,10 +33,10 @@ def page(service: Service) -> gr.Blocks:
             return "", None
         try:
             found = await service.answer(offer.name, Path(path).read_bytes())
+        except OSError as exc:
+            raise gr.Error("Send the picture again.", print_exception=False) from exc
         except BearsError as exc:
             raise gr.Error(f"{exc.sentence}.", title=exc.code, print_exception=False) from exc
-        finally:
-            Path(path).unlink(missing_ok=True)
         return found["sentence"], found["probabilities"] if found["accepted"] else None
 
     told = offer.told()
@@ -60,7 +60,8 @@ def page(service: Service) -> gr.Blocks:
                 )
         gr.Markdown(f"{told['figures']} {told['limits']}")
         photo.change(predict, photo, [said, bars], api_name="predict", show_progress="hidden")
-    blocks.queue(max_size=service.most_waiting, default_concurrency_limit=service.at_once)
+    room = service.at_once + service.most_waiting  # so that nobody waits twice
+    blocks.queue(max_size=room, default_concurrency_limit=room)
     blocks.state_session_capacity = 100
     return blocks
 

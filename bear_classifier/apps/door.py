@@ -14,7 +14,6 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -157,6 +156,7 @@ class Visit:
     def _dress(self, headers: MutableHeaders) -> None:
         for name, value in HEADERS.items():
             headers[name] = value
+        del headers["Access-Control-Allow-Credentials"]  # gradio's
         framed = self.door.framed_by or "'none'"
         policy = self.door.policy(self.scope["path"])
         headers["Content-Security-Policy"] = f"{policy}; frame-ancestors {framed}"
@@ -221,7 +221,7 @@ def _own(headers: Headers, method: str) -> None:
     if site is not None:
         foreign = site not in ("same-origin", "none")
     else:
-        foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
     if foreign:
         raise Refused(403, "OTHER_SITE", "Another website's page may not send photos here")
 

@@ -5,12 +5,17 @@ gradio downloads addresses that stand in a request, serves files by path, and ke
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.apps.service import Refused
@@ -23,7 +28,7 @@ _GET = re.compile(
     rf"|/gradio_api/(info|startup-events|queue/data|app_id|upload_progress)/?"
     rf"|/gradio_api/heartbeat/{_NAME}|/gradio_api/call/predict/{_NAME}"
 )
-_POST = re.compile(r"/gradio_api/(upload|queue/join|call/predict|run/predict|cancel|reset)/?")
+_POST = re.compile(r"/gradio_api/(upload|queue/join|call/predict|cancel|reset)/?")
 _FILE = "/gradio_api/file="
 
 
@@ -41,11 +46,10 @@ class Gate:
         self._known(scope["method"], path)
         if scope["method"] == "POST":
             body = await _whole(receive)
-            kind = Headers(scope=scope).get("content-type", "")
             if path.startswith("/gradio_api/upload"):
-                self._one(kind, body)
+                await self._one(scope, body)
             else:
-                body = json.dumps(inspected(body)).encode() if body else body
+                body = json.dumps(inspected(body, self._ours)).encode() if body else body
             scope["headers"] = [item for item in scope["headers"] if item[0] != b"content-length"]
             MutableHeaders(scope=scope)["Content-Length"] = str(len(body))
             receive = _again(body, receive)
@@ -70,31 +74,47 @@ class Gate:
         except (OSError, ValueError):
             return False
 
-    def _one(self, kind: str, body: bytes) -> None:
-        found = re.search(r'boundary="?([^";,]{1,70})', kind)
-        if not found:
+    async def _one(self, scope: Scope, body: bytes) -> None:
+        """As gradio would read it, whose parser breaks on what is no form."""
+        try:
+            again = Request({**scope, "app": self}, _again(body, _nothing))
+            async with again.form(max_files=1, max_fields=0) as form:
+                files = [value for _, value in form.multi_items() if not isinstance(value, str)]
+        except HTTPException as exc:
+            said = f"Send one picture as a form: {exc.detail}"
+            raise Refused(422, "NOT_ONE_PHOTO", said) from exc
+        if len(files) != 1:
             raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form")
-        if body.count(b"--" + found[1].encode("latin-1", "replace")) > 2:
-            raise Refused(422, "NOT_ONE_PHOTO", "Send one picture at a time")
-        if len(body) + sum(p.stat().st_size for p in _files(self.uploads)) > KEPT:
+        if len(body) + sum(facts.st_size for _, facts in _files(self.uploads)) > KEPT:
             raise Refused(503, "BUSY", "Too many pictures lie here. Try again in 60 seconds", 60)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def swept(uploads: Path, before: float) -> int:
     """Delete uploads last changed before this time (seconds since 1970), and folders left empty."""
     gone = 0
-    for path in _files(uploads):
-        if path.stat().st_mtime < before:
+    for path, facts in _files(uploads):
+        if facts.st_mtime < before:
             path.unlink(missing_ok=True)
             gone += 1
     for folder in sorted((p for p in uploads.rglob("*") if p.is_dir()), reverse=True):
-        if folder.stat().st_mtime < before and not any(folder.iterdir()):
-            folder.rmdir()
+        with contextlib.suppress(OSError):  # a new file came
+            if folder.stat().st_mtime < before:
+                folder.rmdir()
     return gone
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """And what is known of them; they may go at any time."""
+    found = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                found.append((path, path.stat()))
+    return found
 
 
 async def _whole(receive: Receive) -> bytes:
@@ -122,7 +142,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def inspected(body: bytes) -> Any:
+def inspected(body: bytes, ours: Callable[[str], bool]) -> Any:
     """JSON for gradio in which no file is an address that the server would fetch.
 
     Raises Refused. A file's `url` beside its path, which gradio's page sends, is left out."""
@@ -131,18 +151,32 @@ def inspected(body: bytes) -> Any:
     except (ValueError, RecursionError) as exc:
         raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
     try:
-        return _without_addresses(value)
+        value = _without_addresses(value, ours)
     except RecursionError as exc:
         raise Refused(400, "NOT_JSON", "What was sent is nested too deeply") from exc
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        value["data"] = [_photo(item) for item in value["data"][:1]] or [None]
+    return value
 
 
-def _without_addresses(value: Any) -> Any:
+def _photo(item: Any) -> dict[str, Any] | None:
+    """All that gradio needs to know; what is odd about the rest it would write into the log."""
+    if item is None or (isinstance(item, dict) and item.get("path") is None):
+        return None
+    if not isinstance(item, dict) or not isinstance(item["path"], str):
+        raise Refused(422, "NOT_A_PHOTO", "Send one picture that was uploaded")
+    return {"path": item["path"], "meta": {"_type": "gradio.FileData"}}
+
+
+def _without_addresses(value: Any, ours: Callable[[str], bool]) -> Any:
     if isinstance(value, list):
-        return [_without_addresses(item) for item in value]
+        return [_without_addresses(item, ours) for item in value]
     if isinstance(value, dict):
         if isinstance(value.get("path"), str) and not _address(value["path"]):
+            if not ours(value["path"]):
+                raise Refused(422, "NOT_A_PHOTO", "Send the picture itself, not where it lies")
             value = {key: item for key, item in value.items() if key != "url"}
-        return {key: _without_addresses(item) for key, item in value.items()}
+        return {key: _without_addresses(item, ours) for key, item in value.items()}
     if isinstance(value, str) and _address(value):
         raise Refused(422, "NOT_A_PHOTO", "Send the picture itself, not an address")
     return value

@@ -69,7 +69,7 @@ function drawTrouble(item) {
   say($("trouble"), trouble ? trouble.message : "");
   if (!trouble) return;
   const pausing = item.state === "pausing";
-  $("again").hidden = !trouble.again;
+  $("again").hidden = !trouble.again || item.state === "asking";
   $("again").textContent = pausing ? "Try now" : "Try again";
   $("give-up").hidden = !pausing;
   $("request").textContent = trouble.request ? `Request ${trouble.request}` : "";
@@ -182,12 +182,12 @@ function failure(trouble, again) {
 
 // -- that's wrong ------------------------------------------------------------------------------
 
-/** Every class but the one that it said; "none of these", unless it said so. */
+/** Every class but the one that it gave as its answer; "none of these", unless it said so. */
 function wrong(item) {
   if (!$("wrong-panel").hidden) { closePanels(true); return; }
   closePanels();
   const refusal = refused(item.answer);
-  const labels = (S.model.labels || Object.keys(item.answer.probabilities)).filter((label) => refusal || label !== item.answer.label);
+  const labels = (S.model.labels || Object.keys(item.answer.probabilities)).filter((label) => !item.answer.accepted || label !== item.answer.label);
   const choices = [...labels.map((label) => [label, capital(label)]), ...(refusal ? [] : [["none", "None of these"]])];
   const send = h("button", { type: "button", class: "main", disabled: true }, "Send and store the photo");
   const radios = choices.map(([value, text]) => h("label", { class: "choice" },

@@ -182,4 +182,4 @@ export async function explain(item) {
 }
 
 export const correct = (item, right) =>
-  post(`api/v1/corrections?${query({ said: item.answer.label, right })}`, item.file);
+  post(`api/v1/corrections?${query({ said: item.answer.accepted ? item.answer.label : "", right })}`, item.file);

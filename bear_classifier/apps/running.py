@@ -89,7 +89,16 @@ class Server(uvicorn.Server):
         return bool(await super().on_tick(counter))
 
     def _busy(self) -> bool:
-        return bool(self.service.admitted or self.server_state.tasks)
+        """A page of gradio's that is open is no work."""
+        cycles = [
+            connection.cycle
+            for connection in self.server_state.connections
+            if isinstance(connection, Patient)
+        ]
+        return bool(self.service.admitted) or any(
+            cycle and not cycle.response_complete and "/heartbeat/" not in cycle.scope["path"]
+            for cycle in cycles
+        )
 
 
 def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:

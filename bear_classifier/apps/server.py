@@ -23,9 +23,9 @@ from bear_classifier.apps.service import Refused, Service
 from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
 from bear_classifier.photos import MAX_BYTES
 
-_KEEP = 300.0  # seconds that an upload of gradio's page may lie on the disk
+_KEEP = 60.0  # seconds that an upload of gradio's page may lie on the disk
 _BATCHES = 2  # requests with many photos at once
-_SWEEP = 60.0  # seconds between two looks at them
+_SWEEP = 10.0  # seconds between two looks at them
 _STATUS = {
     "EMPTY_FILE": 400,
     "TOO_LARGE": 413,

@@ -110,7 +110,7 @@ class Service:
         Raises ModelError and DataError (NO_WORKER)."""
         for name in self.offers:
             await self._workers.ask({"model": name, "do": "check"}, b"")
-        spare = [{"model": self.default, "do": "check"}] * (self.at_once - 1)
+        spare = [{"model": self.default, "do": "check"}] * self.at_once
         await asyncio.gather(*(self._workers.ask(header, b"") for header in spare))
         self.checked = True
 

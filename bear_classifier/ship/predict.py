@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 import onnxruntime as ort
 from numpy.typing import NDArray
 
