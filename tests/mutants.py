@@ -289,6 +289,10 @@ MUTANTS = [
     Mutant("strangers of another model stand in the report", "judge/report.py",
            "return dict(found) if same else None", "return dict(found)",
            "test_report.py::test_strangers_of_another_model"),
+    Mutant("what is imported late is not carried", "ship/needs.py",
+           "list(ast.walk(ast.parse(program)))", "list(ast.parse(program).body)", "test_space.py"),
+    Mutant("a folder of somebody else is replaced", "ship/space.py",
+           "(strange := _strange(place))", "(strange := None)", "test_space.py"),
 ]  # fmt: skip
 
 

@@ -59,6 +59,19 @@ class Offer:
         }
 
 
+def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """How many of them this process may use: those of the host, of its set, of its container.
+
+    quota: microseconds of each period, or "max" (cgroup v2)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    found = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text().split()
+        return max(1, min(found, math.ceil(int(most) / int(period))))
+    except (OSError, ValueError):  # no cgroup, or no limit
+        return found
+
+
 def offers(place: Path) -> list[Offer]:
     """The bundle at this place, or all that lie in it. Raises ModelError."""
     if (place / "bundle.json").is_file() or not place.is_dir():
@@ -82,7 +95,7 @@ class Service:
     def __init__(self, found: Sequence[Offer], most_waiting: int, seconds: float = SECONDS) -> None:
         self.offers = {offer.name: offer for offer in found}
         self.default = found[0].name
-        self.at_once = os.cpu_count() or 1
+        self.at_once = processors()
         self.most_waiting = most_waiting
         listed = {o.name: (str(o.path), o.about["checksum"]) for o in found}
         module = "bear_classifier.apps.answering"
