@@ -249,6 +249,17 @@ def test_a_model_that_fails_its_self_test_is_not_served(model_dir: Path, tmp_pat
     assert said.count("\n") == 1
 
 
+def test_a_taken_port_is_a_sentence(model_dir: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((HERE, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = [sys.executable, "-m", "bear_classifier", "serve", str(model_dir), "--port"]
+        done = subprocess.run([*words, str(port)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"PORT_TAKEN: cannot listen on {HERE}:{port}" in done.stderr
+
+
 class Here:
     """An application in a thread of this process, for what a test changes in the code.
 
