@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -161,7 +160,7 @@ def main() -> int:
         same = after.status == 200 and after.json()["probabilities"] == before
         paths, told_files = files_told(server)
         asked, fetched = addresses_asked(server)
-        extra = max(0, len(watch.seen) - (os.cpu_count() or 1))
+        extra = max(0, len(watch.seen) - len(server.first_workers))
         mistakes = server.log().count('"level": "error"')
     connects = server.connected
     broken = sum(count for status, count in found.statuses.items() if status > 499)

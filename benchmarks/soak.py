@@ -11,11 +11,14 @@ slope in bytes for each request, by least squares, and open files, threads and k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
+import os
 import sys
 import zipfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,12 +56,16 @@ def archive(data: list[bytes]) -> bytes:
 async def through_gradio(port: int, name: str, photo: bytes) -> int:
     """As gradio's client asks: upload, join, take the answer."""
     body, kind = form((name, photo), field="files")
-    path = (await ask(port, "POST", f"{GRADIO}/upload", body, kind)).json()[0]
-    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    uploaded = await ask(port, "POST", f"{GRADIO}/upload", body, kind)
+    if uploaded.status != 200:
+        return uploaded.status
+    file = {"path": uploaded.json()[0], "meta": {"_type": "gradio.FileData"}}
     asked = json.dumps({"data": [file]}).encode()
     head = {"Content-Type": "application/json"}
-    event = (await ask(port, "POST", f"{GRADIO}/call/predict", asked, head)).json()["event_id"]
-    answer = await ask(port, "GET", f"{GRADIO}/call/predict/{event}")
+    joined = await ask(port, "POST", f"{GRADIO}/call/predict", asked, head)
+    if joined.status != 200:
+        return joined.status
+    answer = await ask(port, "GET", f"{GRADIO}/call/predict/{joined.json()['event_id']}")
     return 200 if b"event: complete" in answer.body else 599
 
 
@@ -101,13 +108,13 @@ class Soak:
             return (await line.ask("POST", ONE, photo[: len(photo) // 2])).status
         if turn < 20:
             return (await line.ask("GET", PAGES[turn % len(PAGES)])).status
-        if turn < 50:
+        if turn % 2:  # often, as the server closes what is idle for half a minute
             return (await line.ask("POST", ONE, *form((f"{number}.jpg", photo)))).status
         return (await ask(port, "POST", ONE, photo)).status
 
     def sample(self) -> None:
         pid = self.server.pid
-        folder = self.server.upload_folder
+        kept, folders = lying(self.server)
         self.samples.append(
             {
                 "requests": self.done,
@@ -115,10 +122,21 @@ class Soak:
                 "processes": {str(child): memory(child) for child in children(pid)},
                 "files": files(pid),
                 "threads": threads(pid),
-                "kept": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-                "folders": sum(path.is_dir() for path in folder.rglob("*")),
+                "kept": kept,
+                "folders": folders,
             }
         )
+
+
+def lying(server: Serving) -> tuple[int, int]:
+    """Bytes of uploads, and their folders, some of which go while they are counted."""
+    size = folders = 0
+    for folder, names, found in os.walk(server.upload_folder):
+        folders += len(names)
+        for name in found:
+            with contextlib.suppress(OSError):
+                size += (Path(folder) / name).stat().st_size
+    return size, folders
 
 
 def slope(samples: list[Sample], pid: str = "") -> float:

@@ -253,11 +253,6 @@ class Serving:
         (found,) = (self.folder / "tmp").glob("bears-uploads-*")
         return found
 
-    @property
-    def uploads(self) -> list[Path]:
-        """Files that strangers' pictures lie in."""
-        return [path for path in self.upload_folder.rglob("*") if path.is_file()]
-
     def left(self) -> list[str]:
         """Files that it and its libraries left among what is temporary."""
         return [path.name for path in (self.folder / "tmp").rglob("*") if path.is_file()]
@@ -278,11 +273,6 @@ class Serving:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         return asyncio.run(asyncio.wait_for(ask(self.port, method, path, body, headers), 60))
-
-    def inside(self) -> int:
-        """Photos that are worked on or wait."""
-        lines = self.ask("GET", "/metrics").body.decode().splitlines()
-        return int(float(next(x for x in lines if x.startswith("bears_photos_inside")).split()[1]))
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[list[int]]:

@@ -10,7 +10,6 @@ import csv
 import importlib.util
 import io
 import json
-import os
 import random
 import re
 import sys
@@ -39,7 +38,7 @@ from serving import (
 )
 
 from bear_classifier.apps.server import make_app
-from bear_classifier.apps.service import Service, offers
+from bear_classifier.apps.service import Service, offers, processors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PHOTO = saved(drawn(seed=3), "JPEG")
@@ -132,7 +131,7 @@ def test_a_correction_is_kept_without_what_rode_along(server: Serving) -> None:
 
 
 def test_it_is_ready_with_a_process_for_each_processor(server: Serving) -> None:
-    assert len(server.first_workers) == os.cpu_count()
+    assert len(server.first_workers) == processors()
 
 
 # -- S1: what is damaged ---------------------------------------------------------------------------

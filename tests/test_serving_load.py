@@ -43,7 +43,7 @@ from test_bundle import rewrite
 
 from bear_classifier.apps import door, running, server
 from bear_classifier.apps.port import listening
-from bear_classifier.apps.service import Service, offers
+from bear_classifier.apps.service import Service, offers, processors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PHOTO = saved(drawn(seed=3), "JPEG")
@@ -71,7 +71,7 @@ def at_work(running: Serving) -> None:
 
 def room(waiting: int = WAITING) -> int:
     """Photos that are worked on at once, and that may wait."""
-    return (os.cpu_count() or 1) + waiting
+    return processors() + waiting
 
 
 @pytest.fixture(scope="module")
