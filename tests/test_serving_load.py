@@ -511,6 +511,7 @@ def test_all_who_were_let_in_are_answered_before_the_end(busy: Serving, tmp_path
                 await ask(busy.port, *words)
                 for words in (("GET", "/readyz"), ("POST", ONE, PHOTO), ("GET", "/livez"))
             ]
+            await asyncio.sleep(running.NOTICE + 3)  # longer than anybody waits by habit
         return await asyncio.gather(*asked), late
 
     at_work(busy)
