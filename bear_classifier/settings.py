@@ -192,6 +192,12 @@ class ServeConfig:
     framed_by: str = setting(
         "", "pages that may show this one inside theirs, such as https://*.example.com"
     )
+    per_minute: int = setting(
+        0, "photos from one address; more are refused for a while; 0: any number", low=0
+    )
+    proxy: str = setting(
+        "", "address of your proxy, which is believed whom it forwards for (X-Forwarded-For)"
+    )
 
 
 @dataclass(frozen=True)

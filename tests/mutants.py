@@ -28,6 +28,10 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("whoever says so is the proxy", "apps/fair.py", "if self.proxy and host == self.proxy:",
+           "if self.proxy:", "test_fair.py"),
+    Mutant("a share never comes back", "apps/fair.py", "(now - at) * self.per_minute / 60", "0",
+           "test_fair.py"),
     Mutant("a group is not dealt as one", "collect/blocks.py", 'f"{seed}:{group}"', 'f"{seed}"',
            "test_split.py"),
     Mutant("near-copies in a mirror are missed", "collect/screen.py",

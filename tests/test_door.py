@@ -32,7 +32,7 @@ class Asked:
     """What came back. read: parts that were taken from the client."""
 
     def __init__(self, app: Any, parts: list[bytes | float], headers: Headers, method: str,
-                 refuse: Callable[[str, str, int], None], limit: int) -> None:  # fmt: skip
+                 refuse: Callable[[Any, int], None], limit: int) -> None:  # fmt: skip
         self.messages: list[dict[str, Any]] = []
         self.read = 0
         self.metrics = Metrics(lambda: 0)
@@ -68,7 +68,7 @@ class Asked:
 
 def asked(app: Any = plain, parts: list[bytes | float] | None = None, method: str = "POST",
           headers: dict[str, str] | None = None, limit: int = 100,
-          refuse: Callable[[str, str, int], None] = lambda *_: None) -> Asked:  # fmt: skip
+          refuse: Callable[[Any, int], None] = lambda *_: None) -> Asked:  # fmt: skip
     listed = [(k.encode(), v.encode()) for k, v in (headers or {}).items()]
     return Asked(app, parts or [b"hello"], listed, method, refuse, limit)
 
@@ -145,8 +145,8 @@ def test_other_websites_pages_may_not_send(headers: dict[str, str], fine: bool) 
 
 
 def test_a_refusal_is_told_with_the_time_to_come_again() -> None:
-    def refuse(method: str, path: str, inside: int) -> None:
-        assert (method, path, inside) == ("POST", "/a", 0)
+    def refuse(scope: Any, inside: int) -> None:
+        assert (scope["method"], scope["path"], inside) == ("POST", "/a", 0)
         raise Refused(503, "BUSY", "The service is busy", 7)
 
     found = asked(refuse=refuse)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bear_classifier.apps.corrections import NONE, keep
+from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Do, Refused, Service
 from bear_classifier.errors import BearsError, PhotoError
@@ -77,6 +78,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "Too many bytes"},
     415: {"model": Problem, "description": "Not a picture, or of a kind that is not read"},
     422: {"model": Problem, "description": "A picture that cannot be used"},
+    429: {"model": Problem, "description": "Too many photos from one address; see Retry-After"},
     503: {"model": Problem, "description": "Busy or stopping; Retry-After says when to ask again"},
 }
 _ONE = {
@@ -111,7 +113,7 @@ _SEVERAL = {
 }
 
 
-def api(service: Service, metrics: Metrics, corrections: Path | None) -> APIRouter:
+def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None) -> APIRouter:
     """The routes. corrections: where they are kept; None: they are not taken."""
     router = APIRouter(prefix="/api/v1", tags=["photos"])
 
@@ -153,7 +155,9 @@ def api(service: Service, metrics: Metrics, corrections: Path | None) -> APIRout
     ) -> Response:
         """Answers to many photos, a ZIP or a form with several files: a row each, as it comes."""
         offer = service.offer(model)
-        rows = _rows(service, metrics, offer.name, await _several(request))
+        photos = await _several(request)
+        fair.charge(fair.who(request.scope), len(photos) - 1)  # the door has counted one
+        rows = _rows(service, metrics, offer.name, photos)
         if as_csv:
             labels = list(offer.about["labels"])
             return StreamingResponse(_table(rows, labels), media_type="text/csv; charset=utf-8")

@@ -43,8 +43,8 @@ HEADERS = {
 
 class Door:
     """limit: bytes of the body by path; framed_by: who may show the page inside another one;
-    policy: of the content, by path; refuse: what is to be refused now, by method, path and how
-    many requests for the path are inside already."""
+    policy: of the content, by path; refuse: what is to be refused now, by the request and how many
+    for its path are inside already."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Door:
         limit: Callable[[str], int],
         policy: Callable[[str], str],
         framed_by: str,
-        refuse: Callable[[str, str, int], None],
+        refuse: Callable[[Scope, int], None],
     ) -> None:
         self.app, self.metrics, self.limit = app, metrics, limit
         self.policy, self.framed_by, self.refuse = policy, framed_by, refuse
@@ -96,8 +96,7 @@ class Visit:
         headers = Headers(scope=self.scope)
         try:
             _own(headers, self.scope["method"])
-            path = self.scope["path"]
-            self.door.refuse(self.scope["method"], path, self.door.inside[path] - 1)
+            self.door.refuse(self.scope, self.door.inside[self.scope["path"]] - 1)
             self._fits(headers.get("content-length"))
         except Refused as exc:
             await self._say(exc)

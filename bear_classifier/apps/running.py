@@ -109,8 +109,7 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
     _many_files()
     with listening(host, port) as listener:
         service = Service(found, settings.max_waiting)
-        kept = Path(settings.corrections) if settings.corrections else None
-        app = make_app(service, settings.framed_by, kept)
+        app = make_app(service, settings)
         said = f"Serving {place} on {address(host, listener)} (Ctrl-C stops)"
         asyncio.run(_run(app, service, listener, said))
 

@@ -14,18 +14,23 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from bear_classifier import __version__
 from bear_classifier.apps import door, gate
 from bear_classifier.apps.api import MANY, api
+from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Refused, Service
 from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
 from bear_classifier.photos import MAX_BYTES
+from bear_classifier.settings import ServeConfig
 
 _KEEP = 60.0  # seconds that an upload of gradio's page may lie on the disk
 _BATCHES = 2  # requests with many photos at once
+_AS_IT_COMES = ServeConfig()
 _SWEEP = 10.0  # seconds between two looks at them
+_TAKEN = tuple(f"{gate.PLACE}/gradio_api/{what}" for what in ("queue", "call", "cancel", "reset"))
 _STATUS = {
     "EMPTY_FILE": 400,
     "TOO_LARGE": 413,
@@ -38,10 +43,11 @@ _GRADIO_POLICY = (  # its page is made of inline scripts and styles
 )
 
 
-def make_app(service: Service, framed_by: str = "", corrections: Path | None = None) -> FastAPI:
-    """framed_by: who may show the page inside their own, as CSP's frame-ancestors; corrections:
-    where what people correct is kept; None: they cannot."""
+def make_app(service: Service, settings: ServeConfig = _AS_IT_COMES) -> FastAPI:
+    """The application: routes, page, gradio, and what stands before all of them."""
     metrics = Metrics(lambda: service.admitted)
+    fair = Fair(settings.per_minute, settings.proxy)
+    corrections = Path(settings.corrections) if settings.corrections else None
     uploads = tempfile.TemporaryDirectory(prefix="bears-uploads-")
     folder = Path(uploads.name)
 
@@ -65,7 +71,7 @@ def make_app(service: Service, framed_by: str = "", corrections: Path | None = N
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(api(service, metrics, corrections))
+    app.include_router(api(service, metrics, fair, corrections))
     _health(app, service, metrics)
 
     @app.get("/favicon.ico", include_in_schema=False)
@@ -93,8 +99,8 @@ def make_app(service: Service, framed_by: str = "", corrections: Path | None = N
         metrics=metrics,
         limit=_limit,
         policy=lambda path: _GRADIO_POLICY if path.startswith(gate.PLACE) else door.POLICY,
-        framed_by=framed_by,
-        refuse=lambda method, path, inside: _closed(service, method, path, inside),
+        framed_by=settings.framed_by,
+        refuse=lambda scope, inside: _closed(service, fair, scope, inside),
     )
     return app
 
@@ -135,10 +141,13 @@ def _limit(path: str) -> int:
     return door.MANY if path == MANY else door.SMALL
 
 
-def _closed(service: Service, method: str, path: str, inside: int) -> None:
+def _closed(service: Service, fair: Fair, scope: Scope, inside: int) -> None:
     """Refuse photos before they come where there is no room for them."""
-    if method == "POST" and path.startswith(("/api/v1/c", f"{gate.PLACE}/gradio_api/")):
+    path = scope["path"]
+    if scope["method"] == "POST" and path.startswith(("/api/v1/c", f"{gate.PLACE}/gradio_api/")):
         service.admit()
+        if not path.startswith(_TAKEN):
+            fair.take(fair.who(scope))
         if path == MANY and inside >= _BATCHES:
             raise Refused(503, "BUSY", f"{inside} batches are worked on. Try again later", 30)
 
@@ -154,7 +163,8 @@ def status_of(exc: BearsError) -> int:
 async def _explained(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, BearsError)
     status, after = status_of(exc), getattr(exc, "after", None)
-    headers = {"Retry-After": str(after if after is not None else 5)} if status == 503 else {}
+    later = {"Retry-After": str(after if after is not None else 5)}
+    headers = later if status in (429, 503) else {}
     return _said(request, status, exc.code, exc.sentence[:1].upper() + exc.sentence[1:], headers)
 
 
