@@ -28,6 +28,8 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("garbage is sought everywhere", "apps/running.py", "    gc.freeze()", "    pass",
+           "test_serving_load.py::test_what_is_imported"),
     Mutant("whoever says so is the proxy", "apps/fair.py", "if self.proxy and host == self.proxy:",
            "if self.proxy:", "test_fair.py"),
     Mutant("a share never comes back", "apps/fair.py", "(now - at) * self.per_minute / 60", "0",

@@ -249,6 +249,22 @@ def test_a_model_that_fails_its_self_test_is_not_served(model_dir: Path, tmp_pat
     assert said.count("\n") == 1
 
 
+def test_what_is_imported_is_not_searched_for_garbage_again(model_dir: Path) -> None:
+    """A full collection over gradio and all else stops everybody for a fifth of a second."""
+    program = f"""
+import gc
+from pathlib import Path
+from bear_classifier.apps import running
+async def begun(self, sockets):
+    print(gc.get_freeze_count(), len(gc.get_objects()))
+running.Server.serve = begun
+running.serve(Path({str(model_dir)!r}), {HERE!r}, 0, running.ServeConfig())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    frozen, left = map(int, done.stdout.splitlines()[-1].split())
+    assert frozen > 10 * left
+
+
 def test_a_taken_port_is_a_sentence(model_dir: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind((HERE, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -26,6 +27,8 @@ HEADERS = 30.0  # seconds for the first line and the headers of a request
 NOTICE = 1.0  # seconds between "not ready" and closing the port, for whoever balances the load
 GRACE = 18.0  # seconds at most until the end
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_AT_A_TIME = 16  # connections that are taken before whoever is inside has a turn
+_QUEUED = 2048  # connections that the system may hold until they are taken
 _FILES = 4096  # open files at most, connections among them
 
 
@@ -74,6 +77,11 @@ class Server(uvicorn.Server):
         self.service = service
         self.asked: list[int] = []
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or []:  # asyncio takes as many at a time as it lets the system hold
+            listener.listen(_QUEUED)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.asked.append(sig)
         self.service.stop()
@@ -121,6 +129,8 @@ async def _run(app: FastAPI, service: Service, listener: socket.socket, said: st
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     await service.check()
+    gc.collect()
+    gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
     print(said, flush=True)
     server = Server(config(app), service)
     await server.serve(sockets=[listener])
@@ -137,6 +147,7 @@ def config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        backlog=_AT_A_TIME,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=2,
         limit_concurrency=_FILES // 2,
