@@ -23,6 +23,7 @@ _EXAMPLES = """examples:
 _COMPARISONS = """comparisons:
   balance    unequal classes: nothing against it, oversampling, a weighted loss
   method     from the probe (LP-FT), fastai's fine_tune, the head only, all layers at once
+  layers     only the last stage, or all of the network
   cycles     one long cycle, or two or three short ones
   rates      the LR finder's rate, a tenth, a third and three times of it
   crops      random-crop, crop, squish, pad, presize
@@ -241,8 +242,8 @@ def _finding(command: Any) -> None:
         "what",
         metavar="WHAT",
         nargs="+",
-        help="balance, method, cycles, rates, crops, backbones; or TABLE.KEY=VALUE, several joined"
-        " by commas",
+        help="balance, method, layers, cycles, rates, crops, backbones; or TABLE.KEY=VALUE, several"
+        " joined by commas",
     )
     compare.add_argument(
         "--seeds", metavar="N", type=int, default=3,

@@ -89,6 +89,7 @@ def _backbones(config: Config, rate: Callable[[], float]) -> Named:
 PRESETS: dict[str, Callable[[Config, Callable[[], float]], Named]] = {
     "balance": _balance,
     "method": _method,
+    "layers": lambda now, _: _values("train.layers", ("last-stage", "all"), now.train.layers),
     "cycles": _cycles,
     "rates": _rates,
     "crops": _crops,

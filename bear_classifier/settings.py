@@ -130,6 +130,12 @@ class TrainConfig:
     frozen: int = setting(
         0, "of the epochs, so many at the beginning in which only the head learns", low=0
     )
+    layers: str = setting(
+        "auto",
+        'that learn: "all", "last-stage" (what comes before is computed once), or "auto": the last'
+        " stage of a pretrained body with the probe's head, else all",
+        choices=("auto", "all", "last-stage"),
+    )
     cycles: int = setting(1, "runs of one cycle each that the other epochs are divided into", low=1)
     balance: str = setting(
         "none",

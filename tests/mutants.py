@@ -30,6 +30,13 @@ class Mutant:
 MUTANTS = [
     Mutant("garbage is sought everywhere", "apps/running.py", "    gc.freeze()", "    pass",
            "test_serving_load.py::test_what_is_imported"),
+    Mutant("the last stage begins too late", "learn/parts.py", "return sides.index(sides[-1])",
+           "return sides.index(sides[-1]) + 1", "test_parts.py::test_where_the_last_stage_begins"),
+    Mutant("views are all the same", "learn/parts.py", "view[rows] = first(augment(some))",
+           "view[rows] = (once := locals().get('once', first(augment(some))))[: len(rows)]",
+           "test_parts.py::test_views_are_random"),
+    Mutant("rehearsals share weights", "learn/parts.py",
+           "dataclasses.replace(self, model=_end(network, self.cut))", "self", "test_parts.py"),
     Mutant("whoever says so is the proxy", "apps/fair.py", "if self.proxy and host == self.proxy:",
            "if self.proxy:", "test_fair.py"),
     Mutant("a share never comes back", "apps/fair.py", "(now - at) * self.per_minute / 60", "0",

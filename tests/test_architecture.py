@@ -97,16 +97,17 @@ INSIDE = {
     "learn.outputs": {"learn.backbone", "learn.loaders"},
     "learn.tune": {
         *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.cycle"),
-        *("learn.loaders", "learn.outputs", "learn.recipe"),
+        *("learn.parts", "learn.recipe"),
     },
+    "learn.parts": {"learn.backbone", "learn.cycle", "learn.loaders", "learn.outputs"},
     "learn.rehearse": {
-        *("learn.backbone", "learn.blend", "learn.loaders", "learn.probe", "learn.recipe"),
+        *("learn.backbone", "learn.blend", "learn.parts", "learn.probe", "learn.recipe"),
         "learn.tune",
     },
     "learn.train": {
         *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.diagnose"),
-        *("learn.loaders", "learn.outputs", "learn.probe", "learn.recipe", "learn.rehearse"),
-        "learn.tune",
+        *("learn.loaders", "learn.outputs", "learn.parts", "learn.probe", "learn.recipe"),
+        *("learn.rehearse", "learn.tune"),
     },
     "learn.cycle": {
         *("learn.backbone", "learn.callbacks", "learn.checkpoints", "learn.finder"),
@@ -115,12 +116,13 @@ INSIDE = {
     "learn.recipe": {"learn.cycle"},
     "learn.compare": {
         *("learn.backbone", "learn.checkpoints", "learn.cycle", "learn.loaders", "learn.lr"),
-        *("learn.outputs", "learn.probe", "learn.recipe", "learn.rehearse", "learn.train"),
+        *("learn.outputs", "learn.parts", "learn.probe", "learn.recipe", "learn.rehearse"),
+        "learn.train",
     },
     "learn.callbacks": {"learn.checkpoints", "learn.diagnose"},
     "learn.lr": {
         *("learn.backbone", "learn.cycle", "learn.finder", "learn.loaders", "learn.memory"),
-        *("learn.recipe", "learn.train"),
+        *("learn.parts", "learn.recipe", "learn.train"),
     },
     "judge.compare_plot": {"judge.compare"},
     "judge.evaluate": {

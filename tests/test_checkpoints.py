@@ -152,8 +152,9 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
         {"frozen": 1, "cycles": 2, "head": "new"},
         {"frozen": 2, "balance": "oversample"},
         {"cycles": 2, "balance": "weighted-loss", "resize": "presize"},
+        {"layers": "last-stage", "balance": "oversample"},
     ],
-    ids=["phases", "oversample", "weighted"],
+    ids=["phases", "oversample", "weighted", "last-stage"],
 )
 def test_every_recipe_goes_on_bit_for_bit(
     prepared: tuple[Catalog, Config], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -395,6 +395,7 @@ def test_presets_are_named_lists(prepared: tuple[Catalog, Config]) -> None:
     assert balance == ["oversample", "none", "weighted-loss"]  # the present settings first
     method = [(one.train.head, one.train.frozen) for one in configs("method")]
     assert method == [("probe", 0), ("new", 1), ("new", 4), ("new", 0)]
+    assert [one.train.layers for one in configs("layers")] == ["last-stage", "all"]
     assert [one.train.cycles for one in configs("cycles")] == [1, 2, 3]
     rates = [one.train.lr for one in configs("rates")]
     assert rates == pytest.approx([0.001, 0.0001, 0.0003, 0.003])

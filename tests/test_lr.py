@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import random
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -353,13 +354,14 @@ def test_a_rate_that_explodes_is_the_worst_and_no_crash(prepared):
 
 
 def test_a_photo_that_broke_is_left_out(prepared, tmp_path):
-    made = lr.bench(*prepared)
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    made = dataclasses.replace(made, valid=[*made.valid[:2], (broken, "black"), *made.valid[2:]])
-    made.unreadable.total = 100
+    catalog, config = prepared
+    shutil.copytree(catalog.root, tmp_path / "copy")
+    with Catalog(tmp_path / "copy") as copy:
+        made = lr.bench(copy, config)
+        copy.file(made.valid[2]).write_bytes(b"no picture")
+    made.part.unreadable.total = 100
     tried = lr.trials(made, [1e-3], [1], 3)
-    assert tried.losses.shape == (1, 1, 6)
+    assert tried.losses.shape == (1, 1, 5)
 
 
 def test_too_little_memory_is_said(prepared, monkeypatch):

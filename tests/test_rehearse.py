@@ -16,6 +16,7 @@ from training import changed, dataset, same, weights
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn import blend, cycle, rehearse, tune
 from bear_classifier.learn.loaders import Unreadable
+from bear_classifier.learn.parts import Whole
 from bear_classifier.learn.probe import cached_features, probe
 from bear_classifier.learn.train import start, train
 from bear_classifier.schema import Photo
@@ -100,15 +101,15 @@ def test_nothing_of_the_asked_sources_is_learned(
     catalog, config = prepared
     actors = rehearse.cast(catalog, config)
     assert actors is not None
-    body = start(catalog, config).body
-    features = cached_features(catalog, config, actors.photos, body)
+    network = start(catalog, config)
+    features = cached_features(catalog, config, actors.photos, network.body)
     of, seen = source_of(catalog, config), list[tuple[set[str], set[str], int]]()
     real = rehearse.mixtures
 
     def spied(*args: Any) -> Any:
         learned = spied_on.pop()
         seen.append(
-            ({of[p.sha256] for p in learned}, {of[p.sha256] for p in args[4]}, len(args[4]))
+            ({of[p.sha256] for p in learned}, {of[p.sha256] for p in args[3]}, len(args[3]))
         )
         return real(*args)
 
@@ -120,8 +121,8 @@ def test_nothing_of_the_asked_sources_is_learned(
 
     monkeypatch.setattr(rehearse, "mixtures", spied)
     monkeypatch.setattr(rehearse, "tune", tuned)
-    unreadable = Unreadable(100)
-    found = rehearse.rehearse(catalog, config, actors, features, 0.01, unreadable)
+    part = Whole(catalog, network, Unreadable(100))
+    found = rehearse.rehearse(catalog, config, actors, part, features, 0.01)
     assert len(seen) == 2
     assert all(learned and asked and not learned & asked for learned, asked, _ in seen)
     assert found["n"] == len(actors.photos) == sum(n for *_, n in seen)
@@ -132,8 +133,10 @@ def test_the_untuned_share_is_the_probe_of_the_half(prepared: Prepared) -> None:
     catalog, config = prepared
     actors = rehearse.cast(catalog, config)
     assert actors is not None
-    features = cached_features(catalog, config, actors.photos, start(catalog, config).body)
-    found = rehearse.rehearse(catalog, config, actors, features, 0.01, Unreadable(100))
+    network = start(catalog, config)
+    features = cached_features(catalog, config, actors.photos, network.body)
+    part = Whole(catalog, network, Unreadable(100))
+    found = rehearse.rehearse(catalog, config, actors, part, features, 0.01)
     losses = []
     for half in (0, 1):
         mine = actors.half == half

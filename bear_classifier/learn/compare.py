@@ -25,9 +25,10 @@ from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import fit
-from bear_classifier.learn.loaders import Unreadable, dataloaders
+from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.lr import undisturbed
 from bear_classifier.learn.outputs import outputs
+from bear_classifier.learn.parts import part_of
 from bear_classifier.learn.probe import network
 from bear_classifier.learn.recipe import fitted, lasting, plan_of
 from bear_classifier.learn.rehearse import start_of
@@ -147,14 +148,12 @@ class _Bench:
         set_seed(seed, reproducible=True)
         if config.train.head == "new":
             self.model.new_head(seed)
-        device = next(self.model.parameters()).device
-        train, valid = (
-            [(shop.catalog.file(p), p.label) for p in side] for side in (shop.train, shop.valid)
-        )
-        dls = dataloaders(train, valid, config, device, shop.unreadable)
+        seen = [*shop.train, *shop.valid]
+        part, _ = part_of(shop.catalog, config, self.model, seen, shop.unreadable)
+        dls = part.loaders(shop.train, shop.valid, config)
         plan = plan_of(config, [photo.label for photo in shop.train])
         plan = dataclasses.replace(plan, lr=lr, epochs=epochs)
-        end, _ = fit(dls, self.model, plan, keep=keep)
+        end, _ = fit(dls, part.model, plan, keep=keep)
         return end
 
     def _start(self) -> backbone.Classifier:

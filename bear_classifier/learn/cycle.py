@@ -191,7 +191,7 @@ def learner(
         cbs.append(MixedPrecision())
     elif device.type == "cpu":
         model.to(memory_format=torch.channels_last)
-        model.precision = torch.bfloat16 if has_bfloat16() else None
+        model.precision = half_precision(device)
     if plan.weights:
         weight = torch.tensor(plan.weights, device=device)
         cbs.append(Weighted(CrossEntropyLossFlat(weight=weight)))
@@ -209,6 +209,13 @@ def learner(
     )
     learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])  # ours takes its place
     return learn
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """What it multiplies much faster than single precision, and trains well with; None: nothing."""
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else None
 
 
 def has_bfloat16() -> bool:

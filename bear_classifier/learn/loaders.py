@@ -14,7 +14,7 @@ import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
-from fastai.data.transforms import IntToFloatTensor, Normalize
+from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
 from fastai.vision.augment import (
     RandomResizedCrop,
     RandomResizedCropGPU,
@@ -22,8 +22,9 @@ from fastai.vision.augment import (
     aug_transforms,
 )
 from fastai.vision.core import PILImage
-from fasttransform import Transform
+from fasttransform import Pipeline, Transform
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from bear_classifier import photos
@@ -103,11 +104,7 @@ def dataloaders(
     its class, with replacement (fastai's WeightedDL): as many in an epoch, all batches full.
 
     Raises TrainError (NO_BATCH): fewer photos than one batch would train nothing, silently."""
-    size, batch_size = config.learn.size, config.train.batch_size
-    if len(train) < max(2, batch_size):
-        raise TrainError(
-            "NO_BATCH", f"{len(train)} training photos do not fill one batch of {batch_size}"
-        )
+    size = config.learn.size
     of_items, of_batches = _augmented(size, config.train)
     items, n = [*train, *valid], len(train)
     block = DataBlock(
@@ -120,13 +117,44 @@ def dataloaders(
         item_tfms=[of_items, Fit(size)],
         batch_tfms=[*of_batches, Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")],
     )
-    numbers = list(range(len(items)))  # fastai would take pairs apart
+    return loaded(block, [label for _, label in train], len(items), config, device)
+
+
+def loaded(
+    block: DataBlock, learned: Sequence[str], total: int, config: Config, device: torch.device
+) -> DataLoaders:
+    """fastai's DataLoaders of the numbers 0 to `total`, of which the first are learned from.
+
+    learned: their labels. Raises TrainError (NO_BATCH)."""
+    batch_size = config.train.batch_size
+    if len(learned) < max(2, batch_size):
+        raise TrainError(
+            "NO_BATCH", f"{len(learned)} training photos do not fill one batch of {batch_size}"
+        )
+    numbers = list(range(total))  # fastai would take pairs apart
     words: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
     if config.train.balance == "oversample":
-        many = Counter(label for _, label in train)  # of the validation side weights are not used
-        weights = np.array([1 / many[label] for _, label in train] + [1.0] * len(valid))
+        many = Counter(learned)  # of the validation side weights are not used
+        weights = np.array([1 / many[label] for label in learned] + [1.0] * (total - len(learned)))
         return block.weighted_dataloaders(numbers, weights, **words)
     return block.dataloaders(numbers, **words)
+
+
+class Augment:
+    """Random views of pictures, as training sees them."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        of_items, of_batches = _augmented(config.learn.size, config.train)
+        norm = Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")
+        self._device = device
+        self._items = Pipeline([of_items, ToTensor()], split_idx=0)
+        self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
+
+    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
+        """A view of each: (n, 3, size, size), normalised."""
+        items = torch.stack([self._items(DecodedImage(image)) for image in images])
+        batch: Tensor = self._batches(items.to(self._device))
+        return batch.as_subclass(Tensor)
 
 
 def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:

@@ -25,10 +25,12 @@ from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.cycle import learner
 from bear_classifier.learn.finder import STEPS, Watch, find
-from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
+from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.memory import exhausted
+from bear_classifier.learn.parts import Part, part_of
 from bear_classifier.learn.recipe import fitted, plan_of, spread_of
 from bear_classifier.learn.train import start
+from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
 TRIAL = 20  # steps of a short training, at least
@@ -64,11 +66,14 @@ class Bench:
     """What every run begins from: the same model, the same photos."""
 
     config: Config
-    model: backbone.Classifier
+    part: Part
     first: dict[str, Tensor]
-    train: list[tuple[Path, str]]
-    valid: list[tuple[Path, str]]
-    unreadable: Unreadable
+    train: list[Photo]
+    valid: list[Photo]
+
+    @property
+    def model(self) -> backbone.Classifier:
+        return self.part.model
 
     @property
     def batch_size(self) -> int:
@@ -78,20 +83,19 @@ class Bench:
 def bench(catalog: Catalog, config: Config) -> Bench:
     """Raises DataError (NOT_SPLIT, NO_PROBE) and what `start` raises."""
     photos = catalog.photos("ok")
-    sides = {
-        side: [(catalog.file(p), p.label) for p in photos if p.split == side]
-        for side in ("train", "valid")
-    }
+    sides = {side: [p for p in photos if p.split == side] for side in ("train", "valid")}
     if not sides["train"] or not sides["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
     settings, _ = fitted(config.train, len(sides["train"]))
     with undisturbed():
-        model = start(catalog, config).to(backbone.pick_device(config.learn.device))
+        network = start(catalog, config).to(backbone.pick_device(config.learn.device))
+        config = dataclasses.replace(config, train=settings)
+        set_seed(settings.seed, reproducible=True)
+        seen = [*sides["train"], *sides["valid"]]
+        part, _ = part_of(catalog, config, network, seen, Unreadable(len(photos)))
         if settings.head == "new":
-            model.new_head(settings.seed)
-    first = backbone.copied(model)
-    config = dataclasses.replace(config, train=settings)
-    return Bench(config, model, first, **sides, unreadable=Unreadable(len(photos)))
+            network.new_head(settings.seed)
+    return Bench(config, part, backbone.copied(part.model), **sides)
 
 
 def sweep(made: Bench, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
@@ -146,14 +150,9 @@ def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar
 
 def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Log loss of each validation photo, and whether it was wrong, in full precision."""
-    model, labels, bad = made.model.eval(), made.config.labels, made.unreadable
-    device = next(model.parameters()).device
-    files = [path for path, _ in made.valid if path not in bad.found]
-    with torch.inference_mode():
-        parts = batches(files, made.config.learn.size, 32, bad)
-        logits = torch.cat([model(part.to(device)).double().cpu() for part in parts])
-    there = [label for path, label in made.valid if path not in bad.found]
-    targets = torch.tensor([labels.index(label) for label in there])
+    rows, said, _ = made.part.outputs(made.valid, made.config)
+    logits = torch.from_numpy(said).double()
+    targets = torch.tensor([made.config.labels.index(made.valid[row].label) for row in rows])
     losses = nn.functional.cross_entropy(logits, targets, reduction="none")
     capped = losses.nan_to_num(_MOST_LOSS).clamp(max=_MOST_LOSS)
     wrong = (logits.argmax(1) != targets) | ~logits.isfinite().all(1)
@@ -161,16 +160,15 @@ def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 @contextmanager
-def _learner(made: Bench, photos: Sequence[tuple[Path, str]], seed: int) -> Iterator[Any]:
-    """A learner at the start, whose batches and crops follow from the seed alone."""
+def _learner(made: Bench, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
+    """A learner at the start, whose batches and crops (or which views) follow from the seed."""
     config = made.config
     set_seed(seed, reproducible=True)
     made.model.load_state_dict(made.first)
-    device = next(made.model.parameters()).device
     with tempfile.TemporaryDirectory() as scratch:
-        dls = dataloaders(photos, made.valid[:1], config, device, made.unreadable)
+        dls = made.part.loaders(photos, made.valid[:1], config)
         try:
-            plan = plan_of(config, [label for _, label in made.train])
+            plan = plan_of(config, [photo.label for photo in made.train])
             yield learner(dls, made.model, Path(scratch), plan)
         finally:
             made.model.precision = None  # of training only

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn import backbone, blend, probe
-from bear_classifier.learn.loaders import Unreadable
+from bear_classifier.learn.parts import Part
 from bear_classifier.learn.recipe import fitted
 from bear_classifier.learn.tune import mixtures, tune
 from bear_classifier.linear import model
@@ -71,18 +71,17 @@ def rehearse(
     catalog: Catalog,
     config: Config,
     actors: Cast,
+    part: Part,
     features: NDArray[np.float32],
     lr: float,
-    unreadable: Unreadable,
 ) -> dict[str, Any]:
     """Figures of each mixture (`blend`) on photos of sources that it did not learn from.
 
-    features: (n, f) of the cast's photos by the untuned body; lr: of the training in earnest.
+    part: of the training in earnest; features: (n, f) of the cast's photos by the untuned body; lr:
+    of the training in earnest.
     Raises what training raises."""
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=lr))
-    parts = [
-        _half(catalog, config, actors, features, number, unreadable) for number in range(_HALVES)
-    ]
+    parts = [_half(catalog, config, actors, part, features, number) for number in range(_HALVES)]
     said = [np.concatenate(halves) for halves in zip(*(part[0] for part in parts), strict=True)]
     targets = np.concatenate([part[1] for part in parts])
     return {**blend.figures(said, targets), "sources": actors.sources}
@@ -92,9 +91,9 @@ def _half(
     catalog: Catalog,
     config: Config,
     actors: Cast,
+    part: Part,
     features: NDArray[np.float32],
     number: int,
-    unreadable: Unreadable,
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
     """Learn from one half; logits of each mixture for the other, and its classes."""
     mine = actors.half == number
@@ -110,10 +109,9 @@ def _half(
     )
     config = dataclasses.replace(config, train=fitted(config.train, len(learned))[0])
     network = start_of(catalog, config, learned, features[mine & train])
-    network = network.to(backbone.pick_device(config.learn.device))
-    folder = folders(catalog)[number]
-    tuned = tune(catalog, config, network, learned, checked, folder, unreadable)
-    return mixtures(catalog, config, network, tuned, asked, unreadable)
+    part = part.begun(network.to(backbone.pick_device(config.learn.device)))
+    tuned = tune(catalog, config, part, learned, checked, folders(catalog)[number])
+    return mixtures(config, part, tuned, asked)
 
 
 def folders(catalog: Catalog) -> list[Path]:

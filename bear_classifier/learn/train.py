@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -25,6 +26,7 @@ from bear_classifier.learn import backbone, blend, checkpoints, probe
 from bear_classifier.learn.diagnose import diagnose, mixed
 from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.outputs import outputs
+from bear_classifier.learn.parts import Whole, part_of
 from bear_classifier.learn.probe import Head, cached_features
 from bear_classifier.learn.recipe import fitted, spread_of, unbalanced
 from bear_classifier.learn.rehearse import cast, folders, rehearse
@@ -54,16 +56,20 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     unreadable = Unreadable(len(photos))
     folder = catalog.root / "train" / "checkpoints"
     began = time.monotonic()
-    tuned = tune(catalog, config, network, sides["train"], sides["valid"], folder, unreadable)
+    set_seed(settings.seed, reproducible=True)
+    seen = [*sides["train"], *sides["valid"]]
+    part, said_of_it = part_of(catalog, config, network, seen, unreadable)
+    notes += said_of_it
+    tuned = tune(catalog, config, part, sides["train"], sides["valid"], folder)
     facts, seconds = tuned.end.facts, time.monotonic() - began
-    said = mixtures(catalog, config, network, tuned, sides["valid"], unreadable)
+    said = mixtures(config, part, tuned, sides["valid"])
     asked = {"valid": blend.figures(*said)}
     if actors and facts["kept_epoch"]:
         rows = {photo.sha256: row for row, photo in enumerate(photos)}
         features = pooled[[rows[photo.sha256] for photo in actors.photos]]
-        asked["unseen"] = rehearse(catalog, config, actors, features, facts["lr"], unreadable)
+        asked["unseen"] = rehearse(catalog, config, actors, part, features, facts["lr"])
     number = blend.best(list(asked.values())) if facts["kept_epoch"] else 0
-    network.load_state_dict(blend.mixed(tuned.first, tuned.last, blend.SHARES[number]))
+    part.model.load_state_dict(blend.mixed(tuned.first, tuned.last, blend.SHARES[number]))
     there, logits, features = outputs(catalog, network, photos, config, unreadable)
     valid = asked["valid"]
     found = diagnose(
@@ -78,6 +84,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     record = {
         "chosen": "tuned" if number else "probe",
         "share": blend.SHARES[number],
+        "layers": "all" if isinstance(part, Whole) else "last-stage",
         "lr": facts["lr"],
         "lr_reason": facts["lr_reason"],
         "finder": facts["finder"],

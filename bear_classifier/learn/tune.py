@@ -21,8 +21,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.learn import backbone, blend, checkpoints
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import fit
-from bear_classifier.learn.loaders import Unreadable, dataloaders
-from bear_classifier.learn.outputs import outputs
+from bear_classifier.learn.parts import Part
 from bear_classifier.learn.recipe import lasting, plan_of
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
@@ -32,7 +31,7 @@ _FORMAT = 2  # of checkpoints; a new number makes those of before start anew
 
 @dataclass(frozen=True)
 class Tuned:
-    """first, last: weights before and after; the network has the last. notes: what went wrong."""
+    """first, last: weights before and after; the part has the last. notes: what went wrong."""
 
     first: dict[str, Tensor]
     last: dict[str, Tensor]
@@ -43,25 +42,22 @@ class Tuned:
 def tune(
     catalog: Catalog,
     config: Config,
-    network: backbone.Classifier,
+    part: Part,
     learned: Sequence[Photo],
     checked: Sequence[Photo],
     folder: Path,
-    unreadable: Unreadable,
 ) -> Tuned:
     """Learn from some photos; others, `checked`, tell which epoch is kept. config.train fits their
-    number; the head of the network is that of the probe. folder: for checkpoints.
+    number; the head of the part is that of the probe. folder: for checkpoints.
 
     Raises DataError (DISK_FULL) and TrainError."""
-    settings = config.train
+    settings, network = config.train, part.model
     checkpoints.require_space(folder, network)
     set_seed(settings.seed, reproducible=True)
     first = backbone.copied(network)
     if settings.head == "new":
         network.new_head(settings.seed)
-    train, valid = ([(catalog.file(p), p.label) for p in part] for part in (learned, checked))
-    device = next(network.parameters()).device
-    dls = dataloaders(train, valid, config, device, unreadable)
+    dls = part.loaders(learned, checked, config)
     made_from = _made_from(catalog, config, network, [*learned, *checked])
     if not settings.resume:
         checkpoints.clear(folder)
@@ -80,20 +76,15 @@ def tune(
 
 
 def mixtures(
-    catalog: Catalog,
-    config: Config,
-    network: backbone.Classifier,
-    tuned: Tuned,
-    asked: Sequence[Photo],
-    unreadable: Unreadable,
+    config: Config, part: Part, tuned: Tuned, asked: Sequence[Photo]
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
     """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
-    numbers of their classes (n,). The network ends with the tuned weights."""
+    numbers of their classes (n,). The part ends with the tuned weights."""
     said: list[NDArray[np.float32]] = []
     rows: list[int] = []
     for share in blend.SHARES:
-        network.load_state_dict(blend.mixed(tuned.first, tuned.last, share))
-        rows, logits, _ = outputs(catalog, network, asked, config, unreadable)
+        part.model.load_state_dict(blend.mixed(tuned.first, tuned.last, share))
+        rows, logits, _ = part.outputs(asked, config)
         said.append(logits)
     return said, np.array([config.labels.index(asked[row].label) for row in rows])
 

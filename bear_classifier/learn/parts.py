@@ -1,0 +1,255 @@
+"""What of the network learns, and from what: all of it from photos, or its last stage from what the
+rest makes of them, which is computed once.
+
+Most of the time of a training on a processor goes into early layers that are right already. Where
+they stay as they are, a few random views of each photo are enough (docs/LOG.md), and rehearsals and
+mixtures get them for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+from fastai.data.core import DataLoaders
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bear_classifier import photos as decoder
+from bear_classifier.catalog import Catalog
+from bear_classifier.learn.backbone import Classifier
+from bear_classifier.learn.cycle import half_precision
+from bear_classifier.learn.loaders import Augment, Unreadable, batches, dataloaders, loaded
+from bear_classifier.learn.outputs import outputs
+from bear_classifier.schema import Photo
+from bear_classifier.settings import Config
+
+VIEWS = 4  # of each photo that is learned from, at most
+ROOM = 2_000_000_000  # bytes that views and photos may take
+_BATCH = 32
+_AHEAD = 2 * _BATCH  # photos decoded while the network works
+Said = tuple[list[int], NDArray[np.float32], NDArray[np.float32]]
+
+
+class Part(Protocol):
+    """model: what learns; its modules are those of the network, which learns with it."""
+
+    @property
+    def model(self) -> Classifier: ...
+
+    def loaders(
+        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
+    ) -> DataLoaders:
+        """Batches for `model`. Raises TrainError (NO_BATCH)."""
+
+    def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
+        """As `outputs.outputs`, of photos to learn from or to check with."""
+
+    def begun(self, network: Classifier) -> Part:
+        """The same part of another network, whose body is untuned as well."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All of the network."""
+
+    catalog: Catalog
+    model: Classifier
+    unreadable: Unreadable
+
+    def loaders(
+        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
+    ) -> DataLoaders:
+        train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
+        device = next(self.model.parameters()).device
+        return dataloaders(train, valid, config, device, self.unreadable)
+
+    def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
+        return outputs(self.catalog, self.model, photos, config, self.unreadable)
+
+    def begun(self, network: Classifier) -> Whole:
+        return dataclasses.replace(self, model=network)
+
+
+@dataclass(frozen=True)
+class LastStage:
+    """The children of the body from number `cut` on, and the head. row: of each photo by SHA-256 in
+    `plain` (n, c, h, w), what comes out before them with the resize of serving, and in each of
+    `views`, with random crops; rows of photos that are only checked are not filled there."""
+
+    model: Classifier
+    cut: int
+    row: dict[str, int]
+    plain: NDArray[np.float16]
+    views: list[NDArray[np.float16]]
+
+    def loaders(
+        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
+    ) -> DataLoaders:
+        learned, checked = ([p for p in s if p.sha256 in self.row] for s in (learned, checked))
+        rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
+
+        def stored(i: int) -> Tensor:
+            maps = random.choice(self.views) if i < len(learned) else self.plain
+            return torch.from_numpy(maps[rows[i]]).float()
+
+        labels = [photo.label for photo in (*learned, *checked)]
+        block = DataBlock(
+            blocks=(TransformBlock(stored), CategoryBlock(vocab=config.labels)),
+            get_y=lambda i: labels[i],
+            splitter=lambda _: (list(range(len(learned))), list(range(len(learned), len(rows)))),
+        )
+        device = next(self.model.parameters()).device
+        return loaded(block, labels[: len(learned)], len(rows), config, device)
+
+    def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
+        there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
+        rows = [self.row[photos[i].sha256] for i in there]
+        device = next(self.model.parameters()).device
+        logits, pools = [], []
+        with torch.inference_mode():
+            self.model.eval()
+            for start in range(0, len(rows), _BATCH):
+                maps = torch.from_numpy(self.plain[rows[start : start + _BATCH]]).float()
+                said, pooled, _ = self.model.outputs(maps.to(device))
+                logits.append(said.float().cpu().numpy())
+                pools.append(pooled.float().cpu().numpy())
+        return there, np.concatenate(logits), np.concatenate(pools)
+
+    def begun(self, network: Classifier) -> LastStage:
+        return dataclasses.replace(self, model=_end(network, self.cut))
+
+
+def part_of(
+    catalog: Catalog,
+    config: Config,
+    network: Classifier,
+    photos: Sequence[Photo],
+    unreadable: Unreadable,
+) -> tuple[Part, list[str]]:
+    """What of the untuned network learns by `train.layers`, and what there is to say of it.
+
+    photos: to learn from (the training side) and to check with. Their views follow from the dice as
+    they lie."""
+    whole = Whole(catalog, network, unreadable)
+    wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
+    if wanted == "all" or (wanted == "auto" and not _as_a_rule(config)):
+        return whole, []
+    if not cut:
+        note = f"{config.learn.arch} has no last stage of its own: all layers learn"
+        return whole, [note] if wanted == "last-stage" else []
+    with torch.inference_mode():
+        device = next(network.parameters()).device
+        size = config.learn.size
+        map_ = _first(network, cut)(torch.zeros(1, 3, size, size, device=device))
+    each = 2 * math.prod(map_.shape)  # bytes
+    learned = sum(photo.split == "train" for photo in photos)
+    fits = (ROOM // each - len(photos)) // max(learned, 1)
+    if fits < 1:
+        return whole, [f"{len(photos)} photos are too many to keep before the last stage: all"
+                       " layers learn, which takes longer"]  # fmt: skip
+    views = min(VIEWS, config.train.epochs, fits)
+    return _stored(whole, config, photos, cut, views), []
+
+
+def _as_a_rule(config: Config) -> bool:
+    """Early layers are right already where they come from somewhere; a recipe of fastai's, which
+    begins with a new head, means the whole network."""
+    return config.learn.weights != "none" and config.train.head == "probe"
+
+
+def last_stage(body: nn.Module, size: int) -> int:
+    """The number of the body's first child that works at the resolution of its end; 0: none after
+    the first. size: pixels, side of the pictures."""
+    if not isinstance(body, nn.Sequential):
+        return 0
+    device = next(body.parameters()).device
+    with torch.inference_mode():
+        x, sides = torch.zeros(1, 3, size, size, device=device), []
+        for child in body.eval():
+            x = child(x)
+            sides.append(x.shape[-1])
+    return sides.index(sides[-1])
+
+
+def _first(network: Classifier, cut: int) -> nn.Module:
+    """What comes before the cut."""
+    assert isinstance(network.body, nn.Sequential)
+    return network.body[:cut]
+
+
+def _end(network: Classifier, cut: int) -> Classifier:
+    """A classifier of what comes out before the cut, made of the network's own modules."""
+    assert isinstance(network.body, nn.Sequential)
+    end = copy.copy(network)
+    end._modules = {**network._modules, "body": network.body[cut:]}
+    return end
+
+
+def _stored(
+    whole: Whole, config: Config, photos: Sequence[Photo], cut: int, views: int
+) -> LastStage:
+    """Run what comes before the cut over all photos, and random views of those to learn from."""
+    network, bad = whole.model, whole.unreadable
+    device = next(network.parameters()).device
+    if device.type == "cpu":
+        network.to(memory_format=torch.channels_last)
+    first = _first(network, cut).eval()
+    files = {whole.catalog.file(p): p for p in photos}
+    total = len(photos) + views * sum(p.split == "train" for p in photos)
+    bar = tqdm(total=total, desc="before the last stage", unit="photo", disable=None, leave=None)
+    with bar, torch.inference_mode():
+        maps = []
+        for batch in batches(list(files), config.learn.size, _BATCH, bad):
+            maps.append(first(batch.to(device)).half().cpu().numpy())
+            bar.update(len(batch))
+        there = [photo for file, photo in files.items() if file not in bad.found]
+        row = {photo.sha256: number for number, photo in enumerate(there)}
+        plain = np.concatenate(maps)
+        seen = [np.zeros_like(plain) for _ in range(views)]
+        augment = Augment(config, device)
+        learned = [photo for photo in there if photo.split == "train"]
+        images = _decoded([whole.catalog.file(photo) for photo in learned])
+        with _fast(device):
+            for start in range(0, len(learned), _BATCH):
+                some = list(islice(images, _BATCH))
+                rows = [row[photo.sha256] for photo in learned[start : start + _BATCH]]
+                for view in seen:
+                    view[rows] = first(augment(some)).half().cpu().numpy()
+                    bar.update(len(rows))
+    return LastStage(_end(network, cut), cut, row, plain, seen)
+
+
+@contextlib.contextmanager
+def _fast(device: torch.device) -> Iterator[None]:
+    """Half precision where the device has it, as in training."""
+    kind = half_precision(device)
+    with torch.autocast(device.type, kind, enabled=kind is not None):
+        yield
+
+
+def _decoded(files: Sequence[Path]) -> Iterator[Image.Image]:
+    """In order, by threads ahead of their use. A photo that broke since it was read a moment ago
+    raises its PhotoError."""
+    with ThreadPoolExecutor(2) as pool:
+        waiting: list[Future[Image.Image]] = []
+        for file in files:
+            waiting.append(pool.submit(decoder.decode, file))
+            if len(waiting) > _AHEAD:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
