@@ -171,7 +171,7 @@ def _settings(config: Config, tables: Sequence[str]) -> dict[str, Any]:
     values = {table: asdict(getattr(config, table)) for table in tables}
     if "learn" in values:
         del values["learn"]["device"]  # the same model, wherever it is made
-        values["learn"]["weights_stamp"] = _stamp(Path(config.learn.weights).expanduser())
+        values["learn"]["weights_stamp"] = _stamp(config.learn.place)
         values["learn"]["seed"] = config.train.seed  # of a body without weights
     if "train" in values:
         del values["train"]["resume"]  # the same model, with a break or without

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+SHIPPED = Path(__file__).resolve().parents[1] / "models" / "bears"  # a bundle
 
 
 def setting(
@@ -89,10 +92,15 @@ class SplitConfig:
 class LearnConfig:
     arch: str = setting("resnet34", "any convolutional torchvision classifier")
     weights: str = setting(
-        "imagenet", '"imagenet", "none", a .pth or .safetensors file, or a bundle'
+        "imagenet", '"imagenet", "none", "shipped", a .pth or .safetensors file, or a bundle'
     )
     size: int = setting(224, "pixels, side of the square that the model sees", low=32, high=1024)
     device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
+
+    @property
+    def place(self) -> Path:
+        """The file or folder that `weights` names, where it names one."""
+        return SHIPPED if self.weights == "shipped" else Path(self.weights).expanduser()
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
     if settings.weights == "imagenet":
         _load(model, _imagenet(settings.arch), "torchvision's weights")
     elif settings.weights != "none":
-        path = Path(settings.weights).expanduser()
+        path = settings.place
         if path.is_dir():
             body = cut(model, settings.arch)
             _load_bundle(body, path, settings.arch)
@@ -121,7 +121,7 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
 def own_classifier(settings: LearnConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """The layer (classes, f) and (classes,) by which the weights tell their own classes apart;
     None where they have none or it is more than one linear layer on the pooled features."""
-    path = Path(settings.weights).expanduser()
+    path = settings.place
     if settings.weights == "none" or path.is_dir():
         return None
     layers = {
@@ -209,7 +209,8 @@ def _state(path: Path) -> Mapping[str, Tensor]:
         raise TrainError(
             "WEIGHTS_UNAVAILABLE",
             f"learn.weights = {str(path)!r}: there is no such file; "
-            'use "imagenet", "none", a .pth or .safetensors file, or a bundle folder',
+            'use "imagenet", "none", a .pth or .safetensors file, or a bundle folder ("shipped" is'
+            " the one in models/bears of the project's repository)",
         ) from None
     except (
         pickle.UnpicklingError,
