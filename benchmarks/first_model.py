@@ -22,7 +22,7 @@ def main() -> int:
     arguments(made, seeds=5)
     words = made.parse_args()
     if words.quick:
-        words.each, words.seeds = words.each or 30, 1
+        words.each, words.seeds = words.each or 15, 1
     limits = {"cpu": 4.0, "cuda": 4.0}
     return measured(words, "first_model", __doc__ or "", lambda: compare(words, "probe", 0, limits))
 

@@ -34,6 +34,7 @@ WEIGHTS = SHARED / "weights" / "mobilenet_v2-imagenet.pth"
 LIBRARIES = ("torch", "torchvision", "fastai", "onnxruntime", "numpy", "pillow", "scikit-learn",
              "gradio")  # fmt: skip
 _SPAWN = get_context("spawn")
+sys.path.insert(0, str(ROOT))  # this checkout, also where another one is installed
 _LOOP = 300_000  # additions of the calibration
 
 
