@@ -38,6 +38,11 @@ sys.path.insert(0, str(ROOT))  # this checkout, also where another one is instal
 _LOOP = 300_000  # additions of the calibration
 
 
+def short(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 @dataclass(frozen=True)
 class Ratio:
     """Of the rounds: the median, the least and the most."""
@@ -47,7 +52,7 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.middle:.3g} ({self.low:.3g} .. {self.high:.3g})"
+        return f"{short(self.middle)} ({short(self.low)} .. {short(self.high)})"
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def at_most(about: str, found: Ratio | float, limit: float, unit: str = "times")
 def spread(values: Sequence[float], scale: float = 1.0) -> str:
     """Median, and from the least to the most. scale: that they are multiplied by."""
     many = sorted(scale * value for value in values)
-    return f"{statistics.median(many):.3g} ({many[0]:.3g} .. {many[-1]:.3g})"
+    return str(Ratio(statistics.median(many), many[0], many[-1]))
 
 
 def alternated(

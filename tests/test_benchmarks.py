@@ -48,6 +48,7 @@ def test_goals() -> None:
 
 def test_spread() -> None:
     assert versus.spread([0.002, 0.001, 0.004], 1000) == "2 (1 .. 4)"
+    assert versus.spread([1.2345, 0.1, 1234.5]) == "1.23 (0.1 .. 1,234)"
 
 
 def test_sides_have_turns() -> None:
