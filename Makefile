@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check fmt docs mutants notebook clean
+.PHONY: help setup run serve test check fmt docs mutants notebook bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,11 @@ mutants: setup  ## plant known faults; each must turn a test red
 
 notebook: setup  ## run notebooks/bears.ipynb from top to bottom, in a folder that is gone afterwards
 	$(BIN)/python tests/execute_notebook.py
+
+PHOTOS ?= ../shared/photos/bears
+WEIGHTS ?= ../shared/weights/mobilenet_v2-imagenet.pth
+bench: setup  ## run the speed programs of benchmarks/, write docs/BENCHMARKS.md (ONLY=NAME: one of them)
+	PHOTOS=$(PHOTOS) WEIGHTS=$(WEIGHTS) $(BIN)/python benchmarks/all.py $(if $(ONLY),--only $(ONLY))
 
 docs: setup  ## write the generated parts of README.md
 	$(BIN)/python docs/reference.py

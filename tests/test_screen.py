@@ -12,6 +12,7 @@ import pytest
 from corpus import drawn
 from PIL import ImageOps
 
+import bear_classifier.collect.screen as screening
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.screen import components, near_pairs, screen, tie, usable
 from bear_classifier.config import build
@@ -87,8 +88,13 @@ def test_no_pairs_of_fewer_than_two(n: int) -> None:
     assert (pairs.shape, distances.shape) == ((0, 2), (0,))
 
 
-def test_many_hashes_as_one_by_one() -> None:
-    """600 are compared in three blocks; copies are planted across all of them."""
+@pytest.mark.parametrize(("limit", "columns"), [(40, 4096), (40, 100), (170, 100)])
+def test_many_hashes_as_one_by_one(
+    limit: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """600 are compared in many tiles; copies are planted across all of them. With 170 the first
+    words of most pairs are near enough, and nearly everything is compared in full."""
+    monkeypatch.setattr(screening, "_COLUMNS", columns)
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 256, (600, 50), np.uint8)
     for a, b in ((0, 599), (255, 256), (10, 11), (300, 511)):
@@ -100,10 +106,13 @@ def test_many_hashes_as_one_by_one() -> None:
     for i in range(600):
         upright = np.abs(unpacked[i] - unpacked[i + 1 :]).sum(1)
         apart = np.minimum(upright, np.abs(flipped[i] - unpacked[i + 1 :]).sum(1))
-        expected |= {(i, i + 1 + int(j)): int(apart[j]) for j in np.flatnonzero(apart <= 40)}
-    pairs, distances = near_pairs(hashes, 40)
+        filled = np.minimum(unpacked[i].sum(), unpacked[i + 1 :].sum(1))
+        near = np.flatnonzero((apart <= limit) & (2 * apart <= filled))
+        expected |= {(i, i + 1 + int(j)): int(apart[j]) for j in near}
+    pairs, distances = near_pairs(hashes, limit)
     found = {(i, j): d for (i, j), d in zip(pairs.tolist(), distances.tolist(), strict=True)}
     assert found == expected
+    assert list(found) == sorted(found)
     assert {(0, 599), (255, 256), (10, 11), (300, 511), (20, 512)} <= found.keys()
 
 
