@@ -7,13 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
+from bear_classifier.learn.frozen import WORTH, frozen
 from bear_classifier.learn.loaders import Unreadable, batches
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+
+OUTPUTS = ["logits", "pooled", "map"]
+
+
+class Outputs(nn.Module):
+    """The three outputs of a network, from one pass."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.outputs(x)
 
 
 def outputs(
@@ -30,10 +45,12 @@ def outputs(
     files = [file for file in places if file not in unreadable.found]
     bar = tqdm(total=len(files), desc="predict", unit="photo", disable=None, leave=False)
     logits, pools = [], []
+    size = config.learn.size
     with bar, torch.inference_mode():
-        model.eval()
-        for batch in batches(files, config.learn.size, 32, unreadable):
-            said, pooled, _ = model.outputs(batch.to(device))
+        example = torch.zeros(1, 3, size, size, device=device)
+        run = frozen(Outputs(model), example, OUTPUTS) if len(files) >= WORTH else None
+        for batch in batches(files, size, 32, unreadable):
+            said, pooled, _ = run(batch) if run else model.eval().outputs(batch.to(device))
             logits.append(said.float().cpu().numpy())
             pools.append(pooled.float().cpu().numpy())
             bar.update(len(batch))

@@ -8,7 +8,6 @@ mixtures get them for nothing.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import math
@@ -32,7 +31,7 @@ from tqdm import tqdm
 from bear_classifier import photos as decoder
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.cycle import half_precision
+from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Augment, Unreadable, batches, dataloaders, loaded
 from bear_classifier.learn.outputs import outputs
 from bear_classifier.schema import Photo
@@ -206,16 +205,16 @@ def _stored(
     """Run what comes before the cut over all photos, and random views of those to learn from."""
     network, bad = whole.model, whole.unreadable
     device = next(network.parameters()).device
-    if device.type == "cpu":
-        network.to(memory_format=torch.channels_last)
-    first = _first(network, cut).eval()
+    first, size = _first(network, cut), config.learn.size
+    example = torch.zeros(1, 3, size, size, device=device)
     files = {whole.catalog.file(p): p for p in photos}
     total = len(photos) + views * sum(p.split == "train" for p in photos)
     bar = tqdm(total=total, desc="before the last stage", unit="photo", disable=None, leave=None)
     with bar, torch.inference_mode():
+        run = frozen(first, example, ["map"])
         maps = []
-        for batch in batches(list(files), config.learn.size, _BATCH, bad):
-            maps.append(first(batch.to(device)).half().cpu().numpy())
+        for batch in batches(list(files), size, _BATCH, bad):
+            maps.append(run(batch)[0].half().numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]
         row = {photo.sha256: number for number, photo in enumerate(there)}
@@ -224,22 +223,14 @@ def _stored(
         augment = Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
         images = _decoded([whole.catalog.file(photo) for photo in learned])
-        with _fast(device):
-            for start in range(0, len(learned), _BATCH):
-                some = list(islice(images, _BATCH))
-                rows = [row[photo.sha256] for photo in learned[start : start + _BATCH]]
-                for view in seen:
-                    view[rows] = first(augment(some)).half().cpu().numpy()
-                    bar.update(len(rows))
+        run = frozen(first, example, ["map"], exact=False)
+        for start in range(0, len(learned), _BATCH):
+            some = list(islice(images, _BATCH))
+            rows = [row[photo.sha256] for photo in learned[start : start + _BATCH]]
+            for view in seen:
+                view[rows] = run(augment(some))[0].half().numpy()
+                bar.update(len(rows))
     return LastStage(_end(network, cut), cut, row, plain, seen)
-
-
-@contextlib.contextmanager
-def _fast(device: torch.device) -> Iterator[None]:
-    """Half precision where the device has it, as in training."""
-    kind = half_precision(device)
-    with torch.autocast(device.type, kind, enabled=kind is not None):
-        yield
 
 
 def _decoded(files: Sequence[Path]) -> Iterator[Image.Image]:

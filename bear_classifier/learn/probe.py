@@ -21,6 +21,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
+from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import MEAN, STD, batches
 from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
 from bear_classifier.schema import Photo
@@ -156,13 +157,14 @@ def cached_features(
     path = _cache_path(catalog, config, body)
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
-    body = body.to(device).eval()
+    body, size = body.to(device).eval(), config.learn.size
     bar = tqdm(total=len(todo), desc="features", unit="photo", disable=None)
     try:
         with bar, torch.inference_mode():
-            passes = batches([catalog.file(p) for p in todo], config.learn.size, _BATCH)
+            run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"])
+            passes = batches([catalog.file(p) for p in todo], size, _BATCH)
             for number, batch in enumerate(passes):
-                pooled = body(batch.to(device)).mean((2, 3)).float().cpu().numpy()
+                pooled = run(batch)[0].mean((2, 3)).numpy()
                 done = todo[number * _BATCH : (number + 1) * _BATCH]
                 rows = zip(pooled, light(batch), sharpness(batch), strict=True)
                 cache.update(zip((photo.sha256 for photo in done), rows, strict=True))

@@ -1,0 +1,100 @@
+"""Passes through layers that do not learn, as quick as a processor allows.
+
+In torch each normalisation and each activation is a step of its own through memory, which takes
+most of the time. onnxruntime works them into the convolutions, exactly; where half precision is
+enough and the processor has it, torch with the normalisations worked in is quicker still, but for
+depthwise convolutions (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from bear_classifier.learn.cycle import half_precision
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
+import onnxruntime as ort
+
+OPSET = 17
+WORTH = 32  # pictures; for fewer the preparation, about a second, takes longer than it spares
+_FAILED = (
+    *(RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError),
+    *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
+    *(ort.capi.onnxruntime_pybind11_state.NotImplemented, torch.fx.proxy.TraceError),
+)
+Pass = Callable[[Tensor], list[Tensor]]
+
+
+def frozen(module: nn.Module, example: Tensor, outputs: Sequence[str], exact: bool = True) -> Pass:
+    """The module, which is put into eval mode and must not change meanwhile, as a function from a
+    batch to its outputs, on the processor in single precision.
+
+    example: a batch of one. outputs: a name for each tensor that the module gives. exact: else half
+    precision may be used where that is quicker."""
+    module.eval()
+    kind = None if exact else half_precision(example.device)
+    if example.device.type != "cpu":
+        return _torch(module, kind)
+    try:
+        if kind is not None and not _depthwise(module):
+            return _torch(fuse(module).to(memory_format=torch.channels_last), kind)
+        return _onnx(as_onnx(module, example, "image", outputs))
+    except _FAILED:  # a network that cannot be taken apart
+        return _torch(module, kind)
+
+
+def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str]) -> bytes:
+    """The module as one ONNX file for any number of pictures. example: a batch of one."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own future
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            input_names=[name],
+            output_names=list(outputs),
+            dynamic_axes={tensor: {0: "n"} for tensor in (name, *outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def _onnx(network: bytes) -> Pass:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+    def run(batch: Tensor) -> list[Tensor]:
+        pixels: NDArray[Any] = batch.as_subclass(Tensor).contiguous().numpy()
+        return [torch.from_numpy(found) for found in session.run(None, {"image": pixels})]
+
+    return run
+
+
+def _torch(module: nn.Module, kind: torch.dtype | None) -> Pass:
+    device = next(module.parameters()).device
+
+    def run(batch: Tensor) -> list[Tensor]:
+        x = batch.as_subclass(Tensor).to(device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(device.type, kind, enabled=kind is not None):
+            found = module(x)
+        return [t.float().cpu() for t in ([found] if isinstance(found, Tensor) else found)]
+
+    return run
+
+
+def _depthwise(module: nn.Module) -> bool:
+    """Whether it lives on memory, not on arithmetic."""
+    return any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in module.modules())
