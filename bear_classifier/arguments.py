@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bear_classifier import __version__, pipeline
+from bear_classifier import __version__
+from bear_classifier.stages import NAMES
 
 _EXAMPLES = """examples:
   bears run --source starter --serve             try everything, without photos or a network
@@ -116,9 +117,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--until",
         metavar="STAGE",
-        choices=pipeline.NAMES,
-        default=pipeline.NAMES[-1],
-        help=f"stop after this stage: {', '.join(pipeline.NAMES)}",
+        choices=NAMES,
+        default=NAMES[-1],
+        help=f"stop after this stage: {', '.join(NAMES)}",
     )
     run.add_argument("--serve", action="store_true", help="open the page at the end")
     _address(run)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import shlex
@@ -14,22 +15,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bear_classifier import (
-    cleaning,
-    comparing,
-    config,
-    finding,
-    measuring,
-    pipeline,
-    reporting,
-    telling,
-)
 from bear_classifier.arguments import parser
-from bear_classifier.copies import NoCopy
-from bear_classifier.errors import BearsError, ConfigError, PhotoError
+from bear_classifier.errors import BearsError, ConfigError, NoCopy, PhotoError
 from bear_classifier.settings import ServeConfig
+
+if TYPE_CHECKING:
+    from bear_classifier import pipeline
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +58,8 @@ def _failed(options: argparse.Namespace, exc: BearsError) -> int:
 
 
 def _project(options: argparse.Namespace) -> pipeline.Project:
+    from bear_classifier import pipeline
+
     name = options.project or ("starter" if options.source == "starter" else "bears.toml")
     overrides = list(options.set)
     for key in ("source", "licence", "size", "region"):
@@ -87,6 +82,8 @@ def _say(options: argparse.Namespace, text: str) -> None:
 
 
 def _new(options: argparse.Namespace) -> int:
+    from bear_classifier import config
+
     classes = {label: [label] for label in options.classes}
     if len(classes) < len(options.classes):
         raise ConfigError("BAD_CLASS", "the same class was given twice")
@@ -102,6 +99,8 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from bear_classifier import pipeline, telling
+
     project = _project(options)
     results = pipeline.run(
         project, options.until, lambda stage, out: _say(options, telling.stage(stage.name, out))
@@ -137,6 +136,8 @@ def _flag(options: argparse.Namespace) -> str:
 
 
 def _stage(options: argparse.Namespace) -> int:
+    from bear_classifier import pipeline, telling
+
     outcome = pipeline.run_one(_project(options), options.name)
     if options.json:
         print(json.dumps(outcome))
@@ -146,6 +147,8 @@ def _stage(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     if options.photos is None and options.strangers is None and options.model is None:
+        from bear_classifier import pipeline, telling
+
         outcome = pipeline.run_one(_project(options), "evaluate")
         print(json.dumps(outcome["test"]) if options.json else telling.report(outcome["test"]))
         return 0
@@ -156,23 +159,24 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from bear_classifier import telling
     from bear_classifier.ship.bundle import load
-    from bear_classifier.ship.predict import Model, files_of
+    from bear_classifier.ship.predict import answers
 
-    model = Model(load(_model(options)))
+    bundle = load(_model(options))
     failed, table = 0, []
-    for path in files_of(options.paths):
+    for path, said in answers(bundle, options.paths):
         row: dict[str, Any] = {"path": str(path)}
-        try:
-            row |= dataclasses.asdict(model.predict(path))
-        except PhotoError as exc:
-            row["error"] = {"code": exc.code, "message": exc.sentence}
+        if isinstance(said, PhotoError):
+            row["error"] = {"code": said.code, "message": said.sentence}
             failed += 1
+        else:
+            row |= dataclasses.asdict(said)
         print(json.dumps(row) if options.json else telling.prediction(row), flush=True)
         if options.csv:
             table.append(row)
     if options.csv:
-        telling.write_csv(options.csv, table, model.bundle.labels)
+        telling.write_csv(options.csv, table, bundle.labels)
     return int(failed > 0)
 
 
@@ -197,6 +201,7 @@ def _space(options: argparse.Namespace) -> int:
 
 
 def _attribution(options: argparse.Namespace) -> int:
+    from bear_classifier import pipeline
     from bear_classifier.collect.attribution import attribution, attribution_text
 
     project = _project(options)
@@ -207,6 +212,7 @@ def _attribution(options: argparse.Namespace) -> int:
 
 
 def _take_down(options: argparse.Namespace) -> int:
+    from bear_classifier import pipeline
     from bear_classifier.collect.take_down import take_down, take_down_text
 
     kind = next(k for k in ("domain", "url", "sha256") if getattr(options, k) is not None)
@@ -217,31 +223,25 @@ def _take_down(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from bear_classifier import pipeline, telling
+
     found = pipeline.status(_project(options))
     print(json.dumps(found) if options.json else telling.status(found))
     return 0
 
 
-def _cleaning(options: argparse.Namespace) -> int:
-    return cleaning.COMMANDS[options.name](options, _project(options))
+def _elsewhere(options: argparse.Namespace) -> int:
+    module = importlib.import_module(f"bear_classifier.{ELSEWHERE[options.name]}")
+    return int(module.COMMANDS[options.name](options, _project(options)))
 
 
-def _measuring(options: argparse.Namespace) -> int:
-    return measuring.COMMANDS[options.name](options, _project(options))
-
-
-def _reporting(options: argparse.Namespace) -> int:
-    return reporting.COMMANDS[options.name](options, _project(options))
-
-
-def _comparing(options: argparse.Namespace) -> int:
-    return comparing.COMMANDS[options.name](options, _project(options))
-
-
-def _finding(options: argparse.Namespace) -> int:
-    return finding.COMMANDS[options.name](options, _project(options))
-
-
+ELSEWHERE = {  # modules that are imported only when they are needed, and their COMMANDS
+    **dict.fromkeys(("clean", "review", "history", "undo", "restore"), "cleaning"),
+    "curve": "measuring",
+    "report": "reporting",
+    "lr": "finding",
+    "compare": "comparing",
+}
 _WORK = {
     "new": _new,
     "run": _run,
@@ -252,9 +252,5 @@ _WORK = {
     "status": _status,
     "attribution": _attribution,
     "take-down": _take_down,
-    **dict.fromkeys(cleaning.COMMANDS, _cleaning),
-    **dict.fromkeys(measuring.COMMANDS, _measuring),
-    **dict.fromkeys(reporting.COMMANDS, _reporting),
-    **dict.fromkeys(finding.COMMANDS, _finding),
-    **dict.fromkeys(comparing.COMMANDS, _comparing),
+    **dict.fromkeys(ELSEWHERE, _elsewhere),
 }

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.errors import DataError
+from bear_classifier.errors import DataError, NoCopy
 from bear_classifier.files import explained, move, write_atomic, write_partial
 from bear_classifier.schema import Event, TakeDown
 
@@ -31,10 +31,6 @@ _STAMP = "%Y%m%d-%H%M%S"
 _JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
 _EVENT_WORDS = ("at", "who", "action", "sha256", "old", "new", "why")
 _TAKE_DOWN_WORDS = ("kind", "value", "at", "who", "why")
-
-
-class NoCopy(UserWarning):
-    """The work goes on, but without a new copy of its catalog."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,3 +51,7 @@ class SelfTestError(ModelError):
     """A bundle computes something else than it did when it was published."""
 
     exit_code = 3
+
+
+class NoCopy(UserWarning):
+    """The work goes on, but without a new copy of its catalog."""

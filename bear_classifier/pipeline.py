@@ -19,34 +19,11 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Run
 from bear_classifier.settings import Config
+from bear_classifier.stages import NAMES as NAMES
+from bear_classifier.stages import STAGES as STAGES
+from bear_classifier.stages import Stage as Stage
 
 _FORMAT = 2  # of what stages leave behind; a new number makes all of them anew
-
-
-@dataclass(frozen=True)
-class Stage:
-    """tables: settings that it depends on; leaves: the file that proves it ran, if it is costly.
-
-    A stage that leaves nothing is cheap and runs every time; doing so twice changes nothing."""
-
-    name: str
-    wing: str
-    tables: tuple[str, ...]
-    leaves: str = ""
-
-
-STAGES = (
-    Stage("search", "collect", ("search",)),
-    Stage("download", "collect", ("download",)),
-    Stage("screen", "collect", ("screen",)),
-    Stage("split", "collect", ("split",)),
-    Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),
-    Stage("clean", "judge", (), "clean/summary.json"),
-    Stage("train", "learn", ("learn", "train"), "train/weights.safetensors"),
-    Stage("evaluate", "judge", ("reject",), "evaluate/report.json"),
-    Stage("export", "ship", ("export",), "bundle.json"),
-)
-NAMES = [stage.name for stage in STAGES]
 
 
 @dataclass(frozen=True)

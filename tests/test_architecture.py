@@ -39,6 +39,7 @@ GROUND = {
     "worker",
     "workers",
     "linear",
+    "stages",
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.")
 FRONT = {
@@ -52,6 +53,7 @@ INSIDE = {
     "noise": set(),
     "familiar": {"arrays"},
     "settings": set(),
+    "stages": set(),
     "schema": set(),
     "formats": {"errors"},
     "files": {"errors"},

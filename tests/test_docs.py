@@ -1,4 +1,5 @@
 import ast
+import importlib
 import re
 import shlex
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from bundles import LABELS
 
+from bear_classifier import cli
 from bear_classifier.arguments import parser
 from bear_classifier.config import STARTER, as_toml, load
 
@@ -58,6 +60,14 @@ def test_the_readme_s_python_runs(model_dir, tmp_path):
     label, confidence = done.stdout.split()
     assert label in LABELS
     assert 1 / 3 <= float(confidence) <= 1
+
+
+def test_commands_are_where_they_are_looked_for():
+    modules = {name: set() for name in cli.ELSEWHERE.values()}
+    for command, name in cli.ELSEWHERE.items():
+        modules[name].add(command)
+    for name, commands in modules.items():
+        assert set(importlib.import_module(f"bear_classifier.{name}").COMMANDS) == commands
 
 
 def test_the_project_files_are_valid_and_complete():

@@ -11,7 +11,7 @@ from bundles import LABELS
 from PIL import Image
 
 from bear_classifier.errors import PhotoError
-from bear_classifier.ship import bundle, golden
+from bear_classifier.ship import bundle, golden, predict
 from bear_classifier.ship.predict import Model
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -157,3 +157,25 @@ def test_broken_files_of_the_world(model_dir):
     assert len(rows) == sum(p.is_file() for folder in folders for p in folder.rglob("*"))
     assert all(("label" in row) != ("error" in row) for row in rows)
     assert int(done.stderr.splitlines()[-1]) < 500_000  # kilobytes
+
+
+def test_many_photos_are_answered_in_order_as_one_by_one(model_dir, tmp_path):
+    """Side by side in threads; what cannot be read is told in its place."""
+    for number in range(24):
+        data = b"no photo" if number % 5 == 0 else golden.draw(number)[1]
+        (tmp_path / f"{number:02}").write_bytes(data)
+    loaded = bundle.load(model_dir)
+    alone = Model(loaded)
+    found = list(predict.answers(loaded, [tmp_path / "03", tmp_path]))
+    assert [path.name for path, _ in found] == ["03", *(f"{n:02}" for n in range(24))]
+    for path, said in found:
+        if int(path.name) % 5 == 0:
+            assert isinstance(said, PhotoError)
+            assert said.code == "NOT_AN_IMAGE"
+        else:
+            want = alone.predict(path)
+            assert said.probabilities == pytest.approx(want.probabilities, abs=1e-5)
+            assert (said.label, said.reason) == (want.label, want.reason)
+    ((path, said),) = predict.answers(loaded, [tmp_path / "03"])
+    assert said == alone.predict(path)
+    assert list(predict.answers(loaded, [])) == []

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, cast
 
@@ -131,3 +134,35 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
             yield from sorted(p for p in path.rglob("*") if p.is_file())
         else:
             yield path
+
+
+def answers(
+    bundle: Bundle, paths: Iterable[Path]
+) -> Iterator[tuple[Path, Prediction | PhotoError]]:
+    """What the model says to each file of paths and folders, in order; why, where it cannot.
+
+    One photo gets all processors. Of several each gets one of its own: while one is computed with,
+    another is decoded, and nobody waits for the others at every layer."""
+    files = files_of(paths)
+    first = list(islice(files, 2))
+    if len(first) < 2:
+        yield from ((path, _answer(Model(bundle), path)) for path in first)
+        return
+    at_once = os.cpu_count() or 1
+    model = Model(bundle, threads=1)
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting: deque[tuple[Path, Future[Prediction | PhotoError]]] = deque()
+        for path in chain(first, files):
+            waiting.append((path, pool.submit(_answer, model, path)))
+            if len(waiting) > 2 * at_once:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+def _answer(model: Model, path: Path) -> Prediction | PhotoError:
+    try:
+        return model.predict(path)
+    except PhotoError as exc:
+        return exc

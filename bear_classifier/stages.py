@@ -1,0 +1,31 @@
+"""The stages in their order, and what each is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """tables: settings that it depends on; leaves: the file that proves it ran, if it is costly.
+
+    A stage that leaves nothing is cheap and runs every time; doing so twice changes nothing."""
+
+    name: str
+    wing: str
+    tables: tuple[str, ...]
+    leaves: str = ""
+
+
+STAGES = (
+    Stage("search", "collect", ("search",)),
+    Stage("download", "collect", ("download",)),
+    Stage("screen", "collect", ("screen",)),
+    Stage("split", "collect", ("split",)),
+    Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),
+    Stage("clean", "judge", (), "clean/summary.json"),
+    Stage("train", "learn", ("learn", "train"), "train/weights.safetensors"),
+    Stage("evaluate", "judge", ("reject",), "evaluate/report.json"),
+    Stage("export", "ship", ("export",), "bundle.json"),
+)
+NAMES = [stage.name for stage in STAGES]
