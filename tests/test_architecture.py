@@ -152,6 +152,7 @@ INSIDE = {
         *("ship.shortcuts", "ship.similar"),
     },
     "ship.parity": {"ship.bundle", "ship.golden", "ship.predict"},
+    "ship.quantise": {"ship.predict"},
     "ship.shortcuts": {"ship.bundle", "ship.predict", "ship.quantise"},
     "ship.similar": {"ship.bundle"},
     "ship.space": {"ship.bundle", "ship.needs", "ship.predict"},
@@ -176,6 +177,7 @@ HOMES = {
     "fastcore": ("learn.",),
     "safetensors": ("learn.", "ship.export", "ship.explain"),
     "onnx": ("ship.quantise",),
+    "google": ("ship.quantise",),  # protobuf, in which onnx reads
     "onnxruntime": ("ship.predict", "ship.quantise"),
     "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
     "threadpoolctl": ("judge.growth",),

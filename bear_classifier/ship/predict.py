@@ -21,6 +21,8 @@ from bear_classifier.errors import ModelError, PhotoError, SelfTestError
 from bear_classifier.ship.bundle import EXACT, Bundle
 
 Reason = Literal["ok", "unlike_training", "too_close"]
+_STATE = ort.capi.onnxruntime_pybind11_state
+REFUSED = (_STATE.Fail, _STATE.InvalidGraph, _STATE.InvalidProtobuf, _STATE.NotImplemented)
 OUTPUTS = ["logits", "pooled", "map"]
 
 
@@ -50,12 +52,7 @@ class Model:
             )
             outputs = {out.name: out.shape for out in self._session.get_outputs()}
             classes = outputs["logits"][-1]
-        except (
-            RuntimeError,
-            ValueError,
-            KeyError,
-            ort.capi.onnxruntime_pybind11_state.Fail,
-        ) as exc:
+        except (RuntimeError, ValueError, KeyError, *REFUSED) as exc:
             raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
         if classes != len(bundle.labels) or set(outputs) != set(OUTPUTS):
             raise ModelError(

@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bear_classifier.errors import ModelError
+from bear_classifier.ship.predict import REFUSED
 
 _OPERATIONS = ["Conv", "Add", "Clip", "Relu", "MaxPool", "Concat"]
 _BEGINNING = 3  # convolutions: the first, and the first block of a network of depthwise ones
@@ -34,8 +36,7 @@ _BATCH = 8
 _ROUNDS, _SECONDS = (5, 40), 4.0  # at least and at most, and how long while timing
 _BROKEN = (
     *(ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
-    *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
-    ort.capi.onnxruntime_pybind11_state.NotImplemented,
+    *(*REFUSED, DecodeError),
 )
 
 Floats = NDArray[np.float32]
