@@ -189,6 +189,18 @@ class RejectConfig:
 @dataclass(frozen=True)
 class ExportConfig:
     parity: int = setting(1000, "pictures on which bundle and trained model must agree", low=1)
+    precision: str = setting(
+        "auto",
+        'of the network: "auto" (int8 where validation photos get the same answers sooner), "fp32",'
+        ' or "int8" (where they get others, nothing is published)',
+        choices=("auto", "fp32", "int8"),
+    )
+    decode: str = setting(
+        "auto",
+        'of large JPEGs: "auto" (no larger than needed, where validation photos show the same'
+        ' answers) or "full"',
+        choices=("auto", "full"),
+    )
     pictures: str = setting(
         "none",
         "small copies of training photos in the bundle, which the page shows as most similar:"

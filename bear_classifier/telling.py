@@ -156,6 +156,11 @@ def _export(out: Mapping[str, Any]) -> list[str]:
             f"same answers as the trained network on {parity['n']} pictures "
             f"(largest difference {parity['largest_difference']:.1g})"
         ),
+        *(
+            f"{out[kind]['is']:<6} {out[kind]['why']}"
+            for kind in ("precision", "decoding")
+            if kind in out
+        ),
         *([note] if later > 0 else []),
     ]
 

@@ -153,8 +153,12 @@ INSIDE = {
     "judge.curve_plot": {"judge.curve_words"},
     "judge.gallery": {"judge.charts"},
     "ship.export": {
-        *("ship.bundle", "ship.card", "ship.golden", "ship.predict", "ship.similar"),
+        *("ship.bundle", "ship.card", "ship.golden", "ship.parity", "ship.predict"),
+        *("ship.shortcuts", "ship.similar"),
     },
+    "ship.parity": {"ship.bundle", "ship.golden", "ship.predict"},
+    "ship.quantise": {"ship.predict"},
+    "ship.shortcuts": {"ship.bundle", "ship.predict", "ship.quantise"},
     "ship.similar": {"ship.bundle"},
     "ship.space": {"ship.bundle", "ship.needs", "ship.predict"},
     "ship.bundle": {"ship.onnx_file"},
@@ -163,20 +167,23 @@ INSIDE = {
 }
 ACROSS = {
     "ship.export": ("learn.", "judge."),
+    "ship.parity": ("learn.",),
+    "ship.shortcuts": ("judge.evaluate",),
     "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain", "ship.similar"),
 }
 
 # Every library that is not the standard one, and the modules that may import it.
 LIGHT = {"numpy", "PIL", "filelock", "tomli", "tomllib", "tqdm"}
 HOMES = {
-    "torch": ("learn.", "ship.export"),
+    "torch": ("learn.", "ship.export", "ship.parity"),
     "torchvision": ("learn.",),
     "fastai": ("learn.",),
     "fasttransform": ("learn.",),
     "fastcore": ("learn.",),
     "safetensors": ("learn.", "ship.export", "ship.explain"),
-    "onnx": ("ship.export",),
-    "onnxruntime": ("ship.predict", "learn.frozen"),
+    "onnx": ("ship.quantise",),
+    "google": ("ship.quantise",),  # protobuf, in which onnx reads
+    "onnxruntime": ("ship.predict", "ship.quantise", "learn.frozen"),
     "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
     "threadpoolctl": ("judge.growth",),
     "scipy": ("calibrate", "collect.screen", "judge."),
@@ -189,7 +196,15 @@ HOMES = {
     "packaging": ("ship.needs",),
     "pydantic": ("apps.api",),
     "prometheus_client": ("apps.metrics",),
-    "tqdm": ("collect.", "learn.", "judge.", "judging", "comparing", "ship.export"),
+    "tqdm": (
+        "collect.",
+        "learn.",
+        "judge.",
+        "judging",
+        "comparing",
+        "ship.parity",
+        "ship.shortcuts",
+    ),
     "numpy": (
         "arrays",
         "calibrate",

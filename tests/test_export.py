@@ -19,7 +19,8 @@ from bear_classifier.errors import DataError, ModelError
 from bear_classifier.schema import Decision
 from bear_classifier.ship import bundle
 from bear_classifier.ship.card import card
-from bear_classifier.ship.export import compare, export
+from bear_classifier.ship.export import export
+from bear_classifier.ship.parity import compare
 from bear_classifier.ship.predict import Model
 
 HERE = Path(__file__).parent

@@ -30,7 +30,11 @@ from bear_classifier.files import explained, write_atomic
 from bear_classifier.ship.onnx_file import refuse_external_data
 
 SCHEMA = 2
-DECODER = 1  # version of photos.decode and photos.fit; other pixels would need another number
+# Version of photos.decode and photos.fit; other pixels need another number. 2: a JPEG comes at 1/2,
+# 1/4 or 1/8 where that leaves preprocessing.least pixels (photos.measure).
+DECODER, SCALED = 1, 2
+EXACT = 1e-3  # tolerance of the self-test where every processor computes with the same numbers
+LOOSEST = 0.2  # tolerance that may be asked for: a wrong model is further off
 GOLDEN = 32
 _CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64
@@ -62,6 +66,17 @@ class Bundle:
     def size(self) -> int:
         """Pixels, side of the square that the model sees."""
         return int(self.about["preprocessing"]["size"])
+
+    @property
+    def least(self) -> int | None:
+        """Pixels of the shorter side that are enough to decode; None: decode in full."""
+        least = self.about["preprocessing"].get("least")
+        return None if least is None else int(least)
+
+    @property
+    def tolerance(self) -> float:
+        """How far the outputs may lie from those of the self-test; see `Model.self_test`."""
+        return float(self.about.get("precision", {}).get("tolerance", EXACT))
 
     @property
     def temperature(self) -> float:
@@ -158,10 +173,18 @@ def _check_fields(about: Mapping[str, Any]) -> None:
         or not all(isinstance(label, str) and label.strip() for label in labels)
     ):
         raise ModelError("BAD_MODEL", f"the classes {labels!r} are not two or more different names")
-    if shape["decoder"] != DECODER:
+    if shape["decoder"] not in (DECODER, SCALED):
         raise ModelError(
             "MODEL_VERSION", f"the model wants decoder {shape['decoder']}, not {DECODER}"
         )
+    least = shape.get("least")
+    if (shape["decoder"] == SCALED) != isinstance(least, int):
+        raise ModelError("BAD_MODEL", f"decoder {shape['decoder']} cannot stop at {least} pixels")
+    precision = about.get("precision", {"is": "fp32"})
+    if precision["is"] not in ("fp32", "int8"):
+        raise ModelError("MODEL_VERSION", f"the model computes with {precision['is']!r}")
+    if not 0 < precision.get("tolerance", EXACT) <= LOOSEST:
+        raise ModelError("BAD_MODEL", "the self-test of bundle.json would let any model pass")
     rule = about["rejection"]
     numbers = [
         *(about["temperature"], shape["size"], *shape["mean"], *shape["std"]),
@@ -175,6 +198,8 @@ def _check_fields(about: Mapping[str, Any]) -> None:
         raise ModelError("BAD_MODEL", "bundle.json holds impossible numbers")
     if not isinstance(shape["size"], int) or not 16 <= shape["size"] <= 2048:
         raise ModelError("BAD_MODEL", f"pictures of {shape['size']} pixels cannot be asked for")
+    if least is not None and least < shape["size"]:
+        raise ModelError("BAD_MODEL", f"{least} pixels are too few for {shape['size']}")
     names = set(about["files"])
     strange = sorted(n for n in names - _REQUIRED - _OPTIONAL if not _GOLDEN_NAME.fullmatch(n))
     if strange:

@@ -59,14 +59,18 @@ def card(about: Mapping[str, Any]) -> str:
         ),
     ]
     if parity := about.get("parity"):
+        proved = "`model.onnx`"
+        if _shortened(about):
+            proved = "In full precision, with photos decoded in full, the network"
         lines += [
             "",
             (
-                f"`model.onnx` answered as the trained network did on {parity['n']} pictures"
+                f"{proved} answered as the trained network did on {parity['n']} pictures"
                 f" ({parity['photos']} of them photos of the dataset), with no probability further"
                 f" off than {parity['largest_difference']:.1g}."
             ),
         ]
+    lines += _shortcuts(about)
     if number := data.get("pictures"):
         lines += ["", f"It holds small copies of {number} training photos, which a page may show."]
     return "\n".join(lines) + "\n"
@@ -113,6 +117,40 @@ def _refusals(rule: Mapping[str, Any]) -> list[str]:
             f"Were a class unknown to it, it would still name another for {', '.join(shares)}.",
         ]
     return lines
+
+
+def _shortened(about: Mapping[str, Any]) -> bool:
+    """Whether it answers by a shortcut, which the proof and the figures were made without."""
+    taken = {about.get(kind, {"is": ""})["is"] for kind in ("precision", "decoding")}
+    return bool(taken & {"int8", "scaled"})
+
+
+def _shortcuts(about: Mapping[str, Any]) -> list[str]:
+    """What was left out to be quicker, and what that was measured to cost."""
+    lines = []
+    if precision := about.get("precision"):
+        name = {"int8": "computes in 8-bit integers", "fp32": "computes in full precision"}
+        lines.append(f"It {name[precision['is']]}: {precision['why']}.{_figures(precision)}")
+    if decoding := about.get("decoding"):
+        name = {"scaled": "no larger than needed", "full": "in full"}
+        lines.append(
+            f"Large JPEGs are decoded {name[decoding['is']]}: {decoding['why']}."
+            f"{_figures(decoding) if decoding['is'] == 'scaled' else ''}"
+        )
+    if _shortened(about):
+        lines.append("The figures above, of errors and of refusals, were measured without that.")
+    return ["", " ".join(lines)] if lines else []
+
+
+def _figures(found: Mapping[str, Any]) -> str:
+    """Of a shortcut that was tried, against going without."""
+    if not found.get("photos"):
+        return ""
+    before, after = found["calibration_error"]
+    return (
+        f" Calibration error {before:.1%} without, {after:.1%} with it; {found['verdicts']} of"
+        f" {found['photos']} validation photos are answered with the one only."
+    )
 
 
 def _revision(data: Mapping[str, Any]) -> str:

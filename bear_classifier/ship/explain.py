@@ -18,7 +18,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load as from_safetensors
 
-from bear_classifier import photos
 from bear_classifier.errors import ModelError
 from bear_classifier.ship.bundle import Bundle, part
 from bear_classifier.ship.predict import Model
@@ -111,7 +110,7 @@ def overlay(photo: Image.Image, found: Floats, strongest: float) -> Image.Image:
 
 def explain(model: Model, weights: Head, source: bytes | Path, classes: Sequence[int]) -> Explained:
     """What of one photo spoke for each of these class numbers. Raises PhotoError."""
-    photo = photos.fit(photos.decode(source), model.bundle.size)
+    photo = model.square(source)
     logits, pooled, map_ = model.outputs(source)
     found = against_others(evidence(weights, map_))[list(classes)]
     strongest = float(np.abs(found).max())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -18,47 +17,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as from_safetensors
-from torch import nn
-from tqdm import tqdm
 
 from bear_classifier import __version__
 from bear_classifier.arrays import as_npz
-from bear_classifier.calibrate import softmax
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import BearsError, DataError, ModelError
-from bear_classifier.files import explained
+from bear_classifier.errors import BearsError, DataError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.learn.frozen import as_onnx
+from bear_classifier.learn.loaders import MEAN, STD
+from bear_classifier.learn.outputs import OUTPUTS, Outputs
 from bear_classifier.schema import Published
 from bear_classifier.settings import Config
-from bear_classifier.ship import bundle, golden, similar
+from bear_classifier.ship import bundle, golden, shortcuts, similar
 from bear_classifier.ship.card import card
-from bear_classifier.ship.predict import OUTPUTS, Model
+from bear_classifier.ship.parity import prove, torch_outputs
+from bear_classifier.ship.predict import Model
 
-_CLOSE = 1e-4  # largest difference of a probability between trained model and bundle
-_BATCH = 16
+_LARGE = (0, 3)  # of the pictures of the self-test: JPEGs
 _LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
-
-
-class _Outputs(nn.Module):
-    """The three outputs of a bundle, from one pass."""
-
-    def __init__(self, model: backbone.Classifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.model.outputs(x)
 
 
 def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     """Write the bundle beside `place`, prove it, then put it there; what stood there stays if not.
 
-    Raises DataError (NOT_TRAINED, DISK_FULL) and ModelError (PARITY)."""
+    What is proved is the network in full precision; then shortcuts are tried and taken or dropped.
+    Raises DataError (NOT_TRAINED, DISK_FULL) and ModelError (PARITY, PRECISION)."""
     model, record, judged = _trained(catalog, config)
     temperature = float(judged["temperature"])
-    pictures = [golden.draw(i) for i in range(bundle.GOLDEN)]
-    files = {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in enumerate(pictures)}
+    files = _golden()
     files["model.onnx"] = to_onnx(model, config.learn.size)
     files["weights.safetensors"] = (catalog.root / "train" / "weights.safetensors").read_bytes()
     files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
@@ -70,7 +56,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     try:
         bundle.write(partial, files)
         drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
-        expected = _torch_outputs(model, drawn, config.learn.size, temperature)
+        expected = torch_outputs(model, drawn, config.learn.size, temperature)
         files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
         about["version"] = _next_version(place)
@@ -82,10 +68,18 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         candidate = Model(bundle.load(partial))
         candidate.self_test()
         about["parity"] = prove(catalog, config, model, candidate, temperature)
+        taken = shortcuts.take(catalog, config, candidate)
+        about |= {"decoding": taken.decoding, "precision": taken.precision}
+        about["preprocessing"] |= taken.preprocessing
+        if (about["decoding"]["is"], about["precision"]["is"]) != ("full", "fp32"):
+            published = replace(candidate.bundle, onnx=taken.onnx, about=about)
+            files |= {"model.onnx": taken.onnx, **_golden(published.least)}
+            bundle.write(partial, files)
+            files["golden/expected.npz"] = as_npz(**_outputs(Model(published), drawn))
         files["README.md"] = card(about).encode()
-        bundle.write(partial, {"README.md": files["README.md"]})
+        bundle.write(partial, files)
         bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
-        bundle.load(partial)
+        Model(bundle.load(partial)).self_test()
         _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
         bundle.publish(partial, place)
     except BearsError as exc:
@@ -99,6 +93,8 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         "version": about["version"],
         "bytes": size,
         "parity": about["parity"],
+        "decoding": about["decoding"],
+        "precision": about["precision"],
         "revision": about["data"]["revision"],
         "latest_revision": about["data"]["latest_revision"],
     }
@@ -122,89 +118,22 @@ def _trained(
 
 def to_onnx(model: backbone.Classifier, size: int) -> bytes:
     """One file, any number of images, the three outputs."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's notes on its own future
-        torch.onnx.export(
-            _Outputs(model).eval(),
-            (torch.zeros(1, 3, size, size),),
-            buffer,  # type: ignore[arg-type]
-            input_names=["image"],
-            output_names=OUTPUTS,
-            dynamic_axes={name: {0: "n"} for name in ("image", *OUTPUTS)},
-            opset_version=17,
-            dynamo=False,
-        )
-    return buffer.getvalue()
+    return as_onnx(Outputs(model), torch.zeros(1, 3, size, size), "image", OUTPUTS)
 
 
-def _torch_outputs(
-    model: backbone.Classifier, files: Sequence[Path], size: int, temperature: float
-) -> dict[str, NDArray[Any]]:
-    """What the trained model says to files: logits, pooled and probabilities, (n, ...) each."""
-    logits, pooled = [], []
-    with torch.inference_mode():
-        for batch in batches(files, size, _BATCH):
-            some_logits, some_pooled, _ = model.outputs(batch)
-            logits.append(some_logits.numpy())
-            pooled.append(some_pooled.numpy())
-    rows = np.concatenate(logits)
-    return {
-        "logits": rows,
-        "pooled": np.concatenate(pooled),
-        "probabilities": softmax(rows, temperature),
+def _golden(least: int | None = None) -> dict[str, bytes]:
+    """Files of the self-test. least: as `photos.measure`; some are then so large that it counts."""
+    drawn = {
+        i: golden.draw(i, 2 * least if least and i in _LARGE else 0) for i in range(bundle.GOLDEN)
     }
+    return {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in drawn.items()}
 
 
-def prove(
-    catalog: Catalog,
-    config: Config,
-    model: backbone.Classifier,
-    candidate: Model,
-    temperature: float,
-) -> dict[str, Any]:
-    """Both models on the same files, from raw bytes. Raises ModelError (PARITY) beyond 1e-4.
-
-    Photos first (valid and test before train); fewer than asked for are topped up with drawings."""
-    order = {"test": 0, "valid": 1, "train": 2, None: 3}
-    photos = sorted(catalog.photos("ok"), key=lambda p: (order[p.split], p.sha256))
-    n = config.export.parity
-    files = [catalog.file(photo) for photo in photos[:n]]
-    drawings = candidate.bundle.path.with_suffix(".drawings")
-    try:
-        with explained(drawings):
-            drawings.mkdir()
-            for number in range(len(files), n):
-                suffix, data = golden.draw(bundle.GOLDEN + number)
-                files.append(drawings / f"{number}.{suffix}")
-                files[-1].write_bytes(data)
-        theirs, ours = [], []
-        bar = tqdm(total=n, desc="parity", unit="photo", disable=None)
-        with bar:
-            for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
-                outputs = _torch_outputs(model, chunk, config.learn.size, temperature)
-                theirs.append(outputs["probabilities"])
-                ours += [candidate.probabilities(candidate.outputs(path)[0]) for path in chunk]
-                bar.update(len(chunk))
-    finally:
-        shutil.rmtree(drawings, ignore_errors=True)
-    return {**compare(np.concatenate(theirs), np.stack(ours)), "photos": min(n, len(photos))}
-
-
-def compare(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:
-    """Largest difference of probabilities (n, classes) and differing answers; ties are excused."""
-    gap = float(np.abs(theirs - ours).max())
-    top = np.sort(theirs, axis=1)
-    tie = top[:, -1] - top[:, -2] < _CLOSE
-    differ = theirs.argmax(1) != ours.argmax(1)
-    wrong = int((differ & ~tie).sum())
-    if not gap <= _CLOSE or wrong:
-        raise ModelError(
-            "PARITY",
-            f"the exported model differs from the trained one by up to {gap:.2g} in a probability "
-            f"and in {wrong} of {len(ours)} answers; at most {_CLOSE} and none are allowed",
-        )
-    return {"n": len(ours), "largest_difference": gap, "ties_excused": int((differ & tie).sum())}
+def _outputs(model: Model, files: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """What a bundle says to files: logits, pooled and probabilities, (n, ...) each."""
+    said = [model.outputs(path) for path in files]
+    logits, pooled = (np.stack([outputs[part] for outputs in said]) for part in (0, 1))
+    return {"logits": logits, "pooled": pooled, "probabilities": model.probabilities(logits)}
 
 
 def _pictures(catalog: Catalog, config: Config) -> similar.Pictures:
@@ -247,6 +176,7 @@ def _about(
         "labels": config.labels,
         "preprocessing": {
             "decoder": bundle.DECODER,
+            "decode": "full",
             "fit": "centre square, bilinear",
             "size": config.learn.size,
             "mean": list(MEAN),

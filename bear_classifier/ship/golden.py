@@ -11,8 +11,10 @@ _FORMATS = ("jpeg", "png", "webp", "jpeg", "bmp", "gif", "png", "jpeg")
 _ORIENTATION = 0x0112  # EXIF tag
 
 
-def draw(number: int) -> tuple[str, bytes]:
-    """Picture `number` as (suffix, file): soft colours, shapes and grain, in all kinds of files."""
+def draw(number: int, least: int = 0) -> tuple[str, bytes]:
+    """Picture `number` as (suffix, file): soft colours, shapes and grain, in all kinds of files.
+
+    least: pixels of the shorter side, at least; the same picture enlarged."""
     rng = np.random.default_rng([number, 20260])
     width, height = (int(n) for n in rng.integers(120, 400, size=2))
     coarse = rng.integers(0, 256, size=(*rng.integers(2, 9, size=2), 3), dtype=np.uint8)
@@ -25,7 +27,10 @@ def draw(number: int) -> tuple[str, bytes]:
         (pen.ellipse if rng.random() < 0.6 else pen.rectangle)(box, fill=colour)
     grain = rng.normal(0, rng.uniform(0, 12), size=(height, width, 3))
     pixels = np.clip(np.asarray(image, dtype=np.float64) + grain, 0, 255).astype(np.uint8)
-    image, suffix = Image.fromarray(pixels), _FORMATS[number % len(_FORMATS)]
+    image = Image.fromarray(pixels)
+    if times := -(-least // min(image.size)) * (least > min(image.size)):
+        image = image.resize((times * width, times * height), Image.Resampling.BICUBIC)
+    suffix = _FORMATS[number % len(_FORMATS)]
     exif = Image.Exif()
     buffer = io.BytesIO()
     if suffix == "jpeg":

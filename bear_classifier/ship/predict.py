@@ -17,14 +17,16 @@ import numpy as np
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 import onnxruntime as ort
 from numpy.typing import NDArray
+from PIL import Image
 
 from bear_classifier import familiar, photos
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
-from bear_classifier.ship.bundle import Bundle
+from bear_classifier.ship.bundle import EXACT, Bundle
 
 Reason = Literal["ok", "unlike_training", "too_close"]
+_STATE = ort.capi.onnxruntime_pybind11_state
+REFUSED = (_STATE.Fail, _STATE.InvalidGraph, _STATE.InvalidProtobuf, _STATE.NotImplemented)
 OUTPUTS = ["logits", "pooled", "map"]
-_TOLERANCE = 1e-3  # of probabilities, and of the other outputs relative to their largest value
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,7 @@ class Model:
             )
             outputs = {out.name: out.shape for out in self._session.get_outputs()}
             classes = outputs["logits"][-1]
-        except (
-            RuntimeError,
-            ValueError,
-            KeyError,
-            ort.capi.onnxruntime_pybind11_state.Fail,
-        ) as exc:
+        except (RuntimeError, ValueError, KeyError, *REFUSED) as exc:
             raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
         if classes != len(bundle.labels) or set(outputs) != set(OUTPUTS):
             raise ModelError(
@@ -72,10 +69,20 @@ class Model:
         if self._reference.features.shape[1] != outputs["pooled"][-1]:
             raise ModelError("BAD_MODEL", "reference.npz is of another network than model.onnx")
 
+    def square(self, source: bytes | Path) -> Image.Image:
+        """What the network sees of one file, decoded no larger than the bundle asks for.
+
+        Raises PhotoError."""
+        image, _ = photos.measure(source, self.bundle.least)
+        return photos.fit(image, self.bundle.size)
+
     def outputs(self, source: bytes | Path) -> tuple[NDArray[np.float32], ...]:
         """logits (classes,), pooled (f,) and map (f, h, w) of one file. Raises PhotoError."""
-        image = photos.fit(photos.decode(source), self.bundle.size)
-        batch = self.bundle.normalise(np.asarray(image))[None]
+        return self.of_square(np.asarray(self.square(source)))
+
+    def of_square(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """The same of a picture (size, size, 3) as `square` gives it."""
+        batch = self.bundle.normalise(pixels)[None]
         return tuple(out[0] for out in self._session.run(OUTPUTS, {"image": batch}))
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -99,20 +106,31 @@ class Model:
         """Whether to answer, by probabilities (classes,) and pooled features (f,) of one photo."""
         rule = self.bundle.about["rejection"]
         least = -np.inf if rule["least"] is None else rule["least"]
-        score = self._reference.score(pooled[None])
+        score = self.familiarity(pooled[None])
         said = familiar.verdicts(probabilities[None], score, least, rule["close"])
         return cast(Reason, str(said[0]))
 
+    def familiarity(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How much photos (n,) are like the training photos, by pooled features (n, f)."""
+        return self._reference.score(pooled)
+
     def self_test(self) -> None:
-        """Compare with what the model said when it was published. Raises SelfTestError."""
+        """Compare with what the model said when it was published. Raises SelfTestError.
+
+        The bundle's tolerance is of probabilities, and of the other outputs relative to their
+        largest value: int8 is rounded otherwise by other processors."""
+        tolerance = self.bundle.tolerance
         pictures, expected = self.bundle.golden()
+        stated = self.probabilities(expected["logits"])
+        if not np.abs(stated - expected["probabilities"]).max() <= EXACT:
+            raise SelfTestError("MODEL_SELF_TEST_FAILED", "the temperature is another one")
         for i, picture in enumerate(pictures):
             try:
                 logits, pooled, _ = self.outputs(picture)
             except PhotoError as exc:
                 raise SelfTestError("MODEL_SELF_TEST_FAILED", f"image {i}: {exc}") from exc
             now, then = self.probabilities(logits), expected["probabilities"][i]
-            if not np.abs(now - then).max() <= _TOLERANCE:
+            if not np.abs(now - then).max() <= tolerance:
                 worst = int(np.abs(now - then).argmax())
                 raise SelfTestError(
                     "MODEL_SELF_TEST_FAILED",
@@ -120,7 +138,7 @@ class Model:
                 )
             for name, got in (("logits", logits), ("pooled", pooled)):
                 want = expected[name][i]
-                if not np.abs(got - want).max() <= _TOLERANCE * max(1.0, np.abs(want).max()):
+                if not np.abs(got - want).max() <= tolerance * max(1.0, np.abs(want).max()):
                     raise SelfTestError(
                         "MODEL_SELF_TEST_FAILED",
                         f"image {i}: {name} off by {np.abs(got - want).max():.3g}",

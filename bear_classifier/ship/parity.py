@@ -1,0 +1,97 @@
+"""Proof that a bundle answers as the trained network does, on the same files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bear_classifier.calibrate import softmax
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import ModelError
+from bear_classifier.files import explained
+from bear_classifier.learn import backbone
+from bear_classifier.learn.loaders import batches
+from bear_classifier.settings import Config
+from bear_classifier.ship import bundle, golden
+from bear_classifier.ship.predict import Model
+
+_CLOSE = 1e-4  # largest difference of a probability between trained model and bundle
+_BATCH = 16
+
+
+def torch_outputs(
+    model: backbone.Classifier, files: Sequence[Path], size: int, temperature: float
+) -> dict[str, NDArray[Any]]:
+    """What the trained model says to files: logits, pooled and probabilities, (n, ...) each."""
+    logits, pooled = [], []
+    with torch.inference_mode():
+        for batch in batches(files, size, _BATCH):
+            some_logits, some_pooled, _ = model.outputs(batch)
+            logits.append(some_logits.numpy())
+            pooled.append(some_pooled.numpy())
+    rows = np.concatenate(logits)
+    return {
+        "logits": rows,
+        "pooled": np.concatenate(pooled),
+        "probabilities": softmax(rows, temperature),
+    }
+
+
+def prove(
+    catalog: Catalog,
+    config: Config,
+    model: backbone.Classifier,
+    candidate: Model,
+    temperature: float,
+) -> dict[str, Any]:
+    """Both models on the same files, from raw bytes. Raises ModelError (PARITY) beyond 1e-4.
+
+    candidate: in full precision and decoding in full, as the network learned. Shortcuts come after
+    it and are measured against it (`shortcuts`): integers cannot come within 1e-4.
+    Photos first (valid and test before train); fewer than asked for are topped up with drawings."""
+    order = {"test": 0, "valid": 1, "train": 2, None: 3}
+    photos = sorted(catalog.photos("ok"), key=lambda p: (order[p.split], p.sha256))
+    n = config.export.parity
+    files = [catalog.file(photo) for photo in photos[:n]]
+    drawings = candidate.bundle.path.with_suffix(".drawings")
+    try:
+        with explained(drawings):
+            drawings.mkdir()
+            for number in range(len(files), n):
+                suffix, data = golden.draw(bundle.GOLDEN + number)
+                files.append(drawings / f"{number}.{suffix}")
+                files[-1].write_bytes(data)
+        theirs, ours = [], []
+        bar = tqdm(total=n, desc="parity", unit="photo", disable=None)
+        with bar:
+            for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
+                outputs = torch_outputs(model, chunk, config.learn.size, temperature)
+                theirs.append(outputs["probabilities"])
+                ours += [candidate.probabilities(candidate.outputs(path)[0]) for path in chunk]
+                bar.update(len(chunk))
+    finally:
+        shutil.rmtree(drawings, ignore_errors=True)
+    return {**compare(np.concatenate(theirs), np.stack(ours)), "photos": min(n, len(photos))}
+
+
+def compare(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:
+    """Largest difference of probabilities (n, classes) and differing answers; ties are excused."""
+    gap = float(np.abs(theirs - ours).max())
+    top = np.sort(theirs, axis=1)
+    tie = top[:, -1] - top[:, -2] < _CLOSE
+    differ = theirs.argmax(1) != ours.argmax(1)
+    wrong = int((differ & ~tie).sum())
+    if not gap <= _CLOSE or wrong:
+        raise ModelError(
+            "PARITY",
+            f"the exported model differs from the trained one by up to {gap:.2g} in a probability "
+            f"and in {wrong} of {len(ours)} answers; at most {_CLOSE} and none are allowed",
+        )
+    return {"n": len(ours), "largest_difference": gap, "ties_excused": int((differ & tie).sum())}
