@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,28 @@ def test_old_uploads_and_empty_folders_go(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.jpg", "new", "old"]
     gate.swept(tmp_path, time.time() + 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_go_while_they_are_counted_are_no_mistake(tmp_path: Path) -> None:
+    """The sweep takes them from under a request, and gradio moves what was uploaded."""
+    over = threading.Event()
+
+    def come_and_go(number: int) -> None:
+        place = tmp_path / f"{number}"
+        while not over.is_set():
+            place.mkdir()
+            (place / "a.jpg").write_bytes(b"x")
+            (place / "a.jpg").unlink()
+            place.rmdir()
+
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(2000):
+            assert len(gate._files(tmp_path)) <= 3
+            gate.swept(tmp_path, 0)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -5,6 +5,7 @@ gradio downloads addresses that stand in a request, serves files by path, and ke
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -85,7 +86,8 @@ class Gate:
             raise Refused(422, "NOT_ONE_PHOTO", said) from exc
         if len(files) != 1:
             raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form")
-        if len(body) + sum(facts.st_size for _, facts in _files(self.uploads)) > KEPT:
+        lying = await asyncio.to_thread(_files, self.uploads)  # there may be thousands
+        if len(body) + sum(facts.st_size for _, facts in lying) > KEPT:
             raise Refused(503, "BUSY", "Too many pictures lie here. Try again in 60 seconds", 60)
 
 
@@ -100,7 +102,8 @@ def swept(uploads: Path, before: float) -> int:
         if facts.st_mtime < before:
             path.unlink(missing_ok=True)
             gone += 1
-    for folder in sorted((p for p in uploads.rglob("*") if p.is_dir()), reverse=True):
+    found = os.walk(uploads, topdown=False)
+    for folder in [Path(place) for place, _, _ in found if place != str(uploads)]:
         with contextlib.suppress(OSError):  # a new file came
             if folder.stat().st_mtime < before:
                 folder.rmdir()
@@ -108,11 +111,13 @@ def swept(uploads: Path, before: float) -> int:
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """And what is known of them; they may go at any time."""
+    """And what is known of them; they and their folders may go at any time, which `os.walk` takes
+    and `Path.rglob` does not."""
     found = []
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            if path.is_file():
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                path = Path(place, name)
                 found.append((path, path.stat()))
     return found
 
