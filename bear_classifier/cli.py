@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bear_classifier.arguments import parser
 from bear_classifier.errors import BearsError, ConfigError, NoCopy, PhotoError
-from bear_classifier.settings import ServeConfig
+from bear_classifier.settings import SHIPPED, ServeConfig
 
 if TYPE_CHECKING:
     from bear_classifier import pipeline
@@ -120,9 +120,17 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _say(options, telling.summary(project, report, _flag(options)))
     if options.serve:
-        options.model = project.model
+        options.model = _shown(project)
         _serve(options)
     return int(bool(results.get("download", {}).get("failed_now")))
+
+
+def _shown(project: pipeline.Project) -> Path:
+    """The model that was made; with drawings, which show nothing but that it works, the one that
+    the repository brings as well, and first."""
+    beside = project.model.parent
+    drawn = project.config.search.source == "starter"
+    return beside if drawn and beside.resolve() == SHIPPED.parent else project.model
 
 
 def _flag(options: argparse.Namespace) -> str:

@@ -201,6 +201,9 @@ class ExportConfig:
         ' answers) or "full"',
         choices=("auto", "full"),
     )
+    note: str = setting(
+        "", "a text file (Markdown) that its card quotes: what it is for, and what it is not for"
+    )
     pictures: str = setting(
         "none",
         "small copies of training photos in the bundle, which the page shows as most similar:"

@@ -20,7 +20,7 @@ from versus import measured, options
 
 def main() -> int:
     made = options(__doc__ or "")
-    arguments(made, seeds=3)
+    arguments(made, seeds=2)
     words = made.parse_args()
     epochs = 4
     if words.quick:

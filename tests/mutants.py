@@ -30,8 +30,8 @@ class Mutant:
 MUTANTS = [
     Mutant("garbage is sought everywhere", "apps/running.py", "    gc.freeze()", "    pass",
            "test_serving_load.py::test_what_is_imported"),
-    Mutant("outputs in another order", "learn/frozen.py", "session.run(None,",
-           "session.run([o.name for o in session.get_outputs()][::-1],", "test_frozen.py"),
+    Mutant("outputs in another order", "learn/frozen.py", "in found]", "in list(found)[::-1]]",
+           "test_frozen.py"),
     Mutant("the last stage begins too late", "learn/parts.py", "return sides.index(sides[-1])",
            "return sides.index(sides[-1]) + 1", "test_parts.py::test_where_the_last_stage_begins"),
     Mutant("views are all the same", "learn/parts.py", "run(augment(some))[0].half().numpy()",

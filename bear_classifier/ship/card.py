@@ -40,9 +40,10 @@ def card(about: Mapping[str, Any]) -> str:
     if changed := data["test_decisions"]:
         words = "Test photos that were relabelled or left out by hand before this was measured"
         lines += ["", f"{words}: {changed}."]
+    lines += ["", *_elsewhere(about["metrics"]["elsewhere"])]
+    if note := about.get("note"):
+        lines += ["", note]
     lines += [
-        "",
-        *_elsewhere(about["metrics"]["elsewhere"]),
         "",
         "## When it gives no answer",
         "",

@@ -21,7 +21,7 @@ from safetensors.torch import load as from_safetensors
 from bear_classifier import __version__
 from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import BearsError, DataError
+from bear_classifier.errors import BearsError, ConfigError, DataError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import as_onnx
 from bear_classifier.learn.loaders import MEAN, STD
@@ -41,7 +41,9 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     """Write the bundle beside `place`, prove it, then put it there; what stood there stays if not.
 
     What is proved is the network in full precision; then shortcuts are tried and taken or dropped.
-    Raises DataError (NOT_TRAINED, DISK_FULL) and ModelError (PARITY, PRECISION)."""
+    Raises DataError (NOT_TRAINED, DISK_FULL), ModelError (PARITY, PRECISION) and ConfigError
+    (NO_NOTE)."""
+    note = _note(config.export.note)
     model, record, judged = _trained(catalog, config)
     temperature = float(judged["temperature"])
     files = _golden()
@@ -59,7 +61,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         expected = torch_outputs(model, drawn, config.learn.size, temperature)
         files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
-        about["version"] = _next_version(place)
+        about["version"], about["note"] = _next_version(place), note
         about["data"]["pictures"] = len(shown.shown)
         files["README.md"] = card(about).encode()
         names = ("golden/expected.npz", "README.md")
@@ -98,6 +100,14 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         "revision": about["data"]["revision"],
         "latest_revision": about["data"]["latest_revision"],
     }
+
+
+def _note(name: str) -> str:
+    """What the card quotes. Raises ConfigError (NO_NOTE)."""
+    try:
+        return Path(name).expanduser().read_text(encoding="utf-8").strip() if name else ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError("NO_NOTE", f"export.note = {name!r} cannot be read ({exc})") from exc
 
 
 def _trained(
