@@ -14,3 +14,10 @@ def as_npz(**values: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **values)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def as_small_npz(**values: NDArray[Any]) -> bytes:
+    """The same, compressed: slower, for what is published."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.arrays import as_npz
+from bear_classifier.arrays import as_small_npz
 
 NEIGHBOURS = 5
 MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
@@ -89,7 +89,7 @@ class Reference:
         }
         if self.classifier:
             values["weight"], values["bias"] = self.classifier
-        return as_npz(**values)
+        return as_small_npz(**values)
 
 
 def make(

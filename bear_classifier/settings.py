@@ -201,6 +201,11 @@ class ExportConfig:
         ' answers) or "full"',
         choices=("auto", "full"),
     )
+    weights: str = setting(
+        "fp32",
+        'of the file that one trains on from: "fp32", or "fp16", which takes half of the space',
+        choices=("fp32", "fp16"),
+    )
     note: str = setting(
         "", "a text file (Markdown) that its card quotes: what it is for, and what it is not for"
     )

@@ -157,9 +157,12 @@ def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
     """Whether a bundle is made from the photos as they are now, and is of the last training."""
     path = catalog.root / "train" / "weights.safetensors"
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    published = about["files"]["weights.safetensors"][
+        "sha256"
+    ]  # of the trained ones, unless halved
     return {
         "photos": about["data"]["fingerprint"] == catalog.fingerprint(),
-        "weights": about["files"]["weights.safetensors"]["sha256"] == digest,
+        "weights": about["training"].get("weights", published) == digest,
     }
 
 

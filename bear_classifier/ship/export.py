@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -17,11 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
 
 from bear_classifier import __version__
 from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import BearsError, ConfigError, DataError
+from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import as_onnx
 from bear_classifier.learn.loaders import MEAN, STD
@@ -48,7 +50,8 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     temperature = float(judged["temperature"])
     files = _golden()
     files["model.onnx"] = to_onnx(model, config.learn.size)
-    files["weights.safetensors"] = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    trained = _weights_file(catalog).read_bytes()
+    files["weights.safetensors"] = trained if config.export.weights == "fp32" else halved(model)
     files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
     shown = _pictures(catalog, config)
     if shown.shown:
@@ -110,20 +113,36 @@ def _note(name: str) -> str:
         raise ConfigError("NO_NOTE", f"export.note = {name!r} cannot be read ({exc})") from exc
 
 
+def _weights_file(catalog: Catalog) -> Path:
+    return catalog.root / "train" / "weights.safetensors"
+
+
 def _trained(
     catalog: Catalog, config: Config
 ) -> tuple[backbone.Classifier, dict[str, Any], dict[str, Any]]:
     """The model of the last training, its record, and what evaluation said of it."""
     try:
-        weights = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
+        state = from_safetensors(_weights_file(catalog).read_bytes())
         record = json.loads((catalog.root / "train" / "history.json").read_bytes())
         judged = json.loads((catalog.root / "evaluate" / "report.json").read_bytes())
     except (OSError, ValueError) as exc:
         raise DataError("NOT_TRAINED", "nothing to export yet; run: bears run") from exc
     body = backbone.bare_body(config.learn.arch)
     model = backbone.Classifier(body, len(config.labels), config.train.dropout)
-    model.load_state_dict(weights)
+    model.load_state_dict(state)
     return model.eval(), record, judged
+
+
+def halved(model: backbone.Classifier) -> bytes:
+    """The state of a model, its body in half precision; of the head maps are made, which are to be
+    exact. Raises ModelError (TOO_LARGE_FOR_FP16)."""
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    body = [k for k, t in state.items() if k.startswith("body.") and t.is_floating_point()]
+    state |= {name: state[name].half() for name in body}
+    if not all(bool(state[name].isfinite().all()) for name in body):
+        words = "a weight is too large for half precision; use export.weights=fp32"
+        raise ModelError("TOO_LARGE_FOR_FP16", words)
+    return bytes(to_safetensors(state))
 
 
 def to_onnx(model: backbone.Classifier, size: int) -> bytes:
@@ -195,7 +214,10 @@ def _about(
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
         "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
-        "training": {k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
+        "training": {
+            **{k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
+            "weights": hashlib.sha256(_weights_file(catalog).read_bytes()).hexdigest(),
+        },
         "data": {
             "fingerprint": catalog.fingerprint(),
             "revision": catalog.revision(),
