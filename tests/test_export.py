@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 from bundles import LABELS, tiny_config, trained_dataset
+from safetensors.torch import load_file
 
 from bear_classifier import telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import decide, drop
-from bear_classifier.errors import DataError, ModelError
+from bear_classifier.errors import ConfigError, DataError, ModelError
+from bear_classifier.judge.report import belongs
+from bear_classifier.learn import backbone
 from bear_classifier.schema import Decision
 from bear_classifier.ship import bundle
 from bear_classifier.ship.card import card
@@ -283,3 +287,37 @@ def test_another_training_gives_another_bundle_with_the_same_pictures(published,
     )
     assert one["model.onnx"] != two["model.onnx"]
     assert one["golden/00.jpeg"] == two["golden/00.jpeg"]
+
+
+def test_weights_in_half_precision_are_half_and_the_head_is_exact(tmp_path):
+    """A training goes on from them, and the report knows the model all the same."""
+    config = tiny_config(export={"parity": 1, "weights": "fp16"})
+    catalog = trained_dataset(tmp_path / "data", config)
+    export(catalog, config, tmp_path / "tiny")
+    trained = load_file(tmp_path / "data" / "train" / "weights.safetensors")
+    halved = load_file(tmp_path / "tiny" / "weights.safetensors")
+    assert trained.keys() == halved.keys()
+    for name, tensor in trained.items():
+        if name.startswith("head."):
+            assert torch.equal(tensor, halved[name])
+        elif tensor.is_floating_point():
+            assert halved[name].dtype == torch.float16
+            assert torch.allclose(tensor, halved[name].float(), rtol=1e-3, atol=1e-6)
+    made = bundle.load(tmp_path / "tiny")
+    assert belongs(catalog, made.about)["weights"]
+    settings = dataclasses.replace(config.learn, weights=str(tmp_path / "tiny"))
+    body = backbone.build_body(settings, 0)
+    assert all(parameter.dtype == torch.float32 for parameter in body.parameters())
+
+
+def test_a_card_quotes_the_note_and_a_note_that_is_not_there_is_said(tmp_path):
+    note = tmp_path / "note.md"
+    note.write_text("## What it is not for\n\nFor nothing that matters.\n")
+    config = tiny_config(export={"parity": 1, "note": str(note)})
+    catalog = trained_dataset(tmp_path / "data", config)
+    export(catalog, config, tmp_path / "tiny")
+    text = (tmp_path / "tiny" / "README.md").read_text()
+    assert "\n\n## What it is not for\n\nFor nothing that matters.\n\n## When it gives" in text
+    gone = tiny_config(export={"parity": 1, "note": str(tmp_path / "gone.md")})
+    with pytest.raises(ConfigError, match="NO_NOTE: export.note = .*gone.md' cannot be read"):
+        export(catalog, gone, tmp_path / "tiny")

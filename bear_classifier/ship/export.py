@@ -130,6 +130,7 @@ def _trained(
     body = backbone.bare_body(config.learn.arch)
     model = backbone.Classifier(body, len(config.labels), config.train.dropout)
     model.load_state_dict(state)
+    model.to(memory_format=torch.channels_last)  # much quicker on a processor, for the proof
     return model.eval(), record, judged
 
 
