@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.errors import DataError
 
@@ -41,7 +42,8 @@ def choose_strength(
         cv=StratifiedGroupKFold(folds),
         refit=False,
     )
-    search.fit(features, labels, groups=groups)
+    with threadpool_limits(1, "blas"):  # so few numbers are lost among several threads
+        search.fit(features, labels, groups=groups)
     return float(search.best_params_["logisticregression__C"])
 
 
@@ -62,7 +64,8 @@ def out_of_fold(
         rows = learning[usable[learning]]
         if len(set(labels[rows].tolist())) < found.shape[1]:  # a class is doubtful as a whole
             rows = learning
-        fitted = model(strength).fit(features[rows], labels[rows])
+        with threadpool_limits(1, "blas"):
+            fitted = model(strength).fit(features[rows], labels[rows])
         found[asked] = fitted.predict_proba(features[asked])
     return found
 

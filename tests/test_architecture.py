@@ -185,7 +185,7 @@ HOMES = {
     "google": ("ship.quantise",),  # protobuf, in which onnx reads
     "onnxruntime": ("ship.predict", "ship.quantise", "learn.frozen"),
     "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
-    "threadpoolctl": ("judge.growth",),
+    "threadpoolctl": ("judge.growth", "linear"),
     "scipy": ("calibrate", "collect.screen", "judge."),
     "matplotlib": ("learn.probe", "judge."),
     "gradio": ("apps.",),

@@ -12,6 +12,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -74,14 +75,17 @@ def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str
 
 def _onnx(network: bytes) -> Pass:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = (
+        1  # each part has a thread to itself: nobody waits at every layer
+    )
     options.log_severity_level = 3
+    pool = ThreadPoolExecutor(torch.get_num_threads())
     session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
     def run(batch: Tensor) -> list[Tensor]:
         pixels: NDArray[Any] = batch.as_subclass(Tensor).contiguous().numpy()
         parts = [pixels[start : start + _PART] for start in range(0, len(pixels), _PART)]
-        found = zip(*(session.run(None, {"image": part}) for part in parts), strict=True)
+        found = zip(*pool.map(lambda part: session.run(None, {"image": part}), parts), strict=True)
         return [torch.from_numpy(np.concatenate(rows)) for rows in found]
 
     return run

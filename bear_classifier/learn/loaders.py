@@ -241,5 +241,5 @@ def _array(path: Path, size: int) -> _Pixels:
 
 def normalise(pixels: _Pixels) -> Tensor:
     """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w), zero mean and unit variance."""
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    return (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    return x.sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])

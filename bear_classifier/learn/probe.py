@@ -192,8 +192,9 @@ def sharpness(batch: Tensor) -> NDArray[np.float32]:
 
 def _grey(batch: Tensor) -> Tensor:
     """(n, size, size), 0 to 255, by the weights of ITU-R 601-2."""
-    plain = batch * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
-    return 255 * (plain * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
+    parts = 255 * torch.tensor([0.299, 0.587, 0.114])
+    scale, shift = parts * torch.tensor(STD), float((parts * torch.tensor(MEAN)).sum())
+    return nn.functional.conv2d(batch, scale[None, :, None, None])[:, 0] + shift
 
 
 def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
