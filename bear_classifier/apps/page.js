@@ -198,7 +198,9 @@ async function begin() {
   choose();
   const { models } = S.about;
   $("model-box").hidden = models.length < 2;
-  $("model").replaceChildren(...models.map(({ name, title }) => h("option", { value: name, selected: name === S.model.name }, title || name)));
+  const alike = ({ title }) => models.filter((other) => other.title === title).length > 1;
+  const named = (one) => (alike(one) ? `${one.name}: ${one.title}` : one.title || one.name);
+  $("model").replaceChildren(...models.map((one) => h("option", { value: one.name, selected: one.name === S.model.name }, named(one))));
   if (S.items.length) draw();
 }
 

@@ -586,6 +586,15 @@ def test_another_model_answers_anew(browser, site, choose):
     assert browser.find_element(By.ID, "card").get_attribute("href").endswith("/fruit/card")
 
 
+def test_models_of_the_same_classes_are_told_apart(browser, site):
+    site.models = [BEARS, {**BEARS, "name": "starter"}, FRUIT]
+    visit(browser, site)
+    until(lambda: seen(browser, "model-box"), "no choice")
+    shown = [option.text for option in Select(browser.find_element(By.ID, "model")).options]
+    title = BEARS["title"]
+    assert shown == [f"bears: {title}", f"starter: {title}", FRUIT["title"]]
+
+
 # -- many photos -----------------------------------------------------------------------------------
 
 MANY = {
