@@ -19,11 +19,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 FAST = [
     "search.per_class=40",
     "learn.arch=squeezenet1_1",
+    "learn.weights=none",
     "learn.size=64",
     "learn.device=cpu",
     "train.epochs=1",
     "train.lr=0.001",
     "train.batch_size=16",
+    "train.dropout=0.1",
+    "train.crop=0.7",
     "export.parity=20",
 ]
 
