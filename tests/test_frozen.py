@@ -12,6 +12,7 @@ from bear_classifier.learn import backbone, frozen
 from bear_classifier.learn.frozen import as_onnx
 
 EXAMPLE = torch.zeros(1, 3, 64, 64)
+MANY = 1000  # pictures to come
 
 
 def network(groups: int = 1) -> nn.Module:
@@ -40,14 +41,14 @@ class Two(nn.Module):
 @pytest.mark.parametrize("n", [1, 5])
 def test_exactly_as_torch(groups: int, n: int) -> None:
     module, x = network(groups), torch.randn(n, 3, 64, 64)
-    (found,) = frozen.frozen(module, EXAMPLE, ["map"])(x)
+    (found,) = frozen.frozen(module, EXAMPLE, ["map"], MANY)(x)
     with torch.inference_mode():
         assert torch.allclose(found, module.eval()(x), atol=1e-4)
 
 
 def test_several_outputs_in_their_order() -> None:
     module, x = Two(), torch.randn(2, 3, 64, 64)
-    pooled, map_ = frozen.frozen(module, EXAMPLE, ["pooled", "map"])(x)
+    pooled, map_ = frozen.frozen(module, EXAMPLE, ["pooled", "map"], MANY)(x)
     assert (pooled.shape, map_.shape) == ((2, 8), (2, 8, 31, 31))
     assert torch.allclose(pooled, map_.mean((2, 3)), atol=1e-5)
 
@@ -60,7 +61,7 @@ def test_half_precision_is_near(
     """Of depthwise convolutions it is exact all the same, as nothing would be gained."""
     monkeypatch.setattr(frozen, "half_precision", lambda device: half)
     module, x = network(groups), torch.randn(4, 3, 64, 64)
-    (found,) = frozen.frozen(module, EXAMPLE, ["map"], exact=False)(x)
+    (found,) = frozen.frozen(module, EXAMPLE, ["map"], MANY, exact=False)(x)
     with torch.inference_mode():
         wanted = module.eval()(x)
     off = float((found - wanted).abs().max())
@@ -74,7 +75,7 @@ def test_the_network_itself_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> N
     module = network()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     for exact in (True, False):
-        frozen.frozen(module, EXAMPLE, ["map"], exact=exact)(torch.randn(2, 3, 64, 64))
+        frozen.frozen(module, EXAMPLE, ["map"], MANY, exact=exact)(torch.randn(2, 3, 64, 64))
     after = module.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -91,7 +92,7 @@ def test_what_cannot_be_taken_apart_is_asked_as_it_is(
     monkeypatch.setattr(frozen, "fuse", refuses)
     monkeypatch.setattr(frozen, "half_precision", lambda device: None if exact else torch.bfloat16)
     module, x = network(), torch.randn(2, 3, 64, 64)
-    (found,) = frozen.frozen(module, EXAMPLE, ["map"], exact=exact)(x)
+    (found,) = frozen.frozen(module, EXAMPLE, ["map"], MANY, exact=exact)(x)
     with torch.inference_mode():
         assert torch.allclose(found, module.eval()(x), atol=1e-5 if exact else 0.3)
 
@@ -101,7 +102,7 @@ def test_real_bodies(arch: str) -> None:
     body: Callable[[torch.Tensor], torch.Tensor] = backbone.bare_body(arch).eval()
     x = torch.randn(2, 3, 64, 64)
     assert isinstance(body, nn.Module)
-    (found,) = frozen.frozen(body, EXAMPLE, ["map"])(x)
+    (found,) = frozen.frozen(body, EXAMPLE, ["map"], MANY)(x)
     with torch.inference_mode():
         wanted = body(x)
     assert torch.allclose(found, wanted, atol=1e-4 * max(1.0, float(wanted.abs().max())))
@@ -111,3 +112,12 @@ def test_one_file_for_any_number_of_pictures() -> None:
     data = as_onnx(network(), EXAMPLE, "image", ["map"])
     assert b"image" in data
     assert b"map" in data
+
+
+def test_for_few_pictures_nothing_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when all features are there already: an ONNX file takes longer than they would."""
+    monkeypatch.setattr(frozen, "as_onnx", lambda *_: pytest.fail("it was prepared"))
+    module, x = network(), torch.randn(2, 3, 64, 64)
+    (found,) = frozen.frozen(module, EXAMPLE, ["map"], 2)(x)
+    with torch.inference_mode():
+        assert torch.allclose(found, module.eval()(x), atol=1e-5)

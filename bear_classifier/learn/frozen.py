@@ -28,7 +28,7 @@ import onnxruntime as ort
 
 OPSET = 17
 _PART = 4  # pictures at once: what lies between layers then fits into the cache
-WORTH = 32  # pictures; for fewer the preparation, about a second, takes longer than it spares
+_WORTH = 32  # pictures; for fewer the preparation, about a second, takes longer than it spares
 _FAILED = (
     *(RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError),
     *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
@@ -37,15 +37,18 @@ _FAILED = (
 Pass = Callable[[Tensor], list[Tensor]]
 
 
-def frozen(module: nn.Module, example: Tensor, outputs: Sequence[str], exact: bool = True) -> Pass:
+def frozen(
+    module: nn.Module, example: Tensor, outputs: Sequence[str], n: int, exact: bool = True
+) -> Pass:
     """The module, which is put into eval mode and must not change meanwhile, as a function from a
     batch to its outputs, on the processor in single precision.
 
-    example: a batch of one. outputs: a name for each tensor that the module gives. exact: else half
-    precision may be used where that is quicker."""
+    example: a batch of one. outputs: a name for each tensor that the module gives. n: pictures that
+    will be asked for; for few nothing is prepared. exact: else half precision may be used where it
+    is quicker."""
     module.eval()
     kind = None if exact else half_precision(example.device)
-    if example.device.type != "cpu":
+    if example.device.type != "cpu" or n < _WORTH:
         return _torch(module, kind)
     try:
         if kind is not None and not _depthwise(module):

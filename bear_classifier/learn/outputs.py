@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.frozen import WORTH, frozen
+from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Unreadable, batches
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
@@ -48,11 +48,11 @@ def outputs(
     size = config.learn.size
     with bar, torch.inference_mode():
         example = torch.zeros(1, 3, size, size, device=device)
-        run = frozen(Outputs(model), example, OUTPUTS) if len(files) >= WORTH else None
+        run = frozen(Outputs(model), example, OUTPUTS, len(files))
         for batch in batches(files, size, 32, unreadable):
-            said, pooled, _ = run(batch) if run else model.eval().outputs(batch.to(device))
-            logits.append(said.float().cpu().numpy())
-            pools.append(pooled.float().cpu().numpy())
+            said, pooled, _ = run(batch)
+            logits.append(said.numpy())
+            pools.append(pooled.numpy())
             bar.update(len(batch))
     rows = [places[file] for file in files if file not in unreadable.found]
     return rows, np.concatenate(logits), np.concatenate(pools)

@@ -211,7 +211,7 @@ def _stored(
     total = len(photos) + views * sum(p.split == "train" for p in photos)
     bar = tqdm(total=total, desc="before the last stage", unit="photo", disable=None, leave=None)
     with bar, torch.inference_mode():
-        run = frozen(first, example, ["map"])
+        run = frozen(first, example, ["map"], len(photos))
         maps = []
         for batch in batches(list(files), size, _BATCH, bad):
             maps.append(run(batch)[0].half().numpy())
@@ -223,7 +223,7 @@ def _stored(
         augment = Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
         images = _decoded([whole.catalog.file(photo) for photo in learned])
-        run = frozen(first, example, ["map"], exact=False)
+        run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):
             some = list(islice(images, _BATCH))
             rows = [row[photo.sha256] for photo in learned[start : start + _BATCH]]

@@ -161,7 +161,7 @@ def cached_features(
     bar = tqdm(total=len(todo), desc="features", unit="photo", disable=None)
     try:
         with bar, torch.inference_mode():
-            run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"])
+            run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))
             passes = batches([catalog.file(p) for p in todo], size, _BATCH)
             for number, batch in enumerate(passes):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
