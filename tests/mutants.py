@@ -28,6 +28,8 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("answers wait for receipts", "apps/port.py", ", socket.SOCK_STREAM, socket.IPPROTO_TCP",
+           "", "test_serving_load.py::test_no_answer_waits"),
     Mutant("garbage is sought everywhere", "apps/running.py", "    gc.freeze()", "    pass",
            "test_serving_load.py::test_what_is_imported"),
     Mutant("outputs in another order", "learn/frozen.py", "in found]", "in list(found)[::-1]]",

@@ -276,6 +276,26 @@ def test_a_taken_port_is_a_sentence(model_dir: Path, tmp_path: Path) -> None:
     assert f"PORT_TAKEN: cannot listen on {HERE}:{port}" in done.stderr
 
 
+def test_no_answer_waits_for_the_last_ones_receipt() -> None:
+    """Nagle's algorithm and delayed receipts together cost 40 ms an answer."""
+    found: list[int] = []
+
+    async def met(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        found.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def visit() -> None:
+        with listening(HERE, 0) as listener:
+            async with await asyncio.start_server(met, sock=listener):
+                reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+                assert await reader.read() == b""
+                writer.close()
+
+    asyncio.run(visit())
+    assert found and found[0]
+
+
 class Here:
     """An application in a thread of this process, for what a test changes in the code.
 

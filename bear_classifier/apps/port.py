@@ -11,7 +11,10 @@ def listening(host: str, port: int) -> socket.socket:
     """The port, taken but not open yet: nobody can connect before `listen`.
 
     port: 0 takes any that is free. Raises ConfigError (PORT_TAKEN)."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named, as asyncio else takes its connections for others than TCP, and leaves Nagle's algorithm
+    # on: 40 ms for every answer but the first of a connection.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
