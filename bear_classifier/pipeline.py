@@ -17,6 +17,7 @@ from typing import Any
 from bear_classifier import config as project_file
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.pages import pages_kept
 from bear_classifier.schema import Run
 from bear_classifier.settings import Config
 from bear_classifier.stages import NAMES as NAMES
@@ -117,7 +118,8 @@ def _step(project: Project, catalog: Catalog, stage: Stage) -> dict[str, Any]:
         importlib.import_module(f"bear_classifier.{stage.wing}.{stage.name}"), stage.name
     )
     extra = (project.model,) if stage.name == "export" else ()
-    outcome = work(catalog, project.config, *extra)
+    with pages_kept():
+        outcome = work(catalog, project.config, *extra)
     seconds = round(time.monotonic() - began, 2)
     catalog.add_run(
         Run(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, outcome)

@@ -30,8 +30,8 @@ from fastai.vision.learner import (
 from numpy.typing import NDArray
 from torchvision import models
 
-from bear_classifier.learn.cycle import has_bfloat16
 from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.learn.precision import has_bfloat16
 from bear_classifier.photos import decode
 
 

@@ -18,6 +18,8 @@ MOST_LINES = 300
 # INSIDE: who may import whom in ground and within a wing. ACROSS: between wings, besides ground.
 # A name that ends with a dot means the whole wing.
 GROUND = {
+    "ahead",
+    "pages",
     "arrays",
     "calibrate",
     "noise",
@@ -48,6 +50,8 @@ FRONT = {
 }
 INSIDE = {
     "errors": set(),
+    "ahead": set(),
+    "pages": set(),
     "arrays": set(),
     "calibrate": set(),
     "noise": set(),
@@ -95,7 +99,8 @@ INSIDE = {
     "collect.figures": {"collect.pen"},
     "collect.scenery": {"collect.pen"},
     "collect.split": {"collect.blocks"},
-    "learn.frozen": {"learn.cycle"},
+    "learn.frozen": {"learn.precision"},
+    "learn.precision": {"learn.backbone"},
     "learn.probe": {"learn.backbone", "learn.frozen", "learn.loaders"},
     "learn.outputs": {"learn.backbone", "learn.frozen", "learn.loaders"},
     "learn.tune": {
@@ -109,12 +114,12 @@ INSIDE = {
     },
     "learn.train": {
         *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.diagnose"),
-        *("learn.loaders", "learn.outputs", "learn.parts", "learn.probe", "learn.recipe"),
-        *("learn.rehearse", "learn.tune"),
+        *("learn.loaders", "learn.parts", "learn.probe", "learn.recipe", "learn.rehearse"),
+        "learn.tune",
     },
     "learn.cycle": {
         *("learn.backbone", "learn.callbacks", "learn.checkpoints", "learn.finder"),
-        "learn.memory",
+        *("learn.memory", "learn.precision"),
     },
     "learn.recipe": {"learn.cycle"},
     "learn.compare": {
@@ -125,7 +130,7 @@ INSIDE = {
     "learn.callbacks": {"learn.checkpoints", "learn.diagnose"},
     "learn.lr": {
         *("learn.backbone", "learn.cycle", "learn.finder", "learn.loaders", "learn.memory"),
-        *("learn.parts", "learn.recipe", "learn.train"),
+        *("learn.parts", "learn.precision", "learn.recipe", "learn.train"),
     },
     "judge.compare_plot": {"judge.compare"},
     "judge.evaluate": {

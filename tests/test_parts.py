@@ -91,13 +91,13 @@ def test_views_are_random_of_training_photos_alone_and_follow_from_the_seed(
     catalog, config = prepared
     found = part(prepared)
     assert len(found.views) == config.train.epochs
-    for photo in seen(catalog):
+    learned = [photo for photo in seen(catalog) if photo.split == "train"]
+    assert {found.row[photo.sha256] for photo in learned} == set(range(len(learned)))
+    assert all(len(view) == len(learned) < len(found.plain) for view in found.views)
+    for photo in learned:
         plain, *views = (maps[found.row[photo.sha256]] for maps in (found.plain, *found.views))
-        if photo.split == "train":
-            assert all(view.any() and not np.array_equal(view, plain) for view in views)
-            assert not np.array_equal(views[0], views[1])
-        else:
-            assert not any(view.any() for view in views)
+        assert all(view.any() and not np.array_equal(view, plain) for view in views)
+        assert not np.array_equal(views[0], views[1])
     again, other = part(prepared), part(prepared, seed=2)
     assert np.array_equal(again.views[1], found.views[1])
     assert not np.array_equal(other.views[1], found.views[1])
@@ -109,7 +109,7 @@ def test_batches_are_views_in_training_and_plain_for_checking(prepared: Prepared
     found = part(prepared)
     learned, checked = ([p for p in seen(catalog) if p.split == s] for s in ("train", "valid"))
     dls = found.loaders(learned, checked, config)
-    kept = {view[row].tobytes(): row for view in found.views for row in found.row.values()}
+    kept = {map_.tobytes(): row for view in found.views for row, map_ in enumerate(view)}
     rows = []
     for x, y in dls.train:
         for map_, label in zip(x, y, strict=True):
@@ -118,7 +118,7 @@ def test_batches_are_views_in_training_and_plain_for_checking(prepared: Prepared
             assert config.labels[label] == photo.label
             rows.append(row)
     assert sorted(rows) == sorted(found.row[p.sha256] for p in learned)
-    valid = torch.cat([x for x, _ in dls.valid]).half().numpy()
+    valid = torch.cat([x for x, _ in dls.valid]).numpy()
     assert np.array_equal(valid, found.plain[[found.row[p.sha256] for p in checked]])
 
 
@@ -219,10 +219,10 @@ def test_many_photos_have_fewer_views_or_none(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog, config = prepared
-    each = part(prepared).plain[0].nbytes
-    monkeypatch.setattr(parts, "ROOM", each * (18 + 2 * 12))
+    each = part(prepared).views[0][0].nbytes
+    monkeypatch.setattr(parts, "ROOM", each * (2 * 18 + 2 * 12))
     assert len(part(prepared).views) == 2
-    monkeypatch.setattr(parts, "ROOM", each * (18 + 11))
+    monkeypatch.setattr(parts, "ROOM", each * (2 * 18 + 11))
     assert len(seen(catalog)) == 18
     words = "18 photos are too many to keep before the last stage: all layers learn, which takes"
     assert kind(prepared, config) == (Whole, [f"{words} longer"])

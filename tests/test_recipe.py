@@ -16,6 +16,7 @@ from training import changed, dataset, fresh, pairs_of, same
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
 from bear_classifier.errors import ConfigError
+from bear_classifier.learn import precision
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import Phase, Plan, fit, learner, phases
 from bear_classifier.learn.loaders import dataloaders
@@ -92,7 +93,7 @@ def test_a_new_head_and_one_frozen_epoch_is_fine_tune(
     theirs.new_head(1)
     learn = learner(dls, theirs, tmp_path, Plan(3, 3e-3, 2.0))
     learn.create_opt()
-    with learn.no_logging():
+    with precision.training(theirs), learn.no_logging():
         learn.fine_tune(2, 3e-3, freeze_epochs=1, lr_mult=2.0)
     assert same(states[-1].part("model."), theirs.state_dict())
 

@@ -25,12 +25,7 @@ from torch import Tensor, nn
 from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.settings import LearnConfig
 
-_HEADS = (
-    "fc.",
-    "classifier.",
-    "head.",
-    "heads.",
-)  # what torchvision calls the part that is cut off
+_HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
 _TAILS = ("avgpool", "dropout", "fc", "aux1", "aux2", "AuxLogits")
 
 
@@ -52,9 +47,13 @@ class Classifier(nn.Module):
         """x: (n, 3, size, size), normalised. Returns logits (n, classes)."""
         if self.precision is None:
             return cast(Tensor, self.head(self.body(x)))
-        x = x.as_subclass(Tensor).contiguous(memory_format=torch.channels_last)
+        last = {"memory_format": torch.channels_last}
+        x = x.as_subclass(Tensor).contiguous(**last)
         with torch.autocast(x.device.type, self.precision):
-            return cast(Tensor, self.head(self.body(x))).float()
+            map_ = self.body(x)
+            if map_.requires_grad:  # of the mean's gradient torch would make a slow one
+                map_.register_hook(lambda slope: slope.contiguous(**last))
+            return cast(Tensor, self.head(map_)).float()
 
     def outputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (n, classes), pooled features (n, f) and the last feature map (n, f, h, w)."""

@@ -23,6 +23,8 @@ from bear_classifier.learn import backbone, memory
 from bear_classifier.learn.callbacks import Finite, Keeper, Progress, Weighted
 from bear_classifier.learn.checkpoints import State, begin, restore
 from bear_classifier.learn.finder import STEPS, find
+from bear_classifier.learn.precision import training
+from bear_classifier.pages import pages_kept
 
 _FALLBACK_LR = 1e-3  # fastai's own default
 
@@ -94,7 +96,7 @@ def fit(
     start = begin(model)
     device = next(model.parameters()).device
     keeper, guard = Keeper(state or start, keep), Finite()
-    with memory.pages_kept():
+    with pages_kept(), training(model):
         while not _finished(dls, model, plan, keeper, guard):
             facts = keeper.state.facts
             part = memory.halved(facts["part"] or dls.train.bs, device)
@@ -130,7 +132,6 @@ def _finished(
             if not memory.exhausted(exc):
                 raise
         finally:
-            model.precision = None  # of training only
             model.requires_grad_(True)
         memory.let_go(learn)
     return False
@@ -182,16 +183,13 @@ def learner(
     plan: Plan,
     part: int = 0,
 ) -> Learner:
-    """A fastai Learner with mixed precision: fp16 on CUDA, bfloat16 on a processor that has it.
+    """A fastai Learner, with mixed precision on CUDA; on a processor see `precision.training`.
 
     Of the plan it takes the loss and its weights. part: photos at a time, 0: whole batches."""
     device = next(model.parameters()).device
     cbs: list[Any] = []
     if device.type == "cuda":
         cbs.append(MixedPrecision())
-    elif device.type == "cpu":
-        model.to(memory_format=torch.channels_last)
-        model.precision = half_precision(device)
     if plan.weights:
         weight = torch.tensor(plan.weights, device=device)
         cbs.append(Weighted(CrossEntropyLossFlat(weight=weight)))
@@ -209,19 +207,6 @@ def learner(
     )
     learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])  # ours takes its place
     return learn
-
-
-def half_precision(device: torch.device) -> torch.dtype | None:
-    """What it multiplies much faster than single precision, and trains well with; None: nothing."""
-    if device.type == "cuda":
-        return torch.float16
-    return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else None
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (x86: AVX512-BF16 or AMX)."""
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def choose_lr(learn: Learner, lr: float | str) -> tuple[float, str, dict[str, list[float]] | None]:

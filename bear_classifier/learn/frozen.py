@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from bear_classifier.learn.cycle import half_precision
+from bear_classifier.learn.precision import depthwise, half_precision
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 import onnxruntime as ort
@@ -51,7 +51,7 @@ def frozen(
     if example.device.type != "cpu" or n < _WORTH:
         return _torch(module, kind)
     try:
-        if kind is not None and not _depthwise(module):
+        if kind is not None and not any(map(depthwise, module.modules())):
             return _torch(fuse(module).to(memory_format=torch.channels_last), kind)
         return _onnx(as_onnx(module, example, "image", outputs))
     except _FAILED:  # a network that cannot be taken apart
@@ -104,8 +104,3 @@ def _torch(module: nn.Module, kind: torch.dtype | None) -> Pass:
         return [t.float().cpu() for t in ([found] if isinstance(found, Tensor) else found)]
 
     return run
-
-
-def _depthwise(module: nn.Module) -> bool:
-    """Whether it lives on memory, not on arithmetic."""
-    return any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in module.modules())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from bear_classifier import photos
+from bear_classifier.ahead import ahead
 from bear_classifier.errors import PhotoError, TrainError
 from bear_classifier.settings import Config, TrainConfig
 
@@ -214,29 +214,26 @@ def batches(
 
     Raises PhotoError at a photo that cannot be read; with `unreadable` it is added there and left
     out."""
-    chunks = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
-    with ThreadPoolExecutor(2) as pool:
-        waiting: list[list[tuple[Path, Future[_Pixels]]]] = []
-        for chunk in [*chunks, *[[]] * _AHEAD]:
-            waiting.append([(path, pool.submit(_array, path, size)) for path in chunk])
-            if len(waiting) > _AHEAD and (ready := waiting.pop(0)):
-                done = [_result(path, future, unreadable) for path, future in ready]
-                if there := [pixels for pixels in done if pixels is not None]:
-                    yield normalise(np.stack(there))
 
+    def opened(path: Path) -> _Pixels | PhotoError:
+        try:
+            return np.asarray(photos.fit(photos.decode(path), size))
+        except PhotoError as exc:
+            return exc
 
-def _result(path: Path, future: Future[_Pixels], unreadable: Unreadable | None) -> _Pixels | None:
-    try:
-        return future.result()
-    except PhotoError as exc:
-        if unreadable is None:
-            raise
-        unreadable.add(path, exc)
-        return None
-
-
-def _array(path: Path, size: int) -> _Pixels:
-    return np.asarray(photos.fit(photos.decode(path), size))
+    ready: list[_Pixels] = []
+    for path, found in ahead(opened, paths, threads=2, room=_AHEAD * batch_size):
+        if not isinstance(found, PhotoError):
+            ready.append(found)
+        elif unreadable is None:
+            raise found
+        else:
+            unreadable.add(path, found)
+        if len(ready) == batch_size:
+            yield normalise(np.stack(ready))
+            ready = []
+    if ready:
+        yield normalise(np.stack(ready))
 
 
 def normalise(pixels: _Pixels) -> Tensor:

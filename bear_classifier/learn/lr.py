@@ -28,8 +28,10 @@ from bear_classifier.learn.finder import STEPS, Watch, find
 from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.memory import exhausted
 from bear_classifier.learn.parts import Part, part_of
+from bear_classifier.learn.precision import training
 from bear_classifier.learn.recipe import fitted, plan_of, spread_of
 from bear_classifier.learn.train import start
+from bear_classifier.pages import pages_kept
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
@@ -167,11 +169,9 @@ def _learner(made: Bench, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
     made.model.load_state_dict(made.first)
     with tempfile.TemporaryDirectory() as scratch:
         dls = made.part.loaders(photos, made.valid[:1], config)
-        try:
-            plan = plan_of(config, [photo.label for photo in made.train])
+        plan = plan_of(config, [photo.label for photo in made.train])
+        with pages_kept(), training(made.model):
             yield learner(dls, made.model, Path(scratch), plan)
-        finally:
-            made.model.precision = None  # of training only
 
 
 @contextmanager

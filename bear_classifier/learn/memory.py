@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import math
-import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from fastai.callback.core import Callback
@@ -24,29 +20,6 @@ _SAID = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and 
     "can't allocate memory",
     "not enough memory",
 )
-
-
-_TRIM, _MMAP = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of mallopt(3), and what glibc begins with
-_USUAL = {_TRIM: 128 * 1024, _MMAP: 65536}
-
-
-@contextmanager
-def pages_kept() -> Iterator[None]:
-    """Within, glibc keeps the memory that a batch frees for the next one. Giving it back and having
-    it cleared again takes half of a training step on a processor (docs/LOG.md). Elsewhere (macOS,
-    Windows, musl) nothing happens."""
-    if platform.libc_ver()[0] != "glibc":
-        yield
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_TRIM, -1)
-    libc.mallopt(_MMAP, 0)
-    try:
-        yield
-    finally:
-        for option, usual in _USUAL.items():
-            libc.mallopt(option, usual)
-        libc.malloc_trim(0)
 
 
 class Parts(Callback):  # type: ignore[misc]

@@ -12,11 +12,9 @@ import copy
 import dataclasses
 import math
 import random
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -24,11 +22,11 @@ import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from bear_classifier import photos as decoder
+from bear_classifier.ahead import ahead
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
@@ -87,13 +85,13 @@ class Whole:
 @dataclass(frozen=True)
 class LastStage:
     """The children of the body from number `cut` on, and the head. row: of each photo by SHA-256 in
-    `plain` (n, c, h, w), what comes out before them with the resize of serving, and in each of
-    `views`, with random crops; rows of photos that are only checked are not filled there."""
+    `plain` (n, c, h, w), what comes out before them with the resize of serving; the first of them,
+    those to learn from, are the rows of each of `views`, with random crops."""
 
     model: Classifier
     cut: int
     row: dict[str, int]
-    plain: NDArray[np.float16]
+    plain: NDArray[np.float32]
     views: list[NDArray[np.float16]]
 
     def loaders(
@@ -142,8 +140,8 @@ def part_of(
 ) -> tuple[Part, list[str]]:
     """What of the untuned network learns by `train.layers`, and what there is to say of it.
 
-    photos: to learn from (the training side) and to check with. Their views follow from the dice as
-    they lie."""
+    photos: to learn from (the training side), and all that will be asked for. The views follow from
+    the dice as they lie."""
     whole = Whole(catalog, network, unreadable)
     wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
     if wanted == "all" or (wanted == "auto" and not _as_a_rule(config)):
@@ -155,9 +153,9 @@ def part_of(
         device = next(network.parameters()).device
         size = config.learn.size
         map_ = _first(network, cut)(torch.zeros(1, 3, size, size, device=device))
-    each = 2 * math.prod(map_.shape)  # bytes
+    each = math.prod(map_.shape)  # numbers: in single precision, and in half for views
     learned = sum(photo.split == "train" for photo in photos)
-    fits = (ROOM // each - len(photos)) // max(learned, 1)
+    fits = (ROOM // each - 4 * len(photos)) // max(2 * learned, 1)
     if fits < 1:
         return whole, [f"{len(photos)} photos are too many to keep before the last stage: all"
                        " layers learn, which takes longer"]  # fmt: skip
@@ -207,40 +205,29 @@ def _stored(
     device = next(network.parameters()).device
     first, size = _first(network, cut), config.learn.size
     example = torch.zeros(1, 3, size, size, device=device)
-    files = {whole.catalog.file(p): p for p in photos}
+    photos = sorted(photos, key=lambda photo: photo.split != "train")
+    files = {whole.catalog.file(photo): photo for photo in photos}
     total = len(photos) + views * sum(p.split == "train" for p in photos)
     bar = tqdm(total=total, desc="before the last stage", unit="photo", disable=None, leave=None)
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []
         for batch in batches(list(files), size, _BATCH, bad):
-            maps.append(run(batch)[0].half().numpy())
+            maps.append(run(batch)[0].numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]
         row = {photo.sha256: number for number, photo in enumerate(there)}
         plain = np.concatenate(maps)
-        seen = [np.zeros_like(plain) for _ in range(views)]
         augment = Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
-        images = _decoded([whole.catalog.file(photo) for photo in learned])
+        seen = [np.empty((len(learned), *plain.shape[1:]), np.float16) for _ in range(views)]
+        decoded = ahead(
+            lambda photo: decoder.decode(whole.catalog.file(photo)), learned, threads=2, room=_AHEAD
+        )
         run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):
-            some = list(islice(images, _BATCH))
-            rows = [row[photo.sha256] for photo in learned[start : start + _BATCH]]
+            some = [image for _, image in islice(decoded, _BATCH)]
             for view in seen:
-                view[rows] = run(augment(some))[0].half().numpy()
-                bar.update(len(rows))
+                view[start : start + _BATCH] = run(augment(some))[0].half().numpy()
+                bar.update(len(some))
     return LastStage(_end(network, cut), cut, row, plain, seen)
-
-
-def _decoded(files: Sequence[Path]) -> Iterator[Image.Image]:
-    """In order, by threads ahead of their use. A photo that broke since it was read a moment ago
-    raises its PhotoError."""
-    with ThreadPoolExecutor(2) as pool:
-        waiting: list[Future[Image.Image]] = []
-        for file in files:
-            waiting.append(pool.submit(decoder.decode, file))
-            if len(waiting) > _AHEAD:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()

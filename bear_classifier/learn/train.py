@@ -25,7 +25,6 @@ from bear_classifier.files import move, write_partial
 from bear_classifier.learn import backbone, blend, checkpoints, probe
 from bear_classifier.learn.diagnose import diagnose, mixed
 from bear_classifier.learn.loaders import Unreadable
-from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.parts import Whole, part_of
 from bear_classifier.learn.probe import Head, cached_features
 from bear_classifier.learn.recipe import fitted, spread_of, unbalanced
@@ -57,8 +56,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     folder = catalog.root / "train" / "checkpoints"
     began = time.monotonic()
     set_seed(settings.seed, reproducible=True)
-    seen = [*sides["train"], *sides["valid"]]
-    part, said_of_it = part_of(catalog, config, network, seen, unreadable)
+    part, said_of_it = part_of(catalog, config, network, photos, unreadable)
     notes += said_of_it
     tuned = tune(catalog, config, part, sides["train"], sides["valid"], folder)
     facts, seconds = tuned.end.facts, time.monotonic() - began
@@ -70,7 +68,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         asked["unseen"] = rehearse(catalog, config, actors, part, features, facts["lr"])
     number = blend.best(list(asked.values())) if facts["kept_epoch"] else 0
     part.model.load_state_dict(blend.mixed(tuned.first, tuned.last, blend.SHARES[number]))
-    there, logits, features = outputs(catalog, network, photos, config, unreadable)
+    there, logits, features = part.outputs(photos, config)
     valid = asked["valid"]
     found = diagnose(
         facts["history"],

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, cast
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bear_classifier import familiar, photos
+from bear_classifier.ahead import ahead
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
 from bear_classifier.ship.bundle import EXACT, Bundle
 
@@ -168,15 +168,7 @@ def answers(
         return
     at_once = os.cpu_count() or 1
     model = Model(bundle, threads=1)
-    with ThreadPoolExecutor(at_once) as pool:
-        waiting: deque[tuple[Path, Future[Prediction | PhotoError]]] = deque()
-        for path in chain(first, files):
-            waiting.append((path, pool.submit(_answer, model, path)))
-            if len(waiting) > 2 * at_once:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        for done, future in waiting:
-            yield done, future.result()
+    yield from ahead(partial(_answer, model), chain(first, files), at_once, room=2 * at_once)
 
 
 def _answer(model: Model, path: Path) -> Prediction | PhotoError:
