@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from bear_classifier.arguments import parser
 from bear_classifier.errors import BearsError, ConfigError, NoCopy, PhotoError
-from bear_classifier.settings import SHIPPED, ServeConfig
 
 if TYPE_CHECKING:
     from bear_classifier import pipeline
@@ -128,6 +127,8 @@ def _run(options: argparse.Namespace) -> int:
 def _shown(project: pipeline.Project) -> Path:
     """The model that was made; with drawings, which show nothing but that it works, the one that
     the repository brings as well, and first."""
+    from bear_classifier.settings import SHIPPED
+
     beside = project.model.parent
     drawn = project.config.search.source == "starter"
     return beside if drawn and beside.resolve() == SHIPPED.parent else project.model
@@ -167,11 +168,16 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
     from bear_classifier import telling
     from bear_classifier.ship.bundle import load
-    from bear_classifier.ship.predict import answers
 
-    bundle = load(_model(options))
+    with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
+        loading = pool.submit(load, _model(options))
+        from bear_classifier.ship.predict import answers
+
+        bundle = loading.result()
     failed, table = 0, []
     for path, said in answers(bundle, options.paths):
         row: dict[str, Any] = {"path": str(path)}
@@ -190,6 +196,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from bear_classifier.apps.running import serve
+    from bear_classifier.settings import ServeConfig
 
     settings = ServeConfig()
     if options.project or Path("bears.toml").exists():

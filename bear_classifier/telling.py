@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bear_classifier.files import write_table
-from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, SPARE
 
 if TYPE_CHECKING:
     from bear_classifier.pipeline import Project
@@ -271,25 +270,24 @@ def status(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-_NOT_REFUSED = {
-    OK: "",
-    DUPLICATE: "",
-    CONFLICT: "under two classes",
-    GONE: "no longer listed",
-    PENDING: "waiting",
-    SPARE: "beyond search.per_class",
-}
-
-
 def _candidates(codes: Mapping[str, int]) -> str:
     """What the download's bar showed: found, downloaded, refused and the most frequent reasons."""
-    good = {code: codes.get(code, 0) for code in _NOT_REFUSED}
+    # imported here, since a command that tells of one photo would wait for the schema's classes
+    from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, SPARE
+
+    waiting = {
+        CONFLICT: "under two classes",
+        GONE: "no longer listed",
+        PENDING: "waiting",
+        SPARE: "beyond search.per_class",
+    }
+    good = {code: codes.get(code, 0) for code in (OK, DUPLICATE, *waiting)}
     bad = {code: n for code, n in codes.items() if code not in good}
     words = [f"found {sum(codes.values())}", f"downloaded {good[OK] + good[DUPLICATE]}"]
     if good[DUPLICATE]:
         words[-1] += f" ({good[DUPLICATE]} of them copies)"
     words.append(f"refused {sum(bad.values())}{_reasons(bad)}")
-    words += [f"{name} {good[code]}" for code, name in _NOT_REFUSED.items() if name and good[code]]
+    words += [f"{name} {good[code]}" for code, name in waiting.items() if good[code]]
     return f"candidates: {' · '.join(words)}"
 
 

@@ -9,9 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from download import pictures
 from versus import ROOT
+
+if TYPE_CHECKING:
+    from bear_classifier.catalog import Catalog
+    from bear_classifier.settings import Config
+    from bear_classifier.ship.predict import Model
+    from bear_classifier.ship.shortcuts import Taken
 
 SIZE = 224  # pixels, side of the square that networks see
 
@@ -20,7 +27,7 @@ def photos(folder: Path, width: int, many: int) -> list[Path]:
     """JPEGs in the shape 4:3, a few different ones; the others are links to them."""
     folder.mkdir(parents=True)
     files = []
-    for number, data in zip(range(many), pictures(width), strict=False):
+    for number, data in zip(range(many), pictures(width, grain=9), strict=False):
         files.append(folder / f"{number:06}.jpg")
         files[-1].write_bytes(data)
     return files + repeated(files, folder, many)
@@ -37,13 +44,32 @@ def repeated(files: Sequence[Path], folder: Path, many: int) -> list[Path]:
     return made
 
 
+def unguarded(catalog: Catalog, config: Config, proved: Model) -> Taken:
+    """Integers and pictures decoded no larger than needed, as `shortcuts.take` takes them where its
+    guards allow. Those would refuse integers here: a network with random weights is unsteady."""
+    from bear_classifier.ship import bundle, quantise, shortcuts
+
+    scaled = shortcuts.with_least(proved, shortcuts.least_side(config.learn.size))
+    learned = [photo for photo in catalog.photos("ok") if photo.split == "train"]
+    images = [shortcuts._image(scaled, catalog.file(photo)) for photo in learned]
+    network = quantise.quantised(proved.bundle.onnx, images)
+    why = "without asking the guards"
+    shape = {"decode": "scaled", "decoder": bundle.SCALED, "least": scaled.bundle.least}
+    precision = {"is": "int8", "why": why, "tolerance": bundle.LOOSEST}
+    return shortcuts.Taken(network, shape, {"is": "scaled", "why": why}, precision)
+
+
 def models(folder: Path, arch: str, settings: dict[str, dict[str, object]] | None = None) -> None:
-    """Leaves folder/bundle and folder/learner.pkl. settings: of tables of the project."""
+    """Leaves folder/bundle, which has both shortcuts (`unguarded`), and folder/learner.pkl.
+    settings: of tables of the project."""
     sys.path.insert(0, str(ROOT / "tests"))
     import lesson
     from bundles import LABELS, tiny_config, trained_dataset
 
+    from bear_classifier.ship import shortcuts
     from bear_classifier.ship.export import export
+
+    shortcuts.take = unguarded
 
     tables = {"learn": {"arch": arch, "weights": "none", "size": SIZE}} | (settings or {})
     config = tiny_config(**tables)

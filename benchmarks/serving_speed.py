@@ -108,7 +108,7 @@ async def load(port: int, one: One, clients: int, seconds: float) -> dict[str, f
 
 
 def compare(words: Any, folder: Path, told: Told) -> None:
-    photos = pictures(800)
+    photos = pictures(800, grain=9)
     apart(models, folder, words.arch)
     with Serving(folder / "bundle", folder / "serving") as server, stock_page(
         folder / "learner.pkl", folder

@@ -17,8 +17,10 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,13 @@ _REQUIRED = {
     *("model.onnx", "weights.safetensors", "reference.npz", "README.md", "golden/expected.npz"),
 }
 _OPTIONAL = {"pictures.npz"}
+_KEPT = ("model.onnx", "reference.npz")
 _GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
 _ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"BZh")
 _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
 _LARGEST = 4 * 2**30  # bytes of one file
 _LARGEST_JSON = 2**20
+_BLOCK = 2**22  # bytes of a file that is read and not kept
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,17 @@ class Bundle:
 
     def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """pixels: (size, size, 3) of 0 to 255. Returns (3, size, size), as the network was fed."""
-        mean = np.asarray(self.about["preprocessing"]["mean"], dtype=np.float32)
-        std = np.asarray(self.about["preprocessing"]["std"], dtype=np.float32)
-        return np.asarray(((pixels.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1))
+        batch = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
+        for channel, values in enumerate(self._values):
+            np.take(values, pixels[..., channel], out=batch[channel], mode="clip")
+        return batch
+
+    @cached_property
+    def _values(self) -> NDArray[np.float32]:
+        """(3, 256): what each byte of each channel becomes."""
+        shape = self.about["preprocessing"]
+        mean, std = (np.array(shape[k], dtype=np.float32)[:, None] for k in ("mean", "std"))
+        return np.asarray((np.arange(256, dtype=np.float32) / 255 - mean) / std)
 
     def golden(self) -> tuple[list[Path], dict[str, NDArray[np.float32]]]:
         """Test pictures, and expected logits, pooled features and probabilities (n, ...)."""
@@ -108,9 +120,12 @@ def load(path: Path) -> Bundle:
             "NO_MODEL",
             f"there is no model in {path}; make one with bears run, or name one with --model",
         )
-    about = _manifest(_read("bundle.json", manifest, _LARGEST_JSON))
+    about = _manifest(b"".join(_blocks("bundle.json", manifest, _LARGEST_JSON, whole=True)))
     _check_files(path, about["files"])
-    contents = {name: _checked(path, name, entry) for name, entry in about["files"].items()}
+    with ThreadPoolExecutor(2) as pool:  # hashing needs no lock of Python's
+        files = about["files"].items()
+        work = [pool.submit(_checked, path, name, entry, name in _KEPT) for name, entry in files]
+    contents = dict(zip(about["files"], (done.result() for done in work), strict=True))
     refuse_external_data(contents["model.onnx"])
     return Bundle(path, about, contents["model.onnx"], contents["reference.npz"])
 
@@ -127,7 +142,8 @@ def recover(path: Path) -> None:
         previous.replace(path)
 
 
-def _read(name: str, path: Path, limit: int) -> bytes:
+def _blocks(name: str, path: Path, limit: int, whole: bool) -> Iterator[bytes | memoryview]:
+    """The content of a file, as one or in blocks, of which each takes the place of the last."""
     try:
         info = path.lstat()
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
@@ -136,12 +152,18 @@ def _read(name: str, path: Path, limit: int) -> bytes:
             raise ModelError(
                 "MODEL_CORRUPT", f"{name} has {info.st_size} bytes; the limit is {limit}"
             )
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            if file.read(4).startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
+                raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
+            file.seek(0)
+            if whole:
+                yield file.read()
+                return
+            place = memoryview(bytearray(min(_BLOCK, info.st_size)))
+            while many := file.readinto(place):
+                yield place[:many]
     except OSError as exc:
         raise ModelError("MODEL_INCOMPLETE", f"{name} cannot be read: {exc.strerror}") from exc
-    if data.startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
-        raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
-    return data
 
 
 def _manifest(data: bytes) -> dict[str, Any]:
@@ -225,16 +247,20 @@ def _check_files(path: Path, listed: Mapping[str, Any]) -> None:
         )
 
 
-def _checked(path: Path, name: str, entry: Mapping[str, Any]) -> bytes:
-    data = _read(name, path / name, _LARGEST)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != entry["sha256"] or len(data) != entry["size"]:
+def _checked(path: Path, name: str, entry: Mapping[str, Any], keep: bool = True) -> bytes:
+    """What is in a file, unless it is not to be kept."""
+    sha, size, kept = hashlib.sha256(), 0, b""
+    for block in _blocks(name, path / name, _LARGEST, keep):
+        sha.update(block)
+        size += len(block)
+        kept = bytes(block) if keep else kept
+    if sha.hexdigest() != entry["sha256"] or size != entry["size"]:
         raise ModelError(
             "MODEL_CORRUPT",
-            f"{name} has checksum {digest[:12]}..., expected {str(entry['sha256'])[:12]}...; "
-            "copy the model again",
+            f"{name} has checksum {sha.hexdigest()[:12]}..., expected"
+            f" {str(entry['sha256'])[:12]}...; copy the model again",
         )
-    return data
+    return kept
 
 
 def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
