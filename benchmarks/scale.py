@@ -4,10 +4,8 @@ No photo is drawn: rows of a catalog with made-up hashes (one photo in ten has a
 made-up features stand for them, as the stages would find them. The pass of the network, which is as
 many times one photo, and decoding are left out. Each size is a process of its own. The exponent is
 log(seconds / seconds before) / log(photos / photos before); n log n is allowed, and 30 % for noise.
-Near-duplicates are sought among 100,000 as well; all else at that size (--sizes 1000 10000 100000)
-takes most of an hour.
 
-    .venv/bin/python benchmarks/scale.py [--sizes 1000 10000] [--json FILE]
+    .venv/bin/python benchmarks/scale.py [--sizes 1000 10000 100000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -65,16 +63,6 @@ def timed(act: Callable[[], Any], again: bool = True) -> tuple[float, Any]:
         found = act()
         took.append(time.perf_counter() - began)
     return statistics.median(took), found
-
-
-def near(n: int) -> dict[str, float]:
-    """Seconds of the search for near-duplicates alone."""
-    from bear_classifier.collect.screen import near_pairs
-    from bear_classifier.config import build
-
-    config = build({"classes": {label: [label] for label in LABELS}}, where="benchmark")
-    packed = hashes(n, np.random.default_rng(n))
-    return {NEAR: timed(partial(near_pairs, packed, config.screen.near), again=False)[0]}
 
 
 def costs(n: int, width: int) -> dict[str, float]:
@@ -223,7 +211,7 @@ def judged(sizes: Sequence[int], found: dict[int, dict[str, float]], told: Told)
 
 def main() -> int:
     made = options(__doc__ or "")
-    made.add_argument("--sizes", metavar="N", type=int, nargs="+", default=[1000, 10_000])
+    made.add_argument("--sizes", metavar="N", type=int, nargs="+", default=[1000, 10_000, 100_000])
     made.add_argument("--features", metavar="N", type=int, default=512, help="of each photo")
     made.add_argument("--rounds", metavar="N", type=int, default=1)
     words = made.parse_args()
@@ -235,18 +223,14 @@ def main() -> int:
         steps = [f"exponent to {n:,}" for n in sizes[1:]]
         told = Told(["seconds", *(f"{n:,} photos" for n in sizes), *steps])
         sides = {f"{n:,}": partial(apart, costs, n, words.features) for n in sizes}
-        asked = list(sizes)
-        if MINUTE not in sizes and not words.quick:
-            sides[f"{MINUTE:,}"] = partial(apart, near, MINUTE)
-            asked.append(MINUTE)
         rounds = alternated(sides, words.rounds, "sizes")
         found = {
             n: {k: statistics.median(r[k] for r in rounds[f"{n:,}"]) for k in rounds[f"{n:,}"][0]}
-            for n in asked
+            for n in sizes
         }
         judged(sizes, found, told)
         told.notes.append(f"{words.features} features of each photo; without decoding and network")
-        told.facts = {str(n): rounds[f"{n:,}"] for n in asked}
+        told.facts = {str(n): rounds[f"{n:,}"] for n in sizes}
         return told
 
     return measured(words, "scale", __doc__ or "", work)

@@ -168,7 +168,8 @@ def test_the_most_alike_come_first(monkeypatch, block):
     monkeypatch.setattr(module, "_BLOCK", block)
     groups = np.arange(40)
     groups[1] = groups[0] = 99
-    near = nearest(around(40), groups)
+    near = nearest(around(40), groups, np.arange(40))
+    assert nearest(around(40), groups, np.array([20, 3])) == [near[20], near[3]]
     assert [len(row) for row in near] == [8] * 40
     for i, row in enumerate(near):
         steps = [min((i - j) % 40, (j - i) % 40) for j in row]
@@ -181,10 +182,10 @@ def test_the_most_alike_come_first(monkeypatch, block):
 
 
 def test_fewer_photos_than_are_shown():
-    near = nearest(around(4), np.array([0, 0, 1, 2]))
+    near = nearest(around(4), np.array([0, 0, 1, 2]), np.arange(4))
     assert [sorted(row) for row in near] == [[2, 3], [2, 3], [0, 1, 3], [0, 1, 2]]
-    assert nearest(around(1), np.array([0])) == [[]]
-    assert nearest(around(3), np.zeros(3, int)) == [[], [], []]
+    assert nearest(around(1), np.array([0]), np.array([0])) == [[]]
+    assert nearest(around(3), np.zeros(3, int), np.arange(3)) == [[], [], []]
 
 
 # -- a dataset -------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ def change(catalog, photo, **facts):
         catalog.put_photos([dataclasses.replace(photo, **facts)])
 
 
-def test_what_is_wrong_comes_first_and_says_why(dataset):
+def test_what_is_wrong_comes_first_and_says_why(dataset, monkeypatch):
     catalog, rows, second, features = dataset
     light, sharpness = np.full(30, 120.0), np.full(30, 20.0)
     second[4] = 0.02, 0.01, 0.97  # a grizzly that looks like a teddy
@@ -246,6 +247,8 @@ def test_what_is_wrong_comes_first_and_says_why(dataset):
     assert rows[4].sha256 not in first.neighbours
     assert len(first.neighbours) == 8
     assert {int(sha, 16) % 3 for sha in first.neighbours} == {1}  # it does look like a grizzly
+    monkeypatch.setattr(module, "MOST_SHOWN", 5)
+    assert [len(s.neighbours) for s in suspects(catalog, CONFIG)] == [8] * 5 + [0] * 25
 
 
 def test_outliers_with_and_without_what_the_weights_see(dataset):

@@ -38,7 +38,10 @@ KINDS = ("label", "outlier", "duplicate", "quality")
 LIKELY = 0.5  # from here on a reason is told in words
 _RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
 _NEIGHBOURS = 8
-_BLOCK = 1024  # photos whose neighbours are looked for at once: 80 MB for 20,000
+MOST_SHOWN = (
+    2_000  # suspects with neighbours; of all photos it would take the square of their number
+)
+_BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,000
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _COMPONENTS = 128
@@ -96,7 +99,8 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
         "quality": quality(evidence.light[at], evidence.sharpness[at]),
     }
     total = combined(list(scores.values()))
-    near = nearest(features, groups)
+    first = np.argsort(-total, kind="stable")[:MOST_SHOWN]
+    near = dict(zip(first.tolist(), nearest(features, groups, first), strict=True))
     found = []
     for i, photo in enumerate(photos):
         own = {kind: float(values[i]) for kind, values in scores.items()}
@@ -112,7 +116,7 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
                 reasons=_reasons(own, bars, photo, evidence.light[at[i]]),
                 scores=own,
                 probabilities=bars,
-                neighbours=[photos[j].sha256 for j in near[i]],
+                neighbours=[photos[j].sha256 for j in near.get(i, [])],
             )
         )
     return sorted(found, key=lambda s: (-s.score, s.sha256))
@@ -179,14 +183,16 @@ def quality(light: NDArray[np.float32], sharpness: NDArray[np.float32]) -> Float
     return np.where((light < _DARK) | (sharpness < _BLURRED), 0.9, 0.0)
 
 
-def nearest(features: NDArray[np.float32], groups: Ints) -> list[list[int]]:
-    """For each photo the numbers of the eight most like it by cosine, near-copies left out."""
+def nearest(features: NDArray[np.float32], groups: Ints, rows: Ints) -> list[list[int]]:
+    """For each of these rows the numbers of the eight photos most like it by cosine, near-copies
+    left out. features: (n, f); groups: (n,)."""
     unit = (features - features.mean(0)) / (features.std(0) + 1e-6)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
     found: list[list[int]] = []
-    for start in range(0, len(unit), _BLOCK):
-        likeness = unit[start : start + _BLOCK] @ unit.T
-        likeness[groups[start : start + _BLOCK, None] == groups[None, :]] = -np.inf
+    for start in range(0, len(rows), _BLOCK):
+        some_rows = rows[start : start + _BLOCK]
+        likeness = unit[some_rows] @ unit.T
+        likeness[groups[some_rows, None] == groups[None, :]] = -np.inf
         most = min(_NEIGHBOURS, len(unit) - 1)
         some = np.argpartition(-likeness, most - 1, axis=1)[:, :most]
         values = np.take_along_axis(likeness, some, axis=1)
