@@ -109,11 +109,15 @@ def test_batches_are_views_in_training_and_plain_for_checking(prepared: Prepared
     found = part(prepared)
     learned, checked = ([p for p in seen(catalog) if p.split == s] for s in ("train", "valid"))
     dls = found.loaders(learned, checked, config)
-    kept = {map_.tobytes(): row for view in found.views for row, map_ in enumerate(view)}
+    kept = {
+        map_.astype(np.float32).tobytes(): row
+        for view in (*found.views, found.plain)
+        for row, map_ in enumerate(view)
+    }
     rows = []
     for x, y in dls.train:
         for map_, label in zip(x, y, strict=True):
-            row = kept[map_.half().numpy().tobytes()]
+            row = kept[map_.numpy().tobytes()]
             photo = next(p for p in learned if found.row[p.sha256] == row)
             assert config.labels[label] == photo.label
             rows.append(row)

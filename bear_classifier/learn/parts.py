@@ -35,7 +35,7 @@ from bear_classifier.learn.outputs import outputs
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
-VIEWS = 4  # of each photo that is learned from, at most
+VIEWS = 3  # random ones of each photo that is learned from, at most, beside the plain one
 ROOM = 2_000_000_000  # bytes that views and photos may take
 _BATCH = 32
 _AHEAD = 2 * _BATCH  # photos decoded while the network works
@@ -86,7 +86,8 @@ class Whole:
 class LastStage:
     """The children of the body from number `cut` on, and the head. row: of each photo by SHA-256 in
     `plain` (n, c, h, w), what comes out before them with the resize of serving; the first of them,
-    those to learn from, are the rows of each of `views`, with random crops."""
+    those to learn from, are the rows of each of `views`, with random crops. Learned from is one or
+    the other, by chance."""
 
     model: Classifier
     cut: int
@@ -101,7 +102,7 @@ class LastStage:
         rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
 
         def stored(i: int) -> Tensor:
-            maps = random.choice(self.views) if i < len(learned) else self.plain
+            maps = random.choice([self.plain, *self.views]) if i < len(learned) else self.plain
             return torch.from_numpy(maps[rows[i]]).float()
 
         labels = [photo.label for photo in (*learned, *checked)]
