@@ -45,8 +45,9 @@ WEIGHTS ?= ../shared/weights/mobilenet_v2-imagenet.pth
 bench: setup  ## run the speed programs of benchmarks/, write docs/BENCHMARKS.md (ONLY=NAME: one of them)
 	PHOTOS=$(PHOTOS) WEIGHTS=$(WEIGHTS) $(BIN)/python benchmarks/all.py $(if $(ONLY),--only $(ONLY))
 
-docs: setup  ## write the generated parts of README.md
+docs: setup  ## write the generated parts of README.md, and the notebooks of the lesson
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/lesson_notebooks.py
 
 clean:  ## remove what was built; data and models stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

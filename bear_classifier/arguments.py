@@ -61,20 +61,11 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)'
     )
-    group.add_argument(
-        "--data",
-        metavar="DIR",
-        type=Path,
-        default=Path("data"),
-        help="where datasets lie (default: data)",
-    )
-    group.add_argument(
-        "--models",
-        metavar="DIR",
-        type=Path,
-        default=Path("models"),
-        help="where models lie (default: models)",
-    )
+    for name, what in (("data", "datasets"), ("models", "models")):
+        group.add_argument(
+            f"--{name}", metavar="DIR", type=Path, default=Path(name),
+            help=f"where {what} lie (default: {name})",
+        )  # fmt: skip
     group.add_argument(
         "--set",
         metavar="TABLE.KEY=VALUE",
@@ -155,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     _measuring(command)
     _reporting(command)
     _finding(command)
+    _lesson(command)
     command("status", "show what there is and what is up to date")
     command("attribution", "write who made each photo, where it stands and its licence")
     away = command("take-down", "use nothing of a site, an address or a file any more")
@@ -219,6 +211,16 @@ def _reporting(command: Any) -> None:
         type=Path,
         help="the page, with the same as .md and .json beside it (default: report/report.html in"
         " the dataset)",
+    )
+
+
+def _lesson(command: Any) -> None:
+    lesson = command("lesson", "show why training works, page by page, and check what is shown")
+    lesson.add_argument(
+        "page", metavar="NAME", nargs="*", help="such as sgd; all: every one; none: list them"
+    )
+    lesson.add_argument(
+        "--save", metavar="DIR", type=Path, help="write each page there as HTML, with its pictures"
     )
 
 

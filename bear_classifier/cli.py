@@ -245,6 +245,12 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _lesson(options: argparse.Namespace) -> int:
+    from bear_classifier import teaching
+
+    return teaching.lesson(options)
+
+
 def _elsewhere(options: argparse.Namespace) -> int:
     module = importlib.import_module(f"bear_classifier.{ELSEWHERE[options.name]}")
     return int(module.COMMANDS[options.name](options, _project(options)))
@@ -264,6 +270,7 @@ _WORK = {
     "predict": _predict,
     "serve": _serve,
     "space": _space,
+    "lesson": _lesson,
     "status": _status,
     "attribution": _attribution,
     "take-down": _take_down,

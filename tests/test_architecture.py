@@ -43,11 +43,12 @@ GROUND = {
     "linear",
     "stages",
 }
-WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.")
+WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.", "lesson.")
 FRONT = {
     *("cli", "telling", "pipeline", "arguments", "cleaning", "judging", "measuring", "reporting"),
-    *("finding", "comparing", "__main__"),
+    *("finding", "comparing", "teaching", "__main__"),
 }
+LESSON = {"lesson.pages", "lesson.sheet", "lesson.subject"}  # of every page
 INSIDE = {
     "errors": set(),
     "ahead": set(),
@@ -169,30 +170,44 @@ INSIDE = {
     "ship.bundle": {"ship.onnx_file"},
     "ship.predict": {"ship.bundle"},
     "ship.explain": {"ship.bundle", "ship.predict"},
+    "lesson.sheet": {"lesson.glossary"},
+    "lesson.pages": {"lesson.sheet"},
+    "lesson.sgd": {"lesson.moving", *LESSON},
+    "lesson.rates": {"lesson.sgd", *LESSON},
+    "lesson.minibatch": {"lesson.sgd", *LESSON},
+    "lesson.surface": {"lesson.moving", "lesson.rates", "lesson.sgd", *LESSON},
+    "lesson.fit": LESSON,
+    "lesson.classes": LESSON,
+    "lesson.relu": LESSON,
+    "lesson.sliders": {"lesson.sgd", *LESSON},
+    "lesson.ensemble": {"lesson.smallnet", *LESSON},
+    "lesson.stages": LESSON,
 }
 ACROSS = {
     "ship.export": ("learn.", "judge."),
     "ship.parity": ("learn.",),
     "ship.shortcuts": ("judge.evaluate",),
+    "lesson.": ("judge.", "learn.", "ship.explain"),
     "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain", "ship.similar"),
 }
 
 # Every library that is not the standard one, and the modules that may import it.
 LIGHT = {"numpy", "PIL", "filelock", "tomli", "tomllib", "tqdm"}
 HOMES = {
-    "torch": ("learn.", "ship.export", "ship.parity"),
+    "torch": ("learn.", "ship.export", "ship.parity", "lesson."),
     "torchvision": ("learn.",),
     "fastai": ("learn.",),
     "fasttransform": ("learn.",),
     "fastcore": ("learn.",),
-    "safetensors": ("learn.", "ship.export", "ship.explain"),
+    "safetensors": ("learn.", "ship.export", "ship.explain", "lesson.subject"),
     "onnx": ("ship.quantise",),
     "google": ("ship.quantise",),  # protobuf, in which onnx reads
     "onnxruntime": ("ship.predict", "ship.quantise", "learn.frozen"),
     "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
     "threadpoolctl": ("judge.growth", "linear"),
     "scipy": ("calibrate", "collect.screen", "judge."),
-    "matplotlib": ("learn.probe", "judge."),
+    "matplotlib": ("learn.probe", "judge.", "lesson."),
+    "mpl_toolkits": ("lesson.surface",),
     "gradio": ("apps.",),
     "fastapi": ("apps.",),
     "starlette": ("apps.",),
@@ -209,6 +224,7 @@ HOMES = {
         "comparing",
         "ship.parity",
         "ship.shortcuts",
+        "teaching",
     ),
     "numpy": (
         "arrays",
@@ -225,8 +241,9 @@ HOMES = {
         "apps.",
         "judging",
         "telling",
+        "lesson.",
     ),
-    "PIL": ("photos", "hashes", "collect.", "learn.", "judge.", "ship.", "apps."),
+    "PIL": ("photos", "hashes", "collect.", "learn.", "judge.", "ship.", "apps.", "lesson."),
     "aiohttp": ("collect.fetch", "collect.guard"),
     "yarl": ("collect.fetch",),
     "certifi": ("collect.guard",),

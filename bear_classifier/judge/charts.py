@@ -23,7 +23,7 @@ def history(record: Mapping[str, Any]) -> bytes:
     """Losses and error of each epoch. record: of a training, as train/history.json holds it."""
     rows = record["history"]
     epochs = [row["epoch"] for row in rows]
-    figure, (left, right) = _panels(3.6, 2)
+    figure, (left, right) = panels(3.6, 2)
     left.plot(epochs, [row["train_loss"] for row in rows], "o-", color=BLUE, ms=3.5, lw=1.8,
               label="on the photos it learns from")  # fmt: skip
     valid = [row["valid_loss"] for row in rows]
@@ -34,14 +34,14 @@ def history(record: Mapping[str, Any]) -> bytes:
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     left.yaxis.set_minor_locator(NullLocator())
-    _title(left, "Loss (lower is better)")
+    title(left, "Loss (lower is better)")
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     right.plot(epochs, [row["error"] for row in rows], "o-", color=ORANGE, ms=3.5, lw=1.8)
     before = record["valid_wrong"]["probe"] / record["valid"]
     right.axhline(before, color=GREY, lw=1, ls=(0, (4, 3)))
     right.set_ylim(0, 1.1 * max(before, *(row["error"] for row in rows), 0.01))
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _title(right, "Wrong answers on validation")
+    title(right, "Wrong answers on validation")
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -58,7 +58,7 @@ def confusion(report: Mapping[str, Any]) -> bytes:
     report: a `Report` of evaluate as a dictionary."""
     labels, table = report["labels"], np.array(report["confusion"])
     n = len(labels)
-    figure, (left, right) = _panels(max(3.4, 1.5 + 0.55 * n), 2, ratios=(1, 1.25))
+    figure, (left, right) = panels(max(3.4, 1.5 + 0.55 * n), 2, ratios=(1, 1.25))
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     left.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
     for i, j in np.ndindex(n, n):
@@ -73,7 +73,7 @@ def confusion(report: Mapping[str, Any]) -> bytes:
     left.tick_params(length=0)
     left.grid(False)
     left.spines[:].set_visible(False)
-    _title(left, f"{report['n']} test photos")
+    title(left, f"{report['n']} test photos")
     for number, label in enumerate(labels):
         row = report["per_class"][label]
         for name, colour, shift in (("recall", BLUE, -0.13), ("precision", ORANGE, 0.13)):
@@ -90,14 +90,14 @@ def confusion(report: Mapping[str, Any]) -> bytes:
     right.grid(axis="y", visible=False)
     right.grid(axis="x", color=PALE, lw=0.8)
     right.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.12))
-    _title(right, "Each share with its 95 % interval")
+    title(right, "Each share with its 95 % interval")
     return png(figure)
 
 
 def certainty(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Whether stated certainty comes true, and how often which is stated. rows: of
     `figures.reliability`."""
-    figure, (left, right) = _panels(3.6, 2)
+    figure, (left, right) = panels(3.6, 2)
     left.plot([0, 1], [0, 1], color=GREY, lw=1, ls=(0, (4, 3)))
     left.annotate("exactly right", (0.30, 0.33), size=9, color=GREY, rotation=32, ha="center")
     for row in rows:
@@ -108,7 +108,7 @@ def certainty(rows: Sequence[Mapping[str, Any]]) -> bytes:
     left.set_ylim(0, 1.03)
     left.set_ylabel("answers that are right")
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _title(left, "Does certainty come true?")
+    title(left, "Does certainty come true?")
     edges = [row["from"] for row in rows]
     width = [0.94 * (row["to"] - row["from"]) for row in rows]
     bars = right.bar(edges, [row["n"] for row in rows], width, align="edge", color=BLUE)
@@ -117,7 +117,7 @@ def certainty(rows: Sequence[Mapping[str, Any]]) -> bytes:
     right.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     right.set_xlim(0, 1.03)
     right.set_ylabel("photos")
-    _title(right, "How sure are the answers?")
+    title(right, "How sure are the answers?")
     for axes in (left, right):
         axes.set_xlabel("stated certainty")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -128,7 +128,7 @@ def familiarity(rejection: Mapping[str, Any]) -> bytes:
     """How much photos are like those learned from, and the limit below which no answer is given.
     rejection: of the report."""
     found, least = rejection["familiarity"], rejection["least"]
-    figure, (axes,) = _panels(3.3, 1)
+    figure, (axes,) = panels(3.3, 1)
     edges = np.array(found["edges"])
     right, wrong = np.array(found["right"]), np.array(found["wrong"])
     width = np.diff(edges) * 0.94
@@ -144,7 +144,7 @@ def familiarity(rejection: Mapping[str, Any]) -> bytes:
     axes.margins(y=0.1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
-    _title(axes, "Validation and test photos")
+    title(axes, "Validation and test photos")
     return png(figure)
 
 
@@ -155,7 +155,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(height: float, columns: int, ratios: Sequence[float] | None = None) -> Any:
+def panels(height: float, columns: int, ratios: Sequence[float] | None = None) -> Any:
     """A figure of the one width and its plots side by side."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     cells = figure.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
@@ -168,7 +168,7 @@ def _panels(height: float, columns: int, ratios: Sequence[float] | None = None) 
     return figure, cells
 
 
-def _title(axes: Axes, words: str) -> None:
+def title(axes: Axes, words: str) -> None:
     axes.set_title(words, loc="left", size=11.5, weight="bold", color=INK, pad=9)
 
 

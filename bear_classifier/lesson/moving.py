@@ -1,0 +1,32 @@
+"""Pictures that move: a figure drawn again and again, as one GIF."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+_DPI = 80
+_COLOURS = 64
+
+
+def gif(draw: Callable[[int], Figure], steps: Sequence[int], milliseconds: int = 80) -> bytes:
+    """draw: the figure of a step, always of one size; the last stays for two seconds."""
+    frames = [_image(draw(step)) for step in steps]
+    palette = frames[-1].quantize(_COLOURS)  # one for all, or colours would flicker
+    small = [frame.quantize(_COLOURS, palette=palette) for frame in frames]
+    file = io.BytesIO()
+    times = [milliseconds] * (len(small) - 1) + [2000]
+    small[0].save(file, "GIF", save_all=True, append_images=small[1:], duration=times, loop=0)
+    return file.getvalue()
+
+
+def _image(figure: Figure) -> Image.Image:
+    figure.set_dpi(_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -1,0 +1,36 @@
+"""The pages of the lesson in their order."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from bear_classifier.errors import ConfigError
+from bear_classifier.lesson.sheet import Page
+
+TITLES = {
+    "sgd": "A line by gradient descent",
+    "rates": "Too low, right, too high: the learning rate",
+    "minibatch": "A handful of examples at a time",
+    "surface": "The loss as a landscape",
+    "fit": "Underfitting, overfitting, and the cure",
+    "classes": "From numbers to classes",
+    "relu": "Kinks that add up to any curve",
+    "sliders": "Fit the line yourself",
+}
+PHOTOS: tuple[str, ...] = ()  # pages that look at a dataset and the model that was trained on it
+
+
+def require(name: str) -> None:
+    """Raises ConfigError (NO_PAGE)."""
+    if name not in TITLES:
+        raise ConfigError("NO_PAGE", f"there is no page {name!r}; there are {', '.join(TITLES)}")
+
+
+def page(name: str, subject: Any = None) -> Page:
+    """Runs it: seconds. subject: what the pages of PHOTOS look at (`subject.Subject`).
+
+    Raises ConfigError (NO_PAGE), and DataError (NOT_TRAINED) where there is no trained model."""
+    require(name)
+    module = importlib.import_module(f"bear_classifier.lesson.{name}")
+    return cast(Page, module.page(subject) if name in PHOTOS else module.page())
