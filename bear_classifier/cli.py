@@ -248,7 +248,9 @@ def _status(options: argparse.Namespace) -> int:
 def _lesson(options: argparse.Namespace) -> int:
     from bear_classifier import teaching
 
-    return teaching.lesson(options)
+    if not options.project and not Path("bears.toml").exists():
+        options.project = "starter"
+    return teaching.lesson(options, lambda: _project(options))
 
 
 def _elsewhere(options: argparse.Namespace) -> int:

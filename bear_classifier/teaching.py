@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     from bear_classifier.lesson.sheet import Page
+    from bear_classifier.pipeline import Project
 
 
-def lesson(options: argparse.Namespace) -> int:
+def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
     """Run pages and say whether their claims hold. Returns the exit code: 1 where one does not.
 
-    Raises ConfigError (NO_PAGE), DataError (DISK_FULL, CANNOT_WRITE)."""
+    project: whose photos and model the pages about photos look at. Raises ConfigError (NO_PAGE) and
+    DataError (NO_DATA, NOT_TRAINED, DISK_FULL, CANNOT_WRITE)."""
     from bear_classifier.lesson import pages, sheet
 
     if not options.page:
@@ -28,7 +30,7 @@ def lesson(options: argparse.Namespace) -> int:
         pages.require(name)
     fine = True
     for name in tqdm(wanted, desc="lesson", unit="page", disable=None, leave=False):
-        page = pages.page(name)
+        page = _about_photos(name, project()) if name in pages.PHOTOS else pages.page(name)
         fine = fine and page.holds
         if options.json:
             tqdm.write(json.dumps(_plain(page)))
@@ -41,10 +43,23 @@ def lesson(options: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
+def _about_photos(name: str, project: Project) -> Page:
+    from bear_classifier import pipeline
+    from bear_classifier.lesson import pages
+    from bear_classifier.lesson.subject import Subject
+
+    with pipeline.existing(project) as catalog:
+        return pages.page(name, Subject(catalog, project.config, project.model))
+
+
 def _listed(titles: Mapping[str, str]) -> str:
     wide = max(map(len, titles))
     lines = [f"{name:<{wide}}  {title}" for name, title in titles.items()]
-    return "\n".join([*lines, "", "Run one, and write its page: bears lesson sgd --save lesson"])
+    more = [
+        "Run one, and write its page: bears lesson sgd --save lesson",
+        "Those about photos look at what was trained last: bears run --project starter",
+    ]
+    return "\n".join([*lines, "", *more])
 
 
 def _plain(page: Page) -> dict[str, object]:

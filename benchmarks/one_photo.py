@@ -181,7 +181,7 @@ def main() -> int:
 
     def work() -> Told:
         told = Told(["", "ours", "fastai", "fastai / ours"])
-        told.notes.append(f"{words.arch}, random weights; {words.rounds} rounds")
+        told.notes.append(f"{words.arch}, random weights, int8; {words.rounds} rounds")
         with tempfile.TemporaryDirectory() as scratch:
             apart(models, Path(scratch), words.arch)
             cold(Path(scratch), words.rounds, told)  # first: while this process is small

@@ -180,8 +180,6 @@ INSIDE = {
     "lesson.classes": LESSON,
     "lesson.relu": LESSON,
     "lesson.sliders": {"lesson.sgd", *LESSON},
-    "lesson.ensemble": {"lesson.smallnet", *LESSON},
-    "lesson.stages": LESSON,
 }
 ACROSS = {
     "ship.export": ("learn.", "judge."),

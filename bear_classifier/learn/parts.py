@@ -15,7 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -102,7 +102,8 @@ class LastStage:
         rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
 
         def stored(i: int) -> Tensor:
-            maps = random.choice([self.plain, *self.views]) if i < len(learned) else self.plain
+            choices: list[NDArray[Any]] = [self.plain, *self.views]
+            maps = random.choice(choices) if i < len(learned) else self.plain
             return torch.from_numpy(maps[rows[i]]).float()
 
         labels = [photo.label for photo in (*learned, *checked)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,15 +134,8 @@ def _data(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     )
     sheet.code(looped)
     a = torch.tensor(TRUE)
-    times = []
-    for work in (lambda: looped(X, a), lambda: X @ a):
-        took = []
-        for _ in range(5):
-            began = time.perf_counter()
-            found = work()
-            took.append(time.perf_counter() - began)
-        times.append((min(took), found))
-    (slow, by_loop), (quick, by_product) = times
+    slow, by_loop = _timed(lambda: looped(X, a))
+    quick, by_product = _timed(lambda: X @ a)
     worst = float((by_loop - by_product).abs().max())
     sheet.claim(
         "the matrix product is the loop, but for rounding, and is quicker",
@@ -153,6 +147,16 @@ def _data(sheet: Sheet, X: Tensor, y: Tensor) -> None:
         (X.dim(), tuple(X.shape), y.dim(), tuple(y.shape)) == (2, (N, 2), 1, (N,)),
         f"X.shape is {tuple(X.shape)}, y.shape is {tuple(y.shape)}",
     )
+
+
+def _timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    """Seconds, the least of five, and what came of it."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        found = work()
+        took.append(time.perf_counter() - began)
+    return min(took), found
 
 
 def _loss(sheet: Sheet, X: Tensor, y: Tensor, seed: int) -> None:
