@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +303,19 @@ def test_a_plain_onnx_file_is_fine_and_noise_is_not(model_dir):
     for size in (1, 10, 1000):
         with pytest.raises(ModelError):
             refuse_external_data(b"\xff" + rng.bytes(size))
+
+
+def test_weights_are_verified_without_being_held(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked about a photo, a program needs the network, not the file to train on from."""
+    monkeypatch.setattr(bundle, "_BLOCK", 2**16)
+    weights = (model_dir / "weights.safetensors").stat().st_size
+    kept = sum((model_dir / name).stat().st_size for name in ("model.onnx", "reference.npz"))
+    tracemalloc.start()
+    try:
+        bundle.load(model_dir)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < most < kept + weights / 2

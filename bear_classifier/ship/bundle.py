@@ -152,7 +152,7 @@ def _blocks(name: str, path: Path, limit: int, whole: bool) -> Iterator[bytes | 
             raise ModelError(
                 "MODEL_CORRUPT", f"{name} has {info.st_size} bytes; the limit is {limit}"
             )
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:  # a buffer would hold all of it twice
             if file.read(4).startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
                 raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
             file.seek(0)
