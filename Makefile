@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check fmt docs mutants notebook bench clean
+.PHONY: help setup run serve test check fmt docs mutants notebook lesson bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,11 @@ mutants: setup  ## plant known faults; each must turn a test red
 
 notebook: setup  ## run notebooks/bears.ipynb from top to bottom, in a folder that is gone afterwards
 	$(BIN)/python tests/execute_notebook.py
+
+LESSON = --project starter --data build/lesson/data --models build/lesson/models
+lesson: setup  ## build every page of the lesson in build/lesson; fails where a claim does not hold
+	$(BIN)/bears run $(LESSON) --quiet || [ $$? -eq 1 ]  # 1: the starter set has broken files
+	$(BIN)/bears lesson all $(LESSON) --save build/lesson/pages
 
 PHOTOS ?= ../shared/photos/bears
 WEIGHTS ?= ../shared/weights/mobilenet_v2-imagenet.pth

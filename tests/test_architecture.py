@@ -180,6 +180,14 @@ INSIDE = {
     "lesson.classes": LESSON,
     "lesson.relu": LESSON,
     "lesson.sliders": {"lesson.sgd", *LESSON},
+    "lesson.activations": set(),
+    "lesson.features": {
+        *("lesson.activations", "lesson.features_places", "lesson.features_plot"),
+        *LESSON,
+    },
+    "lesson.features_places": {"lesson.features_plot", "lesson.sheet"},
+    "lesson.map": {"lesson.map_plot", "lesson.places", "lesson.projector", *LESSON},
+    "lesson.places": {"lesson.projector", "lesson.subject"},
 }
 ACROSS = {
     "ship.export": ("learn.", "judge."),
@@ -201,8 +209,8 @@ HOMES = {
     "onnx": ("ship.quantise",),
     "google": ("ship.quantise",),  # protobuf, in which onnx reads
     "onnxruntime": ("ship.predict", "ship.quantise", "learn.frozen"),
-    "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge."),
-    "threadpoolctl": ("judge.growth", "linear"),
+    "sklearn": ("linear", "learn.probe", "learn.rehearse", "judge.", "lesson."),
+    "threadpoolctl": ("judge.growth", "linear", "lesson.places"),
     "scipy": ("calibrate", "collect.screen", "judge."),
     "matplotlib": ("learn.probe", "judge.", "lesson."),
     "mpl_toolkits": ("lesson.surface",),

@@ -1,4 +1,4 @@
-"""The pages that need no photos: their claims hold, and each fails where what it claims is broken."""
+"""The pages that need no photos: their claims hold, and each falls when it is broken."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ FAULTS: list[tuple[str, Any, str, Any, str]] = [
     ("minibatch", minibatch, "expected_noise", always(0.1), "with the root of the batch"),
     ("surface", surface, "heights", lambda *a: right_heights(*a) ** 0.5, "lies on the landscape"),
     ("surface", surface, "curvatures", always(np.array([-1.0, 2.0])), "it is a bowl"),
-    ("fit", fit, "fitted", lambda x, y, d, p=0.0: right_fit(x, y, d), "with a penalty does as well"),
-    ("fit", fit, "fitted", lambda x, y, d, p=0.0: right_fit(x, y, d, p + 1), "overfitting: the high"),
+    ("fit", fit, "fitted", lambda x, y, d, p=0.0: right_fit(x, y, d), "with a penalty does as"),
+    ("fit", fit, "fitted", lambda x, y, d, p=0.0: right_fit(x, y, d, p + 1), "overfitting:"),
     ("fit", fit, "truth", lambda x: 1 + 0.5 * x, "underfitting: the line"),
     ("classes", classes, "softmax", lambda z: torch.exp(z), "sum to one"),
     ("classes", classes, "cross_entropy", lambda z, t: 2 * torch.nn.functional.cross_entropy(z, t),

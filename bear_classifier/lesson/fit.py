@@ -146,7 +146,7 @@ def _cure(sheet: Sheet, sides: Sides) -> None:
 
 
 def _judged(sides: Sides) -> tuple[float, float, float]:
-    """Errors on the third side: of the right degree, of the high one, and of that with a penalty."""
+    """Errors on the third side: of the right degree, of the high one, of that with a penalty."""
     right, bare = (fitted(*sides.train, degree) for degree in (RIGHT, HIGH))
     _, tame = chosen(sides)
     return rmse(right, sides.test), rmse(bare, sides.test), rmse(tame, sides.test)

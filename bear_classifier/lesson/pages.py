@@ -17,8 +17,10 @@ TITLES = {
     "classes": "From numbers to classes",
     "relu": "Kinks that add up to any curve",
     "sliders": "Fit the line yourself",
+    "features": "What the network sees",
+    "map": "The map of photos",
 }
-PHOTOS: tuple[str, ...] = ()  # pages that look at a dataset and the model that was trained on it
+PHOTOS = ("features", "map")  # pages that look at a dataset and the model that was trained on it
 
 
 def require(name: str) -> None:

@@ -38,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Page:
-    """body: HTML; files: what is written beside it, by name: the pictures that `body` holds, tables."""
+    """body: HTML; files: what is written beside it, by name, such as the pictures of `body`."""
 
     name: str
     title: str

@@ -43,8 +43,8 @@ def page() -> Page:
     best = least_squares(X, y)
     least = float(mse(X.double() @ best, y.double()))
     sheet.say(
-        "Move the two [[parameters]] until the line lies on the points, and watch the [[loss]]. What"
-        " you do with your eyes, the [[gradient]] does without any: press the button and let it"
+        "Move the two [[parameters]] until the line lies on the points, and watch the [[loss]]."
+        " What you do with your eyes, the [[gradient]] does without any: press the button and let it"
         " take its steps from where you are.",
     )
     values = {
