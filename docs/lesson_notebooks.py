@@ -90,7 +90,8 @@ def notebook(name: str) -> str:
     cells = [
         _words("title", f"# {TITLES[name]}\n\nA page of the lesson: it shows what it claims, and"
                " checks it. It has words, code, pictures and parts that move."),
-        _code("page", f'from bear_classifier.lesson import pages\n\npage = pages.page("{name}")\npage'),
+        _code("page", "from bear_classifier.lesson import pages\n\n"
+              f'page = pages.page("{name}")\npage'),
         _words("claims", "Its claims, and the figures that they rest on:"),
         _code("figures", "for claim in page.claims:\n"
               '    print("holds" if claim.holds else "FAILS", claim.said, "|", claim.found)'),

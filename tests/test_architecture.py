@@ -142,6 +142,7 @@ INSIDE = {
     "judge.rate_figure": {"judge.rates"},
     "judge.reject": {"judge.intervals"},
     "judge.effect": {"judge.clean"},
+    "judge.membership": {"judge.intervals"},
     "judge.figures": {"judge.evaluate", "judge.intervals"},
     "judge.report": {
         *("judge.figures", "judge.report_words", "judge.shortcuts"),
@@ -181,6 +182,9 @@ INSIDE = {
     "lesson.relu": LESSON,
     "lesson.sliders": {"lesson.sgd", *LESSON},
     "lesson.activations": set(),
+    "lesson.wrong": {"lesson.wrong_runs", *LESSON},
+    "lesson.wrong_runs": {"lesson.subject"},
+    "lesson.privacy": {"lesson.privacy_plot", "lesson.privacy_traces", *LESSON},
     "lesson.features": {
         *("lesson.activations", "lesson.features_places", "lesson.features_plot"),
         *LESSON,
@@ -194,6 +198,7 @@ ACROSS = {
     "ship.parity": ("learn.",),
     "ship.shortcuts": ("judge.evaluate",),
     "lesson.": ("judge.", "learn.", "ship.explain"),
+    "lesson.privacy_traces": ("ship.card", "ship.golden", "ship.similar"),
     "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain", "ship.similar"),
 }
 
@@ -202,7 +207,7 @@ LIGHT = {"numpy", "PIL", "filelock", "tomli", "tomllib", "tqdm"}
 HOMES = {
     "torch": ("learn.", "ship.export", "ship.parity", "lesson."),
     "torchvision": ("learn.",),
-    "fastai": ("learn.",),
+    "fastai": ("learn.", "lesson.wrong_runs"),
     "fasttransform": ("learn.",),
     "fastcore": ("learn.",),
     "safetensors": ("learn.", "ship.export", "ship.explain", "lesson.subject"),

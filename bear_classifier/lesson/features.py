@@ -22,7 +22,11 @@ from bear_classifier.lesson.subject import Subject, network
 from bear_classifier.schema import Photo
 
 SEED = 7
-TOP, UNITS, SHOWN, BY_LOT = 6, 12, 4, 100  # photos of a unit; units that are chosen, shown, drawn
+TOP, SHOWN = 6, 4  # photos of a unit; units of a picture
+UNITS, BY_LOT = (
+    48,
+    1000,
+)  # that are chosen, and drawn by lot: with fewer, chance hides the difference
 ENOUGH = 24  # photos of each class that were not learned from
 COVERED = 36  # photos of which each place is covered
 KERNELS = {

@@ -81,6 +81,7 @@ TERMS = {
     ),
     "unit": ("One channel of what a layer gives: the same detector at every place of the picture."),
     "logit": ("The number that a model gives to a class, before [[softmax]]."),
+    "dropout": "Leaving out random features at each step of training, so that none is relied on.",
     "ReLU": (
         "The function that leaves positive numbers as they are and makes others 0. What a "
         "network has between its linear layers, without which they would collapse into one."

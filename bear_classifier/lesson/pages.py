@@ -17,10 +17,12 @@ TITLES = {
     "classes": "From numbers to classes",
     "relu": "Kinks that add up to any curve",
     "sliders": "Fit the line yourself",
+    "wrong": "The four things that go wrong",
     "features": "What the network sees",
     "map": "The map of photos",
+    "privacy": "Do the weights give the training photos away?",
 }
-PHOTOS = ("features", "map")  # pages that look at a dataset and the model that was trained on it
+PHOTOS = ("wrong", "features", "map", "privacy")  # look at a dataset and what was trained on it
 
 
 def require(name: str) -> None:

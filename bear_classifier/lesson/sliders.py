@@ -44,8 +44,8 @@ def page() -> Page:
     least = float(mse(X.double() @ best, y.double()))
     sheet.say(
         "Move the two [[parameters]] until the line lies on the points, and watch the [[loss]]."
-        " What you do with your eyes, the [[gradient]] does without any: press the button and let it"
-        " take its steps from where you are.",
+        " What you do with your eyes, the [[gradient]] does without any: press the button and let"
+        " it take its steps from where you are.",
     )
     values = {
         "x": [round(float(v), 4) for v in X[:, 0]],
