@@ -317,6 +317,7 @@ def test_units_that_are_chosen_by_the_photos_that_judge_them_would_look_readable
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Why there are halves: among units that know nothing some agree by chance."""
+    monkeypatch.setattr(features, "UNITS", 12)  # of 60
     labels, layer, noise = np.arange(120) % 2, activations.Layer(1, 60, 8, 4), peaks(0.0)
     honest = features._agreement(layer, noise, labels, 60)
     by_shown = activations.readable(noise.most[60:], labels[60:], 3, features.UNITS)
