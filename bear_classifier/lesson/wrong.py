@@ -125,8 +125,8 @@ def _symptoms(sheet: Sheet, runs: Mapping[str, Run]) -> None:
     best = many.best
     sheet.claim(
         f"too many epochs on {many.recipe.photos} photos, {many.recipe.astray} with a wrong label"
-        " ([[overfitting]]): the validation metric gets worse while the training loss goes on"
-        " falling towards 0",
+        " ([[overfitting]]): the validation metric gets worse while the training loss falls"
+        " towards 0",
         by_heart(many),
         f"after epoch {best['epoch']:.0f} {best['error']:.1%} wrong and training loss"
         f" {best['train_loss']:.3f}; after {len(many.rows)} {many.last['error']:.1%} and"
