@@ -38,9 +38,7 @@ KINDS = ("label", "outlier", "duplicate", "quality")
 LIKELY = 0.5  # from here on a reason is told in words
 _RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
 _NEIGHBOURS = 8
-MOST_SHOWN = (
-    2_000  # suspects with neighbours; of all photos it would take the square of their number
-)
+MOST_SHOWN = 2_000  # suspects with neighbours: of all photos they would take the square of n
 _BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,000
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
