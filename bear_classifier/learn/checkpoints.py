@@ -70,7 +70,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
         tensors |= _named(f"adam.{number}.", moments)
         steps.append(state.get("step", 0))
     tensors["dice.torch"] = torch.get_rng_state()
-    if torch.cuda.is_available():
+    if _on_cuda(learn):  # asking for its dice would start CUDA, and take memory of it
         tensors |= {f"dice.cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
     name, keys, *rest = np.random.get_state(legacy=True)
     added = {
@@ -97,7 +97,7 @@ def restore(learn: Learner, state: State) -> None:
             own["step"] = state.facts["steps"][number]
     torch.set_rng_state(state.tensors["dice.torch"])
     cuda = list(state.part("dice.cuda.").values())
-    if torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+    if _on_cuda(learn) and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
     random.setstate(_tuple(state.facts["python"]))
     learn.dls.train.rng.setstate(_tuple(state.facts["loader"]))
@@ -106,9 +106,15 @@ def restore(learn: Learner, state: State) -> None:
 
 
 def restore_scaler(learn: Learner, state: State) -> None:
-    """The factor by which mixed precision on CUDA multiplies the loss."""
-    if state.facts.get("scaler"):
-        learn.scaler.load_state_dict(state.facts["scaler"])
+    """The factor by which float16 on CUDA multiplies the loss; a training that was begun in it may
+    go on in another precision, which has none, and the other way round."""
+    scaler = getattr(learn, "scaler", None)
+    if scaler and state.facts.get("scaler"):
+        scaler.load_state_dict(state.facts["scaler"])
+
+
+def _on_cuda(learn: Learner) -> bool:
+    return bool(next(learn.model.parameters()).device.type == "cuda")
 
 
 def _scaler(learn: Learner) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bear_classifier.learn import backbone, memory
 from bear_classifier.learn.callbacks import Finite, Keeper, Progress, Weighted
 from bear_classifier.learn.checkpoints import State, begin, restore
 from bear_classifier.learn.finder import STEPS, find
-from bear_classifier.learn.precision import training
+from bear_classifier.learn.precision import half_precision, training
 from bear_classifier.pages import pages_kept
 
 _FALLBACK_LR = 1e-3  # fastai's own default
@@ -183,12 +183,13 @@ def learner(
     plan: Plan,
     part: int = 0,
 ) -> Learner:
-    """A fastai Learner, with mixed precision on CUDA; on a processor see `precision.training`.
+    """A fastai Learner; in float16, which needs its losses scaled. Of bfloat16 see
+    `precision.training`.
 
     Of the plan it takes the loss and its weights. part: photos at a time, 0: whole batches."""
     device = next(model.parameters()).device
     cbs: list[Any] = []
-    if device.type == "cuda":
+    if half_precision(device) == torch.float16:
         cbs.append(MixedPrecision())
     if plan.weights:
         weight = torch.tensor(plan.weights, device=device)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from bear_classifier.learn.precision import depthwise, half_precision
+from bear_classifier.learn.precision import depthwise, exactly, half_precision
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 import onnxruntime as ort
@@ -99,7 +99,8 @@ def _torch(module: nn.Module, kind: torch.dtype | None) -> Pass:
 
     def run(batch: Tensor) -> list[Tensor]:
         x = batch.as_subclass(Tensor).to(device).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device.type, kind, enabled=kind is not None):
+        wanted = torch.autocast(device.type, kind) if kind else exactly()
+        with torch.inference_mode(), wanted:
             found = module(x)
         return [t.float().cpu() for t in ([found] if isinstance(found, Tensor) else found)]
 

@@ -32,6 +32,7 @@ from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Augment, Unreadable, batches, dataloaders, loaded
 from bear_classifier.learn.outputs import outputs
+from bear_classifier.learn.precision import exactly
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
@@ -120,7 +121,7 @@ class LastStage:
         rows = [self.row[photos[i].sha256] for i in there]
         device = next(self.model.parameters()).device
         logits, pools = [], []
-        with torch.inference_mode():
+        with torch.inference_mode(), exactly():
             self.model.eval()
             for start in range(0, len(rows), _BATCH):
                 maps = torch.from_numpy(self.plain[rows[start : start + _BATCH]]).float()
@@ -130,7 +131,7 @@ class LastStage:
         return there, np.concatenate(logits), np.concatenate(pools)
 
     def begun(self, network: Classifier) -> LastStage:
-        return dataclasses.replace(self, model=_end(network, self.cut))
+        return dataclasses.replace(self, model=end_of(network, self.cut))
 
 
 def part_of(
@@ -154,7 +155,7 @@ def part_of(
     with torch.inference_mode():
         device = next(network.parameters()).device
         size = config.learn.size
-        map_ = _first(network, cut)(torch.zeros(1, 3, size, size, device=device))
+        map_ = first_of(network, cut)(torch.zeros(1, 3, size, size, device=device))
     each = math.prod(map_.shape)  # numbers: in single precision, and in half for views
     learned = sum(photo.split == "train" for photo in photos)
     fits = (ROOM // each - 4 * len(photos)) // max(2 * learned, 1)
@@ -185,13 +186,13 @@ def last_stage(body: nn.Module, size: int) -> int:
     return sides.index(sides[-1])
 
 
-def _first(network: Classifier, cut: int) -> nn.Module:
+def first_of(network: Classifier, cut: int) -> nn.Module:
     """What comes before the cut."""
     assert isinstance(network.body, nn.Sequential)
     return network.body[:cut]
 
 
-def _end(network: Classifier, cut: int) -> Classifier:
+def end_of(network: Classifier, cut: int) -> Classifier:
     """A classifier of what comes out before the cut, made of the network's own modules."""
     assert isinstance(network.body, nn.Sequential)
     end = copy.copy(network)
@@ -205,7 +206,7 @@ def _stored(
     """Run what comes before the cut over all photos, and random views of those to learn from."""
     network, bad = whole.model, whole.unreadable
     device = next(network.parameters()).device
-    first, size = _first(network, cut), config.learn.size
+    first, size = first_of(network, cut), config.learn.size
     example = torch.zeros(1, 3, size, size, device=device)
     photos = sorted(photos, key=lambda photo: photo.split != "train")
     files = {whole.catalog.file(photo): photo for photo in photos}
@@ -232,4 +233,4 @@ def _stored(
             for view in seen:
                 view[start : start + _BATCH] = run(augment(some))[0].half().numpy()
                 bar.update(len(some))
-    return LastStage(_end(network, cut), cut, row, plain, seen)
+    return LastStage(end_of(network, cut), cut, row, plain, seen)
