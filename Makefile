@@ -23,7 +23,7 @@ serve: setup  ## serve the page of models/bears on 127.0.0.1:7860
 	$(BIN)/bears serve models/bears
 
 test: setup  ## run the tests, two files at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## lint and types
 	$(BIN)/ruff check .
@@ -51,8 +51,9 @@ WEIGHTS ?= ../shared/weights/mobilenet_v2-imagenet.pth
 bench: setup  ## run the speed programs of benchmarks/, write docs/BENCHMARKS.md (ONLY=NAME: one of them)
 	PHOTOS=$(PHOTOS) WEIGHTS=$(WEIGHTS) $(BIN)/python benchmarks/all.py $(if $(ONLY),--only $(ONLY))
 
-docs: setup  ## write the generated parts of README.md, and the notebooks of the lesson
+docs: setup  ## write the generated parts of README.md, the notebooks of the lesson and the card of models/bears
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/bears_card.py
 	$(BIN)/python docs/lesson_notebooks.py
 
 clean:  ## remove what was built; data and models stay

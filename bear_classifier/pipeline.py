@@ -24,7 +24,7 @@ from bear_classifier.stages import NAMES as NAMES
 from bear_classifier.stages import STAGES as STAGES
 from bear_classifier.stages import Stage as Stage
 
-_FORMAT = 2  # of what stages leave behind; a new number makes all of them anew
+_FORMAT = 2  # of what all stages leave behind; of what one leaves see Stage.renewed
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def digest(project: Project, catalog: Catalog, stage: Stage) -> str:
     before = STAGES[: STAGES.index(stage) + 1]
     tables = sorted({table for earlier in before if earlier.leaves for table in earlier.tables})
     settings = _settings(project.config, tables)
-    return _hash([_FORMAT, stage.name, settings, project.config.labels, catalog.fingerprint()])
+    form = _FORMAT + sum(earlier.renewed for earlier in before)
+    return _hash([form, stage.name, settings, project.config.labels, catalog.fingerprint()])
 
 
 def _settings(config: Config, tables: Sequence[str]) -> dict[str, Any]:
@@ -168,7 +169,9 @@ def _hash(value: Any) -> str:
 
 
 def _preflight(project: Project, catalog: Catalog) -> None:
-    """Fail before the download, not after, if the weights that will be needed cannot be had."""
+    """Fail before the download, not after, if the weights that will be needed cannot be had; and
+    before torch is imported for that, which takes seconds, if there is no such source."""
+    importlib.import_module("bear_classifier.collect.search").source_of(catalog, project.config)
     probe = STAGES[NAMES.index("probe")]
     if not is_current(project, catalog, probe):
         from bear_classifier.learn import backbone

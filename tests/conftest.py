@@ -15,6 +15,22 @@ from bear_classifier.schema import Photo
 
 BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003ff" * 5
 Child = Callable[..., "subprocess.Popen[str]"]
+LONGEST = (  # files of more than about 20 seconds of a processor, the longest first
+    "test_pipeline.py", "test_checkpoints.py", "test_train.py", "test_lr.py", "test_export.py",
+    "test_page.py", "test_serving_load.py", "test_lesson_privacy.py", "test_shipped.py",
+    "test_web_run.py", "test_rehearse.py", "test_starter.py", "test_compare.py",
+    "test_diagnose.py", "test_resume.py", "test_lesson.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: a long one that begins last is waited for by a worker that has
+    nothing left to do (`make test` keeps this order by --no-loadscope-reorder)."""
+    there = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
+    if gone := set(LONGEST) - there:
+        raise pytest.UsageError(f"LONGEST in conftest.py names {sorted(gone)}, which is not there")
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture

@@ -522,6 +522,35 @@ def test_what_use_raises_ends_it(hosts: Hosts) -> None:
     assert time.monotonic() - begin < 5
 
 
+def test_what_ends_beside_it_is_kept(hosts: Hosts) -> None:
+    """Whatever comes first: a row that ended in the same moment is no less done."""
+    urls = [hosts.add(f"beside{n}.example", "/x.jpg", a.photo(n)) for n in range(3)]
+
+    waiting: list[asyncio.Event] = []
+
+    def use(source: Source) -> Use:
+        async def together(body: IO[bytes]) -> Photo:
+            waiting.append(asyncio.Event())
+            if len(waiting) == len(urls):
+                for event in waiting:
+                    event.set()
+            await waiting[-1].wait()
+            if source.origin == urls[1]:
+                raise DataError("DISK_FULL", "no space")
+            return await photo(source)(body)
+
+        return together
+
+    async def work() -> list[str]:
+        found = []
+        with pytest.raises(DataError, match="^DISK_FULL"):
+            async for group in groups(hosts, urls, use):
+                found += [row.origin for row, _ in group]
+        return found
+
+    assert sorted(asyncio.run(work())) == [urls[0], urls[2]]
+
+
 def test_not_all_addresses_are_in_work_at_once(hosts: Hosts) -> None:
     """Four for each line: a list of a million addresses must not become a million tasks."""
     urls = [hosts.add(f"ahead{n}.example", "/x.jpg", a.photo(1)) for n in range(60)]

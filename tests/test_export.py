@@ -1,5 +1,7 @@
 import dataclasses
+import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +20,7 @@ from bear_classifier import telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import decide, drop
 from bear_classifier.errors import ConfigError, DataError, ModelError
+from bear_classifier.judge.membership import sentence
 from bear_classifier.judge.report import belongs
 from bear_classifier.learn import backbone
 from bear_classifier.schema import Decision
@@ -26,8 +29,6 @@ from bear_classifier.ship.card import card
 from bear_classifier.ship.export import export
 from bear_classifier.ship.parity import compare
 from bear_classifier.ship.predict import Model
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,33 @@ def test_decisions_on_the_test_side_stand_in_the_card(published):
     assert f"{words} before this was measured: 7." in card(about)
 
 
+def test_the_card_says_what_the_bundle_gives_away(published, tmp_path):
+    root, config, _, _ = published
+    known = "whoever has one of these very photos can tell by them that it was used"
+    bare = "No photo is in it, and no path or position of any."
+    text = (root / "models" / "tiny" / "README.md").read_text()
+    assert known in text and bare in text
+    assert "guessing by the model's loss" not in text  # as nothing was measured
+    with trained_dataset(tmp_path / "data", config) as catalog:
+        path = tmp_path / "data" / "evaluate" / "report.json"
+        found = {"auc": 0.61, "interval": [0.52, 0.7], "members": 9, "others": 8}
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "membership": found}))
+        export(catalog, tiny_config(export={"parity": 1}), tmp_path / "tiny")
+    about = bundle.load(tmp_path / "tiny").about
+    assert about["membership"] == sentence(found)
+    assert f"\n\n{sentence(found)}\n\n" in (tmp_path / "tiny" / "README.md").read_text()
+    shown = card({**about, "data": {**about["data"], "pictures": 5}})
+    assert known in shown and bare not in shown
+    assert "small copies of 5 training photos, which a page may show. Other than these no" in shown
+
+
+def test_a_bundle_of_before_membership_was_measured_has_a_card(published):
+    about = dict(bundle.load(published[0] / "models" / "tiny").about)
+    before = card(about)
+    del about["membership"]
+    assert card(about) == before
+
+
 def test_no_photo_of_the_dataset_is_in_the_bundle(published):
     root, _, catalog, _ = published
     theirs = {catalog.file(p).read_bytes() for p in catalog.photos()}
@@ -186,37 +214,35 @@ def test_nothing_trained_yet(tmp_path):
         export(trained_dataset(tmp_path, config).__class__(tmp_path / "other"), config, tmp_path)
 
 
-_FULL_DISK = """
-import resource, signal, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from bundles import tiny_config
-from bear_classifier.catalog import Catalog
-from bear_classifier.errors import BearsError
-from bear_classifier.ship.export import export
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-for limit in {limits}:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    try:
-        export(Catalog(Path({data!r})), tiny_config(export={{"parity": 1}}), Path({place!r}))
-    except BearsError as exc:
-        print(exc.code, flush=True)
-"""
-
+# Publishes for ever, each time that a line comes; in a new process each, made by forking, so that
+# many of them need one import.
 _PUBLISH_FOR_EVER = """
-import itertools, json, sys
+import itertools, json, os, sys
 from pathlib import Path
 from bear_classifier.ship import bundle
-place, partial = Path({place!r}), Path({place!r}).with_name(".tiny.1.partial")
-about = json.loads((place / "bundle.json").read_text())
-files = {{name: (place / name).read_bytes() for name in about["files"]}}
-for name in ("schema", "files", "checksum"):
-    del about[name]
-print("ready", flush=True)
-for about["version"] in itertools.count(about["version"] + 1):
-    bundle.clear_leftovers(place)
-    bundle.write(partial, {{**files, "bundle.json": bundle.describe(files, about)}})
-    bundle.publish(partial, place)
+
+place = Path(sys.argv[1])
+partial = place.with_name(".tiny.1.partial")
+
+def publish():
+    about = json.loads((place / "bundle.json").read_text())
+    files = {name: (place / name).read_bytes() for name in about["files"]}
+    for name in ("schema", "files", "checksum"):
+        del about[name]
+    print(os.getpid(), flush=True)
+    for about["version"] in itertools.count(about["version"] + 1):
+        bundle.clear_leftovers(place)
+        bundle.write(partial, {**files, "bundle.json": bundle.describe(files, about)})
+        bundle.publish(partial, place)
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            publish()
+        finally:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -225,15 +251,18 @@ def contents(place: Path) -> dict[Path, bytes]:
 
 
 def test_a_full_disk_keeps_the_old_bundle(published, tmp_path):
-    root, config, catalog, _ = published
+    root = published[0]
     place = tmp_path / "tiny"
     shutil.copytree(root / "models" / "tiny", place)
     before = contents(place)
-    limits = [20_000, max(map(len, before.values())) // 2]
-    names = {"data": str(root / "data"), "place": str(place), "tests": str(HERE)}
-    code = _FULL_DISK.format(limits=limits, **names)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["DISK_FULL", "DISK_FULL"], done.stderr
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (20_000, max(map(len, before.values())) // 2):
+        with Catalog(root / "data") as catalog, pytest.raises(DataError, match="^DISK_FULL: "):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, usual[1]))
+            try:
+                export(catalog, tiny_config(export={"parity": 1}), place)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert contents(place) == before
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
@@ -243,15 +272,17 @@ def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path):
     shutil.copytree(published[0] / "models" / "tiny", place)
     rng = np.random.default_rng(3)
     versions = []
-    for _ in range(40):
-        code = _PUBLISH_FOR_EVER.format(place=str(place))
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.0, 0.5))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        versions.append(bundle.load(place).about["version"])
+    with subprocess.Popen(
+        [sys.executable, "-c", _PUBLISH_FOR_EVER, place], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        for _ in range(40):
+            print("begin", file=process.stdin, flush=True)
+            child = int(process.stdout.readline())
+            time.sleep(rng.uniform(0.0, 0.5))
+            os.kill(child, signal.SIGKILL)
+            assert int(process.stdout.readline()) == -signal.SIGKILL
+            versions.append(bundle.load(place).about["version"])
     assert versions == sorted(versions)
     assert versions[-1] > 5  # it was really publishing
     bundle.clear_leftovers(place)

@@ -320,7 +320,7 @@ def test_a_clear_winner_is_found_among_real_trainings(prepared):
     whole = dataclasses.replace(config.train, batch_size=12)
     made = lr.bench(catalog, dataclasses.replace(config, train=whole))
     made = dataclasses.replace(made, valid=made.train)
-    tried = lr.trials(made, [1e-8, 1e-3], [1, 2, 3], 60)
+    tried = lr.trials(made, [1e-8, 1e-3], [1, 2, 3], 30)
     assert tried.losses.shape == tried.wrong.shape == (2, 3, 12)
     got = rates.compared(
         [Rival(1e-8, ["nothing"]), Rival(1e-3, ["something"])],

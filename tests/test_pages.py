@@ -12,7 +12,7 @@ import torch
 from bear_classifier.pages import pages_kept
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has it")
-MANY = 4000  # of 4 KB: one array of those below
+MANY = 9000  # of 4 KB: one array of those below
 
 
 def faults(work: Callable[[], object]) -> int:
@@ -23,7 +23,9 @@ def faults(work: Callable[[], object]) -> int:
 
 def arrays() -> None:
     for _ in range(10):
-        torch.ones(4_000_000)  # numpy asks for larger pages
+        # Beyond 32 MB, up to which glibc learns from what other tests freed to map no longer; and
+        # numpy asks for larger pages.
+        torch.ones(10_000_000)
 
 
 def test_what_is_freed_is_used_again_within_and_given_back_after() -> None:

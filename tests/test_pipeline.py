@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import within
 from PIL import Image
 
 from bear_classifier import pipeline
-from bear_classifier.errors import ConfigError
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.learn import backbone
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FAST = [
@@ -50,7 +54,7 @@ def sides(result: dict) -> dict[str, dict[str, int]]:
 def starter(tmp_path_factory):
     """One whole run on the starter set, with a network small enough for tests."""
     cwd = tmp_path_factory.mktemp("starter")
-    done = bears("run", "--source", "starter", "--json", *fast("train.epochs=2"), cwd=cwd)
+    done = within.bears("run", "--source", "starter", "--json", *fast("train.epochs=2"), cwd=cwd)
     return cwd, done
 
 
@@ -121,8 +125,8 @@ def test_a_second_run_does_nothing_new(starter):
 
 def test_a_changed_setting_redoes_what_depends_on_it(starter):
     cwd, _ = starter
-    again = bears("run", "--source", "starter", "--json", *fast("export.parity=21"),
-                  "--set", "train.epochs=2", cwd=cwd)  # fmt: skip
+    again = within.bears("run", "--source", "starter", "--json", *fast("export.parity=21"),
+                         "--set", "train.epochs=2", cwd=cwd)  # fmt: skip
     stages = json.loads(again.stdout.splitlines()[-1])["stages"]
     assert stages["train"]["outcome"] == stages["evaluate"]["outcome"] == "up to date"
     assert stages["export"]["outcome"] == "done"
@@ -199,11 +203,10 @@ def test_what_can_be_learned_is_learned(tmp_path):
             picture.save(tmp_path / "shapes" / label / f"{i}.png")
     words = [w for c in ("chequer", "disc", "stripe") for w in ("--class", c)]
     assert bears("new", "shapes", *words, cwd=tmp_path).returncode == 0
-    done = bears("run", "--project", "shapes.toml", "--source", "folder:shapes",
-                 "--json", *fast("learn.weights=none", "learn.arch=resnet18",
-                 "screen.near=0", "screen.same=0",
-                       "train.epochs=8", "train.lr=0.002"),
-                 cwd=tmp_path)  # fmt: skip
+    done = within.bears("run", "--project", "shapes.toml", "--source", "folder:shapes",
+                        "--json", *fast("learn.weights=none", "learn.arch=resnet18",
+                        "screen.near=0", "screen.same=0", "train.epochs=8", "train.lr=0.002"),
+                        cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])["report"]
     assert report["n"] >= 12
@@ -266,7 +269,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
     assert process.returncode == 130
     assert "Stopped. Continue with: bears run --project mine.toml" in said
     assert "Traceback" not in said
-    done = bears(*words[:-1], "train.epochs=1", "--json", cwd=folder)
+    done = within.bears(*words[:-1], "train.epochs=1", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     stages = json.loads(done.stdout.splitlines()[-1])["stages"]
     assert stages["download"]["fetched"] == 0
@@ -295,6 +298,15 @@ def test_what_cannot_go_on_is_one_line(words, code, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"bears: {code}: "), done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_wrong_source_is_told_before_weights_are_sought(tmp_path, monkeypatch):
+    """It need not wait for torch."""
+    monkeypatch.setattr(backbone, "build_body", lambda *_: pytest.fail("they were"))
+    project = pipeline.open_project("starter", ["search.source=wbe"], tmp_path, tmp_path)
+    with pytest.raises(DataError, match="^NO_SOURCE: 'wbe' is no source of photos"):
+        pipeline.run(project)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_errors_are_json_too(tmp_path):
@@ -349,3 +361,18 @@ def test_a_project_is_opened_by_name(tmp_path):
     assert (other.data, other.model) == (tmp_path / "fungi", tmp_path / "m" / "fungi")
     with pytest.raises(ConfigError, match="NO_PROJECT"):
         pipeline.open_project(str(tmp_path / "none.toml"))
+
+
+def test_a_new_form_of_what_a_stage_leaves_spares_the_stages_before_it(tmp_path, monkeypatch):
+    """An evaluation of before membership was measured is made again; what was trained is not."""
+
+    def digests():
+        project = pipeline.open_project("starter", data=tmp_path, models=tmp_path)
+        with Catalog(tmp_path / "d") as catalog:
+            return {s.name: pipeline.digest(project, catalog, s) for s in pipeline.STAGES}
+
+    now = digests()
+    first = tuple(dataclasses.replace(stage, renewed=0) for stage in pipeline.STAGES)
+    monkeypatch.setattr(pipeline, "STAGES", first)
+    before = digests()
+    assert [name for name in now if now[name] != before[name]] == ["evaluate", "export"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,26 +27,38 @@ from bear_classifier.sites import sites
 Prepared = tuple[Catalog, Config]
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepared]:
-    """18 photos to learn and to validate with, in three sources, all classes in each."""
-    monkeypatch.setattr(rehearse, "_LEAST", 1)
-    table = tmp_path / "sources.tsv"
-    config = tiny_config(
+def config_of(folder: Path) -> Config:
+    return tiny_config(
         train={"batch_size": 4, "epochs": 1, "lr": 0.01},
-        split={"sources": str(table)},
+        split={"sources": str(folder / "sources.tsv")},
         probe={"folds": 2},
     )
-    with dataset(tmp_path / "data", config) as catalog:
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """18 photos to learn and to validate with, in three sources, all classes in each."""
+    folder = tmp_path_factory.mktemp("original")
+    config = config_of(folder)
+    with dataset(folder / "data", config) as catalog:
         seen: dict[tuple[str, str | None], int] = {}
         lines = ["path\tsource"]
         for photo in sorted(catalog.photos("ok"), key=lambda p: p.sha256):
             kind = photo.label, photo.split
             seen[kind] = seen.get(kind, -1) + 1
             lines.append(f"{photo.origin}\tsource {seen[kind] % 3}")
-        table.write_text("\n".join(lines))
+        (folder / "sources.tsv").write_text("\n".join(lines))
         probe(catalog, config)
-        yield catalog, config
+    return folder
+
+
+@pytest.fixture
+def prepared(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepared]:
+    """A copy for the test."""
+    monkeypatch.setattr(rehearse, "_LEAST", 1)
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    with Catalog(tmp_path / "data") as catalog:
+        yield catalog, config_of(tmp_path)
 
 
 def source_of(catalog: Catalog, config: Config) -> dict[str, str]:

@@ -115,7 +115,10 @@ async def _as_they_end(
             await some.wait()
             group, ended[:] = list(ended), []
             some.clear()
-            yield [task.result() for task in group]
+            if whole := [task.result() for task in group if task.exception() is None]:
+                yield whole
+            for task in group:
+                task.result()  # raises what one raised, now that the rows beside it are kept
             await asyncio.sleep(_GROUP)
     finally:
         for task in working:

@@ -40,15 +40,9 @@ def search(
 
     engines, time: others than the real ones. Raises DataError: NO_SOURCE, MIXED_SOURCES, and those
     of `list_folder`, `list_urls`, `write_starter` and `collect`."""
-    kind, _, place = config.search.source.partition(":")
-    if not kind and catalog.sources():
+    kind, place = source_of(catalog, config)
+    if not kind:
         return {"found": 0, "new": 0, "gone": 0, "ignored": {}}
-    if bool(place) != (kind in ("folder", "urls")) or kind not in _KINDS:
-        raise DataError(
-            "NO_SOURCE",
-            f"{config.search.source!r} is no source of photos; pass --source with {SOURCES}",
-        )
-    _refuse_mixture(catalog, kind)
     path = Path(place).expanduser()
     if kind in ("web", "openverse"):
         return _search(catalog, config, engines or _engines(kind, config.search), time)
@@ -58,6 +52,22 @@ def search(
         path = catalog.root / "starter"
         write_starter(path, per_class=config.search.per_class)
     return _record_folder(catalog, path, list_folder(path, config.labels, kind))
+
+
+def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
+    """Kind and place; both empty where the dataset stays with what it has. Quick.
+
+    Raises DataError (NO_SOURCE, MIXED_SOURCES)."""
+    kind, _, place = config.search.source.partition(":")
+    if not kind and catalog.sources():
+        return "", ""
+    if bool(place) != (kind in ("folder", "urls")) or kind not in _KINDS:
+        raise DataError(
+            "NO_SOURCE",
+            f"{config.search.source!r} is no source of photos; pass --source with {SOURCES}",
+        )
+    _refuse_mixture(catalog, kind)
+    return kind, place
 
 
 def _refuse_mixture(catalog: Catalog, kind: str) -> None:

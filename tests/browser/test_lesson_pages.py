@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from bear_classifier.lesson import pages, sgd, sheet
+from bear_classifier.lesson import moving, pages, sgd, sheet, surface
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -26,9 +27,17 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pages whose GIFs, which test_lesson.py looks at, have two pictures: they take the time."""
+
+    def short(draw: Callable[[int], Figure], steps: Sequence[int], *more: int) -> bytes:
+        return moving.gif(draw, steps[-2:], *more)
+
     place = tmp_path_factory.mktemp("lesson")
-    for name in ("sgd", "surface", "sliders"):
-        sheet.save(pages.page(name), place, pages.TITLES)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sgd, surface):
+            patch.setattr(module, "gif", short)
+        for name in ("sgd", "surface", "sliders"):
+            sheet.save(pages.page(name), place, pages.TITLES)
     return place
 
 
