@@ -20,9 +20,18 @@ TITLES = {
     "wrong": "The four things that go wrong",
     "features": "What the network sees",
     "map": "The map of photos",
+    "ensemble": "Teams of models",
+    "stages": "Transfer in stages, and the head first",
     "privacy": "Do the weights give the training photos away?",
 }
-PHOTOS = ("wrong", "features", "map", "privacy")  # look at a dataset and what was trained on it
+PHOTOS = (
+    "wrong",
+    "features",
+    "map",
+    "ensemble",
+    "stages",
+    "privacy",
+)  # look at a dataset and what was trained on it
 
 
 def require(name: str) -> None:

@@ -1,0 +1,119 @@
+"""Small networks on what the untuned body sees of photos: trained, averaged, reordered, asked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor, nn
+
+TEAM = 5
+WIDE, DEEP = 32, 3  # units of a hidden layer, hidden layers
+EPOCHS, COMMON = 20, 7  # of a training; of those, before a team with a common beginning parts
+BATCH, RATE, DECAY = 32, 1e-3, 1e-2
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Set:
+    """x: (n, f) standardised features; y: (n,) class numbers; groups: (n,) of near-copies."""
+
+    x: Tensor
+    y: Tensor
+    groups: NDArray[np.str_]
+
+    def of(self, rows: NDArray[np.intp]) -> Set:
+        return Set(self.x[rows], self.y[rows], self.groups[rows])
+
+
+def network(features: int, classes: int, seed: int) -> nn.Sequential:
+    """Hidden layers with ReLU, then a linear one, begun at random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        for wide in [features] + [WIDE] * (DEEP - 1):
+            layers += [nn.Linear(wide, WIDE), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(WIDE, classes))
+
+
+def trained(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Sequential:
+    """A copy that learned from these photos. The seed decides their order."""
+    model, dice = copy.deepcopy(start), torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(some.x), generator=dice).split(BATCH):  # type: ignore[no-untyped-call]
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(some.x[rows]), some.y[rows]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return model
+
+
+# -- teams -----------------------------------------------------------------------------------------
+
+
+def separate(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+    """Each from other random weights, all from the same photos."""
+    seeds = range(seed, seed + TEAM)
+    return [trained(network(some.x.shape[1], classes, s), some, EPOCHS, s) for s in seeds]
+
+
+def by_folds(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+    """The same, and each leaves out another fifth of the photos, near-copies together."""
+    folds = StratifiedGroupKFold(TEAM, shuffle=True, random_state=seed)
+    cuts = folds.split(some.groups, some.y.numpy(), some.groups)
+    return [
+        trained(network(some.x.shape[1], classes, seed + k), some.of(kept), EPOCHS, seed + k)
+        for k, (kept, _) in enumerate(cuts)
+    ]
+
+
+def together(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+    """One to begin with, of which each goes on by itself, with the photos in another order."""
+    common = trained(network(some.x.shape[1], classes, seed), some, COMMON, seed)
+    seeds = range(seed, seed + TEAM)
+    return [trained(common, some, EPOCHS - COMMON, s) for s in seeds]
+
+
+# -- two ways of making one of them ----------------------------------------------------------------
+
+
+def probabilities(model: nn.Sequential, x: Tensor) -> Floats:
+    """(n, classes)."""
+    with torch.inference_mode():
+        return np.asarray(model(x).softmax(1).double().numpy())
+
+
+def mean_answer(team: Sequence[nn.Sequential], x: Tensor) -> Floats:
+    """(n, classes): of what they say."""
+    return np.asarray(np.mean([probabilities(model, x) for model in team], axis=0))
+
+
+def mean_weights(
+    team: Sequence[nn.Sequential], shares: Sequence[float] | None = None
+) -> nn.Sequential:
+    """One network: of what they are, each parameter by itself. shares: of each; None: all alike."""
+    parts = [1 / len(team)] * len(team) if shares is None else shares
+    mean = copy.deepcopy(team[0])
+    states = [model.state_dict() for model in team]
+    mean.load_state_dict(
+        {name: sum(p * s[name] for p, s in zip(parts, states, strict=True)) for name in states[0]}
+    )
+    return mean
+
+
+def reordered(model: nn.Sequential, seed: int) -> nn.Sequential:
+    """The same function by other numbers: the units of each hidden layer in another order."""
+    other, dice = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    layers = [layer for layer in other if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for layer, after in zip(layers, layers[1:], strict=False):
+            order = torch.randperm(len(layer.weight), generator=dice)
+            layer.weight.copy_(layer.weight[order])
+            layer.bias.copy_(layer.bias[order])
+            after.weight.copy_(after.weight[:, order])
+    return other

@@ -1,0 +1,206 @@
+"""Teams of models: the arithmetic by hand, and claims that fall when what they claim is broken."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bundles import tiny_config
+from torch import nn
+from training import dataset
+
+from bear_classifier.errors import DataError
+from bear_classifier.lesson import ensemble, teams
+from bear_classifier.lesson.sheet import Page
+from bear_classifier.lesson.subject import Subject
+from bear_classifier.lesson.teams import Set
+
+
+def some(seed: int, n: int, astray: float) -> Set:
+    """Three clouds in eight dimensions, a share of the labels wrong, every two photos a group."""
+    dice = np.random.default_rng(seed)
+    y = dice.integers(3, size=n)
+    x = np.random.default_rng(0).normal(size=(3, 8))[y] + dice.normal(0, 0.8, (n, 8))
+    said = np.where(dice.random(n) < astray, (y + 1) % 3, y)
+    groups = np.array([f"g{number // 2}" for number in range(n)])
+    return Set(torch.from_numpy(x).float(), torch.from_numpy(said), groups)
+
+
+LEARNED, ASKED = some(1, 120, 0.3), some(2, 400, 0.0)
+SUBJECT: Any = type("Any", (), {"config": tiny_config()})()
+Trained = dict[str, dict[int, list[nn.Sequential]]]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    """All teams of the page, of clouds: made once, for every test to break otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"EPOCHS": 30, "COMMON": 10, "RATE": 3e-3}.items():
+            patch.setattr(teams, name, value)
+        return {
+            kind: {1000 * r: train(LEARNED, 3, 1000 * r) for r in range(3)}
+            for kind, (_, train) in ensemble.TRAINED.items()
+        }
+
+
+@pytest.fixture
+def made(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(ensemble, "REPEATS", 3)
+    monkeypatch.setattr(ensemble, "sides", lambda _: (LEARNED, ASKED))
+    for kind, (words, _) in ensemble.TRAINED.items():
+        again = partial(_again, trained[kind])
+        monkeypatch.setitem(ensemble.TRAINED, kind, (words, again))
+    return monkeypatch
+
+
+def _again(of_seed: dict[int, list[nn.Sequential]], *asked: Any) -> list[nn.Sequential]:
+    return of_seed[asked[2]]
+
+
+def fallen(page: Page) -> list[str]:
+    return [claim.said for claim in page.claims if not claim.holds]
+
+
+def test_every_claim_holds(made: pytest.MonkeyPatch) -> None:
+    page = ensemble.page(SUBJECT)
+    assert fallen(page) == []
+    assert len(page.claims) == 6
+    assert "[[" not in page.body
+    assert {"ensemble-errors.png", "ensemble-between.png"} == set(page.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead", "words"),
+    [
+        ("mean_answer", lambda team, x: teams.probabilities(team[0], x), "lower than that of its"),
+        ("mean_weights", lambda team, shares=None: team[0], "reordered it says the same, and"),
+        ("mean_weights", lambda team, shares=None: team[0], "trained separately is wrong more"),
+        ("mean_weights", lambda t, shares=None: teams.network(8, 3, 5), "it does no harm"),
+        ("reordered", lambda model, seed: model, "reordered it says the same, and the mean"),
+        ("reordered", lambda model, seed: teams.network(8, 3, 77), "reordered it says the same"),
+    ],
+)
+def test_a_claim_falls_with_what_it_claims(
+    made: pytest.MonkeyPatch, name: str, instead: Any, words: str
+) -> None:
+    made.setattr(teams, name, instead)
+    if hasattr(ensemble, name):
+        made.setattr(ensemble, name, instead)
+    assert any(words in said for said in fallen(ensemble.page(SUBJECT)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "instead", "words"),
+    [
+        ("separate", lambda t, seed: [t["separate"][seed][0]] * 5, "lower than that of its member"),
+        (
+            "separate",
+            lambda t, seed: [t["separate"][seed][0]] * 5,
+            "separately is wrong more often",
+        ),
+        ("folds", lambda t, seed: [teams.network(8, 3, k) for k in range(5)], "do better together"),
+        ("together", lambda t, seed: t["folds"][seed], "the less they differ"),
+        ("together", lambda t, seed: t["separate"][seed], "it does no harm"),
+    ],
+)
+def test_a_claim_falls_with_its_team(
+    made: pytest.MonkeyPatch, trained: Trained, kind: str, instead: Any, words: str
+) -> None:
+    train = partial(_instead, instead, trained)
+    made.setitem(ensemble.TRAINED, kind, (ensemble.TRAINED[kind][0], train))
+    assert any(words in said for said in fallen(ensemble.page(SUBJECT)))
+
+
+def _instead(instead: Any, trained: Trained, *asked: Any) -> list[nn.Sequential]:
+    found: list[nn.Sequential] = instead(trained, asked[2])
+    return found
+
+
+# arithmetic
+
+
+def test_reordering_changes_the_numbers_and_not_the_function() -> None:
+    model = teams.network(8, 3, 0)
+    other = teams.reordered(model, 1)
+    assert not torch.equal(model[0].weight, other[0].weight)
+    assert np.abs(
+        teams.probabilities(model, ASKED.x) - teams.probabilities(other, ASKED.x)
+    ).max() < 1e-6  # fmt: skip
+    assert torch.equal(model[0].weight.sum(), teams.network(8, 3, 0)[0].weight.sum())  # untouched
+
+
+def test_the_mean_of_weights_is_that_of_each_parameter() -> None:
+    one, two = teams.network(8, 3, 0), teams.network(8, 3, 1)
+    mean, mostly = teams.mean_weights([one, two]), teams.mean_weights([one, two], [0.75, 0.25])
+    for a, b, m, q in zip(*(n.parameters() for n in (one, two, mean, mostly)), strict=True):
+        assert torch.allclose(m, (a + b) / 2)
+        assert torch.allclose(q, 0.75 * a + 0.25 * b)
+
+
+def test_the_mean_of_answers_is_that_of_probabilities() -> None:
+    team = [teams.network(8, 3, seed) for seed in range(3)]
+    said = np.stack([teams.probabilities(model, ASKED.x) for model in team])
+    assert np.allclose(teams.mean_answer(team, ASKED.x), said.mean(0))
+    assert np.allclose(teams.mean_answer(team, ASKED.x).sum(1), 1)
+
+
+def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Set] = []
+    monkeypatch.setattr(teams, "trained", lambda model, s, epochs, seed: seen.append(s) or model)
+    teams.by_folds(LEARNED, 3, 0)
+    out = [set(LEARNED.groups) - set(one.groups) for one in seen]
+    assert set.union(*out) == set(LEARNED.groups)
+    assert sum(map(len, out)) == len(set(LEARNED.groups))
+    assert all(len(one.y) + 2 * len(o) == len(LEARNED.y) for one, o in zip(seen, out, strict=True))
+
+
+def test_a_training_leaves_the_start_alone_and_can_be_repeated() -> None:
+    start = teams.network(8, 3, 0)
+    before = start[0].weight.clone()
+    one, two, other = (teams.trained(start, LEARNED, 2, seed) for seed in (5, 5, 6))
+    assert torch.equal(start[0].weight, before)
+    assert torch.equal(one[0].weight, two[0].weight)
+    assert not torch.equal(one[0].weight, other[0].weight)
+
+
+def test_losses_and_wrongs_by_hand() -> None:
+    asked = Set(torch.zeros(3, 8), torch.tensor([0, 1, 2]), np.array(["a", "b", "c"]))
+    said = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.0, 0.5, 0.5]])
+    losses, wrong = ensemble.told(said, asked)
+    assert np.allclose(losses, -np.log([0.5, 0.25, 0.5]))
+    assert wrong.tolist() == [0, 1, 1]
+
+
+def test_the_worst_of_a_team_is_the_one_that_is_wrong_most_often() -> None:
+    team = [teams.network(8, 3, seed) for seed in range(3)]
+    each = [ensemble.told(teams.probabilities(m, ASKED.x), ASKED)[1].mean() for m in team]
+    assert ensemble.figures(team, ASKED).worst == max(each)
+
+
+def test_sides_of_a_dataset_and_too_few_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config()
+    with dataset(tmp_path, config) as catalog:
+        subject = Subject(catalog, config, tmp_path / "none")
+        ready = catalog.photos("ok")
+        dice = np.random.default_rng(0)
+        known: Any = type("Known", (), {})()
+        known.photos, known.groups = ready, np.array([photo.family for photo in ready])
+        known.features = dice.normal(5, 3, (len(ready), 7)).astype(np.float32)
+        known.targets = np.array([config.labels.index(photo.label) for photo in ready])
+        monkeypatch.setattr(ensemble, "known", lambda _: known)
+        with pytest.raises(DataError, match="TOO_FEW.*4 different photos.*12 are held back"):
+            ensemble.sides(subject)
+        monkeypatch.setattr(ensemble, "TEAM", 3)
+        learned, asked = ensemble.sides(subject)
+    assert (len(learned.y), len(asked.y)) == (12, 12)
+    assert torch.allclose(learned.x.mean(0), torch.zeros(7), atol=1e-5)
+    assert torch.allclose(learned.x.std(0, correction=0), torch.ones(7), atol=1e-3)
+    assert not set(learned.groups) & set(asked.groups)

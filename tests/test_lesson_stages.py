@@ -1,0 +1,181 @@
+"""Transfer in stages: the arithmetic by hand, and claims that fall when that is broken."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bundles import tiny_config
+from PIL import Image
+from torch import nn
+from training import dataset
+
+from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.learn.backbone import Classifier
+from bear_classifier.lesson import stages, transfer
+from bear_classifier.lesson.sheet import Page
+from bear_classifier.lesson.subject import Subject
+from bear_classifier.lesson.transfer import FEW, Photos, Seen
+
+SHAPES = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 6, 6))).float()
+SUBJECT: Any = type("Any", (), {"config": tiny_config()})()
+
+
+def seen(seed: int, n: int, dark: bool) -> Seen:
+    """Maps of three classes in much noise; at night they are fainter, and all have a lamp."""
+    dice = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 3
+    x = SHAPES[y] + 2 * torch.randn(n, 3, 6, 6, generator=dice)
+    x = 0.8 * x + 0.1 if dark else x
+    return Seen(x, y, np.array([f"g{number}" for number in range(n)]))
+
+
+def network() -> Classifier:
+    torch.manual_seed(1)
+    body = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 32, 3), nn.ReLU())
+    return Classifier(body, 3, 0.0).eval()
+
+
+THERE = Photos(network(), seen(1, 240, False), seen(2, 60, True), seen(3, 150, True),
+               seen(3, 150, False), b"\x89PNG")  # fmt: skip
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(transfer, "photos_of", lambda subject, each: THERE)
+    monkeypatch.setattr(stages, "FEW", (3e-3, 1e-3))
+    monkeypatch.setattr(stages, "MANY", (3e-3, 3e-3))
+    monkeypatch.setattr(stages, "DRAWS", 3)
+    return monkeypatch
+
+
+def fallen(page: Page) -> list[str]:
+    return [claim.said for claim in page.claims if not claim.holds]
+
+
+def test_every_claim_holds_and_dice_are_left_alone(made: pytest.MonkeyPatch) -> None:
+    before = random.getstate(), torch.get_rng_state().tolist()
+    page = stages.page(SUBJECT)
+    assert (random.getstate(), torch.get_rng_state().tolist()) == before
+    assert fallen(page) == [], [claim.found for claim in page.claims]
+    assert len(page.claims) == 3
+    assert "[[" not in page.body
+
+
+def at_once(start: Classifier, own: Seen, classes: int, method: str, seed: int) -> Classifier:
+    """A head that never learns first."""
+    return transfer.learned(transfer.begun(start, own, classes, seed), own, 8, FEW, seed)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "instead", "words"),
+    [
+        (stages, "task", at_once, "drags the features away"),
+        (stages, "moved", lambda before, after: 0.5, "drags the features away"),
+        (stages, "stage", transfer.begun, "with a related stage in between"),
+        (transfer, "shuffled", lambda many, seed: many, "it is what the many show that helps"),
+        (stages, "wrong", lambda model, asked: np.ones(150), "with a related stage in between"),
+    ],
+)
+def test_a_claim_falls_with_what_it_claims(
+    made: pytest.MonkeyPatch, where: Any, name: str, instead: Any, words: str
+) -> None:
+    made.setattr(where, name, instead)
+    assert any(words in said for said in fallen(stages.page(SUBJECT)))
+
+
+# learning
+
+
+def test_a_new_head_sees_features_of_mean_0_and_variance_1() -> None:
+    own = transfer.few(THERE.at_night, 10, 0)
+    model = transfer.begun(THERE.model, own, 3, 0)
+    normal = model.head[2](transfer.features(model, own.x))
+    assert torch.allclose(normal.mean(0), torch.zeros(model.n_features), atol=1e-3)
+    spread = transfer.features(model, own.x).var(0)
+    assert torch.allclose(normal.var(0), spread / (spread + 1e-5), atol=1e-3)
+    other = transfer.begun(THERE.model, own, 3, 1)
+    assert not torch.equal(model.head[-1].weight, other.head[-1].weight)
+
+
+@pytest.mark.parametrize("body", [True, False])
+def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool) -> None:
+    own = transfer.few(THERE.at_night, 10, 0)
+    start = transfer.begun(THERE.model, own, 3, 0)
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    one, two = (transfer.learned(start, own, 3, FEW, 5, body) for _ in range(2))
+    after = one.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
+    assert all(torch.equal(after[name], value) for name, value in two.state_dict().items())
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == ({"body", "head"} if body else {"head"})
+    assert torch.equal(before["head.2.running_mean"], after["head.2.running_mean"])
+
+
+def test_how_far_features_moved_by_hand() -> None:
+    before = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    assert transfer.moved(before, before + torch.tensor([0.0, 0.5])) == pytest.approx(0.5)
+    assert transfer.moved(before, before) == 0
+
+
+def test_a_few_of_each_class_by_lot() -> None:
+    few, again, others = (transfer.few(THERE.by_day, 10, seed) for seed in (0, 0, 1))
+    assert few.y.bincount().tolist() == [10, 10, 10]
+    assert few.groups.tolist() == again.groups.tolist() != others.groups.tolist()
+    assert transfer.few(few, 99, 0).y.bincount().tolist() == [10, 10, 10]
+
+
+def test_labels_by_lot_are_those_of_the_others() -> None:
+    lot = transfer.shuffled(THERE.by_day, 0)
+    assert lot.y.bincount().tolist() == THERE.by_day.y.bincount().tolist()
+    assert 0.2 < float((lot.y == THERE.by_day.y).double().mean()) < 0.5
+    assert lot.x is THERE.by_day.x
+
+
+# photos
+
+
+def test_night_is_grey_dark_at_the_edges_and_the_same_again() -> None:
+    photo = Image.new("RGB", (90, 60), (250, 180, 60))
+    night = np.asarray(transfer.at_night(photo, 1))
+    assert night.shape == (60, 90, 3)
+    assert (night.max(-1) == night.min(-1)).all()
+    assert night[:8, :8].mean() < 0.4 * night[26:34, 41:49].mean() < 0.9 * 190
+    assert (night == np.asarray(transfer.at_night(photo, 1))).all()
+    assert (night != np.asarray(transfer.at_night(photo, 2))).any()
+
+
+def test_photos_of_a_dataset_lie_on_one_side_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config()
+    with dataset(tmp_path, config) as catalog:
+        subject = Subject(catalog, config, tmp_path / "none")
+        there = transfer.photos_of(subject, 1)
+        parts = (there.by_day, there.at_night, there.asked)
+        assert [len(part.y) for part in parts] == [6, 6, 12]
+        groups = [set(part.groups) for part in parts]
+        assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+        assert there.asked.groups.tolist() == there.asked_by_day.groups.tolist()
+        assert not torch.allclose(there.asked.x, there.asked_by_day.x, atol=0.1)
+        assert there.picture.startswith(b"\x89PNG")
+        with torch.inference_mode():  # maps go on where the early layers end
+            assert there.model(there.asked.x).shape == (12, 3)
+        with pytest.raises(DataError, match="TOO_FEW.*0 photos by day, 4 at night and 4 held"):
+            transfer.photos_of(subject, 3)
+        monkeypatch.setattr(transfer, "last_stage", lambda *_: 0)
+        with pytest.raises(ConfigError, match="no last stage of its own"):
+            transfer.photos_of(subject, 1)
+
+
+def test_near_copies_stay_together(tmp_path: Path) -> None:
+    with dataset(tmp_path, tiny_config()) as catalog:
+        photos = catalog.photos("ok")
+    copies = [type(p)(**{**vars(p), "group": f"g{n // 4}"}) for n, p in enumerate(photos)]
+    own, others = transfer.parted(copies, 3)
+    assert len(own) + len(others) == len(photos)
+    assert not {p.group for p in own} & {p.group for p in others}
