@@ -148,7 +148,7 @@ def measure(
         photos = {photo.sha256: photo for photo in shop.valid}
     labels = base.labels
     targets = [labels.index(photos[sha256].label) for sha256 in order]
-    groups = [photos[sha256].group or sha256 for sha256 in order]
+    groups = [photos[sha256].family for sha256 in order]
     chosen = by or ("macro" if preset == "balance" else "loss")
     names = [one.name for one in ones]
     found = judge.compared(names, logits, targets, groups, labels, chosen)  # type: ignore[arg-type]

@@ -36,6 +36,11 @@ class Photo:
     status: Status = "ok"
     reason: str = ""
 
+    @property
+    def family(self) -> str:
+        """Its group of near-copies; a photo without one is a group of its own."""
+        return self.group or self.sha256
+
 
 @dataclass(frozen=True)
 class Source:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """tables: settings that it depends on; leaves: the file that proves it ran, if it is costly.
+    """tables: settings that it depends on; leaves: the file that proves it ran, if it is costly;
+    renewed: how often what it leaves changed: one more, and it and all after it are made anew.
 
     A stage that leaves nothing is cheap and runs every time; doing so twice changes nothing."""
 
@@ -15,6 +16,7 @@ class Stage:
     wing: str
     tables: tuple[str, ...]
     leaves: str = ""
+    renewed: int = 0
 
 
 STAGES = (
@@ -25,7 +27,7 @@ STAGES = (
     Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),
     Stage("clean", "judge", (), "clean/summary.json"),
     Stage("train", "learn", ("learn", "train"), "train/weights.safetensors"),
-    Stage("evaluate", "judge", ("reject",), "evaluate/report.json"),
+    Stage("evaluate", "judge", ("reject",), "evaluate/report.json", 1),
     Stage("export", "ship", ("export",), "bundle.json"),
 )
 NAMES = [stage.name for stage in STAGES]

@@ -85,6 +85,7 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
         "test_decisions": 0,
         "rejection": rule | {"valid": refused, "test": refused},
         "elsewhere": None,
+        "membership": None,
         "valid": judged,
         "test": judged,
     }

@@ -108,7 +108,10 @@ INSIDE = {
         *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.cycle"),
         *("learn.parts", "learn.recipe"),
     },
-    "learn.parts": {"learn.backbone", "learn.frozen", "learn.loaders", "learn.outputs"},
+    "learn.parts": {
+        *("learn.backbone", "learn.frozen", "learn.loaders", "learn.outputs"),
+        "learn.precision",
+    },
     "learn.rehearse": {
         *("learn.backbone", "learn.blend", "learn.parts", "learn.probe", "learn.recipe"),
         "learn.tune",
@@ -136,7 +139,7 @@ INSIDE = {
     "judge.compare_plot": {"judge.compare"},
     "judge.evaluate": {
         *("judge.clean", "judge.elsewhere"),
-        *("judge.intervals", "judge.reject"),
+        *("judge.intervals", "judge.membership", "judge.reject"),
     },
     "judge.elsewhere": {"judge.clean", "judge.effect", "judge.intervals"},
     "judge.rate_figure": {"judge.rates"},
@@ -156,6 +159,7 @@ INSIDE = {
         *("judge.intervals", "judge.plots", "judge.report_words", "judge.story"),
     },
     "judge.report_text": {"judge.report_words"},
+    "judge.report_words": {"judge.membership"},
     "judge.growth": {"judge.curve_words", "judge.clean", "judge.curve"},
     "judge.curve_plot": {"judge.curve_words"},
     "judge.gallery": {"judge.charts"},
@@ -184,6 +188,10 @@ INSIDE = {
     "lesson.activations": set(),
     "lesson.wrong": {"lesson.wrong_runs", *LESSON},
     "lesson.wrong_runs": {"lesson.subject"},
+    "lesson.ensemble": {"lesson.privacy", "lesson.teams", *LESSON},
+    "lesson.teams": set(),
+    "lesson.stages": {"lesson.transfer", *LESSON},
+    "lesson.transfer": {"lesson.features_plot", "lesson.subject", "lesson.wrong_runs"},
     "lesson.privacy": {"lesson.privacy_plot", "lesson.privacy_traces", *LESSON},
     "lesson.features": {
         *("lesson.activations", "lesson.features_places", "lesson.features_plot"),

@@ -501,3 +501,8 @@ def test_a_second_writer_gives_up_with_a_sentence(late: Future[DataError]) -> No
     said = late.result(timeout=30)
     assert said.code == "CATALOG_BUSY"
     assert said.sentence.endswith("catalog.sqlite is being written by another program; try again")
+
+
+def test_a_photo_without_a_group_is_one_of_its_own(make):
+    assert make(3, group=None).family == make(3).sha256
+    assert make(3, group="of others").family == "of others"

@@ -1,12 +1,20 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
+from bundles import LABELS, tiny_config, trained_dataset
 from scipy.stats import binomtest
 
+from bear_classifier.arrays import as_npz
 from bear_classifier.calibrate import fit_temperature, log_loss, softmax
+from bear_classifier.judge import evaluate as judge
 from bear_classifier.judge.evaluate import (
     as_text,
     calibration_error,
     confusion,
+    evaluate,
+    leak,
     macro_f1,
     report,
 )
@@ -92,3 +100,53 @@ def test_temperature_stays_in_bounds_when_validation_is_perfect():
 
 def test_softmax_survives_large_logits():
     assert softmax(np.array([[1000.0, 0.0]])).tolist() == [[1.0, 0.0]]
+
+
+# what it tells of the photos that it was trained on
+
+
+def judged(root, monkeypatch, sides=("train", "valid", "test")):
+    """What evaluation says of a model that is sure of its training photos and guesses of others."""
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: None)
+    config, dice = tiny_config(), np.random.default_rng(0)
+    catalog = trained_dataset(root, config)
+    rows = [
+        dataclasses.replace(p, split=sides[i % len(sides)]) for i, p in enumerate(catalog.photos())
+    ]
+    with catalog.transaction():
+        catalog.put_photos(rows)
+    own = np.eye(3)[[LABELS.index(p.label) for p in rows]]
+    sure = np.array([p.split == "train" for p in rows])[:, None]
+    logits = np.where(sure, 9 * own, dice.normal(size=(len(rows), 3)))
+    pooled = dice.normal(size=(len(rows), 20)).astype(np.float32)
+    names = np.array([p.sha256 for p in rows])
+    left = as_npz(sha256=names, logits=logits, pooled=pooled, chosen=np.array("tuned"))
+    (root / "train" / "predictions.npz").write_bytes(left)
+    with catalog:
+        outcome = evaluate(catalog, config)
+    assert json.loads((root / "evaluate" / "report.json").read_bytes()) == json.loads(
+        json.dumps(outcome)
+    )
+    return outcome["membership"]
+
+
+def test_a_model_that_knows_its_training_photos_by_heart_is_told(tmp_path, monkeypatch):
+    found = judged(tmp_path, monkeypatch)
+    assert found["auc"] == 1.0
+    assert (found["members"], found["others"]) == (8, 8)
+
+
+def test_without_a_test_side_nothing_can_be_told_of_it(tmp_path, monkeypatch):
+    assert judged(tmp_path, monkeypatch, ("train", "valid")) is None
+
+
+def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
+    losses = np.array([0.1, 9.0, 0.4, 0.2, 0.3, 0.5])
+    groups = np.array(list("axbbcc"))
+    at = {"train": [0, 2, 3], "valid": [1], "test": [4, 5]}
+    found = leak(losses, groups, at)
+    assert found["auc"] == pytest.approx(5 / 6)  # 0.1 and 0.2 before both, 0.4 before one
+    # groups drawn on the training side: a and b, a twice, or b twice (3 of 4 pairs in order)
+    assert found["interval"] == pytest.approx((3 / 4, 1.0))
+    assert leak(losses, groups, {**at, "train": []}) is leak(losses, groups, {**at, "test": []})
+    assert leak(losses, groups, {**at, "test": []}) is None

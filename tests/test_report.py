@@ -338,6 +338,7 @@ def leave(catalog, config):
         "test": reject.refusals(verdict, right), "least": -4.0, "close": 0.2,
         "left_out": {"teddy": reject.let_through(np.array(["ok", "unlike_training"]))},
     }  # fmt: skip
+    judged["membership"] = {"auc": 0.61, "interval": [0.52, 0.7], "members": 9, "others": 8}
     write_atomic(catalog.root / "evaluate" / "report.json", json.dumps(judged).encode())
     row = reject.let_through(np.array(["ok", "unlike_training", "too_close"]))
     weights = (catalog.root / "train" / "weights.safetensors").read_bytes()
@@ -437,6 +438,7 @@ def test_the_page_holds_what_it_should(made):
         "The learning rate was 0.0003: the LR finder's valley.",
         "Not given as an answer: too close to call.",
         "teddy, had it never been seen",
+        "picks the former with a chance of 0.61 (95 % interval 0.52 to 0.70, 9 and 8 photos)",
         "learn.arch",
         "onnxruntime",
     ):
@@ -598,3 +600,18 @@ def test_decisions_since_then_are_told(tmp_path):
     assert found["belongs"] == {"photos": False, "weights": True}
     assert "has 7 usable photos now and had 8" in Seen(html).text
     assert found["data"]["decisions"] == {"drop": 1}
+
+
+def test_a_judgement_of_before_membership_was_measured_is_shown_too(made):
+    path = made.catalog.root / "evaluate" / "report.json"
+    before = path.read_bytes()
+    old = {k: v for k, v in json.loads(before).items() if k != "membership"}
+    path.write_text(json.dumps(old))
+    try:
+        found, html = reporting.make(made.catalog, made.project, made.project.model)
+    finally:
+        path.write_bytes(before)
+    said = "Whether it gives away which photos it was trained on was not measured."
+    assert said in Seen(html).text
+    assert said in text(found)
+    assert "chance of 0.61" in text(made.found)

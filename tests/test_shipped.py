@@ -13,6 +13,7 @@ from bear_classifier.config import STARTER, load
 from bear_classifier.learn import backbone
 from bear_classifier.settings import SHIPPED
 from bear_classifier.ship import bundle
+from bear_classifier.ship.card import card
 from bear_classifier.ship.predict import Model, answers
 
 SHARED = ROOT.parent / "shared" / "photos"
@@ -44,6 +45,12 @@ def test_its_card_says_what_it_is_not_for(shipped: bundle.Bundle) -> None:
     for words in ("no decision about safety", "Asian black bears", "the default is a resnet34"):
         assert words in card
     assert (ROOT / "docs" / "bears-note.md").read_text(encoding="utf-8").strip() in card
+
+
+def test_its_card_is_made_from_what_it_says_of_itself(shipped: bundle.Bundle) -> None:
+    text = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    assert text == card(shipped.about)
+    assert "whoever has one of these very photos can tell by them that it was used" in text
 
 
 def test_the_report_in_the_documentation_is_its_own(shipped: bundle.Bundle) -> None:

@@ -28,7 +28,7 @@ def by_source(
 
     What has a side keeps it, and draws the rest of its source there. Raises DataError
     (DEALT_BY_PHOTO, TOO_FEW_SOURCES)."""
-    groups = [photo.group or photo.sha256 for photo in photos]
+    groups = [photo.family for photo in photos]
     names, units = np.unique(homes(groups, sources), return_inverse=True)
     if len(names) < len(SIDES):
         raise DataError(

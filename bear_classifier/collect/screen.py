@@ -103,7 +103,7 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     settled = {p.sha256: aside.get(p.sha256, p) for p in pool}
     alive = [settled[p.sha256].status == "ok" for p in pool]
     for ids in components(len(pool), pairs, alive):
-        group = min((pool[i].group or pool[i].sha256) for i in ids)
+        group = min(pool[i].family for i in ids)
         for i in ids:
             settled[pool[i].sha256] = dataclasses.replace(settled[pool[i].sha256], group=group)
     return [settled.get(p.sha256, p) for p in everything]

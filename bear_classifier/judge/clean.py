@@ -87,7 +87,7 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
         raise _not_probed()
     at = np.array([rows[photo.sha256] for photo in photos])
     targets = np.array([config.labels.index(photo.label) for photo in photos])
-    groups = np.unique([p.group or p.sha256 for p in photos], return_inverse=True)[1]
+    groups = np.unique([p.family for p in photos], return_inverse=True)[1]
     features = evidence.features[at]
     probabilities = evidence.probabilities[at]
     scores = {

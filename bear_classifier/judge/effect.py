@@ -43,7 +43,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     def wrong(states: Sequence[tuple[Photo, str, str]]) -> NDArray[np.bool_]:
         used = [(p, x) for p, x, status in states if status == "ok" and x in config.labels]
         labels = np.array([config.labels.index(label) for _, label in used])
-        groups = np.array([p.group or p.sha256 for p, _ in used])
+        groups = np.array([p.family for p, _ in used])
         known = features[[rows[p.sha256] for p, _ in used]]
         folds = n_folds(labels, groups, config.probe.folds)
         fitted = model(choose_strength(known, labels, groups, folds)).fit(known, labels)

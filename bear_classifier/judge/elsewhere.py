@@ -45,7 +45,7 @@ def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any] | None:
     names = [found[i] for i in known]
     features = evidence.features[[rows[photos[i].sha256] for i in known]]
     targets = np.array([config.labels.index(photos[i].label) for i in known])
-    groups = np.unique([photos[i].group or photos[i].sha256 for i in known], return_inverse=True)[1]
+    groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
     return both(features, targets, groups, names, config.probe.folds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.familiar import make, verdicts
 from bear_classifier.files import write_atomic
-from bear_classifier.judge import reject
+from bear_classifier.judge import membership, reject
 from bear_classifier.judge.clean import own_classifier
 from bear_classifier.judge.elsewhere import elsewhere
 from bear_classifier.judge.intervals import Interval, share, wilson
@@ -58,7 +58,7 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     }
     labels = [photos[s].label if s in photos else config.labels[0] for s in said["rows"]]
     targets = np.array([config.labels.index(label) for label in labels], dtype=np.int64)
-    groups = np.array([photos[s].group if s in photos else s for s in said["rows"]])
+    groups = np.array([photos[s].family if s in photos else s for s in said["rows"]])
     logits, pooled = said["logits"], said["pooled"]
     temperature = fit_temperature(logits[at["valid"]], targets[at["valid"]])
     p = softmax(logits, temperature)
@@ -94,6 +94,7 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
             ),
         },
         "elsewhere": elsewhere(catalog, config),
+        "membership": leak(membership.losses(p, targets), groups, at),
         **reports,
     }  # fmt: skip
     write_atomic(catalog.root / "evaluate" / "reference.npz", reference.as_bytes())
@@ -118,6 +119,18 @@ def _test_decisions(catalog: Catalog) -> int:
     test = {photo.sha256 for photo in catalog.photos() if photo.split == "test"}
     made = decisions.decided(catalog).items()
     return sum(sha256 in test and event.action != "keep" for sha256, event in made)
+
+
+def leak(
+    losses: NDArray[np.float64], groups: NDArray[np.str_], at: Mapping[str, Sequence[int]]
+) -> dict[str, Any] | None:
+    """How well the losses (n,) tell the training side from the test side; None where one is empty.
+
+    groups: (n,) of near-copies; at: the rows of each side."""
+    mine, others = at["train"], at["test"]
+    if not mine or not others:
+        return None
+    return asdict(membership.attack(losses[mine], losses[others], groups[mine], groups[others]))
 
 
 def report(

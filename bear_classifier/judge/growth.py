@@ -104,7 +104,7 @@ def _known(catalog: Catalog, config: Config) -> tuple[Known, int]:
         if p.sha256 in rows and p.split in ("train", "valid") and p.label in config.labels
     ]
     for label in config.labels:
-        mine = {p.group or p.sha256 for p in photos if p.label == label and p.split == "train"}
+        mine = {p.family for p in photos if p.label == label and p.split == "train"}
         if len(mine) < LEAST:
             raise DataError(
                 "TOO_FEW_PHOTOS",
@@ -112,7 +112,7 @@ def _known(catalog: Catalog, config: Config) -> tuple[Known, int]:
                 f" needs {LEAST}; more of them would certainly help",
             )
     labels = np.array([config.labels.index(p.label) for p in photos])
-    groups = np.array([p.group or p.sha256 for p in photos])
+    groups = np.array([p.family for p in photos])
     features = evidence.features[[rows[p.sha256] for p in photos]]
     train = sum(p.split == "train" for p in photos)
     return Known(features, labels, groups, list(config.labels)), train

@@ -84,6 +84,7 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
             "pairs": figures.pairs(table, labels),
         },
         "elsewhere": judged.get("elsewhere"),
+        "membership": judged.get("membership"),
         "mistakes": mistakes(said, test, labels, names),
         "rejection": {
             **judged["rejection"],
@@ -146,7 +147,7 @@ def read(catalog: Catalog, config: Config, judged: Mapping[str, Any]) -> Said:
     return Said(
         photos,
         np.array([labels.index(photo.label) for photo in photos]),
-        np.unique([p.group or p.sha256 for p in photos], return_inverse=True)[1],
+        np.unique([p.family for p in photos], return_inverse=True)[1],
         probabilities,
         scores,
         familiar.verdicts(probabilities, scores, least, rule["close"]),

@@ -58,7 +58,7 @@ def page(found: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | No
         ("certainty", "Does it know how sure it may be?", _certainty(found)),
         ("strangers", "When it gives no answer", rejection(found["rejection"])),
         ("weaknesses", "Where it fails, and what it may have learned instead", slices(found)),
-        ("data", "The photos", data(found["data"])),
+        ("data", "The photos", _data(found)),
         ("training", "The training", training(found["training"])),
     ]
     if found["curve"]:
@@ -214,6 +214,10 @@ def _certainty(found: Mapping[str, Any]) -> str:
         f' photos.</p></div><div class="card"><h3>The same in numbers</h3>'
         f"{bins(test['reliability'])}</div></div>"
     )
+
+
+def _data(found: Mapping[str, Any]) -> str:
+    return f"{data(found['data'])}<p>{escape(words.leak(found['membership']))}</p>"
 
 
 def _curve(found: Mapping[str, Any], curve: bytes | None) -> str:

@@ -85,6 +85,7 @@ def text(found: Mapping[str, Any]) -> str:
         ("class", *next(iter(story["classes"].values()))),
         ((label, *row.values()) for label, row in story["classes"].items()),
     )
+    lines += [_plain(words.leak(found["membership"])), ""]
     told = [words.chosen(found["training"]), *words.sentences(found["training"].get("diagnosis"))]
     lines += ["## The training", "", *(_plain(sentence) + "\n" for sentence in told)]
     if found["curve"] and found["curve"]["verdict"]:

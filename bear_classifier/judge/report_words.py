@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bear_classifier.judge import membership
+
 _FEW = 100  # test photos; below, the error is known to several points at best
 _SURE = 0.05  # chance of a difference where there is none
 _TOLD_APART = 6  # photos; fewer that differ can never pass McNemar's test at 5 %
@@ -177,6 +179,13 @@ def elsewhere(found: Mapping[str, Any] | None) -> str:
         f" {percent(far['error'], far['interval'])}; where sources are mixed, as on the test side,"
         f" on {percent(near['error'], near['interval'])}: {end} (McNemar p = {p:.2g})."
     )
+
+
+def leak(found: Mapping[str, Any] | None) -> str:
+    """Whether the model tells which photos it was trained on."""
+    if not found:
+        return "Whether it gives away which photos it was trained on was not measured."
+    return membership.sentence(found)
 
 
 def mistakes(found: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ def strength_of(
     same sources choose a penalty that is too weak for others (docs/LOG.md).
 
     learned: n photos; features: (n, f); labels: (n,)."""
-    groups = [photo.group or photo.sha256 for photo in learned]
+    groups = [photo.family for photo in learned]
     units = homes(groups, sites(catalog, learned, config.split.sources))
     pairs = set(zip(units, labels.tolist(), strict=True))
     fewest = min(Counter(label for _, label in pairs).values())

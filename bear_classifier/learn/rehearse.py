@@ -51,7 +51,7 @@ def cast(catalog: Catalog, config: Config) -> Cast | None:
     found = sites(catalog, photos, config.split.sources)
     rows = [row for row, source in enumerate(found) if source]
     photos, found = [photos[row] for row in rows], [found[row] for row in rows]
-    units = homes([p.group or p.sha256 for p in photos], found)
+    units = homes([p.family for p in photos], found)
     labels = np.array([config.labels.index(p.label) for p in photos])
     if len(set(units)) < _HALVES:
         return None

@@ -125,7 +125,7 @@ def once(photos: Sequence[Photo]) -> list[Photo]:
     """The first of each group of near-copies: else ten copies of a photo would be ten votes."""
     first: dict[str, Photo] = {}
     for photo in photos:
-        first.setdefault(photo.group or photo.sha256, photo)
+        first.setdefault(photo.family, photo)
     return list(first.values())
 
 

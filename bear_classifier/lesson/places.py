@@ -129,5 +129,5 @@ class Cloud:
 
 def cloud(every: Said, labels: list[str]) -> Cloud:
     answers = every.logits.argmax(axis=1)
-    groups = np.unique([p.group or p.sha256 for p in every.photos], return_inverse=True)[1]
+    groups = np.unique([p.family for p in every.photos], return_inverse=True)[1]
     return Cloud(every, chosen(answers != every.targets), answers, groups, labels)

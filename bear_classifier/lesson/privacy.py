@@ -64,7 +64,7 @@ def known(subject: Subject) -> Known:
 
 
 def groups_of(found: Sequence[Photo]) -> NDArray[np.str_]:
-    return np.array([photo.group or photo.sha256 for photo in found])
+    return np.array([photo.family for photo in found])
 
 
 def sides_of(found: Sequence[Photo]) -> tuple[list[int], Sides]:

@@ -72,8 +72,7 @@ def card(about: Mapping[str, Any]) -> str:
             ),
         ]
     lines += _shortcuts(about)
-    if number := data.get("pictures"):
-        lines += ["", f"It holds small copies of {number} training photos, which a page may show."]
+    lines += ["", "## What it gives away", "", *_leaks(about)]
     return "\n".join(lines) + "\n"
 
 
@@ -141,6 +140,24 @@ def _shortcuts(about: Mapping[str, Any]) -> list[str]:
     if _shortened(about):
         lines.append("The figures above, of errors and of refusals, were measured without that.")
     return ["", " ".join(lines)] if lines else []
+
+
+def _leaks(about: Mapping[str, Any]) -> list[str]:
+    """What can be learned from it of the photos that it was trained on."""
+    lines = [told, ""] if (told := about.get("membership")) else []
+    lines.append(
+        "Its `reference.npz`, by which strangers are told, holds the features of training photos:"
+        " whoever has one of these very photos can tell by them that it was used (measured on"
+        " photos of bears: always, AUC 1.000)."
+    )
+    if number := about["data"].get("pictures"):
+        lines[-1] += (
+            f" It holds small copies of {number} training photos, which a page may show. Other than"
+            " these no photo is in it, and no path or position of any."
+        )
+    else:
+        lines[-1] += " No photo is in it, and no path or position of any."
+    return lines
 
 
 def _figures(found: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from bear_classifier import __version__
 from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
+from bear_classifier.judge import membership
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import as_onnx
 from bear_classifier.learn.loaders import MEAN, STD
@@ -215,6 +216,7 @@ def _about(
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
         "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
+        "membership": membership.sentence(found) if (found := judged["membership"]) else None,
         "training": {
             **{k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
             "weights": hashlib.sha256(_weights_file(catalog).read_bytes()).hexdigest(),
