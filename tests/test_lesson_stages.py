@@ -18,8 +18,9 @@ from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson import stages, transfer
 from bear_classifier.lesson.sheet import Page
+from bear_classifier.lesson.stages import Run
 from bear_classifier.lesson.subject import Subject
-from bear_classifier.lesson.transfer import FEW, Photos, Seen
+from bear_classifier.lesson.transfer import Photos, Seen, adam, descent
 
 SHAPES = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 6, 6))).float()
 SUBJECT: Any = type("Any", (), {"config": tiny_config()})()
@@ -44,10 +45,25 @@ THERE = Photos(network(), seen(1, 240, False), seen(2, 60, True), seen(3, 150, T
                seen(3, 150, False), b"\x89PNG")  # fmt: skip
 
 
+def run(share: float, shifts: list[float]) -> Run:
+    """Of three draws: so many wrong of 150 photos, others in each."""
+    one = np.random.default_rng(0).permutation(150) < share * 150
+    wrongs = np.stack([np.roll(one, 50 * draw) for draw in range(3)])
+    return Run(wrongs.astype(float), wrongs.astype(float), np.array(shifts))
+
+
+RUNS = {
+    stages.HEAD: run(0.5, [0.0, 0.0, 0.0]),
+    stages.ONCE: run(0.75, [0.8, 0.7, 0.9]),
+    stages.FIRST: run(0.5, [0.1, 0.2, 0.1]),
+}
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The methods by hand, the stages by real trainings."""
     monkeypatch.setattr(transfer, "photos_of", lambda subject, each: THERE)
-    monkeypatch.setattr(stages, "FEW", (3e-3, 1e-3))
+    monkeypatch.setattr(stages, "_run", lambda there, classes, method: RUNS[method])
     monkeypatch.setattr(stages, "MANY", (3e-3, 3e-3))
     monkeypatch.setattr(stages, "DRAWS", 3)
     return monkeypatch
@@ -62,30 +78,50 @@ def test_every_claim_holds_and_dice_are_left_alone(made: pytest.MonkeyPatch) -> 
     page = stages.page(SUBJECT)
     assert (random.getstate(), torch.get_rng_state().tolist()) == before
     assert fallen(page) == [], [claim.found for claim in page.claims]
-    assert len(page.claims) == 3
-    assert "[[" not in page.body
-
-
-def at_once(start: Classifier, own: Seen, classes: int, method: str, seed: int) -> Classifier:
-    """A head that never learns first."""
-    return transfer.learned(transfer.begun(start, own, classes, seed), own, 8, FEW, seed)
+    assert len(page.claims) == 4
+    assert "[[l" not in page.body
 
 
 @pytest.mark.parametrize(
     ("where", "name", "instead", "words"),
     [
-        (stages, "task", at_once, "drags the features away"),
-        (stages, "moved", lambda before, after: 0.5, "drags the features away"),
         (stages, "stage", transfer.begun, "with a related stage in between"),
+        (stages, "gone_on", lambda *_: THERE.model, "with a related stage in between"),
         (transfer, "shuffled", lambda many, seed: many, "it is what the many show that helps"),
-        (stages, "wrong", lambda model, asked: np.ones(150), "with a related stage in between"),
     ],
 )
-def test_a_claim_falls_with_what_it_claims(
+def test_a_claim_on_stages_falls_with_what_it_claims(
     made: pytest.MonkeyPatch, where: Any, name: str, instead: Any, words: str
 ) -> None:
     made.setattr(where, name, instead)
     assert any(words in said for said in fallen(stages.page(SUBJECT)))
+
+
+@pytest.mark.parametrize(
+    ("method", "instead", "words"),
+    [
+        (stages.FIRST, run(0.5, [0.1, 0.75, 0.1]), "drags the features away"),  # in one draw
+        (stages.ONCE, run(0.5, [0.8, 0.7, 0.9]), "it shows in the answers"),
+        (stages.FIRST, RUNS[stages.ONCE], "it shows in the answers"),
+        (stages.HEAD, run(0.02, [0.0] * 3), "than by the best direct way"),  # the best counts
+    ],
+)
+def test_a_claim_on_methods_falls_with_what_it_claims(
+    made: pytest.MonkeyPatch, method: str, instead: Run, words: str
+) -> None:
+    made.setattr(stages, "_run", lambda t, c, m: instead if m == method else RUNS[m])
+    assert any(words in said for said in fallen(stages.page(SUBJECT)))
+
+
+def test_real_runs_of_the_three_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "FEW", (3e-3, 3e-3))
+    monkeypatch.setattr(stages, "DRAWS", 2)
+    head, once, first = (stages._run(THERE, 3, method) for method in stages.METHODS)
+    assert head.wrongs.shape == once.by_day.shape == (2, 150)
+    assert (head.shifts < 1e-5).all()  # its body never learns
+    assert (once.shifts > first.shifts).all() and (first.shifts > 0).all()
+    assert head.wrongs.mean() < 0.6  # by chance 0.67
+    assert not np.array_equal(head.wrongs, first.wrongs)
 
 
 # learning
@@ -102,12 +138,13 @@ def test_a_new_head_sees_features_of_mean_0_and_variance_1() -> None:
     assert not torch.equal(model.head[-1].weight, other.head[-1].weight)
 
 
+@pytest.mark.parametrize("by", [adam, descent])
 @pytest.mark.parametrize("body", [True, False])
-def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool) -> None:
+def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool, by: Any) -> None:
     own = transfer.few(THERE.at_night, 10, 0)
     start = transfer.begun(THERE.model, own, 3, 0)
     before = {name: value.clone() for name, value in start.state_dict().items()}
-    one, two = (transfer.learned(start, own, 3, FEW, 5, body) for _ in range(2))
+    one, two = (transfer.learned(start, own, 3, (1e-2, 1e-2), 5, by, body) for _ in range(2))
     after = one.state_dict()
     assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
     assert all(torch.equal(after[name], value) for name, value in two.state_dict().items())

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from bear_classifier import photos as decoder
 from bear_classifier.ahead import ahead
@@ -31,9 +33,9 @@ from bear_classifier.schema import Photo
 MOST, ASKED = 200, 140  # photos: by day to learn from, held back
 BATCH, SEED = 16, 42
 _SHOWN = 6  # photos in the picture
-FEW, MANY, ON = (3e-3, 1e-4), (3e-3, 3e-4), (3e-4, 3e-5)  # rates: of the head, of the body
-DECAY = 1e-2
-Rates = tuple[float, float]
+MOMENTUM, DECAY = 0.9, 1e-2
+Rates = tuple[float, float]  # of the head, of the body
+Groups = list[dict[str, Any]]  # of parameters, each with its rate
 Floats = NDArray[np.float64]
 
 
@@ -174,17 +176,33 @@ def begun(start: Classifier, own: Seen, classes: int, seed: int) -> Classifier:
     return model
 
 
+def descent(groups: Groups) -> Optimizer:
+    """Its steps are as long as the gradient says."""
+    return torch.optim.SGD(groups, momentum=MOMENTUM)
+
+
+def adam(groups: Groups) -> Optimizer:
+    """Its steps are as long as the rate says."""
+    return torch.optim.AdamW(groups, weight_decay=DECAY)
+
+
 def learned(
-    start: Classifier, own: Seen, epochs: int, rates: Rates, seed: int, body: bool = True
+    start: Classifier,
+    own: Seen,
+    epochs: int,
+    rates: Rates,
+    seed: int,
+    by: Callable[[Groups], Optimizer],
+    body: bool = True,
 ) -> Classifier:
     """A copy that learned from these photos, at falling rates; means and variances of its
     normalisations stay. body: else only the head learns. The seed decides the order."""
     model, dice = copy.deepcopy(start).eval(), torch.Generator().manual_seed(seed)
     x, answer = (own.x, model) if body else (features(model, own.x), model.head[2:])
-    groups = [{"params": list(model.head.parameters()), "lr": rates[0]}]
+    groups: Groups = [{"params": list(model.head.parameters()), "lr": rates[0]}]
     if body:
         groups.append({"params": list(model.body.parameters()), "lr": rates[1]})
-    optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
+    optimiser = by(groups)
     steps = epochs * -(-len(x) // BATCH)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     with training(model):
