@@ -1,50 +1,58 @@
-"""Memory that batches use again, asked of the processor's counter of page faults."""
+"""Memory that batches use again, asked of the processor's counter of page faults, each time in a
+process of its own: what other tests leave in the heap would be used again in any case."""
 
 from __future__ import annotations
 
 import platform
-import resource
-from collections.abc import Callable
+import subprocess
+import sys
 
 import pytest
-import torch
-
-from bear_classifier.pages import pages_kept
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has it")
-MANY = 9000  # of 4 KB: one array of those below
+MANY = 50_000  # of 4 KB: half of those below
+COUNT = """
+import resource
+from contextlib import suppress
+from bear_classifier.pages import pages_kept
 
-
-def faults(work: Callable[[], object]) -> int:
+def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    work()
+    for _ in range(10):
+        b"x" * 40_000_000  # beyond 32 MB, up to which glibc learns to map no longer
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+"""
 
-def arrays() -> None:
-    for _ in range(10):
-        # Beyond 32 MB, up to which glibc learns from what other tests freed to map no longer; and
-        # numpy asks for larger pages.
-        torch.ones(10_000_000)
+
+def counted(steps: str) -> list[int]:
+    """What `steps`, which calls `print(faults())`, prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT + steps], capture_output=True, text=True, check=True
+    )
+    return [int(line) for line in done.stdout.split()]
 
 
 def test_what_is_freed_is_used_again_within_and_given_back_after() -> None:
-    assert faults(arrays) > MANY
-    with pages_kept():
-        arrays()
-        assert faults(arrays) < MANY / 4
-    assert faults(arrays) > MANY
+    before, first, within, after = counted(
+        "print(faults())\nwith pages_kept():\n    print(faults())\n    print(faults())\n"
+        "print(faults())"
+    )
+    assert before > MANY and after > MANY
+    assert first < MANY / 2 and within < MANY / 100
 
 
 def test_one_inside_another_does_not_end_the_outer_one() -> None:
-    with pages_kept():
-        with pages_kept():
-            arrays()
-        assert faults(arrays) < MANY / 4
-    assert faults(arrays) > MANY
+    _, within, after = counted(
+        "with pages_kept():\n    with pages_kept():\n        print(faults())\n    print(faults())\n"
+        "print(faults())"
+    )
+    assert within < MANY / 100
+    assert after > MANY
 
 
 def test_it_ends_with_an_error_too() -> None:
-    with pytest.raises(KeyError), pages_kept():
-        raise KeyError
-    assert faults(arrays) > MANY
+    (after,) = counted(
+        "with suppress(KeyError), pages_kept():\n    raise KeyError\nprint(faults())"
+    )
+    assert after > MANY
