@@ -15,6 +15,7 @@ from torch import nn
 from training import dataset
 
 from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.judge.compare import Difference
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson import stages, transfer
 from bear_classifier.lesson.sheet import Page
@@ -216,3 +217,13 @@ def test_near_copies_stay_together(tmp_path: Path) -> None:
     own, others = transfer.parted(copies, 3)
     assert len(own) + len(others) == len(photos)
     assert not {p.group for p in own} & {p.group for p in others}
+
+
+def test_an_interval_in_words_and_whether_it_lies_below() -> None:
+    found = Difference(-0.1, 0.01, 0.02, 100, 1000)
+    assert found.span("error") == "-10.0 points (-14.4 to -5.6)"
+    assert found.span("loss") == "-0.100 (-0.144 to -0.056)"
+    assert found.below() and found.below(-0.05) and not found.below(-0.06)
+    single = Difference(-0.1, float("nan"), 0.02, 1, 1000)  # one seed tells nothing
+    assert not single.below()
+    assert single.span("loss") == "-0.100 (+nan to +nan)"

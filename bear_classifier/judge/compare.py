@@ -84,6 +84,19 @@ class Difference:
             return None
         return float(self._halves(sure, np.array([self.seeds]))[0])
 
+    def below(self, most: float = 0.0) -> bool:
+        """Whether the whole of the 95 % interval lies below."""
+        half = self.half(SURE)
+        return half is not None and self.mean + half < most
+
+    def span(self, measure: Measure) -> str:
+        """The mean and its 95 % interval: nats of a loss, else points of a hundred."""
+        half = self.half(SURE)
+        half = float("nan") if half is None else half
+        ends = (self.mean, self.mean - half, self.mean + half)
+        mean, low, high = (_signed(end, measure) for end in ends)
+        return f"{mean}{'' if measure == 'loss' else ' points'} ({low} to {high})"
+
     def _halves(self, sure: float, seeds: Ints) -> Floats:
         """The same if there had been so many seeds. seeds: (n,)."""
         seed = student.ppf(1 - sure / 2, seeds - 1) * self.of_seeds * (self.seeds / seeds) ** 0.5

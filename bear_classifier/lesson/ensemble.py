@@ -12,7 +12,7 @@ from torch import nn
 
 from bear_classifier.errors import DataError
 from bear_classifier.judge.charts import BLUE, GREY, INK, ORANGE, panels, png, title
-from bear_classifier.judge.compare import SURE, Difference, Floats, Measure, difference, judged
+from bear_classifier.judge.compare import Difference, Floats, Measure, difference, judged
 from bear_classifier.lesson import teams
 from bear_classifier.lesson.pages import TITLES
 from bear_classifier.lesson.privacy import known
@@ -94,14 +94,16 @@ def run(
     train one team."""
     rows: dict[str, list[Figures]] = {kind: [] for kind in TRAINED}
     first: dict[str, Team] = {}
-    began = time.monotonic()
+    took = 0.0
     for repeat in range(REPEATS):
         for kind, (_, train) in TRAINED.items():
+            began = time.monotonic()
             team = train(learned, classes, 1000 * repeat)
+            took += time.monotonic() - began
             first.setdefault(kind, team)
             rows[kind].append(figures(team, asked))
-    seconds = (time.monotonic() - began) / (REPEATS * len(TRAINED))
-    return {kind: _stacked(each) for kind, each in rows.items()}, first, seconds
+    stacked = {kind: _stacked(each) for kind, each in rows.items()}
+    return stacked, first, took / (REPEATS * len(TRAINED))
 
 
 def figures(team: Team, asked: Set) -> Figures:
@@ -149,21 +151,6 @@ def _apart(one: Floats, other: Floats, asked: Set, measure: Measure) -> Differen
     return difference(one, other, asked.y.numpy(), asked.groups, measure)
 
 
-def _span(found: Difference, percent: bool = False) -> str:
-    half = found.half(SURE)
-    assert half is not None
-    low, high = found.mean - half, found.mean + half
-    if percent:
-        return f"{100 * found.mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{found.mean:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-def _below(found: Difference, most: float = 0.0) -> bool:
-    """Whether the whole of the 95 % interval lies below."""
-    half = found.half(SURE)
-    return half is not None and found.mean + half < most
-
-
 def _answers(sheet: Sheet, found: Mapping[str, Figures], asked: Set) -> None:
     sheet.head("The mean of answers")
     one, team = found["separate"], found["folds"]
@@ -171,17 +158,17 @@ def _answers(sheet: Sheet, found: Mapping[str, Figures], asked: Set) -> None:
     sheet.claim(
         "its [[loss]] is lower than that of its members: −log is convex, so the mean can lose"
         " nothing (Jensen's inequality), and where they err on different photos it wins",
-        _below(gain["separate"]) and _below(gain["folds"]),
-        f"{TRAINED['separate'][0]}: {_span(gain['separate'])}; {TRAINED['folds'][0]}:"
-        f" {_span(gain['folds'])}, 95 % over repeats and photos",
+        gain["separate"].below() and gain["folds"].below(),
+        f"{TRAINED['separate'][0]}: {gain['separate'].span('loss')}; {TRAINED['folds'][0]}:"
+        f" {gain['folds'].span('loss')}, 95 % over repeats and photos",
     )
     k_fold = _apart(one.alone[0], team.answers[0], asked, "loss")
     errors = _apart(one.alone[1], team.answers[1], asked, "error")
     sheet.claim(
         f"{TEAM} models of folds, though each learned from less, do better together than one that"
         " learned from everything",
-        _below(k_fold),
-        f"loss {_span(k_fold)}; wrong answers {_span(errors, percent=True)}",
+        k_fold.below(),
+        f"loss {k_fold.span('loss')}; wrong answers {errors.span('error')}",
     )
     sheet.claim(
         "the less they differ, the less it helps: those with a common beginning win less than those"
@@ -225,8 +212,8 @@ def _weights(
     sheet.claim(
         "after a common beginning it does no harm (linear mode connectivity, arXiv 1912.05671):"
         " they are still neighbours",
-        _below(near, HARM),
-        f"wrong answers {_span(near, percent=True)}",
+        near.below(HARM),
+        f"wrong answers {near.span('error')}",
     )
     ways = {
         "other random weights": first["separate"][:2],

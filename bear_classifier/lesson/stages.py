@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bear_classifier.judge.charts import BLUE, GREY, ORANGE, panels, png, title
-from bear_classifier.judge.compare import SURE, Difference, Floats, difference
+from bear_classifier.judge.compare import Difference, Floats, difference
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.lr import undisturbed
 from bear_classifier.lesson import transfer
@@ -126,8 +126,8 @@ def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, Run]) -> None:
     apart = _apart(runs[ONCE].wrongs, runs[FIRST].wrongs, there)
     sheet.claim(
         "and it shows in the answers: after the head, fewer are wrong than all at once",
-        _below(apart),
-        f"{_span(apart)}, 95 % over draws and photos",
+        apart.below(),
+        f"{apart.span('error')}, 95 % over draws and photos",
     )
     alone = _apart(runs[HEAD].wrongs, runs[FIRST].wrongs, there)
     day = _apart(runs[ONCE].by_day, runs[FIRST].by_day, there)
@@ -135,9 +135,10 @@ def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, Run]) -> None:
         "The gradient of a head that was begun at random says nothing about photos, and the body"
         " follows it all the same until the head has learned; what it knew goes lost meanwhile."
         " After the head has learned, the loss is low, and so is the gradient. By day, of which"
-        f" nothing was learned, head, then all against all at once: {_span(day)} wrong answers."
-        f" Against the head only, at night: {_span(alone)}. Of so few photos a body learns little"
-        " that is worth learning; where an interval reaches over 0, this page cannot tell."
+        f" nothing was learned, head, then all against all at once: {day.span('error')} wrong"
+        f" answers. Against the head only, at night: {alone.span('error')}. Of so few photos"
+        " a body learns little that is worth learning; where an interval reaches over 0, this page"
+        " cannot tell."
     )
 
 
@@ -173,35 +174,24 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Run]) 
     apart = _apart(direct, staged, there)
     sheet.claim(
         "with a related stage in between, fewer answers are wrong than by the best direct way",
-        _below(apart),
-        f"{_span(apart)}, 95 % over draws and photos",
+        apart.below(),
+        f"{apart.span('error')}, 95 % over draws and photos",
     )
     by_labels = _apart(control, staged, there)
     sheet.claim(
         "it is what the many show that helps: with labels by lot, more are wrong",
-        _below(by_labels),
-        f"{_span(by_labels)} against labels by lot",
+        by_labels.below(),
+        f"{by_labels.span('error')} against labels by lot",
     )
     few = _apart(np.broadcast_to(alone, staged.shape), staged, there)
     sheet.say(
-        f"What the few add to the many: {_span(few)} wrong answers. Where that interval reaches"
-        " over 0, look at the many alone before anything is learned from so few."
+        f"What the few add to the many: {few.span('error')} wrong answers. Where that interval"
+        " reaches over 0, look at the many alone before anything is learned from so few."
     )
 
 
 def _apart(one: Floats, other: Floats, there: Photos) -> Difference:
     return difference(one, other, there.asked.y.numpy(), there.asked.groups, "error")
-
-
-def _below(found: Difference) -> bool:
-    """Whether the whole of the 95 % interval lies below 0."""
-    half = found.half(SURE)
-    return half is not None and found.mean + half < 0
-
-
-def _span(found: Difference) -> str:
-    mean, half = 100 * found.mean, 100 * (found.half(SURE) or np.nan)
-    return f"{mean:+.1f} points ({mean - half:+.1f} to {mean + half:+.1f})"
 
 
 # -- pictures --------------------------------------------------------------------------------------
