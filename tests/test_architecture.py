@@ -42,6 +42,7 @@ GROUND = {
     "workers",
     "linear",
     "stages",
+    "system_files",
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.", "lesson.")
 FRONT = {
@@ -59,6 +60,7 @@ INSIDE = {
     "familiar": {"arrays"},
     "settings": set(),
     "stages": set(),
+    "system_files": set(),
     "schema": set(),
     "formats": {"errors"},
     "files": {"errors"},
