@@ -1,12 +1,13 @@
 # `make run`: everything, from nothing to the page. `make test`: the tests. Both set up .venv first.
 PYTHON ?= python3
 BIN = .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check fmt docs mutants notebook lesson bench clean
+.PHONY: help setup run serve test test-long check fmt docs mutants notebook lesson bench clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 11
 
 setup: .venv/ready  ## create .venv and install everything in it
 
@@ -23,7 +24,11 @@ serve: setup  ## serve the page of models/bears on 127.0.0.1:7860
 	$(BIN)/bears serve models/bears
 
 test: setup  ## run the tests, two files at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+test-long: setup  ## run the long tests, and those that train with the instructions of another processor
+	$(PYTEST) -m long
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "trains and not long"
 
 check: setup  ## lint and types
 	$(BIN)/ruff check .

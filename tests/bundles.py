@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from corpus import seeded
 from safetensors.torch import save
 
 from bear_classifier import familiar, photos
@@ -19,7 +20,7 @@ from bear_classifier.judge.evaluate import report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.loaders import batches
 from bear_classifier.schema import Photo
-from bear_classifier.settings import Config
+from bear_classifier.settings import Config, TrainConfig
 from bear_classifier.ship import golden
 
 LABELS = ["black", "grizzly", "teddy"]
@@ -33,6 +34,7 @@ def tiny_config(**tables: dict[str, object]) -> Config:
             "classes": {label: [label] for label in LABELS},
             "learn": learn | tables.pop("learn", {}),
             "export": {"parity": 40} | tables.pop("export", {}),
+            "train": {"seed": seeded(TrainConfig.seed)} | tables.pop("train", {}),
             **tables,
         },
         where="test",
@@ -44,7 +46,7 @@ def trained_dataset(root: Path, config: Config, seed: int = 0) -> Catalog:
     catalog = Catalog(root)
     rows = []
     for i in range(24):
-        suffix, data = golden.draw(500 + i)
+        suffix, data = golden.draw(seeded(500 + i))
         image = photos.decode(data)
         sha = hashlib.sha256(data).hexdigest()
         photo = Photo(sha, f"p{i}", LABELS[i % 3], suffix, *image.size, len(data), "00", 50.0,
@@ -65,7 +67,7 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
     files = sorted((root / "photos").rglob("*.*"))
     with torch.no_grad():
         pooled = torch.cat([model.outputs(x)[1] for x in batches(files, config.learn.size, 8)])
-    torch.manual_seed(seed)
+    torch.manual_seed(seeded(seed))
     weight = torch.randn(len(config.labels), model.n_features) * 0.1
     model.start_head(pooled.mean(0), pooled.var(0), weight, torch.zeros(len(config.labels)))
     for folder in ("train", "evaluate"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus import ROOT, drawn, saved
+from corpus import ROOT, SHIFT, drawn, saved
 
 from bear_classifier.schema import Photo
 
@@ -23,14 +25,50 @@ LONGEST = (  # files of more than about 20 seconds of a processor, the longest f
 )  # fmt: skip
 
 
+TRAINS = (  # what a network learned is in what they look at: a second instruction set runs them too
+    "test_backbone.py", "test_checkpoints.py", "test_compare.py", "test_curve.py",
+    "test_diagnose.py", "test_evaluate.py", "test_explain.py", "test_export.py", "test_frozen.py",
+    "test_half.py", "test_lesson.py", "test_lesson_ensemble.py", "test_lesson_features.py",
+    "test_lesson_map.py", "test_lesson_privacy.py", "test_lesson_stages.py", "test_lesson_wrong.py",
+    "test_lr.py", "test_memory.py", "test_parts.py", "test_pipeline.py", "test_precision.py",
+    "test_probe.py", "test_recipe.py", "test_rehearse.py", "test_shipped.py", "test_starter.py",
+    "test_train.py", "test_web_run.py",
+)  # fmt: skip
+BROWSER = all(shutil.which(name) for name in ("chromium", "chromedriver"))
+MISSING = {  # marker of tests that need more than the checkout: is it missing, and what brings it
+    "browser": (not BROWSER, "browser tests: install Debian's chromium and chromium-driver"),
+    "real": (
+        not (ROOT.parent / "shared" / "photos").is_dir(),
+        "tests with real photos and weights: they need the folder ../shared beside the checkout",
+    ),
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: a long one that begins last is waited for by a worker that has
     nothing left to do (`make test` keeps this order by --no-loadscope-reorder)."""
     there = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
-    if gone := set(LONGEST) - there:
-        raise pytest.UsageError(f"LONGEST in conftest.py names {sorted(gone)}, which is not there")
+    if gone := {*LONGEST, *TRAINS} - there:
+        raise pytest.UsageError(f"conftest.py names {sorted(gone)}, which is not there")
+    for item in items:
+        if item.path.name in TRAINS:
+            item.add_marker("trains")
+        for marker, (missing, reason) in MISSING.items():
+            if missing and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was skipped, how often and why: the reasons say what would bring the tests."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reasons[str(report.longrepr[2]).removeprefix("Skipped: ")] += 1
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
+    if SHIFT:
+        terminalreporter.write_line(f"BEARS_TEST_SEED={SHIFT}")
 
 
 @pytest.fixture

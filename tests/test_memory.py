@@ -212,7 +212,7 @@ def test_words_for_people() -> None:
         memory.halved(1, CPU)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU that PyTorch can use")
 def test_a_real_gpu_with_little_memory(tmp_path: Path) -> None:
     """ResNet-18, its gradients and moments take 180 MB, and a photo of 448 pixels 60 MB more."""
     config = tiny_config(learn={"device": "cuda", "arch": "resnet18", "size": 448},

@@ -55,7 +55,6 @@ def test_mutations_raise_nothing_but_listed_errors() -> None:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not BROKEN.is_dir(), reason="no ../shared/broken beside the checkout")
 def test_broken_files_of_others() -> None:
     answer = in_child("folder", str(BROKEN))
     assert answer["codes"]["ok"] >= 500

@@ -331,7 +331,6 @@ def test_a_new_project_file_is_never_overwritten(folder):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not (SHARED / "photos/bears").is_dir(), reason="needs ../shared/photos/bears")
 def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
     shutil.copy(Path(__file__).parents[1] / "bears.toml", tmp_path)
     done = bears("run", "--source", f"folder:{SHARED / 'photos/bears'}", "--until", "split",

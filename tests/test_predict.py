@@ -139,7 +139,6 @@ def test_predict_imports_nothing_heavy(model_dir, pictures):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not (SHARED / "broken").is_dir(), reason="needs ../shared/broken")
 def test_broken_files_of_the_world(model_dir):
     """One line per file, no crash, and little memory, over valid, odd and malicious files."""
     folders = [SHARED / "photos" / "originals", SHARED / "broken"]

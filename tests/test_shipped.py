@@ -17,7 +17,6 @@ from bear_classifier.ship.card import card
 from bear_classifier.ship.predict import Model, answers
 
 SHARED = ROOT.parent / "shared" / "photos"
-REAL = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real photos beside the checkout")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,6 @@ def refused(shipped: bundle.Bundle, folder: Path) -> float:
     return sum(not getattr(one, "accepted", False) for one in said) / len(said)
 
 
-@REAL
 @pytest.mark.real
 def test_it_refuses_what_is_no_bear_and_hardly_a_bear(shipped: bundle.Bundle) -> None:
     assert refused(shipped, SHARED / "not_bears") >= 0.9

@@ -19,10 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from bear_classifier.lesson import moving, pages, sgd, sheet, surface
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -52,10 +52,7 @@ CLOSE = "Hard to tell: black or grizzly."
 BROKEN = "The file is cut off: only a part of it is there; download or copy it again."
 HEIC = "HEIC photos are not supported; save as JPEG."
 BUSY = "The server is busy with other photos."
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-]
+pytestmark = pytest.mark.browser
 
 
 def photo(says, seed=0, size=(320, 200)):

@@ -18,10 +18,7 @@ from bear_classifier.judge.report_page import page
 from bear_classifier.ship import bundle
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
