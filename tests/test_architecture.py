@@ -41,6 +41,7 @@ GROUND = {
     "worker",
     "workers",
     "linear",
+    "processors",
     "stages",
     "system_files",
 }
@@ -59,6 +60,7 @@ INSIDE = {
     "noise": set(),
     "familiar": {"arrays"},
     "settings": set(),
+    "processors": set(),
     "stages": set(),
     "system_files": set(),
     "schema": set(),

@@ -14,7 +14,7 @@ from corpus import drawn, saved
 
 from bear_classifier.apps import corrections
 from bear_classifier.apps.answering import Models, work
-from bear_classifier.apps.service import Refused, Service, offers, processors
+from bear_classifier.apps.service import Refused, Service, offers
 from bear_classifier.errors import ModelError, PhotoError
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
@@ -169,15 +169,3 @@ def test_corrections_do_not_fill_the_disk_nor_leave_the_folder(
     corrections.keep(tmp_path, PHOTO, "teddy", "", {"name": "a", "version": 1})
     with pytest.raises(Refused, match="FULL"):
         corrections.keep(tmp_path, PHOTO + b"x", "teddy", "", {"name": "a", "version": 1})
-
-
-@pytest.mark.parametrize("text, most", [("150000 100000", 2), ("50000 100000", 1), ("1 x", 0)])
-def test_a_container_s_share_of_processors_is_not_exceeded(
-    tmp_path: Path, text: str, most: int
-) -> None:
-    everything = processors(tmp_path / "none")
-    assert everything >= 1
-    (tmp_path / "cpu.max").write_text(text)
-    assert processors(tmp_path / "cpu.max") == (min(most, everything) if most else everything)
-    (tmp_path / "cpu.max").write_text("max 100000")
-    assert processors(tmp_path / "cpu.max") == everything

@@ -39,7 +39,8 @@ from serving import (
 )
 
 from bear_classifier.apps.server import make_app
-from bear_classifier.apps.service import Service, offers, processors
+from bear_classifier.apps.service import Service, offers
+from bear_classifier.processors import processors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PHOTO = saved(drawn(seed=3), "JPEG")

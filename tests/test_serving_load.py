@@ -43,7 +43,8 @@ from test_bundle import rewrite
 
 from bear_classifier.apps import door, running, server
 from bear_classifier.apps.port import listening
-from bear_classifier.apps.service import Service, offers, processors
+from bear_classifier.apps.service import Service, offers
+from bear_classifier.processors import processors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PHOTO = saved(drawn(seed=3), "JPEG")

@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from bear_classifier.apps import words
 from bear_classifier.errors import BearsError, ModelError
+from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import load
 from bear_classifier.workers import Workers
 
@@ -57,19 +57,6 @@ class Offer:
             "refuses": self.about["rejection"]["least"] is not None,
             "limits": words.limits(self.about["rejection"]),
         }
-
-
-def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """How many of them this process may use: those of the host, of its set, of its container.
-
-    quota: microseconds of each period, or "max" (cgroup v2)."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    found = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        most, period = quota.read_text().split()
-        return max(1, min(found, math.ceil(int(most) / int(period))))
-    except (OSError, ValueError):  # no cgroup, or no limit
-        return found
 
 
 def offers(place: Path) -> list[Offer]:

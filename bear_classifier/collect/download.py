@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.files import clear_partial, move, write_atomic
+from bear_classifier.processors import processors
 from bear_classifier.schema import (
     CONFLICT,
     DUPLICATE,
@@ -144,7 +144,7 @@ async def _from_web(
     refusal: Callable[[str], str],
     progress: Progress,
 ) -> None:
-    most = min(2 * (os.cpu_count() or 1), _MOST, 1 + len(sources) // _EACH)  # half wait for disks
+    most = min(2 * processors(), _MOST, 1 + len(sources) // _EACH)  # half wait for disks
     header = {"folder": str(catalog.root / "photos")}
     async with Workers("bear_classifier.collect.intake", most, _SECONDS) as workers:
 
@@ -198,7 +198,7 @@ def _from_files(
         row = dataclasses.replace(source, code=result.code, sentence=result.sentence, sha256=None)
         return row, None
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, processors())) as pool:
         remaining = iter(sources)
         while chunk := list(islice(remaining, _CHUNK)):
             yield list(pool.map(work, chunk))

@@ -15,7 +15,6 @@ hurts more than adding some would help, so it is not believed to bring more than
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from bear_classifier.judge.clean import load
 from bear_classifier.judge.curve import Bools, Floats, Ints
 from bear_classifier.judge.curve_words import answer
 from bear_classifier.linear import choose_strength, model, n_folds
+from bear_classifier.processors import processors
 from bear_classifier.settings import Config
 
 LEAST = 20  # different photos of a class on the train side; fewer make no curve
@@ -141,7 +141,7 @@ def measured(known: Known, folds: int, seeds: int, strength: float, alone: bool)
         fitted = model(strength).fit(known.features[rows], known.labels[rows])
         wrong[seed, arm, held] = fitted.predict(known.features[held]) != known.labels[held]
 
-    with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_WORKERS, processors())) as pool:
         list(tqdm(pool.map(work, jobs), "fits", len(jobs), unit="fit", disable=None))
     return Answers(wrong, asked, learned, shares)
 

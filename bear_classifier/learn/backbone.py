@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bear_classifier.errors import ConfigError, TrainError
+from bear_classifier.processors import processors
 from bear_classifier.settings import LearnConfig
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
@@ -281,7 +282,10 @@ def digest(body: nn.Module) -> str:
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA, then Apple's MPS, then the processor. Raises ConfigError (NO_DEVICE)."""
+    """ "auto" is CUDA, then Apple's MPS, then the processor, of which torch then uses no more cores
+    than may be used. Raises ConfigError (NO_DEVICE)."""
+    if torch.get_num_threads() > (most := processors()):
+        torch.set_num_threads(most)
     have = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from bear_classifier.learn.precision import depthwise, exactly, half_precision
+from bear_classifier.processors import processors
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 import onnxruntime as ort
@@ -82,7 +83,7 @@ def _onnx(network: bytes) -> Pass:
         1  # each part has a thread to itself: nobody waits at every layer
     )
     options.log_severity_level = 3
-    pool = ThreadPoolExecutor(torch.get_num_threads())
+    pool = ThreadPoolExecutor(min(torch.get_num_threads(), processors()))
     session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
     def run(batch: Tensor) -> list[Tensor]:

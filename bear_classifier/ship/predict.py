@@ -21,6 +21,7 @@ from PIL import Image
 from bear_classifier import familiar, photos
 from bear_classifier.ahead import ahead
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
+from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import EXACT, Bundle
 
 Reason = Literal["ok", "unlike_training", "too_close"]
@@ -47,7 +48,7 @@ class Model:
     def __init__(self, bundle: Bundle, threads: int | None = None, lean: bool = False) -> None:
         options = ort.SessionOptions()
         options.enable_cpu_mem_arena = not lean
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or processors()
         options.log_severity_level = 3
         self.bundle = bundle
         try:
@@ -167,7 +168,7 @@ def answers(
     if len(first) < 2:
         yield from ((path, _answer(Model(bundle, lean=True), path)) for path in first)
         return
-    at_once = os.cpu_count() or 1
+    at_once = processors()
     model = Model(bundle, threads=1)
     yield from ahead(partial(_answer, model), chain(first, files), at_once, room=2 * at_once)
 
