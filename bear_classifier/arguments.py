@@ -167,6 +167,9 @@ def _cleaning(command: Any) -> None:
         "--auto", action="store_true", help="drop what is beyond clean.precision; never test photos"
     )
     what.add_argument(
+        "--gone", action="store_true", help="drop photos whose files were deleted or replaced"
+    )
+    what.add_argument(
         "--effect", action="store_true", help="compare before and after on untouched test photos"
     )
     clean.add_argument(

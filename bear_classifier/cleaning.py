@@ -15,7 +15,7 @@ from bear_classifier import copies, decisions, pipeline, telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.lock import hold
-from bear_classifier.schema import Event
+from bear_classifier.schema import Decision, Event
 
 _SHOWN = 20
 
@@ -25,6 +25,8 @@ def clean(options: argparse.Namespace, project: pipeline.Project) -> int:
         return _apply(options, project)
     if options.auto:
         return _auto(options, project)
+    if options.gone:
+        return _gone(options, project)
     if options.effect:
         return _effect(options, project)
     if options.list or options.csv:
@@ -86,6 +88,20 @@ def _auto(options: argparse.Namespace, project: pipeline.Project) -> int:
         found = suspects(catalog, project.config)
         wanted = automatic(found, _closed(catalog), project.config.clean.precision)
         events = decisions.decide(catalog, project.config.labels, wanted, "auto", uuid.uuid4().hex)
+        return _told(options, events, catalog)
+
+
+def _gone(options: argparse.Namespace, project: pipeline.Project) -> int:
+    """Drop what stands in no file any more; a person asks for it, since a folder may be away."""
+    from bear_classifier.collect.folders import without_file
+
+    with pipeline.existing(project) as catalog, catalog.lock("clean"):
+        why = "its file was deleted or replaced"
+        wanted = [
+            Decision(photo.sha256, "drop", why=why)
+            for photo in without_file(catalog.photos(), catalog.sources())
+        ]
+        events = decisions.decide(catalog, project.config.labels, wanted, _who(), uuid.uuid4().hex)
         return _told(options, events, catalog)
 
 

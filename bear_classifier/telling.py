@@ -26,7 +26,7 @@ def stage(name: str, outcome: Mapping[str, Any]) -> str:
 def _search(out: Mapping[str, Any]) -> list[str]:
     ignored = [f"ignored {path}: {why}" for path, why in out["ignored"].items()]
     gone = (
-        [f"{out['gone']} are no longer in the source; their photos are kept"] if out["gone"] else []
+        [f"{out['gone']} files are no longer there; their photos are kept"] if out["gone"] else []
     )
     classes = ", ".join(f"{label} {n}" for label, n in out.get("per_class", {}).items())
     shared, spare = out.get("shared", 0), out.get("spare", 0)
@@ -48,6 +48,11 @@ def _download(out: Mapping[str, Any]) -> list[str]:
         extra.append(f"{out['exact_duplicates']} exact duplicates, kept once")
     if out["label_conflicts"]:
         extra.append(f"{out['label_conflicts']} files filed under two classes at once, set aside")
+    if n := out.get("replaced"):
+        extra.append(
+            f"{n} {'photo was' if n == 1 else 'photos were'} replaced on disk; the earlier version"
+            " is still used; to drop it, run: bears clean --gone"
+        )
     if out["thumbnails"]:
         extra.append(f"{out['thumbnails']} thumbnails, where the picture itself was gone")
     if out["passing"]:

@@ -81,6 +81,7 @@ INSIDE = {
     "collect.search": {
         *("collect.starter", "collect.listing", "collect.paging", "collect.web"),
         *("collect.openverse", "collect.take_down", "collect.engine", "collect.progress"),
+        "collect.folders",
     },
     "collect.web": {"collect.engine"},
     "collect.listing": {"collect.engine"},
@@ -88,7 +89,8 @@ INSIDE = {
     "collect.openverse": {"collect.engine", "collect.fetch"},
     "collect.paging": {"collect.engine", "collect.progress"},
     "collect.download": {
-        *("collect.crowd", "collect.fetch", "collect.intake", "collect.take_down"),
+        *("collect.crowd", "collect.fetch", "collect.folders", "collect.intake"),
+        "collect.take_down",
     },
     "collect.crowd": {
         *("collect.fetch", "collect.guard", "collect.robots", "collect.turns", "collect.visit"),

@@ -20,6 +20,7 @@ from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
 from bear_classifier.collect.fetch import in_own_loop
+from bear_classifier.collect.folders import LOCAL, overwritten
 from bear_classifier.collect.intake import Facts, examine
 from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import relabel
@@ -44,7 +45,6 @@ _CHUNK = 64  # files stored and recorded together: what an interruption costs at
 _EACH = 32  # addresses that are worth starting another process for
 _MOST = 8  # such processes: 35 MB each, and once in a while 300
 _SECONDS = 30.0  # for one picture; those within the limits take 2 at most
-_HERE = ("folder", "starter")  # kinds whose origin is a path
 _Keep = Callable[[Source, Facts, Callable[[Path], None]], Photo]
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
@@ -84,8 +84,8 @@ def download(
     if config.download.retry:
         _ask_again(catalog)
     pending = catalog.sources(PENDING)
-    here = [source for source in pending if source.kind in _HERE]
-    there = [source for source in pending if source.kind not in _HERE]
+    here = [source for source in pending if source.kind in LOCAL]
+    there = [source for source in pending if source.kind not in LOCAL]
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
     with tqdm(total=len(pending), desc="download", unit="photo", disable=None) as bar:
@@ -111,12 +111,13 @@ def download(
 
 
 def _outcome(catalog: Catalog, asked: set[str]) -> dict[str, Any]:
-    sources = catalog.sources()
+    sources, kept = catalog.sources(), catalog.photos()
     codes = Counter(source.code for source in sources)
     failed = [s for s in sources if s.code not in (OK, DUPLICATE, GONE, CONFLICT, SPARE)]
     return {
         "fetched": len(asked),
-        "photos": len(catalog.photos()),
+        "photos": len(kept),
+        "replaced": len(overwritten(kept, sources)),
         "exact_duplicates": codes[DUPLICATE],
         "label_conflicts": codes[CONFLICT],
         "thumbnails": sum(s.via == "thumbnail" for s in sources),
@@ -258,7 +259,7 @@ def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
         photo = dataclasses.replace(photo, origin=there[0].origin)
     labels = sorted({s.label for s in there})
     if len(labels) > 1 and photo.status != "dropped":
-        here = any(s.kind in _HERE for s in there)
+        here = any(s.kind in LOCAL for s in there)
         advice = "keep it in one" if here else "nobody can know which of them it shows"
         reason = f"{CONFLICT}: the same file stands under {' and '.join(labels)}; {advice}"
         return dataclasses.replace(photo, status="unusable", reason=reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.engine import Engine
+from bear_classifier.collect.folders import departed, is_read
 from bear_classifier.collect.listing import Listing, list_folder, list_urls
 from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
@@ -87,14 +87,8 @@ def _refuse_mixture(catalog: Catalog, kind: str) -> None:
 
 def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, Any]:
     known = {source.origin: source for source in catalog.sources()}
-    fresh = [c for c in listing.candidates if not _is_read(known.get(c.origin), c)]
-    present = {c.origin for c in listing.candidates}
-    inside = str(root.resolve()) + os.sep
-    gone = [
-        _gone(s, "no longer in the folder")
-        for s in known.values()
-        if s.origin.startswith(inside) and s.origin not in present and s.code != GONE
-    ]
+    fresh = [c for c in listing.candidates if not is_read(known.get(c.origin), c)]
+    gone = departed(known.values(), listing.candidates, root)
     with catalog.transaction():
         catalog.put_sources(fresh + gone)
     return {
@@ -103,15 +97,6 @@ def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, 
         "gone": len(gone),
         "ignored": listing.ignored,
     }
-
-
-def _is_read(known: Source | None, listed: Source) -> bool:
-    """Whether this very file was read before."""
-    return (
-        known is not None
-        and known.code not in (PENDING, GONE)
-        and (known.label, known.stamp) == (listed.label, listed.stamp)
-    )
 
 
 def _gone(source: Source, sentence: str) -> Source:
