@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.arrays import as_small_npz
+from bear_classifier.arrays import as_small_npz, products
 
 NEIGHBOURS = 5
 MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
@@ -74,7 +74,7 @@ class Reference:
         views = [plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)]
         if self._layer:
             weight, bias = self._layer
-            logits = plain @ weight.T + bias
+            logits = products(plain, weight) + bias
             powers = np.exp(logits - logits.max(axis=1, keepdims=True))
             views.append(np.sqrt(powers / powers.sum(axis=1, keepdims=True)))
         return views
@@ -145,7 +145,7 @@ def _near(
     found = np.empty(len(asked))
     for start in range(0, len(asked), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        likeness = asked[rows] @ known.T
+        likeness = products(asked[rows], known)
         if groups is not None:
             likeness[groups[rows, None] == groups[None, :]] = -1.0
         most = min(NEIGHBOURS, likeness.shape[1])

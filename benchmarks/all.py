@@ -31,8 +31,8 @@ work, before and after: where the two differ, something else was running. `make 
 
 What measures speed alone (`one_photo`, `folder`, `serving_speed`) has networks with random weights,
 published in 8-bit integers and with scaled decoding without asking the guards, which refuse
-integers for random weights; photos are drawn, of 0.26 bytes a pixel (real ones of bears: 0.15 to
-0.22).
+integers for random weights; the first two have the shipped model, too. Photos are drawn, of 0.26
+bytes a pixel (real ones of bears: 0.15 to 0.22).
 """
 Found = Mapping[str, Mapping[str, Any]]
 

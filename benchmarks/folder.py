@@ -4,7 +4,8 @@ Both are whole processes that read the folder and write a CSV; the start of each
 rate without it is told as well (the start is that of a folder of one photo). fastai's is a test_dl
 of the exported learner with its batches of 32 and no worker processes. Beside them stands the limit
 of one photo after the other: decoding alone, and the forward pass alone on arrays that are ready.
-Weights are random.
+Weights are random; the shipped model, which has a reference of many photos, is set against itself
+with one thread of BLAS.
 
     .venv/bin/python benchmarks/folder.py [--many 2000] [--photos FOLDER] [--json FILE]
 """
@@ -19,14 +20,16 @@ from functools import partial
 from pathlib import Path
 
 from drawn import models, photos, repeated
-from one_photo import forward, median_of, started
+from one_photo import ALIKE, ONE_THREAD, forward, median_of, started
 from versus import (
+    SHIPPED,
     Goal,
     Ratio,
     Side,
     Told,
     alternated,
     apart,
+    at_most,
     measured,
     options,
     ratio,
@@ -99,6 +102,20 @@ def compare(folder: Path, many: int, rounds: int, told: Told) -> None:
     told.facts = {"photos": many, **found}
 
 
+def shipped(folder: Path, many: int, rounds: int, told: Told) -> None:
+    words = ("-m", "bear_classifier", "predict", "--json", "--model", SHIPPED, folder / "photos")
+    sides = {
+        "default": lambda: started(*words)[0],
+        "alone": lambda: started(*words, **ONE_THREAD)[0],
+    }
+    found = alternated(sides, rounds, "the shipped model")
+    for name, what in (("default", "shipped model"), ("alone", "same, one thread of BLAS")):
+        told.rows.append([what, spread([many / s for s in found[name]]), ""])
+    times = ratio(found["default"], found["alone"])
+    told.goals.append(at_most("shipped model, default / one thread of BLAS", times, ALIKE))
+    told.facts["shipped"] = found
+
+
 def main() -> int:
     made = options(__doc__ or "")
     made.add_argument("--arch", default="resnet34", help="of torchvision")
@@ -124,6 +141,7 @@ def main() -> int:
                 photos(folder / "photos", 800, words.many)
             apart(models, folder, words.arch)
             compare(folder, words.many, words.rounds, told)
+            shipped(folder, words.many, words.rounds, told)
         told.notes.append(f"{words.arch}, random weights; {words.many} files ({what})")
         return told
 

@@ -4,7 +4,9 @@
 an array that is ready, and against fastai's `learn.predict` of the same architecture; each in a
 process of its own that waits for its turn. Then `bears predict PHOTO` as a whole process against a
 script that loads the learner and predicts: seconds, and peak memory by wait4. Weights are random
-and photos are noise: only the speed is asked for.
+and photos are noise: only the speed is asked for. The shipped model, which has a reference of many
+photos, is set against itself with one thread of BLAS: libraries whose threads want the same
+processors at once would show.
 
     .venv/bin/python benchmarks/one_photo.py [--arch resnet34] [--rounds 9] [--json FILE]
 """
@@ -17,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from typing import Any
 from drawn import models, photos
 from versus import (
     ROOT,
+    SHIPPED,
     Ratio,
     Side,
     Told,
@@ -40,7 +44,10 @@ from versus import (
 
 WIDTHS = {800: 1.25, 1600: 1.6}  # pixels: most that a photo may cost in bare forward passes
 _DIFFERENT = 8  # photos
+ALIKE = 1.1  # times that threads of BLAS may cost at most, with the shipped model
 _KILOBYTE = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 SCRIPT = """import sys
 from fastai.vision.all import *
 learn = load_learner(sys.argv[1])
@@ -100,9 +107,28 @@ def fastai_s(learner: Path) -> Callable[..., float]:
     return median_of(act)
 
 
-def started(*words: str | Path) -> tuple[float, float]:
-    """Seconds of a whole process, and the most bytes that it held."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def limits_of_threads(added: Mapping[str, str]) -> dict[str, str]:
+    """This environment with no other limits of the threads that libraries compute with."""
+    return {name: value for name, value in os.environ.items() if name not in _THREADS} | dict(added)
+
+
+@contextmanager
+def under(environment: Mapping[str, str]) -> Iterator[None]:
+    """Sides that are made inside have this environment."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def started(*words: str | Path, **added: str) -> tuple[float, float]:
+    """Seconds of a whole process, and the most bytes that it held. added: to its environment,
+    instead of any limit of threads that this one has."""
+    environment = limits_of_threads(added) | {"PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *words], env=environment, stdout=subprocess.DEVNULL,
@@ -141,6 +167,23 @@ def warm(folder: Path, rounds: int, each: int, told: Told) -> None:
             told.goals.append(at_most(f"{size}, ours / bare forward", against_forward, limit))
             told.goals.append(at_least(f"{size}, learn.predict / ours", against_fastai, 4))
             told.facts[size] = found
+
+
+def shipped(folder: Path, rounds: int, each: int, told: Told) -> None:
+    files = photos(folder / "shipped", 800, _DIFFERENT)
+    asked = [files[n % len(files)] for n in range(each)]
+    with under(limits_of_threads({})):
+        usual = Side(ours, SHIPPED)
+    with under(limits_of_threads(ONE_THREAD)):
+        alone = Side(ours, SHIPPED)
+    with usual, alone:
+        sides = {"default": partial(usual.turn, asked), "alone": partial(alone.turn, asked)}
+        found = alternated(sides, rounds, "the shipped model")
+    times = ratio(found["default"], found["alone"])
+    for name, what in (("default", "shipped model"), ("alone", "same, one thread of BLAS")):
+        told.rows.append([f"{what}, 800x600 predict, ms", spread(found[name], 1e3), "", ""])
+    told.goals.append(at_most("shipped model, default / one thread of BLAS", times, ALIKE))
+    told.facts["shipped"] = found
 
 
 def cold(folder: Path, rounds: int, told: Told) -> None:
@@ -186,6 +229,7 @@ def main() -> int:
             apart(models, Path(scratch), words.arch)
             cold(Path(scratch), words.rounds, told)  # first: while this process is small
             warm(Path(scratch), words.rounds, words.each, told)
+            shipped(Path(scratch), words.rounds, words.each, told)
         return told
 
     return measured(words, "one_photo", __doc__ or "", work)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "models" / "bears"  # the model that the repository brings
 SHARED = ROOT.parent / "shared"  # where photos and weights lie, beside the checkout
 PHOTOS = SHARED / "photos" / "bears"
 WEIGHTS = SHARED / "weights" / "mobilenet_v2-imagenet.pth"

@@ -50,6 +50,7 @@ class Model:
         options.enable_cpu_mem_arena = not lean
         options.intra_op_num_threads = threads or processors()
         options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.bundle = bundle
         try:
             self._session = ort.InferenceSession(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import photos
-from bear_classifier.arrays import as_npz
+from bear_classifier.arrays import as_npz, products
 from bear_classifier.errors import ModelError
 from bear_classifier.schema import Source
 from bear_classifier.ship import bundle
@@ -47,7 +47,7 @@ class Pictures:
 
     def nearest(self, pooled: NDArray[np.float32], n: int) -> list[Picture]:
         """By the cosine of pooled features (f,), the most alike first."""
-        order = np.argsort(-(self._known @ _unit(pooled[None])[0]), kind="stable")
+        order = np.argsort(-products(_unit(pooled[None]), self._known)[0], kind="stable")
         return [self.shown[row] for row in order[:n]]
 
     def as_bytes(self) -> bytes:
