@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from bundles import tiny_config
 from fastai.torch_core import set_seed
+from torchvision.ops import Permute
 from training import changed, dataset, same, weights
 
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
+from bear_classifier.errors import ConfigError
 from bear_classifier.learn import backbone, blend, loaders, parts
 from bear_classifier.learn.loaders import Augment, Unreadable, batches
 from bear_classifier.learn.outputs import outputs
@@ -53,26 +56,96 @@ def part(prepared: Prepared, config: Config | None = None, seed: int = 1) -> Las
     return found
 
 
+# One small network of each of torchvision's families of classifiers; the first module that learns,
+# and the sides of the maps before and after it, of pictures of 64 pixels (inception_v3: 96).
+FAMILIES = {
+    "alexnet": ("alexnet", "6", 3, 3),
+    "convnext": ("convnext_tiny", "6_1", 4, 2),
+    "densenet": ("densenet121", "0_denseblock4", 2, 2),
+    "efficientnet": ("efficientnet_b0", "6_0", 4, 2),
+    "googlenet": ("googlenet", "14", 2, 2),
+    "inception": ("inception_v3", "15", 4, 1),
+    "maxvit": ("maxvit_t", "", 0, 0),  # refused by `cut`, as is the next
+    "vision_transformer": ("vit_b_16", "", 0, 0),
+    "mnasnet": ("mnasnet0_5", "12_0", 4, 2),
+    "mobilenetv2": ("mobilenet_v2", "14", 4, 2),
+    "mobilenetv3": ("mobilenet_v3_small", "9", 4, 2),
+    "regnet": ("regnet_x_400mf", "1_block4_block4-0", 4, 2),
+    "resnet": ("resnet18", "7_0", 4, 2),
+    "shufflenetv2": ("shufflenet_v2_x0_5", "4_0", 4, 2),
+    "squeezenet": ("squeezenet1_1", "9", 3, 3),
+    "swin_transformer": ("swin_t", "0_6", 4, 2),
+    "vgg": ("vgg11", "16", 4, 4),  # after its last stage a pool halves the map once more
+}
+
+
+def test_all_families_are_known() -> None:
+    """A network of a family that came with a new torchvision needs a line above."""
+    names = torchvision.models.list_models(module=torchvision.models)
+    builders = map(torchvision.models.get_model_builder, names)
+    assert {builder.__module__.rpartition(".")[2] for builder in builders} == set(FAMILIES)
+
+
+@pytest.mark.parametrize(("arch", "first", "before", "after"), FAMILIES.values())
+def test_the_last_stage_of_every_family_learns(
+    arch: str, first: str, before: int, after: int
+) -> None:
+    """It has parameters of the body, which a step changes, and leaves the rest as it was."""
+    if not first:
+        with pytest.raises(ConfigError, match="BAD_ARCH"):
+            backbone.bare_body(arch)
+        return
+    size = 96 if arch == "inception_v3" else 64
+    network = backbone.Classifier(backbone.bare_body(arch), 3, 0.0)
+    cut = last_stage(network.body, size)
+    assert list(parts.pieces(network.body))[cut] == first
+    end = parts.end_of(network, cut)
+    x = torch.rand(2, 3, size, size, generator=torch.manual_seed(1))
+    with torch.no_grad():
+        maps = parts.first_of(network.eval(), cut)(x)
+        assert torch.equal(end.eval()(maps), network(x))
+    assert maps.shape[2] == before  # in whichever order the channels stand
+    assert next(iter(end.body.children()))(maps).shape[2] == after
+    own = {id(parameter) for parameter in end.body.parameters()}
+    share = sum(p.numel() for p in end.body.parameters()) / sum(
+        p.numel() for p in network.body.parameters()
+    )
+    assert 0.2 < share < 0.9
+    old = {name: p.detach().clone() for name, p in network.body.named_parameters()}
+    step = torch.optim.SGD(network.parameters(), lr=0.1)
+    loss = torch.nn.functional.cross_entropy(end(maps), torch.tensor([0, 2]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    step.step()
+    moved = {id(p) for name, p in network.body.named_parameters() if not torch.equal(old[name], p)}
+    assert moved
+    assert moved <= own
+
+
+def conv(stride: int = 1) -> torch.nn.Module:
+    return torch.nn.Conv2d(3, 3, 3, stride, 1)
+
+
 @pytest.mark.parametrize(
-    ("arch", "cut", "channels"),
+    ("layers", "cut"),
     [
-        ("resnet34", 7, 256),
-        ("mobilenet_v2", 14, 96),
-        ("squeezenet1_1", 8, 256),
-        ("densenet121", 0, 0),
+        ([conv(2), conv(2), conv()], 1),
+        ([conv(2), torch.nn.MaxPool2d(2), torch.nn.ReLU(), conv()], 3),
+        ([conv(2), conv(2), torch.nn.MaxPool2d(2)], 1),
+        ([conv(2), torch.nn.Sequential(conv(2), torch.nn.Sequential(conv(2)))], 2),
+        ([conv(2), torch.nn.MaxPool2d(2)], 0),  # one stage alone: nothing comes before it
+        ([torch.nn.MaxPool2d(2), conv()], 0),  # nor is a pool worth keeping photos for
+        ([torch.nn.MaxPool2d(2), torch.nn.ReLU()], 0),  # and here nothing would learn
+        ([conv()], 0),
+        ([conv(2), Permute([0, 2, 3, 1]), torch.nn.Linear(3, 9), torch.nn.Linear(9, 3)], 0),
+        ([conv(2), torch.nn.Flatten(2), torch.nn.ReLU()], 0),  # no map any more
     ],
 )
-def test_where_the_last_stage_begins(arch: str, cut: int, channels: int) -> None:
-    """After it the picture has 7 x 7 places, before it 14 x 14."""
-    body = backbone.bare_body(arch).eval()
-    assert last_stage(body, 224) == cut
-    if cut:
-        assert isinstance(body, torch.nn.Sequential)
-        with torch.inference_mode():
-            before = body[:cut](torch.zeros(1, 3, 224, 224))
-            after = body[cut:](before)
-        assert before.shape[1] == channels
-        assert before.shape[2] > after.shape[2]
+def test_where_the_last_stage_begins(layers: list[torch.nn.Module], cut: int) -> None:
+    assert last_stage(torch.nn.Sequential(*layers), 64) == cut
+
+
+def test_a_body_of_another_kind_has_none() -> None:
+    assert last_stage(conv(), 64) == 0
 
 
 def test_it_says_what_the_whole_network_says(prepared: Prepared) -> None:

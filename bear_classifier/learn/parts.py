@@ -12,6 +12,7 @@ import copy
 import dataclasses
 import math
 import random
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -85,7 +86,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class LastStage:
-    """The children of the body from number `cut` on, and the head. row: of each photo by SHA-256 in
+    """The pieces of the body from number `cut` on, and the head. row: of each photo by SHA-256 in
     `plain` (n, c, h, w), what comes out before them with the resize of serving; the first of them,
     those to learn from, are the rows of each of `views`, with random crops. Learned from is one or
     the other, by chance."""
@@ -172,31 +173,53 @@ def _as_a_rule(config: Config) -> bool:
     return config.learn.weights != "none" and config.train.head == "probe"
 
 
+def pieces(body: nn.Module) -> dict[str, nn.Module]:
+    """What a body runs one after the other, by name: Sequentials within it taken apart, so that a
+    stage can be told from the next wherever they stand. Empty where the body is none itself."""
+    found: dict[str, nn.Module] = {}
+    for name, child in body.named_children() if _sequential(body) else ():
+        inner = {f"{name}_{last}": part for last, part in pieces(child).items()}
+        found |= inner or {name: child}
+    return found
+
+
+def _sequential(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
 def last_stage(body: nn.Module, size: int) -> int:
-    """The number of the body's first child that works at the resolution of its end; 0: none after
-    the first. size: pixels, side of the pictures."""
-    if not isinstance(body, nn.Sequential):
+    """The number of the first of the body's pieces that learns at the resolution of the last that
+    does; what follows that, as the pool of vgg, may be smaller. 0: it has no last stage, since
+    nothing comes before, or nothing learns. size: pixels, side of the pictures.
+
+    Height is the third axis of a map whether channels come before it or, as in swin, after."""
+    modules = list(pieces(body).values())
+    learns = [any(True for _ in module.parameters()) for module in modules]
+    if not any(learns):
         return 0
-    device = next(body.parameters()).device
+    x, sides = torch.zeros(1, 3, size, size, device=next(body.parameters()).device), []
+    body.eval()
     with torch.inference_mode():
-        x, sides = torch.zeros(1, 3, size, size, device=device), []
-        for child in body.eval():
-            x = child(x)
-            sides.append(x.shape[-1])
-    return sides.index(sides[-1])
+        for module in modules:
+            x = module(x)
+            if x.ndim != 4:
+                return 0
+            sides.append(x.shape[2])
+    side = [side for side, able in zip(sides, learns, strict=True) if able][-1]
+    cut = next(row for row, able in enumerate(learns) if able and sides[row] == side)
+    return cut if any(learns[:cut]) else 0
 
 
 def first_of(network: Classifier, cut: int) -> nn.Module:
     """What comes before the cut."""
-    assert isinstance(network.body, nn.Sequential)
-    return network.body[:cut]
+    return nn.Sequential(OrderedDict(list(pieces(network.body).items())[:cut]))
 
 
 def end_of(network: Classifier, cut: int) -> Classifier:
     """A classifier of what comes out before the cut, made of the network's own modules."""
-    assert isinstance(network.body, nn.Sequential)
     end = copy.copy(network)
-    end._modules = {**network._modules, "body": network.body[cut:]}
+    rest = nn.Sequential(OrderedDict(list(pieces(network.body).items())[cut:]))
+    end._modules = {**network._modules, "body": rest}
     return end
 
 
