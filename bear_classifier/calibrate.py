@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-COLDEST, HOTTEST = 0.25, 10.0  # few validation photos must not make a model dead sure or mute
-_LOGS = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
+COLDEST, HOTTEST = 0.25, 10.0  # bounds, so that few photos cannot saturate or flatten the softmax
+ENOUGH = 10  # wrong photos; with fewer, how seldom a model is wrong cannot be told well enough
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -24,12 +24,18 @@ def log_loss(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) ->
 
 
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
-    """The divisor of logits (n, classes) with the least log loss (Guo et al., arXiv 1706.04599)."""
-    if len(targets) == 0:
+    """The divisor of logits (n, classes) with the least log loss (Guo et al., arXiv 1706.04599).
+
+    Not below 1, which makes a model surer, while fewer than `ENOUGH` photos are wrong: without a
+    wrong one the least loss is that of certainty. 1 where there is no photo, or a logit that is not
+    finite."""
+    if len(targets) == 0 or not np.isfinite(logits).all():
         return 1.0
+    wrong = int((np.asarray(logits).argmax(axis=1) != targets).sum())
+    coldest = COLDEST if wrong >= ENOUGH else 1.0
     best = minimize_scalar(
         lambda log_t: log_loss(softmax(logits, float(np.exp(log_t))), targets),
-        bounds=_LOGS,
+        bounds=(float(np.log(coldest)), float(np.log(HOTTEST))),
         method="bounded",
     )
     return float(np.exp(best.x))

@@ -133,7 +133,8 @@ def threshold(scores: NDArray[np.float64], share: float) -> float:
     over samples (split conformal prediction: Vovk et al., Algorithmic Learning in a Random World,
     2005). Minus infinity, so that nothing is refused, where the scores are too few to say."""
     rank = int(np.floor((len(scores) + 1) * share))
-    return float(np.sort(scores)[rank - 1]) if rank > 0 else -np.inf
+    numbers = np.where(np.isnan(scores), -np.inf, scores)
+    return float(np.sort(numbers)[rank - 1]) if rank > 0 else -np.inf
 
 
 def _near(
@@ -161,5 +162,5 @@ def verdicts(
 
     probabilities: (n, classes); scores: (n,)."""
     top = np.sort(probabilities, axis=1)
-    near = top[:, -1] - top[:, -2] < close
-    return np.where(scores < least, "unlike_training", np.where(near, "too_close", "ok"))
+    near = ~(top[:, -1] - top[:, -2] >= close)  # what is not a number is not answered
+    return np.where(~(scores >= least), "unlike_training", np.where(near, "too_close", "ok"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -14,6 +14,9 @@ from bear_classifier.errors import DataError
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
 DOUBTFUL = 3.0  # odds for another class from which a label is not learned from
+_DEALS = 50  # of groups to folds
+_LEAST = 1e-15  # probability; of a photo that a model is dead sure is something else
+Part = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def model(strength: float) -> Pipeline:
@@ -34,17 +37,69 @@ def n_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> 
 def choose_strength(
     features: NDArray[np.float32], labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int
 ) -> float:
-    """The C of least log loss over grouped folds. features: (n, f); labels, groups: (n,)."""
-    search = GridSearchCV(
-        model(1.0),
-        {"logisticregression__C": STRENGTHS},
-        scoring="neg_log_loss",
-        cv=StratifiedGroupKFold(folds),
-        refit=False,
-    )
+    """The C of least log loss over grouped folds. features: (n, f); labels, groups: (n,).
+
+    A fold counts where all classes are learned from: of others there is no probability to score.
+    Where there is none such, each group is a fold. Raises DataError (NOT_FINITE)."""
+    whole = [part for part in dealt(labels, groups, folds) if _all_learned(labels, part)]
+    parts = whole or [
+        part
+        for part in LeaveOneGroupOut().split(features, labels, groups)
+        if _all_learned(labels, part)
+    ]
     with threadpool_limits(1, "blas"):  # so few numbers are lost among several threads
-        search.fit(features, labels, groups=groups)
-    return float(search.best_params_["logisticregression__C"])
+        losses = np.array(
+            [
+                np.mean([_losses(strength, features, labels, *part).mean() for part in parts])
+                for strength in STRENGTHS
+            ]
+        )
+    if not np.isfinite(losses).any():
+        raise DataError(
+            "NOT_FINITE",
+            "no penalty of the probe can be scored: its log loss is no finite number; check the"
+            " weights (learn.weights) and that each class has photos of two groups or sources",
+        )
+    return float(STRENGTHS[np.where(np.isfinite(losses), losses, np.inf).argmin()])
+
+
+def dealt(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> list[Part]:
+    """Rows to learn from and rows to ask for of each fold, such that no group is in both.
+
+    By StratifiedGroupKFold; where it puts a class as a whole into one fold, as few large groups
+    make it do, by the one of `_DEALS` random deals with the most folds that learn from all classes.
+    (Its own shuffling hardly changes where large groups go.)"""
+    best = list(StratifiedGroupKFold(folds).split(labels, labels, groups))
+    most = sum(_all_learned(labels, part) for part in best)
+    units, unit = np.unique(groups, return_inverse=True)
+    for seed in range(_DEALS):
+        if most == folds:
+            break
+        place = np.random.default_rng(seed).permutation(len(units))[unit] % folds
+        rows = [(np.flatnonzero(place != n), np.flatnonzero(place == n)) for n in range(folds)]
+        whole = sum(_all_learned(labels, part) for part in rows)
+        if whole > most:
+            best, most = rows, whole
+    return best
+
+
+def _all_learned(labels: NDArray[np.int64], part: Part) -> bool:
+    learning, asked = part
+    return len(asked) > 0 and set(labels[learning].tolist()) == set(labels.tolist())
+
+
+def _losses(
+    strength: float,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    learning: NDArray[np.int64],
+    asked: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Log loss (m,) of the rows asked for, in nats, by a model of the others."""
+    fitted = model(strength).fit(features[learning], labels[learning])
+    found = fitted.predict_proba(features[asked])
+    own = found[np.arange(len(asked)), np.searchsorted(fitted.classes_, labels[asked])]
+    return np.asarray(-np.log(np.maximum(own, _LEAST)))
 
 
 def out_of_fold(
@@ -55,18 +110,23 @@ def out_of_fold(
     strength: float,
     learned: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities (n, classes), each from a model that saw neither the photo nor its group.
+    """Probabilities (n, classes), each from a model that saw neither the photo nor its group; none
+    of a class that lies in one fold as a whole, for the photos of that fold.
 
     learned: (n,) which labels may be learned from; None: all."""
     usable = np.ones(len(labels), dtype=bool) if learned is None else learned
     found = np.zeros((len(labels), int(labels.max()) + 1))
-    for learning, asked in StratifiedGroupKFold(folds).split(features, labels, groups):
+    for learning, asked in dealt(labels, groups, folds):
         rows = learning[usable[learning]]
         if len(set(labels[rows].tolist())) < found.shape[1]:  # a class is doubtful as a whole
             rows = learning
+        classes = np.unique(labels[rows])
+        if len(classes) == 1:
+            found[asked, classes[0]] = 1.0
+            continue
         with threadpool_limits(1, "blas"):
             fitted = model(strength).fit(features[rows], labels[rows])
-        found[asked] = fitted.predict_proba(features[asked])
+        found[np.ix_(asked, classes)] = fitted.predict_proba(features[asked])
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,27 @@ def test_how_far_mixtures_are_apart_is_paired() -> None:
     spread = blend.losses(logits, targets).std() / 500**0.5
     assert found["apart"][0] == 0
     assert found["apart"][1] < 0.05 * spread < spread < found["apart"][2]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_no_loss_that_is_none_chooses(bad: float) -> None:
+    """Python's and numpy's least of numbers of which one is none is anything."""
+    broken, fine = asked(0.10, bad, 0.02), asked(0.30, 0.20, 0.40)
+    assert blend.best([broken]) == 2
+    assert blend.best([broken, asked(bad, bad, bad)]) == 2
+    assert blend.best([asked(bad, bad, bad), broken]) == 2
+    assert blend.best([asked(bad, bad, bad)]) == 0
+    assert blend.best([broken, fine]) == 0  # of those that both could be asked about
+    assert blend.best([fine, broken]) == 0
+    assert blend.best([asked(0.2, 0.1, 0.1), asked(0.3, 0.2, 0.2, apart=bad)]) == 1
+
+
+def test_one_photo_tells_no_mixtures_apart() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = blend.figures([np.float32([[2, 0]]), np.float32([[0, 2]])], np.array([0]))
+    assert all(np.isfinite(found["apart"]))
+    assert blend.best([asked(0.1, 0.05), found]) == 1
 
 
 def test_of_equals_the_one_with_less_tuning_is_kept() -> None:

@@ -98,6 +98,33 @@ def test_temperature_stays_in_bounds_when_validation_is_perfect():
     assert fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int)) == 1.0
 
 
+def sharp_when_cold(photos, wrong):
+    """Logits of a model that is right more often than it says, and wrong on the last few."""
+    targets = np.arange(photos) % 3
+    logits = 0.5 * np.eye(3)[targets]
+    logits[photos - wrong :] = np.roll(logits[photos - wrong :], 1, axis=1)
+    return logits, targets
+
+
+@pytest.mark.parametrize(("photos", "wrong"), [(46, 0), (46, 1), (400, 9), (3, 0)])
+def test_few_wrong_validation_photos_make_a_model_no_surer(photos, wrong):
+    """Of none wrong of 46 no error rate below a few per cent can be told."""
+    assert fit_temperature(*sharp_when_cold(photos, wrong)) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_ten_wrong_photos_may_and_few_do_not_keep_it_from_being_less_sure():
+    assert fit_temperature(*sharp_when_cold(400, 10)) < 0.5
+    logits, targets = sharp_when_cold(40, 5)
+    assert fit_temperature(20 * logits, targets) > 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_none_choose_no_temperature(bad):
+    logits, targets = sharp_when_cold(40, 12)
+    logits[3, 1] = bad
+    assert fit_temperature(logits, targets) == 1.0
+
+
 def test_softmax_survives_large_logits():
     assert softmax(np.array([[1000.0, 0.0]])).tolist() == [[1.0, 0.0]]
 

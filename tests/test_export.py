@@ -26,8 +26,8 @@ from bear_classifier.learn import backbone
 from bear_classifier.schema import Decision
 from bear_classifier.ship import bundle
 from bear_classifier.ship.card import card
-from bear_classifier.ship.export import export
-from bear_classifier.ship.parity import compare
+from bear_classifier.ship.export import _trained, export
+from bear_classifier.ship.parity import compare, prove
 from bear_classifier.ship.predict import Model
 
 
@@ -181,6 +181,22 @@ def test_compare_refuses_a_difference_and_a_changed_answer():
     assert compare(near, near[:, :] + np.array([[0, 0], [-4e-5, 4e-5]]))["ties_excused"] == 1
     with pytest.raises(ModelError, match="PARITY"):
         compare(a, np.full_like(a, np.nan))
+
+
+def test_answers_are_compared_before_the_temperature(published):
+    """Rounding was called another model where a low temperature made four times as much of it."""
+    root, config, catalog, _ = published
+    model, *_ = _trained(catalog, config)
+    proved = bundle.load(root / "models" / "tiny")
+    cold = Model(dataclasses.replace(proved, about={**proved.about, "temperature": 1e-5}))
+    found = prove(catalog, config, model, cold)
+    assert found["largest_difference"] < 1e-4
+
+
+def test_a_network_that_is_not_exported_exactly_has_a_way_on():
+    a = np.array([[0.6, 0.4]])
+    with pytest.raises(ModelError, match=r"PARITY: .*run: bears run --set learn.arch="):
+        compare(a, a + np.array([[0.001, -0.001]]))
 
 
 def test_weights_that_differ_from_the_onnx_are_not_published(published, tmp_path, monkeypatch):

@@ -121,6 +121,18 @@ def test_too_few_to_say_refuses_nobody():
     assert threshold(np.zeros(0), 0.5) == -np.inf
 
 
+def test_what_is_no_number_is_refused():
+    """Of comparisons with it none holds, so that it would pass all of them."""
+    nan = float("nan")
+    sure = np.array([[0.9, 0.1]] * 3)
+    said = verdicts(sure, np.array([nan, -np.inf, 0.0]), -1.0, 0.2)
+    assert said.tolist() == ["unlike_training", "unlike_training", "ok"]
+    assert verdicts(sure[:1], np.array([nan]), -np.inf, 0.2).tolist() == ["unlike_training"]
+    assert verdicts(np.array([[nan, nan]]), np.zeros(1), -1.0, 0.2).tolist() == ["too_close"]
+    scores = np.r_[[nan] * 10, np.arange(89.0)]
+    assert threshold(scores, 0.2) == 9.0  # ten of the twenty that may be refused are no numbers
+
+
 def test_verdicts():
     p = np.array([[0.9, 0.05, 0.05], [0.45, 0.5, 0.05], [0.45, 0.5, 0.05], [0.4, 0.2, 0.4]])
     scores = np.array([0.0, 0.0, -3.0, 1.0])

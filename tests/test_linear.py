@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bear_classifier import linear as module
 from bear_classifier.errors import DataError
-from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
+from bear_classifier.linear import choose_strength, dealt, model, n_folds, out_of_fold, trusted
 
 
 @pytest.fixture
@@ -120,3 +122,95 @@ def test_the_second_round_finds_more_of_the_wrong_labels(seed):
 
     assert found(second) >= found(first) + 0.05
     assert loss(second) < 0.8 * loss(first)
+
+
+def three_sources(seed, photos=60):
+    """Easy classes, most photos of each from a source of its own, at least two sources a class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(photos) % 3
+    homes = [rng.choice(3, p=np.roll([0.75, 0.2, 0.05], label)) for label in labels]
+    homes[:6] = [0, 1, 2, 1, 2, 0]
+    features = 2 * rng.normal(size=(3, 8))[labels] + 0.5 * rng.normal(size=(photos, 8))
+    return features.astype(np.float32), labels, np.array([f"s{home}" for home in homes])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_easy_classes_of_few_sources_are_not_flattened(seed):
+    """A fold without a class gave no score, and no score the strongest penalty, without a word."""
+    features, labels, units = three_sources(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chosen = choose_strength(features, labels, units, n_folds(labels, units, 5))
+    assert chosen >= 0.01
+
+
+def lacking(labels, units, folds):
+    """Whether scikit-learn's own deal puts a class as a whole into one of the folds."""
+    deal = StratifiedGroupKFold(folds).split(labels, labels, units)
+    return any(set(labels[learning]) != set(labels) for learning, _ in deal)
+
+
+def test_folds_keep_all_classes_where_a_deal_can_be_had():
+    """Of random photos of few sources: where the first deal fails, another is sought."""
+    failed, whole = 0, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(50) % 3
+        chances = np.array([0.6, 0.3, 0.025, 0.025, 0.025, 0.025])  # of each source
+        units = np.array([rng.choice(6, p=np.roll(chances, label)) for label in labels])
+        if min(len(set(units[labels == label])) for label in range(3)) < 2:
+            continue
+        folds = n_folds(labels, units, 5)
+        if not lacking(labels, units, folds):
+            continue
+        failed += 1
+        parts = dealt(labels, units, folds)
+        assert sorted(row for _, asked in parts for row in asked) == list(range(50))
+        assert not any(set(units[learning]) & set(units[asked]) for learning, asked in parts)
+        whole += all(set(labels[learning]) == set(labels) for learning, _ in parts)
+    assert failed >= 3
+    assert whole >= 0.5 * failed
+
+
+def test_where_no_deal_keeps_all_classes_what_can_be_scored_is():
+    """Two sources a class, and two folds: one of these classes always lies in one of them."""
+    labels = np.array([0, 0, 1, 1, 2, 2] * 4)
+    units = np.array(["a", "b", "b", "c", "c", "a"] * 4)
+    rng = np.random.default_rng(0)
+    features = (3 * np.eye(3)[labels] + 0.3 * rng.normal(size=(24, 3))).astype(np.float32)
+    assert any(set(labels[learning]) != {0, 1, 2} for learning, _ in dealt(labels, units, 2))
+    assert choose_strength(features, labels, units, 2) >= 0.1
+
+
+def test_where_no_fold_can_be_scored_each_group_is_one(monkeypatch):
+    features, labels, units = three_sources(0)
+    rows = np.arange(len(labels))
+    monkeypatch.setattr(module, "dealt", lambda *_: [(rows[labels != 0], rows[labels == 0])])
+    assert choose_strength(features, labels, units, 2) >= 0.01
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_score_that_is_none_chooses(points, monkeypatch, bad):
+    """A strength at which the model breaks is not taken; nor is the first one, where all break."""
+    features, labels, groups = points
+    honest = module._losses
+
+    def broken(strength, *rest):
+        return honest(strength, *rest) if strength == 1.0 else np.array([bad, 0.0])
+
+    monkeypatch.setattr(module, "_losses", broken)
+    assert choose_strength(features, labels, groups, 5) == 1.0
+    monkeypatch.setattr(module, "_losses", lambda *_: np.array([bad]))
+    with pytest.raises(DataError, match="NOT_FINITE"):
+        choose_strength(features, labels, groups, 5)
+
+
+def test_a_class_that_no_part_could_learn_gets_no_probability_there():
+    """All photos of a class in one part: the others are told apart without it, and nothing ends."""
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 0, 1, 0, 1])
+    units = np.array(["a", "b", "c", "d", "e", "c", "f", "g", "h", "i", "j", "k"])
+    features = np.eye(3)[labels].astype(np.float32)
+    p = out_of_fold(features, labels, units, 2, 1.0)
+    assert np.allclose(p.sum(1), 1)
+    assert p[labels == 2, 2].tolist() == [0, 0]
+    assert (p[labels != 2].argmax(1) == labels[labels != 2]).all()

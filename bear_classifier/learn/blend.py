@@ -59,20 +59,38 @@ def figures(logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64]) -
         "wrong": [int((said.argmax(1) != targets).sum()) for said in logits],
         "loss": [loss(said, targets) for said in logits],
         "calibrated": each.mean(1).tolist(),
-        "apart": (more.std(1, ddof=1) / np.sqrt(len(targets))).tolist(),
+        "apart": _standard_error(more).tolist(),
     }
+
+
+def _standard_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the mean of each row of values (rows, n); of one photo, whose spread nobody knows, as much
+    as the value itself."""
+    n = values.shape[1]
+    found = values.std(1, ddof=1) / np.sqrt(n) if n > 1 else np.abs(values).sum(1)
+    return np.asarray(found)
 
 
 def best(asked: Sequence[Mapping[str, Any]]) -> int:
     """The number of the mixture to keep; of equals, that with less tuning.
 
+    A loss that is not finite chooses nothing, and nor does a mixture that has one anywhere.
+
     asked: figures of the same mixtures on different photos. The harder question decides, which is
     that about unseen sources where it was asked. Mixtures within one standard error of its best are
     none it can tell apart (Breiman et al., 1984, section 3.4.3); of those, the other question's
     best is kept."""
-    harder, *others = sorted(asked, key=lambda found: -min(found["calibrated"]))
-    lost = np.array(harder["calibrated"])
-    if not others:
-        return int(lost.argmin())
-    level = lost - lost.min() <= np.array(harder["apart"])
-    return int(np.where(level, np.array(others[0]["calibrated"]), np.inf).argmin())
+    every = np.array([found["calibrated"] for found in asked], dtype=np.float64)
+    every = every[np.isfinite(every).any(axis=1)]
+    if not len(every):
+        return 0
+    lost = np.where(np.isfinite(every).all(axis=0), every, np.inf)
+    if not np.isfinite(lost).any():
+        return 0
+    apart = [found["apart"] for found in asked if np.isfinite(found["calibrated"]).any()]
+    hard = int(lost.min(axis=1).argmax())
+    if len(lost) == 1:
+        return int(lost[0].argmin())
+    noise = np.nan_to_num(np.array(apart[hard], dtype=np.float64), nan=np.inf)
+    level = np.isfinite(lost[hard]) & (lost[hard] - lost[hard].min() <= noise)
+    return int(np.where(level, lost[1 - hard], np.inf).argmin())

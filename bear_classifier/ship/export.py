@@ -73,7 +73,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
         candidate = Model(bundle.load(partial))
         candidate.self_test()
-        about["parity"] = prove(catalog, config, model, candidate, temperature)
+        about["parity"] = prove(catalog, config, model, candidate)
         taken = shortcuts.take(catalog, config, candidate)
         about |= {"decoding": taken.decoding, "precision": taken.precision}
         about["preprocessing"] |= taken.preprocessing
