@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bear_classifier import __version__
+from bear_classifier.settings import Config
 from bear_classifier.stages import NAMES
+from bear_classifier.terminal import one_line
 
 _EXAMPLES = """examples:
   bears run --source starter --serve             try everything, without photos or a network
@@ -54,9 +60,53 @@ _STAGES = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Takes no abbreviated option, which another option may make ambiguous later, and guesses what
+    a mistyped word was meant to be."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(**facts, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        if found := _CHOICE.search(message):
+            near = _guess(found[1].strip("'\""), re.findall(r"[\w-]+", found[2]))
+            message = message[: found.end(1)] + near if near else message
+        super().error(one_line(message))
+
+
+_CHOICE = re.compile(r"invalid choice: ('[^']*'|\"[^\"]*\") \(choose from (.*)\)$", re.DOTALL)
+
+
+def _guess(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line. Ends the program with exit code 2 where it makes no sense."""
+    options, rest = parser().parse_known_args(words)
+    if rest:
+        made = options.parser
+        option = rest[0].partition("=")[0]
+        known = [name for action in made._actions for name in action.option_strings]
+        hint = _setting(option) or _guess(option, known)
+        made.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+    return options
+
+
+def _setting(option: str) -> str:
+    """Where what looks like an option is a setting."""
+    key = option.lstrip("-").replace("-", "_")
+    names = [f.name for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default)]
+    for table in names if option.startswith("--") else ():
+        if key in {f.name for f in dataclasses.fields(getattr(Config, table))}:
+            return f"; did you mean --set {table}.{key}=VALUE?"
+    return ""
+
+
+def parser() -> Parser:
     """All commands and options; the README's reference is made from it."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     group = common.add_argument_group("common options")
     group.add_argument(
         "--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)'
@@ -76,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
     group.add_argument("--json", action="store_true", help="print JSON instead of words")
     group.add_argument("--quiet", action="store_true", help="print only errors and results")
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="bears",
         description="From a folder of photos to a checked image classifier and its web page.",
         epilog=_EXAMPLES,
@@ -89,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
         made = commands.add_parser(
             name, parents=[common], help=about, description=about.capitalize() + "."
         )
-        made.set_defaults(name=name, source=None, retry=False)
+        made.set_defaults(name=name, parser=made, source=None, retry=False, strict=False)
         return made
 
     new = command("new", "write a project file for other classes")
@@ -111,6 +161,12 @@ def parser() -> argparse.ArgumentParser:
         choices=NAMES,
         default=NAMES[-1],
         help=f"stop after this stage: {', '.join(NAMES)}",
+    )
+    run.add_argument(
+        "--again",
+        metavar="STAGE",
+        choices=NAMES,
+        help="run this stage and those after it even where they are up to date",
     )
     run.add_argument("--serve", action="store_true", help="open the page at the end")
     _address(run)
@@ -288,6 +344,11 @@ def _searching(command: argparse.ArgumentParser) -> None:
 def _fetching(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--retry", action="store_true", help="ask again where a failure may have passed"
+    )
+    command.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit code 1 also where only addresses failed, or drawn faults were refused",
     )
 
 

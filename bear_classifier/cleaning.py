@@ -14,8 +14,10 @@ from typing import Any
 from bear_classifier import copies, decisions, pipeline, telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.files import writable
 from bear_classifier.lock import hold
 from bear_classifier.schema import Decision, Event
+from bear_classifier.terminal import command, minute, one_line, tell
 
 _SHOWN = 20
 
@@ -41,6 +43,8 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.clean import LIKELY, suspects
     from bear_classifier.judge.verdicts import write_suspects
 
+    if options.csv:
+        writable(options.csv)
     with pipeline.existing(project) as catalog:
         closed = _closed(catalog)
         found = [s for s in suspects(catalog, project.config) if s.sha256 not in closed]
@@ -56,11 +60,16 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
     for suspect in likely[:_SHOWN]:
         side = "  [test side]" if suspect.split == "test" else ""
         words = "; ".join(suspect.reasons)
-        print(f"{suspect.score:4.0%}  {suspect.label}: {words}  {suspect.origin}{side}")
-    print(f"{len(likely)} of {len(found)} photos are suspect; look at them with: bears review")
+        line = f"{suspect.score:4.0%}  {suspect.label}: {words}  {suspect.origin}{side}"
+        tell(options, one_line(line))
+    tell(
+        options,
+        f"{len(likely)} of {len(found)} photos are suspect; to look at them, run: bears review",
+    )
     if options.csv:
-        print(f"wrote {options.csv}: fill in action (keep, drop, relabel, restore) and new_label,")
-        print(f"then run: bears clean --apply {options.csv}")
+        columns = "action (keep, drop, relabel, restore) and new_label"
+        tell(options, one_line(f"wrote {options.csv}: fill in {columns},"))
+        tell(options, f"then run: {command('clean', '--apply', str(options.csv))}")
     return 0
 
 
@@ -112,9 +121,9 @@ def _told(options: argparse.Namespace, events: Sequence[Event], catalog: Catalog
     outcome = {"decisions": dict(counts), "test_side": test, "events": [e.id for e in events]}
     lines = [_line(event) for event in events[:_SHOWN]]
     if len(events) > _SHOWN:
-        lines.append(f"... and {len(events) - _SHOWN} more: bears history")
+        lines.append(f"... and {len(events) - _SHOWN} more; to see all, run: bears history")
     words = ", ".join(f"{n} {action}" for action, n in counts.items()) or "nothing to do"
-    lines.append(f"{words}; take it all back with: bears undo" if events else words)
+    lines.append(f"{words}; to take it all back, run: bears undo" if events else words)
     if test:
         lines.append(f"warning: {test} of them change the test side, which judges the model")
     _print(options, outcome, "\n".join(lines))
@@ -129,7 +138,7 @@ def _effect(options: argparse.Namespace, project: pipeline.Project) -> int:
     verdict = {
         "no difference": "no difference can be claimed",
         "better": "the decisions helped",
-        "worse": "the decisions did harm; look at them with: bears history",
+        "worse": "the decisions did harm; to look at them, run: bears history",
     }[found["verdict"]]
     _print(
         options,
@@ -158,7 +167,7 @@ def history(options: argparse.Namespace, project: pipeline.Project) -> int:
         for event in events:
             print(json.dumps(dataclasses.asdict(event)))
         return 0
-    print("\n".join(map(_line, events)) or "nothing was decided yet")
+    tell(options, "\n".join(map(_line, events)) or "nothing was decided yet")
     return 0
 
 
@@ -195,7 +204,7 @@ def _restored(done: copies.Restored) -> list[str]:
     lost = [_line(event) for event in done.events]
     for row in done.take_downs:
         what = f"take-down of {row.kind} {row.value}"
-        lost.append(f"{'':5}  {_minute(row.at)}  {row.who}  {what}  ({row.why})")
+        lost.append(f"{'':5}  {minute(row.at)}  {row.who}  {what}  ({row.why})")
     if lost:
         lines += [f"missing are the decisions made after it ({len(lost)}):", *lost[:_SHOWN]]
     if len(lost) > _SHOWN:
@@ -211,11 +220,7 @@ def _line(event: Event) -> str:
     change = f"{event.old} -> {event.new}" if event.old != event.new else event.old
     why = f"  ({event.why})" if event.why else ""
     deed = f"{event.action} {event.sha256[:12]}"
-    return f"{event.id:5}  {_minute(event.at)}  {event.who}  {deed}  {change}{why}"
-
-
-def _minute(at: str) -> str:
-    return at[:16].replace("T", " ")
+    return one_line(f"{event.id:5}  {minute(event.at)}  {event.who}  {deed}  {change}{why}")
 
 
 def _whole(catalog: Catalog, sha256: str) -> str:
@@ -243,7 +248,7 @@ def _print(options: argparse.Namespace, outcome: Mapping[str, Any], words: str) 
     if options.json:
         print(json.dumps(outcome))
     elif not options.quiet:
-        print(words)
+        tell(options, words)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {

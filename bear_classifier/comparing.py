@@ -16,6 +16,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.settings import Config
+from bear_classifier.terminal import tell
 
 if TYPE_CHECKING:
     from bear_classifier.learn.compare import Alternative, Workshop
@@ -102,7 +103,7 @@ def compare(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:
-        print("\n".join(words(found)))
+        tell(options, "\n".join(words(found)))
     return 0
 
 
@@ -207,7 +208,7 @@ def _alternative(
                 f"{key} cannot be compared: it takes settings of train and learn, but for"
                 f" {', '.join(_FIXED)}",
             )
-    config = project_file.changed(base, settings, "bears compare")
+    config = project_file.changed(base, settings, "compare")
     here = pipeline.Project(config, project.data, project.model)
     digest = pipeline.digest(here, catalog, _PROBE)
     own = digest == pipeline.digest(project, catalog, _PROBE)

@@ -48,25 +48,29 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     except FileNotFoundError:
         raise ConfigError(
             "NO_PROJECT",
-            f"there is no project file {path}; name one with --project, or make one: "
-            'bears new NAME --class "first" --class "second"',
+            f"there is no project file {path}; name one with --project, or make one; "
+            "run: bears new mine --class first --class second",
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError("NO_PROJECT", f"{path} cannot be read: {exc}") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError("BAD_TOML", f"{path} is not valid TOML: {exc}") from exc
-    for text in overrides:
-        _override(tables, text)
-    return build(tables, where=str(path))
+    given = {_override(tables, text): f"--set {text!r}" for text in overrides}
+    return build(tables, str(path), given)
 
 
-def build(tables: Mapping[str, Any], where: str) -> Config:
-    """Check plain tables and freeze them. where: what to name in errors."""
+def build(tables: Mapping[str, Any], where: str, given: Mapping[str, str] | None = None) -> Config:
+    """Check plain tables and freeze them.
+
+    where: what to name in errors; given: table.key -> what to name of settings from elsewhere."""
     known = ["name", "classes", *TABLES]
+    given = given or {}
     for key in tables:
         if key not in known:
+            of_it = [said for name, said in given.items() if name.startswith(f"{key}.")]
             raise ConfigError(
-                "UNKNOWN_SETTING", f"{where}: unknown table [{key}]{_guess(key, known)}"
+                "UNKNOWN_SETTING",
+                f"{(of_it or [where])[-1]}: unknown table [{key}]{_guess(key, known)}",
             )
     name = tables.get("name", "bears")
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
@@ -74,16 +78,24 @@ def build(tables: Mapping[str, Any], where: str) -> Config:
             "BAD_NAME",
             f"{where}: name = {name!r} must be letters, digits, - and _ (it becomes a folder)",
         )
-    stages = {key: _table(key, kind, tables.get(key, {}), where) for key, kind in TABLES.items()}
+    stages = {
+        key: _table(key, kind, tables.get(key, {}), where, given) for key, kind in TABLES.items()
+    }
     config = Config(name, _classes(tables.get("classes", {}), where), **stages)
     if config.split.valid + config.split.test > 0.9:
+        source = _named(("split.valid", "split.test"), where, given)
         raise ConfigError(
             "BAD_SETTING",
-            f"{where}: split.valid + split.test leave "
+            f"{source}: split.valid + split.test leave "
             f"{1 - config.split.valid - config.split.test:.0%} to train on; keep 10 % or more",
         )
-    _phases(config.train, where)
+    _phases(config.train, _named(("train.frozen", "train.cycles", "train.epochs"), where, given))
     return config
+
+
+def _named(keys: Sequence[str], where: str, given: Mapping[str, str]) -> str:
+    """Where settings that do not go together come from: the command line, if one of them does."""
+    return next((given[key] for key in keys if key in given), where)
 
 
 def _phases(train: TrainConfig, where: str) -> None:
@@ -151,19 +163,20 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _table(table: str, kind: type, values: Any, where: str) -> Any:
+def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, str]) -> Any:
     if not isinstance(values, Mapping):
         raise ConfigError("BAD_SETTING", f"{where}: [{table}] must be a table, not {values!r}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     types_ = typing.get_type_hints(kind)
     checked = {}
     for key, value in values.items():
+        name = f"{table}.{key}"
+        source = given.get(name, where)
         if key not in fields:
             raise ConfigError(
-                "UNKNOWN_SETTING",
-                f"{where}: unknown setting {table}.{key}{_guess(key, list(fields))}",
+                "UNKNOWN_SETTING", f"{source}: unknown setting {name}{_guess(key, list(fields))}"
             )
-        checked[key] = _value(f"{table}.{key}", value, types_[key], fields[key].metadata, where)
+        checked[key] = _value(name, value, types_[key], fields[key].metadata, source)
     return kind(**checked)
 
 
@@ -203,7 +216,8 @@ def _guess(key: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
-def _override(tables: dict[str, Any], text: str) -> None:
+def _override(tables: dict[str, Any], text: str) -> str:
+    """Set what `text` says in `tables`; its table.key."""
     name, equals, raw = text.partition("=")
     table, dot, key = name.strip().partition(".")
     if not equals or not dot or not table or not key:
@@ -218,6 +232,7 @@ def _override(tables: dict[str, Any], text: str) -> None:
     if not isinstance(target, dict):
         raise ConfigError("UNKNOWN_SETTING", f"--set {text!r}: {table} is not a table")
     target[key] = value
+    return f"{table}.{key}"
 
 
 def changed(config: Config, overrides: Sequence[str], where: str) -> Config:

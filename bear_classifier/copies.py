@@ -113,7 +113,7 @@ def damage_explained(path: Path) -> Iterator[None]:
             " it are lost"
         )
         if copies := made(path.parent):
-            advice = f"put back the copy of {told(copies[0])} with: bears restore"
+            advice = f"to put back the copy of {told(copies[0])}, run: bears restore"
         raise DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}") from exc
 
 
@@ -185,7 +185,7 @@ def restore(root: Path, force: bool = False) -> Restored:
         raise DataError(
             "NOT_DAMAGED",
             f"{place} is not damaged; what was decided since the copy of {told(copy)} would be"
-            " lost; put it back all the same with: bears restore --force",
+            " lost; to put it back all the same, run: bears restore --force",
         )
     partial = write_partial(place, copy.read_bytes())
     try:
@@ -215,8 +215,8 @@ def _newest_good(root: Path) -> Path:
         return copy
     raise DataError(
         "NO_COPY",
-        f"there is no good copy in {root / FOLDER}; bears run, clean and review make one while"
-        " they work",
+        f"there is no good copy in {root / FOLDER}; one is made whenever photos are added or"
+        " decided on",
     )
 
 
@@ -234,7 +234,8 @@ def _damage(place: Path) -> str:
                 return str(exc)
             raise DataError(
                 "CATALOG_BUSY",
-                f"{place} is open in another program, such as bears review; end that and try again",
+                f"{place} is open in another program, such as the cleaning page; end that and try"
+                " again",
             ) from exc
     return ""
 

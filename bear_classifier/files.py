@@ -56,6 +56,15 @@ def move(partial: Path, path: Path) -> None:
             raise
 
 
+def writable(path: Path) -> None:
+    """Whether a file can be written there, asked before the work that fills it.
+
+    Raises DataError (DISK_FULL, CANNOT_WRITE)."""
+    if path.is_dir():
+        raise DataError("CANNOT_WRITE", f"{path} is a folder; name a file in it")
+    write_partial(path, b"").unlink(missing_ok=True)
+
+
 def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """CSV in UTF-8; text that a spreadsheet would run as a formula is quoted by a '."""
     text = io.StringIO()
@@ -75,6 +84,34 @@ def clear_partial(root: Path) -> None:
     for partial in root.rglob(".*.partial"):
         if partial.is_file():
             partial.unlink(missing_ok=True)
+
+
+def refused(exc: OSError) -> DataError:
+    """The system's no as a sentence: to which path, why, and what to do."""
+    place = exc.filename if exc.filename is not None else "a file"
+    place = os.fsdecode(place) if isinstance(place, bytes) else str(place)
+    place = place if len(place) <= _LONGEST else f"{place[:_LONGEST]}..."
+    why = exc.strerror or str(exc) or type(exc).__name__
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DataError("DISK_FULL", f"no space left to write {place}; free some and run again")
+    advice = _ADVICE.get(exc.errno or 0, "see whether it is there and may be used")
+    return DataError("SYSTEM", f"{place}: {why}; {advice}")
+
+
+_LONGEST = 200  # characters of a path that are shown
+_ADVICE = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM),
+        "give yourself the right to open and change it, or name another",
+    ),
+    errno.EROFS: "name a folder that can be written",
+    errno.ENAMETOOLONG: "the name is too long for a file; name one that is there",
+    errno.ENOENT: "nothing is there; see whether the name is spelt right",
+    errno.ELOOP: "a link leads back to itself; name what it should lead to",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n) and run again",
+    errno.EIO: "the disk cannot be read; check it",
+    errno.ESTALE: "the network drive is gone; connect it and run again",
+}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
+from bear_classifier.terminal import tell
 
 _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 
@@ -22,7 +23,7 @@ def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:
-        print("\n".join(_words(found)))
+        tell(options, "\n".join(_words(found)))
     return 0
 
 

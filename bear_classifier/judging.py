@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from bear_classifier import telling
 from bear_classifier.errors import ConfigError, DataError, PhotoError
 from bear_classifier.files import write_atomic
+from bear_classifier.terminal import complain, one_line, tell
 
 if TYPE_CHECKING:
     from bear_classifier.ship.predict import Model, Prediction
@@ -41,7 +41,7 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
     if options.photos:
         found |= known(ready, options.photos, failures)
         if not options.json:
-            print(telling.report(found))
+            tell(options, telling.report(found))
     if options.strangers:
         found["strangers"] = strange(ready, options.strangers, failures)
         if dataset and dataset.is_dir():
@@ -49,11 +49,11 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
             left = {**found["strangers"], "folder": options.strangers.name, "weights": weights}
             write_atomic(dataset / "evaluate" / "strangers.json", json.dumps(left).encode())
         if not options.json:
-            print(telling.strangers(found["strangers"]))
+            tell(options, telling.strangers(found["strangers"]))
     if options.json:
         print(json.dumps(found))
     for path, exc in failures:
-        print(f"{path}: {exc}", file=sys.stderr)
+        complain(options, one_line(f"{path}: {exc}"))
     return int(bool(failures))
 
 

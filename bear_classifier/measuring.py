@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 
 from bear_classifier import pipeline
+from bear_classifier.terminal import tell
 
 
 def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
@@ -23,10 +24,9 @@ def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.json:
         print(json.dumps(found))
     elif options.half:
-        print(curve_words.check(found["check"]))
+        tell(options, curve_words.check(found["check"]))
     else:
-        print("\n".join(curve_words.verdict(found)))
-        print(f"picture    {place}")
+        tell(options, "\n".join([*curve_words.verdict(found), f"picture    {place}"]))
     return 0
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from bear_classifier import config as project_file
+from bear_classifier import digests
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.pages import pages_kept
@@ -23,8 +22,6 @@ from bear_classifier.settings import Config
 from bear_classifier.stages import NAMES as NAMES
 from bear_classifier.stages import STAGES as STAGES
 from bear_classifier.stages import Stage as Stage
-
-_FORMAT = 2  # of what all stages leave behind; of what one leaves see Stage.renewed
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,10 @@ class Project:
     model: Path
 
     def leaves(self, stage: Stage) -> Path:
-        return (self.model if stage.name == "export" else self.data) / stage.leaves
+        return self.place(stage) / stage.leaves
+
+    def place(self, stage: Stage) -> Path:
+        return self.model if stage.name == "export" else self.data
 
 
 def open_project(
@@ -56,10 +56,14 @@ def run(
     project: Project,
     until: str = "export",
     tell: Callable[[Stage, dict[str, Any]], None] = lambda stage, outcome: None,
+    again: str = "",
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, dict[str, Any]]:
     """Run every stage up to `until` that is not up to date; `tell` hears of each as it ends.
 
-    Returns the outcome of each stage by name, with "outcome" ("done" or "up to date") and seconds.
+    again: this stage and those after it even if they are. note: hears what is made anew because an
+    earlier version made it. Returns the outcome of each stage by name, with "outcome" ("done" or
+    "up to date") and seconds.
     """
     results: dict[str, dict[str, Any]] = {}
     with _held(project, "run") as catalog:
@@ -68,7 +72,10 @@ def run(
         for stage in STAGES[: NAMES.index(until) + 1]:
             if stage.name == ready and NAMES.index(until) >= NAMES.index("probe"):
                 _preflight(project, catalog)
-            results[stage.name] = _step(project, catalog, stage)
+            if stage.name == "probe" and (old := _of_earlier_version(project, catalog, until)):
+                note(f"made by an earlier version, and now made anew: {', '.join(old)}")
+            forced = bool(again) and NAMES.index(stage.name) >= NAMES.index(again)
+            results[stage.name] = _step(project, catalog, stage, forced)
             tell(stage, results[stage.name])
     return results
 
@@ -106,13 +113,26 @@ def _held(project: Project, work: str) -> Iterator[Catalog]:
                 folder.rmdir()
 
 
-def _step(project: Project, catalog: Catalog, stage: Stage) -> dict[str, Any]:
+def _of_earlier_version(project: Project, catalog: Catalog, until: str) -> list[str]:
+    """Stages that left something which an earlier version made, and which is not up to date."""
+    runs = {stage: catalog.last_run(stage.name) for stage in STAGES[: NAMES.index(until) + 1]}
+    return [
+        stage.name
+        for stage, last in runs.items()
+        if stage.leaves and last and digests.is_earlier(last.inputs)
+        and not is_current(project, catalog, stage)
+    ]  # fmt: skip
+
+
+def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False) -> dict[str, Any]:
     if stage.leaves:
         catalog.freeze()  # what people decide from now on is for the next model
-    if is_current(project, catalog, stage):
-        last = catalog.last_run(stage.name)
-        return {"seconds": 0.0, **(last.outcome if last else {}), "outcome": "up to date"}
     inputs = digest(project, catalog, stage)
+    last = catalog.last_run(stage.name)
+    if last and not forced and is_current(project, catalog, stage):
+        if last.inputs != inputs:  # of an earlier version, which did not know files by content
+            catalog.add_run(replace(last, inputs=inputs))
+        return {"seconds": 0.0, **_told(last.outcome), "outcome": "up to date"}
     started, began = datetime.now(timezone.utc), time.monotonic()
     work = getattr(
         importlib.import_module(f"bear_classifier.{stage.wing}.{stage.name}"), stage.name
@@ -121,51 +141,40 @@ def _step(project: Project, catalog: Catalog, stage: Stage) -> dict[str, Any]:
     with pages_kept():
         outcome = work(catalog, project.config, *extra)
     seconds = round(time.monotonic() - began, 2)
-    catalog.add_run(
-        Run(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, outcome)
-    )
+    kept = {**outcome, _LEFT: digests.hashes(project.place(stage), stage, catalog.root)}
+    catalog.add_run(Run(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, kept))
     return {"seconds": seconds, **outcome, "outcome": "done"}
 
 
+_LEFT = "left"  # of an outcome: files whose content no checksum of their own proves, and its hash
+
+
+def _told(outcome: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in outcome.items() if name != _LEFT}
+
+
 def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:
-    """Whether a costly stage was last made from exactly what there is now."""
+    """Whether a costly stage was last made from exactly what there is now, and all that it left is
+    there and whole."""
     last = catalog.last_run(stage.name)
     return (
         bool(stage.leaves)
         and last is not None
-        and last.inputs == digest(project, catalog, stage)
-        and project.leaves(stage).is_file()
+        and _same(project, catalog, stage, last.inputs)
+        and digests.whole(project.place(stage), stage, last.outcome.get(_LEFT, {}), catalog.root)
     )
 
 
+def _same(project: Project, catalog: Catalog, stage: Stage, inputs: str) -> bool:
+    if digests.is_earlier(inputs):
+        before = STAGES[: STAGES.index(stage) + 1]
+        return inputs == digests.earlier(project.config, catalog, before)
+    return inputs == digest(project, catalog, stage)
+
+
 def digest(project: Project, catalog: Catalog, stage: Stage) -> str:
-    """Hash of the settings and photos behind a stage, those of its forerunners included."""
-    before = STAGES[: STAGES.index(stage) + 1]
-    tables = sorted({table for earlier in before if earlier.leaves for table in earlier.tables})
-    settings = _settings(project.config, tables)
-    form = _FORMAT + sum(earlier.renewed for earlier in before)
-    return _hash([form, stage.name, settings, project.config.labels, catalog.fingerprint()])
-
-
-def _settings(config: Config, tables: Sequence[str]) -> dict[str, Any]:
-    values = {table: asdict(getattr(config, table)) for table in tables}
-    if "learn" in values:
-        del values["learn"]["device"]  # the same model, wherever it is made
-        values["learn"]["weights_stamp"] = _stamp(config.learn.place)
-        values["learn"]["seed"] = config.train.seed  # of a body without weights
-    if "train" in values:
-        del values["train"]["resume"]  # the same model, with a break or without
-    return values
-
-
-def _stamp(path: Path) -> list[int]:
-    """Size and time of a weights file, so that another file of the same name is noticed."""
-    file = path / "bundle.json" if path.is_dir() else path
-    return [file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    """Hash of the settings, files and photos behind a stage, those of its forerunners included."""
+    return digests.digest(project.config, catalog, STAGES[: STAGES.index(stage) + 1])
 
 
 def _preflight(project: Project, catalog: Catalog) -> None:
@@ -180,13 +189,22 @@ def _preflight(project: Project, catalog: Catalog) -> None:
         backbone.build_body(project.config.learn, project.config.train.seed)
 
 
+def _beginning(config: Config) -> str:
+    if config.search.source:
+        return "to begin, run: bears run"
+    return (
+        "begin with photos of your own, --source folder:PATH with a folder per class, or search"
+        " the web for them; run: bears run --source web"
+    )
+
+
 @contextmanager
 def existing(project: Project) -> Iterator[Catalog]:
     """The dataset, if there is one. Raises DataError (NO_DATA)."""
     if not (project.data / "catalog.sqlite").is_file():
         raise DataError(
             "NO_DATA",
-            f"there is no dataset in {project.data} yet; begin with: bears run --source ...",
+            f"there is no dataset in {project.data} yet; {_beginning(project.config)}",
         )
     with Catalog(project.data) as catalog:
         yield catalog

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, PhotoError
-from bear_classifier.files import write_atomic
+from bear_classifier.files import writable, write_atomic
+from bear_classifier.terminal import tell
 
 if TYPE_CHECKING:
     from bear_classifier.judge.report_page import Shown
@@ -26,6 +27,8 @@ def report(options: argparse.Namespace, project: pipeline.Project) -> int:
     out: Path = options.out or project.data / "report" / "report.html"
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise ConfigError("BAD_SETTING", f"--out {out}: the page's name ends with .html")
+    if options.out:
+        writable(out)
     with pipeline.existing(project) as catalog:
         catalog.freeze()  # one state of the photos for all figures
         found, page = make(catalog, project, options.model or project.model)
@@ -33,9 +36,10 @@ def report(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:
-        print(found["verdict"])
-        print("\n".join(f"warning: {words}" for words in found["warnings"]))
-        print(f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json")
+        tell(options, found["verdict"])
+        for words in found["warnings"]:
+            tell(options, f"warning: {words}")
+        tell(options, f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json")
     return 0
 
 

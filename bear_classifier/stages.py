@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Stage:
     """tables: settings that it depends on; leaves: the file that proves it ran, if it is costly;
-    renewed: how often what it leaves changed: one more, and it and all after it are made anew.
+    renewed: how often what it leaves changed: one more, and it and all after it are made anew;
+    also: other files that it leaves; reads: what else it depends on, see `digests`.
 
     A stage that leaves nothing is cheap and runs every time; doing so twice changes nothing."""
 
@@ -17,6 +18,8 @@ class Stage:
     tables: tuple[str, ...]
     leaves: str = ""
     renewed: int = 0
+    also: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
 STAGES = (
@@ -24,10 +27,32 @@ STAGES = (
     Stage("download", "collect", ("download",)),
     Stage("screen", "collect", ("screen",)),
     Stage("split", "collect", ("split",)),
-    Stage("probe", "learn", ("learn", "probe"), "probe/head.npz"),
+    Stage(
+        "probe",
+        "learn",
+        ("learn", "probe"),
+        "probe/head.npz",
+        also=("probe/probabilities.npz",),
+        reads=("sources",),
+    ),  # fmt: skip
     Stage("clean", "judge", (), "clean/summary.json"),
-    Stage("train", "learn", ("learn", "train"), "train/weights.safetensors"),
-    Stage("evaluate", "judge", ("reject",), "evaluate/report.json", 1),
+    Stage(
+        "train",
+        "learn",
+        ("learn", "train"),
+        "train/weights.safetensors",
+        also=("train/history.json", "train/predictions.npz"),
+        reads=("sources", "split.by"),
+    ),  # fmt: skip
+    Stage(
+        "evaluate",
+        "judge",
+        ("reject",),
+        "evaluate/report.json",
+        1,
+        also=("evaluate/reference.npz",),
+        reads=("sources",),
+    ),  # fmt: skip
     Stage("export", "ship", ("export",), "bundle.json"),
 )
 NAMES = [stage.name for stage in STAGES]

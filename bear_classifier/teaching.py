@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from bear_classifier.files import writable
+from bear_classifier.terminal import tell
+
 if TYPE_CHECKING:
     from bear_classifier.lesson.sheet import Page
     from bear_classifier.pipeline import Project
@@ -23,11 +26,16 @@ def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
     from bear_classifier.lesson import pages, sheet
 
     if not options.page:
-        print(json.dumps(pages.TITLES) if options.json else _listed(pages.TITLES))
+        if options.json:
+            print(json.dumps(pages.TITLES))
+        else:
+            tell(options, _listed(pages.TITLES))
         return 0
     wanted = list(pages.TITLES) if options.page == ["all"] else options.page
     for name in wanted:
         pages.require(name)
+    if options.save:
+        writable(options.save / f"{wanted[0]}.html")
     fine = True
     for name in tqdm(wanted, desc="lesson", unit="page", disable=None, leave=False):
         page = _about_photos(name, project()) if name in pages.PHOTOS else pages.page(name)
@@ -56,8 +64,8 @@ def _listed(titles: Mapping[str, str]) -> str:
     wide = max(map(len, titles))
     lines = [f"{name:<{wide}}  {title}" for name, title in titles.items()]
     more = [
-        "Run one, and write its page: bears lesson sgd --save lesson",
-        "Those about photos look at what was trained last: bears run --project starter",
+        "To run one and write its page, run: bears lesson sgd --save lesson",
+        "Pages about photos show what was trained last; to train, run: bears run --project starter",
     ]
     return "\n".join([*lines, "", *more])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bear_classifier.files import write_table
+from bear_classifier.terminal import command, minute, one_line
 
 if TYPE_CHECKING:
     from bear_classifier.pipeline import Project
@@ -20,7 +21,7 @@ def stage(name: str, outcome: Mapping[str, Any]) -> str:
         return f"{name:<10} up to date"
     first, *more = _SENTENCES[name](outcome)
     lines = [f"{name:<10} {first}  [{outcome['seconds']:.1f} s]"]
-    return "\n".join(lines + [f"{'':<10} {line}" for line in more])
+    return "\n".join(map(one_line, lines + [f"{'':<10} {line}" for line in more]))
 
 
 def _search(out: Mapping[str, Any]) -> list[str]:
@@ -98,7 +99,7 @@ def _clean(out: Mapping[str, Any]) -> list[str]:
     kinds = ", ".join(f"{n} {kind}" for kind, n in out["kinds"].items())
     return [
         f"{out['suspects']} of {out['photos']} photos are suspect{f' ({kinds})' if kinds else ''};"
-        " look at them with: bears review"
+        " to look at them, run: bears review"
     ]
 
 
@@ -153,7 +154,7 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
 def _export(out: Mapping[str, Any]) -> list[str]:
     parity = out["parity"]
     later = out.get("latest_revision", 0) - out.get("revision", 0)
-    note = f"warning: {later} decisions made meanwhile are not in it; run again: bears run"
+    note = f"warning: {later} decisions made meanwhile are not in it; run: bears run"
     return [
         f"{out['model']}, version {out['version']}, {out['bytes'] / 1e6:.1f} MB",
         (
@@ -209,25 +210,31 @@ def report(outcome: Mapping[str, Any]) -> str:
     return as_text(dict(outcome))
 
 
-def summary(project: Project, test: Mapping[str, Any] | None, flag: str) -> str:
+def summary(project: Project, test: Mapping[str, Any] | None, words: Sequence[str]) -> str:
+    """What came of a run, and what to do next. words: as `terminal.project_of`."""
+    lines = [f"data   {project.data}"]
     if test is None:
-        return f"\ndata: {project.data}. Continue with: bears run{flag}"
-    return (
-        f"\n{report(test)}\n\ndata   {project.data}\nmodel  {project.model}\n"
-        f"next   bears serve {project.model}\n       bears predict --model {project.model} PHOTO"
-    )
+        return "\n".join(["", *lines, "next   to go on, run: bears run"])
+    lines = ["", report(test), "", *lines, f"model  {project.model}"]
+    lines += ["next   to open its page, run: bears serve"]
+    return "\n".join([*lines, f"       {command('predict', *words, 'PHOTO')}"])
 
 
 def prediction(row: Mapping[str, Any]) -> str:
+    """One line."""
+    return one_line(f"{row['path']}: {_answer(row)}")
+
+
+def _answer(row: Mapping[str, Any]) -> str:
     if "error" in row:
-        return f"{row['path']}: {row['error']['code']}: {row['error']['message']}"
+        return f"{row['error']['code']}: {row['error']['message']}"
     if row["reason"] == "unlike_training":
-        return f"{row['path']}: no answer: unlike the photos that the model learned from"
+        return "no answer: unlike the photos that the model learned from"
     if row["reason"] == "too_close":
         first, second = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])[:2]
         pair = f"{first[0]} {first[1]:.1%} or {second[0]} {second[1]:.1%}"
-        return f"{row['path']}: too close to call: {pair}"
-    return f"{row['path']}: {row['label']} {row['confidence']:.1%}"
+        return f"too close to call: {pair}"
+    return f"{row['label']} {row['confidence']:.1%}"
 
 
 def strangers(found: Mapping[str, Any]) -> str:
@@ -268,9 +275,7 @@ def status(found: Mapping[str, Any]) -> str:
     lines += ["", _candidates(found["sources"]), ""]
     for name, row in found["stages"].items():
         state = "up to date" if row["up_to_date"] else ("outdated" if row["at"] else "not run yet")
-        when = (
-            f"  {row['at'][:16].replace('T', ' ')} UTC, {row['seconds']:.1f} s" if row["at"] else ""
-        )
+        when = f"  {minute(row['at'])}, {row['seconds']:.1f} s" if row["at"] else ""
         lines.append(f"{name:<10} {state}{when}")
     return "\n".join(lines)
 

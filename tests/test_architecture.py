@@ -24,6 +24,7 @@ GROUND = {
     "calibrate",
     "noise",
     "errors",
+    "terminal",
     "familiar",
     "sites",
     "settings",
@@ -47,12 +48,23 @@ GROUND = {
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.", "lesson.")
 FRONT = {
-    *("cli", "telling", "pipeline", "arguments", "cleaning", "judging", "measuring", "reporting"),
+    *(
+        "digests",
+        "cli",
+        "telling",
+        "pipeline",
+        "arguments",
+        "cleaning",
+        "judging",
+        "measuring",
+        "reporting",
+    ),
     *("finding", "comparing", "teaching", "__main__"),
 }
 LESSON = {"lesson.pages", "lesson.sheet", "lesson.subject"}  # of every page
 INSIDE = {
     "errors": set(),
+    "terminal": set(),
     "ahead": set(),
     "pages": set(),
     "arrays": set(),
@@ -266,6 +278,7 @@ HOMES = {
         "apps.",
         "judging",
         "telling",
+        "digests",
         "lesson.",
     ),
     "PIL": ("photos", "hashes", "collect.", "learn.", "judge.", "ship.", "apps.", "lesson."),

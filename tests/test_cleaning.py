@@ -135,7 +135,8 @@ def test_the_suspects_in_words(project):
         f" 91%  teddy: very dark  {project.dark.origin}",
         f" 91%  grizzly: blurred or empty  {project.blurred.origin}  [test side]",
     }
-    assert lines[3:] == ["3 of 24 photos are suspect; look at them with: bears review"]
+    hint = "3 of 24 photos are suspect; to look at them, run: bears review --project "
+    assert [line[: len(hint)] for line in lines[3:]] == [hint]
 
 
 def test_the_suspects_for_programs(project):
@@ -195,7 +196,7 @@ def test_a_table_is_written_filled_in_and_applied(project, words):
     change(project, answers)
     code, said, errors = project.bears("clean", "--apply", project.table)
     assert (code, errors) == (0, "")
-    assert "1 relabel, 2 drop; take it all back with: bears undo" in said
+    assert "1 relabel, 2 drop; to take it all back, run: bears undo" in said
     assert "warning: 1 of them change the test side" in said
     after = project.state()
     assert {sha: new for sha, new in after.items() if new != before[sha]} == {

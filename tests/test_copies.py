@@ -246,7 +246,7 @@ def test_damage_names_the_newest_copy_and_the_command(root: Path) -> None:
         Catalog(root)
     assert (
         str(caught.value) == f"CATALOG_DAMAGED: {root / 'catalog.sqlite'} is damaged (file is not a"
-        " database); put back the copy of 2026-11-21 09:00 UTC with: bears restore"
+        " database); to put back the copy of 2026-11-21 09:00 UTC, run: bears restore"
     )
 
 
@@ -360,12 +360,12 @@ def test_refusals_change_nothing(root: Path) -> None:
     before = (root / "catalog.sqlite").read_bytes(), names(root)
     with pytest.raises(DataError, match=r"^NOT_DAMAGED: .*of 2026-11-21 09:00 UTC .* --force"):
         restore(root)
-    with Catalog(root), pytest.raises(DataError, match=r"^CATALOG_BUSY: .*bears review"):
+    with Catalog(root), pytest.raises(DataError, match=r"^CATALOG_BUSY: .*the cleaning page"):
         restore(root, force=True)
     assert ((root / "catalog.sqlite").read_bytes(), names(root)) == before
     made(root)[0].unlink()
     spoil(root)
-    with pytest.raises(DataError, match=r"^NO_COPY: .*copies; bears run, clean"):
+    with pytest.raises(DataError, match=r"^NO_COPY: .*copies; one is made whenever"):
         restore(root)
     assert names(root) == []
 

@@ -456,7 +456,7 @@ def test_the_models_that_were_made_with_them(tmp_path: Path, make: Make) -> None
                 (made[5], {"test": 1, "current": False}),
             )
         ]
-    assert "Make the models anew without those photos: bears run" in take_down_text(outcome)
+    assert "To make the models anew without those photos, run: bears run" in take_down_text(outcome)
     later = take_down(catalog, "sha256", sha(2), "ann", "why")
     assert [b["version"] for b in later["bundles"]] == [1]
     assert "bears run" not in take_down_text(later)
@@ -551,5 +551,5 @@ def test_what_is_told() -> None:
         "Models that were made with them:",
         "  /m/bears, version 3 of 2026-08-01 (is there now): 9 train, 1 valid, 0 test",
         "  /m/bears, version 2 of 2026-08-01 (no longer there): 9 train, 1 valid, 0 test",
-        "Make the models anew without those photos: bears run",
+        "To make the models anew without those photos, run: bears run",
     ]

@@ -22,6 +22,8 @@ def bears(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     try:
         with redirect_stdout(said), redirect_stderr(errors), warnings.catch_warnings():
             code = main([str(word) for word in words])
+    except SystemExit as exc:  # of argparse
+        code = int(exc.code or 0)
     finally:
         os.chdir(here)
         os.environ.clear()

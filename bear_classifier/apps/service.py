@@ -66,7 +66,10 @@ def offers(place: Path) -> list[Offer]:
     else:
         paths = sorted(p.parent for p in place.glob("*/bundle.json") if p.parent.name[0] != ".")
     if not paths:
-        raise ModelError("NO_MODEL", f"there is no model in {place}; make one with: bears run")
+        raise ModelError(
+            "NO_MODEL",
+            f"there is no model in {place}; name another folder, or make one; run: bears run",
+        )
     return [_offer(path) for path in paths]
 
 

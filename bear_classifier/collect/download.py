@@ -88,7 +88,9 @@ def download(
     there = [source for source in pending if source.kind not in LOCAL]
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
-    with tqdm(total=len(pending), desc="download", unit="photo", disable=None) as bar:
+    with tqdm(
+        total=len(pending), desc="download", unit="photo", disable=None if pending else True
+    ) as bar:
         progress = Progress(bar, len(pending))
         try:
             for group in _from_files(here, fetch, keep):
@@ -123,6 +125,7 @@ def _outcome(catalog: Catalog, asked: set[str]) -> dict[str, Any]:
         "thumbnails": sum(s.via == "thumbnail" for s in sources),
         "failed": dict(Counter(s.code for s in failed)),
         "passing": sum(bool(PASSING.fullmatch(s.code)) for s in failed),
+        "own_failed": sum(s.kind == "folder" and s.origin in asked for s in failed),
         "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in asked},
     }
 

@@ -89,8 +89,8 @@ def _printable(name: str) -> str:
 
 def _expected(labels: Sequence[str]) -> str:
     return (
-        f"expected one folder per class ({', '.join(labels)}); for other classes make a project: "
-        'bears new NAME --class "first" --class "second"'
+        f"expected one folder per class ({', '.join(labels)}); for other classes make a project; "
+        "run: bears new mine --class first --class second"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,12 +64,23 @@ def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
     if not kind and catalog.sources():
         return "", ""
     if bool(place) != (kind in ("folder", "urls")) or kind not in _KINDS:
-        raise DataError(
-            "NO_SOURCE",
-            f"{config.search.source!r} is no source of photos; pass --source with {SOURCES}",
-        )
+        raise DataError("NO_SOURCE", _no_source(config.search.source))
     _refuse_mixture(catalog, kind)
     return kind, place
+
+
+def _no_source(said: str) -> str:
+    """What is wrong with it, and what was probably meant."""
+    words = f"{said!r} is no source of photos; pass --source with {SOURCES}"
+    place = Path(said).expanduser()
+    near = difflib.get_close_matches(said.partition(":")[0], _KINDS, n=1)
+    if said and (place.exists() or "/" in said or "\\" in said):
+        meant = f"{'urls' if place.is_file() else 'folder'}:{said}"
+    elif near:
+        meant = near[0] + "".join(said.partition(":")[1:])
+    else:
+        return words
+    return f"{words}; did you mean --source {shlex.quote(meant)}?"
 
 
 def _refuse_mixture(catalog: Catalog, kind: str) -> None:

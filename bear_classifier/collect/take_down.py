@@ -290,7 +290,7 @@ def take_down_text(outcome: Mapping[str, Any]) -> str:
         lines += [title] if rows else []
         lines += [f"  {row}" for row in rows[:_SHOWN]] + rest * (len(rows) > _SHOWN)
     if any(row["current"] for row in outcome["bundles"]):
-        lines.append("Make the models anew without those photos: bears run")
+        lines.append("To make the models anew without those photos, run: bears run")
     return "\n".join(lines)
 
 

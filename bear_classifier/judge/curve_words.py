@@ -19,7 +19,8 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
     ]
     lines += [f"classes    {most(found)}", f"check      {check(found['check'])}"]
     if found["all"]["worth"] == "hardly":
-        lines.append("next       what is left has other causes; look at the labels: bears review")
+        lines.append("next       what is left has other causes")
+        lines.append("           to look at the labels, run: bears review")
     return lines
 
 

@@ -28,7 +28,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     events = decisions.history(catalog)
     if not decisions.decided(catalog):
-        raise DataError("NO_DECISIONS", "nothing was decided yet; begin with: bears review")
+        raise DataError("NO_DECISIONS", "nothing was decided yet; to begin, run: bears review")
     first = _first_states(events)
     photos = [photo for photo in catalog.photos() if photo.sha256 in rows]
     learning = [photo for photo in photos if photo.split != "test"]

@@ -89,7 +89,8 @@ def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
         least, most = min(rates, key=lambda n: rates[n]), max(rates, key=lambda n: rates[n])
         said.append(
             f"the suggestions disagree {rates[most] / rates[least]:.0f}-fold: {least} says"
-            f" {rates[least]:.1e}, {most} {rates[most]:.1e}; let them compete: bears lr --compare"
+            f" {rates[least]:.1e}, {most} {rates[most]:.1e}; to let them compete,"
+            " run: bears lr --compare"
         )
     for name, row in rows.items():
         if row["rate"] and row["high"] > APART * row["low"]:

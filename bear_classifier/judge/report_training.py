@@ -83,5 +83,5 @@ def _finder(history: Mapping[str, Any]) -> list[str]:
     if not found or len(found["rates"]) < 2:
         return [_card("The learning rate", "", said)]
     plot = plots.rates(found["rates"], found["losses"], found["smoothed"], history["lr"])
-    more = " How far other seeds and other suggestions differ: bears lr."
+    more = " To see how far other seeds and other suggestions differ, run: bears lr"
     return [_card("How the learning rate was found", plot, said + more)]

@@ -69,17 +69,17 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         told.append(
             "This bundle is not the last training of this dataset: the figures below are those of"
             " the training, not of the bundle, and no activation maps are shown. Name the bundle"
-            " that belongs to it with --model, or make a new one: bears run."
+            " that belongs to it with --model, or make a new one; run: bears run"
         )
     if not found["belongs"]["photos"]:
         told.append(
             "The model and the dataset do not belong together: the bundle was made from other"
-            " photos, labels or sides than the dataset holds now. Make a new one: bears run."
+            " photos, labels or sides than the dataset holds now. To make a new one, run: bears run"
         )
     if test["now"] != test["n"]:
         told.append(
             f"The test side has {test['now']} usable photos now and had {test['n']} when the model"
-            " was judged; judge again: bears run."
+            " was judged; to judge again, run: bears run"
         )
     if 0 < test["n"] < _FEW:
         low, high = test["error_interval"]

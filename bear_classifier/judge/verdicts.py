@@ -73,8 +73,8 @@ def read_decisions(path: Path) -> list[Decision]:
         have = ", ".join(reader.fieldnames or ()) or "nothing"
         raise DataError(
             "BAD_TABLE",
-            f"{path} needs the columns sha256 and action, and has {have}; write one with:"
-            " bears clean --list --csv FILE",
+            f"{path} needs the columns sha256 and action, and has {have}; to write one,"
+            " run: bears clean --list --csv suspects.csv",
         )
     return [d for line, row in rows if (d := _decision(row, f"{path}, line {line}"))]
 

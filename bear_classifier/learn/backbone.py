@@ -194,8 +194,8 @@ def _imagenet(arch: str) -> Mapping[str, Tensor]:
             "WEIGHTS_UNAVAILABLE",
             f"{weights.url.rsplit('/', 1)[-1]}, the ImageNet weights of {arch}, is not in {folder}"
             f" and cannot be fetched ({exc}). Put the file there, or pass --set learn.weights=FILE"
-            " (a state dict, .pth or .safetensors), or learn.weights=BUNDLE (a folder that bears"
-            " export wrote), or learn.weights=none to start from nothing",
+            " (a state dict, .pth or .safetensors), or learn.weights=BUNDLE (the folder of a"
+            " model), or learn.weights=none to start from nothing",
         ) from exc
 
 

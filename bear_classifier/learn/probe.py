@@ -158,7 +158,7 @@ def cached_features(
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
     body, size = body.to(device).eval(), config.learn.size
-    bar = tqdm(total=len(todo), desc="features", unit="photo", disable=None)
+    bar = tqdm(total=len(todo), desc="features", unit="photo", disable=None if todo else True)
     try:
         with bar, torch.inference_mode():
             run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))

@@ -46,7 +46,7 @@ def unbalanced(labels: Sequence[str], settings: TrainConfig) -> list[str]:
         return []
     return [
         f'{most} training photos of "{large}" and {least} of "{small}": the large class may drown'
-        " the small one; see which remedy helps with: bears compare balance"
+        " the small one; to see which remedy helps, run: bears compare balance"
     ]
 
 

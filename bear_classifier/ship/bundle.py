@@ -118,7 +118,7 @@ def load(path: Path) -> Bundle:
     if not manifest.is_file():
         raise ModelError(
             "NO_MODEL",
-            f"there is no model in {path}; make one with bears run, or name one with --model",
+            f"there is no model in {path}; name another folder, or make one; run: bears run",
         )
     about = _manifest(b"".join(_blocks("bundle.json", manifest, _LARGEST_JSON, whole=True)))
     _check_files(path, about["files"])

@@ -1,0 +1,94 @@
+"""Lines for people: no control characters, nothing that the stream cannot encode, and hints that
+work as they stand."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import shlex
+import sys
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+# A hint ends its line. Whoever writes one with a path in it takes `command`, which quotes.
+_HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
+_OF_NO_PROJECT = ("new", "space")  # commands that make one, or that ask for none
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_PLACES = (("data", Path("data")), ("models", Path("models")))  # options and their defaults
+
+
+def prepare() -> None:
+    """What standard output and error cannot encode is written as \\x, \\u or \\U escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def tell(options: argparse.Namespace, text: str) -> None:
+    """Print lines for people to standard output, each hint with the options of this project."""
+    print(lines(completed(text, project_of(options))), flush=True)
+
+
+def complain(options: argparse.Namespace, text: str) -> None:
+    """As `tell`, to standard error."""
+    print(lines(completed(text, project_of(options))), file=sys.stderr, flush=True)
+
+
+def project_of(options: argparse.Namespace) -> list[str]:
+    """Options, each followed by its value, by which another command finds the same project with the
+    same settings."""
+    name = options.project or ("starter" if options.source == "starter" else None)
+    words = ["--project", name] if name else []
+    for option, default in _PLACES:
+        if getattr(options, option) != default:
+            words += [f"--{option}", str(getattr(options, option))]
+    for setting in options.set:
+        words += ["--set", setting]
+    return [*words, *(["--device", options.device] if options.device else [])]
+
+
+def completed(text: str, project: Sequence[str]) -> str:
+    """Each line that ends in `run: bears ...` with those options of `project` that it lacks."""
+    return "\n".join(_completed(line, project) for line in text.split("\n"))
+
+
+def _completed(line: str, project: Sequence[str]) -> str:
+    hint = _HINT.search(line)
+    if hint is None or hint["name"] in _OF_NO_PROJECT:
+        return line
+    there = hint["command"].split()
+    pairs = zip(project[::2], project[1::2], strict=True)
+    lacking = [f"{option} {shlex.quote(value)}" for option, value in pairs if option not in there]
+    return " ".join([line, *lacking])
+
+
+def minute(at: str) -> str:
+    """A time of the catalog (UTC) as clocks show it here, with how far they are from UTC."""
+    there = datetime.fromisoformat(at).astimezone()
+    ahead = there.strftime("%z")
+    zone = "UTC" if ahead == "+0000" else f"UTC{ahead[:3]}:{ahead[3:5]}"
+    return f"{there:%Y-%m-%d %H:%M} {zone}"
+
+
+def command(*words: str) -> str:
+    """`bears` and these words, as a shell takes them."""
+    return shlex.join(["bears", *words])
+
+
+def one_line(text: str) -> str:
+    """The text without what would break the line, turn it round or be obeyed by a terminal: control
+    characters, marks of direction and halves of a surrogate pair become escapes, such as \\n."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def lines(text: str) -> str:
+    """As `one_line`, but line breaks stay."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def _shown(character: str) -> str:
+    odd = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNING
+    return character.encode("unicode_escape").decode() if odd else character
