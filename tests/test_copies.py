@@ -25,6 +25,7 @@ from bear_classifier.decisions import history
 from bear_classifier.errors import DataError
 from bear_classifier.lock import hold
 from bear_classifier.schema import Photo, Source, TakeDown
+from bear_classifier.terminal import minute
 
 NINE = datetime(2026, 11, 21, 9, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -559,7 +560,8 @@ def test_the_command_lists_later_decisions_as_history_does(root: Path, bears: Be
     assert said.splitlines()[2:] == [
         "missing are the decisions made after it (3):",
         *listed[1:],
-        "       2026-11-21 09:30  ann  take-down of domain bears.example  (asked by mail)",
+        f"       {minute('2026-11-21T09:30:00+00:00')}  ann  take-down of domain bears.example"
+        "  (asked by mail)",
     ]
 
 
