@@ -141,7 +141,7 @@ def test_a_short_row_and_capital_digits(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "needs the columns sha256 and action, and has nothing; to write one, run: bears clean"),
+        ("", "sha256 and action, and has nothing; to write one, run: bears clean --list --csv"),
         ("hash,action\n1,drop\n", "needs the columns sha256 and action, and has hash, action"),
         ("sha256\n1\n", "and has sha256"),
         (f"sha256,action\n{SHA},keep\n{SHA},burn\n",
