@@ -214,7 +214,9 @@ def require(*paths: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, how many of them, Python, and the libraries that are compared."""
+    """Processor, how many of them may be used, Python, and the libraries that are compared."""
+    from bear_classifier.processors import processors
+
     versions = {}
     for name in LIBRARIES:
         try:
@@ -223,7 +225,7 @@ def machine() -> dict[str, Any]:
             continue
     found = {
         "processor": _processor(),
-        "processors": os.cpu_count(),
+        "processors": processors(),
         "python": platform.python_version(),
         "versions": versions,
     }

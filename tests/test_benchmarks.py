@@ -24,6 +24,8 @@ import paired  # noqa: E402
 import scale  # noqa: E402
 import versus  # noqa: E402
 
+from bear_classifier.processors import processors  # noqa: E402
+
 HEAVY = {"torch", "fastai", "onnxruntime", "gradio", "sklearn", "cleanlab"}
 OLDER = {"lesson", "cleaning"}  # import what they need at once
 
@@ -118,7 +120,7 @@ def test_what_is_measured_is_printed_and_written(
         {"n": [1]},
         2,
     )
-    assert found["machine"]["processors"] == os.cpu_count()
+    assert found["machine"]["processors"] == processors()
     told.goals.append(versus.Goal("smaller", "", "", False))
     assert versus.measured(words, "x", "About it.", lambda: told) == 1
 

@@ -729,6 +729,18 @@ def test_a_body_has_a_limit(page, known):
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "TOO_LARGE")
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/review.js", "/review.css", "/api/project", "/api/queue", "/api/decide", "/nothing"],
+)
+def test_head_is_answered_wherever_get_is(page, path):
+    found, wanted = page.head(path), page.get(path)
+    assert (found.status_code, found.content) == (wanted.status_code, b"")
+    assert found.status_code == 200 or path in ("/api/decide", "/nothing")
+    assert found.headers["content-type"] == wanted.headers["content-type"]
+    assert found.headers["content-security-policy"] == wanted.headers["content-security-policy"]
+
+
 @pytest.mark.parametrize("path", ["/", "/review.js", "/api/queue", "/photo/x", "/nothing"])
 def test_every_answer_carries_the_security_headers(page, path):
     for headers in ({}, {"Host": "evil.example"}):

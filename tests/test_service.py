@@ -136,6 +136,25 @@ def test_a_folder_offers_every_bundle_in_it(model_dir: Path, tmp_path: Path) -> 
         offers(tmp_path / "notes")
 
 
+def linked(shelf: Path, **places: Path) -> list[tuple[str, Path]]:
+    """Names and places of what a folder of links offers."""
+    shelf.mkdir()
+    for name, place in places.items():
+        (shelf / name).symlink_to(place)
+    return [(offer.name, offer.path.resolve()) for offer in offers(shelf)]
+
+
+def test_two_bundles_of_one_name_are_both_offered(model_dir: Path, tmp_path: Path) -> None:
+    """Links to dated releases: under the names of the links, as only these tell them apart."""
+    old, new = (Path(shutil.copytree(model_dir, tmp_path / d / "tiny")) for d in ("2025", "2026"))
+    assert linked(tmp_path / "a", old=old, new=new) == [("new", new), ("old", old)]
+    assert linked(tmp_path / "b", only=old) == [("tiny", old)]
+    assert linked(tmp_path / "c", again=old, only=old) == [("tiny", old)], "it is one model"
+    third = Path(shutil.copytree(model_dir, tmp_path / "2027" / "new"))
+    found = linked(tmp_path / "d", new=new, old=old, third=third)
+    assert sorted(found) == [("new", new), ("old", old), ("third", third)]
+
+
 def test_an_unknown_model_is_none(model_dir: Path) -> None:
     with pytest.raises(Refused, match="NO_MODEL") as caught:
         with_service(model_dir, lambda service: service.answer("other", PHOTO))

@@ -132,6 +132,28 @@ def test_a_correction_is_kept_without_what_rode_along(server: Serving) -> None:
         assert server.ask("POST", CORRECT + query, PHOTO).explained()
 
 
+READ = ["/", "/page.js", "/page.css", "/livez", "/readyz", "/metrics", "/favicon.ico",
+        "/openapi.json", "/api/v1/models", "/api/v1/models/tiny/card", "/gradio/", "/gradio/config",
+        f"{GRADIO}/info", "/nothing", ONE]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", READ)
+def test_head_is_answered_wherever_get_is(server: Serving, path: str) -> None:
+    """By uptime monitors, link checkers and `curl -I`."""
+    found, wanted = (server.ask(method, path) for method in ("HEAD", "GET"))
+    assert (found.status, found.body) == (wanted.status, b"")
+    assert found.status in (200, 204) or path in ("/nothing", ONE)
+    same = {"content-type", "content-length", "content-security-policy", "allow", "etag"}
+    if path in ("/gradio/", "/metrics"):  # made anew each time
+        same -= {"content-length"}
+    assert {k: found.headers.get(k) for k in same} == {k: wanted.headers.get(k) for k in same}
+
+
+@pytest.mark.parametrize("path", [f"{GRADIO}/heartbeat/x", f"{GRADIO}/queue/data"])
+def test_head_of_a_stream_comes_to_an_end(server: Serving, path: str) -> None:
+    assert server.ask("HEAD", path).status == 405
+
+
 def test_it_is_ready_with_a_process_for_each_processor(server: Serving) -> None:
     assert len(server.first_workers) == processors()
 
@@ -468,6 +490,41 @@ def test_a_zip_and_a_form_give_a_row_for_each(server: Serving) -> None:
         ]
         assert found[0]["probabilities"] == labels(server.ask("POST", ONE, PHOTO))
     assert [row["name"] for row in by_zip] == list(FILES)
+
+
+FINDER = {
+    "trip/.DS_Store": b"Bud1", "__MACOSX/trip/._a.jpg": b"\0\5\26\7", "trip/Thumbs.db": b"x",
+    "trip\\desktop.ini": b"[x]", "trip/.ipynb_checkpoints/a-checkpoint.jpg": b"x",
+    "__macosx/._b.jpg": b"x",
+}  # fmt: skip
+
+
+def test_what_systems_leave_is_no_photo(server: Serving) -> None:
+    """In a ZIP and in a form: no row, and none of the 200; of them alone there is no photo."""
+    mixed = FINDER | {"trip/a.jpg": PHOTO, "trip/._": b"no system's", "trip/b.jpg": b"x"}
+    for body, kind in ((zipped(mixed), ZIP), form(*mixed.items())):
+        names = [
+            row["name"].rpartition("/")[2] for row in rows(server.ask("POST", MANY, body, kind))
+        ]
+        assert names == ["a.jpg", "._", "b.jpg"]
+    for body, kind in ((zipped(FINDER), ZIP), form(*FINDER.items())):
+        answer = server.ask("POST", MANY, body, kind)
+        assert (answer.status, answer.json()["code"]) == (400, "NOT_ONE_PHOTO")
+
+
+@pytest.mark.parametrize("how", ["zip", "form"])
+def test_two_hundred_photos_and_as_many_companions(server: Serving, how: str) -> None:
+    photos = {f"trip/{n}.jpg": b"x" for n in range(200)}
+    companions = {f"__MACOSX/trip/._{n}.jpg": b"\0" for n in range(200)}
+
+    def asked(files: dict[str, bytes]) -> Answer:
+        packed = (zipped(files), ZIP) if how == "zip" else form(*files.items())
+        return server.ask("POST", MANY, *packed)
+
+    assert len(rows(asked(companions | photos))) == 200
+    more = asked(companions | photos | {"one more.jpg": b"x"})
+    assert (more.status, more.json()["code"]) == (413, "TOO_MANY")
+    assert "201 files; the limit is 200" in more.json()["message"]
 
 
 def test_rows_come_as_they_are_made(server: Serving) -> None:

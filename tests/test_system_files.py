@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+from corpus import ROOT
+
+from bear_classifier import system_files
 from bear_classifier.system_files import is_system_file, is_system_folder, left_by_system
 
 
@@ -52,3 +56,15 @@ def test_a_photo_is_no_system_file_by_its_name(name: str) -> None:
 def test_a_file_is_not_known_by_the_name_of_a_folder_nor_the_other_way_round() -> None:
     assert not left_by_system(["__MACOSX"])
     assert not left_by_system([".DS_Store", "000.jpg"])
+
+
+def test_the_page_knows_the_same_names() -> None:
+    """What is dropped on it is looked through by the browser."""
+    script = (ROOT / "bear_classifier" / "apps" / "page_parts.js").read_text("utf-8")
+    for name in ("_FILES", "_FOLDERS"):
+        (listed,) = re.findall(rf"LEFT{name} = new Set\(\[(.*?)\]\)", script, re.DOTALL)
+        words = {word.replace("\\r", "\r") for word in re.findall(r'"([^"]+)"', listed)}
+        assert words == set(getattr(system_files, name))
+    for name in ("_FILE_KINDS", "_FOLDER_KINDS"):
+        (pattern,) = re.findall(rf"LEFT{name} = /\^\((.*)\)\$/s?;", script)
+        assert pattern == getattr(system_files, name).pattern

@@ -25,6 +25,7 @@ from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Do, Refused, Service
 from bear_classifier.errors import BearsError, PhotoError
 from bear_classifier.photos import MAX_BYTES
+from bear_classifier.system_files import left_by_system
 
 MANY = "/api/v1/classify-many"
 PHOTOS = 200  # in one request
@@ -215,8 +216,11 @@ async def _several(request: Request) -> list[tuple[str, Read]]:
     """Names, and how to get at the contents, of which only one is unpacked at a time."""
     if _kind(request) == _FORM:
         found: list[tuple[str, Read]] = [
-            (name, partial(bytes, data)) for name, data in await _files(request, PHOTOS)
+            (name, partial(bytes, data))
+            for name, data in await _files(request, 2 * PHOTOS + 1)  # each with a companion
+            if not _of_a_system(name)
         ]
+        _few_enough("form", len(found))
     else:
         found = _entries(await request.body())
     if not found:
@@ -232,10 +236,23 @@ def _entries(data: bytes) -> list[tuple[str, Read]]:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
         raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if len(entries) > PHOTOS:
-        raise Refused(413, "TOO_MANY", f"The ZIP has {len(entries)} files; the limit is {PHOTOS}")
+    entries = [
+        entry
+        for entry in archive.infolist()
+        if not entry.is_dir() and not _of_a_system(entry.filename)
+    ]
+    _few_enough("ZIP", len(entries))
     return [(entry.filename, partial(_unzipped, archive, entry)) for entry in entries]
+
+
+def _of_a_system(name: str) -> bool:
+    """Such as the companions that the Finder packs below __MACOSX. name: with its folders."""
+    return left_by_system(name.replace("\\", "/").split("/"))
+
+
+def _few_enough(what: str, files: int) -> None:
+    if files > PHOTOS:
+        raise Refused(413, "TOO_MANY", f"The {what} has {files} files; the limit is {PHOTOS}")
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

@@ -26,11 +26,18 @@ KEPT = 200_000_000  # bytes of uploads on the disk at once
 _NAME = r"[\w.@-]+"
 _GET = re.compile(
     rf"/?|/(config|theme\.css|favicon\.ico|manifest\.json)/?|/(assets|static|svelte)(/{_NAME})+"
-    rf"|/gradio_api/(info|startup-events|queue/data|app_id|upload_progress)/?"
-    rf"|/gradio_api/heartbeat/{_NAME}|/gradio_api/call/predict/{_NAME}"
+    rf"|/gradio_api/(info|startup-events|app_id)/?"
+)
+_STREAM = re.compile(
+    rf"/gradio_api/((queue/data|upload_progress)/?|heartbeat/{_NAME}|call/predict/{_NAME})"
 )
 _POST = re.compile(r"/gradio_api/(upload|queue/join|call/predict|cancel|reset)/?")
 _FILE = "/gradio_api/file="
+
+
+def endless(path: str) -> bool:
+    """Whether what is told there goes on for as long as somebody listens."""
+    return path.startswith(PLACE) and bool(_STREAM.fullmatch(path[len(PLACE) :]))
 
 
 class Gate:
@@ -58,7 +65,8 @@ class Gate:
 
     def _known(self, method: str, path: str) -> None:
         if method in ("GET", "HEAD"):
-            fine = bool(_GET.fullmatch(path)) and ".." not in path
+            known = _GET.fullmatch(path) or _STREAM.fullmatch(path)
+            fine = bool(known) and ".." not in path
             if path.startswith(_FILE):
                 fine = self._ours(path[len(_FILE) :])
         else:

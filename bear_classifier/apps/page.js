@@ -1,5 +1,5 @@
 // The page for people: takes photos in, and shows one answer or a table of them.
-import { $, h, megabytes, plural, say, whole } from "./page_parts.js";
+import { $, h, isSystemFile, isSystemFolder, megabytes, plural, say, whole } from "./page_parts.js";
 import { S, add, askAgain, askAllAgain, askModels, askNow, onChange, start, stop } from "./page_ask.js";
 import { closePanels, drawOne } from "./page_answer.js";
 import { drawMany, drawProgress, drawRow, forgetRows, onOpen, rowOf } from "./page_batch.js";
@@ -87,8 +87,9 @@ function take(files) {
   if (!S.about) begin();
 }
 
-/** All files of a dropped folder, at any depth. */
+/** All files of a dropped folder, at any depth, but for what systems leave there. */
 async function unfold(entry) {
+  if (entry.isFile ? isSystemFile(entry.name) : isSystemFolder(entry.name)) return [];
   if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
   const reader = entry.createReader(), found = [];
   for (;;) { // a reader gives at most 100 at a time, and nothing at the end
@@ -99,9 +100,11 @@ async function unfold(entry) {
   return found;
 }
 
+const photosOf = (files) => [...files].filter((file) => !isSystemFile(file.name));
+
 async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  const files = [...transfer.files];
+  const files = photosOf(transfer.files);
   if (!entries.some((entry) => entry.isDirectory)) return files;
   return (await Promise.all(entries.map(unfold))).flat();
 }
@@ -126,9 +129,10 @@ document.addEventListener("drop", async (event) => {
   if (!event.dataTransfer) return;
   event.preventDefault();
   try {
+    const some = [...event.dataTransfer.types].includes("Files"); // as it is gone after the first wait
     const files = await dropped(event.dataTransfer);
     if (files.length) take(files);
-    else note("That was not a file. Save the picture first, then drop it here.");
+    else note(some ? "There is no photo in what was dropped." : "That was not a file. Save the picture first, then drop it here.");
   } catch {
     note("What was dropped cannot be read. Choose the photos instead.");
   }
@@ -144,7 +148,7 @@ document.addEventListener("paste", (event) => {
 $("zone").addEventListener("click", () => $("files").click());
 for (const input of [$("files"), $("snap")]) {
   input.addEventListener("change", () => {
-    take([...input.files]);
+    take(photosOf(input.files));
     input.value = ""; // the same file can be chosen again
   });
 }

@@ -18,6 +18,26 @@ export const whole = (text) => text.replaceAll(" %", "\u00a0%"); // a number kee
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const megabytes = (n) => `${(n / 1e6).toFixed(n % 1e6 ? 1 : 0)} MB`;
 
+// What operating systems and file managers leave in folders; the same as system_files.py.
+const LEFT_FILES = new Set([".ds_store", ".localized", "icon\r", ".apdisk", ".volumeicon.icns", "thumbs.db",
+  "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", ".directory", ".hidden", ".nomedia", ".picasa.ini", "picasa.ini"]);
+const LEFT_FOLDERS = new Set(["__macosx", ".appledouble", ".appledb", ".appledesktop", ".fseventsd", ".spotlight-v100",
+  ".documentrevisions-v100", ".temporaryitems", ".trashes", ".trash", "network trash folder", "$recycle.bin",
+  "system volume information", ".thumbnails", ".sh_thumbnails", "lost+found", "@eadir", "#recycle", "@recycle",
+  "#snapshot", ".@__thumb", ".ipynb_checkpoints", ".stfolder", ".stversions", ".dropbox.cache"]);
+const LEFT_FILE_KINDS = /^(\._.+|\.fuse_hidden.*|\.nfs[0-9a-f]+|thumbs\.db:.*)$/s;
+const LEFT_FOLDER_KINDS = /^(\.trash-\d+|found\.\d{3})$/;
+
+export function isSystemFile(name) {
+  const folded = name.toLowerCase();
+  return LEFT_FILES.has(folded) || LEFT_FILE_KINDS.test(folded);
+}
+
+export function isSystemFolder(name) {
+  const folded = name.toLowerCase();
+  return LEFT_FOLDERS.has(folded) || LEFT_FOLDER_KINDS.test(folded);
+}
+
 export function percent(p) { // what is not certain is never shown as 0 or 100
   if (p > 0 && p < 0.005) return "under 1 %";
   if (p < 1 && p >= 0.995) return "over 99 %";

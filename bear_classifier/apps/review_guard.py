@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bear_classifier.apps.heads import Heads
 from bear_classifier.errors import BearsError, PhotoError
 
 MAX_BODY = 1_000_000  # bytes
@@ -137,6 +138,7 @@ def protect(app: FastAPI, host: str, root: Path) -> None:
         assert isinstance(exc, BearsError)
         return _said(_status(exc), exc.code, exc.sentence.replace(str(root), root.name))
 
+    app.add_middleware(Heads)
     app.add_middleware(Guard, host=host)
     app.add_exception_handler(BearsError, explained)
     app.add_exception_handler(RequestValidationError, _not_understood)

@@ -20,6 +20,7 @@ from bear_classifier import __version__
 from bear_classifier.apps import door, gate
 from bear_classifier.apps.api import MANY, api
 from bear_classifier.apps.fair import Fair
+from bear_classifier.apps.heads import Heads
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Refused, Service
 from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
@@ -94,6 +95,7 @@ def make_app(service: Service, settings: ServeConfig = _AS_IT_COMES) -> FastAPI:
     app.add_exception_handler(HTTPException, _unknown)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_middleware(gate.Gate, uploads=folder)
+    app.add_middleware(Heads, endless=gate.endless)
     app.add_middleware(
         door.Door,
         metrics=metrics,

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +71,24 @@ def offers(place: Path) -> list[Offer]:
             "NO_MODEL",
             f"there is no model in {place}; name another folder, or make one; run: bears run",
         )
-    return [_offer(path) for path in paths]
+    return [_offer(name, path) for name, path in named(paths)]
 
 
-def _offer(path: Path) -> Offer:
+def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Bundles by the names of their folders. Where links lead to different folders of one name, as
+    dated releases have, by the names of the links; what two links lead to is named once."""
+    places = {path.resolve(): path for path in reversed(paths)}  # of two links the first
+    found = [(place.name, path) for place, path in reversed(places.items())]
+    many = Counter(name for name, _ in found)
+    apart = [(path.name if many[name] > 1 else name, path) for name, path in found]
+    if len({name for name, _ in apart}) < len(apart):  # a link is called as another's folder is
+        return [(path.name, path) for _, path in found]
+    return apart
+
+
+def _offer(name: str, path: Path) -> Offer:
     about = dict(load(path).about)
-    return Offer(path.resolve().name, path, about, (path / "README.md").read_text("utf-8"))
+    return Offer(name, path, about, (path / "README.md").read_text("utf-8"))
 
 
 class Service:

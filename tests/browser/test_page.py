@@ -375,6 +375,9 @@ def test_a_folder_that_is_dropped(browser, site, tmp_path):
     for n in range(3):
         (tmp_path / "trip" / "day" / f"{n}.png").write_bytes(photo("teddy", n))
     (tmp_path / "trip" / "notes.txt").write_bytes(b"#broken")
+    for name in (".DS_Store", "day/._0.png", "day/Thumbs.db", "__MACOSX/x.png", "@eaDir/y.png"):
+        (tmp_path / "trip" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "trip" / name).write_bytes(b"what a system leaves")
     data = {"items": [], "files": [str(tmp_path / "trip")], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         what = {"type": kind, "x": 300, "y": 300, "data": data}
@@ -383,6 +386,14 @@ def test_a_folder_that_is_dropped(browser, site, tmp_path):
     assert sorted(row[:2] for row in table(browser)) == [
         ["0.png", "Teddy"], ["1.png", "Teddy"], ["2.png", "Teddy"], ["notes.txt", "No answer"],
     ]  # fmt: skip
+
+
+def test_what_a_system_leaves_is_not_asked_about(browser, site, choose):
+    hand_over(browser, "drop", {".DS_Store": b"x", "._a.png": b"x"})
+    until(lambda: text(browser, "#note") == "There is no photo in what was dropped.", "not said")
+    choose({"._b.png": b"x", "b.png": photo("teddy")})
+    says(browser, "Teddy, quite sure.")
+    assert len(site.asked) == 1
 
 
 def test_what_is_no_photo_is_not_ignored(browser, site):
