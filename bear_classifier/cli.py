@@ -145,14 +145,23 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _say(options, telling.summary(project, report, project_of(options)))
     if options.serve:
-        options.name, options.model = "serve", _shown(project)
-        _serve(options)
+        from bear_classifier import fresh
+
+        return fresh.become(serving_words(options, _shown(project)))
     return _fell_short(options, results.get("download", {}))
 
 
 def _fell_short(options: argparse.Namespace, outcome: Mapping[str, Any]) -> int:
     """Of a download: addresses that failed are the web's affair, and drawn faults are planted."""
     return int(bool(outcome.get("failed_now" if options.strict else "own_failed")))
+
+
+def serving_words(options: argparse.Namespace, model: Path) -> list[str]:
+    """`bears serve` with what was asked of this command. model: a bundle, or a folder of them."""
+    words = ["serve", str(model), f"--host={options.host}", f"--port={options.port}"]
+    words += [f"--data={options.data}", f"--models={options.models}"]
+    words += [f"--project={options.project}"] if options.project else []
+    return words + [f"--set={setting}" for setting in options.set]
 
 
 def _shown(project: pipeline.Project) -> Path:
@@ -230,6 +239,10 @@ def _serve(options: argparse.Namespace) -> int:
     settings = ServeConfig()
     if options.project or Path("bears.toml").exists():
         settings = _project(options).config.serve
+    elif options.set:  # of no project: those of the starter's are as they come
+        from bear_classifier import pipeline
+
+        settings = pipeline.open_project("starter", options.set).config.serve
     serve(_model(options), options.host, options.port, settings)
     return 0
 

@@ -225,10 +225,12 @@ def compare(width: int, options: argparse.Namespace) -> dict[str, list[dict[str,
 def report(
     sides: dict[str, list[dict[str, float]]], failing: int, options: argparse.Namespace
 ) -> None:
+    from bear_classifier.processors import processors
+
     ratios = [a["per_second"] / b["per_second"] for a, b in zip(*sides.values(), strict=True)]
     print(
         f"{options.photos} addresses on {options.hosts} hosts, 0 to {LATENCY * 1000:.0f} ms,"
-        f" {failing} fail; {os.cpu_count()} cores, Python {platform.python_version()}\n"
+        f" {failing} fail; {processors()} cores, Python {platform.python_version()}\n"
     )
     print(f"{'':8} {'photos/s':>9} {'(rounds)':>22} {'stored':>7} {'failures told':>14}")
     for name, rounds in sides.items():

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -42,7 +41,9 @@ def told(promises: list[Promise], facts: dict[str, Any], file: Path | None) -> i
     for row in promises:
         kept = "kept  " if row.kept else "BROKEN"
         print(f"{kept} {row.name:4} {row.about:{wide}} {row.found:>18}   {row.limit}")
-    machine = {"processors": os.cpu_count(), "python": platform.python_version()}
+    from bear_classifier.processors import processors
+
+    machine = {"processors": processors(), "python": platform.python_version()}
     if file:
         rows = [asdict(row) for row in promises]
         file.write_text(json.dumps({"promises": rows, **facts, **machine}, indent=1) + "\n")

@@ -48,6 +48,7 @@ GROUND = {
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.", "lesson.")
 FRONT = {
+    "fresh",
     *(
         "digests",
         "cli",
