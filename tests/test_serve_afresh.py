@@ -45,7 +45,7 @@ def test_run_serves_in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.skipif(sys.platform == "win32", reason="another way is taken there")
 def test_it_is_the_same_process_with_nothing_imported() -> None:
     program = (
-        "import os, sys, numpy; print(os.getpid(), end=' ')\n"  # not yet written when it is replaced
+        "import os, sys, numpy; print(os.getpid(), end=' ')\n"
         f"from bear_classifier import fresh\nfresh.PROGRAM = ['-c', {CHILD!r}]\n"
         "fresh.become(['a b', 'ü'])"
     )
