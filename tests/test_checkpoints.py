@@ -26,6 +26,7 @@ from bundles import tiny_config
 from corpus import ROOT
 from safetensors.torch import load_file
 from training import changed, dataset, fresh, same, weights
+from waiting import until
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
@@ -40,27 +41,41 @@ KILLS = int(os.environ.get("KILLS", "6"))
 EPOCHS = 4
 
 # Trains on what a line names; in a new process each, made by forking before anything was computed,
-# so that many of them need one import of torch.
+# so that many of them need one import of torch. It is waited for when a second line asks for that:
+# until then its number belongs to it, so that a signal reaches nobody else and never nobody.
+# A child that is to die does so by itself, at its n-th file that is opened, renamed or removed.
 NURSERY = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
 from bear_classifier.learn.train import train
 
+class Moments:
+    seen = 0
+    def __call__(self, event, words):
+        if event in ("open", "os.rename", "os.remove"):
+            self.seen += 1
+            if self.seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
 for line in sys.stdin:
-    root, settings = json.loads(line)
+    root, settings, last = json.loads(line)
     child = os.fork()
     if not child:
         try:
             with Catalog(Path(root)) as catalog, catalog.lock("train"):
+                moments = Moments()
+                sys.addaudithook(moments)
                 train(catalog, build(settings, where="test"))
+            Path(root, "moments").write_text(str(moments.seen))
             os._exit(0)
         except KeyboardInterrupt:
             os._exit(130)
         finally:
             os._exit(1)
     print(child, flush=True)
+    sys.stdin.readline()
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -382,17 +397,24 @@ class Nursery:
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def begin(self, root: Path, config: Config) -> int:
+    def begin(self, root: Path, config: Config, last: int = 0) -> int:
+        """Its number. last: the moment at which it kills itself; 0: never."""
         assert self.process.stdin
         assert self.process.stdout
         settings = {"name": "tiny", "classes": config.classes}
         settings |= {t: dataclasses.asdict(getattr(config, t)) for t in ("learn", "train")}
-        print(json.dumps([str(root), settings]), file=self.process.stdin, flush=True)
+        print(json.dumps([str(root), settings, last]), file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline())
 
     def end(self) -> int:
+        assert self.process.stdin
         assert self.process.stdout
+        print(file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline())
+
+    def run(self, root: Path, config: Config, last: int = 0) -> int:
+        self.begin(root, config, last)
+        return self.end()
 
 
 @pytest.fixture(scope="module")
@@ -403,63 +425,94 @@ def nursery() -> Iterator[Nursery]:
     made.process.communicate()
 
 
+@pytest.fixture(scope="module")
+def expected(
+    prepared: tuple[Catalog, Config], nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What a training in the nursery leaves that nobody disturbs."""
+    catalog, config = prepared
+    root = tmp_path_factory.mktemp("nursery") / "calm"
+    shutil.copytree(catalog.root, root)
+    assert nursery.run(root, changed(config, resume=False)) == 0
+    return root
+
+
+def copied(catalog: Catalog, root: Path) -> Path:
+    shutil.copytree(catalog.root, root)
+    (root / "train" / "weights.safetensors").unlink(missing_ok=True)
+    return root
+
+
+def ends_as(root: Path, expected: Path) -> None:
+    one, two = (load_file(r / "train" / "weights.safetensors") for r in (root, expected))
+    assert same(one, two)
+    assert history_of(root) == history_of(expected)
+    assert not (root / "train" / "checkpoints").exists()
+
+
+def history_of(root: Path) -> Any:
+    return json.loads((root / "train" / "history.json").read_text())["history"]
+
+
 def test_kill_9_at_any_moment_loses_no_whole_epoch(
-    prepared: tuple[Catalog, Config], nursery: Nursery, tmp_path: Path
+    prepared: tuple[Catalog, Config], nursery: Nursery, expected: Path, tmp_path: Path
 ) -> None:
     """Killed three times in a run, at random moments; what comes out is that of a calm run."""
     catalog, config = prepared
     dice = random.Random(7)
-    shutil.copytree(catalog.root, tmp_path / "calm")
-    nursery.begin(tmp_path / "calm", config)
-    assert nursery.end() == 0
-    began = time.monotonic()
-    nursery.begin(tmp_path / "calm", changed(config, resume=False))
-    assert nursery.end() == 0
-    seconds = time.monotonic() - began
-    expected = load_file(tmp_path / "calm" / "train" / "weights.safetensors")
-    history = json.loads((tmp_path / "calm" / "train" / "history.json").read_text())["history"]
-    deaths = 0
+    moments = int((expected / "moments").read_text())
     for number in range(-(-KILLS // 3)):
-        root = tmp_path / str(number)
-        shutil.copytree(catalog.root, root)
-        (root / "train" / "weights.safetensors").unlink(missing_ok=True)
+        root = copied(catalog, tmp_path / str(number))
+        for turn in range(3):
+            before = reached(root)
+            code = nursery.run(root, config, last=dice.randint(1, moments))
+            assert code == -signal.SIGKILL or (turn and code == 0)  # the first one has all to do
+            done = (root / "train" / "weights.safetensors").exists()
+            assert done or reached(root) >= before
+        assert nursery.run(root, config) == 0
+        ends_as(root, expected)
+
+
+@pytest.mark.long
+def test_kill_9_by_the_clock_loses_no_whole_epoch(
+    prepared: tuple[Catalog, Config], nursery: Nursery, expected: Path, tmp_path: Path
+) -> None:
+    """In the middle of a step or of writing, too; whoever has ended before is as good."""
+    catalog, config = prepared
+    dice = random.Random(7)
+    began = time.monotonic()
+    assert nursery.run(copied(catalog, tmp_path / "calm"), config) == 0
+    seconds = time.monotonic() - began
+    for number in range(5 * KILLS):
+        root = copied(catalog, tmp_path / str(number))
         for _ in range(3):
             before = reached(root)
             child = nursery.begin(root, config)
             time.sleep(dice.random() * seconds)
             os.kill(child, signal.SIGKILL)
-            deaths += nursery.end() == -signal.SIGKILL
+            assert nursery.end() in (-signal.SIGKILL, 0)
             done = (root / "train" / "weights.safetensors").exists()
             assert done or reached(root) >= before
-        nursery.begin(root, config)
-        assert nursery.end() == 0
-        assert same(load_file(root / "train" / "weights.safetensors"), expected)
-        found = json.loads((root / "train" / "history.json").read_text())
-        assert found["history"] == history
-        assert not (root / "train" / "checkpoints").exists()
-    assert deaths > KILLS / 3
+        assert nursery.run(root, config) == 0
+        ends_as(root, expected)
+        shutil.rmtree(root)
 
 
-def test_ctrl_c_ends_within_seconds_and_keeps_the_whole_epochs(
+def test_ctrl_c_ends_it_and_keeps_the_whole_epochs(
     prepared: tuple[Catalog, Config], nursery: Nursery, tmp_path: Path
 ) -> None:
     catalog, config = prepared
-    shutil.copytree(catalog.root, tmp_path / "data")
-    config = changed(config, epochs=200)
-    child = nursery.begin(tmp_path / "data", config)
-    deadline = time.monotonic() + 120
-    while reached(tmp_path / "data") < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    root = copied(catalog, tmp_path / "data")
+    child = nursery.begin(root, changed(config, epochs=2_000))
+    until(lambda: reached(root) >= 2)
     os.kill(child, signal.SIGINT)
-    began = time.monotonic()
     assert nursery.end() == 130
-    assert time.monotonic() - began < 10
-    assert reached(tmp_path / "data") >= 2
+    assert 2 <= reached(root) < 2_000
+    assert not (root / "train" / "weights.safetensors").exists()
 
 
 def reached(root: Path) -> int:
     """Whole epochs on the disk."""
     folder = root / "train" / "checkpoints"
-    if not folder.is_dir():
-        return 0
-    return max((int(p.name[6:8]) for p in folder.glob("epoch-*.safetensors")), default=0)
+    kept = folder.glob("epoch-*.safetensors") if folder.is_dir() else ()
+    return max((int(path.name.split(".")[0].removeprefix("epoch-")) for path in kept), default=0)

@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import within
 from PIL import Image
+from waiting import until
 
 from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
@@ -255,17 +255,15 @@ def test_two_runs_at_once_are_refused(folder):
 
 def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
     words = ["run", "--project", "mine.toml", "--source", "folder:mine",
-             *fast("learn.weights=none", "train.epochs=200")]  # fmt: skip
+             *fast("learn.weights=none", "train.epochs=2000")]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "bear_classifier", *words], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    for line in process.stdout:
-        if line.startswith("probe"):
-            break
-    time.sleep(2)
+    kept = folder / "data" / "mine" / "train" / "checkpoints"
+    until(lambda: list(kept.glob("epoch-*.safetensors")), lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate()
     assert process.returncode == 130
     assert "Stopped. Continue with: bears run --project mine.toml" in said
     assert "Traceback" not in said
