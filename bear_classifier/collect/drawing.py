@@ -73,7 +73,8 @@ def _photograph(scene: Image.Image, rng: Dice) -> Image.Image:
     (w, h), (tint, contrast) = scene.size, _LIGHTS[rng.integers(len(_LIGHTS))]
     if rng.random() < 0.3:
         scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.0025 * max(w, h) + 0.4)))
-    x, y = np.float32(np.linspace(-1, 1, w)), np.float32(np.linspace(-1, 1, h))[:, None]
+    x, y = (np.linspace(-1, 1, n).astype(np.float32) for n in (w, h))
+    y = y[:, None]
     side, dark, gain, grain = rng.uniform([-0.18, 0, 0.85, 0.5], [0.18, 0.16, 1.15, 7]).tolist()
     light = (1 + side * x - dark * (x * x + y * y))[..., None] * np.array(tint, np.float32) * gain
     pixels = ((np.asarray(scene, np.float32) - 118) * contrast + 118) * light
