@@ -204,6 +204,7 @@ def _predict(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     from bear_classifier import telling
+    from bear_classifier.files import printable
     from bear_classifier.ship.bundle import load
 
     if options.csv:
@@ -215,7 +216,7 @@ def _predict(options: argparse.Namespace) -> int:
         bundle = loading.result()
     failed, table = 0, []
     for path, said in answers(bundle, options.paths):
-        row: dict[str, Any] = {"path": str(path)}
+        row: dict[str, Any] = {"path": printable(path)}
         if isinstance(said, PhotoError):
             row["error"] = {"code": said.code, "message": said.sentence}
             failed += 1

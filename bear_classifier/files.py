@@ -79,6 +79,14 @@ def _cell(value: object) -> object:
     return f"'{whole}" if _FORMULA.match(whole) else whole
 
 
+def printable(name: Path | str) -> str:
+    """A name as valid Unicode: bytes that are no UTF-8 as in a shell's $'a\\xff.jpg'."""
+    try:
+        return str(name).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # half a character of UTF-16, as Windows allows
+        return str(name).encode(errors="backslashreplace").decode()
+
+
 def clear_partial(root: Path) -> None:
     """Remove what a killed program left half-written; only while nobody else writes there."""
     for partial in root.rglob(".*.partial"):

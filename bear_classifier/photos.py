@@ -17,7 +17,9 @@ UNREADABLE          the file cannot be opened: missing, a folder, no permission
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import re
 import stat
 import struct
@@ -31,6 +33,7 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from bear_classifier import formats
 from bear_classifier.errors import PhotoError
+from bear_classifier.files import printable
 from bear_classifier.formats import Found
 from bear_classifier.formats import format_of as format_of
 
@@ -56,16 +59,35 @@ def read(path: Path) -> bytes:
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
-            raise PhotoError("UNREADABLE", f"{path} is not a file")
+            raise PhotoError("UNREADABLE", _no_file(path, facts.st_mode))
         if facts.st_size > MAX_BYTES:
             raise _too_large(facts.st_size)
-        with path.open("rb") as file:
+        with io.BufferedReader(io.FileIO(path, opener=_at_once)) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
-        raise PhotoError("UNREADABLE", f"{path} cannot be opened: {exc}") from exc
+        why = (isinstance(exc, OSError) and exc.strerror) or str(exc)
+        raise PhotoError("UNREADABLE", f"{printable(path)} cannot be opened: {why}") from exc
     if len(data) > MAX_BYTES:
         raise _too_large(len(data))
     return data
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for a writer: a pipe may have taken the place of the file."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _no_file(path: Path, mode: int) -> str:
+    if not stat.S_ISDIR(mode):
+        return f"{printable(path)} is not a file"
+    try:
+        with os.scandir(path):
+            pass
+    except OSError as exc:
+        return f"{printable(path)} is a folder that cannot be opened: {exc.strerror}"
+    if path.is_symlink():
+        return f"{printable(path)} is a link to a folder, which is not followed; name that folder"
+    return f"{printable(path)} is a folder, not a file"
 
 
 def _too_large(size: int) -> PhotoError:

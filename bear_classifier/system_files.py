@@ -10,7 +10,7 @@ _FILES = frozenset(
     {
         *(".ds_store", ".localized", "icon\r", ".apdisk", ".volumeicon.icns"),  # macOS
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"),  # Windows
-        *(".directory", ".hidden", ".nomedia"),  # KDE, GNOME, Android
+        *(".directory", ".nomedia"),  # KDE, Android
         *(".picasa.ini", "picasa.ini"),
     }
 )

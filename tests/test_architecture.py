@@ -83,7 +83,7 @@ INSIDE = {
     "worker": {"errors"},
     "linear": {"errors"},
     "workers": {"errors", "worker"},
-    "photos": {"errors", "formats"},
+    "photos": {"errors", "files", "formats"},
     "config": {"errors", "settings"},
     "lock": {"errors", "files"},
     "copies": {"errors", "files", "schema"},

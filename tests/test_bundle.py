@@ -319,3 +319,42 @@ def test_weights_are_verified_without_being_held(
     finally:
         tracemalloc.stop()
     assert kept < most < kept + weights / 2
+
+
+def test_what_systems_leave_is_ignored_and_never_read(place):
+    """macOS Finder, Explorer and JupyterLab leave files in a folder that was looked into."""
+    for name in (".DS_Store", "golden/Thumbs.db", "golden/.DS_Store", "desktop.ini", "._model.onnx",
+                 "golden/._00.jpeg", ".ipynb_checkpoints/README-checkpoint.md",
+                 "golden/.ipynb_checkpoints/deep/x", "__MACOSX/._bundle.json",
+                 "@eaDir/model.onnx"):  # fmt: skip
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(Bomb()))
+    os.mkfifo(place / "golden" / "ehthumbs.db")  # whoever reads it waits for ever
+    Model(bundle.load(place)).self_test()
+
+
+@pytest.mark.parametrize("name", ["extra.py", ".hidden", "golden/thumbs.jpg", ".DS_Store.so",
+                                  "golden/__MACOSX.py", "._"])  # fmt: skip
+def test_what_only_looks_like_a_systems_is_refused(place, name):
+    (place / name).write_text("print(1)")
+    assert refused(place).startswith(f"UNEXPECTED_FILE: {name} does not belong")
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "__pycache__", "golden/desktop.ini", "MACOSX"])
+def test_a_folder_that_no_system_leaves_is_refused(place, name):
+    (place / name).mkdir()
+    assert refused(place).startswith(f"UNEXPECTED_FILE: {name} does not belong")
+
+
+def test_a_link_in_the_name_of_a_system_folder_is_refused(place, tmp_path):
+    (place / "__MACOSX").symlink_to(tmp_path)
+    assert refused(place).startswith("UNEXPECTED_FILE: __MACOSX does not belong")
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "golden/Thumbs.db", "__MACOSX/model.onnx"])
+def test_a_system_file_is_no_part_of_a_bundle_though_it_is_listed(place, name):
+    (place / name).parent.mkdir(exist_ok=True)
+    (place / name).write_bytes(b"x")
+    rewrite(place)
+    assert refused(place).startswith(f"UNEXPECTED_FILE: a bundle has no file {name!r}")

@@ -1,7 +1,11 @@
 import csv
+import errno
 import io
 import json
+import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +14,8 @@ import pytest
 from bundles import LABELS
 from PIL import Image
 
+from bear_classifier import photos
+from bear_classifier.cli import main
 from bear_classifier.errors import PhotoError
 from bear_classifier.ship import bundle, golden, predict
 from bear_classifier.ship.predict import Model
@@ -178,3 +184,90 @@ def test_many_photos_are_answered_in_order_as_one_by_one(model_dir, tmp_path):
     ((path, said),) = predict.answers(loaded, [tmp_path / "03"])
     assert said == alone.predict(path)
     assert list(predict.answers(loaded, [])) == []
+
+
+def test_a_folder_without_what_systems_leave_in_it(tmp_path):
+    for name in ("b/000.jpg", "a.png", ".hidden.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for name in (".DS_Store", "b/Thumbs.db", "b/desktop.ini", "__MACOSX/._000.jpg", "b/._000.jpg",
+                 "b/.ipynb_checkpoints/000-checkpoint.jpg", "@eaDir/b/000.jpg"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    names = [tmp_path / name for name in (".hidden.jpg", "a.png", "b/000.jpg")]
+    assert list(predict.files_of([tmp_path])) == names
+    assert list(predict.files_of([tmp_path / ".DS_Store"])) == [tmp_path / ".DS_Store"]
+    inside = tmp_path / "b" / ".ipynb_checkpoints"  # named by the user: so it is meant
+    assert list(predict.files_of([inside])) == [inside / "000-checkpoint.jpg"]
+
+
+def test_what_the_system_refuses_is_a_row_and_the_others_are_answered(model_dir, tmp_path):
+    """Names and files of every kind; nothing is waited for, and nothing left out silently."""
+    album = tmp_path / "album"
+    album.mkdir()
+    (album / "good.jpg").write_bytes(golden.draw(1)[1])
+    (album / "two\nlines.jpg").write_bytes(golden.draw(1)[1])
+    odd = os.fsdecode(os.fsencode(album) + b"/latin-\xe9.jpg")
+    Path(odd).write_bytes(golden.draw(1)[1])
+    (album / "gone.jpg").symlink_to(tmp_path / "nothing")
+    (album / "loop").symlink_to(album / "loop2")
+    (album / "loop2").symlink_to(album / "loop")
+    (album / "round").symlink_to(album)
+    os.mkfifo(album / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(album / "socket"))
+    for path in (album / ("a" * 300), album / "a\0b", Path("/dev/zero"), album / "good.jpg" / "x"):
+        (row,) = predict.answers(bundle.load(model_dir), [path])
+        assert row[1].code == "UNREADABLE", path
+    found = dict(predict.answers(bundle.load(model_dir), [album]))
+    why = {path.name: said.sentence for path, said in found.items() if hasattr(said, "sentence")}
+    assert {path.name for path in found} - set(why) == {
+        "good.jpg", "two\nlines.jpg", Path(odd).name,
+    }  # fmt: skip
+    assert re.search("cannot be opened: No such file", why.pop("gone.jpg"))
+    assert re.search("symbolic links", why.pop("loop"))
+    assert re.search("symbolic links", why.pop("loop2"))
+    assert re.search("a link to a folder, which is not followed; name that", why.pop("round"))
+    assert re.search("is not a file$", why.pop("pipe"))
+    assert re.search("is not a file$", why.pop("socket"))
+    assert why == {}
+
+
+def test_names_that_are_no_utf_8_are_valid_in_json(model_dir, tmp_path, capsys):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.jpg"))
+    odd.write_bytes(golden.draw(1)[1])
+    Path(f"{odd}2").write_bytes(b"")
+    words = ["predict", "--json", "--model", str(model_dir), str(tmp_path)]
+    assert main([*words, "--csv", str(tmp_path / "t.csv")]) == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["path"] for row in rows] == [f"{tmp_path}/\\xe9.jpg", f"{tmp_path}/\\xe9.jpg2"]
+    for row in rows:
+        json.dumps(row, ensure_ascii=False).encode()
+    assert "\\xe9.jpg2" in (tmp_path / "t.csv").read_text(encoding="utf-8-sig")
+
+
+def test_a_folder_that_may_not_be_opened_is_a_row(model_dir, tmp_path, monkeypatch):
+    """Where the tests run as root, permissions refuse nothing: so the system's answer is played."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "good.jpg").write_bytes(golden.draw(1)[1])
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "private":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = list(predict.answers(bundle.load(model_dir), [tmp_path]))
+    assert [path.name for path, _ in found] == ["good.jpg", "private"]
+    assert found[1][1].sentence == (
+        f"{tmp_path / 'private'} is a folder that cannot be opened: Permission denied"
+    )
+
+
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "photo.jpg")
+    (tmp_path / "file").write_bytes(b"x")
+    facts = (tmp_path / "file").stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: facts)
+    assert photos.read(tmp_path / "photo.jpg") == b""

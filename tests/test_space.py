@@ -472,6 +472,14 @@ def test_other_things_are_kept(model_dir, place, tmp_path):
     assert ".bears-space" in refused(model_dir, place)
 
 
+def test_what_systems_leave_is_nobodys_work(model_dir, place):
+    for name in (".DS_Store", "models/Thumbs.db", "models/__MACOSX/._app.py"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"\0\5\26\7")
+    space.space(model_dir, place)
+    assert not (place / ".DS_Store").exists()
+
+
 def test_nothing_is_written_into_the_model(model_dir, tmp_path):
     model = Path(shutil.copytree(model_dir, tmp_path / "tiny"))
     for out in (model, model / "golden", model / "golden" / "out", tmp_path / "x" / ".." / "tiny"):

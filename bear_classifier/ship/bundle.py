@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from bear_classifier.errors import ModelError
 from bear_classifier.files import explained, write_atomic
 from bear_classifier.ship.onnx_file import refuse_external_data
+from bear_classifier.system_files import is_system_file, is_system_folder
 
 SCHEMA = 2
 # Version of photos.decode and photos.fit; other pixels need another number. 2: a JPEG comes at 1/2,
@@ -231,20 +232,27 @@ def _check_fields(about: Mapping[str, Any]) -> None:
 
 
 def _check_files(path: Path, listed: Mapping[str, Any]) -> None:
-    """The folder holds the listed files and nothing else."""
+    """The folder holds the listed files and, besides what systems leave, nothing else."""
     present = set()
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=_closed):
         for name in folders:
-            here = (Path(folder) / name).relative_to(path).as_posix()
-            if here != "golden" or (Path(folder) / name).is_symlink():
-                raise ModelError("UNEXPECTED_FILE", f"{here} does not belong in a bundle; refused")
-        present |= {(Path(folder) / name).relative_to(path).as_posix() for name in files}
+            inner = (Path(folder) / name).relative_to(path).as_posix()
+            link = (Path(folder) / name).is_symlink()
+            if link or not (inner == "golden" or is_system_folder(name)):
+                raise ModelError("UNEXPECTED_FILE", f"{inner} does not belong in a bundle; refused")
+        folders[:] = [name for name in folders if not is_system_folder(name)]
+        here = Path(folder).relative_to(path)
+        present |= {(here / name).as_posix() for name in files if not is_system_file(name)}
     if extra := sorted(present - set(listed) - {"bundle.json"}):
         raise ModelError("UNEXPECTED_FILE", f"{extra[0]} does not belong in this bundle; refused")
     if missing := sorted(set(listed) - present):
         raise ModelError(
             "MODEL_INCOMPLETE", f"{missing[0]} is missing; copy the whole folder again"
         )
+
+
+def _closed(exc: OSError) -> None:
+    raise ModelError("MODEL_INCOMPLETE", f"{exc.filename} cannot be opened: {exc.strerror}")
 
 
 def _checked(path: Path, name: str, entry: Mapping[str, Any], keep: bool = True) -> bytes:

@@ -23,6 +23,7 @@ from bear_classifier.ahead import ahead
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
 from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import EXACT, Bundle
+from bear_classifier.system_files import is_system_file, is_system_folder
 
 Reason = Literal["ok", "unlike_training", "too_close"]
 _STATE = ort.capi.onnxruntime_pybind11_state
@@ -149,12 +150,32 @@ class Model:
 
 
 def files_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """Each path, folders replaced by all the files in them, in sorted order."""
+    """Each path, folders replaced by all that is in them, in sorted order, without what systems
+    leave there. What cannot be read, such as a folder within that may not be opened, comes as it
+    is: `photos.read` says why. Links to folders are not followed."""
     for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file())
-        else:
-            yield path
+        yield from sorted(_inside(path)) if _is_folder(path) else [path]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, a folder on the way that may not be entered
+        return False
+
+
+def _inside(root: Path) -> Iterator[Path]:
+    closed: list[Path] = []
+    for folder, folders, names in os.walk(root, onerror=lambda exc: closed.append(_where(exc))):
+        folders[:] = [name for name in folders if not is_system_folder(name)]
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        yield from (Path(folder) / name for name in names if not is_system_file(name))
+        yield from (Path(folder) / name for name in links)
+    yield from closed
+
+
+def _where(exc: OSError) -> Path:
+    return Path(exc.filename)
 
 
 def answers(

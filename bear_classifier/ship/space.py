@@ -30,6 +30,7 @@ from bear_classifier.errors import ConfigError
 from bear_classifier.ship import bundle
 from bear_classifier.ship.needs import allowed, closure, libraries, pins
 from bear_classifier.ship.predict import Model
+from bear_classifier.system_files import left_by_system
 
 MARKER = ".bears-space"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -118,7 +119,7 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
     sources = {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(_PACKAGE.rglob("*"))
-        if path.suffix in _TEXTS
+        if path.suffix in _TEXTS and not left_by_system(path.relative_to(root).parts)
     }
     texts = {path: sources[path] for path in closure(app, sources)}
     programs = [app, *(text for path, text in texts.items() if path.endswith(".py"))]
@@ -223,6 +224,8 @@ def _strange(place: Path) -> Path | None:
     for path in sorted(place.rglob("*")):
         inside = path.relative_to(place)
         if inside.parts[0] in (".git", MARKER) or set(_LEFT_BY_USE) & set(inside.parts):
+            continue
+        if left_by_system(inside.parts):
             continue
         if path.is_symlink() or not path.is_dir():
             whole = path.is_file() and not path.is_symlink()
