@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import unpack_from
 
+from bear_classifier import git_lfs
 from bear_classifier.errors import PhotoError
 
 MAX_SEGMENTS = 5_000  # JPEG: 20 MB in segments of 64 KB are 320
@@ -81,6 +82,8 @@ def _refusal(data: bytes) -> PhotoError:
     for magic, name in _NO_IMAGES:
         if re.match(magic, data):
             return PhotoError("NOT_AN_IMAGE", f"the file is {name}")
+    if git_lfs.is_pointer(data):
+        return PhotoError("NOT_AN_IMAGE", f"the file is {git_lfs.ADVICE}")
     text = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<svg", b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text:
         return PhotoError("UNSUPPORTED_FORMAT", "SVG drawings are not supported; export as PNG")

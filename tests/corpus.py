@@ -87,6 +87,11 @@ def png_16(values: np.ndarray, before: Iterable[bytes] = ()) -> bytes:
     return png(width, height, 16, 0 if values.ndim == 2 else 2, zlib.compress(rows), before)
 
 
+def lfs_pointer() -> bytes:
+    """What a clone without git-lfs holds in place of a file."""
+    return b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 9012345\n" % 7
+
+
 def zipped(name: str, content: bytes) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import corpus
 import pytest
 import torch
 import torchvision
@@ -132,6 +133,15 @@ def test_weights_that_are_not_numbers(saved, tmp_path):
 class Bomb:
     def __reduce__(self):
         return Path.touch, (Path("was-here"),)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "bundle/bundle.json"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path, name):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / name).write_bytes(corpus.lfs_pointer())
+    weights = tmp_path / name.removesuffix("/bundle.json")
+    with pytest.raises(TrainError, match="BAD_WEIGHTS: .* is a pointer of Git LFS .* git lfs pull"):
+        backbone.build_body(LearnConfig("squeezenet1_1", str(weights)), 0)
 
 
 @pytest.mark.parametrize("payload", ["pickle", "torch", "noise", "dict", "html"])

@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import corpus
 import numpy as np
 import onnx
 import pytest
@@ -123,6 +124,16 @@ print("fine", len(seen))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.startswith("fine"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors", "reference.npz",
+                                  "bundle.json", "golden/00.jpeg", "README.md"])  # fmt: skip
+def test_a_pointer_of_git_lfs_is_named(place, name):
+    """Copying again, as for other damage, would bring the same few lines."""
+    (place / name).write_bytes(corpus.lfs_pointer())
+    said = refused(place)
+    assert said.startswith(f"MODEL_INCOMPLETE: {place / name} is a pointer of Git LFS")
+    assert said.endswith("git lfs pull")
 
 
 def test_a_file_too_many(place):

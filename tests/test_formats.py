@@ -55,6 +55,13 @@ REFUSED = {
     "avi": (b"RIFF\0\0\0\0AVI LIST", "UNSUPPORTED_FORMAT", "Videos"),
     "PNM": (corpus.saved(corpus.drawn(), "PPM"), "UNSUPPORTED_FORMAT", "PNM"),
     "0 bytes": (b"", "EMPTY_FILE", "0 bytes"),
+    "Git LFS": (corpus.lfs_pointer(), "NOT_AN_IMAGE", "pointer of Git LFS .* git lfs pull"),
+    "Git LFS, old": (
+        b"version https://hawser.github.com/spec/v1\n",
+        "NOT_AN_IMAGE",
+        "git lfs pull",
+    ),
+    "Git LFS, in a text": (b"see version https://git-lfs.github.com/spec", "NOT_AN_IMAGE", "text"),
     "text": (b"please send the photo again", "NOT_AN_IMAGE", "text"),
     "web page": (b"\n<!DOCTYPE html><html>", "NOT_AN_IMAGE", "web page"),
     "ZIP": (corpus.zipped("a.jpg", b"x"), "NOT_AN_IMAGE", "archive"),

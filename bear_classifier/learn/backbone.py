@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bear_classifier import git_lfs
 from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.processors import processors
 from bear_classifier.settings import LearnConfig
@@ -202,6 +203,9 @@ def _imagenet(arch: str) -> Mapping[str, Tensor]:
 def _state(path: Path) -> Mapping[str, Tensor]:
     """Tensors of a file, without running anything that it may hold."""
     try:
+        with path.open("rb") as file:
+            if git_lfs.is_pointer(file.read(git_lfs.LONGEST)):
+                raise TrainError("BAD_WEIGHTS", f"{path} is {git_lfs.ADVICE}")
         if path.suffix == ".safetensors":
             return cast(Mapping[str, Tensor], load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -253,7 +257,10 @@ def _load(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
 def _load_bundle(body: nn.Module, folder: Path, arch: str) -> None:
     """Continue from an earlier model of the same architecture."""
     try:
-        theirs = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["architecture"]
+        about = (folder / "bundle.json").read_bytes()
+        if git_lfs.is_pointer(about):
+            raise TrainError("BAD_WEIGHTS", f"{folder / 'bundle.json'} is {git_lfs.ADVICE}")
+        theirs = json.loads(about)["architecture"]
     except (OSError, ValueError, KeyError) as exc:
         raise TrainError("BAD_WEIGHTS", f"{folder} is no bundle (bundle.json: {exc})") from exc
     if theirs != arch:

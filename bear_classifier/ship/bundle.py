@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bear_classifier import git_lfs
 from bear_classifier.errors import ModelError
 from bear_classifier.files import explained, write_atomic
 from bear_classifier.ship.onnx_file import refuse_external_data
@@ -154,7 +155,10 @@ def _blocks(name: str, path: Path, limit: int, whole: bool) -> Iterator[bytes | 
                 "MODEL_CORRUPT", f"{name} has {info.st_size} bytes; the limit is {limit}"
             )
         with path.open("rb", buffering=0) as file:  # a buffer would hold all of it twice
-            if file.read(4).startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
+            head = file.read(64)
+            if git_lfs.is_pointer(head):
+                raise ModelError("MODEL_INCOMPLETE", f"{path} is {git_lfs.ADVICE}")
+            if head.startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
                 raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
             file.seek(0)
             if whole:
