@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import io
@@ -66,17 +67,33 @@ def writable(path: Path) -> None:
 
 
 def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """CSV in UTF-8; text that a spreadsheet would run as a formula is quoted by a '."""
+    """CSV in UTF-8, with the mark by which Excel knows that; text that a spreadsheet would run as a
+    formula is quoted by a '."""
     text = io.StringIO()
-    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
-    write_atomic(path, text.getvalue().encode(errors="replace"))
+    csv.writer(text).writerows([cell(value) for value in row] for row in rows)
+    write_atomic(path, text.getvalue().encode("utf-8-sig", errors="replace"))
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """A value as it may stand in a table that a spreadsheet opens; numbers stay numbers."""
     if not isinstance(value, str):
         return value
     whole = value.replace("\0", "\ufffd")  # the reader of Python 3.10 refuses a NUL
     return f"'{whole}" if _FORMULA.match(whole) else whole
+
+
+def uncell(text: str) -> str:
+    """The text that `cell` was given, whoever wrote the table."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def read_text(path: Path) -> str:
+    """A table as a spreadsheet saves it: UTF-8 with a mark or without, or Excel's "Unicode Text".
+
+    Raises OSError, UnicodeDecodeError."""
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig")
 
 
 def printable(name: Path | str) -> str:

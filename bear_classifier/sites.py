@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.files import read_text
 from bear_classifier.schema import Photo
 
 
@@ -45,7 +46,7 @@ def read_table(path: Path) -> dict[str, str]:
 
     Raises DataError (BAD_TABLE)."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","

@@ -92,7 +92,7 @@ INSIDE = {
     "catalog": {"copies", "errors", "lock", "schema"},
     "decisions": {"catalog", "errors", "pile", "schema"},
     "pile": {"errors", "schema"},
-    "sites": {"catalog", "errors", "schema"},
+    "sites": {"catalog", "errors", "files", "schema"},
     "collect.search": {
         *("collect.starter", "collect.listing", "collect.paging", "collect.web"),
         *("collect.openverse", "collect.take_down", "collect.engine", "collect.progress"),

@@ -103,7 +103,7 @@ def dataset(root: Path, photos: Sequence[Photo], sources: Sequence[Source]) -> C
 
 
 def table(catalog: Catalog) -> list[dict[str, str]]:
-    with (catalog.root / "attribution.csv").open(newline="", encoding="utf-8") as file:
+    with (catalog.root / "attribution.csv").open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -331,7 +331,7 @@ def test_any_text_comes_back_from_the_table_and_is_no_formula(tmp_path: Path) ->
     texts = [*SPECIAL, *("'" * n + "=1" for n in range(4)), "'t Hooft", "\uff1d1"]
     texts += [odd(dice) for _ in range(2000)]
     write_table(tmp_path / "t.csv", [[text, 1.5, "x"] for text in texts])
-    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     assert all(row[1:] == ["1.5", "x"] for row in rows)
     cells = [row[0] for row in rows]

@@ -80,7 +80,7 @@ def filled(project, *rows, header="sha256,action,new_label"):
 
 def change(project, answers):
     """Fill in the table that was written: {sha256: (action, new label)}."""
-    with project.table.open(encoding="utf-8", newline="") as file:
+    with project.table.open(encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file)
     with project.table.open("w", encoding="utf-8", newline="") as file:
         whole = [[*row[:-2], *answers.get(row[0], row[-2:])] for row in rows]

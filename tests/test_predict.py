@@ -89,7 +89,7 @@ def test_a_file_that_is_not_there(model_dir, tmp_path):
 
 def test_the_table_has_every_row_and_no_formula(model_dir, pictures, tmp_path):
     bears("predict", "--csv", tmp_path / "t.csv", "--model", model_dir, ".", cwd=pictures)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text(encoding="utf-8-sig"))))
     assert len(rows) == 7
     assert {"path", "label", "confidence", *LABELS, "error"} <= set(rows[0])
     assert not any(row["path"].startswith("=") for row in rows)

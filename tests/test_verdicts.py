@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_the_threshold(scores, precision, dropped):
 
 def fill(path, *answers, **form):
     """Write actions and new labels into the rows, as a person does with a spreadsheet."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for row, (action, label) in zip(rows, answers, strict=True):
         row |= {"action": action, "new_label": label}
@@ -99,6 +100,8 @@ EXPECTED = [
         {"delimiter": "\t"},
         {"delimiter": ";", "quoting": csv.QUOTE_ALL, "encoding": "utf-8-sig"},
         {"lineterminator": "\n"},
+        {"lineterminator": "\r"},
+        {"delimiter": "\t", "encoding": "utf-16"},  # Excel's "Unicode Text"
     ],
 )
 def test_a_table_that_was_filled_in(tmp_path, form):
@@ -110,9 +113,37 @@ def test_a_table_that_was_filled_in(tmp_path, form):
     assert read_decisions(path) == EXPECTED
 
 
+def test_excel_knows_the_encoding_and_numbers_stay_numbers(tmp_path):
+    write_suspects(tmp_path / "s.csv", [suspect(7, origin="/düster/ß.png", score=0.5)], 12)
+    data = (tmp_path / "s.csv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbfsha256,origin,")
+    assert b",0.500," in data
+    assert b",12,," in data
+
+
+@pytest.mark.parametrize("label", ["=first", "-1", "+second", "@home", "\uff1dthird", "'=fourth"])
+def test_a_class_that_looks_like_a_formula_comes_back(tmp_path, label):
+    """Excel keeps the quote that makes a cell harmless, and copies it into another cell."""
+    path = tmp_path / "s.csv"
+    one = dataclasses.replace(suspect(7), suggested=label)
+    write_suspects(path, [one], 12)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["suggested"] == f"'{label}"
+    for written in (row["suggested"], label) if label[0] != "'" else (row["suggested"],):
+        fill(path, ("relabel", written), delimiter=";", encoding="utf-8-sig")
+        assert [d.label for d in read_decisions(path)] == [label]
+        write_suspects(path, [one], 12)
+
+
+def test_other_quotes_are_part_of_a_name(tmp_path):
+    (tmp_path / "d.csv").write_text(f"sha256,action,new_label\n'{SHA},relabel,'t Hooft\n")
+    assert read_decisions(tmp_path / "d.csv") == [Decision(SHA, "relabel", "'t Hooft")]
+
+
 def test_what_is_written(tmp_path):
     write_suspects(tmp_path / "s.csv", [suspect(7, origin="=1+1", score=0.5)], 12)
-    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+    with (tmp_path / "s.csv").open(encoding="utf-8-sig", newline="") as file:
         header, row = csv.reader(file)
     assert tuple(header) == COLUMNS
     assert row == [f"{7:064x}", "'=1+1", "black", "teddy", "0.500",
@@ -153,7 +184,7 @@ def test_a_short_row_and_capital_digits(tmp_path):
         (f"sha256,action\n{SHA},relabel\n", "line 2: relabel needs the class"),
         (f"sha256,action,revision\n{SHA},,x\n{SHA},drop,4.5\n", "line 3: '4.5' is no revision"),
         (f"sha256,action\n{SHA},{'x' * 200_000}\n", "d.csv, line 1: field larger than field limit"),
-        ("sha256,action\n\xff", "cannot be read: "),
+        ("sha256,action\n\xff", "cannot be read: it is not UTF-8; save it as CSV UTF-8"),
         (None, "cannot be read: "),
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Do, Refused, Service
 from bear_classifier.errors import BearsError, PhotoError
+from bear_classifier.files import cell
 from bear_classifier.photos import MAX_BYTES
 from bear_classifier.system_files import left_by_system
 
@@ -297,5 +298,5 @@ async def _table(rows: AsyncIterator[dict[str, Any]], labels: list[str]) -> Asyn
 
 def _line(cells: list[Any]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerow([f"'{c}" if str(c)[:1] in "=+-@\t\r" and c else c for c in cells])
+    csv.writer(buffer).writerow(map(cell, cells))
     return buffer.getvalue()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_table
+from bear_classifier.files import read_text, uncell, write_table
 from bear_classifier.schema import Action, Decision, Suspect
 
 COLUMNS = (
@@ -56,11 +56,15 @@ def read_decisions(path: Path) -> list[Decision]:
 
     Raises DataError (BAD_TABLE), with the line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
+        text = read_text(path)
+    except UnicodeDecodeError as exc:
+        raise DataError(
+            "BAD_TABLE", f"{path} cannot be read: it is not UTF-8; save it as CSV UTF-8"
+        ) from exc
+    except OSError as exc:
         raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
     try:
-        dialect: Any = csv.Sniffer().sniff(text.partition("\n")[0], ",;\t")
+        dialect: Any = csv.Sniffer().sniff((text.splitlines() or [""])[0], ",;\t")
         dialect.doublequote = True  # the header alone does not show it
     except csv.Error:
         dialect = csv.excel
@@ -86,11 +90,11 @@ def _decision(row: dict[str, Any], where: str) -> Decision | None:
     if action not in get_args(Action):
         words = ", ".join(get_args(Action))
         raise DataError("BAD_TABLE", f"{where}: {action[:60]!r} is no action; one of {words}")
-    label = (row.get("new_label") or "").strip()
+    label = uncell((row.get("new_label") or "").strip())
     if action == "relabel" and not label:
         raise DataError("BAD_TABLE", f"{where}: relabel needs the class in the column new_label")
     return Decision(
-        (row["sha256"] or "").strip().lower(),
+        (row["sha256"] or "").strip().lstrip("'").lower(),
         cast(Action, action),
         label=label,
         score=_score(row.get("score")),
