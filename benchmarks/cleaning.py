@@ -96,7 +96,8 @@ def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]
         data.features, labels, data.groups, FOLDS, strength, linear.trusted(one, labels)
     )
     doubt = 1 - two[np.arange(len(labels)), labels]
-    strange = clean.outlier(data.features, labels, data.groups, data.classifier)
+    every = np.ones(len(labels), dtype=bool)
+    strange = clean.outlier(data.features, labels, data.groups, every, data.classifier)
     return {
         "bears, reason label": measured(first(doubt, number), planted),
         "bears, whole queue": measured(first(clean.combined([doubt, strange]), number), planted),

@@ -19,8 +19,8 @@ BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003
 Child = Callable[..., "subprocess.Popen[str]"]
 LONGEST = (  # files of more than about 20 seconds of a processor, the longest first
     "test_pipeline.py", "test_checkpoints.py", "test_train.py", "test_lr.py", "test_export.py",
-    "test_page.py", "test_serving_load.py", "test_lesson_privacy.py", "test_shipped.py",
-    "test_web_run.py", "test_rehearse.py", "test_starter.py", "test_compare.py",
+    "test_poison.py", "test_page.py", "test_serving_load.py", "test_lesson_privacy.py",
+    "test_shipped.py", "test_web_run.py", "test_rehearse.py", "test_starter.py", "test_compare.py",
     "test_diagnose.py", "test_resume.py", "test_lesson.py",
 )  # fmt: skip
 

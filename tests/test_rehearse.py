@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundles import tiny_config
+from bundles import LABELS, tiny_config
 from training import changed, dataset, same, weights
 
 from bear_classifier.catalog import Catalog
@@ -86,6 +86,34 @@ def test_no_source_and_no_copy_stands_in_both_halves(prepared: Prepared) -> None
     if tied is not None:
         half = {p.sha256: h for p, h in zip(tied.photos, tied.half, strict=True)}
         assert half[one.sha256] == half[two.sha256]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_of_validation_cut_no_halves(
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """What is learned from in which half would follow from them."""
+    monkeypatch.setattr(rehearse, "_LEAST", 1)
+    dice = np.random.default_rng(seed)
+    rows = [
+        make(i, label=LABELS[i % 3], split=("train", "valid")[i % 5 > 2], origin=f"/p/{i}.png")
+        for i in range(90)
+    ]
+    table = tmp_path / "sources.tsv"
+    table.write_text("path\tsource\n" + "\n".join(f"/p/{i}.png\t{i % 11}" for i in range(90)))
+    config = tiny_config(split={"sources": str(table)})
+    found = []
+    with Catalog(tmp_path / "data") as catalog:
+        for labels in ([p.label for p in rows], dice.choice(LABELS, 90)):
+            with catalog.transaction():
+                catalog.put_photos(
+                    dataclasses.replace(p, label=p.label if p.split == "train" else str(label))
+                    for p, label in zip(rows, labels, strict=True)
+                )
+            actors = rehearse.cast(catalog, config)
+            assert actors is not None
+            found.append(actors.half.tolist())
+    assert found[0] == found[1]
 
 
 def test_there_is_none_where_no_source_is_unseen(prepared: Prepared, tmp_path: Path) -> None:

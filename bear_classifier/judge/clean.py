@@ -8,7 +8,9 @@ outlier     how much of it is nothing that its class usually shows
 duplicate   a near-copy of it stands under another class
 quality     dark, blurred or empty
 
-They are taken for independent: the score is the chance that at least one is true.
+They are taken for independent: the score is the chance that at least one is true. What a class
+shows and which photos are alike is asked of train and valid only: the test side judges the model,
+and has no say in what it is made from.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _COMPONENTS = 128
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Rows = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,14 @@ def clean(catalog: Catalog, config: Config) -> dict[str, Any]:
 def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     """Every photo that the first model knows, most suspect first; dropped ones stay among them.
 
+    Photos of the test side are judged too, but by the others, and change nothing about those.
+
     Raises DataError (NOT_PROBED)."""
     evidence = load(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     photos = [p for p in catalog.photos() if p.sha256 in rows and p.label in config.labels]
-    if not photos or evidence.probabilities.shape[1] != len(config.labels):
+    known = np.array([photo.split != "test" for photo in photos])
+    if not known.any() or evidence.probabilities.shape[1] != len(config.labels):
         raise _not_probed()
     at = np.array([rows[photo.sha256] for photo in photos])
     targets = np.array([config.labels.index(photo.label) for photo in photos])
@@ -92,13 +98,14 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     probabilities = evidence.probabilities[at]
     scores = {
         "label": 1 - probabilities[np.arange(len(at)), targets],
-        "outlier": outlier(features, targets, groups, evidence.classifier),
+        "outlier": outlier(features, targets, groups, known, evidence.classifier),
         "duplicate": conflict(targets, groups, np.array([p.status == "ok" for p in photos])),
         "quality": quality(evidence.light[at], evidence.sharpness[at]),
     }
     total = combined(list(scores.values()))
-    first = np.argsort(-total, kind="stable")[:MOST_SHOWN]
-    near = dict(zip(first.tolist(), nearest(features, groups, first), strict=True))
+    order = np.argsort(-total, kind="stable")
+    first = np.concatenate([order[rows][:MOST_SHOWN] for rows in (known[order], ~known[order])])
+    near = dict(zip(first.tolist(), nearest(features, groups, first, known), strict=True))
     found = []
     for i, photo in enumerate(photos):
         own = {kind: float(values[i]) for kind, values in scores.items()}
@@ -129,42 +136,50 @@ def outlier(
     features: NDArray[np.float32],
     targets: Ints,
     groups: Ints,
+    known: Rows,
     classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
 ) -> Floats:
-    """How little a photo is like its class, 0 to 1.
+    """How little a photo is like its class, 0 to 1. known: (n,) of which photos a class consists.
 
     With the weights' own classes: the cubed share of what they see in it that they hardly see in
     the other photos of its class. Without: by the order of Mahalanobis distances."""
     if classifier is None:
-        order = _ranks(distance(features, targets), targets)
+        order = _ranks(distance(features, targets, known), targets, known)
         return np.asarray(0.7 * np.exp(-order / 0.06))
     weight, bias = classifier
-    return np.asarray(atypical(softmax(features @ weight.T + bias), targets, groups) ** 3)
+    return np.asarray(atypical(softmax(features @ weight.T + bias), targets, groups, known) ** 3)
 
 
-def atypical(seen: Floats, targets: Ints, groups: Ints) -> Floats:
+def atypical(seen: Floats, targets: Ints, groups: Ints, known: Rows) -> Floats:
     """seen: (n, k), shares of a photo that are of k kinds. Returns (n,): how much of it is of
-    kinds that less than about 0.5 % of its class show, without itself and its near-copies."""
+    kinds that less than about 0.5 % of the known photos of its class show, without itself and its
+    near-copies; 0 where there are no others."""
     found = np.empty(len(seen))
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         mine, place = seen[rows], np.unique(groups[rows], return_inverse=True)[1]
+        used = known[rows]
         of_group = np.zeros((place.max() + 1, seen.shape[1]))
-        np.add.at(of_group, place, mine)
-        others = np.maximum(1, len(rows) - np.bincount(place)[place])[:, None]
-        typical = np.maximum(0, mine.sum(0) - of_group[place]) / others
-        found[rows] = 1 - (mine * typical / (typical + _RARE)).sum(1)
+        np.add.at(of_group, place[used], mine[used])
+        others = (used.sum() - np.bincount(place[used], minlength=len(of_group)))[place]
+        typical = np.maximum(0, mine[used].sum(0) - of_group[place])
+        typical /= np.maximum(1, others)[:, None]
+        rare = 1 - (mine * typical / (typical + _RARE)).sum(1)
+        found[rows] = np.where(others > 0, rare, 0)
     return np.clip(found, 0, 1)
 
 
-def distance(features: NDArray[np.float32], targets: Ints) -> Floats:
-    """Mahalanobis distance (n,) to the photo's class, covariance shrunk (Ledoit and Wolf, 2004)."""
-    plain = (features - features.mean(0)) / (features.std(0) + 1e-6)
-    small = PCA(min(_COMPONENTS, *plain.shape), random_state=0).fit_transform(plain)
-    found = np.empty(len(features))
+def distance(features: NDArray[np.float32], targets: Ints, known: Rows) -> Floats:
+    """Mahalanobis distance (n,) to the known photos of the photo's class, covariance shrunk (Ledoit
+    and Wolf, 2004); 0 where there are fewer than two."""
+    base = features[known]
+    plain = (features - base.mean(0)) / (base.std(0) + 1e-6)
+    small = PCA(min(_COMPONENTS, *base.shape), random_state=0).fit(plain[known]).transform(plain)
+    found = np.zeros(len(features))
     for target in np.unique(targets):
         rows = targets == target
-        found[rows] = LedoitWolf().fit(small[rows]).mahalanobis(small[rows])
+        if (rows & known).sum() > 1:
+            found[rows] = LedoitWolf().fit(small[rows & known]).mahalanobis(small[rows])
     return found
 
 
@@ -181,31 +196,36 @@ def quality(light: NDArray[np.float32], sharpness: NDArray[np.float32]) -> Float
     return np.where((light < _DARK) | (sharpness < _BLURRED), 0.9, 0.0)
 
 
-def nearest(features: NDArray[np.float32], groups: Ints, rows: Ints) -> list[list[int]]:
-    """For each of these rows the numbers of the eight photos most like it by cosine, near-copies
-    left out. features: (n, f); groups: (n,)."""
-    unit = (features - features.mean(0)) / (features.std(0) + 1e-6)
+def nearest(
+    features: NDArray[np.float32], groups: Ints, rows: Ints, known: Rows
+) -> list[list[int]]:
+    """For each of these rows the numbers of the eight known photos most like it by cosine,
+    near-copies left out. features: (n, f); groups, known: (n,)."""
+    there = np.flatnonzero(known)
+    base = features[there]
+    unit = (features - base.mean(0)) / (base.std(0) + 1e-6)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+    most = min(_NEIGHBOURS, len(there))
     found: list[list[int]] = []
     for start in range(0, len(rows), _BLOCK):
         some_rows = rows[start : start + _BLOCK]
-        likeness = unit[some_rows] @ unit.T
-        likeness[groups[some_rows, None] == groups[None, :]] = -np.inf
-        most = min(_NEIGHBOURS, len(unit) - 1)
+        likeness = unit[some_rows] @ unit[there].T
+        likeness[groups[some_rows, None] == groups[None, there]] = -np.inf
         some = np.argpartition(-likeness, most - 1, axis=1)[:, :most]
         values = np.take_along_axis(likeness, some, axis=1)
-        for numbers, alike in zip(some, values, strict=True):
+        for numbers, alike in zip(there[some], values, strict=True):
             order = np.argsort(-alike, kind="stable")
             found.append([int(numbers[j]) for j in order if np.isfinite(alike[j])])
     return found
 
 
-def _ranks(values: Floats, targets: Ints) -> Floats:
-    """0 for the largest of its class, nearly 1 for the smallest."""
-    found = np.empty(len(values))
+def _ranks(values: Floats, targets: Ints, known: Rows) -> Floats:
+    """Which share of the known photos of its class has a larger value."""
+    found = np.zeros(len(values))
     for target in np.unique(targets):
-        rows = np.flatnonzero(targets == target)
-        found[rows[np.argsort(-values[rows], kind="stable")]] = np.arange(len(rows)) / len(rows)
+        rows = targets == target
+        falling = np.sort(-values[rows & known])
+        found[rows] = np.searchsorted(falling, -values[rows]) / max(1, len(falling))
     return found
 
 

@@ -56,7 +56,9 @@ def cast(catalog: Catalog, config: Config) -> Cast | None:
     if len(set(units)) < _HALVES:
         return None
     half = np.zeros(len(photos), dtype=np.int64)
-    cut = StratifiedGroupKFold(_HALVES).split(labels, labels, units)
+    # of validation only the number counts: its labels must not decide who learns from what
+    kinds = np.where([p.split == "train" for p in photos], labels, len(config.labels))
+    cut = StratifiedGroupKFold(_HALVES).split(kinds, kinds, units)
     half[next(iter(cut))[1]] = 1
     for number in range(_HALVES):
         for side, least in (("train", _LEAST), ("valid", 1)):

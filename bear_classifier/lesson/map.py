@@ -220,8 +220,10 @@ def _neighbours(sheet: Sheet, seen: Cloud) -> None:
         " page. Near-copies of it are left out."
     )
     sheet.code(share_of, by_chance)
-    near = [some[:NEAR] for some in clean.nearest(seen.every.pooled, seen.groups, seen.rows)]
     targets = seen.every.targets
+    every = np.ones(len(targets), dtype=bool)
+    found = clean.nearest(seen.every.pooled, seen.groups, seen.rows, every)
+    near = [some[:NEAR] for some in found]
     shares = share_of(near, targets[seen.rows], targets)
     lot = by_chance(seen.rows, targets, seen.groups)
     sheet.picture("neighbours", mixtures(shares, seen.wrong, float(lot.mean()), NEAR),
