@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import corpus
 import pytest
@@ -96,6 +97,17 @@ def test_three_groups_hold_every_parameter_once():
     assert all(parts)
     ids = [id(p) for part in parts for p in part]
     assert sorted(ids) == sorted(id(p) for p in model.parameters())
+
+
+def test_the_early_layers_are_an_eighth_of_the_parameters():
+    """By hand: of 64 numbers the first two layers hold eight."""
+    body = [torch.nn.Parameter(torch.zeros(n)) for n in (4, 4, 8, 16, 32)]
+    head = torch.nn.Linear(1, 1)
+    model = SimpleNamespace(body=torch.nn.ParameterList(body), head=head)
+    early, late, last = backbone.groups(model)
+    assert [len(p) for p in early] == [4, 4]
+    assert [len(p) for p in late] == [8, 16, 32]
+    assert last == list(head.parameters())
 
 
 @pytest.fixture(scope="module")

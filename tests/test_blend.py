@@ -30,6 +30,18 @@ def test_a_mixture_lies_between_and_its_ends_are_the_models_themselves() -> None
         assert all(torch.equal(found[name], end[name]) for name in end)
 
 
+def test_statistics_of_normalisation_lie_between_too() -> None:
+    """The weights of a mixture meet features that lie between; only batches cannot be divided."""
+    start, end = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    end.running_mean.fill_(4.0)  # 0 at the start
+    end.running_var.fill_(3.0)  # 1
+    end.num_batches_tracked.fill_(9)
+    found = blend.mixed(start.state_dict(), end.state_dict(), 0.25)
+    assert found["running_mean"].tolist() == [1.0, 1.0]
+    assert found["running_var"].tolist() == [1.5, 1.5]
+    assert int(found["num_batches_tracked"]) == 9
+
+
 def test_nothing_of_a_model_that_is_no_number_reaches_the_probe() -> None:
     broken = {"w": torch.tensor([torch.nan, torch.inf]), "n": torch.tensor(7)}
     assert torch.equal(blend.mixed(A, broken, 0.0)["w"], A["w"])

@@ -113,6 +113,17 @@ def test_nobody_moves_and_new_photos_join_their_source(make: Make) -> None:
     assert {s: after[s] for s in before} == before
 
 
+def test_a_near_copy_joins_its_group_though_most_of_its_source_is_elsewhere(make: Make) -> None:
+    """One picture, known of x on the test side; then y, which stands on train, shows it twice."""
+    old = make(0, label="a", group="g", split="test")
+    rest = [make(i, label="a", split="test" if i < 5 else "train") for i in range(1, 9)]
+    others = [make(i, label="a") for i in range(9, 15)]
+    copies = [make(i, label="a", group="g") for i in (20, 21)]
+    photos, sources = [old, *rest, *others, *copies], ["x"] * 5 + ["y"] * 4 + ["z"] * 6 + ["y"] * 2
+    assert homes([p.family for p in photos], sources)[-1] == "y"
+    assert by_source(photos, sources, SplitConfig())[-2:] == ["test", "test"]
+
+
 def test_a_dataset_dealt_by_photo_is_refused(make: Make) -> None:
     photos, sources = some(make, [20, 20, 20])
     for places in itertools.combinations(range(3), 2):

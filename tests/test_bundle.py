@@ -270,6 +270,17 @@ def test_not_a_number_fails_the_self_test(place):
         Model(bundle.load(place)).self_test()
 
 
+def test_logits_that_a_softmax_would_hide_fail_the_self_test(place):
+    """The same added to all classes: probabilities and features stay what they were."""
+    model = onnx.load(place / "model.onnx")
+    (bias,) = (t for t in model.graph.initializer if tuple(t.dims) == (3,))
+    bias.raw_data = (np.frombuffer(bias.raw_data, np.float32) + np.float32(7)).tobytes()
+    onnx.save(model, place / "model.onnx")
+    rewrite(place)
+    with pytest.raises(SelfTestError, match="logits off by 7"):
+        Model(bundle.load(place)).self_test()
+
+
 def test_temperature_changed_with_its_checksum_fails_the_self_test(place):
     rewrite(place, temperature=3.0)
     with pytest.raises(SelfTestError):

@@ -201,6 +201,17 @@ def test_no_claim_says_what_it_would_take() -> None:
     assert words.endswith(f"about {wanted} validation photos instead of 60, and more seeds")
 
 
+def test_seeds_needed_by_hand() -> None:
+    """Student's t (0.975) is 2.776, 2.571 and 2.447 with 5, 6 and 7 seeds; a standard error of 0.5
+    from 4 seeds is 0.447, 0.408 and 0.378 with so many: 1.24, 1.05 and 0.93 against 1."""
+    found = judge.Difference(mean=-1.0, of_seeds=0.5, of_photos=0.0, seeds=4, groups=1000)
+    assert found.seeds_needed(0.05) == 7
+    with_photos = judge.Difference(mean=-1.0, of_seeds=0.5, of_photos=0.3, seeds=4, groups=10**6)
+    assert with_photos.seeds_needed(0.05) == 9  # 1.96 * 0.3 = 0.59 at right angles: below 0.81
+    hopeless = judge.Difference(mean=-1.0, of_seeds=0.5, of_photos=0.6, seeds=4, groups=10**6)
+    assert hopeless.seeds_needed(0.05) is None
+
+
 def test_a_class_of_few_photos_is_a_remark() -> None:
     targets = np.array([0] * 12 + [1] * 3)
     got = compared(np.zeros((2, 3, 15, 3)), targets)

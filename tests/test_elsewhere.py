@@ -79,6 +79,12 @@ def test_small_sources_are_left_out_together():
     assert partition(names[::-1]) == parts[::-1]
 
 
+def test_twenty_photos_are_enough_for_a_part_of_its_own():
+    parts = partition(["twenty"] * 20 + ["nineteen"] * 19)
+    assert parts[:20] == ["twenty"] * 20
+    assert parts[20].startswith("small sources, part ")
+
+
 @pytest.fixture
 def dataset(tmp_path, make):
     """A catalog of 96 photos of two sites; features as above."""

@@ -8,6 +8,8 @@ from scipy.stats import binomtest
 
 from bear_classifier.arrays import as_npz
 from bear_classifier.calibrate import fit_temperature, log_loss, softmax
+from bear_classifier.catalog import Catalog
+from bear_classifier.decisions import decide
 from bear_classifier.judge import evaluate as judge
 from bear_classifier.judge.evaluate import (
     as_text,
@@ -19,6 +21,7 @@ from bear_classifier.judge.evaluate import (
     report,
 )
 from bear_classifier.judge.intervals import wilson
+from bear_classifier.schema import Decision
 
 
 def test_confusion_has_the_truth_in_rows():
@@ -177,3 +180,21 @@ def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
     assert found["interval"] == pytest.approx((3 / 4, 1.0))
     assert leak(losses, groups, {**at, "train": []}) is leak(losses, groups, {**at, "test": []})
     assert leak(losses, groups, {**at, "test": []}) is None
+
+
+def test_a_label_that_was_confirmed_is_no_decision_on_the_test_side(tmp_path, make):
+    """Of four photos of the test side one was confirmed, one relabelled, one dropped, one dropped
+    and taken back; what was dropped on the training side counts elsewhere."""
+    rows = [make(i, label=LABELS[0], split="test") for i in range(4)]
+    rows.append(make(9, label=LABELS[0], split="train"))
+    actions = [
+        (0, "keep", ""), (1, "relabel", LABELS[1]), (2, "drop", ""), (3, "drop", ""),
+        (4, "drop", ""), (3, "restore", ""), (3, "keep", ""),
+    ]  # fmt: skip
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows)
+        for number, (row, action, label) in enumerate(actions):
+            wanted = [Decision(rows[row].sha256, action, label)]
+            decide(catalog, LABELS, wanted, "ann", str(number))
+        assert judge._test_decisions(catalog) == 2

@@ -39,6 +39,12 @@ def test_figures_by_hand():
     assert found["calibration_error"] == pytest.approx([0.15, 0.4])  # 0.9 stated; 3, 2 of 4 right
 
 
+def test_the_tolerance_is_twice_what_other_sums_change():
+    """Not below 2 %, and not above what a bundle may ask for."""
+    moved = [0.0, 0.009, 0.03, 0.09, 0.15]
+    assert [shortcuts.tolerance_of(m) for m in moved] == [0.02, 0.02, 0.06, 0.18, bundle.LOOSEST]
+
+
 FINE = {"photos": 200, "differ": 0, "calibration_error": [0.02, 0.02], "verdicts": 0, "shift": 0.0}
 
 

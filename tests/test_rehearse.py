@@ -170,6 +170,28 @@ def test_nothing_of_the_asked_sources_is_learned(
     assert len(found["calibrated"]) == len(blend.SHARES)
 
 
+def test_a_rehearsal_takes_the_rate_of_the_training_in_earnest(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would else seek one of its own, and another training would be asked."""
+    catalog, config = prepared
+    actors = rehearse.cast(catalog, config)
+    assert actors is not None
+    network, rates = start(catalog, config), list[Any]()
+
+    def tuned(_: Any, config: Config, *rest: Any) -> Any:
+        rates.append(config.train.lr)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rehearse, "tune", tuned)
+    features = cached_features(catalog, config, actors.photos, network.body)
+    part = Whole(catalog, network, Unreadable(100))
+    with pytest.raises(KeyboardInterrupt):
+        seeking = changed(config, lr="find")
+        rehearse.rehearse(catalog, seeking, actors, part, features, 0.0123)
+    assert rates == [0.0123]
+
+
 def test_the_untuned_share_is_the_probe_of_the_half(prepared: Prepared) -> None:
     catalog, config = prepared
     actors = rehearse.cast(catalog, config)

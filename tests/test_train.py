@@ -1,3 +1,4 @@
+import contextlib
 import json
 import math
 import shutil
@@ -13,6 +14,7 @@ from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.learn import backbone, finder
+from bear_classifier.learn import train as train_module
 from bear_classifier.learn.cycle import Plan, choose_lr, fit, learner
 from bear_classifier.learn.loaders import Unreadable, batches, dataloaders
 from bear_classifier.learn.probe import probe
@@ -335,6 +337,28 @@ def test_training_sees_other_pixels_each_time(prepared):
     dls.train.shuffle = False
     one, two = (next(iter(dls.train))[0] for _ in range(2))
     assert not torch.allclose(one, two)
+
+
+def test_the_weights_stand_last(tmp_path, monkeypatch):
+    """They say that the stage is complete: broken off at any of the three files, there are none."""
+    real, left = train_module.move, 0
+
+    def moved(partial, path):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError("no space left on device")
+        real(partial, path)
+
+    monkeypatch.setattr(train_module, "move", moved)
+    model = torch.nn.Linear(1, 1)
+    for whole in range(4):
+        left = whole
+        folder = tmp_path / str(whole)
+        with contextlib.suppress(OSError):
+            train_module._save(folder, model, {"a": np.ones(1)}, {})
+        assert (folder / "weights.safetensors").exists() == (whole == 3)
+        assert len(list(folder.iterdir())) == whole
 
 
 def test_nothing_to_start_from(tmp_path):

@@ -240,8 +240,12 @@ def _integers(
         f"{n - figures['differ']} of {n} validation photos are answered alike,"
         f" {before / after:.1f} times as fast"
     )
-    tolerance = min(bundle.LOOSEST, max(0.02, _SHARPER * moved))
-    return network, {"is": "int8", "why": why, "tolerance": tolerance, **figures}
+    return network, {"is": "int8", "why": why, "tolerance": tolerance_of(moved), **figures}
+
+
+def tolerance_of(moved: float) -> float:
+    """Of the self-test of integers. moved: as `quantise.rounding`."""
+    return min(bundle.LOOSEST, max(0.02, _SHARPER * moved))
 
 
 def _unsteady(moved: float) -> str:
