@@ -1,0 +1,101 @@
+PRAGMA user_version = 3;
+BEGIN TRANSACTION;
+CREATE TABLE asked (
+    engine TEXT NOT NULL, query TEXT NOT NULL, page INTEGER NOT NULL, options TEXT NOT NULL,
+    at TEXT NOT NULL, code TEXT NOT NULL, found INTEGER NOT NULL,
+    PRIMARY KEY (engine, query, page, options)
+) STRICT;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+    sha256 TEXT NOT NULL REFERENCES photo, old TEXT NOT NULL, new TEXT NOT NULL, why TEXT NOT NULL
+, before TEXT NOT NULL DEFAULT '', after TEXT NOT NULL DEFAULT '', score REAL, based INTEGER, undoes INTEGER REFERENCES event, request TEXT NOT NULL DEFAULT '') STRICT;
+CREATE TABLE photo (
+    sha256 TEXT PRIMARY KEY, origin TEXT NOT NULL, label TEXT NOT NULL, format TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL, dhash TEXT NOT NULL,
+    contrast REAL NOT NULL, "group" TEXT, split TEXT CHECK (split IN ('train', 'valid', 'test')),
+    status TEXT NOT NULL CHECK (status IN ('ok', 'unusable', 'duplicate', 'dropped')),
+    reason TEXT NOT NULL
+) STRICT;
+INSERT INTO "photo" VALUES('e0b3807c17890d79a8d9fca4455ab1f4c8f0b851d66696fa0eca1eff704832e1','{place}/photos/blue/0.bmp','blue','bmp',96,96,27702,'2dc84320483208319e6610009122488cd37cc21c6619863ba6ffc6e0a201345d1c5fd81300f00001f4cec0180c320074cbb0',2.30581321716308593758e+01,'e0b3807c17890d79a8d9fca4455ab1f4c8f0b851d66696fa0eca1eff704832e1','valid','ok','');
+INSERT INTO "photo" VALUES('d839e279867fddb68f17372c1bf95288b8965384ccf10fc304de7eb981a2d59c','{place}/photos/blue/1.bmp','blue','bmp',96,96,27702,'220c4284b162318d224021b88c9f13c304c19cc6218948e0679c3f176466e3f1f082731184c034048831910040f1c0c40313',2.45634899139404296866e+01,'d839e279867fddb68f17372c1bf95288b8965384ccf10fc304de7eb981a2d59c','valid','ok','');
+INSERT INTO "photo" VALUES('3b983ce393afb6c4f7ff08f6058a0035fd35663764fd480ac841b07466fff67a','{place}/photos/blue/10.bmp','blue','bmp',96,96,27702,'110b82c0b4393c7e1b8c621b1c074693e49c24180e4339ce44b62dc39e20685c10027e8640108c00821c783a1ccec004816e',24.4928035736084,'3b983ce393afb6c4f7ff08f6058a0035fd35663764fd480ac841b07466fff67a','train','ok','');
+INSERT INTO "photo" VALUES('ff5927f7ed1f88cf668def3275372b5a0fe1394712fa9df5ec01c5630bc51d46','{place}/photos/blue/11.bmp','blue','bmp',96,96,27702,'92213c2f89e2c010c2338cc336d884310741d304f31c83334c004003b0c3c62180181190641ff33cc0c18300e13874c01010',2.41988620758056640616e+01,'ff5927f7ed1f88cf668def3275372b5a0fe1394712fa9df5ec01c5630bc51d46','train','ok','');
+INSERT INTO "photo" VALUES('e19f38b708450508ce57dc47f67360b0c68673d6d53c2b52a5cd35b9e0485717','{place}/photos/blue/12.bmp','blue','bmp',96,96,27702,'220c322c0c120f03c0b06d18681e348c230cdf07c1e4f9264968f81e003c06010407c3108200701c0e5c1e07a69f0384f39c',2.35922393798828124991e+01,'e19f38b708450508ce57dc47f67360b0c68673d6d53c2b52a5cd35b9e0485717','train','ok','');
+INSERT INTO "photo" VALUES('6804148dcb2d60b93e7181e1614c4af879f88535bb15a26dba25c0aa6f4978a0','{place}/photos/blue/13.bmp','blue','bmp',96,96,27702,'8118408270ce03c2cc71120b820e49c258621f41d210c61b4610601ef00f81e737e02083bdfef80610ff06400881adf00020',2.13834896087646484383e+01,'6804148dcb2d60b93e7181e1614c4af879f88535bb15a26dba25c0aa6f4978a0','test','ok','');
+INSERT INTO "photo" VALUES('6637d4f8cae72a627e8bc8cf89903a216714b3fa2c0732ca1611d5a0a4f78cef','{place}/photos/blue/2.bmp','blue','bmp',96,96,27702,'02188c6238225b765d80e82086986311cc7990481204813cc611806c664104c13b107840381c07e03991e83200043031cc7a',2.30038585662841796883e+01,'6637d4f8cae72a627e8bc8cf89903a216714b3fa2c0732ca1611d5a0a4f78cef','train','ok','');
+INSERT INTO "photo" VALUES('b4dada58533bc41f2b61be711ea7b3b6287327e142db3be7d961d9a02b8b1610','{place}/photos/blue/3.bmp','blue','bmp',96,96,27702,'986666c198323e320c098209c23008122460d818820a429a4310ecff7b200c010803efb7a56c200000010c3bee3ec0000529',2.08360176086425781245e+01,'b4dada58533bc41f2b61be711ea7b3b6287327e142db3be7d961d9a02b8b1610','valid','ok','');
+INSERT INTO "photo" VALUES('858b9c2ee7dac68dfdb94128c02df45152e2a11b47f597b02a7628d3516f2877','{place}/photos/blue/4.bmp','blue','bmp',96,96,27702,'2248b218b6cce7018c4b1258181334d634933088621902d27480e02e498948320c0c6f1005066108086669049104300c1f2f',2.13633003234863281258e+01,'858b9c2ee7dac68dfdb94128c02df45152e2a11b47f597b02a7628d3516f2877','train','ok','');
+INSERT INTO "photo" VALUES('916f54decf7c87548fc1d2281cac19a867bfd298b5d6fee4f199d5c5ced16758','{place}/photos/blue/5.bmp','blue','bmp',96,96,27702,'200b4280e0610c01320ccc30992e498260b9ae196cc8333c64ecd380b3c608401e18f8324c100000e0c39338d61c60781a30',2.20335273742675781245e+01,'916f54decf7c87548fc1d2281cac19a867bfd298b5d6fee4f199d5c5ced16758','train','ok','');
+INSERT INTO "photo" VALUES('f003a4154bc2cdca8eef8122c277870f241cfe275d7a7d509ef171660d94ecb1','{place}/photos/blue/6.bmp','blue','bmp',96,96,27702,'06719c4c23130990640900330d184413008e0244f11847044700c03c022e303c0c0c601701cc2308039c00cc371c00fc0721',2.12435417175292968745e+01,'f003a4154bc2cdca8eef8122c277870f241cfe275d7a7d509ef171660d94ecb1','train','ok','');
+INSERT INTO "photo" VALUES('2cc5510ddc8d37b18fddc41ef65be9d7d46de5b4a6476444d3e0158b7718c88b','{place}/photos/blue/7.bmp','blue','bmp',96,96,27702,'e30b938c4731c739e0202903918e44c33180c1882180bc27048e63900c42c731c1a3f081c0f20884b733918463e4c0d3c3f0',2.37351722717285156254e+01,'2cc5510ddc8d37b18fddc41ef65be9d7d46de5b4a6476444d3e0158b7718c88b','train','ok','');
+INSERT INTO "photo" VALUES('7b4c6cf27401401780d36661a484e201019123c5bb7ba3e7d6e7e9e4a74eccae','{place}/photos/blue/8.bmp','blue','bmp',96,96,27702,'c2304c13806003832248d063901c813204c9e043c9cb42308600c01fe200c7f1f881b000008be00000d9f1004066e0eb9df3',2.05508060455322265629e+01,'7b4c6cf27401401780d36661a484e201019123c5bb7ba3e7d6e7e9e4a74eccae','train','ok','');
+INSERT INTO "photo" VALUES('5b0bbfc9fee7a7b948b4c69b9b4ac8bb5f5825e6b88773b5feeec97350838ac3','{place}/photos/blue/9.bmp','blue','bmp',96,96,27702,'e2308e1b86058890e0300cc7b1dc701c0781236471dc0f238405c0300f988300c07a6380500983286e003309d29840c370f3',1.985405731201171875e+01,'5b0bbfc9fee7a7b948b4c69b9b4ac8bb5f5825e6b88773b5feeec97350838ac3','test','ok','');
+INSERT INTO "photo" VALUES('3da9c858f20e8aec1e42b22b95662b821fdbafa35d7f6e4dd35e9b8bdd652ba7','{place}/photos/red/0.bmp','red','bmp',96,96,27702,'1904b205800d33cc0c41cc333e47848d00b104830c00c1384c701c03f80101880f841c27ddf0fe07c05f0bc218039e188220',2.40134181976318359383e+01,'3da9c858f20e8aec1e42b22b95662b821fdbafa35d7f6e4dd35e9b8bdd652ba7','train','ok','');
+INSERT INTO "photo" VALUES('63ec9067abe71c61ed175c740b5813e0bc6e5d015cee1e073582bf094dad0c89','{place}/photos/red/1.bmp','red','bmp',96,96,27702,'60c8309c07d1f86f304418c439d24cd2388260710cd93e339c00302fbc31308c6cf311804003f4f900240ce531104ee3b813',2.5236377716064453125e+01,'63ec9067abe71c61ed175c740b5813e0bc6e5d015cee1e073582bf094dad0c89','valid','ok','');
+INSERT INTO "photo" VALUES('f397af38c7cff11a3985439b5aaf0996c3bf449d21916c1bf44ac9dffd54c5ae','{place}/photos/red/10.bmp','red','bmp',96,96,27702,'0d20c8218863cc4c13048d030f24b30cc709c219264c9300c37b0ec00401ffbbe2030f83e1e84712fbbac000019fc7008020',2.2656896591186523437e+01,'f397af38c7cff11a3985439b5aaf0996c3bf449d21916c1bf44ac9dffd54c5ae','train','ok','');
+INSERT INTO "photo" VALUES('845d58e49ea7fccf4797d90ec767759363acc409af2d34ebdc9989aab30ea9e2','{place}/photos/red/11.bmp','red','bmp',96,96,27702,'d3239200840dbb6f25c961a7b20c8402039904480d03410184fe7f13880d100700b6c3e070901804065f0c1b077482818046',2.49717807769775390625e+01,'845d58e49ea7fccf4797d90ec767759363acc409af2d34ebdc9989aab30ea9e2','valid','ok','');
+INSERT INTO "photo" VALUES('a0f46a3d5ee841020f991fd74779d428f5b5b7c4a8d3461c20f2607d6ddeb18b','{place}/photos/red/12.bmp','red','bmp',96,96,27702,'1d0cef1b30ce2340608861398e24300604831089b1e739c4673bce17410fccbf0f20630180c8420001cf0020050cf8cf83e3',2.47180786132812500008e+01,'a0f46a3d5ee841020f991fd74779d428f5b5b7c4a8d3461c20f2607d6ddeb18b','train','ok','');
+INSERT INTO "photo" VALUES('21468240daf949e512af999dcddc80282944a20e467c3cc8e472760f8f1096d6','{place}/photos/red/13.bmp','red','bmp',96,96,27702,'390e4e108c2130411060381a4c0e091246382c49c6198026593c4c0f103bf4180001ffbfaf0c32130cd800301fffa0000101',2.0974290847778320312e+01,'21468240daf949e512af999dcddc80282944a20e467c3cc8e472760f8f1096d6','test','ok','');
+INSERT INTO "photo" VALUES('e1fc5266a01c72e10a9755e47596f22fdc625bbcf6052c9170e8bfa658f71964','{place}/photos/red/2.bmp','red','bmp',96,96,27702,'112478389c113489224491fa3664b80c24326c072cdb02604cf8fcf031300300fc0ff03445906020784cfc03103700ec1b06',2.22522754669189453129e+01,'e1fc5266a01c72e10a9755e47596f22fdc625bbcf6052c9170e8bfa658f71964','train','ok','');
+INSERT INTO "photo" VALUES('f260bdce48220821299a279b07cf2242059c16be5a053fb3986450288f19383a','{place}/photos/red/3.bmp','red','bmp',96,96,27702,'6cdb02d08c92063182380c4841124790e432cd9c000c4f1339ffb0680c3ccc71113b8098272004013e2001386ecc47f03d89',2.3246591567993164062e+01,'f260bdce48220821299a279b07cf2242059c16be5a053fb3986450288f19383a','train','ok','');
+INSERT INTO "photo" VALUES('6dd8160259a40dd74fa49e3e3ecbd602e9d65938a839b06d05ac9efacc8866db','{place}/photos/red/4.bmp','red','bmp',96,96,27702,'0c244c231912c718e2081261b63cb338c440018661884010c4398c703420ce39871c701018186710c83dd31c438c18f01836',2.20802650451660156241e+01,'6dd8160259a40dd74fa49e3e3ecbd602e9d65938a839b06d05ac9efacc8866db','train','ok','');
+INSERT INTO "photo" VALUES('b8a739510d10f03eaab3bc9bd25bc38745c46d7c90171142a3c60d70ac123c84','{place}/photos/red/5.bmp','red','bmp',96,96,27702,'09b90690a621f018c4a031279f2048126489203433249064843f0f8804077b1f8c40670bf09c0f030b1f080e0339f8890072',2.2841585159301757812e+01,'b8a739510d10f03eaab3bc9bd25bc38745c46d7c90171142a3c60d70ac123c84','train','ok','');
+INSERT INTO "photo" VALUES('4c15dea6de561d626f03c4463cce99c268b07dc83de26a5c8005899da5f49537','{place}/photos/red/6.bmp','red','bmp',96,96,27702,'8cf312508c120c962e0c03049210cc92731e8e341d0e0607b43424699f8c3806101f1088069885086607101b0ede06d01d86',2.182064056396484375e+01,'4c15dea6de561d626f03c4463cce99c268b07dc83de26a5c8005899da5f49537','valid','ok','');
+INSERT INTO "photo" VALUES('dd4c91c61c49f2c8efb64abbb0d7bd6d68af314b4abb4bcd133b86e98ca2cfb0','{place}/photos/red/7.bmp','red','bmp',96,96,27702,'02040e2709122038000421018604370d0642dcb03047b96fc31f0f97063cc0781002fe83f09c03008c1c10b03c78c00180f2',2.09543247222900390629e+01,'dd4c91c61c49f2c8efb64abbb0d7bd6d68af314b4abb4bcd133b86e98ca2cfb0','train','ok','');
+INSERT INTO "photo" VALUES('bdcb14057e58ef748e7539c18408801d9afd66729daa38c80502b4ea161589be','{place}/photos/red/8.bmp','red','bmp',96,96,27702,'61b27c10241dc849927806007120c812419620092248731f4842000903111384e67e0c906c190a03624c4c4311100330780c',2.09473323822021484375e+01,'bdcb14057e58ef748e7539c18408801d9afd66729daa38c80502b4ea161589be','test','ok','');
+INSERT INTO "photo" VALUES('27829da3ea6f1ef5bf0ad0dff502d53e9350f78b42792c56b8c45ec45219d6e9','{place}/photos/red/9.bmp','red','bmp',96,96,27702,'31fc0d22448d26198600c07b1c60312cc9b2249c62088110446318cc00134a3a8b48ed37c1f9c65113fec118070b61088020',2.39354953765869140616e+01,'27829da3ea6f1ef5bf0ad0dff502d53e9350f78b42792c56b8c45ec45219d6e9','train','ok','');
+CREATE TABLE published (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, version INTEGER NOT NULL,
+    at TEXT NOT NULL, photos TEXT NOT NULL
+) STRICT;
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, stage TEXT NOT NULL, started TEXT NOT NULL,
+    seconds REAL NOT NULL, inputs TEXT NOT NULL, outcome TEXT NOT NULL
+) STRICT;
+INSERT INTO "run" VALUES(1,'search','2026-11-29T12:23:45+00:00',0.02,'1b752ed925374e88a7edad1161057c0a4bea4f0fd60e8e1094c27a9b5ee1cf7d','{"found": 28, "new": 28, "gone": 0, "ignored": {}}');
+INSERT INTO "run" VALUES(2,'download','2026-11-29T12:23:46+00:00',1.91,'87106a45c723dd3cc163d630e122822d9ed76b014e62bda542977440edebdedf','{"fetched": 28, "photos": 28, "exact_duplicates": 0, "label_conflicts": 0, "thumbnails": 0, "failed": {}, "passing": 0, "failed_now": {}}');
+INSERT INTO "run" VALUES(3,'screen','2026-11-29T12:23:47+00:00',0.06,'eb45aa39ffa3ce28c64833d99b212869ff09e69a41852d21c3870d985205a39a','{"ok": 28, "unusable": {}, "duplicate": 0, "near_copies": 0, "groups": 28}');
+INSERT INTO "run" VALUES(4,'split','2026-11-29T12:23:48+00:00',0.05,'87950b4b921400bb6e5c921988b886242c10b416e0688c01e1afaa9410cb86a9','{"photos": {"train": {"blue": 9, "red": 9}, "valid": {"blue": 3, "red": 3}, "test": {"blue": 2, "red": 2}}, "warnings": []}');
+INSERT INTO "run" VALUES(5,'probe','2026-11-29T12:23:48+00:00',3.23,'48862d74777fe25002a293198422431391875ddda0f10824112067701bd50f31','{"photos": 28, "strength": 10.0, "out_of_fold_wrong": 0, "out_of_fold": 24, "valid_wrong": 0, "valid": 6}');
+CREATE TABLE source (
+    origin TEXT PRIMARY KEY, label TEXT NOT NULL, kind TEXT NOT NULL, stamp TEXT NOT NULL,
+    code TEXT NOT NULL, sentence TEXT NOT NULL, sha256 TEXT REFERENCES photo
+, "query" TEXT NOT NULL DEFAULT '', "engine" TEXT NOT NULL DEFAULT '', "rank" INTEGER NOT NULL DEFAULT 0, "page" TEXT NOT NULL DEFAULT '', "thumbnail" TEXT NOT NULL DEFAULT '', "title" TEXT NOT NULL DEFAULT '', "author" TEXT NOT NULL DEFAULT '', "licence" TEXT NOT NULL DEFAULT '', "licence_url" TEXT NOT NULL DEFAULT '', "final_url" TEXT NOT NULL DEFAULT '', "address" TEXT NOT NULL DEFAULT '', "at" TEXT NOT NULL DEFAULT '', "http" INTEGER NOT NULL DEFAULT 0, "type" TEXT NOT NULL DEFAULT '', "bytes" INTEGER NOT NULL DEFAULT 0, "opt_out" TEXT NOT NULL DEFAULT '', "via" TEXT NOT NULL DEFAULT '') STRICT;
+INSERT INTO "source" VALUES('{place}/photos/blue/0.bmp','blue','folder','27702-1795954964187844621','OK','','e0b3807c17890d79a8d9fca4455ab1f4c8f0b851d66696fa0eca1eff704832e1','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/1.bmp','blue','folder','27702-1795954964201204460','OK','','d839e279867fddb68f17372c1bf95288b8965384ccf10fc304de7eb981a2d59c','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/10.bmp','blue','folder','27702-1795954964233803342','OK','','3b983ce393afb6c4f7ff08f6058a0035fd35663764fd480ac841b07466fff67a','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/11.bmp','blue','folder','27702-1795954964234487245','OK','','ff5927f7ed1f88cf668def3275372b5a0fe1394712fa9df5ec01c5630bc51d46','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/12.bmp','blue','folder','27702-1795954964235144948','OK','','e19f38b708450508ce57dc47f67360b0c68673d6d53c2b52a5cd35b9e0485717','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/13.bmp','blue','folder','27702-1795954964235778275','OK','','6804148dcb2d60b93e7181e1614c4af879f88535bb15a26dba25c0aa6f4978a0','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/2.bmp','blue','folder','27702-1795954964202032242','OK','','6637d4f8cae72a627e8bc8cf89903a216714b3fa2c0732ca1611d5a0a4f78cef','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/3.bmp','blue','folder','27702-1795954964202738867','OK','','b4dada58533bc41f2b61be711ea7b3b6287327e142db3be7d961d9a02b8b1610','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/4.bmp','blue','folder','27702-1795954964203430414','OK','','858b9c2ee7dac68dfdb94128c02df45152e2a11b47f597b02a7628d3516f2877','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/5.bmp','blue','folder','27702-1795954964204101943','OK','','916f54decf7c87548fc1d2281cac19a867bfd298b5d6fee4f199d5c5ced16758','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/6.bmp','blue','folder','27702-1795954964217148665','OK','','f003a4154bc2cdca8eef8122c277870f241cfe275d7a7d509ef171660d94ecb1','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/7.bmp','blue','folder','27702-1795954964218015100','OK','','2cc5510ddc8d37b18fddc41ef65be9d7d46de5b4a6476444d3e0158b7718c88b','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/8.bmp','blue','folder','27702-1795954964218680497','OK','','7b4c6cf27401401780d36661a484e201019123c5bb7ba3e7d6e7e9e4a74eccae','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/blue/9.bmp','blue','folder','27702-1795954964232819327','OK','','5b0bbfc9fee7a7b948b4c69b9b4ac8bb5f5825e6b88773b5feeec97350838ac3','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/0.bmp','red','folder','27702-1795954964244551164','OK','','3da9c858f20e8aec1e42b22b95662b821fdbafa35d7f6e4dd35e9b8bdd652ba7','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/1.bmp','red','folder','27702-1795954964247913699','OK','','63ec9067abe71c61ed175c740b5813e0bc6e5d015cee1e073582bf094dad0c89','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/10.bmp','red','folder','27702-1795954964274732223','OK','','f397af38c7cff11a3985439b5aaf0996c3bf449d21916c1bf44ac9dffd54c5ae','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/11.bmp','red','folder','27702-1795954964275385238','OK','','845d58e49ea7fccf4797d90ec767759363acc409af2d34ebdc9989aab30ea9e2','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/12.bmp','red','folder','27702-1795954964276274505','OK','','a0f46a3d5ee841020f991fd74779d428f5b5b7c4a8d3461c20f2607d6ddeb18b','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/13.bmp','red','folder','27702-1795954964289384516','OK','','21468240daf949e512af999dcddc80282944a20e467c3cc8e472760f8f1096d6','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/2.bmp','red','folder','27702-1795954964256551164','OK','','e1fc5266a01c72e10a9755e47596f22fdc625bbcf6052c9170e8bfa658f71964','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/3.bmp','red','folder','27702-1795954964257639855','OK','','f260bdce48220821299a279b07cf2242059c16be5a053fb3986450288f19383a','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/4.bmp','red','folder','27702-1795954964258323958','OK','','6dd8160259a40dd74fa49e3e3ecbd602e9d65938a839b06d05ac9efacc8866db','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/5.bmp','red','folder','27702-1795954964258960211','OK','','b8a739510d10f03eaab3bc9bd25bc38745c46d7c90171142a3c60d70ac123c84','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/6.bmp','red','folder','27702-1795954964259606072','OK','','4c15dea6de561d626f03c4463cce99c268b07dc83de26a5c8005899da5f49537','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/7.bmp','red','folder','27702-1795954964260260429','OK','','dd4c91c61c49f2c8efb64abbb0d7bd6d68af314b4abb4bcd133b86e98ca2cfb0','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/8.bmp','red','folder','27702-1795954964273304336','OK','','bdcb14057e58ef748e7539c18408801d9afd66729daa38c80502b4ea161589be','','',0,'','','','','','','','','',0,'',0,'','');
+INSERT INTO "source" VALUES('{place}/photos/red/9.bmp','red','folder','27702-1795954964274069591','OK','','27829da3ea6f1ef5bf0ad0dff502d53e9350f78b42792c56b8c45ec45219d6e9','','',0,'','','','','','','','','',0,'',0,'','');
+CREATE TABLE takedown (
+    kind TEXT NOT NULL CHECK (kind IN ('domain', 'url', 'sha256')), value TEXT NOT NULL,
+    at TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, PRIMARY KEY (kind, value)
+) STRICT;
+CREATE INDEX event_sha256 ON event (sha256);
+CREATE INDEX event_request ON event (request);
+CREATE UNIQUE INDEX event_undoes ON event (undoes);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('run',5);
+COMMIT;
