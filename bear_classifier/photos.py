@@ -291,6 +291,21 @@ def fit(image: Image.Image, size: int) -> Image.Image:
     return square.resize((size, size), Image.Resampling.BILINEAR)
 
 
+def largest() -> bytes:
+    """A picture that takes as much to decode as any may: a PNG of as many pixels, half clear."""
+    width = 6000
+    height = MEGAPIXELS["png"] * 1_000_000 // width
+    packer = zlib.compressobj(1)
+    row = b"\0" + bytes(width)
+    pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, by a palette
+    chunks = {b"IHDR": head, b"PLTE": bytes(3), b"tRNS": b"\x80", b"IDAT": pixels, b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+
+
 def encode(image: Image.Image, format: Literal["jpeg", "png"] = "jpeg", quality: int = 90) -> bytes:
     """The pixels as a new file: no EXIF, no comment, no profile, nothing that rode along."""
     bare = image.convert("RGB")

@@ -31,9 +31,10 @@ def quota(text: str) -> float:
     return most / period if most > 0 and period > 0 else math.inf
 
 
-def folders(text: str) -> list[tuple[str, ...]]:
+def folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
     """Where limits may lie below `sys/fs/cgroup`, by the text of `proc/self/cgroup`: names from the
-    process's own group up to the root, since the limit of each holds for all in it.
+    process's own group up to the root, since the limit of each holds for all in it. kind: what is
+    limited, as v1 calls it.
 
     A container sees its own group as the root of a path that is the host's: then only the last of
     these is there."""
@@ -41,10 +42,10 @@ def folders(text: str) -> list[tuple[str, ...]]:
     for line in text.splitlines():
         _, _, rest = line.partition(":")
         kinds, separator, path = rest.partition(":")
-        if not separator or (kinds and "cpu" not in kinds.split(",")):
+        if not separator or (kinds and kind not in kinds.split(",")):
             continue
         own = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
-        for mount in {kinds, "cpu"} if kinds else {""}:
+        for mount in {kinds, kind} if kinds else {""}:
             above = (mount,) if mount else ()
             found += [(*above, *own[:most]) for most in range(len(own), -1, -1)]
     return found

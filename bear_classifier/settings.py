@@ -229,6 +229,11 @@ class ServeConfig:
     per_minute: int = setting(
         0, "photos from one address; more are refused for a while; 0: any number", low=0
     )
+    memory: int = setting(
+        0,
+        "MB that the processes that answer may take together; 0: half of what may be used here",
+        low=0,
+    )
     proxy: str = setting(
         "", "address of your proxy, which is believed whom it forwards for (X-Forwarded-For)"
     )

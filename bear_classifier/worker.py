@@ -15,23 +15,26 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import BearsError
 
 FRAME = struct.Struct("!IQ")  # bytes of the header, bytes of the picture
 LENGTH = struct.Struct("!I")  # bytes of the answer
-MEMORY = 1_500_000_000  # bytes of address space, about 1 GB more than any picture within the limits
+MEMORY = 1_500_000_000  # bytes of addresses, about 1 GB more than any picture within the limits
 Work = Callable[[dict[str, Any], bytes], dict[str, Any]]
 
 
-def serve(work: Work) -> None:
-    """Answer until nobody asks any more. Raises BrokenPipeError if nobody takes an answer."""
+def serve(work: Work, memory: int = MEMORY) -> None:
+    """Answer until nobody asks any more. Raises BrokenPipeError if nobody takes an answer.
+
+    memory: bytes of addresses that this process may have."""
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):  # of a whole group: the other one decides
         signal.signal(asked_to_stop, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    _limit_memory()
+    _limit_memory(memory)
     _send(answers, {"ready": True})
     while len(frame := requests.read(FRAME.size)) == FRAME.size:
         header, body = FRAME.unpack(frame)
@@ -60,11 +63,22 @@ def _send(answers: Any, message: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _limit_memory() -> None:
+def needed() -> dict[str, int]:
+    """Bytes that this process has held at most, and of addresses; 0 where it is not told."""
+    try:
+        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return {"held": 0, "addresses": 0}
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {"held": "VmHWM", "addresses": "VmPeak"}
+    return {key: 1024 * int(found.get(name, "0").split()[0]) for key, name in names.items()}
+
+
+def _limit_memory(memory: int) -> None:
     if sys.platform != "linux":  # elsewhere it is not kept, or unknown
         return
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))

@@ -8,6 +8,7 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -25,12 +26,14 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
 }
+_PATIENCE = 6  # times as long, by the clock, as a picture may keep a processor busy
 _LOST = (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError)
 
 
 class Workers:
     """module: what each process runs, ending in `worker.serve`, with these words on its command
-    line; seconds: for one picture.
+    line; seconds: of a processor for one picture, since on a busy machine time alone says nothing
+    of the picture. Where the system does not tell how long a process computed, the clock decides.
 
     Usage: `async with Workers(...) as workers: found = await workers.ask(header, body)`. A process
     is started when all others are busy, and again after a picture that ended one."""
@@ -54,22 +57,22 @@ class Workers:
     async def ask(self, header: dict[str, Any], body: bytes) -> dict[str, Any]:
         """What the work makes of a picture, or the PhotoError or DataError that it raises.
 
-        TOO_COMPLEX: it took too long; DAMAGED: it ended two processes one after the other, as the
-        first may have been ended by somebody else; NO_WORKER: no process can be started."""
+        TOO_COMPLEX: it took too long; TIMEOUT_DECODE: there is no answer, though hardly anything
+        was computed; DAMAGED: it ended two processes one after the other, as the first may have
+        been ended by somebody else; NO_WORKER: no process can be started."""
         async with self._free:
             fresh = 0
             while fresh < 2:  # one that was idle may have ended for another reason
                 fresh += not self._idle
                 child = self._idle.pop() if self._idle else await self._start()
                 try:
-                    answer = await asyncio.wait_for(_exchange(child, header, body), self.seconds)
+                    answer = await self._in_time(child, header, body)
                 except _LOST:
                     await _end(child, _GRACE)
                     continue
-                except asyncio.TimeoutError as exc:
+                except PhotoError:
                     await _end(child)
-                    words = f"not decoded in {self.seconds:.0f} s; save it again as JPEG"
-                    raise PhotoError("TOO_COMPLEX", words) from exc
+                    raise
                 except BaseException:  # cancelled: its answer would be taken for the next one's
                     await _end(child)
                     raise
@@ -79,6 +82,25 @@ class Workers:
                 self._idle.append(child)
                 return _unpacked(answer)
         raise PhotoError("DAMAGED", f"the decoder crashes on it ({_ending(child)})")
+
+    async def _in_time(self, child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
+        before, step, waited = _computed(child), self.seconds, 0.0
+        asking = asyncio.ensure_future(_exchange(child, header, body))
+        try:
+            while not (await asyncio.wait({asking}, timeout=step))[0]:
+                waited += step
+                now = _computed(child)
+                used = waited if before is None or now is None else now - before
+                if used >= self.seconds:
+                    words = f"not decoded in {self.seconds:.0f} s; save it again as JPEG"
+                    raise PhotoError("TOO_COMPLEX", words)
+                if waited >= _PATIENCE * self.seconds:
+                    words = f"no answer in {waited:.0f} s on this busy machine; try it again"
+                    raise PhotoError("TIMEOUT_DECODE", words)
+                step = max(self.seconds - used, 0.05)
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def _start(self) -> Process:
         child = await asyncio.create_subprocess_exec(
@@ -101,6 +123,17 @@ class Workers:
             await _end(child)
             raise
         return child
+
+
+def _computed(child: Process) -> float | None:
+    """Seconds that it has kept a processor busy; None where the system does not tell."""
+    try:
+        words = (
+            Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        )
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, IndexError, ValueError):
+        return None
 
 
 async def _exchange(child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import sys
 import time
 from typing import Any
 
-from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.worker import serve
+from bear_classifier.errors import DataError, ModelError, PhotoError
+from bear_classifier.worker import needed, serve
 
 
 def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:
-    word = header["do"]
+    word = os.environ.get("ODD_WORKER", "").removeprefix("always ") or header["do"]
+    if word == "large":
+        raise ModelError("MODEL_TOO_LARGE", "there is not enough memory")
     if word == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if word == "crash once" and not os.path.exists(header["note"]):  # noqa: PTH110
@@ -21,6 +23,11 @@ def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:
         os._exit(7)
     if word == "sleep":
         time.sleep(header["seconds"])
+    if word == "compute":
+        while True:
+            pass
+    if word == "needed":
+        return needed()
     if word == "refuse":
         raise PhotoError("TOO_SMALL", "it is 3 x 4")
     if word == "full":
@@ -38,4 +45,4 @@ def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:
 if __name__ == "__main__":
     if os.environ.get("ODD_WORKER") == "no":
         sys.exit(3)
-    serve(obey)
+    serve(obey, *map(int, sys.argv[1:][-1:]))

@@ -46,6 +46,7 @@ GROUND = {
     "processors",
     "stages",
     "system_files",
+    "usable_memory",
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.", "lesson.")
 FRONT = {
@@ -77,6 +78,7 @@ INSIDE = {
     "processors": set(),
     "stages": set(),
     "system_files": set(),
+    "usable_memory": {"processors"},
     "schema": set(),
     "formats": {"errors", "git_lfs"},
     "files": {"errors"},

@@ -1,6 +1,7 @@
 """The process that answers for the service: one photo after the other, decoded and classified here.
 
-`python -m bear_classifier.apps.answering MODELS`, where MODELS is JSON: name to path and checksum.
+`python -m bear_classifier.apps.answering MODELS MEMORY`, where MODELS is JSON, name to path and
+checksum, and MEMORY how many bytes of addresses the process may have.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
@@ -25,7 +27,7 @@ from bear_classifier.ship.bundle import load
 from bear_classifier.ship.explain import Head, explain, head
 from bear_classifier.ship.predict import Model
 from bear_classifier.ship.similar import Pictures, of
-from bear_classifier.worker import serve
+from bear_classifier.worker import needed, serve
 
 _HELD = 3  # models at once in one process, whose memory is limited
 _SIMILAR = 4
@@ -60,22 +62,59 @@ class Models:
         """Raises ModelError, also (MODEL_REPLACED) for a bundle that was published meanwhile."""
         if name not in self._held:
             path, checksum = self.found[name]
-            bundle = load(Path(path))
-            if bundle.about["checksum"] != checksum:
-                raise ModelError("MODEL_REPLACED", f"{name} was published anew; start again")
-            self._held[name] = Held(Model(bundle, threads=1))
+            try:
+                self._held[name] = self._read(name, Path(path), checksum)
+            except MemoryError:  # with less beside it, it may fit
+                self._held.clear()
+                self._held[name] = self._read(name, Path(path), checksum)
         self._held.move_to_end(name)
         while len(self._held) > _HELD:
             self._held.popitem(last=False)
         return self._held[name]
 
+    def _read(self, name: str, path: Path, checksum: str) -> Held:
+        bundle = load(path)
+        if bundle.about["checksum"] != checksum:
+            raise ModelError("MODEL_REPLACED", f"{name} was published anew; start again")
+        return Held(Model(bundle, threads=1))
+
 
 def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
-    """header: model, its name, and do: "check" or as in `Service.answer`. body: of the photo."""
+    """As `answered`, or as `measured` for do: "measure".
+
+    Memory that is lacking beside a photo that was decoded is no photo's fault."""
+    try:
+        if header["do"] == "measure":
+            return measured(models, header["model"])
+        return answered(models, header, body)
+    except MemoryError as exc:
+        name = header["model"]
+        raise ModelError(
+            "MODEL_TOO_LARGE", f"there is not enough memory to answer with {name}; see serve.memory"
+        ) from exc
+
+
+def measured(models: Models, name: str) -> dict[str, Any]:
+    """What this process needs for a model that passes its self-test and answers to a picture as
+    large as any may be, with maps: bytes as in `worker.needed`, and seconds of the processor to
+    load it and for that answer."""
+    picture = photos.largest()
+    seconds = {}
+    for word, body in (("load", b""), ("check", b""), ("explain", picture)):
+        began = time.process_time()
+        work(models, {"model": name, "do": word}, body)
+        seconds[word] = time.process_time() - began
+    return {"load": seconds["load"], "answer": seconds["explain"], **needed()}
+
+
+def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+    """header: model, its name, and do: "load", "check", or as in `Service.answer`. body: of the
+    photo."""
     held = models.get(header["model"])
     model = held.model
     if header["do"] == "check":
         model.self_test()
+    if header["do"] in ("load", "check"):
         return {}
     prediction = model.predict(body)
     found = dataclasses.asdict(prediction)
@@ -120,4 +159,4 @@ if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(_NICE)
     models = Models(json.loads(sys.argv[1]))
-    serve(lambda header, body: work(models, header, body))
+    serve(lambda header, body: work(models, header, body), int(sys.argv[2]))

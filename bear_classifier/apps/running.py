@@ -116,7 +116,7 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
     found = offers(place)
     _many_files()
     with listening(host, port) as listener:
-        service = Service(found, settings.max_waiting)
+        service = Service(found, settings.max_waiting, settings.memory)
         app = make_app(service, settings)
         said = f"Serving {place} on {address(host, listener)} (Ctrl-C stops)"
         asyncio.run(_run(app, service, listener, said))

@@ -37,6 +37,7 @@ _STATUS = {
     "TOO_LARGE": 413,
     "NOT_AN_IMAGE": 415,
     "UNSUPPORTED_FORMAT": 415,
+    "TIMEOUT_DECODE": 503,
 }
 _GRADIO_POLICY = (  # its page is made of inline scripts and styles
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none';"

@@ -17,13 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from bear_classifier.apps import words
+from bear_classifier.apps import room, words
 from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import load
+from bear_classifier.worker import MEMORY
 from bear_classifier.workers import Workers
 
-SECONDS = 10.0  # for one photo
+_MODULE = "bear_classifier.apps.answering"
+
 Do = Literal["answer", "explain", "copy"]
 _MOST_RETRY = 60  # seconds
 _LOG = logging.getLogger("bears")
@@ -93,16 +95,17 @@ def _offer(name: str, path: Path) -> Offer:
 
 class Service:
     """most_waiting: photos admitted beyond those that are worked on; processes: one for each
-    processor. Usage: `async with Service(...) as service: await service.check()`."""
+    processor, as far as there is memory for them. memory: MB for all of these; 0: half of what may
+    be used. Usage: `async with Service(...) as service: await service.check()`."""
 
-    def __init__(self, found: Sequence[Offer], most_waiting: int, seconds: float = SECONDS) -> None:
+    def __init__(self, found: Sequence[Offer], most_waiting: int, memory: int = 0) -> None:
         self.offers = {offer.name: offer for offer in found}
         self.default = found[0].name
         self.at_once = processors()
         self.most_waiting = most_waiting
-        listed = {o.name: (str(o.path), o.about["checksum"]) for o in found}
-        module = "bear_classifier.apps.answering"
-        self._workers = Workers(module, self.at_once, seconds, [json.dumps(listed)])
+        self.memory = memory
+        self._listed = json.dumps({o.name: (str(o.path), o.about["checksum"]) for o in found})
+        self._workers = Workers(_MODULE, self.at_once, room.SECONDS, [self._listed, str(MEMORY)])
         self._turns = asyncio.Semaphore(self.at_once)
         self._took = 0.1  # seconds for a photo, a running mean
         self.admitted = 0
@@ -121,12 +124,16 @@ class Service:
         await self._workers.__aexit__(kind, exc, trace)
 
     async def check(self) -> None:
-        """Start all processes and let each model pass its self-test.
+        """Let each model pass its self-test, measure what it needs, and start all processes.
 
-        Raises ModelError and DataError (NO_WORKER)."""
-        for name in self.offers:
-            await self._workers.ask({"model": name, "do": "check"}, b"")
-        spare = [{"model": self.default, "do": "check"}] * self.at_once
+        Raises ModelError, SelfTestError and DataError (NO_WORKER)."""
+        memory = room.allowed(self.memory)
+        need = await room.measured(_MODULE, self._listed, self.offers, memory)
+        share = room.shared(need, memory, self.at_once)
+        self.at_once, self._turns = share.processes, asyncio.Semaphore(share.processes)
+        words = [self._listed, str(share.addresses)]
+        self._workers = Workers(_MODULE, share.processes, share.seconds, words)
+        spare = [{"model": self.default, "do": "load"}] * self.at_once
         await asyncio.gather(*(self._workers.ask(header, b"") for header in spare))
         self.checked = True
 

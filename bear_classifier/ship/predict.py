@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Model:
             outputs = {out.name: out.shape for out in self._session.get_outputs()}
             classes = outputs["logits"][-1]
         except (RuntimeError, ValueError, KeyError, *REFUSED) as exc:
+            _no_memory(exc)
             raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
         if classes != len(bundle.labels) or set(outputs) != set(OUTPUTS):
             raise ModelError(
@@ -87,7 +89,11 @@ class Model:
     def of_square(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """The same of a picture (size, size, 3) as `square` gives it."""
         batch = self.bundle.normalise(pixels)[None]
-        return tuple(out[0] for out in self._session.run(OUTPUTS, {"image": batch}))
+        try:
+            return tuple(out[0] for out in self._session.run(OUTPUTS, {"image": batch}))
+        except (RuntimeError, *REFUSED) as exc:
+            _no_memory(exc)
+            raise
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated: softmax of logits / temperature, over the last axis."""
@@ -147,6 +153,12 @@ class Model:
                         "MODEL_SELF_TEST_FAILED",
                         f"image {i}: {name} off by {np.abs(got - want).max():.3g}",
                     )
+
+
+def _no_memory(exc: Exception) -> None:
+    """Raises MemoryError where onnxruntime says in words that there is not enough."""
+    if re.search(r"bad[_ ]?alloc|failed to allocate memory", str(exc), re.IGNORECASE):
+        raise MemoryError(str(exc)[:200]) from exc
 
 
 def files_of(paths: Iterable[Path]) -> Iterator[Path]:
