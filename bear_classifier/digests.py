@@ -56,6 +56,8 @@ def settings(config: Config, stages: Sequence[Stage], root: Path) -> dict[str, A
     if "learn.weights" in found:
         found["learn.weights"] = _weights(config, root)
         found["train.seed"] = config.train.seed  # of a body without weights
+        if config.learn.centred:  # 0.1.0 gave these networks other pixel values: they begin anew
+            found["learn.centred"] = True
     if "export.note" in found:
         found["export.note"] = content(Path(config.export.note).expanduser(), root)
     return found
@@ -108,6 +110,8 @@ def earlier(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str | 
     if "learn" in values:
         values["learn"]["weights_stamp"] = _stamp(config.learn.place)
         values["learn"]["seed"] = config.train.seed
+        if config.learn.centred:
+            values["learn"]["centred"] = True
     form = _EARLIER + sum(stage.renewed for stage in stages)
     return _hash([form, stages[-1].name, values, config.labels, catalog.fingerprint()])
 

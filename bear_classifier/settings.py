@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Of googlenet and inception_v3 `transform_input`, which is cut off, makes these of the usual ones.
+_CENTRED = ("efficientnet_v2_l", "googlenet", "inception_v3")
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "bears"  # a bundle
 
 
@@ -96,6 +98,12 @@ class LearnConfig:
     )
     size: int = setting(224, "pixels, side of the square that the model sees", low=32, high=1024)
     device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
+
+    @property
+    def centred(self) -> bool:
+        """Whether torchvision's weights of this network want values from -1 to 1, and not those
+        that ImageNet's mean and deviation give."""
+        return self.arch in _CENTRED
 
     @property
     def place(self) -> Path:

@@ -30,7 +30,7 @@ from fastai.vision.learner import (
 from numpy.typing import NDArray
 from torchvision import models
 
-from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.learn.loaders import IMAGENET, batches
 from bear_classifier.learn.precision import has_bfloat16
 from bear_classifier.photos import decode
 
@@ -57,7 +57,7 @@ def loaders(paths: Sequence[Path], names: Sequence[str], seed: int) -> DataLoade
         get_y=lambda i: names[i],
         splitter=IndexSplitter(order[: len(names) // 5].tolist()),
         item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(MEAN, STD)],
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(*IMAGENET)],
     )
     return block.dataloaders(list(range(len(names))), bs=32, num_workers=0)
 
@@ -90,7 +90,7 @@ def saved(folder: Path, arch: str, place: Path) -> None:
         get_y=parent_label,
         splitter=IndexSplitter([0]),
         item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(MEAN, STD)],
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(*IMAGENET)],
     )
     items = sorted(path for path in folder.rglob("*") if path.is_file())
     stock(block.dataloaders(items, bs=32, num_workers=0), arch).export(place)

@@ -12,6 +12,7 @@ import torch
 import torchvision
 from bundles import tiny_config
 from fastai.torch_core import set_seed
+from PIL import Image
 from torchvision.ops import Permute
 from training import changed, dataset, same, weights
 
@@ -19,6 +20,7 @@ from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError
 from bear_classifier.learn import backbone, blend, loaders, parts
+from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Augment, Unreadable, batches
 from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.parts import LastStage, Part, Whole, last_stage, part_of
@@ -26,6 +28,7 @@ from bear_classifier.learn.probe import network, probe
 from bear_classifier.learn.train import start, train
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+from bear_classifier.ship import golden
 
 Prepared = tuple[Catalog, Config]
 CPU = torch.device("cpu")
@@ -303,6 +306,31 @@ def test_many_photos_have_fewer_views_or_none(
     assert len(seen(catalog)) == 18
     words = "18 photos are too many to keep before the last stage: all layers learn, which takes"
     assert kind(prepared, config) == (Whole, [f"{words} longer"])
+
+
+def test_all_of_a_view_is_made_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Apple's the mean and the deviation stayed on the processor: "Expected all tensors to be on
+    the same device". The meta device, which is on every computer, refuses it as well."""
+    config = tiny_config()
+    fit = loaders.Fit(config.learn.size)
+    fit.split_idx = 0
+    monkeypatch.setattr(loaders, "_augmented", lambda *_: (fit, []))  # random warps ask for values
+    made = Augment(config, torch.device("meta"))([golden_picture()])
+    assert made.device.type == "meta"
+    assert made.dtype == torch.float32  # Apple's has no other
+
+
+def golden_picture() -> Image.Image:
+    return photos.decode(golden.draw(3)[1])
+
+
+def test_what_a_pass_gives_lies_on_the_processor_and_what_it_gets_on_the_device() -> None:
+    body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).to("meta")
+    seen_: list[torch.device] = []
+    body.register_forward_pre_hook(lambda _, x: seen_.append(x[0].device))
+    with pytest.raises(NotImplementedError, match="meta"):  # its numbers cannot be fetched
+        frozen(body, torch.zeros(1, 3, 8, 8, device="meta"), ["map"], 50)(torch.zeros(2, 3, 8, 8))
+    assert [device.type for device in seen_] == ["meta"]
 
 
 def test_views_without_chance_are_the_pixels_of_serving(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,16 +30,28 @@ from torch import Tensor
 from bear_classifier import photos
 from bear_classifier.ahead import ahead
 from bear_classifier.errors import PhotoError, TrainError
-from bear_classifier.settings import Config, TrainConfig
+from bear_classifier.settings import Config, LearnConfig, TrainConfig
 
-# Of torchvision's published classifiers: torchvision.transforms._presets.ImageClassification
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Norm = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of 0 to 1
+# Of most of torchvision's classifiers: torchvision.transforms._presets.ImageClassification
+IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CENTRED: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _AHEAD = 2  # batches decoded while the network works
 _BAD = 0.05  # of all photos; more is no accident of a few files, and another data set
 _NAMED = 3  # of the photos that were left out
 _PRESIZED = 460  # pixels; what fastai's book presizes to before it crops to 224
 
 _Pixels = NDArray[np.uint8]
+
+
+def normalisation(learn: LearnConfig) -> Norm:
+    """What the weights were trained with: of an earlier model as its bundle says, else as
+    torchvision's weights of the network want it."""
+    if learn.weights not in ("none", "imagenet") and (learn.place / "bundle.json").is_file():
+        text = (learn.place / "bundle.json").read_text(encoding="utf-8")
+        shape = json.loads(text)["preprocessing"]
+        return tuple(map(float, shape["mean"])), tuple(map(float, shape["std"]))
+    return CENTRED if learn.centred else IMAGENET
 
 
 class DecodedImage(PILImage):  # type: ignore[misc]
@@ -115,7 +128,7 @@ def dataloaders(
         get_y=lambda i: items[i][1],
         splitter=lambda _: (list(range(n)), list(range(n, len(items)))),
         item_tfms=[of_items, Fit(size)],
-        batch_tfms=[*of_batches, Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")],
+        batch_tfms=[*of_batches, _normalise(config, device)],
     )
     return loaded(block, [label for _, label in train], len(items), config, device)
 
@@ -145,7 +158,7 @@ class Augment:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         of_items, of_batches = _augmented(config.learn.size, config.train)
-        norm = Normalize.from_stats(MEAN, STD, cuda=device.type == "cuda")
+        norm = _normalise(config, device)
         self._device = device
         self._items = Pipeline([of_items, ToTensor()], split_idx=0)
         self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
@@ -155,6 +168,13 @@ class Augment:
         items = torch.stack([self._items(DecodedImage(image)) for image in images])
         batch: Tensor = self._batches(items.to(self._device))
         return batch.as_subclass(Tensor)
+
+
+def _normalise(config: Config, device: torch.device) -> Normalize:
+    """What fastai keeps in it lies on the device: of itself it would know CUDA only."""
+    norm = Normalize.from_stats(*normalisation(config.learn), cuda=False)
+    norm.mean, norm.std = norm.mean.to(device), norm.std.to(device)
+    return norm
 
 
 def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:
@@ -208,9 +228,15 @@ def _opener(
 
 
 def batches(
-    paths: Sequence[Path], size: int, batch_size: int, unreadable: Unreadable | None = None
+    paths: Sequence[Path],
+    size: int,
+    batch_size: int,
+    unreadable: Unreadable | None = None,
+    norm: Norm = IMAGENET,
 ) -> Iterator[Tensor]:
     """Normalised batches (n, 3, size, size) in order, decoded by threads ahead of their use.
+
+    norm: as `normalisation`.
 
     Raises PhotoError at a photo that cannot be read; with `unreadable` it is added there and left
     out."""
@@ -230,13 +256,14 @@ def batches(
         else:
             unreadable.add(path, found)
         if len(ready) == batch_size:
-            yield normalise(np.stack(ready))
+            yield normalise(np.stack(ready), norm)
             ready = []
     if ready:
-        yield normalise(np.stack(ready))
+        yield normalise(np.stack(ready), norm)
 
 
-def normalise(pixels: _Pixels) -> Tensor:
-    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w), zero mean and unit variance."""
+def normalise(pixels: _Pixels, norm: Norm = IMAGENET) -> Tensor:
+    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w); norm: as `normalisation`."""
+    mean, std = (torch.tensor(part)[:, None, None] for part in norm)
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-    return x.sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])
+    return x.sub_(mean).div_(std)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
-from bear_classifier.learn.loaders import Unreadable, batches
+from bear_classifier.learn.loaders import Unreadable, batches, normalisation
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 
@@ -45,11 +45,11 @@ def outputs(
     files = [file for file in places if file not in unreadable.found]
     bar = tqdm(total=len(files), desc="predict", unit="photo", disable=None, leave=False)
     logits, pools = [], []
-    size = config.learn.size
+    size, norm = config.learn.size, normalisation(config.learn)
     with bar, torch.inference_mode():
         example = torch.zeros(1, 3, size, size, device=device)
         run = frozen(Outputs(model), example, OUTPUTS, len(files))
-        for batch in batches(files, size, 32, unreadable):
+        for batch in batches(files, size, 32, unreadable, norm):
             said, pooled, _ = run(batch)
             logits.append(said.numpy())
             pools.append(pooled.numpy())

@@ -31,7 +31,14 @@ from bear_classifier.ahead import ahead
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
-from bear_classifier.learn.loaders import Augment, Unreadable, batches, dataloaders, loaded
+from bear_classifier.learn.loaders import (
+    Augment,
+    Unreadable,
+    batches,
+    dataloaders,
+    loaded,
+    normalisation,
+)
 from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.precision import exactly
 from bear_classifier.schema import Photo
@@ -238,7 +245,8 @@ def _stored(
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []
-        for batch in batches(list(files), size, _BATCH, bad):
+        norm = normalisation(config.learn)
+        for batch in batches(list(files), size, _BATCH, bad, norm):
             maps.append(run(batch)[0].numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import frozen
-from bear_classifier.learn.loaders import MEAN, STD, batches
+from bear_classifier.learn.loaders import IMAGENET, Norm, batches, normalisation
 from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
@@ -162,11 +163,12 @@ def cached_features(
     try:
         with bar, torch.inference_mode():
             run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))
-            passes = batches([catalog.file(p) for p in todo], size, _BATCH)
+            norm = normalisation(config.learn)
+            passes = batches([catalog.file(p) for p in todo], size, _BATCH, norm=norm)
             for number, batch in enumerate(passes):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
                 done = todo[number * _BATCH : (number + 1) * _BATCH]
-                rows = zip(pooled, light(batch), sharpness(batch), strict=True)
+                rows = zip(pooled, light(batch, norm), sharpness(batch, norm), strict=True)
                 cache.update(zip((photo.sha256 for photo in done), rows, strict=True))
                 bar.update(len(done))
                 if (number + 1) % _KEEP_EVERY == 0:
@@ -177,28 +179,31 @@ def cached_features(
     return np.stack([cache[photo.sha256][0] for photo in photos])
 
 
-def light(batch: Tensor) -> NDArray[np.float32]:
+def light(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
-    return np.asarray(_grey(batch).mean((1, 2)).numpy())
+    return np.asarray(_grey(batch, norm).mean((1, 2)).numpy())
 
 
-def sharpness(batch: Tensor) -> NDArray[np.float32]:
+def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
     """Root mean square of the Laplacian of grey levels: little in a blurred or empty picture."""
-    grey = _grey(batch)
+    grey = _grey(batch, norm)
     middle = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
     return np.asarray((around - 4 * middle).square().mean((1, 2)).sqrt().numpy())
 
 
-def _grey(batch: Tensor) -> Tensor:
+def _grey(batch: Tensor, norm: Norm) -> Tensor:
     """(n, size, size), 0 to 255, by the weights of ITU-R 601-2."""
     parts = 255 * torch.tensor([0.299, 0.587, 0.114])
-    scale, shift = parts * torch.tensor(STD), float((parts * torch.tensor(MEAN)).sum())
+    mean, std = map(torch.tensor, norm)
+    scale, shift = parts * std, float((parts * mean).sum())
     return nn.functional.conv2d(batch, scale[None, :, None, None])[:, 0] + shift
 
 
 def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
-    name = f"{config.learn.arch}-{backbone.digest(body)}-{config.learn.size}.npz"
+    norm = normalisation(config.learn)
+    other = "" if norm == IMAGENET else f"-{hashlib.sha256(repr(norm).encode()).hexdigest()[:8]}"
+    name = f"{config.learn.arch}-{backbone.digest(body)}-{config.learn.size}{other}.npz"
     return catalog.root / "features" / name
 
 

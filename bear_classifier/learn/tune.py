@@ -21,6 +21,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.learn import backbone, blend, checkpoints
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.cycle import fit
+from bear_classifier.learn.loaders import IMAGENET, normalisation
 from bear_classifier.learn.parts import Part
 from bear_classifier.learn.recipe import lasting, plan_of
 from bear_classifier.schema import Photo
@@ -97,6 +98,8 @@ def _made_from(
     Not the device: a training may go on elsewhere."""
     learn = dataclasses.asdict(config.learn)
     del learn["device"]
+    norm = normalisation(config.learn)
+    learn |= {} if norm == IMAGENET else {"norm": norm}
     tables = [lasting(config.train), learn]
     names = [photo.sha256 for photo in photos]
     value = [

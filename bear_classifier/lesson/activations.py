@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bear_classifier.learn.frozen import frozen
-from bear_classifier.learn.loaders import batches
+from bear_classifier.learn.loaders import Norm, batches
 from bear_classifier.schema import Photo
 
 Floats = NDArray[np.float64]
@@ -110,12 +110,13 @@ class Peaks:
 
 
 def peaks(
-    body: nn.Module, layers: Sequence[Layer], files: Sequence[Path], size: int
+    body: nn.Module, layers: Sequence[Layer], files: Sequence[Path], size: int, norm: Norm
 ) -> list[Peaks]:
     """Of each layer. Raises PhotoError."""
     names = [f"{kind}{number}" for number in range(len(layers)) for kind in ("most", "place")]
     run = frozen(Peek(body, layers), torch.zeros(1, 3, size, size), names, len(files))
-    parts = [[part.numpy() for part in run(batch)] for batch in batches(files, size, _BATCH)]
+    passes = batches(files, size, _BATCH, norm=norm)
+    parts = [[part.numpy() for part in run(batch)] for batch in passes]
     whole = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
     pairs = zip(whole[::2], whole[1::2], strict=True)
     return [Peaks(most, place.astype(np.int64)) for most, place in pairs]

@@ -12,7 +12,7 @@ from torch import nn
 
 from bear_classifier import photos as decoder
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.loaders import normalise
+from bear_classifier.learn.loaders import normalisation, normalise
 from bear_classifier.lesson import activations as kernels
 from bear_classifier.lesson import features_places, features_plot
 from bear_classifier.lesson.activations import Layer, Peaks
@@ -77,7 +77,7 @@ def page(subject: Subject) -> Page:
     _filters(sheet, model, watched.pixels(0))
     _units(sheet, subject, model, watched)
     pixels = [watched.pixels(row) for row in _in_turn(watched.labels)]
-    x = normalise(np.stack(pixels))
+    x = normalise(np.stack(pixels), normalisation(subject.config.learn))
     features_places.section(sheet, model, subject.config.labels, x, pixels)
     return sheet.page()
 
@@ -179,7 +179,8 @@ def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: Watched) 
     size = subject.config.learn.size
     layers = kernels.layers(model.body, size)
     files = [subject.catalog.file(photo) for photo in watched.photos]
-    found = kernels.peaks(model.body, layers, files, size)
+    norm = normalisation(subject.config.learn)
+    found = kernels.peaks(model.body, layers, files, size, norm)
     half = len(files) // 2  # their order is by lot
     which = "from none of which it learned"
     if not watched.unseen:

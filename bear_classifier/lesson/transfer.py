@@ -22,7 +22,7 @@ from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.learn import probe
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
-from bear_classifier.learn.loaders import normalise
+from bear_classifier.learn.loaders import normalisation, normalise
 from bear_classifier.learn.parts import end_of, first_of, last_stage
 from bear_classifier.learn.precision import training
 from bear_classifier.lesson.features_plot import mosaic
@@ -141,7 +141,7 @@ def _picture(subject: Subject, photos: Sequence[Photo]) -> bytes:
 def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: bool) -> Seen:
     """Raises PhotoError."""
     config = subject.config
-    size = config.learn.size
+    size, norm = config.learn.size, normalisation(config.learn)
 
     def opened(photo: Photo) -> NDArray[np.uint8]:
         image = decoder.fit(decoder.decode(subject.catalog.file(photo)), size)
@@ -153,7 +153,7 @@ def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: boo
         for number, (_, pixels) in enumerate(ahead(opened, photos, threads=2, room=64), 1):
             ready.append(pixels)
             if len(ready) == 32 or number == len(photos):
-                maps.append(run(normalise(np.stack(ready)))[0])
+                maps.append(run(normalise(np.stack(ready), norm))[0])
                 ready = []
     y = torch.tensor([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.family for photo in photos])

@@ -27,7 +27,7 @@ from bear_classifier.errors import BearsError, ConfigError, DataError, ModelErro
 from bear_classifier.judge import membership
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import as_onnx
-from bear_classifier.learn.loaders import MEAN, STD
+from bear_classifier.learn.loaders import normalisation
 from bear_classifier.learn.outputs import OUTPUTS, Outputs
 from bear_classifier.schema import Published
 from bear_classifier.settings import Config
@@ -62,7 +62,7 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     try:
         bundle.write(partial, files)
         drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
-        expected = torch_outputs(model, drawn, config.learn.size, temperature)
+        expected = torch_outputs(model, drawn, config.learn, temperature)
         files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
         about["version"], about["note"] = _next_version(place), note
@@ -199,6 +199,7 @@ def _about(
     catalog: Catalog, config: Config, record: Mapping[str, Any], judged: Mapping[str, Any]
 ) -> dict[str, Any]:
     photos = catalog.photos("ok")
+    mean, std = normalisation(config.learn)
     return {
         "name": config.name,
         "version": 0,
@@ -210,8 +211,8 @@ def _about(
             "decode": "full",
             "fit": "centre square, bilinear",
             "size": config.learn.size,
-            "mean": list(MEAN),
-            "std": list(STD),
+            "mean": list(mean),
+            "std": list(std),
         },
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],

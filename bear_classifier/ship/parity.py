@@ -17,8 +17,8 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ModelError
 from bear_classifier.files import explained
 from bear_classifier.learn import backbone
-from bear_classifier.learn.loaders import batches
-from bear_classifier.settings import Config
+from bear_classifier.learn.loaders import batches, normalisation
+from bear_classifier.settings import Config, LearnConfig
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
 
@@ -27,12 +27,12 @@ _BATCH = 16
 
 
 def torch_outputs(
-    model: backbone.Classifier, files: Sequence[Path], size: int, temperature: float
+    model: backbone.Classifier, files: Sequence[Path], learn: LearnConfig, temperature: float
 ) -> dict[str, NDArray[Any]]:
     """What the trained model says to files: logits, pooled and probabilities, (n, ...) each."""
     logits, pooled = [], []
     with torch.inference_mode():
-        for batch in batches(files, size, _BATCH):
+        for batch in batches(files, learn.size, _BATCH, norm=normalisation(learn)):
             some_logits, some_pooled, _ = model.outputs(batch)
             logits.append(some_logits.numpy())
             pooled.append(some_pooled.numpy())
@@ -73,7 +73,7 @@ def prove(
         bar = tqdm(total=n, desc="checking", unit="photo", disable=None)
         with bar:
             for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
-                outputs = torch_outputs(model, chunk, config.learn.size, 1.0)
+                outputs = torch_outputs(model, chunk, config.learn, 1.0)
                 theirs.append(outputs["probabilities"])
                 ours += [candidate.outputs(path)[0] for path in chunk]
                 bar.update(len(chunk))
