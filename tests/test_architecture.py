@@ -129,7 +129,7 @@ INSIDE = {
     "learn.outputs": {"learn.backbone", "learn.frozen", "learn.loaders"},
     "learn.tune": {
         *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.cycle"),
-        *("learn.parts", "learn.recipe"),
+        *("learn.loaders", "learn.parts", "learn.recipe"),
     },
     "learn.parts": {
         *("learn.backbone", "learn.frozen", "learn.loaders", "learn.outputs"),
