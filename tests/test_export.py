@@ -241,6 +241,7 @@ place = Path(sys.argv[1])
 partial = place.with_name(".tiny.1.partial")
 
 def publish():
+    bundle.clear_leftovers(place)
     about = json.loads((place / "bundle.json").read_text())
     files = {name: (place / name).read_bytes() for name in about["files"]}
     for name in ("schema", "files", "checksum"):
@@ -305,11 +306,81 @@ def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
+def test_a_reader_between_the_two_renames_leaves_the_new_bundle_alone(
+    model_dir, tmp_path, monkeypatch
+):
+    """It reads the old one where that stands: who only reads renames nothing."""
+    place, partial = tmp_path / "tiny", tmp_path / ".tiny.1.partial"
+    shutil.copytree(model_dir, place)
+    shutil.copytree(model_dir, partial)
+    about = json.loads((place / "bundle.json").read_text())
+    files = {name: (place / name).read_bytes() for name in about["files"]}
+    for name in ("schema", "files", "checksum"):
+        del about[name]
+    new = about["version"] + 1
+    (partial / "bundle.json").write_bytes(bundle.describe(files, {**about, "version": new}))
+    rename, seen = Path.replace, []
+
+    def replace(self, target):
+        if self == partial:
+            seen.append(bundle.load(place).about["version"])
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    bundle.publish(partial, place)
+    assert seen == [new - 1]
+    assert bundle.load(place).about["version"] == new
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(model_dir, tmp_path, monkeypatch):
+    place = tmp_path / "tiny"
+    shutil.copytree(model_dir, place)
+    read, tries = bundle._read, []
+
+    def torn(path):
+        tries.append(path)
+        if len(tries) < 3:  # another takes its place meanwhile
+            shutil.copytree(place, tmp_path / f"n{len(tries)}")
+            place.rename(tmp_path / f"o{len(tries)}")
+            (tmp_path / f"n{len(tries)}").rename(place)
+            raise ModelError("MODEL_CORRUPT", "half of either")
+        return read(path)
+
+    monkeypatch.setattr(bundle, "_read", torn)
+    assert bundle.load(place).labels == LABELS
+    assert len(tries) == 3
+    (place / "README.md").write_text("other")
+    with pytest.raises(ModelError, match="MODEL_CORRUPT"):
+        bundle.load(place)
+    assert len(tries) == 4
+
+
+def test_a_new_bundle_that_cannot_take_its_place_leaves_the_old_one_there(
+    model_dir, tmp_path, monkeypatch
+):
+    place, partial = tmp_path / "tiny", tmp_path / ".tiny.1.partial"
+    shutil.copytree(model_dir, place)
+    shutil.copytree(model_dir, partial)
+    rename = Path.replace
+
+    def replace(self, target):
+        if self == partial:
+            raise PermissionError(13, "in use")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(DataError, match="CANNOT_WRITE"):
+        bundle.publish(partial, place)
+    assert bundle.load(place).path == place
+
+
 def test_cut_off_between_the_two_renames_the_old_bundle_comes_back(published, tmp_path):
     _, config, catalog, _ = published
     place = tmp_path / "tiny"
     shutil.copytree(published[0] / "models" / "tiny", tmp_path / ".tiny.previous")
     assert bundle.load(place).about["version"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == [".tiny.previous"]  # reading moves nothing
     assert export(catalog, config, place)["version"] == 2
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 

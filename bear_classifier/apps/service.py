@@ -20,7 +20,7 @@ from typing import Any, Literal
 from bear_classifier.apps import room, words
 from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.processors import processors
-from bear_classifier.ship.bundle import load
+from bear_classifier.ship.bundle import load, standing
 from bear_classifier.worker import MEMORY
 from bear_classifier.workers import Workers
 
@@ -64,7 +64,7 @@ class Offer:
 
 def offers(place: Path) -> list[Offer]:
     """The bundle at this place, or all that lie in it. Raises ModelError."""
-    if (place / "bundle.json").is_file() or not place.is_dir():
+    if (standing(place) / "bundle.json").is_file() or not place.is_dir():
         paths = [place]
     else:
         paths = sorted(p.parent for p in place.glob("*/bundle.json") if p.parent.name[0] != ".")

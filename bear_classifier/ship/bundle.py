@@ -53,6 +53,7 @@ _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
 _LARGEST = 4 * 2**30  # bytes of one file
 _LARGEST_JSON = 2**20
 _BLOCK = 2**22  # bytes of a file that is read and not kept
+_TRIES = 9  # at reading a bundle in whose place others are being published
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,37 @@ def load(path: Path) -> Bundle:
 
     Raises ModelError (NO_MODEL, UNSAFE_MODEL_FILE, MODEL_CORRUPT, MODEL_VERSION, MODEL_INCOMPLETE,
     UNEXPECTED_FILE, BAD_MODEL)."""
-    recover(path)
+    for _ in range(_TRIES):
+        here = standing(path)
+        before = _identity(here)
+        try:
+            return _read(here)
+        except ModelError:
+            if _identity(standing(path)) == before:
+                raise  # nobody published meanwhile
+    return _read(standing(path))
+
+
+def standing(path: Path) -> Path:
+    """Where the bundle of this place stands: there, or, while a new one is being published or where
+    that was cut off, beside it. Whoever only reads leaves it where it is."""
+    previous = _previous(path)
+    return previous if not path.exists() and previous.is_dir() else path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f".{path.name}.previous")
+
+
+def _read(path: Path) -> Bundle:
     manifest = path / "bundle.json"
     if not manifest.is_file():
         raise ModelError(
@@ -138,8 +169,10 @@ def part(found: Bundle, name: str) -> bytes:
 
 
 def recover(path: Path) -> None:
-    """Put the previous bundle back if publishing a new one was cut off between two renames."""
-    previous = path.with_name(f".{path.name}.previous")
+    """Put the previous bundle back if publishing a new one was cut off between two renames.
+
+    Only for whoever publishes there: while somebody else does, it would discard the new one."""
+    previous = _previous(path)
     if not path.exists() and previous.is_dir():
         previous.replace(path)
 
@@ -295,12 +328,16 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
 def publish(partial: Path, place: Path) -> None:
     """Put a complete folder in place of the old one, by two renames.
 
-    Cut off between them, `recover` puts the old one back."""
-    previous = place.with_name(f".{place.name}.previous")
+    Cut off between them, readers find the old one beside it and `recover` puts it back."""
+    previous = _previous(place)
     with explained(place):
         if place.exists():
             place.replace(previous)
-        partial.replace(place)
+        try:
+            partial.replace(place)
+        except OSError:
+            recover(place)
+            raise
     shutil.rmtree(previous, ignore_errors=True)
 
 
