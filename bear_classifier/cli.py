@@ -143,7 +143,8 @@ def _run(options: argparse.Namespace) -> int:
             )
         )
     else:
-        _say(options, telling.summary(project, report, project_of(options)))
+        current = "export" in results or pipeline.is_published(project)
+        _say(options, telling.summary(project, report, current, project_of(options)))
     if options.serve:
         from bear_classifier import fresh
 

@@ -65,6 +65,12 @@ def read(path: Path) -> bytes:
         with io.BufferedReader(io.FileIO(path, opener=_at_once)) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        if path.as_posix().startswith(("http:/", "https:/")):
+            raise PhotoError(
+                "UNREADABLE",
+                f"{path} is an address; files and folders of this computer are taken: save the"
+                " picture, then name the file",
+            ) from exc
         why = (isinstance(exc, OSError) and exc.strerror) or str(exc)
         raise PhotoError("UNREADABLE", f"{printable(path)} cannot be opened: {why}") from exc
     if len(data) > MAX_BYTES:

@@ -210,6 +210,12 @@ def existing(project: Project) -> Iterator[Catalog]:
         yield catalog
 
 
+def is_published(project: Project) -> bool:
+    """Whether the model that stands there was made from what there is now."""
+    with existing(project) as catalog:
+        return is_current(project, catalog, STAGES[-1])
+
+
 def status(project: Project) -> dict[str, Any]:
     """What there is: photos by class and side, failures by code, stages, and the model."""
     with existing(project) as catalog:

@@ -210,13 +210,20 @@ def report(outcome: Mapping[str, Any]) -> str:
     return as_text(dict(outcome))
 
 
-def summary(project: Project, test: Mapping[str, Any] | None, words: Sequence[str]) -> str:
-    """What came of a run, and what to do next. words: as `terminal.project_of`."""
+def summary(
+    project: Project, test: Mapping[str, Any] | None, current: bool, words: Sequence[str]
+) -> str:
+    """What came of a run, and what to do next. current: whether what is published is what was
+    judged; words: as `terminal.project_of`."""
     lines = [f"data   {project.data}"]
     if test is None:
         return "\n".join(["", *lines, "next   to go on, run: bears run"])
-    lines = ["", report(test), "", *lines, f"model  {project.model}"]
-    lines += ["next   to open its page, run: bears serve"]
+    lines = ["", report(test), "", *lines]
+    if not current:
+        old = (project.model / "bundle.json").is_file()
+        state = f"{project.model} is older than this evaluation" if old else "not published yet"
+        return "\n".join([*lines, f"model  {state}", "next   to publish it, run: bears run"])
+    lines += [f"model  {project.model}", "next   to open its page, run: bears serve"]
     return "\n".join([*lines, f"       {command('predict', *words, 'PHOTO')}"])
 
 

@@ -7,6 +7,7 @@ import argparse
 import io
 import re
 import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -76,6 +77,15 @@ def minute(at: str) -> str:
 def command(*words: str) -> str:
     """`bears` and these words, as a shell takes them."""
     return shlex.join(["bears", *words])
+
+
+SHORT_BAR = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # of tqdm, with words
+
+
+def room(desc: str, total: int) -> int:
+    """Characters that a SHORT_BAR leaves for words on a line of the terminal."""
+    columns = shutil.get_terminal_size().columns
+    return columns - len(f"{desc}: {total}/{total} [10:00<10:00, ]") - 1
 
 
 def one_line(text: str) -> str:

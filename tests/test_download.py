@@ -8,6 +8,7 @@ import os
 import random
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
@@ -35,6 +36,7 @@ from bear_classifier.collect.search import search
 from bear_classifier.config import build
 from bear_classifier.decisions import decide, relabel, undo
 from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, Decision, Photo, Source
+from bear_classifier.terminal import SHORT_BAR
 
 Child = Callable[..., "subprocess.Popen[str]"]
 Fill = Callable[[Path, dict[str, int | bytes]], None]
@@ -447,18 +449,42 @@ def test_no_file_of_a_photo_ever_leaves_the_store(data: Dataset) -> None:
     assert len(seen) == 8
 
 
-def test_the_bar_says_found_downloaded_and_the_three_most_frequent_reasons(make: Make) -> None:
+def test_the_bar_says_found_downloaded_and_the_most_frequent_reasons(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     file = io.StringIO()
-    with tqdm(total=20, file=file, ncols=200, mininterval=0) as bar:
+    with tqdm(total=20, file=file, ncols=80, mininterval=0, desc="download",
+              bar_format=SHORT_BAR) as bar:  # fmt: skip
         progress = Progress(bar, 20)
         progress.add([(Source("a", "teddy", "web", code=OK), make(1))] * 3)
-        assert progress.words() == "20 found, 3 downloaded"
+        assert progress.words(80) == "3 downloaded"
         for code, n in {"HTTP_404": 4, "OPTED_OUT": 1, "TIMEOUT_READ": 2, "TLS_ERROR": 3}.items():
             progress.add([(Source(code, "teddy", "web", code=code), None)] * n)
-    words = "20 found, 3 downloaded, 10 refused: 4 HTTP_404, 3 TLS_ERROR, 2 TIMEOUT_READ"
-    assert progress.words() == words
-    assert words in file.getvalue().split("\r")[-1]
-    assert "13/20" in file.getvalue()
+    words = "3 downloaded, 10 refused: 4 HTTP_404, 3 TLS_ERROR, 2 TIMEOUT_READ"
+    assert progress.words(80) == words
+    assert progress.words(len(words) - 1) == "3 downloaded, 10 refused: 4 HTTP_404, 3 TLS_ERROR"
+    assert progress.words(10) == "3 downloaded, 10 refused"
+    lines = [line.strip() for line in file.getvalue().split("\r")]
+    assert max(map(len, lines)) <= 80  # and nothing of it is cut off
+    assert lines[-1].startswith("download: 13/20 [")
+    assert lines[-1].endswith(", 3 downloaded, 10 refused: 4 HTTP_404]")
+
+
+def test_without_anything_to_download_there_is_no_bar(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal: else there is none at all."""
+    data.add(grizzly_a=1)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    errors = io.StringIO()
+    errors.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", errors)
+    data.update()
+    assert "download: " in errors.getvalue()
+    errors.truncate(0)
+    data.update()
+    assert "download" not in errors.getvalue()
 
 
 def test_what_a_killed_program_left_half_written_is_removed(data: Dataset) -> None:

@@ -128,6 +128,24 @@ def test_there_is_none_where_no_source_is_unseen(prepared: Prepared, tmp_path: P
     assert rehearse.cast(catalog, config) is None
 
 
+def test_that_there_is_none_although_sources_are_named_is_said(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    catalog, config = prepared
+    said = "how the model does on photos of unseen sources cannot be rehearsed: "
+    assert rehearse.unrehearsed(catalog, changed(config, rehearse=False)) == []
+    for settings in ({"by": "source"}, {"sources": ""}):
+        other = dataclasses.replace(config, split=dataclasses.replace(config.split, **settings))
+        assert rehearse.unrehearsed(catalog, other) == []
+    table, told = tmp_path / "sources.tsv", rehearse.unrehearsed
+    assert told(catalog, config) == [f"{said}half of the sources have too few photos of a class"]
+    table.write_text(table.read_text().replace("source 1", "source 0").replace("2", "0"))
+    assert told(catalog, config) == [f"{said}all photos whose source is known come from one"]
+    table.write_text("path\tsource\nno/photo.png\there\n")
+    (note,) = told(catalog, config)
+    assert note == f"{said}{table} names the source of none of these photos"
+
+
 def test_there_is_none_where_a_half_would_lack_a_class(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ from bear_classifier.schema import (
     Source,
 )
 from bear_classifier.settings import Config, DownloadConfig
+from bear_classifier.terminal import SHORT_BAR, room
 from bear_classifier.workers import Workers
 
 _CHUNK = 64  # files stored and recorded together: what an interruption costs at most
@@ -89,7 +90,11 @@ def download(
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
     with tqdm(
-        total=len(pending), desc="download", unit="photo", disable=None if pending else True
+        total=len(pending),
+        desc="download",
+        unit="photo",
+        disable=None if pending else True,
+        bar_format=SHORT_BAR,
     ) as bar:
         progress = Progress(bar, len(pending))
         try:
@@ -170,7 +175,8 @@ async def _from_web(
 
 
 class Progress:
-    """The bar: done of found, photos, and the three most frequent reasons for having none."""
+    """The bar: done of found, how many photos came of it, and the most frequent reasons for having
+    none, up to three."""
 
     def __init__(self, bar: Any, total: int) -> None:
         self.bar, self.total, self.stored = bar, total, 0
@@ -179,13 +185,21 @@ class Progress:
     def add(self, group: Sequence[Outcome]) -> None:
         self.stored += sum(photo is not None for _, photo in group)
         self._codes.update(row.code for row, photo in group if photo is None)
-        self.bar.set_postfix_str(self.words(), refresh=False)
+        self.bar.set_postfix_str(self.words(room("download", self.total)), refresh=False)
         self.bar.update(len(group))
 
-    def words(self) -> str:
-        reasons = ", ".join(f"{n} {code}" for code, n in self._codes.most_common(3))
-        refused = f", {self._codes.total()} refused: {reasons}" if reasons else ""
-        return f"{self.total} found, {self.stored} downloaded{refused}"
+    def words(self, room: int) -> str:
+        """As many of the reasons as fit into so many characters."""
+        text = f"{self.stored} downloaded"
+        if not self._codes:
+            return text
+        text += f", {self._codes.total()} refused"
+        for number, (code, n) in enumerate(self._codes.most_common(3)):
+            longer = f"{text}{', ' if number else ': '}{n} {code}"
+            if len(longer) > room:
+                break
+            text = longer
+        return text
 
 
 def _from_files(

@@ -24,6 +24,7 @@ from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError
 from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.settings import Config, SearchConfig
+from bear_classifier.terminal import SHORT_BAR, room
 
 SOURCES = (
     '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
@@ -203,11 +204,12 @@ def _search(
         config.classes, settings.source, options(settings), settings.per_class, config.split.least
     )
     total = settings.per_class * len(config.classes)
-    with tqdm(total=total, desc="search", unit="address", disable=None) as bar:
+    with tqdm(total=total, desc="search", disable=None, bar_format=SHORT_BAR) as bar:
 
         def tell(found: Mapping[str, int]) -> None:
             bar.n = sum(min(n, settings.per_class) for n in found.values())
-            bar.set_postfix(found)
+            words = ", ".join(f"{label} {n}" for label, n in found.items())
+            bar.set_postfix_str(words if len(words) <= room("search", total) else "")
 
         try:
             found = collect(catalog, wanted, engines, refused(catalog.take_downs()), tell, time)

@@ -69,6 +69,21 @@ def cast(catalog: Catalog, config: Config) -> Cast | None:
     return Cast(photos, half, len(set(found)))
 
 
+def unrehearsed(catalog: Catalog, config: Config) -> list[str]:
+    """Why photos of unseen sources cannot be asked although there are sources; else nothing."""
+    if config.split.by == "source" or not config.train.rehearse:
+        return []
+    photos = [p for p in catalog.photos("ok") if p.split in ("train", "valid")]
+    known = set(sites(catalog, photos, config.split.sources)) - {""}
+    if not known and not config.split.sources:
+        return []
+    why = {
+        0: f"{config.split.sources} names the source of none of these photos",
+        1: "all photos whose source is known come from one",
+    }.get(len(known), "half of the sources have too few photos of a class")
+    return [f"how the model does on photos of unseen sources cannot be rehearsed: {why}"]
+
+
 def rehearse(
     catalog: Catalog,
     config: Config,

@@ -28,7 +28,7 @@ from bear_classifier.learn.loaders import Unreadable
 from bear_classifier.learn.parts import Whole, part_of
 from bear_classifier.learn.probe import Head, cached_features
 from bear_classifier.learn.recipe import fitted, spread_of, unbalanced
-from bear_classifier.learn.rehearse import cast, folders, rehearse
+from bear_classifier.learn.rehearse import cast, folders, rehearse, unrehearsed
 from bear_classifier.learn.tune import mixtures, tune
 from bear_classifier.settings import Config
 
@@ -51,6 +51,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     config = dataclasses.replace(config, train=settings)
     network = start(catalog, config).to(backbone.pick_device(config.learn.device))
     actors = cast(catalog, config)
+    notes += [] if actors else unrehearsed(catalog, config)
     pooled = cached_features(catalog, config, photos, network.body)
     unreadable = Unreadable(len(photos))
     folder = catalog.root / "train" / "checkpoints"

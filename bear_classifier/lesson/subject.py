@@ -70,8 +70,6 @@ def network(subject: Subject) -> backbone.Classifier:
 
 
 def _not_trained(subject: Subject) -> DataError:
-    name = "starter" if subject.config.name == "starter" else "FILE"
     return DataError(
-        "NOT_TRAINED",
-        f"{subject.catalog.root} holds no trained model; run: bears run --project {name}",
+        "NOT_TRAINED", f"{subject.catalog.root} holds no trained model; run: bears run"
     )
