@@ -18,10 +18,10 @@ setup: .venv/ready  ## create .venv and install everything in it
 	@touch $@
 
 run: setup  ## train on the embedded starter set, then serve the page on 127.0.0.1:7860
-	$(BIN)/bears run --source starter --serve
+	@trap : INT; $(BIN)/bears run --source starter --serve || [ $$? -eq 130 ]  # 130: Ctrl-C closed it
 
 serve: setup  ## serve the page of models/bears on 127.0.0.1:7860
-	$(BIN)/bears serve models/bears
+	@trap : INT; $(BIN)/bears serve models/bears || [ $$? -eq 130 ]
 
 test: setup  ## run the tests, two files at a time
 	$(PYTEST) -m "not long"
