@@ -143,11 +143,12 @@ def _run(options: argparse.Namespace) -> int:
             )
         )
     else:
-        current = "export" in results or pipeline.is_published(project)
+        current = bool(report) and ("export" in results or pipeline.is_published(project))
         _say(options, telling.summary(project, report, current, project_of(options)))
     if options.serve:
         from bear_classifier import fresh
 
+        options.name = "serve"  # which ends where it is stopped
         return fresh.become(serving_words(options, _shown(project)))
     return _fell_short(options, results.get("download", {}))
 

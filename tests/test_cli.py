@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from within import bears
 
-from bear_classifier import cli, files, pipeline
+from bear_classifier import cli, files, fresh, pipeline, telling
 from bear_classifier.errors import DataError
 
 PROJECT = ["new", "c", "--class", "red", "--class", "green", "--quiet"]
@@ -123,6 +123,25 @@ def test_the_hint_in_json_is_as_good(tmp_path):
     assert message.endswith("run: bears run --project starter --data 'my data'")
 
 
+@pytest.mark.parametrize(
+    ("published", "current", "said"),
+    [(True, False, "is older than this evaluation"), (False, False, "not published yet"),
+     (True, True, "next   to open its page, run: bears serve\n")],
+)  # fmt: skip
+def test_a_model_of_before_the_evaluation_is_called_old(
+    published, current, said, tmp_path, monkeypatch
+):
+    project = pipeline.open_project("starter", data=tmp_path, models=tmp_path / "m")
+    if published:
+        project.model.mkdir(parents=True)
+        (project.model / "bundle.json").touch()
+    monkeypatch.setattr(telling, "report", lambda test: "error 3 %")
+    words = telling.summary(project, {"n": 3}, current, [])
+    assert said in words
+    assert ("run: bears serve" in words) == current
+    assert ("to publish it, run: bears run" in words) != current
+
+
 # -- what the system refuses ----------------------------------------------------------------------
 
 
@@ -225,7 +244,7 @@ def test_closing_the_page_after_a_run_is_no_interrupted_run(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "run", lambda *_: {})
-    monkeypatch.setattr(cli, "_serve", closed)
+    monkeypatch.setattr(fresh, "become", closed)
     done = bears("run", "--source", "starter", "--serve", cwd=tmp_path)
     assert done.returncode == 130
     assert done.stderr.strip() == "Stopped."
