@@ -204,6 +204,7 @@ def parser() -> Parser:
     _finding(command)
     _lesson(command)
     command("status", "show what there is and what is up to date")
+    _classes(command)
     command("attribution", "write who made each photo, where it stands and its licence")
     away = command("take-down", "use nothing of a site, an address or a file any more")
     what = away.add_mutually_exclusive_group(required=True)
@@ -239,6 +240,15 @@ def _cleaning(command: Any) -> None:
     undo.add_argument("event", metavar="EVENT", type=int, nargs="?", help="see bears history")
     back = command("restore", "put back the newest copy of a damaged catalog")
     back.add_argument("--force", action="store_true", help="also of one that is not damaged")
+
+
+def _classes(command: Any) -> None:
+    classes = command("classes", "show the classes, take one out of the project, or put it back")
+    what = classes.add_mutually_exclusive_group()
+    what.add_argument(
+        "--remove", metavar="LABEL", help="make it a comment of the project file; nothing is lost"
+    )
+    what.add_argument("--restore", metavar="LABEL", help="take that back, with all its photos")
 
 
 def _measuring(command: Any) -> None:

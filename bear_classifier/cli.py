@@ -316,6 +316,7 @@ def _elsewhere(options: argparse.Namespace) -> int:
 _GOING_ON = {*NAMES, "run", "compare"}  # commands that go on where they were stopped
 ELSEWHERE = {  # modules that are imported only when they are needed, and their COMMANDS
     **dict.fromkeys(("clean", "review", "history", "undo", "restore"), "cleaning"),
+    "classes": "classes",
     "curve": "measuring",
     "report": "reporting",
     "lr": "finding",

@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ _UNSAFE = (
         r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\<>:\"|?*]"
     )
 )
+_MARK = "# "  # in front of the lines of a class that is taken out
+_LONGEST = 30  # lines of one class
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
 
 
@@ -268,3 +270,47 @@ def _key(label: str) -> str:
 def _literal(value: Any) -> str:
     """JSON is TOML but for two things: pairs of surrogates, and a delete character as it is."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+# -- a class taken out of the text, and put back ---------------------------------------------
+
+
+def without(text: str, label: str) -> str | None:
+    """A project file in which the lines of one class are a comment; None where it cannot be done.
+
+    All else stays, letter by letter: what the text means is compared with what it should."""
+    wanted = tomllib.loads(text)
+    del wanted["classes"][label]
+    return _changed(text, lambda line: _MARK + line, wanted.__eq__)
+
+
+def again(text: str, label: str) -> str | None:
+    """A project file in which the comment that `without` left is a class again; None without it."""
+    before = tomllib.loads(text)
+
+    def is_right(after: Mapping[str, Any]) -> bool:
+        rest = dict(after.get("classes", {}))
+        queries = rest.pop(label, None)
+        return isinstance(queries, list) and {**after, "classes": rest} == before
+
+    return _changed(text, lambda line: line.removeprefix(_MARK), is_right)
+
+
+def _changed(
+    text: str, change: Callable[[str], str], is_right: Callable[[Mapping[str, Any]], bool]
+) -> str | None:
+    """The text with the fewest lines in a row changed so that it means what it should."""
+    lines = text.splitlines(keepends=True)
+    for size in range(1, min(len(lines), _LONGEST) + 1):
+        for start in range(len(lines) - size + 1):
+            block = lines[start : start + size]
+            edited = [change(line) for line in block]
+            if any(old == new for old, new in zip(block, edited, strict=True)):
+                continue
+            after = "".join([*lines[:start], *edited, *lines[start + size :]])
+            try:
+                if is_right(tomllib.loads(after)):
+                    return after
+            except tomllib.TOMLDecodeError:
+                continue
+    return None

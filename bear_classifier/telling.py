@@ -80,6 +80,12 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
             f"unusable: {reasons}; copies set aside: {out['duplicate']}; "
             f"near-copies kept on one side: {out['near_copies']}"
         ),
+        *(
+            f'{n} {"photo" if n == 1 else "photos"} of "{label}" set aside: no class of the'
+            " project file; put it back into [classes] and they come back, with their splits and"
+            " decisions"
+            for label, n in out.get("set_aside", {}).items()
+        ),
     ]
 
 

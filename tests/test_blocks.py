@@ -56,6 +56,41 @@ def test_three_sources_fill_three_sides(make: Make) -> None:
         assert set(sides_of(photos, sources).values()) == set(SIDES)
 
 
+def test_a_source_of_a_thousand_near_copies_empties_no_split(make: Make) -> None:
+    """They are one picture for what can be learned and nearly so for what can be judged."""
+    for seed in range(20):
+        photos = [make(n, label="ab"[n // 120]) for n in range(240)]
+        sources = [f"s{n // 10}" for n in range(240)]
+        photos += [make(1000 + n, label="a", group="pan") for n in range(1000)]
+        found = by_source(photos, [*sources, *["large"] * 1000], SplitConfig(seed=seed))
+        assert set(found[240:]) == {"train"}
+        for ours in (found[:120], found[120:240]):
+            assert all(ours.count(side) >= 10 for side in SIDES)
+
+
+def test_every_class_has_photos_to_learn_from() -> None:
+    """Sources of one class each: as many as there are may all be needed."""
+    for n in (3, 4, 5, 7):
+        sizes = np.zeros((n, 3))
+        sizes[np.arange(n), np.arange(n) % 3] = 10 * np.arange(1, n + 1)
+        sides = dealt(sizes, np.full(n, -1), [0.65, 0.2, 0.15], np.arange(float(n)))
+        assert (sizes[sides == 0].sum(0) > 0).all()
+    sizes = np.array([[50.0, 0], [9, 0], [8, 0], [0, 50], [0, 9], [0, 8]])
+    sides = dealt(sizes, np.full(6, -1), [0.65, 0.2, 0.15], np.arange(6.0))
+    assert sorted(sides[:3].tolist()) == sorted(sides[3:].tolist()) == [0, 1, 2]
+
+
+def test_sources_that_are_all_needed_to_learn_from_are_too_few(make: Make) -> None:
+    photos = [make(n, label="abc"[n // 20]) for n in range(60)]
+    with pytest.raises(DataError) as caught:
+        by_source(photos, [f"s{n // 20}" for n in range(60)], SplitConfig())
+    assert str(caught.value) == (
+        'TOO_FEW_SOURCES: split.by = "source" leaves valid and test empty: class "a" comes from 1'
+        " source, and train needs photos of every class. Add photos of others, or set split.by ="
+        ' "photo"'
+    )
+
+
 def test_too_few_sources_are_refused(make: Make) -> None:
     photos, sources = some(make, [50, 50])
     with pytest.raises(DataError, match=r"3 or more sources; there are 2") as caught:

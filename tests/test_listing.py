@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import random
 import unicodedata
@@ -87,13 +89,20 @@ def test_folder_names_match_however_accents_are_stored(tmp_path: Path, form: str
 def test_hidden_things_are_ignored_and_said(tmp_path: Path) -> None:
     hidden = [".git", "_old", "grizzly/.thumbs", "grizzly/_out", "grizzly/x/_deep"]
     touch(tmp_path, *(f"{name}/a.png" for name in hidden), "grizzly/a.png", "_readme.txt")
-    touch(tmp_path, "grizzly/.DS_Store", "grizzly/Thumbs.db", "grizzly/desktop.ini")
     assert found(tmp_path) == [("grizzly/a.png", "grizzly")]
-    files = ["grizzly/.DS_Store", "grizzly/Thumbs.db", "grizzly/desktop.ini"]
     assert ignored(tmp_path) == {
-        **dict.fromkeys([*hidden, *files], "hidden"),
+        **dict.fromkeys(hidden, "hidden"),
         "_readme.txt": "not in a class folder",
     }
+
+
+def test_what_systems_leave_is_passed_over_without_a_word(tmp_path: Path) -> None:
+    touch(tmp_path, "grizzly/a.png", ".DS_Store", "Thumbs.db", "__MACOSX/grizzly/._a.png")
+    touch(tmp_path, "grizzly/.DS_Store", "grizzly/THUMBS.DB", "grizzly/x/desktop.ini")
+    touch(tmp_path, "grizzly/._a.png", "grizzly/.ipynb_checkpoints/a-checkpoint.png")
+    assert found(tmp_path) == [("grizzly/a.png", "grizzly")]
+    listing = list_folder(tmp_path, LABELS)
+    assert (listing.ignored, listing.unknown) == ({}, [])
 
 
 def test_files_of_the_root_and_unknown_classes_are_said(tmp_path: Path) -> None:
@@ -222,11 +231,35 @@ def test_a_line_is_a_class_a_tab_and_an_address(tmp_path: Path) -> None:
         f"GRIZZLY\t{A}\n",
         f"grizzly\t{A}\ngrizzly\t{A}\nGrizzly\t{A}\n",
         f"grizzly\t{A}\tB\xe4r".encode("latin-1"),
+        f"grizzly,{A}\n",
+        f'"grizzly","{A}","a bear, sitting"\r\n',
+        f'class;url;title\r\ngrizzly;{A};"one; two"\r\n',
+        f'grizzly\t"{A}"\n',
+        f'grizzly,{A},"an end that is missing\n',
     ],
 )
 def test_one_address_in_many_ways(tmp_path: Path, content: str | bytes) -> None:
     assert listed(tmp_path, content) == [("grizzly", A)]
     assert list_urls(tmp_path / "list.tsv", LABELS).ignored == {}
+
+
+@pytest.mark.parametrize("label", ["bear, black", 'bear "big"', "bear; black"])
+@pytest.mark.parametrize("divider", [",", ";", "\t"])
+def test_commas_and_quotes_in_cells_are_read_as_spreadsheets_write_them(
+    tmp_path: Path, label: str, divider: str
+) -> None:
+    address = "https://a.example/x,y;z.jpg?a=1,2"
+    text = io.StringIO()
+    csv.writer(text, delimiter=divider).writerow([label, address, 'a "big", one'])
+    path = written(tmp_path, text.getvalue())
+    (source,) = list_urls(path, [label, "teddy"]).candidates
+    assert (source.label, source.origin) == (label, address)
+
+
+def test_with_tabs_commas_are_a_part_of_the_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "a, b\thttps://a.example/x,y.jpg\n")
+    (source,) = list_urls(path, ["a, b", "teddy"]).candidates
+    assert (source.label, source.origin) == ("a, b", "https://a.example/x,y.jpg")
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -239,8 +272,8 @@ def test_classes_of_a_list_match_however_accents_are_stored(tmp_path: Path, form
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (f"grizzly {B}", f"no tab between class and address: 'grizzly {B}'"),
-        (B, f"no tab between class and address: '{B}'"),
+        (f"grizzly {B}", f"no tab or comma between class and address: 'grizzly {B}'"),
+        (B, f"no tab or comma between class and address: '{B}'"),
         (f"polar\t{B}", "'polar' is not a class of this project"),
         (f"\t{B}", "'' is not a class of this project"),
         ("class\turl", "'class' is not a class of this project"),  # no heading in the second line
@@ -250,7 +283,7 @@ def test_classes_of_a_list_match_however_accents_are_stored(tmp_path: Path, form
         ("grizzly\twww.example.org/x.jpg", "not an http or https address: 'www.example.org/x"),
         ("grizzly\thttps://", "not an http or https address: 'https://'"),
         ("grizzly\t" + 3000 * "x", "an address of 3,000 characters; the limit is 2,048"),
-        (200 * "x", "no tab between class and address: '" + 60 * "x" + "'"),
+        (200 * "x", "no tab or comma between class and address: '" + 60 * "x" + "'"),
         (b"gr\xfczzly\thttps://b.example", "not UTF-8 text"),
     ],
 )

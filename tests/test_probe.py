@@ -317,3 +317,21 @@ def test_the_strength_is_for_unseen_sources(catalog, tmp_path):
     assert unseen <= known / 10
     table.write_text("path\tsource\n" + "\n".join(f"{i}.jpg\tone" for i in range(600)))
     assert strength_of(catalog, config, rows, features.astype(np.float32), labels) == known
+
+
+@pytest.mark.parametrize(("groups", "n"), [([], "0 groups"), (["pan"] * 6, "1 group")])
+def test_a_class_of_one_scene_is_refused_by_name(tmp_path, make, groups, n):
+    """Also in a catalog that version 0.1.0 dealt, where such a class stood on the test side."""
+    first, *rest = LABELS
+    photos = [make(k, label=label, split="train") for k, label in enumerate(rest * 4)]
+    photos += [make(100 + k, label=first, group=g, split="train") for k, g in enumerate(groups)]
+    photos += [make(200 + k, label=first, group="other", split="test") for k in range(4)]
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(photos)
+        with pytest.raises(DataError) as caught:
+            probe(catalog, tiny_config())
+    assert str(caught.value) == (
+        f'TOO_FEW_PHOTOS: class "{first}" has {n} of near-copies in train, and two are needed to'
+        " learn it; add photos of other scenes and run again"
+    )

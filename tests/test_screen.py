@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import random
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from corpus import drawn
+from numpy.typing import NDArray
 from PIL import ImageOps
 
 import bear_classifier.collect.screen as screening
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.screen import components, near_pairs, screen, tie, usable
 from bear_classifier.config import build
+from bear_classifier.decisions import decide
 from bear_classifier.hashes import dhash, hash_bits, mirrored
-from bear_classifier.schema import Photo
+from bear_classifier.schema import Decision, Photo
 from bear_classifier.settings import Config, ScreenConfig
 
 Make = Callable[..., Photo]
@@ -324,6 +331,7 @@ def test_what_screening_says(tmp_path: Path, make: Make) -> None:
         assert screen(catalog, CONFIG) == {
             "ok": 3,
             "unusable": {"TOO_SMALL": 1, "BLANK": 1, "LABEL_CONFLICT": 1},
+            "set_aside": {},
             "duplicate": 1,
             "near_copies": 2,
             "groups": 2,
@@ -331,7 +339,7 @@ def test_what_screening_says(tmp_path: Path, make: Make) -> None:
 
 
 def with_limits(**limits: object) -> Config:
-    return build({"classes": {"a": ["a"], "b": ["b"]}, "screen": limits}, where="test")
+    return build({"classes": CONFIG.classes, "screen": limits}, where="test")
 
 
 def test_other_limits_take_back_what_was_set_aside(tmp_path: Path, make: Make) -> None:
@@ -345,7 +353,169 @@ def test_other_limits_take_back_what_was_set_aside(tmp_path: Path, make: Make) -
         assert catalog.photos() == before
 
 
+def plainly(everything: list[Photo], near: int, same: int) -> list[Photo]:
+    """As `tie`, pair by pair: what is set aside is decided in the order of the pairs."""
+    order = ["test", "valid", "train", None]
+    pool = sorted(everything, key=lambda p: p.sha256)
+    hashes = hash_bits([p.dhash for p in pool])
+    ways = (hashes, mirrored(hashes))
+    filled = np.bitwise_count(hashes).sum(1).astype(int)
+    pairs = {}
+    for i, j in itertools.combinations(range(len(pool)), 2):
+        apart = min(int(np.bitwise_count(way[i] ^ hashes[j]).sum()) for way in ways)
+        if apart <= near and 2 * apart <= min(filled[i], filled[j]):
+            pairs[i, j] = apart
+    aside: dict[str, Photo] = {}
+
+    def set_aside(photo: Photo, reason: str) -> None:
+        aside[photo.sha256] = replace(photo, status="duplicate", reason=reason)
+
+    for (i, j), apart in pairs.items():
+        kept, copy = sorted(
+            (pool[i], pool[j]), key=lambda p: (order.index(p.split), -p.width * p.height, p.sha256)
+        )
+        free = not aside.keys() & {kept.sha256, copy.sha256}
+        if apart <= same and kept.label == copy.label and free:
+            set_aside(copy, f"NEAR_COPY of {kept.sha256}")
+    words = "ACROSS_SIDES: near-copy of {} and of photos on another side".format
+    for i, j in pairs:
+        first, second = sorted((pool[i], pool[j]), key=lambda p: order.index(p.split))
+        if second.split and first.split != second.split and first.sha256 not in aside:
+            set_aside(second, words(first.sha256))
+    for _ in range(2):
+        sets = {p.sha256: {p.sha256} for p in pool if p.sha256 not in aside}
+        for i, j in pairs:
+            one, other = pool[i].sha256, pool[j].sha256
+            if one in sets and other in sets:
+                for name in (joint := sets[one] | sets[other]):
+                    sets[name] = joint
+        for photo in pool:
+            ours = [p for p in pool if p.sha256 in sets.get(photo.sha256, ())]
+            if not photo.split and len({p.split for p in ours} - {None}) > 1:
+                set_aside(photo, words(next(p.sha256 for p in ours if p.split)))
+    groups = {
+        name: min(p.family for p in pool if p.sha256 in joint) for name, joint in sets.items()
+    }
+    return [aside.get(p.sha256) or replace(p, group=groups[p.sha256]) for p in everything]
+
+
+def cluttered(dice: random.Random, make: Make, n: int) -> list[Photo]:
+    """Photos in chains and heaps around a few scenes, some on sides, of two classes."""
+    scenes = [dice.getrandbits(400) for _ in range(dice.randint(1, 4))]
+    photos = []
+    for _ in range(n):
+        bits = dice.choice(scenes)
+        for _ in range(dice.choice([0, 1, 4, 12, 22])):
+            bits ^= 1 << dice.randrange(400)
+        if dice.random() < 0.1:
+            scenes.append(bits)
+        sides = [None, None, "train", "valid", "test"] if dice.random() < 0.5 else [None]
+        photos.append(
+            make(
+                dice.randrange(10**6), dhash=f"{bits:0100x}", label=dice.choice("ab"),
+                split=dice.choice(sides), width=dice.choice([50, 100]), group=None,
+            )
+        )  # fmt: skip
+    return list({photo.sha256: photo for photo in photos}.values())
+
+
+@pytest.mark.parametrize("rows", ["numbers", "bits", "as they come"])
+def test_what_is_tied_and_set_aside_is_as_pair_by_pair(
+    make: Make, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    """However the pairs are held, in tiles that are full or nearly empty."""
+    dice = random.Random(5)
+    if rows != "as they come":
+        monkeypatch.setattr(screening, "_ROWS", 3)
+        monkeypatch.setattr(screening, "_COLUMNS", 7)
+        monkeypatch.setattr(screening, "_EDGES", 5)
+        monkeypatch.setattr(screening, "_GATHERED", 2)
+        monkeypatch.setattr(screening, "_DENSE", 10**9 if rows == "bits" else 0)
+    for _ in range(40):
+        photos = cluttered(dice, make, dice.randint(1, 45))
+        assert tie(photos, 45, 8) == plainly(photos, 45, 8)
+
+
+def test_thousands_of_frames_of_one_scene_are_never_held_as_pairs(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 frames are 2 million pairs: their numbers alone would take 32 MB."""
+    dice = random.Random(1)
+    scene = dice.getrandbits(400)
+    frames = [scene for _ in range(2000)]
+    for number in range(2000):
+        for _ in range(18):
+            frames[number] ^= 1 << dice.randrange(400)
+    photos = [make(n, dhash=f"{bits:0100x}", group=None) for n, bits in enumerate(frames)]
+    held: list[int] = []
+    real = screening.components
+
+    def counted(n: int, pairs: NDArray[np.intp], alive: NDArray[np.bool_]) -> list[Any]:
+        held.append(len(pairs))
+        return real(n, pairs, alive)
+
+    monkeypatch.setattr(screening, "components", counted)
+    tracemalloc.start()
+    after = tie(photos, 45, 8)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len({photo.group for photo in after}) == 1
+    assert max(held) <= 110_000
+    assert peak < 60e6
+
+
+def unlike(number: int) -> str:
+    """A hash that is near to none of the others."""
+    return hashlib.sha512(str(number).encode()).hexdigest()[:100]
+
+
+def test_a_class_that_is_taken_out_is_set_aside_and_comes_back_as_it_was(
+    tmp_path: Path, make: Make
+) -> None:
+    """Labels, splits, groups, copies and what was dropped; as many as there were."""
+    rows = [make(n, label=("teddy", "grizzly")[n % 2]) for n in range(12)]
+    sides = ("train", "valid", "test")
+    rows = [replace(p, split=sides[n % 3], dhash=unlike(n)) for n, p in enumerate(rows)]
+    rows += [
+        make(40, label="teddy", dhash=hashed(first=200)),
+        make(41, label="teddy", dhash=hashed(first=201), width=40),  # a copy, set aside
+        make(42, label="teddy", status="dropped", reason="ann: no bear"),
+        make(43, label="teddy", status="unusable", reason="LABEL_CONFLICT: two"),
+        make(44, label="teddy", width=20),
+    ]
+    two = build({"classes": {"grizzly": ["g"], "polar": ["p"]}}, where="test")
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows)
+        screen(catalog, CONFIG)
+        before = catalog.photos()
+        assert screen(catalog, two)["set_aside"] == {"teddy": 8}
+        assert {p.label for p in catalog.photos("ok")} == {"grizzly"}
+        (reason,) = {p.reason for p in catalog.photos() if p.reason.startswith("CLASS_REMOVED")}
+        assert reason == (
+            'CLASS_REMOVED: "teddy" is no class of this project; put it back into [classes] of the'
+            " project file and this photo is used again"
+        )
+        assert screen(catalog, two)["unusable"] == {"LABEL_CONFLICT": 1, "TOO_SMALL": 1}
+        assert screen(catalog, CONFIG)["set_aside"] == {}
+        assert catalog.photos() == before
+
+
+def test_a_photo_that_is_given_a_class_of_the_project_comes_back(
+    tmp_path: Path, make: Make
+) -> None:
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos([make(1, label="polar")])
+        screen(catalog, CONFIG)
+        sha256 = catalog.photos("unusable")[0].sha256
+        decide(catalog, CONFIG.labels, [Decision(sha256, "relabel", "grizzly")], "ann", "one")
+        screen(catalog, CONFIG)
+        assert [p.label for p in catalog.photos("ok")] == ["grizzly"]
+
+
 def test_empty_catalog(tmp_path: Path) -> None:
     with Catalog(tmp_path) as catalog:
-        empty = {"ok": 0, "unusable": {}, "duplicate": 0, "near_copies": 0, "groups": 0}
+        empty = {"ok": 0, "unusable": {}, "set_aside": {}, "duplicate": 0}
+        empty |= {"near_copies": 0, "groups": 0}
         assert screen(catalog, CONFIG) == empty

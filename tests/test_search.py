@@ -182,6 +182,55 @@ def test_without_a_source_what_is_there_goes_on(catalog: Catalog) -> None:
     assert search(catalog, config) == {"found": 0, "new": 0, "gone": 0, "ignored": {}}
 
 
+# folders whose names are nearly right
+
+
+def misnamed(catalog: Catalog, photos: Path, *labels: str) -> str:
+    classes = {label: [label] for label in labels}
+    config = build({"classes": classes, "search": {"source": f"folder:{photos}"}}, where="test")
+    with pytest.raises(DataError) as caught:
+        search(catalog, config)
+    return str(caught.value)
+
+
+def test_a_class_without_a_photo_beside_a_folder_that_looks_meant(
+    tmp_path: Path, fill: Fill
+) -> None:
+    photos = tmp_path / "in"
+    fill(photos, {"Black_bears/a.png": 1, "grizzly bear/a.png": 2, "Teddy/a.png": 3})
+    with Catalog(tmp_path / "data") as catalog:
+        assert misnamed(catalog, photos, "black", "grizzly", "teddy") == (
+            'EMPTY_CLASS: these classes have no photo: "black", "grizzly". Among the folders of'
+            f" {photos} these look meant: 'Black_bears' for 'black'; 'grizzly bear' for 'grizzly'."
+            " Give them the names of the classes, or change the names in [classes] of the project"
+            " file; then run again"
+        )
+        assert catalog.sources() == []
+
+
+def test_an_empty_folder_of_the_class_is_no_photo(tmp_path: Path, fill: Fill) -> None:
+    fill(tmp_path / "in", {"grizzlies/a.png": 1, "teddy/a.png": 3})
+    (tmp_path / "in" / "grizzly").mkdir()
+    with Catalog(tmp_path / "data") as catalog:
+        assert "'grizzlies' for 'grizzly'" in misnamed(catalog, tmp_path / "in", *LABELS)
+
+
+def test_a_class_that_is_filled_elsewhere_or_later_is_no_error(
+    catalog: Catalog, tmp_path: Path, fill: Fill
+) -> None:
+    fill(tmp_path / "more", {"Grizzly bears/a.png": 7, "teddy/d.png": 8})
+    outcome = search(catalog, project(tmp_path / "more"))  # there are photos of grizzlies
+    assert list(outcome["ignored"].values()) == ["not a class of this project"]
+    fill(tmp_path / "first", {"teddy/a.png": 9, "unsorted/b.png": 10})
+    with Catalog(tmp_path / "data2") as new:
+        assert search(new, project(tmp_path / "first"))["found"] == 1
+
+
+def test_a_list_with_names_that_are_nearly_right(addresses: List) -> None:
+    with pytest.raises(DataError, match="^EMPTY_CLASS: this class has no photo: .*'grizzlys' for"):
+        addresses.search("grizzlys 1", "teddy 2")
+
+
 @pytest.mark.parametrize(
     "source", ["", "folder:", "folder", "urls", "urls:", "web:x", "starter:x", "Web", "/photos"]
 )

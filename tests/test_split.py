@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from bear_classifier.catalog import Catalog
+from bear_classifier.collect.screen import screen
 from bear_classifier.collect.split import SIDES, assign, split
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
@@ -251,12 +253,20 @@ def test_least_is_a_setting(tmp_path: Path, make: Make) -> None:
 
 def test_photos_of_a_class_that_the_project_gave_up(tmp_path: Path, make: Make) -> None:
     rows = [p for i, label in enumerate(LABELS) for p in some(make, 12, label, 100 * i)]
-    assert (
-        refusal(tmp_path, rows, project(["grizzly", "teddy"]))
-        == 'UNKNOWN_CLASS: the dataset holds 12 photos of "black", which is no class of this'
-        " project; "
-        "put it back into [classes], or name another folder with --data"
-    )
+    rows = [
+        dataclasses.replace(p, dhash=hashlib.sha512(p.sha256.encode()).hexdigest()[:100])
+        for p in rows
+    ]
+    with catalog_of(tmp_path, rows) as catalog:
+        screen(catalog, project())
+        split(catalog, project())
+        before = catalog.photos()
+        outcome = split(catalog, project(["grizzly", "teddy"]))
+        assert set(outcome["photos"]["train"]) == {"grizzly", "teddy"}
+        assert Counter(p.label for p in catalog.photos("unusable")) == {"black": 12}
+        screen(catalog, project())
+        split(catalog, project())
+        assert catalog.photos() == before
 
 
 def test_photos_that_were_not_screened(tmp_path: Path, make: Make) -> None:
@@ -277,15 +287,90 @@ def test_imbalance_is_warned_of(tmp_path: Path, make: Make, n: int, warned: bool
     assert outcome["warnings"] == ([sentence] if warned else [])
 
 
-def test_class_that_is_missing_on_a_side_is_warned_of(tmp_path: Path, make: Make) -> None:
-    """As when all its photos are near-copies of each other."""
-    rows = [
-        *some(make, 12, "black"),
-        *(make(50 + n, label="teddy", group="one") for n in range(12)),
+# classes of few groups of near-copies
+
+
+def panned(make: Make, label: str, *sizes: int, start: int = 500) -> list[Photo]:
+    """A class of some groups, of so many frames each."""
+    return [
+        make(start + 1000 * group + n, label=label, group=f"{label} {group}")
+        for group, size in enumerate(sizes)
+        for n in range(size)
     ]
+
+
+def in_splits(photos: Sequence[Photo], label: str) -> dict[str, tuple[int, int]]:
+    """Split -> groups and photos of a class."""
+    found = {}
+    for side in SIDES:
+        ours = [photo for photo in photos if photo.label == label and photo.split == side]
+        if ours:
+            found[side] = len({photo.group for photo in ours}), len(ours)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "splits"),
+    [
+        ((30,), {"train": (1, 30)}),
+        ((40, 2), {"train": (2, 42)}),
+        ((30, 30, 30), {"train": (2, 60), "test": (1, 30)}),
+        ((90, 5, 5), {"train": (2, 95), "test": (1, 5)}),
+        ((60, 30, 30, 30), {"train": (2, 90), "valid": (1, 30), "test": (1, 30)}),
+    ],
+)
+def test_train_is_served_first(
+    make: Make, sizes: tuple[int, ...], splits: dict[str, tuple[int, int]]
+) -> None:
+    for seed in range(20):
+        photos = [*some(make, 20, "black"), *panned(make, "teddy", *sizes)]
+        assert in_splits(dealt(photos, seed=seed), "teddy") == splits
+
+
+@pytest.mark.parametrize("large", [1, 2, 3])
+def test_a_thousand_near_copies_empty_no_split_and_fill_none(make: Make, large: int) -> None:
+    for seed in range(30):
+        sizes = [1000] * large + [1] * 27
+        after = in_splits(dealt(panned(make, "teddy", *sizes), seed=seed), "teddy")
+        assert after["test"][0] == after["test"][1] >= 3
+        assert after["valid"][0] == after["valid"][1] >= 4
+        assert after["train"][0] >= 15
+
+
+def test_groups_of_one_size_are_dealt_as_single_photos_are(make: Make) -> None:
+    alone = [make(n, group=f"g{n}") for n in range(60)]
+    frames = [make(1000 * n + k, group=f"g{n}") for n in range(60) for k in range(7)]
+    sides = {p.group: p.split for p in dealt(alone)}
+    assert {p.group: p.split for p in dealt(frames)} == sides
+
+
+def test_photos_of_other_scenes_mend_a_class_that_was_dealt_to_test(make: Make) -> None:
+    before = [dataclasses.replace(p, split="test") for p in panned(make, "teddy", 30)]
+    after = dealt([*before, *some(make, 2, "teddy")])
+    assert in_splits(after, "teddy") == {"train": (2, 2), "test": (1, 30)}
+    after = dealt([*before, *some(make, 12, "teddy")])
+    assert {side: n for side, (n, _) in in_splits(after, "teddy").items()} == {
+        "train": 9, "valid": 3, "test": 1,
+    }  # fmt: skip
+
+
+def test_class_of_few_groups_is_warned_of(tmp_path: Path, make: Make) -> None:
+    rows = [*some(make, 12, "black"), *panned(make, "teddy", 12)]
     with catalog_of(tmp_path, rows) as catalog:
         outcome = split(catalog, project(["black", "teddy"]))
     assert outcome["warnings"] == [
-        f'Class "teddy" has no photo on the {side} side: nothing can be said about it there'
-        for side in ("train", "valid")
+        'Class "teddy" has no photo in valid and test, since all are 1 group of near-copies:'
+        " nothing can be said about it there. Add photos of other scenes"
     ]
+
+
+def test_a_class_that_stands_on_the_test_side_only_ends_with_a_sentence(
+    tmp_path: Path, make: Make
+) -> None:
+    """As version 0.1.0 left it, after which the probe failed for ever."""
+    teddies = [dataclasses.replace(p, split="test") for p in panned(make, "teddy", 30)]
+    assert refusal(tmp_path, [*some(make, 12, "black"), *teddies], project(["black", "teddy"])) == (
+        'NO_TRAIN_PHOTOS: Class "teddy" has no photo to learn from: its photos, 1 group of'
+        " near-copies, stand in test (30), and no photo ever changes its split. Add photos of other"
+        " scenes to this class and run again, or begin a new dataset: bears run --data DIR"
+    )

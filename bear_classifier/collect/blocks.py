@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
 
@@ -39,17 +41,34 @@ def by_source(
         )
     labels = sorted({photo.label for photo in photos})
     sizes = np.zeros((len(names), len(labels)))
-    np.add.at(sizes, (units, np.array([labels.index(photo.label) for photo in photos])), 1)
+    rows = zip(units.tolist(), groups, (labels.index(photo.label) for photo in photos), strict=True)
+    for (unit, _, label), n in Counter(rows).items():
+        sizes[unit, label] += math.sqrt(n)  # between one picture and n: so near-copies count
     share = {"test": settings.test, "valid": settings.valid}
     share["train"] = 1 - settings.test - settings.valid
     order = np.array([place(settings.seed, name) for name in names])
     kept = _kept(photos, groups, sources, list(names), units)
     sides = dealt(sizes, kept, [share[side] for side in SIDES], order)
+    _refuse_empty(labels, sizes, sides)
     held = {g: photo.split for g, photo in zip(groups, photos, strict=True) if photo.split}
     return [
         photo.split or held.get(group) or SIDES[sides[unit]]
         for photo, group, unit in zip(photos, groups, units, strict=True)
     ]
+
+
+def _refuse_empty(labels: Sequence[str], sizes: Floats, sides: Ints) -> None:
+    """Where every source is needed to learn from, nothing is left to judge with."""
+    empty = [name for number, name in enumerate(SIDES) if not (sides == number).any()]
+    if empty:
+        few = (sizes > 0).sum(0)
+        label, n = labels[few.argmin()], few.min()
+        raise DataError(
+            "TOO_FEW_SOURCES",
+            f'split.by = "source" leaves {" and ".join(empty)} empty: class "{label}" comes from'
+            f" {n} source{'' if n == 1 else 's'}, and train needs photos of every class. Add photos"
+            ' of others, or set split.by = "photo"',
+        )
 
 
 def _kept(
@@ -81,7 +100,9 @@ def _kept(
 
 def dealt(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> Ints:
     """(units,) the number of each unit's side. The largest first, each to where the counts of all
-    classes come nearest to their shares (least chi square); no side stays empty.
+    classes come nearest to their shares (least chi square). Before that counts that the first
+    side, train, gets photos of every class, that no side stays empty, and that no class is missing
+    on a side, as far as the units suffice.
 
     Sources are too few and too uneven for a hash, which decides between equals only. sizes:
     (units, classes) photos; kept: (units,) sides, -1 where free; shares: (sides,); order: (units,).
@@ -93,13 +114,22 @@ def dealt(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> 
     free = np.flatnonzero(sides == -1)
     free = free[np.lexsort((order[free], -sizes[free].sum(1)))]
     for rank, unit in enumerate(free):
-        empty = number[held.sum(1) == 0]
-        choices = empty if len(free) - rank <= len(empty) else number
-        after = held + (choices[:, None] == number)[..., None] * sizes[unit]
+        after = held + (number[:, None] == number)[..., None] * sizes[unit]
         off = ((after - wanted) ** 2 / wanted).sum((1, 2))
-        sides[unit] = choices[off.argmin()]
+        rest = sizes[free[rank + 1 :]]
+        sides[unit] = np.lexsort((off, *_lacking(after, rest)))[0]
         held[sides[unit]] += sizes[unit]
     return sides
+
+
+def _lacking(after: Floats, rest: Floats) -> tuple[Ints, Ints, Ints]:
+    """(choices,) each, the gravest last: places of a class that must stay empty, sides, and classes
+    without photos to learn from. after: (choices, sides, classes); rest: (units, classes)."""
+    units = (rest > 0).sum(0)
+    holes = np.maximum((after == 0).sum(1) - units, 0).sum(1)
+    empty = np.maximum((after.sum(2) == 0).sum(1) - len(rest), 0)
+    unlearned = ((after[:, 0] == 0) & (units == 0)).sum(1)
+    return holes, empty, unlearned
 
 
 def place(seed: int, group: str) -> float:

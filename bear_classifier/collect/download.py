@@ -84,7 +84,7 @@ def download(
     """Fetch every pending candidate; each ends as one row with a code. Resumes where it stopped."""
     if config.download.retry:
         _ask_again(catalog)
-    pending = catalog.sources(PENDING)
+    pending = [s for s in catalog.sources(PENDING) if s.label in config.labels]
     here = [source for source in pending if source.kind in LOCAL]
     there = [source for source in pending if source.kind not in LOCAL]
     refusal = refused(catalog.take_downs())

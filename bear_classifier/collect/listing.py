@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bear_classifier.collect.engine import LONGEST_URL, address
 from bear_classifier.config import folded
 from bear_classifier.errors import DataError
 from bear_classifier.schema import CONFLICT, PENDING, Source
+from bear_classifier.system_files import is_system_file, is_system_folder
 
 _SHOWN = 60  # characters of a line in what is said about it
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds. ignored: path, or FILE:LINE -> why it is no candidate."""
+    """What a source holds. ignored: path, or FILE:LINE -> why it is no candidate; unknown: the
+    names of folders, or in the first column of a list, that are no class."""
 
     candidates: list[Source]
     ignored: dict[str, str]
+    unknown: list[str] = field(default_factory=list)
 
 
 def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> Listing:
-    """Every file below `root/<label>/`, sorted; folder names match labels in any case.
+    """Every file below `root/<label>/`, sorted; folder names match labels in any case. What systems
+    leave in folders (`system_files`) is passed over without a word.
 
     A source's stamp is size and time of change, so that an edited file is read again.
     Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH)."""
@@ -35,13 +40,17 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     by_name = {folded(label): label for label in labels}
     folders: dict[str, Path] = {}
     ignored: dict[str, str] = {}
+    unknown: list[str] = []
     for entry in sorted(root.iterdir()):
+        if _is_of_system(entry):
+            continue
         if _is_hidden(entry):
             ignored[str(entry)] = "hidden"
         elif not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
         elif (label := by_name.get(folded(entry.name))) is None:
             ignored[str(entry)] = "not a class of this project"
+            unknown.append(_printable(entry.name))
         elif label in folders:
             raise DataError(
                 "CLASS_CLASH", f"{folders[label]} and {entry} are both class {label!r}; join them"
@@ -57,11 +66,14 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
         for label, folder in sorted(folders.items())
         for path, stat in _files(folder, ignored)
     ]
-    return Listing(candidates, {_printable(path): why for path, why in ignored.items()})
+    said = {_printable(path): why for path, why in ignored.items()}
+    return Listing(candidates, said, unknown)
 
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
     for path in sorted(folder.iterdir()):
+        if _is_of_system(path):
+            continue
         if _is_hidden(path):
             ignored[str(path)] = "hidden"
         elif path.is_dir() and path.is_symlink():
@@ -76,10 +88,14 @@ def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.sta
             yield path, path.stat()
 
 
+def _is_of_system(path: Path) -> bool:
+    return is_system_folder(path.name) if path.is_dir() else is_system_file(path.name)
+
+
 def _is_hidden(path: Path) -> bool:
     """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
     private = path.name.startswith("_") and path.is_dir()
-    return private or path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini")
+    return private or path.name.startswith(".")
 
 
 def _printable(name: str) -> str:
@@ -98,8 +114,9 @@ def _expected(labels: Sequence[str]) -> str:
 
 
 def list_urls(path: Path, labels: Sequence[str]) -> Listing:
-    """A line for each picture: class, tab, address; more columns, blank lines, lines that begin
-    with # and a heading are passed over. UTF-8. A source's stamp is the file that lists it.
+    """A line for each picture: class, tab, address; or class, comma, address as spreadsheets write
+    it, with quotes where a cell holds a comma. More columns, blank lines, lines that begin with #
+    and a heading are passed over. UTF-8. A source's stamp is the file that lists it.
 
     An address under two classes is a LABEL_CONFLICT. Raises DataError (NO_FILE, NO_ADDRESSES)."""
     example = f"expected lines such as: {labels[0]}<TAB>https://example.org/photo.jpg"
@@ -108,10 +125,13 @@ def list_urls(path: Path, labels: Sequence[str]) -> Listing:
     by_name = {folded(label): label for label in labels}
     sources: dict[str, Source] = {}
     ignored: dict[str, str] = {}
+    unknown: dict[str, None] = {}
     for number, cells in rows:
         where = f"{_printable(str(path))}:{number}"
         if why := _flaw(cells, by_name):
             ignored[where] = why
+            if len(cells) > 1 and cells[0] and folded(cells[0]) not in by_name:
+                unknown[cells[0][:_SHOWN]] = None
             continue
         source = Source(address(cells[1]), by_name[folded(cells[0])], "urls", stamp)
         first = sources.setdefault(source.origin, source)
@@ -122,7 +142,7 @@ def list_urls(path: Path, labels: Sequence[str]) -> Listing:
     if not any(source.code == PENDING for source in sources.values()):
         first_flaw = next((f"; {where}: {why}" for where, why in ignored.items()), "")
         raise DataError("NO_ADDRESSES", f"{path} lists no usable address{first_flaw}; {example}")
-    return Listing(list(sources.values()), ignored)
+    return Listing(list(sources.values()), ignored, list(unknown))
 
 
 def _rows(path: Path, example: str) -> Iterator[tuple[int, list[str]]]:
@@ -137,11 +157,26 @@ def _rows(path: Path, example: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(b"#"):
             continue
-        cells = [cell.strip() for cell in line.decode(errors="replace").split("\t")]
+        cells = [cell.strip() for cell in _cells(line.decode(errors="replace"))]
         is_heading = is_first and [cell.casefold() for cell in cells[:2]] == ["class", "url"]
         is_first = False
         if not is_heading:
             yield number, cells
+
+
+def _cells(line: str) -> list[str]:
+    """The columns of a line, divided by tabs, or as spreadsheets write it by commas or semicolons,
+    with quotes around cells that hold them: by the first of these that leaves an address second."""
+    dividers = [divider for divider in "\t,;" if divider in line]
+    ways = [_divided(line, divider) for divider in dividers] or [[line]]
+    return next((cells for cells in ways if len(cells) > 1 and address(cells[1])), ways[0])
+
+
+def _divided(line: str, divider: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=divider, skipinitialspace=True, strict=True))
+    except csv.Error:  # such as a quote that does not end: it is a part of the text
+        return line.split(divider)
 
 
 def _flaw(cells: Sequence[str], by_name: Mapping[str, str]) -> str:
@@ -149,7 +184,7 @@ def _flaw(cells: Sequence[str], by_name: Mapping[str, str]) -> str:
     if any("\ufffd" in cell for cell in cells[:2]):
         return "not UTF-8 text"
     if len(cells) < 2:
-        return f"no tab between class and address: {cells[0][:_SHOWN]!r}"
+        return f"no tab or comma between class and address: {cells[0][:_SHOWN]!r}"
     label, url = cells[:2]
     if folded(label) not in by_name:
         return f"{label[:_SHOWN]!r} is not a class of this project"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,19 @@ _ROWS, _COLUMNS = 64, 4096  # hashes compared at once: words of 2 MB
 _FIRST = 3  # words that are compared of all pairs; 3 x 64 differing bits still fit in a byte
 _MIXED = np.random.default_rng(0).permutation(8 * HASH_BYTES)  # order of bits; any will do
 _SIDES = ["test", "valid", "train", None]  # who keeps a picture that stands on two sides
+_FREE = _SIDES.index(None)
+_GATHERED = 16_384  # pairs that are compared in full at once: some 5 MB
+_DENSE = 8  # one pair of so many may be near: all of a tile is compared in full
+_EDGES = 100_000  # pairs that are held at once to find connected sets
+_NONE = np.empty(0, np.int32)
 UNUSABLE, COPY, ACROSS = ("TOO_SMALL", "BLANK"), "NEAR_COPY", "ACROSS_SIDES"
+REMOVED = "CLASS_REMOVED"
 
 
 def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Give every photo its status, reason and group. Nothing is deleted; a rerun may undo it."""
     everything = catalog.photos()
-    judged = [usable(photo, config.screen) for photo in everything]
+    judged = of_classes([usable(photo, config.screen) for photo in everything], config.labels)
     judged = tie(judged, config.screen.near, config.screen.same)
     with catalog.transaction():
         since = {photo.sha256: photo for photo in catalog.photos()}
@@ -38,9 +45,12 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
         )
     ok = [photo for photo in judged if photo.status == "ok"]
     sizes = Counter(photo.group for photo in ok)
+    unusable = Counter(p.reason.split(":")[0] for p in judged if p.status == "unusable")
+    del unusable[REMOVED]
     return {
         "ok": len(ok),
-        "unusable": dict(Counter(p.reason.split(":")[0] for p in judged if p.status == "unusable")),
+        "unusable": dict(unusable),
+        "set_aside": dict(Counter(p.label for p in judged if p.reason.startswith(REMOVED))),
         "duplicate": sum(photo.status == "duplicate" for photo in judged),
         "near_copies": sum(n for n in sizes.values() if n > 1),
         "groups": len(sizes),
@@ -52,6 +62,22 @@ def _merged(judged: Photo, now: Photo) -> Photo:
     if now.status == "dropped":
         return dataclasses.replace(now, group=judged.group)
     return dataclasses.replace(judged, label=now.label)
+
+
+def of_classes(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
+    """The photos, those of a class that the project gave up set aside. They keep label, group and
+    split, so that all is as it was when the class comes back."""
+    return [
+        dataclasses.replace(
+            photo,
+            status="unusable",
+            reason=f'{REMOVED}: "{photo.label}" is no class of this project; put it back into'
+            " [classes] of the project file and this photo is used again",
+        )
+        if photo.status in ("ok", "duplicate") and photo.label not in labels
+        else photo
+        for photo in photos
+    ]
 
 
 def usable(photo: Photo, limits: ScreenConfig) -> Photo:
@@ -80,29 +106,34 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
     if not pool:
         return list(everything)
-    hashes = hash_bits([p.dhash for p in pool])
-    pairs, distances = near_pairs(hashes, near)
-    rank = {p.sha256: _precedence(p) for p in pool}
-    aside: dict[str, Photo] = {}
-    for i, j in pairs[distances <= same]:
-        kept, copy = sorted((pool[i], pool[j]), key=lambda p: rank[p.sha256])
-        if kept.label == copy.label and not aside.keys() & {kept.sha256, copy.sha256}:
-            aside[copy.sha256] = dataclasses.replace(
-                copy, status="duplicate", reason=f"{COPY} of {kept.sha256}"
-            )
-    for i, j in pairs:
-        first, second = sorted((pool[i], pool[j]), key=lambda p: _SIDES.index(p.split))
-        if second.split and first.split != second.split and first.sha256 not in aside:
-            aside[second.sha256] = _across(second, first)
-    members = components(len(pool), pairs, [p.sha256 not in aside for p in pool])
-    for ids in members:
-        sides = {pool[i].split for i in ids} - {None}
-        if len(sides) > 1:
-            old = next(pool[i] for i in ids if pool[i].split)
-            aside |= {pool[i].sha256: _across(pool[i], old) for i in ids if not pool[i].split}
+    order = sorted(range(len(pool)), key=lambda i: _precedence(pool[i]))
+    rank = np.empty(len(pool), np.int64)
+    rank[order] = np.arange(len(pool))
+    names = {label: number for number, label in enumerate({p.label for p in pool})}
+    labels = np.array([names[p.label] for p in pool])
+    sides = np.array([_SIDES.index(p.split) for p in pool])
+    nearby, copies = neighbours(hash_bits([p.dhash for p in pool]), near, same, rank, labels)
+    across = conflicts(nearby, sides, copies >= 0)
+    aside = {
+        pool[i].sha256: dataclasses.replace(
+            pool[i], status="duplicate", reason=f"{COPY} of {pool[copies[i]].sha256}"
+        )
+        for i in np.flatnonzero(copies >= 0)
+    }
+    aside |= {
+        pool[i].sha256: _across(pool[i], pool[across[i]]) for i in np.flatnonzero(across >= 0)
+    }
+    alive = (copies < 0) & (across < 0)
+    members = components(len(pool), joined(nearby, alive), alive)
+    torn = [ids for ids in members if len(set(sides[ids].tolist()) - {_FREE}) > 1]
+    for ids in torn:
+        old = next(pool[i] for i in ids if pool[i].split)
+        aside |= {pool[i].sha256: _across(pool[i], old) for i in ids if not pool[i].split}
+        alive[ids[sides[ids] == _FREE]] = False
+    if torn:
+        members = components(len(pool), joined(nearby, alive), alive)
     settled = {p.sha256: aside.get(p.sha256, p) for p in pool}
-    alive = [settled[p.sha256].status == "ok" for p in pool]
-    for ids in components(len(pool), pairs, alive):
+    for ids in members:
         group = min(pool[i].family for i in ids)
         for i in ids:
             settled[pool[i].sha256] = dataclasses.replace(settled[pool[i].sha256], group=group)
@@ -118,11 +149,113 @@ def _across(photo: Photo, other: Photo) -> Photo:
     return dataclasses.replace(photo, status="duplicate", reason=reason)
 
 
-def components(n: int, pairs: NDArray[np.intp], alive: Sequence[bool]) -> list[NDArray[np.intp]]:
+def neighbours(
+    hashes: NDArray[np.uint8],
+    near: int,
+    same: int,
+    rank: NDArray[np.int64],
+    labels: NDArray[np.int64],
+) -> tuple[list[NDArray[Any]], NDArray[np.intp]]:
+    """Of each hash its near-copies behind it, as a row for `behind`; and (n,) of which other one it
+    is a copy that is set aside, -1: of none.
+
+    Pairs of one label that differ in at most `same` bits are gone through in their order; the one
+    of higher rank is set aside, unless one of both was before. hashes: (n, bytes); rank, labels:
+    (n,). Rows are bits where these need less room: of 4,000 frames of one scene all 8 million pairs
+    are near, and take 2 MB."""
+    n = len(hashes)
+    rows: list[NDArray[Any]] = [_NONE] * n
+    copies = np.full(n, -1, dtype=np.intp)
+    for pairs, distances in pair_blocks(hashes, near):
+        cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1
+        ends = [0, *cuts.tolist(), len(pairs)]
+        for start, stop in pairwise(ends):
+            i, others = int(pairs[start, 0]), pairs[start:stop, 1]
+            rows[i] = _row(n, others)
+            if copies[i] < 0:
+                alike = others[distances[start:stop] <= same]
+                _set_copies(i, alike[labels[alike] == labels[i]], rank, copies)
+    return rows, copies
+
+
+def _set_copies(
+    i: int, others: NDArray[np.intp], rank: NDArray[np.int64], copies: NDArray[np.intp]
+) -> None:
+    """Of one picture and its copies behind it all are set aside up to the first of lower rank, and
+    then itself."""
+    others = others[copies[others] < 0]
+    lower = np.flatnonzero(rank[others] < rank[i])
+    copies[others[: lower[0] if len(lower) else None]] = i
+    if len(lower):
+        copies[i] = others[lower[0]]
+
+
+def _row(n: int, others: NDArray[np.intp]) -> NDArray[Any]:
+    """As numbers (int32), or as bits (uint8) where they are many."""
+    if 32 * len(others) <= n:
+        return others.astype(np.int32)
+    bits = np.zeros(n, dtype=bool)
+    bits[others] = True
+    return np.packbits(bits)
+
+
+def behind(row: NDArray[Any]) -> NDArray[np.intp]:
+    """The numbers that a row of `neighbours` stands for, in their order."""
+    return np.flatnonzero(np.unpackbits(row)) if row.dtype == np.uint8 else row.astype(np.intp)
+
+
+def conflicts(
+    rows: Sequence[NDArray[Any]], sides: NDArray[np.int64], gone: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """(n,) the near-copy because of which one that stands on another side is set aside, -1: none.
+
+    Pairs are gone through in their order. sides: (n,) places in `_SIDES`, of which the lower one
+    stays; gone: (n,) those set aside already, which push nobody out."""
+    across, gone = np.full(len(sides), -1, dtype=np.intp), gone.copy()
+    placed = sides != _FREE
+    if len(set(sides[placed].tolist())) < 2:
+        return across
+    for i in np.flatnonzero(placed).tolist():
+        others = behind(rows[i])
+        others = others[placed[others] & (sides[others] != sides[i])]
+        stays = np.flatnonzero((sides[others] < sides[i]) & ~gone[others])
+        if not gone[i]:
+            pushed = others[: stays[0] if len(stays) else None]
+            pushed = pushed[sides[pushed] > sides[i]]
+            across[pushed], gone[pushed] = i, True
+        if len(stays):
+            across[i], gone[i] = others[stays[-1]], True
+    return across
+
+
+def joined(rows: Sequence[NDArray[Any]], alive: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(m, 2) pairs of living nodes that connect what all of their pairs connect."""
+    names = np.arange(len(rows))  # of the sets that were found to be connected so far
+    kept: list[NDArray[np.intp]] = [np.empty((0, 2), np.intp)]
+    held = 0
+    for i in np.flatnonzero(alive).tolist():
+        others = behind(rows[i])
+        others = others[alive[others] & (names[others] != names[i])]
+        if len(others):
+            kept.append(np.column_stack([np.full(len(others), i), others]))
+            held += len(others)
+        if held > _EDGES:
+            members = components(len(rows), np.concatenate(kept), alive)
+            for ids in members:
+                names[ids] = ids[0]
+            stars = [np.column_stack([np.full(len(ids) - 1, ids[0]), ids[1:]]) for ids in members]
+            kept, held = [np.concatenate(stars)], 0
+    return np.concatenate(kept)
+
+
+def components(
+    n: int, pairs: NDArray[np.intp], alive: Sequence[bool] | NDArray[np.bool_]
+) -> list[NDArray[np.intp]]:
     """Indices of each connected set of living nodes, lone ones included. pairs: (m, 2)."""
     living = np.asarray(alive, dtype=bool)
     pairs = pairs[living[pairs].all(axis=1)] if len(pairs) else pairs.reshape(0, 2)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    ones = np.ones(len(pairs), dtype=np.int8)
+    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     _, names = connected_components(graph, directed=False)
     nodes = np.flatnonzero(living)
     order = nodes[np.argsort(names[nodes], kind="stable")]
@@ -131,39 +264,61 @@ def components(n: int, pairs: NDArray[np.intp], alive: Sequence[bool]) -> list[N
 
 
 def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """All pairs of `pair_blocks`: (m, 2) pairs in their order, and (m,) distances in bits."""
+    pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
+    for some, apart in pair_blocks(hashes, limit):
+        pairs.append(some)
+        distances.append(apart)
+    return np.concatenate(pairs), np.concatenate(distances)
+
+
+def pair_blocks(
+    hashes: NDArray[np.uint8], limit: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64]]]:
     """All pairs i < j whose hashes, upright or mirrored, differ in at most `limit` bits, and in at
     most half as many as the emptier one has: a nearly flat picture is near to everything.
 
-    hashes: (n, bytes). Returns (m, 2) pairs and (m,) distances in bits."""
+    hashes: (n, bytes). Yields (m, 2) pairs and (m,) distances in bits, in the order of i and then
+    of j, some rows at a time, so that never all pairs are held at once."""
     filled = np.bitwise_count(hashes).sum(axis=1, dtype=np.int64)
     words, flipped = _words(hashes), _words(mirrored(hashes))
-    pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
-    for i, j in _candidates(words, flipped, limit):
-        apart = np.minimum(_apart(words[i], words[j]), _apart(flipped[i], words[j]))
-        told = (apart <= limit) & (2 * apart <= np.minimum(filled[i], filled[j]))
-        pairs.append(np.column_stack([i, j])[told])
-        distances.append(apart[told])
-    found = np.concatenate(pairs)
-    order = np.lexsort((found[:, 1], found[:, 0]))
-    return found[order], np.concatenate(distances)[order]
-
-
-def _candidates(
-    words: NDArray[np.uint64], flipped: NDArray[np.uint64], limit: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs i < j whose first words, upright or mirrored, differ in no more bits than all may.
-
-    Compared in tiles that the processor's cache holds, which is faster than whole rows."""
-    first, mirror = (np.ascontiguousarray(whole[:, :_FIRST].T) for whole in (words, flipped))
     for top in range(0, len(words), _ROWS):
-        rows = slice(top, top + _ROWS)
+        pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
         for left in range(top, len(words), _COLUMNS):
-            columns = first[:, left : left + _COLUMNS]
-            near = _distances(first[:, rows], columns) <= limit
-            near |= _distances(mirror[:, rows], columns) <= limit
-            i, j = np.divmod(np.flatnonzero(near), near.shape[1])  # faster than nonzero
-            i, j = i + top, j + left
-            yield i[i < j], j[i < j]
+            for i, j, apart in _in_tile(words, flipped, top, left, limit):
+                told = (apart <= limit) & (2 * apart <= np.minimum(filled[i], filled[j]))
+                pairs.append(np.column_stack([i, j])[told])
+                distances.append(apart[told])
+        found = np.concatenate(pairs)
+        if len(found):
+            order = np.lexsort((found[:, 1], found[:, 0]))
+            yield found[order], np.concatenate(distances)[order]
+
+
+def _in_tile(
+    words: NDArray[np.uint64], flipped: NDArray[np.uint64], top: int, left: int, limit: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]]:
+    """Pairs i < j of a few rows and columns that may be near, and their distances (m,): those whose
+    first words, upright or mirrored, differ in no more bits than all may.
+
+    A tile is as large as the processor's cache holds, which is faster than whole rows. Where most
+    of it may be near, all of it is compared in full: to gather the words of so many pairs takes
+    longer."""
+    rows, columns = slice(top, top + _ROWS), slice(left, left + _COLUMNS)
+    upright, mirror, right = words[rows].T.copy(), flipped[rows].T.copy(), words[columns].T.copy()
+    near = _distances(upright[:_FIRST], right[:_FIRST]) <= limit
+    near |= _distances(mirror[:_FIRST], right[:_FIRST]) <= limit
+    i, j = np.divmod(np.flatnonzero(near), near.shape[1])  # faster than nonzero
+    forward = i + top < j + left
+    i, j = i[forward], j[forward]
+    if _DENSE * len(i) < near.size:
+        for at in range(0, len(i), _GATHERED):
+            one, other = i[at : at + _GATHERED] + top, j[at : at + _GATHERED] + left
+            apart = np.minimum(_apart(words[one], words[other]), _apart(flipped[one], words[other]))
+            yield one, other, apart
+        return
+    whole = np.minimum(_distances(upright, right), _distances(mirror, right))
+    yield i + top, j + left, whole[i, j].astype(np.int64)
 
 
 def _words(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -173,9 +328,10 @@ def _words(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(np.pad(mixed, ((0, 0), (0, -mixed.shape[1] % 8)))).view(np.uint64)
 
 
-def _distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Hamming distances (n, m) of up to three 64-bit words: left (words, n), right (words, m)."""
-    total = np.zeros((left.shape[1], right.shape[1]), dtype=np.uint8)
+def _distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[Any]:
+    """Hamming distances (n, m) of 64-bit words: left (words, n), right (words, m)."""
+    kind = np.uint8 if len(left) <= _FIRST else np.uint16  # bytes are faster
+    total = np.zeros((left.shape[1], right.shape[1]), dtype=kind)
     for mine, theirs in zip(left, right, strict=True):
         total += np.bitwise_count(mine[:, None] ^ theirs)
     return total

@@ -16,6 +16,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.collect.engine import Engine
 from bear_classifier.collect.folders import departed, is_read
 from bear_classifier.collect.listing import Listing, list_folder, list_urls
+from bear_classifier.collect.meant import meant
 from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
 from bear_classifier.collect.starter import write_starter
@@ -31,6 +32,7 @@ SOURCES = (
     ' "web" or "openverse" (search), or "starter" (pictures drawn by code, no network)'
 )
 _KINDS = ("folder", "urls", "web", "openverse", "starter")
+_GUESSES = 3  # names that are shown for a class without photos
 
 
 def search(
@@ -41,8 +43,8 @@ def search(
 ) -> dict[str, Any]:
     """Record new, changed and vanished candidates of the project's source.
 
-    engines, time: others than the real ones. Raises DataError: NO_SOURCE, MIXED_SOURCES, and those
-    of `list_folder`, `list_urls`, `write_starter` and `collect`."""
+    engines, time: others than the real ones. Raises DataError: NO_SOURCE, MIXED_SOURCES,
+    EMPTY_CLASS, and those of `list_folder`, `list_urls`, `write_starter` and `collect`."""
     kind, place = source_of(catalog, config)
     if not kind:
         return {"found": 0, "new": 0, "gone": 0, "ignored": {}}
@@ -50,11 +52,15 @@ def search(
     if kind in ("web", "openverse"):
         return _search(catalog, config, engines or _engines(kind, config.search), time)
     if kind == "urls":
-        return _record_list(catalog, path, list_urls(path, config.labels))
+        listing = list_urls(path, config.labels)
+        _refuse_misnamed(catalog, config.labels, listing, f"lines of {path}")
+        return _record_list(catalog, path, listing)
     if kind == "starter":
         path = catalog.root / "starter"
         write_starter(path, per_class=config.search.per_class)
-    return _record_folder(catalog, path, list_folder(path, config.labels, kind))
+    listing = list_folder(path, config.labels, kind)
+    _refuse_misnamed(catalog, config.labels, listing, f"folders of {path}")
+    return _record_folder(catalog, path, listing)
 
 
 def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
@@ -94,6 +100,30 @@ def _refuse_mixture(catalog: Catalog, kind: str) -> None:
             f"{catalog.root} holds {here}; drawings and photos do not mix: name another folder with"
             " --data, or another project with --project",
         )
+
+
+def _refuse_misnamed(catalog: Catalog, labels: Sequence[str], listing: Listing, where: str) -> None:
+    """A class without a photo, in all of the dataset, beside a name that looks meant for it. One
+    without such a name may be filled later."""
+    filled = {source.label for source in [*listing.candidates, *catalog.sources()]}
+    filled |= {photo.label for photo in catalog.photos()}
+    found = {
+        label: alike[:_GUESSES]
+        for label in labels
+        if label not in filled and (alike := meant(label, listing.unknown))
+    }
+    if not found:
+        return
+    empty = ", ".join(f'"{label}"' for label in found)
+    guesses = "; ".join(
+        f"{', '.join(map(repr, names))} for {label!r}" for label, names in found.items()
+    )
+    raise DataError(
+        "EMPTY_CLASS",
+        f"{'these classes have' if len(found) > 1 else 'this class has'} no photo: {empty}. Among"
+        f" the {where} these look meant: {guesses}. Give them the names of the classes, or change"
+        " the names in [classes] of the project file; then run again",
+    )
 
 
 # -- a folder ----------------------------------------------------------------------------------

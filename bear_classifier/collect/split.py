@@ -10,6 +10,7 @@ from typing import Any
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.blocks import SIDES, by_source, place
+from bear_classifier.collect.screen import of_classes
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Photo, Split
 from bear_classifier.settings import Config, SplitConfig
@@ -18,54 +19,89 @@ from bear_classifier.sites import sites
 _IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
 
 
+_LEARNED = 2  # groups of a class that go to train before any other split: the probe has two folds
 _SLACK = 0.25  # of a side's share, before a class is held to it
 
 
 def split(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Give every usable photo a side; those that have one keep it."""
     with catalog.transaction():  # from the reading on: somebody may be deciding on photos
-        photos = catalog.photos("ok")
+        everything = of_classes(catalog.photos("ok"), config.labels)
+        catalog.put_photos(photo for photo in everything if photo.status != "ok")
+        photos = [photo for photo in everything if photo.status == "ok"]
         counts = Counter(photo.label for photo in photos)
-        _refuse_strangers(photos, config.labels)
+        _refuse_unscreened(photos)
         _check(counts, config.labels, config.split.least)
         if config.split.by == "source":
             sides = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
             sides = assign(photos, config.split)
+        per_side = {side: dict.fromkeys(config.labels, 0) for side in SIDES}
+        for photo, side in zip(photos, sides, strict=True):
+            per_side[side][photo.label] += 1
+        groups = {(photo.label, photo.group) for photo in photos}
+        scenes = Counter(label for label, _ in groups)
+        _refuse_unlearnable(per_side, scenes)
         catalog.put_photos(
             dataclasses.replace(photo, split=side)
             for photo, side in zip(photos, sides, strict=True)
             if photo.split != side
         )
-    per_side = {side: dict.fromkeys(config.labels, 0) for side in SIDES}
-    for photo, side in zip(photos, sides, strict=True):
-        per_side[side][photo.label] += 1
-    return {"photos": per_side, "warnings": _warnings(per_side, counts)}
+    return {"photos": per_side, "warnings": _warnings(per_side, counts, scenes)}
 
 
 def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
-    """Sides (n,) by a hash of seed and group, so that other photos do not matter.
+    """Splits (n,) by a hash of seed and group, so that other photos do not matter.
 
-    A group that has a side keeps it, for ever. A new one goes where its hash says, whatever else
-    there is, as long as every class has its share on each side within a quarter: exact shares
-    would move photos whenever others come or go, no bounds would leave small classes to luck."""
+    A group that has a split keeps it, for ever. A new one goes where its hash says, whatever else
+    there is, as long as every class has its share of groups on each split within a quarter: exact
+    shares would move photos whenever others come or go, no bounds would leave small classes to
+    luck. Of each class train gets two groups first, then test one, then valid; a group with more
+    photos than a split may have in all goes to train, however few groups there are."""
     label = {p.group: p.label for p in sorted(photos, key=lambda p: p.sha256, reverse=True)}
-    sides: dict[str | None, Split] = {p.group: p.split for p in photos if p.split}
+    sizes = Counter(p.group for p in photos)
+    shares: dict[Split, float] = {"test": settings.test, "valid": settings.valid}
+    splits: dict[str | None, Split] = {p.group: p.split for p in photos if p.split}
     for one in sorted(set(label.values())):
         groups = sorted(group for group in label if label[group] == one and group)
-        held = Counter(sides[group] for group in groups if group in sides)
-        free = sorted((place(settings.seed, g), g) for g in groups if g not in sides)
-        n_test = _within(len(groups), settings.test, held["test"], free, settings.test)
-        cut = settings.test + settings.valid
-        n_valid = _within(len(groups), settings.valid, held["valid"], free[n_test:], cut)
-        for rank, (_, group) in enumerate(free):
-            in_valid = rank < n_test + n_valid
-            sides[group] = "test" if rank < n_test else "valid" if in_valid else "train"
-    return [photo.split or sides[photo.group] for photo in photos]
+        free = sorted((place(settings.seed, g), g) for g in groups if g not in splits)
+        total = sum(sizes[group] for group in groups)
+        before = 0.0  # of the hash: where the places of a split begin
+        for name, share in shares.items():
+            held = [group for group in groups if splits.get(group) == name]
+            learned = sum(splits.get(group) == "train" for group in groups)
+            room = max(0, len(free) - max(0, _LEARNED - learned))
+            cut = before + share
+            n = min(room, _within(len(groups), share, len(held), free, cut))
+            most = max(
+                math.floor(total * share * (1 + _SLACK)),
+                math.ceil((len(held) + n) * total / len(groups)),
+            )
+            chosen = _fitting(free, sizes, n, most - sum(sizes[group] for group in held))
+            if n > 0 and not held and not chosen:
+                chosen = [min(free, key=lambda at: (sizes[at[1]], at))]
+            splits |= {group: name for _, group in chosen}
+            free = [at for at in free if at not in chosen]
+            before = cut
+        splits |= dict.fromkeys((group for _, group in free), "train")
+    return [photo.split or splits[photo.group] for photo in photos]
+
+
+def _fitting(
+    free: Sequence[tuple[float, str]], sizes: Mapping[str | None, int], n: int, room: int
+) -> list[tuple[float, str]]:
+    """The first n groups, in the order of their places, of which none has more photos than the
+    room that is left for it."""
+    chosen: list[tuple[float, str]] = []
+    for at in free:
+        if len(chosen) < n and sizes[at[1]] <= room:
+            chosen.append(at)
+            room -= sizes[at[1]]
+    return chosen
 
 
 def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], cut: float) -> int:
-    """How many of the free groups, in the order of their places, a side of `share` takes.
+    """How many of the free groups, in the order of their places, a split of `share` takes.
 
     Those placed below `cut`, held to a quarter around n * share, and to one at the least."""
     low = max(1, math.ceil(n * share * (1 - _SLACK)))
@@ -74,15 +110,7 @@ def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], 
     return min(len(free), max(0, min(max(wanted, low), high) - held))
 
 
-def _refuse_strangers(photos: Sequence[Photo], labels: Sequence[str]) -> None:
-    """Photos that cannot be dealt: of a class that the project gave up, or new since `screen`."""
-    strange = Counter(photo.label for photo in photos if photo.label not in labels)
-    for label, n in sorted(strange.items()):
-        raise DataError(
-            "UNKNOWN_CLASS",
-            f'the dataset holds {n} photos of "{label}", which is no class of this project; put it '
-            "back into [classes], or name another folder with --data",
-        )
+def _refuse_unscreened(photos: Sequence[Photo]) -> None:
     fresh = sum(photo.group is None for photo in photos)
     if fresh:
         raise DataError(
@@ -103,13 +131,40 @@ def _check(counts: Mapping[str, int], labels: Sequence[str], least: int) -> None
         )
 
 
-def _warnings(per_side: Mapping[Split, Mapping[str, int]], counts: Mapping[str, int]) -> list[str]:
-    warnings = [
-        f'Class "{label}" has no photo on the {side} side: nothing can be said about it there'
-        for side in SIDES
-        for label, n in per_side[side].items()
-        if n == 0
-    ]
+def _refuse_unlearnable(
+    per_side: Mapping[Split, Mapping[str, int]], scenes: Mapping[str, int]
+) -> None:
+    """A class whose photos all stand elsewhere, as versions up to 0.1 left those of one group."""
+    for label, n in per_side["train"].items():
+        if n == 0:
+            elsewhere = {side: per_side[side][label] for side in SIDES if per_side[side][label]}
+            where = " and ".join(f"{side} ({n})" for side, n in elsewhere.items())
+            raise DataError(
+                "NO_TRAIN_PHOTOS",
+                f'Class "{label}" has no photo to learn from: its photos, {_scenes(scenes[label])},'
+                f" stand in {where}, and no photo ever changes its split. Add photos of other"
+                " scenes to this class and run again, or begin a new dataset: bears run --data DIR",
+            )
+
+
+def _scenes(n: int) -> str:
+    return f"{n} group{'' if n == 1 else 's'} of near-copies"
+
+
+def _warnings(
+    per_side: Mapping[Split, Mapping[str, int]],
+    counts: Mapping[str, int],
+    scenes: Mapping[str, int],
+) -> list[str]:
+    warnings = []
+    for label, n in scenes.items():
+        lacking = [side for side in SIDES if not per_side[side][label]]
+        if lacking:
+            few = f", since all are {_scenes(n)}" if n < len(SIDES) else ""
+            warnings.append(
+                f'Class "{label}" has no photo in {" and ".join(lacking)}{few}: nothing can be said'
+                " about it there. Add photos of other scenes"
+            )
     large, small = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
     if counts[large] >= _IMBALANCE * counts[small]:
         warnings.append(

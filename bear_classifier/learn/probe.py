@@ -52,6 +52,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     photos = catalog.photos("ok")
     if not photos or any(photo.split is None for photo in photos):
         raise DataError("NOT_SPLIT", "the photos have no sides yet; run: bears split")
+    _refuse_lone(photos, config.labels)
     body = backbone.build_body(config.learn, config.train.seed)
     features = cached_features(catalog, config, photos, body)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
@@ -109,6 +110,20 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid_wrong": int(wrong.sum()),
         "valid": int(valid.sum()),
     }
+
+
+def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
+    """Classes of which nothing, or one group of near-copies, is there to learn from."""
+    groups = {(photo.label, photo.family) for photo in photos if photo.split == "train"}
+    scenes = Counter(label for label, _ in groups)
+    lone = {label: scenes[label] for label in labels if scenes[label] < 2}
+    for label, n in lone.items():
+        more = f" (also: {', '.join(list(lone)[1:])})" if len(lone) > 1 else ""
+        raise DataError(
+            "TOO_FEW_PHOTOS",
+            f'class "{label}" has {n} group{"" if n == 1 else "s"} of near-copies in train, and two'
+            f" are needed to learn it{more}; add photos of other scenes and run again",
+        )
 
 
 def strength_of(

@@ -1,0 +1,72 @@
+"""Which folder, or word in a list, was meant for a class that got no photo."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_ALIKE = 0.8  # of difflib's ratio: one wrong letter in five
+_LEAST = 4  # letters of a word that is looked for inside another
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae"})
+
+
+def meant(label: str, names: Iterable[str]) -> list[str]:
+    """The names that look as if they stood for the class, in their order: in another case or
+    plural, with other signs between words, with more or fewer words, with a letter wrong, or with
+    accents left out or spelt out."""
+    return [name for name in names if _is_alike(label, name)]
+
+
+def _is_alike(label: str, name: str) -> bool:
+    pairs = [
+        (_words(one), _words(other)) for one in _spellings(label) for other in _spellings(name)
+    ]
+    return any(
+        _are_alike(mine, theirs) or _are_alike(_singular(mine), _singular(theirs))
+        for mine, theirs in pairs
+        if mine and theirs
+    )
+
+
+def _are_alike(mine: Sequence[str], theirs: Sequence[str]) -> bool:
+    if any(word.isdigit() for word in mine) != any(word.isdigit() for word in theirs):
+        mine, theirs = _unnumbered(mine), _unnumbered(theirs)  # as of a list
+    elif [w for w in mine if w.isdigit()] != [w for w in theirs if w.isdigit()]:
+        return False
+    if set(mine) <= set(theirs) or set(theirs) <= set(mine):
+        return True
+    short, long = sorted(("".join(mine), "".join(theirs)), key=len)
+    if len(short) >= _LEAST and (long.startswith(short) or long.endswith(short)):
+        return True
+    return difflib.SequenceMatcher(None, short, long, autojunk=False).ratio() >= _ALIKE
+
+
+def _spellings(text: str) -> set[str]:
+    """Without accents, and with them spelt out as in German and the North."""
+    composed = unicodedata.normalize("NFC", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)).casefold()
+    return {_bare(composed), _bare(composed.translate(_SPELT_OUT))}
+
+
+def _bare(text: str) -> str:
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in parts if not unicodedata.combining(c))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", text) if word]
+
+
+def _unnumbered(words: Sequence[str]) -> list[str]:
+    return [word for word in words if not word.isdigit()] or list(words)
+
+
+def _singular(words: Sequence[str]) -> list[str]:
+    """Without the ending of a plural in English."""
+    return [
+        re.sub(r"(?<=..)ies$", "y", word)
+        if word.endswith("ies")
+        else re.sub(r"(?<=[sxz])es$|(?<=[cs]h)es$|(?<=[^s]{3})s$", "", word)
+        for word in words
+    ]
