@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import unpack_from
 
-from bear_classifier import git_lfs
+from bear_classifier import git_lfs, heif
 from bear_classifier.errors import PhotoError
 
 MAX_SEGMENTS = 5_000  # JPEG: 20 MB in segments of 64 KB are 320
@@ -24,7 +24,10 @@ MAX_ICC = 1 << 20  # bytes of a colour profile; a larger one is ignored
 MAX_RLE_BYTES, MAX_RLE_PIXELS = 1_000_000, 4_000_000  # run-length encoded BMP
 
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
-SUFFIXES = {name: f".{name}" for name in ("png", "webp", "gif", "bmp", "avif")} | {"jpeg": ".jpg"}
+SUFFIXES = {name: f".{name}" for name in ("png", "webp", "gif", "bmp", "avif", "heic")}
+SUFFIXES["jpeg"] = ".jpg"
+    "jpeg": ".jpg"
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Found:
     deep: bool = False  # an AVIF of 10 or 12 bits: planes of two bytes a value
 
 
-_HEIC = "save as JPEG (iPhone: Settings > Camera > Formats > Most Compatible)"
+_HEIC = rb".{4}ftyp.{0,40}?(hei[cxms]|hev[cxms]|mif1|msf1)"
+_NO_HEIC = "save as JPEG (iPhone: Settings > Camera > Formats > Most Compatible)"
 _VIDEO = rb"\x1aE\xdf\xa3|FLV\x01|\0\0\x01[\xba\xb3]|0&\xb2u|\x8aMNG|.{4}(ftyp|moov|mdat)|.{8}AVI "
 _UNSUPPORTED = (
     (rb"(II|MM)(\*\0|\0\*|\+\0|\0\+)", "TIFF and camera raw files", "save as JPEG"),
@@ -52,7 +56,6 @@ _UNSUPPORTED = (
     (rb"\0\0[\x01\x02]\0|icns", "Icons (ICO, CUR, ICNS)", "save as PNG"),
     (rb"\xd7\xcd\xc6\x9a|.{40} EMF", "WMF and EMF drawings", "export as PNG"),
     (rb"v/1\x01|#\?RADIANCE|DDS |qoif|P[1-7]\s", "EXR, HDR, DDS, QOI and PNM files", "save as PNG"),
-    (rb".{4}ftyp.{0,40}?(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC photos", _HEIC),
     (_VIDEO, "Videos", "save one frame as JPEG"),
 )
 _NO_IMAGES = (
@@ -62,7 +65,7 @@ _NO_IMAGES = (
 
 
 def format_of(data: bytes) -> str:
-    """jpeg, png, webp, gif, bmp or avif, by the first bytes; others are refused with advice."""
+    """jpeg, png, webp, gif, bmp, avif or heic, by content; others are refused with advice."""
     if not data:
         raise PhotoError("EMPTY_FILE", "the file has 0 bytes; download or copy it again")
     for magic, name in _MAGIC.items():
@@ -72,7 +75,18 @@ def format_of(data: bytes) -> str:
         return "webp"
     if re.match(rb".{4}ftyp.{0,60}?avi[fs]", data, re.DOTALL):
         return "avif"
+    if re.match(_HEIC, data, re.DOTALL):
+        return "heic"
     raise _refusal(data)
+
+
+def format_of_stranger(data: bytes) -> str:
+    """As `format_of`, of a picture from the web or a visitor, which is never HEIC: its decoder had
+    faults by which a photo took over the program. Raises PhotoError."""
+    kind = format_of(data)
+    if kind == "heic":
+        raise PhotoError("UNSUPPORTED_FORMAT", f"HEIC photos are not supported; {_NO_HEIC}")
+    return kind
 
 
 def _refusal(data: bytes) -> PhotoError:
@@ -289,6 +303,11 @@ def _avif(data: bytes) -> Found:
     return Found("avif", max(sizes, key=lambda size: size[0] * size[1]), whole, deep=deep)
 
 
+def _heic(data: bytes) -> Found:
+    size, whole = heif.walk(data)
+    return Found("heic", size, whole)
+
+
 def _bmp(data: bytes) -> Found:
     if data[14:18] == b"\x0c\0\0\0":
         return Found("bmp", unpack_from("<HH", data, 18), data)
@@ -301,3 +320,4 @@ def _bmp(data: bytes) -> Found:
 
 _WALKERS: dict[str, Callable[[bytes], Found]]
 _WALKERS = {"jpeg": _jpeg, "png": _png, "gif": _gif, "webp": _webp, "avif": _avif, "bmp": _bmp}
+_WALKERS["heic"] = _heic

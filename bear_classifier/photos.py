@@ -31,14 +31,15 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
-from bear_classifier import formats
+from bear_classifier import formats, heic
 from bear_classifier.errors import PhotoError
 from bear_classifier.files import printable
 from bear_classifier.formats import Found
 from bear_classifier.formats import format_of as format_of
+from bear_classifier.formats import format_of_stranger as format_of_stranger
 
 MAX_BYTES = 20_000_000
-MEGAPIXELS = {"jpeg": 64, "png": 24, "gif": 24, "bmp": 24, "avif": 24, "webp": 16}
+MEGAPIXELS = {"jpeg": 64, "png": 24, "gif": 24, "bmp": 24, "avif": 24, "webp": 16, "heic": 50}
 DEEP_AVIF = 16  # megapixels: 10 and 12 bits take twice the memory
 SIDES = (16, 16_384)
 MAX_ASPECT = 50
@@ -51,6 +52,7 @@ FULL_PIXELS = 16_000_000  # a JPEG with more is halved while it is decoded
 # AssertionError under python -O), and what else its source has.
 _MET = (OSError, ValueError, SyntaxError, RuntimeError, AssertionError, AttributeError)
 _ELSE = (TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error)
+BROKEN = (*_MET, *_ELSE)
 _TOO_BIG = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -127,8 +129,10 @@ def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image
     found = formats.inspect(data)
     del data
     if found.size != (0, 0):
-        _check_size(found, *found.size)
+        check_size(found.format, *found.size, found.deep)
     _check_scans(found)
+    if found.format == "heic":
+        return heic.decode(found.pixels, least)
     try:
         return _upright_rgb(found, least)
     except _TOO_BIG as exc:
@@ -136,20 +140,22 @@ def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image
         raise PhotoError("TOO_MANY_PIXELS", f"the limit is {limit} megapixels") from exc
     except MemoryError as exc:
         raise PhotoError("TOO_MANY_PIXELS", "there is not enough memory to decode it") from exc
-    except (*_MET, *_ELSE) as exc:
+    except BROKEN as exc:
         if re.search("truncated|not enough image data", str(exc), re.IGNORECASE):
             raise PhotoError("TRUNCATED", "its end is missing; download or copy it again") from exc
         why = "its header" if isinstance(exc, UnidentifiedImageError) else f"its content: {exc}"
         raise PhotoError("DAMAGED", f"{found.format} with an error in {why}") from exc
 
 
-def _check_size(found: Found, width: int, height: int) -> None:
-    limit = DEEP_AVIF if found.deep else MEGAPIXELS[found.format]
+def check_size(format: str, width: int, height: int, deep: bool = False) -> None:
+    """Raises PhotoError (TOO_MANY_PIXELS, TOO_SMALL, ODD_SHAPE). deep: as in `Found`."""
+    limit = DEEP_AVIF if deep else MEGAPIXELS[format]
     size = f"{width} x {height}"
     if width * height > limit * 1_000_000:
         amount = f"{math.ceil(width * height / 1e5) / 10:.1f}".removesuffix(".0")
         raise PhotoError(
-            "TOO_MANY_PIXELS", f"{size} is {amount} megapixels; the limit is {limit}{_why(found)}"
+            "TOO_MANY_PIXELS",
+            f"{size} is {amount} megapixels; the limit is {limit}{_why(format, deep)}",
         )
     if max(width, height) > SIDES[1]:
         raise PhotoError("TOO_MANY_PIXELS", f"{size}; the limit for a side is {SIDES[1]} pixels")
@@ -161,10 +167,10 @@ def _check_size(found: Found, width: int, height: int) -> None:
         )
 
 
-def _why(found: Found) -> str:
-    if found.format == "webp":
+def _why(format: str, deep: bool) -> str:
+    if format == "webp":
         return " for WebP, whose decoder takes 16 bytes a pixel; save as JPEG"
-    return " for AVIF of 10 or 12 bits; save as JPEG" if found.deep else ""
+    return " for AVIF of 10 or 12 bits; save as JPEG" if deep else ""
 
 
 def _check_scans(found: Found) -> None:
@@ -200,21 +206,21 @@ _SIDEWAYS = [_TURNS[tag] for tag in (5, 6, 7, 8)]
 
 def _upright_rgb(found: Found, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     opened = Image.open(BytesIO(found.pixels), formats=(found.format,))
-    _check_size(found, *opened.size)
+    check_size(found.format, *opened.size, found.deep)
     width, height = opened.size
     if found.format == "jpeg":
-        opened.draft(None, _smaller(*opened.size, least))
+        opened.draft(None, smaller(*opened.size, least))
     opened.load()
     turn = _TURNS.get(_orientation(found.exif or opened.info.get("exif", b"")))
-    icc, image = opened.info.get("icc_profile"), _flat(opened)
+    icc, image = opened.info.get("icc_profile"), flat(opened)
     del opened  # and its memory, before the next copy
-    image = _to_srgb(image, icc)
+    image = to_srgb(image, icc)
     image = image.transpose(turn) if turn is not None else image
     image.info = {}
     return image, (height, width) if turn in _SIDEWAYS else (width, height)
 
 
-def _smaller(width: int, height: int, least: int | None) -> tuple[int, int]:
+def smaller(width: int, height: int, least: int | None) -> tuple[int, int]:
     """The size to ask the decoder for; it divides by 1, 2, 4 or 8 and gives no less than that."""
     halves = 1 if width * height > FULL_PIXELS else 0
     while least is not None and halves < 3 and min(width, height) >> (halves + 1) >= least:
@@ -238,7 +244,7 @@ def _orientation(exif: bytes) -> int:
 _BAND = 256  # rows
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def flat(image: Image.Image) -> Image.Image:
     """The picture as L, RGB or CMYK: 16 bits scaled, not clipped; transparency over white."""
     if image.mode.startswith("I"):
         return _eight_bits(image)
@@ -270,7 +276,7 @@ _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _SPACES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}
 
 
-def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """Through the colour profile, where there is a usable one that fits the picture."""
     if not icc:
         return image if image.mode == "RGB" else image.convert("RGB")

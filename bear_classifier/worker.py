@@ -34,7 +34,7 @@ def serve(work: Work, memory: int = MEMORY) -> None:
         signal.signal(asked_to_stop, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    _limit_memory(memory)
+    limit_memory(memory)
     _send(answers, {"ready": True})
     while len(frame := requests.read(FRAME.size)) == FRAME.size:
         header, body = FRAME.unpack(frame)
@@ -74,7 +74,8 @@ def needed() -> dict[str, int]:
     return {key: 1024 * int(found.get(name, "0").split()[0]) for key, name in names.items()}
 
 
-def _limit_memory(memory: int) -> None:
+def limit_memory(memory: int) -> None:
+    """No more than so many bytes of address space for this process, where the system keeps to it."""
     if sys.platform != "linux":  # elsewhere it is not kept, or unknown
         return
     import resource

@@ -53,6 +53,7 @@ def main() -> None:
     written: list[Path] = []
 
     def take_in(header: dict[str, Any], body: bytes) -> dict[str, Any]:
+        photos.format_of_stranger(body)
         facts = examine(body)
         written[:] = [write_partial(Path(header["folder"]) / facts.sha256, body)]
         return dataclasses.asdict(facts) | {"partial": str(written[0])}

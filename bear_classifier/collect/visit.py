@@ -199,7 +199,7 @@ class Visitor:
                     f"the site asks not to be used for AI (X-Robots-Tag: {directive})",
                 )
             try:
-                return await answer.read(judge=photos.format_of)
+                return await answer.read(judge=photos.format_of_stranger)
             finally:
                 trail.bytes = answer.received
 
