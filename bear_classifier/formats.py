@@ -26,8 +26,6 @@ MAX_RLE_BYTES, MAX_RLE_PIXELS = 1_000_000, 4_000_000  # run-length encoded BMP
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
 SUFFIXES = {name: f".{name}" for name in ("png", "webp", "gif", "bmp", "avif", "heic")}
 SUFFIXES["jpeg"] = ".jpg"
-    "jpeg": ".jpg"
-}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ bytes through a pipe, with the limits of `worker`, and gives back pixels; it end
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -20,6 +21,8 @@ from bear_classifier.worker import FRAME
 
 _SECONDS = 60.0  # for one photo, of which one of 12 megapixels takes half a second
 _ENVIRONMENT = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+# Put together, so that what serves strangers, whose HEIC is refused, does not carry it: ship.needs.
+_WORKER = f"{__package__}.heic_worker"
 Child = subprocess.Popen[bytes]
 
 
@@ -32,13 +35,12 @@ def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]
     with pool.room:
         for _ in range(2):  # the first may have been ended by somebody else
             child = pool.take()
-            late = threading.Timer(_SECONDS, child.kill)
-            late.start()
+            late = _Late(child)
             try:
                 answer, pixels = _exchange(child, {"least": least}, data)
             except (OSError, EOFError):
                 _end(child)
-                if late.finished.is_set():
+                if late.over:
                     words = f"not decoded in {_SECONDS:.0f} s; save it again as JPEG"
                     raise PhotoError("TOO_COMPLEX", words) from None
                 continue
@@ -46,13 +48,27 @@ def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]
                 _end(child)
                 raise
             finally:
-                late.cancel()
+                late.timer.cancel()
             pool.idle.append(child)
             if "error" in answer:
                 raise PhotoError(*answer["error"])
             image = Image.frombuffer("RGB", tuple(answer["size"]), pixels).copy()
             return image, (answer["whole"][0], answer["whole"][1])
     raise PhotoError("DAMAGED", f"the decoder crashes on it (exit code {child.returncode})")
+
+
+class _Late:
+    """Ends a process that takes too long."""
+
+    def __init__(self, child: Child) -> None:
+        self.child, self.over = child, False
+        self.timer = threading.Timer(_SECONDS, self._end)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def _end(self) -> None:
+        self.over = True
+        self.child.kill()
 
 
 class _Pool:
@@ -68,7 +84,7 @@ class _Pool:
             return self.idle.pop()
         except IndexError:
             return subprocess.Popen(
-                [sys.executable, "-m", "bear_classifier.heic_worker"],
+                [sys.executable, "-m", _WORKER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -111,8 +127,6 @@ def _end(child: Child) -> None:
     child.kill()
     for stream in (child.stdin, child.stdout):
         assert stream
-        try:
+        with contextlib.suppress(OSError):  # what was not yet written has no reader any more
             stream.close()
-        except OSError:  # what was not yet written has no reader any more
-            pass
     child.wait()

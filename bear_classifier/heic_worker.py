@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -63,7 +63,7 @@ def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]
         image = first.to_pillow()
     except photos.BROKEN as exc:
         raise PhotoError("DAMAGED", f"heic with an error in its content: {exc}") from exc
-    whole, icc = image.size, first.info.get("icc_profile")
+    whole, icc = image.size, cast("bytes | None", first.info.get("icc_profile"))
     width, height = photos.smaller(*whole, least)
     if (width, height) != whole:
         image = image.reduce((whole[0] // width, whole[1] // height))

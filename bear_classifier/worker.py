@@ -75,7 +75,7 @@ def needed() -> dict[str, int]:
 
 
 def limit_memory(memory: int) -> None:
-    """No more than so many bytes of address space for this process, where the system keeps to it."""
+    """No more than so many bytes of addresses for this process, where the system keeps to it."""
     if sys.platform != "linux":  # elsewhere it is not kept, or unknown
         return
     import resource

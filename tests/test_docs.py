@@ -95,7 +95,7 @@ def test_every_error_code_stands_in_the_manual():
 
 
 def test_requirements_are_exact():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-heic.txt"):
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith("#"):
                 assert re.match(r"[a-z0-9_.-]+==[0-9.]+( *;.*)?$", line), line

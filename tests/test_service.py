@@ -167,6 +167,16 @@ def test_a_bundle_published_anew_is_not_mixed_with_the_old_one(model_dir: Path) 
         work(models, {"model": "tiny", "do": "answer"}, PHOTO)
 
 
+def test_heic_of_visitors_is_refused_and_never_decoded(model_dir: Path) -> None:
+    """Its decoder had faults by which a photo took over the program."""
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    checksum = load(model_dir).about["checksum"]
+    models = Models({"tiny": (str(model_dir), checksum)})
+    for do in ("answer", "explain", "copy"):
+        with pytest.raises(PhotoError, match="UNSUPPORTED_FORMAT: HEIC photos are not supported"):
+            work(models, {"model": "tiny", "do": do}, heic)
+
+
 def test_a_correction_is_a_new_picture_in_the_folder_of_its_class(tmp_path: Path) -> None:
     about = {"name": "bears", "version": 3}
     kept = corrections.keep(tmp_path, PHOTO, "teddy", "grizzly", about)
