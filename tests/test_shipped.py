@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from corpus import ROOT
+from corpus import ROOT, drawn, saved
 
 from bear_classifier.config import STARTER, load
 from bear_classifier.learn import backbone
@@ -81,6 +81,13 @@ def refused(shipped: bundle.Bundle, folder: Path) -> float:
     return sum(not getattr(one, "accepted", False) for one in said) / len(said)
 
 
+def test_it_refuses_pictures_of_nothing(shipped: bundle.Bundle, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(saved(drawn(300, 200, seed=number), "PNG"))
+    assert refused(shipped, tmp_path) == 1
+
+
+@pytest.mark.long
 @pytest.mark.real
 def test_it_refuses_what_is_no_bear_and_hardly_a_bear(shipped: bundle.Bundle) -> None:
     assert refused(shipped, SHARED / "not_bears") >= 0.9
