@@ -145,7 +145,7 @@ def _effect(options: argparse.Namespace, project: pipeline.Project) -> int:
         found,
         f"first model on {found['n']} untouched test photos: {found['wrong_before']} wrong before"
         f" the decisions, {found['wrong_after']} after ({found['put_right']} put right,"
-        f" {found['newly_wrong']} newly wrong; McNemar p = {found['p']:.2g}): {verdict}",
+        f" {found['newly_wrong']} newly wrong; paired test: p = {found['p']:.2g}): {verdict}",
     )
     return 0
 

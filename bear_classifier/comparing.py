@@ -274,7 +274,8 @@ def _budget(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def words(found: Mapping[str, Any]) -> list[str]:
     """A table, then what can be told. found: of `measure`."""
-    from bear_classifier.judge.compare import NAMES, amount
+    from bear_classifier.judge.compare import NAMES
+    from bear_classifier.paired import amount
 
     seeds = found["seeds"]
     lines = [

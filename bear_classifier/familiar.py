@@ -22,6 +22,8 @@ from bear_classifier.arrays import as_small_npz, products
 NEIGHBOURS = 5
 MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
 _BLOCK = 1024
+_SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, of 50 mostly 0.96
+_RARE = 0.98  # of photos; so many have nothing as like them that is no copy
 
 Floats = NDArray[np.floating]
 
@@ -48,6 +50,24 @@ class Reference:
     def own(self) -> NDArray[np.float64]:
         """The same (n,) for its own photos, each compared with those that are no copies of it."""
         return self._standard(self._own())
+
+    def holds(self, features: Floats) -> NDArray[np.bool_]:
+        """Whether photos (m,) are those of the reference, or encoded anew from them: by the cosine
+        of features (m, f), which lies higher than between two of its own that are no copies."""
+        asked, known = self._views(features)[0], self._known[0]
+        return np.asarray((asked @ known.T).max(axis=1) > self._same)
+
+    @cached_property
+    def _same(self) -> float:
+        """A cosine that hardly two different pictures reach."""
+        known = self._known[0]
+        nearest = np.empty(len(known))
+        for start in range(0, len(known), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            alike = known[rows] @ known.T
+            alike[self.groups[rows, None] == self.groups[None, :]] = -1.0
+            nearest[rows] = alike.max(axis=1)
+        return max(_SAME, float(np.quantile(nearest, _RARE)))
 
     def _own(self) -> NDArray[np.float64]:
         return np.stack([_near(view, view, self.groups) for view in self._known])

@@ -86,7 +86,9 @@ def find(
     if compare:
         entries = rates.rivals(rows, lowest)
         tried = finder.trials(made, [entry.rate for entry in entries], seeds, finder.TRIAL)
-        compared = rates.compared(entries, tried.losses, tried.wrong, tried.start_losses)
+        compared = rates.compared(
+            entries, tried.losses, tried.wrong, tried.start_losses, tried.groups
+        )
         for row, stopped in zip(compared["rows"], tried.diverged, strict=True):
             row["diverged"] = int(stopped.sum())
         found["comparison"] = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bear_classifier import telling
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
     from bear_classifier.ship.predict import Model, Prediction
 
 Failures = list[tuple[Path, PhotoError]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of one photo. pooled: (f,) its features; hash: by which near-copies are found."""
+
+    prediction: Prediction
+    pooled: NDArray[np.float32]
+    hash: str
 
 
 def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int:
@@ -41,7 +52,7 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
     if options.photos:
         found |= known(ready, options.photos, failures)
         if not options.json:
-            tell(options, telling.report(found))
+            tell(options, "\n".join([telling.report(found), *telling.apart(found)]))
     if options.strangers:
         found["strangers"] = strange(ready, options.strangers, failures)
         if dataset and dataset.is_dir():
@@ -58,19 +69,42 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
 
 
 def known(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
-    """The report on a folder per class, as a dictionary. Raises DataError (NO_PHOTOS)."""
+    """The report on a folder per class, as a dictionary: near-copies widen its intervals, `ignored`
+    says of files and folders why they are left out, `training_photos` which photos the model
+    learned from. Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, NO_PHOTOS)."""
     from bear_classifier.collect.listing import list_folder
     from bear_classifier.judge.evaluate import report
 
     labels = model.bundle.labels
-    true = {Path(one.origin): one.label for one in list_folder(folder, labels).candidates}
-    said = dict(_answers(model, true, failures))
-    if not said:
+    listed = list_folder(folder, labels)
+    true = {Path(one.origin): one.label for one in listed.candidates}
+    seen = dict(_answers(model, true, failures))
+    if not seen:
         raise DataError("NO_PHOTOS", f"no photo of {folder} could be read")
-    rows = np.array([[one.probabilities[label] for label in labels] for one in said.values()])
-    targets = np.array([labels.index(true[path]) for path in said])
-    accepted = np.array([one.accepted for one in said.values()])
-    return dataclasses.asdict(report(rows, targets, labels, accepted))
+    said = [one.prediction for one in seen.values()]
+    rows = np.array([[one.probabilities[label] for label in labels] for one in said])
+    targets = np.array([labels.index(true[path]) for path in seen])
+    accepted = np.array([one.accepted for one in said])
+    learned = model.learned_from(np.stack([one.pooled for one in seen.values()]))
+    found = report(rows, targets, labels, copies(list(seen.values())), accepted)
+    return {
+        **dataclasses.asdict(found),
+        "ignored": {path: why for path, why in listed.ignored.items() if why != "hidden"},
+        "training_photos": [str(path) for path, yes in zip(seen, learned, strict=True) if yes],
+    }
+
+
+def copies(seen: Sequence[Seen]) -> NDArray[np.intp]:
+    """(n,) the group of near-copies of each photo, as screening ties them."""
+    from bear_classifier.collect.screen import components, near_pairs
+    from bear_classifier.hashes import hash_bits
+    from bear_classifier.settings import ScreenConfig
+
+    pairs, _ = near_pairs(hash_bits([one.hash for one in seen]), ScreenConfig().near)
+    groups = np.empty(len(seen), dtype=np.intp)
+    for number, rows in enumerate(components(len(seen), pairs, [True] * len(seen))):
+        groups[rows] = number
+    return groups
 
 
 def strange(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
@@ -81,25 +115,34 @@ def strange(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
 
     if not folder.is_dir():
         raise DataError("NO_FOLDER", f"{folder} is not a folder of pictures")
-    said = dict(_answers(model, files_of([folder]), failures))
-    if not said:
+    seen = dict(_answers(model, files_of([folder]), failures))
+    if not seen:
         raise DataError("NO_PHOTOS", f"no photo of {folder} could be read")
-    kinds: dict[str, list[str]] = {}
-    for path, one in said.items():
+    reasons = np.array([one.prediction.reason for one in seen.values()])
+    groups = copies(list(seen.values()))
+    kinds: dict[str, list[int]] = {}
+    for row, path in enumerate(seen):
         inside = path.relative_to(folder).parts
-        kinds.setdefault(inside[0] if len(inside) > 1 else "", []).append(one.reason)
+        kinds.setdefault(inside[0] if len(inside) > 1 else "", []).append(row)
     kinds.pop("", None)
     return {
-        **let_through(np.array([one.reason for one in said.values()])),
-        "kinds": {kind: let_through(np.array(reasons)) for kind, reasons in kinds.items()},
+        **let_through(reasons, groups),
+        "kinds": {kind: let_through(reasons[rows], groups[rows]) for kind, rows in kinds.items()},
     }
 
 
 def _answers(
     model: Model, paths: Iterable[Path], failures: Failures
-) -> Iterator[tuple[Path, Prediction]]:
+) -> Iterator[tuple[Path, Seen]]:
+    from bear_classifier import photos
+    from bear_classifier.collect.intake import examine
+
     for path in tqdm(list(paths), desc="judge", unit="photo", disable=None, leave=False):
         try:
-            yield path, model.predict(path)
+            data = photos.read(path)
+            logits, pooled, _ = model.outputs(data)
+            facts = examine(data)
         except PhotoError as exc:
             failures.append((path, exc))
+        else:
+            yield path, Seen(model.answer(logits, pooled), pooled, facts.dhash)

@@ -96,8 +96,9 @@ def _split(out: Mapping[str, Any]) -> list[str]:
 
 def _probe(out: Mapping[str, Any]) -> list[str]:
     return [
-        f"validation error {_share(out['valid_wrong'], out['valid'])}; "
-        f"out of fold {_share(out['out_of_fold_wrong'], out['out_of_fold'])}"
+        f"validation error {_share(out['valid_wrong'], out['valid'], out['valid_interval'])}; "
+        "out of fold "
+        + _share(out["out_of_fold_wrong"], out["out_of_fold"], out["out_of_fold_interval"])
     ]
 
 
@@ -110,7 +111,10 @@ def _clean(out: Mapping[str, Any]) -> list[str]:
 
 
 def _train(out: Mapping[str, Any]) -> list[str]:
-    wrong, n = out["valid_wrong"], out["valid"]
+    wrong = {
+        name: _share(n, out["valid"], out["valid_intervals"][name])
+        for name, n in out["valid_wrong"].items()
+    }
     epochs = [
         f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, on validation"
         f" {row['valid_loss']:.3f}, error {row['error']:.1%}"
@@ -124,11 +128,11 @@ def _train(out: Mapping[str, Any]) -> list[str]:
     unseen = out["mixtures"].get("unseen")
     number = out["mixtures"]["shares"].index(out["share"])
     return [
-        f"validation error {_share(wrong['kept'], n)}, probe {_share(wrong['probe'], n)},"
-        f" fully tuned {_share(wrong['tuned'], n)}; {kept}",
+        f"validation error {wrong['kept']}, probe {wrong['probe']},"
+        f" fully tuned {wrong['tuned']}; {kept}",
         *(
-            f"photos of unseen sources (rehearsal): error {_share(unseen['wrong'][k], unseen['n'])}"
-            f" {name}"
+            "photos of unseen sources (rehearsal): error"
+            f" {_share(unseen['wrong'][k], unseen['n'], unseen['intervals'][k])} {name}"
             for k, name in ((number, "as kept"), (0, "of the probe"), (-1, "fully tuned"))
             if unseen
         ),
@@ -146,15 +150,30 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     changed = out.get("test_decisions", 0)
     note = f"warning: {changed} photos of the test side were changed by decisions"
     refused = out["rejection"]["test"]
-    answered = f"answers {_share(refused['accepted'], refused['n'])} of the test photos"
-    lines = [f"test error {_share(wrong, test['n'])}", answered, *([note] if changed else [])]
+    answers = _share(refused["accepted"], refused["n"], refused["accepted_interval"])
+    lines = [
+        f"test error {_share(wrong, test['n'], test['error_interval'])}",
+        f"answers {answers} of the test photos",
+        *([note] if changed else []),
+    ]
     if other := out["elsewhere"]:
         far, near = other["left_out"], other["random"]
         lines.append(
-            f"first model on sources that it never saw: {_share(far['wrong'], far['n'])},"
-            f" {near['error']:.1%} where sources are mixed (McNemar p = {other['paired']['p']:.2g})"
+            "first model on sources that it never saw:"
+            f" {_share(far['wrong'], far['n'], far['interval'])}, {near['error']:.1%} where sources"
+            f" are mixed (paired test: p = {other['paired']['p']:.2g})"
         )
+        if other["without"]:
+            lines[-1] += f", without {', '.join(other['without'])}: too few known sources"
+    lines += [f"not measured: {_OPTIONAL[name]}: {why}" for name, why in out["missing"].items()]
     return lines
+
+
+_OPTIONAL = {  # figures that a model can be judged without
+    "elsewhere": "the error on photos of other sources",
+    "membership": "whether the model tells its training photos",
+    "left_out": "how it takes a class that it does not know",
+}
 
 
 def _export(out: Mapping[str, Any]) -> list[str]:
@@ -200,11 +219,8 @@ def _some(lines: Sequence[str]) -> list[str]:
     return [*lines[:_SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]
 
 
-def _share(part: int, whole: int) -> str:
-    """A share with its interval, as every share should come."""
-    from bear_classifier.judge.intervals import wilson
-
-    interval = wilson(part, whole)
+def _share(part: int, whole: int, interval: Sequence[float] | None) -> str:
+    """A rate with its 95 % interval, as every rate should come."""
     if interval is None:
         return "unknown (no photos)"
     return f"{part / whole:.1%} ({interval[0]:.1%} to {interval[1]:.1%}, {part} of {whole})"
@@ -214,6 +230,18 @@ def report(outcome: Mapping[str, Any]) -> str:
     from bear_classifier.judge.evaluate import as_text
 
     return as_text(dict(outcome))
+
+
+def apart(found: Mapping[str, Any]) -> list[str]:
+    """What a report on a folder leaves out, and which of its photos prove nothing."""
+    learned, lines = len(found["training_photos"]), []
+    if learned:
+        lines.append(
+            f"warning: the model was trained on {learned} of these {found['n']} photos, or on the"
+            " same pictures encoded otherwise: these figures are not of new photos"
+        )
+    lines += _some([f"left out: {path}: {why}" for path, why in found["ignored"].items()])
+    return ["", *lines] if lines else []
 
 
 def summary(
@@ -255,7 +283,10 @@ def strangers(found: Mapping[str, Any]) -> str:
     rows = {"pictures of none of the classes": found, **found["kinds"]}
     lines = ["answered although they show none of the classes:"]
     width = max(len(name) for name in rows)
-    lines += [f"  {name:<{width}}  {_share(r['let_through'], r['n'])}" for name, r in rows.items()]
+    lines += [
+        f"  {name:<{width}}  {_share(row['let_through'], row['n'], row['interval'])}"
+        for name, row in rows.items()
+    ]
     return "\n".join(lines)
 
 

@@ -32,8 +32,8 @@ from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import load
 from bear_classifier.decisions import drop
-from bear_classifier.judge.effect import compared
-from bear_classifier.judge.intervals import wilson
+from bear_classifier.intervals import clustered
+from bear_classifier.paired import compared
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.sites import sites
@@ -124,13 +124,14 @@ def main() -> None:
             np.savez(file, sha256=names[left_out], said=said)
             took = time.monotonic() - began
             print(f"{side}, without {part}: {took:.0f} s", file=sys.stderr, flush=True)
-    report(options.keep, names, targets, np.array(found), ~learned)
+    report(options.keep, names, targets, groups, np.array(found), ~learned)
 
 
 def report(
     folder: Path,
     names: NDArray[np.str_],
     targets: NDArray[np.int64],
+    groups: NDArray[np.str_],
     sources: NDArray[np.str_],
     test: NDArray[np.bool_],
 ) -> None:
@@ -155,9 +156,9 @@ def report(
         print(f"{name:44}{which.sum():7}{counts[0]:8}{counts[1]:7}")
     for side in SIDES:
         n, bad = len(wrong[side]), int(wrong[side].sum())
-        low, high = wilson(bad, n) or (0.0, 1.0)
+        low, high = clustered(wrong[side], groups[there]) or (0.0, 1.0)
         print(f"{side}: {bad / max(n, 1):.1%} wrong ({low:.1%} to {high:.1%})")
-    pair = compared(wrong["lesson"], wrong["bears"])
+    pair = compared(wrong["lesson"], wrong["bears"], groups[there])
     print(f"put right {pair['put_right']}, newly wrong {pair['newly_wrong']}, p = {pair['p']:.2g}")
 
 

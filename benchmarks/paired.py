@@ -165,7 +165,7 @@ def theirs(epochs: int, arch: str, weights: str) -> Callable[..., Any]:
 
 def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str, float]) -> Told:
     """limits: times faster on a processor ("cpu") and on a GPU ("cuda"), at least."""
-    from bear_classifier.judge.effect import compared
+    from bear_classifier.paired import compared
 
     blind = words.weights == "none"
     require(words.photos, *([] if blind else [Path(words.weights)]))
@@ -201,7 +201,8 @@ def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str
         said = "-" if blind else f"{sum(each)}"
         shown = "-" if blind else " ".join(map(str, each))
         told.rows.append([name, spread(seconds[name]), said, str(held), shown])
-    pair = compared(np.concatenate(wrong["lesson"]), np.concatenate(wrong["ours"]))
+    copies = np.concatenate([data.groups[held] for held in helds])  # of a photo, also over seeds
+    pair = compared(np.concatenate(wrong["lesson"]), np.concatenate(wrong["ours"]), copies)
     better = sum(a < b for a, b in zip(counts["ours"], counts["lesson"], strict=True))
     worse = sum(a > b for a, b in zip(counts["ours"], counts["lesson"], strict=True))
     if not blind:

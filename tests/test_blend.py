@@ -67,7 +67,7 @@ def test_how_far_mixtures_are_apart_is_paired() -> None:
     logits[np.arange(500), targets] += 2
     alike = logits + dice.normal(scale=0.01, size=logits.shape).astype(np.float32)
     other = dice.permutation(logits, axis=1)
-    found = blend.figures([logits, alike, other], targets)
+    found = blend.figures([logits, alike, other], targets, np.arange(500).astype(str))
     spread = blend.losses(logits, targets).std() / 500**0.5
     assert found["apart"][0] == 0
     assert found["apart"][1] < 0.05 * spread < spread < found["apart"][2]
@@ -89,7 +89,8 @@ def test_no_loss_that_is_none_chooses(bad: float) -> None:
 def test_one_photo_tells_no_mixtures_apart() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = blend.figures([np.float32([[2, 0]]), np.float32([[0, 2]])], np.array([0]))
+        logits = [np.float32([[2, 0]]), np.float32([[0, 2]])]
+        found = blend.figures(logits, np.array([0]), np.array(["a"]))
     assert all(np.isfinite(found["apart"]))
     assert blend.best([asked(0.1, 0.05), found]) == 1
 
@@ -110,6 +111,6 @@ def test_being_too_sure_of_oneself_costs_nothing() -> None:
 
 def test_figures_are_of_each_mixture() -> None:
     right, wrong = np.eye(3, dtype=np.float32) * 5, np.eye(3, dtype=np.float32)[[1, 2, 0]] * 5
-    found = blend.figures([right, wrong], np.arange(3))
+    found = blend.figures([right, wrong], np.arange(3), np.array(list("abc")))
     assert (found["n"], found["wrong"]) == (3, [0, 3])
     assert found["loss"][0] < found["calibrated"][1] < found["loss"][1]

@@ -37,7 +37,7 @@ def record(epochs, kept):
 def judged(targets, said):
     p = np.full((len(targets), 3), 0.1)
     p[np.arange(len(targets)), said] = 0.8
-    return vars(evaluate.report(p, np.array(targets), LABELS))
+    return vars(evaluate.report(p, np.array(targets), LABELS, np.arange(len(targets))))
 
 
 @pytest.mark.parametrize("epochs, kept", [(1, 1), (4, 2), (30, 0)])
@@ -68,15 +68,18 @@ def test_confusion_is_dark_where_the_photos_are():
 
 def test_confusion_of_a_class_without_photos_and_of_many_classes():
     assert opened(charts.confusion(judged([0, 1, 0, 1], [0, 1, 1, 1])))
-    many = evaluate.report(np.eye(20), np.arange(20), [f"class {n}" for n in range(20)])
+    names = [f"class {n}" for n in range(20)]
+    many = evaluate.report(np.eye(20), np.arange(20), names, np.arange(20))
     tall = opened(charts.confusion(vars(many)))
     assert tall.height > tall.width / 2
 
 
 def test_certainty_marks_every_bin():
-    rows = figures.reliability(np.array([0.55, 0.95, 0.96]), np.array([True, True, False]))
+    rows = figures.reliability(
+        np.array([0.55, 0.95, 0.96]), np.array([True, True, False]), np.arange(3)
+    )
     assert len(rows) == 2
-    more = figures.reliability(np.linspace(0.35, 0.99, 40), np.ones(40, dtype=bool))
+    more = figures.reliability(np.linspace(0.35, 0.99, 40), np.ones(40, dtype=bool), np.arange(40))
     few, many = (shows(opened(charts.certainty(r)), charts.BLUE) for r in (rows, more))
     assert 0 < few < many
     assert opened(charts.certainty([]))

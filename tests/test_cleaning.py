@@ -286,7 +286,7 @@ def test_the_effect_in_words_and_numbers(project):
     code, said, errors = project.bears("clean", "--effect")
     assert (code, errors) == (0, "")
     assert "on 5 untouched test photos" in said
-    assert "McNemar p = 1): no difference can be claimed" in said
+    assert "paired test: p = 1): no difference can be claimed" in said
     found = json.loads(project.bears("clean", "--effect", "--json")[1])
     assert set(found) == {"n", "wrong_before", "wrong_after", "put_right", "newly_wrong", "p",
                           "verdict"}  # fmt: skip

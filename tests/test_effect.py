@@ -7,7 +7,8 @@ from test_clean import CONFIG, LABELS, leave_probe
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import decide, history, undo
 from bear_classifier.errors import DataError
-from bear_classifier.judge.effect import compared, effect
+from bear_classifier.judge.effect import effect
+from bear_classifier.paired import compared
 from bear_classifier.schema import Decision
 
 
@@ -29,7 +30,7 @@ def test_two_models_on_the_same_photos(fixed, broken, p, verdict):
     both, neither = 4, 7
     before = np.repeat([True, False, True, False], [fixed, broken, both, neither])
     after = np.repeat([False, True, True, False], [fixed, broken, both, neither])
-    assert compared(before, after) == {
+    assert compared(before, after, np.arange(len(before))) == {
         "n": fixed + broken + 11,
         "wrong_before": fixed + 4,
         "wrong_after": broken + 4,

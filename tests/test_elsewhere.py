@@ -8,8 +8,8 @@ from test_clean import leave_probe
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.config import build
-from bear_classifier.judge.elsewhere import both, elsewhere, partition
-from bear_classifier.judge.intervals import wilson
+from bear_classifier.intervals import wilson
+from bear_classifier.judge.elsewhere import NotMeasured, both, elsewhere, partition
 
 CLASSES = 3
 CONFIG = build({"classes": {name: [name] for name in ("black", "grizzly", "teddy")}}, where="test")
@@ -59,7 +59,8 @@ def test_copies_that_stand_on_other_sites_give_nothing_away():
 def test_sites_that_hold_the_same_photos_say_nothing():
     features, targets, _ = world(60, shift=0.0)
     twice, names = np.tile(np.arange(60), 2), ["one"] * 60 + ["two"] * 60
-    assert both(features[twice], targets[twice], twice, names, 5) is None
+    with pytest.raises(NotMeasured, match="a class that no other source has"):
+        both(features[twice], targets[twice], twice, names, 5)
 
 
 def test_a_source_that_alone_has_a_class_cannot_be_judged():
@@ -114,4 +115,40 @@ def test_nothing_is_said_where_sources_are_not_known(dataset):
     with dataset.transaction():
         rows = dataset.photos()
         dataset.put_photos(dataclasses.replace(p, origin=f"/p/{p.sha256}.png") for p in rows)
-    assert elsewhere(dataset, CONFIG) is None
+    with pytest.raises(NotMeasured, match="split.sources"):
+        elsewhere(dataset, CONFIG)
+
+
+def unknown(dataset, *labels, but=()):
+    """Take the source of the photos of these classes away, but of the first `but` of each."""
+    kept = dict(but)
+    with dataset.transaction():
+        for photo in dataset.photos():
+            if photo.label in labels and photo.split != "test":
+                kept[photo.label] = kept.get(photo.label, 0) - 1
+                if kept[photo.label] < 0:
+                    origin = f"/p/{photo.sha256}.png"
+                    dataset.put_photos([dataclasses.replace(photo, origin=origin)])
+
+
+@pytest.mark.parametrize("label", CONFIG.labels)
+def test_sources_that_are_known_for_some_classes_only(dataset, label):
+    """A class in the middle was a hole in the numbers of classes: the run ended there."""
+    unknown(dataset, label)
+    found = elsewhere(dataset, CONFIG)
+    assert found["without"] == [label]
+    assert 40 <= found["left_out"]["n"] <= 44
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_a_class_with_one_or_two_photos_of_known_sources_stops_nothing(dataset, left):
+    unknown(dataset, "grizzly", but={"grizzly": left})
+    found = elsewhere(dataset, CONFIG)
+    assert found["without"] == (["grizzly"] if left == 1 else [])
+    assert found["left_out"]["n"] >= 20
+
+
+def test_sources_of_a_single_class_tell_nothing(dataset):
+    unknown(dataset, "black", "teddy")
+    with pytest.raises(NotMeasured, match="two classes"):
+        elsewhere(dataset, CONFIG)

@@ -1,16 +1,21 @@
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 from bundles import LABELS, tiny_config, trained_dataset
 from scipy.stats import binomtest
 
+from bear_classifier import telling
 from bear_classifier.arrays import as_npz
 from bear_classifier.calibrate import fit_temperature, log_loss, softmax
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import decide
+from bear_classifier.errors import DataError
+from bear_classifier.intervals import wilson
 from bear_classifier.judge import evaluate as judge
+from bear_classifier.judge.elsewhere import NotMeasured
 from bear_classifier.judge.evaluate import (
     as_text,
     calibration_error,
@@ -20,7 +25,6 @@ from bear_classifier.judge.evaluate import (
     macro_f1,
     report,
 )
-from bear_classifier.judge.intervals import wilson
 from bear_classifier.schema import Decision
 
 
@@ -48,7 +52,7 @@ def test_wilson_covers_as_often_as_it_says():
 
 def test_report_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
-    made = report(probabilities, np.array([0, 0, 1, 1]), ["a", "b"])
+    made = report(probabilities, np.array([0, 0, 1, 1]), ["a", "b"], np.arange(4))
     assert (made.n, made.error) == (4, 0.25)
     assert made.error_interval == wilson(1, 4)
     assert made.confusion == [[1, 1], [0, 2]]
@@ -60,14 +64,14 @@ def test_report_by_hand():
 
 
 def test_a_class_without_photos_has_no_recall_and_does_not_drag_the_f1():
-    made = report(np.array([[0.9, 0.1, 0.0]]), np.array([0]), ["a", "b", "c"])
+    made = report(np.array([[0.9, 0.1, 0.0]]), np.array([0]), ["a", "b", "c"], np.arange(1))
     assert made.per_class["b"]["recall"] is None
     assert made.macro_f1 == 1.0
     assert "b" in as_text(made.__dict__)
 
 
 def test_no_photos_at_all():
-    made = report(np.empty((0, 2)), np.empty(0, dtype=np.int64), ["a", "b"])
+    made = report(np.empty((0, 2)), np.empty(0, dtype=np.int64), ["a", "b"], np.arange(0))
     assert (made.n, made.error, made.ece) == (0, None, None)
     assert as_text(made.__dict__) == "no photos to judge with"
 
@@ -137,7 +141,6 @@ def test_softmax_survives_large_logits():
 
 def judged(root, monkeypatch, sides=("train", "valid", "test")):
     """What evaluation says of a model that is sure of its training photos and guesses of others."""
-    monkeypatch.setattr(judge, "elsewhere", lambda *_: None)
     config, dice = tiny_config(), np.random.default_rng(0)
     catalog = trained_dataset(root, config)
     rows = [
@@ -157,17 +160,51 @@ def judged(root, monkeypatch, sides=("train", "valid", "test")):
     assert json.loads((root / "evaluate" / "report.json").read_bytes()) == json.loads(
         json.dumps(outcome)
     )
-    return outcome["membership"]
+    return outcome
 
 
 def test_a_model_that_knows_its_training_photos_by_heart_is_told(tmp_path, monkeypatch):
-    found = judged(tmp_path, monkeypatch)
+    found = judged(tmp_path, monkeypatch)["membership"]
     assert found["auc"] == 1.0
     assert (found["members"], found["others"]) == (8, 8)
 
 
 def test_without_a_test_side_nothing_can_be_told_of_it(tmp_path, monkeypatch):
-    assert judged(tmp_path, monkeypatch, ("train", "valid")) is None
+    outcome = judged(tmp_path, monkeypatch, ("train", "valid"))
+    assert outcome["membership"] is None
+    assert outcome["missing"]["membership"] == "there is no photo on the test side"
+
+
+FAULTS = [
+    DataError("TOO_FEW_PHOTOS", "a class has one photo"),
+    ValueError("a class has one photo"),
+    IndexError("a class has one photo"),
+    ZeroDivisionError("a class has one photo"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+def test_a_figure_that_cannot_be_measured_stops_nothing(fault):
+    def stumble(*_):
+        raise fault
+
+    missing = {}
+    assert judge.optional(missing, "elsewhere", stumble, 1, 2) is None
+    assert missing == {"elsewhere": "a class has one photo"}
+    assert judge.optional(missing, "other", max, 1, 2) == 2
+
+
+def test_all_optional_figures_are_optional(tmp_path, monkeypatch):
+    def stumble(*_):
+        raise FAULTS[0]
+
+    for place, name in ((judge, "elsewhere"), (judge.reject, "left_out"), (judge, "leak")):
+        monkeypatch.setattr(place, name, stumble)
+    outcome = judged(tmp_path, monkeypatch)
+    assert set(outcome["missing"]) == {"elsewhere", "left_out", "membership"}
+    assert outcome["test"]["n"] == 8
+    words = telling.stage("evaluate", {**outcome, "outcome": "done", "seconds": 1.0})
+    assert len(re.findall("not measured: .*: a class has one photo", words)) == 3
 
 
 def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
@@ -178,8 +215,9 @@ def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
     assert found["auc"] == pytest.approx(5 / 6)  # 0.1 and 0.2 before both, 0.4 before one
     # groups drawn on the training side: a and b, a twice, or b twice (3 of 4 pairs in order)
     assert found["interval"] == pytest.approx((3 / 4, 1.0))
-    assert leak(losses, groups, {**at, "train": []}) is leak(losses, groups, {**at, "test": []})
-    assert leak(losses, groups, {**at, "test": []}) is None
+    for side in ("train", "test"):
+        with pytest.raises(NotMeasured, match=f"no photo on the {side} side"):
+            leak(losses, groups, {**at, side: []})
 
 
 def test_a_label_that_was_confirmed_is_no_decision_on_the_test_side(tmp_path, make):

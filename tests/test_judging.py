@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from bundles import LABELS
 from corpus import drawn, saved
 
 from bear_classifier import cli
+from bear_classifier.familiar import make
+from bear_classifier.intervals import wilson
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
 
@@ -71,6 +74,58 @@ def test_both_in_one_object(model_dir, strangers, known, capsys):
     model = Model(bundle.load(model_dir))
     share = sum(model.predict(p).accepted for p in known.rglob("*.*")) / 6
     assert found["accepted_share"] == share
+
+
+def test_folders_that_are_no_class_are_said(model_dir, known, capsys):
+    (known / "panda").mkdir()
+    (known / "panda" / "1.png").write_bytes(saved(drawn(), "PNG"))
+    (known / "lost.png").write_bytes(saved(drawn(), "PNG"))
+    (known / ".DS_Store").write_bytes(b"x")
+    code, said, _ = judged(capsys, model_dir, "--photos", known)
+    assert code == 0
+    assert f"left out: {known / 'panda'}: not a class" in said
+    assert f"left out: {known / 'lost.png'}: not in a class folder" in said
+    assert "DS_Store" not in said
+    found = json.loads(judged(capsys, model_dir, "--photos", known, "--json")[1])
+    assert sorted(found["ignored"]) == [str(known / "lost.png"), str(known / "panda")]
+    assert found["n"] == 6
+
+
+def test_near_copies_widen_the_interval(model_dir, tmp_path, capsys):
+    """Ten encodings of one drawing are one photo."""
+    root, picture = tmp_path / "copies", drawn(320, 240, seed=3)
+    for number in range(10):
+        path = root / LABELS[0] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(saved(picture, "JPEG", quality=80 + number))
+    found = json.loads(judged(capsys, model_dir, "--photos", root, "--json")[1])
+    assert found["error"] in (0.0, 1.0)
+    assert found["error_interval"] == pytest.approx(
+        wilson(found["error"], 1), abs=1e-6
+    )  # fmt: skip
+    strange = json.loads(judged(capsys, model_dir, "--strangers", root, "--json")[1])["strangers"]
+    assert strange["interval"] == pytest.approx(wilson(strange["share"], 1), abs=1e-6)
+
+
+def test_photos_that_the_model_was_trained_on_are_said():
+    """Also encoded anew: the cosine to one of the reference is higher than between any others."""
+    rng = np.random.default_rng(0)
+    known = np.abs(rng.normal(size=(60, 40)))
+    reference = make(known, np.arange(60), None, seed=0)
+    again = known[:10] * 1.5 + rng.normal(scale=0.02, size=(10, 40))
+    assert reference.holds(again).all()
+    assert not reference.holds(np.abs(rng.normal(size=(200, 40)))).any()
+    alike = 1 + 0.001 * known  # a network to which all photos are nearly the same
+    reference = make(alike, np.arange(60), None, seed=0)
+    assert reference.holds(1 + 0.001 * np.abs(rng.normal(size=(200, 40)))).mean() < 0.2
+
+
+def test_a_report_on_training_photos_warns(model_dir, known, capsys, monkeypatch):
+    monkeypatch.setattr(Model, "learned_from", lambda self, pooled: np.arange(len(pooled)) < 2)
+    _, said, _ = judged(capsys, model_dir, "--photos", known)
+    assert "the model was trained on 2 of these 6 photos" in said
+    found = json.loads(judged(capsys, model_dir, "--photos", known, "--json")[1])
+    assert len(found["training_photos"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from torch import nn
 from training import dataset
 
 from bear_classifier.errors import ConfigError, DataError
-from bear_classifier.judge.compare import Difference
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson import stages, transfer
 from bear_classifier.lesson.sheet import Page
 from bear_classifier.lesson.stages import Run
 from bear_classifier.lesson.subject import Subject
 from bear_classifier.lesson.transfer import Photos, Seen, adam, descent
+from bear_classifier.paired import Difference
 
 SHAPES = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 6, 6))).float()
 SUBJECT: Any = type("Any", (), {"config": tiny_config()})()

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import beta, norm
 from test_familiar import crowd, strangers
 
 from bear_classifier.familiar import make, verdicts
-from bear_classifier.judge.intervals import wilson
+from bear_classifier.intervals import wilson
 from bear_classifier.judge.reject import left_out, let_through, refusals, rule
 
 SURE, CLOSE = [0.98, 0.01, 0.01], [0.5, 0.45, 0.05]
@@ -21,7 +22,7 @@ def fitted(reference, n_close, refused=0.03, n=400):
     p = np.array([CLOSE] * n_close + [SURE] * (n - n_close))
     right = np.ones(n, dtype=bool)
     scores = reference.score(crowd(n, 5))
-    least, close = rule(reference, p, right, scores, refused, 0.2)
+    least, close = rule(reference, p, right, scores, np.arange(len(p)), refused, 0.2)
     return least, close, p, scores
 
 
@@ -55,7 +56,7 @@ def test_wrong_answers_that_are_too_close_cost_nothing(reference):
     p = np.array([CLOSE] * 40 + [SURE] * 360)
     right = np.arange(400) >= 40
     scores = reference.score(crowd(400, 5))
-    found = rule(reference, p, right, scores, 0.03, 0.2)
+    found = rule(reference, p, right, scores, np.arange(len(p)), 0.03, 0.2)
     assert found == fitted(reference, 0)[:2]
 
 
@@ -63,7 +64,7 @@ def test_a_few_odd_validation_photos_do_not_decide(reference):
     """3 of 60 are nothing of the kind: alone, they would let everything through."""
     scores = np.concatenate([np.full(3, -50.0), reference.score(crowd(57, 5))])
     p, right = np.array([SURE] * 60), np.ones(60, dtype=bool)
-    least, _ = rule(reference, p, right, scores, 0.03, 0.2)
+    least, _ = rule(reference, p, right, scores, np.arange(len(p)), 0.03, 0.2)
     assert (reference.score(strangers(200)) < least).all()
 
 
@@ -71,7 +72,7 @@ def test_a_network_that_knows_the_reference_too_well_is_found_out(reference):
     """To it, photos that it learned from are far more familiar than new ones of the same kind."""
     scores = reference.score(crowd(400, 5)) - 3.0
     p, right = np.array([SURE] * 400), np.ones(400, dtype=bool)
-    least, _ = rule(reference, p, right, scores, 0.03, 0.2)
+    least, _ = rule(reference, p, right, scores, np.arange(len(p)), 0.03, 0.2)
     new = reference.score(crowd(3000, 77)) - 3.0
     assert 0.005 < (new < least).mean() < 0.05
 
@@ -82,10 +83,39 @@ def test_a_share_of_zero_refuses_nobody(reference):
     assert (verdicts(p, scores, least, close) == "ok").all()
 
 
+class Likeness:
+    """A reference whose photos are as familiar as new ones, without features."""
+
+    def __init__(self, rng, n, copies=1):
+        self.groups = np.repeat(np.arange(n), copies)
+        self.scores = np.repeat(rng.normal(size=n), copies)
+
+    def own(self):
+        return self.scores
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+@pytest.mark.parametrize("n", [5, 20, 40, 67, 200])
+def test_however_few_validation_photos_at_most_the_share_is_refused(n, copies):
+    """Of new photos that would be answered rightly: on average over validation sides, since one
+    small side may be lucky. n: groups of validation photos."""
+    rng, refused = np.random.default_rng(n), []
+    for _ in range(400):
+        margins = np.repeat(rng.beta(2, 0.7, size=n), copies)  # 3.5 % below 0.1, 9 % below 0.2
+        p = np.stack([1 + margins, 1 - margins], axis=1) / 2
+        scores, groups = np.repeat(rng.normal(size=n), copies), np.repeat(np.arange(n), copies)
+        reference = Likeness(rng, 3 * n, copies)
+        right = np.ones(len(p), dtype=bool)
+        least, close = rule(reference, p, right, scores, groups, 0.03, 0.2)
+        unlike, near = norm.cdf(least), beta.cdf(close, 2, 0.7)
+        refused.append(unlike + near - unlike * near)
+    assert np.mean(refused) <= 0.03 + 3 * np.std(refused) / 400**0.5
+
+
 def test_refusals_by_hand():
     said = np.array(["ok", "ok", "ok", "too_close", "unlike_training", "unlike_training"])
     right = np.array([True, True, False, False, True, False])
-    found = refusals(said, right)
+    found = refusals(said, right, np.arange(6))
     assert found == {
         "n": 6,
         "accepted": 3,
@@ -96,12 +126,13 @@ def test_refusals_by_hand():
         "wrongly_refused": 1,
         "answered_wrong": 1,
     }
-    nobody = refusals(said[:0], right[:0])
+    nobody = refusals(said[:0], right[:0], np.arange(0))
     assert (nobody["n"], nobody["accepted_share"], nobody["accepted_interval"]) == (0, None, None)
 
 
 def test_let_through_by_hand():
-    assert let_through(np.array(["ok", "unlike_training", "too_close", "too_close"])) == {
+    said = np.array(["ok", "unlike_training", "too_close", "too_close"])
+    assert let_through(said, np.arange(4)) == {
         "n": 4,
         "let_through": 1,
         "share": 0.25,
@@ -117,4 +148,4 @@ def test_each_class_once_as_a_stranger():
     found = left_out(features, targets, np.arange(300), None, ["a", "b", "c"], 0.03)
     assert found["a"]["share"] > 0.9
     assert found["b"]["share"] > 0.9
-    assert found["c"] == let_through(np.array(["unlike_training"] * 100))
+    assert found["c"] == let_through(np.array(["unlike_training"] * 100), np.arange(100))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bundles import LABELS, tiny_config, trained_dataset
 from PIL import Image
+from scipy.stats import binomtest
 
 from bear_classifier import reporting
 from bear_classifier.calibrate import softmax
@@ -22,6 +23,7 @@ from bear_classifier.judge.report_page import page
 from bear_classifier.judge.report_text import text
 from bear_classifier.judge.shortcuts import alone, look, resampled
 from bear_classifier.judge.story import origins, places
+from bear_classifier.learn import blend
 from bear_classifier.pipeline import Project
 from bear_classifier.schema import Decision, Source
 from bear_classifier.ship import bundle
@@ -35,7 +37,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
 
 def test_reliability_by_hand():
     confidence = np.array([0.55, 0.95, 1.0, 0.91])
-    rows = figures.reliability(confidence, np.array([True, True, False, True]))
+    rows = figures.reliability(confidence, np.array([True, True, False, True]), np.arange(4))
     assert [(row["from"], row["to"], row["n"]) for row in rows] == [(0.5, 0.6, 1), (0.9, 1.0, 3)]
     assert rows[1]["confidence"] == pytest.approx((0.95 + 1.0 + 0.91) / 3)
     assert rows[1]["right"] == pytest.approx(2 / 3)
@@ -58,7 +60,9 @@ def test_the_histogram_counts_every_photo_once():
 
 
 def test_pairs_by_hand():
-    found = figures.pairs([[5, 0, 1], [3, 7, 0], [0, 0, 9]], LABELS)
+    table = np.array([[5, 0, 1], [3, 7, 0], [0, 0, 9]])
+    targets, said = (np.repeat(k.ravel(), table.ravel()) for k in np.indices(table.shape))
+    found = figures.pairs(targets, said, np.arange(25), LABELS)
     assert [(p["true"], p["said"], p["n"], p["of"]) for p in found] == [
         ("grizzly", "black", 3, 10),
         ("black", "teddy", 1, 6),
@@ -77,7 +81,7 @@ def errors(*rows):
     wrong = np.concatenate([np.arange(n) < bad for n, bad in rows])
     place = np.repeat(np.arange(len(rows)), [n for n, _ in rows])
     parts = [("kind", str(k), place == k) for k in range(len(rows))]
-    return [row["word"] for row in figures.errors_by(parts, wrong)]
+    return [row["word"] for row in figures.errors_by(parts, wrong, np.arange(len(wrong)))]
 
 
 def test_a_part_is_worse_only_beyond_chance():
@@ -91,9 +95,24 @@ def test_many_parts_have_to_pass_a_harder_test():
     """8 of 30 against 5 of 60 is p = 0.03 alone: with ten parts such a one is to be expected."""
     inside = np.arange(90) < 30
     wrong = np.concatenate([np.arange(30) < 8, np.arange(60) < 5])
-    assert figures.errors_by([("k", "a", inside)], wrong)[0]["word"].startswith("more")
+    alone = np.arange(90)
+    assert figures.errors_by([("k", "a", inside)], wrong, alone)[0]["word"].startswith("more")
     halves = [("k", str(n), np.arange(90) % 2 == n % 2) for n in range(9)]
-    assert figures.errors_by([("k", "a", inside), *halves], wrong)[0]["word"].startswith("no ")
+    told = figures.errors_by([("k", "a", inside), *halves], wrong, alone)[0]["word"]
+    assert told.startswith("no ")
+
+
+def test_ten_frames_of_one_scene_are_no_weakness():
+    """10 of 40 dark photos are wrong and 2 of 100 others: clear, unless the 10 are one scene."""
+    dark, groups = np.arange(140) < 40, np.arange(140)
+    wrong = np.arange(140) < 10
+    wrong[100:102] = True
+    apart = figures.errors_by([("brightness", "dark", dark)], wrong, groups)[0]
+    assert apart["word"].startswith("more")
+    groups[:10] = 0
+    tied = figures.errors_by([("brightness", "dark", dark)], wrong, groups)[0]
+    assert tied["word"] == "no difference can be claimed"
+    assert tied["interval"][1] - tied["interval"][0] > apart["interval"][1] - apart["interval"][0]
 
 
 def test_the_border_is_the_outer_tenth():
@@ -192,20 +211,36 @@ def test_sites_and_folders_have_short_names(make, tmp_path):
 
 
 def test_no_better_inside_the_noise():
-    def said(share, *wrong, **unseen):
-        asked = {"valid": {"n": 50, "wrong": wrong}, **unseen}
+    def said(share, *wrong, p=0.01, **unseen):
+        chances = [[1.0 if i == j else p for j in range(3)] for i in range(3)]
+        asked = {"valid": {"n": 50, "wrong": wrong, "p": chances}, **unseen}
         shares = [0.0, 0.25, 1.0]
         return words.chosen({"share": share, "mixtures": {"shares": shares, **asked}})
 
     assert "fine-tuned network was kept" in said(1.0, 9, 5, 3)
     assert "chance" not in said(1.0, 9, 5, 3)
-    assert said(1.0, 8, 5, 3).endswith("such differences may be chance.")
+    assert said(1.0, 15, 12, 9, p=0.31).endswith("such differences may be chance.")
     assert "first model (a linear probe) was kept" in said(0.0, 3, 5, 3)
-    between = said(0.25, 9, 5, 3, unseen={"n": 80, "wrong": [30, 10, 20]})
+    apart = [[1.0, 0.001, 0.2], [0.001, 1.0, 0.04], [0.2, 0.04, 1.0]]
+    between = said(0.25, 9, 5, 3, unseen={"n": 80, "wrong": [30, 10, 20], "p": apart})
     assert "lies 25% of the way" in between
     assert "of 80 photos of sources that it never saw the first model was wrong on 30" in between
-    assert "the fine-tuned one on 20, what was kept on 10." in between
+    assert "the fine-tuned one on 20, what was kept on 10 (paired tests: p = 0.04" in between
     assert "not recorded" in words.chosen({})
+
+
+def test_fifteen_put_right_and_nine_newly_wrong_may_be_chance():
+    """p = 0.31, though six photos fewer are wrong; a record without the test claims nothing."""
+    targets = np.zeros(80, dtype=int)
+    first, last = (np.tile([5.0, 0.0], (80, 1)).astype(np.float32) for _ in range(2))
+    first[:20] = last[15:29] = [0, 5]  # 15 put right, 5 wrong in both, 9 newly wrong
+    asked = blend.figures([first, last], targets, np.arange(80).astype(str))
+    assert asked["wrong"] == [20, 14]
+    assert asked["p"][0][1] == pytest.approx(binomtest(15, 24).pvalue)
+    record = {"share": 1.0, "mixtures": {"shares": [0.0, 1.0], "valid": asked}}
+    assert words.chosen(record).endswith("such differences may be chance.")
+    del asked["p"]
+    assert words.chosen(record).endswith("such differences may be chance.")
 
 
 def test_calibration_is_compared_with_chance():
@@ -332,15 +367,16 @@ def leave(catalog, config):
     p = softmax(logits[test], judged["temperature"])
     verdict = np.where(p.max(1) < 0.5, "too_close", "ok")
     right = p.argmax(1) == targets[test]
-    made = evaluate.report(p, targets[test], config.labels, verdict == "ok")
+    alone = np.arange(len(test))
+    made = evaluate.report(p, targets[test], config.labels, alone, verdict == "ok")
     judged["test"] = dataclasses.asdict(made)
     judged["rejection"] |= {
-        "test": reject.refusals(verdict, right), "least": -4.0, "close": 0.2,
-        "left_out": {"teddy": reject.let_through(np.array(["ok", "unlike_training"]))},
+        "test": reject.refusals(verdict, right, alone), "least": -4.0, "close": 0.2,
+        "left_out": {"teddy": reject.let_through(np.array(["ok", "unlike_training"]), alone[:2])},
     }  # fmt: skip
     judged["membership"] = {"auc": 0.61, "interval": [0.52, 0.7], "members": 9, "others": 8}
     write_atomic(catalog.root / "evaluate" / "report.json", json.dumps(judged).encode())
-    row = reject.let_through(np.array(["ok", "unlike_training", "too_close"]))
+    row = reject.let_through(np.array(["ok", "unlike_training", "too_close"]), alone[:3])
     weights = (catalog.root / "train" / "weights.safetensors").read_bytes()
     strangers = {
         **row, "kinds": {"pets": row}, "folder": "not_bears",

@@ -15,6 +15,7 @@ from corpus import drawn, saved
 from bear_classifier.apps import corrections
 from bear_classifier.apps.answering import Models, work
 from bear_classifier.apps.service import Refused, Service, offers
+from bear_classifier.collect.listing import list_folder
 from bear_classifier.errors import ModelError, PhotoError
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
@@ -187,6 +188,17 @@ def test_a_correction_is_a_new_picture_in_the_folder_of_its_class(tmp_path: Path
         ("teddy", "grizzly", 3), ("none", "grizzly", 3)
     ]  # fmt: skip
     assert (tmp_path / rows[1]["photo"]).is_file()
+
+
+def test_a_class_called_none_is_a_class(tmp_path: Path) -> None:
+    """What is of no class at all then has another word, and lies where no dataset looks."""
+    about = {"name": "a", "version": 1, "labels": ["dog", "none"]}
+    corrections.keep(tmp_path, PHOTO, "none", "dog", about)
+    corrections.keep(tmp_path, PHOTO + b"x", corrections.NONE_AT_ALL, "dog", about)
+    corrections.keep(tmp_path, PHOTO + b"y", "dog", "none", about)
+    found = list_folder(tmp_path, ["dog", "none"]).candidates
+    assert sorted(source.label for source in found) == ["dog", "none"]
+    assert len(list(tmp_path.glob("_none/*.jpg"))) == 1
 
 
 def test_corrections_do_not_fill_the_disk_nor_leave_the_folder(

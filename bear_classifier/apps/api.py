@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from bear_classifier.apps.corrections import NONE, keep
+from bear_classifier.apps.corrections import NONE, NONE_AT_ALL, keep
 from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Do, Refused, Service
@@ -175,12 +175,13 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         include_in_schema=corrections is not None,
     )
     async def correct(request: Request, right: str, said: str = "", model: Model = "") -> Response:
-        """Keep a photo that was answered wrongly. right: its class, or "none" of them."""
+        """Keep a photo that was answered wrongly. right: its class, or "none" of
+        them, or "_none" where a class is called none."""
         if corrections is None:
             raise Refused(404, "NOT_FOUND", "This service keeps no corrections")
         offer = service.offer(model)
         labels = list(offer.about["labels"])
-        for word, known in ((right, [*labels, NONE]), (said, [*labels, ""])):
+        for word, known in ((right, [*labels, NONE, NONE_AT_ALL]), (said, [*labels, ""])):
             if word not in known:
                 raise Refused(422, "BAD_LABEL", f"{word[:50]!r} is not one of {known}")
         photo = await _one(request)

@@ -16,18 +16,20 @@ from typing import Any
 from bear_classifier.apps.service import Refused
 from bear_classifier.files import write_atomic
 
-NONE = "none"  # of the classes
+NONE, NONE_AT_ALL = "none", "_none"  # of the classes; the second where a class is called none
 MOST = 5000  # photos
 _STRANGERS = "_none"  # a folder that no dataset takes for a class
 
 
 def keep(place: Path, photo: bytes, right: str, said: str, about: Mapping[str, Any]) -> Path:
-    """photo: a JPEG of ours, without metadata; said: what the model of this bundle answered.
+    """photo: a JPEG of ours, without metadata; right: a class of the bundle, or NONE or NONE_AT_ALL
+    of them; said: what the model answered; about: fields of its bundle.json.
 
     Raises Refused where there is no room, or a class whose name is no name of a folder."""
-    if right != NONE and (Path(right).name != right or right.startswith((".", "_"))):
+    is_class = right in about.get("labels", ()) or right not in (NONE, NONE_AT_ALL)
+    if is_class and (Path(right).name != right or right.startswith((".", "_"))):
         raise Refused(422, "BAD_LABEL", f"{right!r} cannot be the name of a folder")
-    folder = place / (right if right != NONE else _STRANGERS)
+    folder = place / (right if is_class else _STRANGERS)
     file = folder / f"{hashlib.sha256(photo).hexdigest()}.jpg"
     if sum(1 for _ in place.glob("*/*.jpg")) >= MOST and not file.exists():
         raise Refused(

@@ -187,8 +187,10 @@ function wrong(item) {
   if (!$("wrong-panel").hidden) { closePanels(true); return; }
   closePanels();
   const refusal = refused(item.answer);
-  const labels = (S.model.labels || Object.keys(item.answer.probabilities)).filter((label) => !item.answer.accepted || label !== item.answer.label);
-  const choices = [...labels.map((label) => [label, capital(label)]), ...(refusal ? [] : [["none", "None of these"]])];
+  const all = S.model.labels || Object.keys(item.answer.probabilities);
+  const nothing = all.includes("none") ? "_none" : "none"; // of the classes, one of which may be called so
+  const labels = all.filter((label) => !item.answer.accepted || label !== item.answer.label);
+  const choices = [...labels.map((label) => [label, capital(label)]), ...(refusal ? [] : [[nothing, "None of these"]])];
   const send = h("button", { type: "button", class: "main", disabled: true }, "Send and store the photo");
   const radios = choices.map(([value, text]) => h("label", { class: "choice" },
     h("input", { type: "radio", name: "right", value, onchange: () => { send.disabled = false; } }), h("span", {}, text)));
@@ -203,7 +205,7 @@ function wrong(item) {
       send.disabled = false;
       return;
     }
-    item.correction = right === "none" ? "none of these" : right;
+    item.correction = right === nothing ? "none of these" : right;
     if (S.open !== item) return;
     showPanel("wrong", false);
     drawAnswer(item);

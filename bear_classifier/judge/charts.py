@@ -4,15 +4,15 @@ The report draws the same figures as SVG, which follows the page's own style (`p
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+
+from bear_classifier.judge import lettering
 
 WIDTH = 9.6  # inches
 DPI = 200  # twice what a page shows, so that letters are sharp on every screen
@@ -149,10 +149,8 @@ def familiarity(rejection: Mapping[str, Any]) -> bytes:
 
 
 def png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
+    """All letters as they are given, whatever their script."""
+    return lettering.png(figure, DPI)
 
 
 def panels(height: float, columns: int, ratios: Sequence[float] | None = None) -> Any:

@@ -13,25 +13,29 @@ narrower than either: over seeds Student's; over photos one whose units are grou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from bear_classifier.calibrate import fit_temperature
+from bear_classifier.paired import (
+    MOST_SEEDS,
+    SURE,
+    Bools,
+    Difference,
+    Floats,
+    Ints,
+    Measure,
+    amount,
+    difference,
+    shares,
+    signed,
+)
 
 MOST_LOSS = -float(np.log(1e-6))  # of one photo; a few absurd answers would drown all others
-SURE = 0.05  # chance that a difference is claimed anywhere where there is none
 FEW = 10  # photos of a class on validation; of fewer each moves its recall by a tenth and more
 _FAR = 20  # times as many validation photos; nobody has them
-_MOST_SEEDS = 20  # nobody trains more often to decide on a setting
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Measure = Literal["loss", "error", "macro"]
 MEASURES: tuple[Measure, ...] = ("loss", "error", "macro")
 
 
@@ -54,91 +58,6 @@ def calibrated(logits: Floats, targets: Ints) -> Floats:
 
 def _like(targets: Ints, logits: Floats) -> Ints:
     return np.broadcast_to(targets[:, None], (*logits.shape[:-1], 1))
-
-
-def shares(measure: Measure, targets: Ints) -> Floats:
-    """(photos,) what each photo counts for; sum 1. "macro": all classes that are there alike."""
-    if measure != "macro":
-        return np.full(len(targets), 1 / len(targets))
-    many = np.bincount(targets)
-    return np.asarray(1 / (many[targets] * np.count_nonzero(many)))
-
-
-# -- one difference --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Difference:
-    """mean: of other - one, so that less than 0 is better. of_seeds: standard error from seed to
-    seed, of one seed NaN; of_photos: from photo to photo; seeds, groups: how many."""
-
-    mean: float
-    of_seeds: float
-    of_photos: float
-    seeds: int
-    groups: int
-
-    def half(self, sure: float) -> float | None:
-        """Half of the interval that holds the truth but for a chance of `sure`; None: one seed."""
-        if self.seeds < 2 or self.groups < 2:
-            return None
-        return float(self._halves(sure, np.array([self.seeds]))[0])
-
-    def below(self, most: float = 0.0) -> bool:
-        """Whether the whole of the 95 % interval lies below."""
-        half = self.half(SURE)
-        return half is not None and self.mean + half < most
-
-    def span(self, measure: Measure) -> str:
-        """The mean and its 95 % interval: nats of a loss, else points of a hundred."""
-        half = self.half(SURE)
-        half = float("nan") if half is None else half
-        ends = (self.mean, self.mean - half, self.mean + half)
-        mean, low, high = (_signed(end, measure) for end in ends)
-        return f"{mean}{'' if measure == 'loss' else ' points'} ({low} to {high})"
-
-    def _halves(self, sure: float, seeds: Ints) -> Floats:
-        """The same if there had been so many seeds. seeds: (n,)."""
-        seed = student.ppf(1 - sure / 2, seeds - 1) * self.of_seeds * (self.seeds / seeds) ** 0.5
-        photo = student.ppf(1 - sure / 2, self.groups - 1) * self.of_photos
-        return np.asarray(np.hypot(seed, photo))
-
-    def seeds_needed(self, sure: float) -> int | None:
-        """With how many seeds in all this difference would be told; None if none suffice."""
-        more = np.arange(self.seeds + 1, _MOST_SEEDS + 1)
-        if self.seeds < 2 or not len(more):
-            return None
-        told = self._halves(sure, more) < abs(self.mean)
-        return int(more[told.argmax()]) if told.any() else None
-
-    def times_photos(self, sure: float) -> float:
-        """How many times as many validation photos would tell it, were it not for the seeds."""
-        photo = student.ppf(1 - sure / 2, max(self.groups - 1, 1)) * self.of_photos
-        return float((photo / abs(self.mean)) ** 2) if self.mean else float("inf")
-
-
-def difference(
-    one: Floats, other: Floats, targets: Ints, groups: NDArray[np.str_], measure: Measure
-) -> Difference:
-    """one, other: (seeds, photos), losses or wrongs of two alternatives, paired in both directions;
-    targets, groups: (photos,).
-
-    The chance of photos is that under no difference (not around the mean, as McNemar's), for where
-    all of three photos speak for one side nothing varies around the mean. For wrongs each class
-    (for "error" all photos) counts one photo more on either side, as Agresti and Min (2005) do: k
-    of k photos then weigh k / sqrt(k + 2), close to the exact sign test."""
-    share = shares(measure, targets)
-    apart = other.astype(np.float64) - one
-    seeds = apart @ share
-    _, number = np.unique(groups, return_inverse=True)
-    sums = np.bincount(number, share * apart.mean(0))
-    variance = float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)
-    if measure == "error":
-        variance += 2 * float(share[0]) ** 2
-    elif measure == "macro":
-        variance += 2 * float((share[np.unique(targets, return_index=True)[1]] ** 2).sum())
-    spread = float(seeds.std(ddof=1) / len(seeds) ** 0.5) if len(seeds) > 1 else float("nan")
-    return Difference(float(seeds.mean()), spread, variance**0.5, len(seeds), len(sums))
 
 
 # -- all of them -----------------------------------------------------------------------------------
@@ -211,11 +130,6 @@ NAMES: Mapping[Measure, str] = {
 }
 
 
-def amount(value: float, measure: Measure) -> str:
-    """A difference in words: points of a hundred for errors, nats for the loss."""
-    return f"{value:.3f}" if measure == "loss" else f"{100 * value:.1f}"
-
-
 def verdicts(found: Mapping[str, Any]) -> list[str]:
     """A sentence on every alternative but the first; nothing inside the noise is called better."""
     first, by = found["rows"][0]["name"], found["by"]
@@ -237,7 +151,7 @@ def _verdict(row: Mapping[str, Any], first: str, by: Measure, found: Mapping[str
         return text + "one seed cannot tell one from chance; give --seeds 3 or more"
     less = "less" if said["difference"] < 0 else "more"
     text += f"{name} has {amount(abs(said['difference']), by)} {unit} {less}"
-    text += f" (from {_signed(said['low'], by)} to {_signed(said['high'], by)})"
+    text += f" (from {signed(said['low'], by)} to {signed(said['high'], by)})"
     if said["seeds_needed"]:
         return f"{text}; to tell that much: about --seeds {said['seeds_needed']}"
     wanted = said["photos_needed"]
@@ -248,11 +162,7 @@ def _verdict(row: Mapping[str, Any], first: str, by: Measure, found: Mapping[str
             f"{text}; to tell that little: about {wanted} validation photos"
             f" instead of {found['photos']}, and more seeds"
         )
-    return f"{text}; to tell that little takes more than {_MOST_SEEDS} seeds"
-
-
-def _signed(value: float, by: Measure) -> str:
-    return f"{'-' if value < 0 else '+'}{amount(abs(value), by)}"
+    return f"{text}; to tell that little takes more than {MOST_SEEDS} seeds"
 
 
 def remarks(found: Mapping[str, Any]) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bear_classifier.judge.compare import MEASURES, Measure, amount
+from bear_classifier.judge.compare import MEASURES
+from bear_classifier.judge.lettering import png
+from bear_classifier.paired import Measure, amount
 
 _INK, _GREY = "#222222", "#767676"
 _COLOURS = {"better": "#1b7837", "worse": "#b2182b", "no difference": _GREY, "first": _INK}
@@ -26,7 +26,6 @@ def draw(found: Mapping[str, Any], sentences: Sequence[str]) -> bytes:
     lines = [line for text in sentences for line in textwrap.wrap(text, _WIDE)]
     height, foot = 1.75 + 0.42 * len(rows), 0.19 * len(lines) + 0.25
     figure = Figure(figsize=(11, height + foot), dpi=120, facecolor="white")
-    FigureCanvasAgg(figure)
     panels = np.asarray(figure.subplots(1, len(MEASURES), sharey=True))
     figure.subplots_adjust(
         left=0.20,
@@ -48,9 +47,7 @@ def draw(found: Mapping[str, Any], sentences: Sequence[str]) -> bytes:
     for number, line in enumerate(lines):
         y = (0.15 + 0.19 * (len(lines) - 1 - number)) / (height + foot)
         figure.text(0.02, y, line, size=9, color=_INK, va="bottom")
-    data = io.BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
+    return png(figure)
 
 
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure, decides: bool) -> None:

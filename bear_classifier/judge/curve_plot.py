@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Mapping
@@ -11,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from bear_classifier.files import write_atomic
 from bear_classifier.judge.curve_words import answer, headline, of_class
+from bear_classifier.judge.lettering import png
 
 _INK, _GREY, _LAW, _SEED = "#222222", "#666666", "#1f6fb4", "#9a9a9a"
 _ALL = "#d1701f"
@@ -32,7 +31,6 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     columns = min(_COLUMNS, len(classes))
     rows = math.ceil(len(classes) / columns)
     figure = Figure(figsize=(_WIDTH, _TOP + 0.6 + _ROW * rows), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     heights = [_TOP, 0.6 + _ROW * rows]
     above, below = np.asarray(figure.subfigures(2, 1, height_ratios=heights, hspace=0.04))
     large = above.subplots()
@@ -61,9 +59,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     below.legend(keys, names, loc="upper right", ncols=2, frameon=False, fontsize=9)
     for cell in cells[len(classes) :]:
         cell.set_visible(False)
-    data = io.BytesIO()
-    figure.savefig(data, format="png")
-    write_atomic(path, data.getvalue())
+    write_atomic(path, png(figure))
 
 
 def panel(axes: Axes, row: Mapping[str, Any]) -> None:

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from bear_classifier import decisions
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.judge.clean import load
 from bear_classifier.linear import choose_strength, model, n_folds
+from bear_classifier.paired import compared
 from bear_classifier.schema import Event, Photo
 from bear_classifier.settings import Config
-
-_SURE = 0.05  # p; above it nothing may be claimed
 
 
 def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
@@ -51,22 +49,8 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
 
     now = {p.sha256: {"label": p.label, "status": p.status} for p in learning} | first
     before = wrong([(p, now[p.sha256]["label"], now[p.sha256]["status"]) for p in learning])
-    return compared(before, wrong([(p, p.label, p.status) for p in learning]))
-
-
-def compared(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
-    """Two models on the same photos by McNemar's exact test. before, after: (n,) who was wrong."""
-    fixed, broken = int((before & ~after).sum()), int((~before & after).sum())
-    p = float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
-    return {
-        "n": len(before),
-        "wrong_before": int(before.sum()),
-        "wrong_after": int(after.sum()),
-        "put_right": fixed,
-        "newly_wrong": broken,
-        "p": p,
-        "verdict": "no difference" if p > _SURE else "better" if fixed > broken else "worse",
-    }
+    after = wrong([(p, p.label, p.status) for p in learning])
+    return compared(before, after, np.array([photo.family for photo in asked]))
 
 
 def _first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.catalog import Catalog
+from bear_classifier.intervals import clustered, share
 from bear_classifier.judge.clean import load
-from bear_classifier.judge.effect import compared
-from bear_classifier.judge.intervals import share, wilson
 from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold
+from bear_classifier.paired import compared
 from bear_classifier.settings import Config
 from bear_classifier.sites import sites
 
@@ -28,9 +28,15 @@ _FOLDS = 10  # of the small ones
 Ints = NDArray[np.int64]
 
 
-def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any] | None:
-    """Both figures of the first model for photos of train and validation whose source is known;
-    None where no source can be judged by another. The test side stays out of it."""
+class NotMeasured(ValueError):
+    """Why there is no such figure: a sentence that stands in the report in place of it."""
+
+
+def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any]:
+    """Both figures of the first model for photos of train and validation whose source is known.
+    `without`: classes that are left out, for of fewer than two of their photos it is. The test side
+    stays out of it. Raises NotMeasured where no source can be judged by another, and DataError
+    (NOT_PROBED, BAD_TABLE)."""
     evidence = load(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     photos = [
@@ -40,20 +46,29 @@ def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any] | None:
     ]
     found = sites(catalog, photos, config.split.sources)
     known = [i for i, site in enumerate(found) if site]
-    if len({found[i] for i in known}) < 2:
-        return None
+    there = {(photos[i].label, photos[i].family) for i in known}
+    many = Counter(label for label, _ in there)
+    known = [i for i in known if many[photos[i].label] > 1]
+    if len({found[i] for i in known}) < 2 or len({photos[i].label for i in known}) < 2:
+        raise NotMeasured(
+            "the sources of photos are known for fewer than two sources or two classes; name them"
+            " with split.sources"
+        )
     names = [found[i] for i in known]
     features = evidence.features[[rows[photos[i].sha256] for i in known]]
     targets = np.array([config.labels.index(photos[i].label) for i in known])
     groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
-    return both(features, targets, groups, names, config.probe.folds)
+    without = [label for label in config.labels if many[label] < 2]
+    return both(features, targets, groups, names, config.probe.folds) | {"without": without}
 
 
 def both(
     features: NDArray[np.float32], targets: Ints, groups: Ints, names: Sequence[str], folds: int
-) -> dict[str, Any] | None:
-    """Random folds against folds of whole sources, the same photos; None where no source can be
-    judged by the others. features: (n, f); targets, groups (near-copies), names (sources): (n,)."""
+) -> dict[str, Any]:
+    """Random folds against folds of whole sources, the same photos. features: (n, f); targets,
+    groups (near-copies), names (sources): (n,). Raises NotMeasured where no source can be judged by
+    the others, and DataError (TOO_FEW_PHOTOS)."""
+    targets = np.unique(targets, return_inverse=True)[1]  # some classes may have no known source
     texts = groups.astype(str)
     folds = n_folds(targets, texts, folds)
     strength = choose_strength(features, targets, texts, folds)
@@ -64,20 +79,25 @@ def both(
     for part in sorted(set(parts)):
         asked = np.array([p == part for p in parts])
         learned = ~asked & ~np.isin(groups, groups[asked])
-        if set(targets[asked].tolist()) <= set(targets[learned].tolist()):
+        classes = set(targets[learned].tolist())
+        if len(classes) > 1 and set(targets[asked].tolist()) <= classes:
             fitted = model(strength).fit(features[learned], targets[learned])
             wrong[asked] = fitted.predict(features[asked]) != targets[asked]
             judged |= asked
     if not judged.any():
-        return None
+        raise NotMeasured(
+            "each source has photos of a class that no other source has, so none can be judged by"
+            " the others"
+        )
     by_source = {
-        part: _figure(wrong[[p == part for p in parts]])
+        part: _figure(wrong[rows], groups[rows])
         for part, _ in Counter(p for p, j in zip(parts, judged, strict=True) if j).most_common()
+        for rows in [[p == part for p in parts]]
     }
     return {
-        "random": _figure(at_random[judged]),
-        "left_out": _figure(wrong[judged]),
-        "paired": compared(at_random[judged], wrong[judged]),
+        "random": _figure(at_random[judged], groups[judged]),
+        "left_out": _figure(wrong[judged], groups[judged]),
+        "paired": compared(at_random[judged], wrong[judged], groups[judged]),
         "sources": len(set(names)),
         "by_source": by_source,
     }
@@ -94,6 +114,7 @@ def partition(names: Sequence[str]) -> list[str]:
     return [parts[name] for name in names]
 
 
-def _figure(wrong: NDArray[np.bool_]) -> dict[str, Any]:
+def _figure(wrong: NDArray[np.bool_], groups: Ints) -> dict[str, Any]:
     n, errors = len(wrong), int(wrong.sum())
-    return {"n": n, "wrong": errors, "error": share(errors, n), "interval": wilson(errors, n)}
+    interval = clustered(wrong, groups)
+    return {"n": n, "wrong": errors, "error": share(errors, n), "interval": interval}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +15,24 @@ from numpy.typing import NDArray
 from bear_classifier import decisions
 from bear_classifier.calibrate import fit_temperature, softmax
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import DataError
+from bear_classifier.errors import BearsError, DataError
 from bear_classifier.familiar import make, verdicts
 from bear_classifier.files import write_atomic
+from bear_classifier.intervals import Interval, clustered, share
 from bear_classifier.judge import membership, reject
 from bear_classifier.judge.clean import own_classifier
-from bear_classifier.judge.elsewhere import elsewhere
-from bear_classifier.judge.intervals import Interval, share, wilson
+from bear_classifier.judge.elsewhere import NotMeasured, elsewhere
 from bear_classifier.settings import Config
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
 
 
 @dataclass(frozen=True)
 class Report:
-    """All shares lie in 0 to 1; intervals are Wilson's at 95 %. confusion: rows true, columns said.
+    """All shares lie in 0 to 1; intervals are of 95 %, near-copies heeded (`intervals.clustered`).
+    confusion: rows true, columns said.
 
     per_class: label -> n, recall, recall_interval, precision, precision_interval (None where no
     photo is, or is said to be, of that class). ece: expected calibration error."""
@@ -71,15 +74,17 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     scores = reference.score(pooled)
     valid, rejection = at["valid"], config.reject
     least, close = reject.rule(
-        reference, p[valid], right[valid], scores[valid], rejection.share, rejection.close
-    )
+        reference, p[valid], right[valid], scores[valid], groups[valid],
+        rejection.share, rejection.close,
+    )  # fmt: skip
     verdict = verdicts(p, scores, least, close)
     reports, refused = {}, {}
     for side in ("valid", "test"):
         rows = at[side]
-        made = report(p[rows], targets[rows], config.labels, verdict[rows] == "ok")
+        made = report(p[rows], targets[rows], config.labels, groups[rows], verdict[rows] == "ok")
         reports[side] = asdict(made)
-        refused[side] = reject.refusals(verdict[rows], right[rows])
+        refused[side] = reject.refusals(verdict[rows], right[rows], groups[rows])
+    missing: dict[str, str] = {}
     outcome = {
         "temperature": temperature,
         "test_decisions": _test_decisions(catalog),
@@ -88,19 +93,36 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
             "close": close,
             "share": config.reject.share,
             **refused,
-            "left_out": reject.left_out(
-                pooled[train], targets[train], numbers[train], classifier, config.labels,
-                config.reject.share,
-            ),
+            "left_out": optional(
+                missing, "left_out", reject.left_out, pooled[train], targets[train],
+                numbers[train], classifier, config.labels, config.reject.share,
+            ) or {},
         },
-        "elsewhere": elsewhere(catalog, config),
-        "membership": leak(membership.losses(p, targets), groups, at),
+        "elsewhere": optional(missing, "elsewhere", elsewhere, catalog, config),
+        "membership": optional(
+            missing, "membership", leak, membership.losses(p, targets), groups, at
+        ),
+        "missing": missing,
         **reports,
     }  # fmt: skip
     write_atomic(catalog.root / "evaluate" / "reference.npz", reference.as_bytes())
     text = json.dumps(outcome, indent=1)
     write_atomic(catalog.root / "evaluate" / "report.json", text.encode())
     return outcome
+
+
+def optional(
+    missing: dict[str, str], name: str, measure: Callable[P, T], *of: P.args, **named: P.kwargs
+) -> T | None:
+    """A figure that a model can be judged without: where it cannot be measured the stage goes on,
+    and `missing` gets the reason by its name."""
+    try:
+        return measure(*of, **named)
+    except BearsError as exc:
+        missing[name] = exc.sentence
+    except (ArithmeticError, LookupError, OSError, ValueError) as exc:
+        missing[name] = str(exc) or type(exc).__name__
+    return None
 
 
 def _predictions(catalog: Catalog) -> dict[str, Any]:
@@ -123,13 +145,13 @@ def _test_decisions(catalog: Catalog) -> int:
 
 def leak(
     losses: NDArray[np.float64], groups: NDArray[np.str_], at: Mapping[str, Sequence[int]]
-) -> dict[str, Any] | None:
-    """How well the losses (n,) tell the training side from the test side; None where one is empty.
+) -> dict[str, Any]:
+    """How well the losses (n,) tell the training side from the test side.
 
-    groups: (n,) of near-copies; at: the rows of each side."""
+    groups: (n,) of near-copies; at: the rows of each side. Raises NotMeasured without photos."""
     mine, others = at["train"], at["test"]
     if not mine or not others:
-        return None
+        raise NotMeasured(f"there is no photo on the {'test' if mine else 'train'} side")
     return asdict(membership.attack(losses[mine], losses[others], groups[mine], groups[others]))
 
 
@@ -137,26 +159,28 @@ def report(
     probabilities: NDArray[np.float64],
     targets: NDArray[np.int64],
     labels: Sequence[str],
+    groups: NDArray[Any],
     accepted: NDArray[np.bool_] | None = None,
 ) -> Report:
-    """Every figure of probabilities (n, classes) against true class numbers (n,)."""
+    """Every figure of probabilities (n, classes) against true class numbers (n,). groups: (n,) of
+    near-copies, which intervals do not count as so many photos."""
     said = probabilities.argmax(axis=1) if len(targets) else targets
     table = confusion(targets, said, len(labels))
-    n, wrong = len(targets), int((said != targets).sum())
+    n, wrong = len(targets), said != targets
     per_class = {}
     for i, label in enumerate(labels):
         hits, true, named = int(table[i, i]), int(table[i].sum()), int(table[:, i].sum())
         per_class[label] = {
             "n": true,
             "recall": share(hits, true),
-            "recall_interval": wilson(hits, true),
+            "recall_interval": clustered(~wrong[targets == i], groups[targets == i]),
             "precision": share(hits, named),
-            "precision_interval": wilson(hits, named),
+            "precision_interval": clustered(~wrong[said == i], groups[said == i]),
         }
     return Report(
         n=n,
-        error=share(wrong, n),
-        error_interval=wilson(wrong, n),
+        error=share(int(wrong.sum()), n),
+        error_interval=clustered(wrong, groups),
         per_class=per_class,
         macro_f1=macro_f1(table),
         confusion=table.tolist(),

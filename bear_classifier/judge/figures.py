@@ -9,19 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
+from bear_classifier.intervals import clustered, share
 from bear_classifier.judge.evaluate import calibration_error
-from bear_classifier.judge.intervals import share, wilson
 
 FEW = 20  # photos; below, the interval of an error spans more than forty points
 _SURE = 0.05  # chance of a difference where there is none
 _ROUNDS = 1000
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-def reliability(confidence: Floats, right: Bools, bins: int = 10) -> list[dict[str, Any]]:
+def reliability(
+    confidence: Floats, right: Bools, groups: NDArray[Any], bins: int = 10
+) -> list[dict[str, Any]]:
     """How often answers of like confidence (n,) are right, by bins of equal width; empty ones are
-    left out."""
+    left out. groups: (n,) of near-copies."""
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     found = []
     for number in np.unique(place):
@@ -34,7 +37,7 @@ def reliability(confidence: Floats, right: Bools, bins: int = 10) -> list[dict[s
                 "n": n,
                 "confidence": float(confidence[rows].mean()),
                 "right": share(hits, n),
-                "interval": wilson(hits, n),
+                "interval": clustered(right[rows], groups[rows]),
             }
         )
     return found
@@ -68,21 +71,26 @@ def histogram(scores: Floats, right: Bools, bins: int = 24) -> dict[str, list[fl
     return {"edges": edges.tolist(), **counts}
 
 
-def pairs(table: Sequence[Sequence[int]], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """What is taken for what, most often first. table: rows true, columns said."""
-    found = [
-        {
-            "true": labels[i],
-            "said": labels[j],
-            "n": int(n),
-            "of": int(sum(row)),
-            "share": share(int(n), int(sum(row))),
-            "interval": wilson(int(n), int(sum(row))),
-        }
-        for i, row in enumerate(table)
-        for j, n in enumerate(row)
-        if i != j and n
-    ]
+def pairs(
+    targets: Ints, said: Ints, groups: NDArray[Any], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What is taken for what, most often first. targets, said, groups: (n,) of the photos."""
+    found = []
+    for i, j in sorted(set(zip(targets.tolist(), said.tolist(), strict=True))):
+        if i == j:
+            continue
+        mine = targets == i
+        taken = said[mine] == j
+        found.append(
+            {
+                "true": labels[i],
+                "said": labels[j],
+                "n": int(taken.sum()),
+                "of": len(taken),
+                "share": share(int(taken.sum()), len(taken)),
+                "interval": clustered(taken, groups[mine]),
+            }
+        )
     return sorted(found, key=lambda pair: (-pair["n"], pair["true"], pair["said"]))
 
 
@@ -93,15 +101,18 @@ def thirds(values: Floats) -> NDArray[np.int64]:
     return (values > low).astype(np.int64) + (values > high)
 
 
-def errors_by(parts: Sequence[tuple[str, str, Bools]], wrong: Bools) -> list[dict[str, Any]]:
+def errors_by(
+    parts: Sequence[tuple[str, str, Bools]], wrong: Bools, groups: NDArray[Any]
+) -> list[dict[str, Any]]:
     """The error of each part of the photos, and whether it differs from that of all other photos.
 
-    parts: what it is cut by, the part's name, and (n,) which photos belong to it; wrong: (n,). By
-    Fisher's exact test; of several parts each has to pass the harder (Holm, 1979)."""
+    parts: what it is cut by, the part's name, and (n,) which photos belong to it; wrong, groups:
+    (n,). By Fisher's exact test, in which a group of near-copies counts once, by the share of it
+    that is wrong; of several parts each has to pass the harder (Holm, 1979)."""
     rows, chances = [], {}
     for number, (kind, name, inside) in enumerate(parts):
         n, bad = int(inside.sum()), int(wrong[inside].sum())
-        rest, others = int((~inside).sum()), int(wrong[~inside].sum())
+        rest = int((~inside).sum())
         rows.append(
             {
                 "by": kind,
@@ -109,14 +120,15 @@ def errors_by(parts: Sequence[tuple[str, str, Bools]], wrong: Bools) -> list[dic
                 "n": n,
                 "wrong": bad,
                 "error": share(bad, n),
-                "interval": wilson(bad, n),
+                "interval": clustered(wrong[inside], groups[inside]),
                 "word": "too few to say"
                 if n < FEW or rest < FEW
                 else "no difference can be claimed",
             }
         )
         if n >= FEW and rest >= FEW:
-            chances[number] = float(fisher_exact([[bad, n - bad], [others, rest - others]])[1])
+            counts = [_once(wrong[some], groups[some]) for some in (inside, ~inside)]
+            chances[number] = float(fisher_exact(counts)[1])
     for place, number in enumerate(sorted(chances, key=lambda k: chances[k])):
         if chances[number] * (len(chances) - place) >= _SURE:
             break
@@ -124,3 +136,10 @@ def errors_by(parts: Sequence[tuple[str, str, Bools]], wrong: Bools) -> list[dic
         more = wrong[inside].mean() > wrong[~inside].mean()
         rows[number]["word"] = "more mistakes than elsewhere" if more else "fewer than elsewhere"
     return rows
+
+
+def _once(wrong: Bools, groups: NDArray[Any]) -> tuple[int, int]:
+    """Groups (n,) of photos that are wrong, and that are right; of a mixed one parts of both."""
+    number = np.unique(groups, return_inverse=True)[1]
+    bad = round(float((np.bincount(number, wrong) / np.bincount(number)).sum()))
+    return bad, int(number.max()) + 1 - bad

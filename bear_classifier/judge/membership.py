@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from bear_classifier.judge.intervals import Interval
+from bear_classifier.intervals import Interval
 from bear_classifier.linear import model
 
 DRAWS = 1000  # samples of the bootstrap

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bear_classifier.judge.lettering import png
 from bear_classifier.judge.rates import (
     ABOUT,
     WHY_NOT_LOWEST,
@@ -63,9 +63,7 @@ def draw(
     for number, (colour, words) in enumerate(lines):
         y = (len(lines) - number) * height
         figure.text(0.075, y, words, fontsize=9.5, color=colour, family="DejaVu Sans", va="bottom")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _growth(axes: Axes, rates: Floats) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from bear_classifier.noise import WIDTH, falls
+from bear_classifier.paired import SURE, difference
 
 ABOUT = {  # of fastai, in the order of its trust; the words follow its code
     "valley": "halfway along the longest stretch of steps over which the loss keeps falling",
@@ -27,7 +27,6 @@ WHY_NOT_LOWEST = (
 APART = 3.0  # times; suggestions further apart disagree
 _ALIKE = 2.0  # times; rates nearer than that are not worth two trainings
 _FLAT = 1.5  # standard deviations of a batch's loss; a smaller fall may be chance
-_SURE = 0.05  # chance that a difference is claimed anywhere where there is none
 
 Floats = NDArray[np.float64]
 
@@ -147,43 +146,32 @@ def rivals(rows: Mapping[str, Mapping[str, Any]], lowest: float) -> list[Rival]:
     return sorted(found, key=lambda rival: rival.rate)
 
 
-def difference(
-    one: Floats, other: Floats, sure: float = _SURE
-) -> tuple[float, float | None, float | None]:
-    """Mean of other - one, and the interval in which it lies but for a chance of `sure`.
-
-    one, other: (seeds, photos), paired. Another seed would have said something else, and so would
-    other photos: both intervals by Student, added at right angles, so never narrower than either.
-    A bootstrap of three seeds takes it for proof that all of them agree, which they do by chance
-    one time in four; Satterthwaite's degrees of freedom claimed twice as often as they may. One
-    seed tells nothing of seeds: no interval."""
-    apart = other - one
-    mean = float(apart.mean())
-    if min(apart.shape) < 2:
-        return mean, None, None
-    half = float(np.hypot(_half(apart.mean(1), sure), _half(apart.mean(0), sure)))
-    return mean, mean - half, mean + half
-
-
-def _half(values: Floats, sure: float) -> float:
-    """Half of the interval of a mean. values: (n,)."""
-    n = len(values)
-    return float(student.ppf(1 - sure / 2, n - 1) * values.std(ddof=1) / n**0.5)
-
-
 def compared(
-    entries: Sequence[Rival], losses: Floats, wrong: NDArray[np.bool_], start: Floats
+    entries: Sequence[Rival],
+    losses: Floats,
+    wrong: NDArray[np.bool_],
+    start: Floats,
+    groups: Sequence[str],
 ) -> dict[str, Any]:
     """Which rate did best, and which of the others did worse for certain.
 
-    losses, wrong: (rates, seeds, photos) on validation; start: (photos,) losses before training.
-    The best is known only afterwards, so every pair counts as asked (Bonferroni)."""
+    losses, wrong: (rates, seeds, photos) on validation; start: (photos,) losses before training;
+    groups: (photos,) of near-copies. The best is known only afterwards, so every pair counts as
+    asked (Bonferroni)."""
     means = losses.mean((1, 2))
     best = int(means.argmin())
     pairs = len(entries) * (len(entries) - 1) / 2
+
+    def apart(other: Floats, sure: float) -> tuple[float, float | None, float | None]:
+        targets = np.zeros(len(groups), dtype=np.int64)  # of a loss all photos count alike
+        found = difference(losses[best], other, targets, np.asarray(groups), "loss")
+        half = found.half(sure)
+        ends = (None, None) if half is None else (found.mean - half, found.mean + half)
+        return found.mean, *ends
+
     rows = []
     for i, entry in enumerate(entries):
-        mean, low, high = difference(losses[best], losses[i], _SURE / max(pairs, 1))
+        mean, low, high = apart(losses[i], SURE / max(pairs, 1))
         worse = i != best and low is not None and low > 0
         rows.append(
             {
@@ -197,9 +185,7 @@ def compared(
                 "verdict": "best" if i == best else "worse" if worse else "no difference",
             }
         )
-    gained, low, high = difference(
-        losses[best], np.broadcast_to(start, losses[best].shape), _SURE / len(entries)
-    )
+    gained, low, high = apart(np.broadcast_to(start, losses[best].shape), SURE / len(entries))
     return {
         "rows": rows,
         "seeds": losses.shape[1],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.familiar import Reference, make, threshold
-from bear_classifier.judge.intervals import share, wilson
+from bear_classifier.intervals import clustered, share
 
 
 def rule(
@@ -17,32 +17,43 @@ def rule(
     probabilities: NDArray[np.float64],
     right: NDArray[np.bool_],
     scores: NDArray[np.float64],
+    groups: NDArray[Any],
     refused: float,
     close: float,
 ) -> tuple[float, float]:
     """The least familiarity and the least lead of the likeliest class at which an answer is given,
-    so that of photos that would be answered rightly at most the share `refused` is turned away.
+    so that of photos that would be answered rightly at most the share `refused` is turned away, on
+    average over validation sides, however few photos they have (`familiar.threshold`).
 
-    Of validation photos: probabilities (n, classes), right (n,), scores (n,). close: the margin is
-    no larger, and smaller where it would take more than half of the share.
+    Of validation photos: probabilities (n, classes), right (n,), scores (n,), groups (n,) of
+    near-copies, of which one counts. close: the margin is no larger, and smaller where it would
+    take more than half of the share; 0, so that nothing is too close, where they are too few.
 
     The photos of the reference count as well, each against the others: among few validation photos
     some odd ones decide. A network that learned from them may find them all too familiar; so if
     clearly more validation photos would be refused than allowed, they alone count."""
     top = np.sort(probabilities, axis=1)
-    margins = np.sort((top[:, -1] - top[:, -2])[right])
-    allowed = int(len(right) * refused / 2)
-    margin = min(close, float(margins[allowed])) if allowed < len(margins) else close
-    lost = float((margins < margin).sum() / max(1, len(right)))
-    left = max(0.0, refused - lost)
-    least = threshold(np.concatenate([scores, reference.own()]), left)
-    low, _ = wilson(int((scores < least).sum()), len(scores)) or (0.0, 1.0)
-    return threshold(scores, left) if low > left else least, margin
+    margins = (top[:, -1] - top[:, -2])[right][_lone(groups[right])]
+    limit = max(0.0, threshold(margins, refused / 2))
+    margin, n = min(close, limit), len(margins)
+    below = int((n + 1) * refused / 2) / (n + 1) if limit <= close else (margins < close).mean()
+    left = max(0.0, refused - float(below))
+    each, known = scores[_lone(groups)], reference.own()[_lone(reference.groups)]
+    least = threshold(np.concatenate([each, known]), left)
+    low, _ = clustered(scores < least, groups) or (0.0, 1.0)
+    return threshold(each, left) if low > left else least, margin
 
 
-def refusals(said: NDArray[np.str_], right: NDArray[np.bool_]) -> dict[str, Any]:
+def _lone(groups: NDArray[Any]) -> NDArray[np.intp]:
+    """One row of each group (n,): ranks of copies would promise more than they can hold."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
+def refusals(
+    said: NDArray[np.str_], right: NDArray[np.bool_], groups: NDArray[Any]
+) -> dict[str, Any]:
     """What became of photos of the known classes. said: as `verdicts`; right: (n,) whether the most
-    likely class is the true one."""
+    likely class is the true one; groups: (n,) of near-copies."""
     n, accepted = len(said), int((said == "ok").sum())
     wrongly = int(((said != "ok") & right).sum())
     answered = right[said == "ok"]
@@ -50,7 +61,7 @@ def refusals(said: NDArray[np.str_], right: NDArray[np.bool_]) -> dict[str, Any]
         "n": n,
         "accepted": accepted,
         "accepted_share": share(accepted, n),
-        "accepted_interval": wilson(accepted, n),
+        "accepted_interval": clustered(said == "ok", groups),
         "unlike_training": int((said == "unlike_training").sum()),
         "too_close": int((said == "too_close").sum()),
         "wrongly_refused": wrongly,
@@ -58,14 +69,14 @@ def refusals(said: NDArray[np.str_], right: NDArray[np.bool_]) -> dict[str, Any]
     }
 
 
-def let_through(said: NDArray[np.str_]) -> dict[str, Any]:
-    """What became of pictures of nothing known."""
+def let_through(said: NDArray[np.str_], groups: NDArray[Any]) -> dict[str, Any]:
+    """What became of pictures of nothing known. said: as `verdicts`; groups: (n,)."""
     n, through = len(said), int((said == "ok").sum())
     return {
         "n": n,
         "let_through": through,
         "share": share(through, n),
-        "interval": wilson(through, n),
+        "interval": clustered(said == "ok", groups),
     }
 
 
@@ -86,7 +97,8 @@ def left_out(
         if not stranger.any() or not others.any():
             continue
         reference = make(features[others], groups[others], classifier, seed=0)
-        least = threshold(reference.own(), refused)
+        least = threshold(reference.own()[_lone(reference.groups)], refused)
         familiar = reference.score(features[stranger]) >= least
-        found[label] = let_through(np.where(familiar, "ok", "unlike_training"))
+        said = np.where(familiar, "ok", "unlike_training")
+        found[label] = let_through(said, groups[stranger])
     return found

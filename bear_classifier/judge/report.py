@@ -62,6 +62,7 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
     names = origins(catalog, said.photos, config.split.sources)
     table, labels = judged["test"]["confusion"], config.labels
     confidence = said.probabilities[test].max(axis=1)
+    answers = said.probabilities[test].argmax(axis=1)
     known = np.concatenate([said.side("valid"), test])
     found = {
         "name": config.name,
@@ -79,12 +80,13 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
             **judged["test"],
             "now": len(test),
             "wrong": int(sum(map(sum, table)) - np.trace(table)),
-            "reliability": figures.reliability(confidence, said.right[test]),
+            "reliability": figures.reliability(confidence, said.right[test], said.groups[test]),
             "chance_gap": figures.chance_gap(confidence, seed),
-            "pairs": figures.pairs(table, labels),
+            "pairs": figures.pairs(said.targets[test], answers, said.groups[test], labels),
         },
         "elsewhere": judged.get("elsewhere"),
         "membership": judged.get("membership"),
+        "missing": judged.get("missing", {}),
         "mistakes": mistakes(said, test, labels, names),
         "rejection": {
             **judged["rejection"],
@@ -225,7 +227,7 @@ def slices(
         parts += [("site", name, of == name) for name in most]
         if len(every) > _SITES:
             parts.append(("site", f"all other {len(every) - _SITES}", ~np.isin(of, most)))
-    return figures.errors_by(parts, ~said.right[rows])
+    return figures.errors_by(parts, ~said.right[rows], said.groups[rows])
 
 
 def _range(kind: str, values: NDArray[np.float64]) -> str:

@@ -217,7 +217,8 @@ def _certainty(found: Mapping[str, Any]) -> str:
 
 
 def _data(found: Mapping[str, Any]) -> str:
-    return f"{data(found['data'])}<p>{escape(words.leak(found['membership']))}</p>"
+    leak = words.leak(found["membership"], **words.why(found, "membership"))
+    return f"{data(found['data'])}<p>{escape(leak)}</p>"
 
 
 def _curve(found: Mapping[str, Any], curve: bytes | None) -> str:

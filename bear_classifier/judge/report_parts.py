@@ -162,7 +162,7 @@ def slices(found: Mapping[str, Any]) -> str:
         '<th class="bar"></th><th class="n">right</th><th></th></tr></thead>'
         f"<tbody>{looks}</tbody></table></div>"
     )
-    lead = f"<p>{escape(words.elsewhere(found['elsewhere']))}</p>"
+    lead = f"<p>{escape(words.elsewhere(found['elsewhere'], **words.why(found, 'elsewhere')))}</p>"
     return f'{lead}<div class="cards">{"".join(parts)}</div>'
 
 

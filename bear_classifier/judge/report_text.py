@@ -54,7 +54,12 @@ def text(found: Mapping[str, Any]) -> str:
             for label, row in rule["left_out"].items()
         ),
     )
-    lines += ["## Where it fails", "", _plain(words.elsewhere(found["elsewhere"])), ""]
+    lines += [
+        "## Where it fails",
+        "",
+        _plain(words.elsewhere(found["elsewhere"], **words.why(found, "elsewhere"))),
+        "",
+    ]
     lines += _table(
         ("photos", "wrong", "error", "against all others"),
         (
@@ -85,7 +90,7 @@ def text(found: Mapping[str, Any]) -> str:
         ("class", *next(iter(story["classes"].values()))),
         ((label, *row.values()) for label, row in story["classes"].items()),
     )
-    lines += [_plain(words.leak(found["membership"])), ""]
+    lines += [_plain(words.leak(found["membership"], **words.why(found, "membership"))), ""]
     told = [words.chosen(found["training"]), *words.sentences(found["training"].get("diagnosis"))]
     lines += ["## The training", "", *(_plain(sentence) + "\n" for sentence in told)]
     if found["curve"] and found["curve"]["verdict"]:

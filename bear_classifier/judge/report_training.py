@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from bear_classifier.intervals import Interval, wilson
 from bear_classifier.judge import plots
 from bear_classifier.judge import report_words as words
-from bear_classifier.judge.intervals import wilson
 from bear_classifier.judge.plots import Series
 from bear_classifier.judge.report_words import percent
 
@@ -39,7 +39,7 @@ def _mixtures(history: Mapping[str, Any]) -> list[str]:
             name,
             kind,
             [(x, n / one["n"]) for x, n in zip(shares, one["wrong"], strict=True)],
-            [wilson(n, one["n"]) or (0.0, 1.0) for n in one["wrong"]],
+            one.get("intervals") or [wilson(n, one["n"]) or (0.0, 1.0) for n in one["wrong"]],
         )
         for kind, name, one in asked
     ]
@@ -52,6 +52,11 @@ def _history(history: Mapping[str, Any]) -> list[str]:
     if not rows:
         return []
     n = int(history.get("valid") or 0)
+    effect = history.get("valid_copies", 1.0)  # copies count once: who was wrong is not kept
+
+    def interval(error: float) -> Interval:
+        return wilson(error * n / effect, n / effect) or (0.0, 1.0)
+
     losses = [
         Series(name, kind, [(row["epoch"], row[key]) for row in rows])
         for name, kind, key in (("training", "b", "train_loss"), ("validation", "a", "valid_loss"))
@@ -60,10 +65,10 @@ def _history(history: Mapping[str, Any]) -> list[str]:
         "",
         "a",
         [(row["epoch"], row["error"]) for row in rows],
-        [wilson(round(row["error"] * n), n) or (0.0, 1.0) for row in rows] if n else (),
+        [interval(row["error"]) for row in rows] if n else (),
     )
     last = rows[-1]["error"]
-    end = f"{n} validation photos; at the end {percent(last, wilson(round(last * n), n))}."
+    end = f"{n} validation photos; at the end {percent(last, interval(last))}."
     return [
         _card("Loss while fine-tuning", plots.lines(losses, "epoch", "log loss")),
         _card(

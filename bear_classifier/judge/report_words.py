@@ -9,7 +9,6 @@ from bear_classifier.judge import membership
 
 _FEW = 100  # test photos; below, the error is known to several points at best
 _SURE = 0.05  # chance of a difference where there is none
-_TOLD_APART = 6  # photos; fewer that differ can never pass McNemar's test at 5 %
 _LOOK = {
     "brightness": "brightness alone",
     "border colour": "the mean colour of the outer tenth alone",
@@ -145,9 +144,11 @@ def chosen(training: Mapping[str, Any]) -> str:
         f"{kept}: of {asked['n']} photos of {of} the first model was wrong on {first}, the"
         f" fine-tuned one on {last}" + (f", what was kept on {own}" if 0 < share < 1 else "")
     )
-    if max(first, last) - own < _TOLD_APART:
+    p = [row[number] for row in asked["p"]] if "p" in asked else [1.0]
+    worst = max(chance for chance, other in ((p[0], 0.0), (p[-1], 1.0)) if share != other)
+    if worst >= _SURE:
         return f"{sentence}; such differences may be chance."
-    return f"{sentence}."
+    return f"{sentence} (paired tests: p = {worst:.2g} or less)."
 
 
 def mixed(training: Mapping[str, Any]) -> str:
@@ -168,23 +169,30 @@ def sentences(said: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text]
 
 
-def elsewhere(found: Mapping[str, Any] | None) -> str:
-    """What photos of sources that it never saw would do to the model."""
+def elsewhere(found: Mapping[str, Any] | None, why: str = "they are not known") -> str:
+    """What photos of sources that it never saw would do to the model. why: nothing was found."""
     if not found:
-        return "Whether it holds for photos of other sources was not measured: they are not known."
+        return f"Whether it holds for photos of other sources was not measured: {why}."
     far, near, p = found["left_out"], found["random"], found["paired"]["p"]
     end = "more than chance explains" if p < _SURE else "a difference that may be chance"
     return (
         "On photos of sources that it never saw, the first model was wrong on"
         f" {percent(far['error'], far['interval'])}; where sources are mixed, as on the test side,"
-        f" on {percent(near['error'], near['interval'])}: {end} (McNemar p = {p:.2g})."
+        f" on {percent(near['error'], near['interval'])}: {end} (paired test: p = {p:.2g})."
     )
 
 
-def leak(found: Mapping[str, Any] | None) -> str:
-    """Whether the model tells which photos it was trained on."""
+def why(found: Mapping[str, Any], figure: str) -> dict[str, str]:
+    """The reason why a figure is missing, where evaluation gave one."""
+    reason = found["missing"].get(figure)
+    return {"why": reason} if reason else {}
+
+
+def leak(found: Mapping[str, Any] | None, why: str = "") -> str:
+    """Whether the model tells which photos it was trained on. why: nothing was found."""
     if not found:
-        return "Whether it gives away which photos it was trained on was not measured."
+        reason = f": {why}" if why else ""
+        return f"Whether it gives away which photos it was trained on was not measured{reason}."
     return membership.sentence(found)
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bear_classifier.calibrate import fit_temperature, softmax
+from bear_classifier.intervals import clustered
+from bear_classifier.paired import compared
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
 _LEAST = 1e-12  # probability; of a photo that a model is dead sure is something else
@@ -48,27 +50,38 @@ def losses(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[n
     return np.asarray(-np.log(np.maximum(said[np.arange(len(targets)), targets], _LEAST)))
 
 
-def figures(logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64]) -> dict[str, Any]:
-    """What each mixture made of the same photos. logits: (n, classes) of each; targets: (n,).
+def figures(
+    logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64], groups: NDArray[np.str_]
+) -> dict[str, Any]:
+    """What each mixture made of the same photos. logits: (n, classes) of each; targets, groups
+    (near-copies): (n,).
 
-    apart: standard error of how much more it loses than the best of them, photo by photo."""
+    intervals: of the error, at 95 %; p: of the paired test of any two of them; apart: standard
+    error of how much more it loses than the best of them. In all of these a group of near-copies
+    is one piece of evidence."""
     each = np.array([losses(said, targets) for said in logits])
     more = each - each[each.mean(1).argmin()]
+    wrong = [said.argmax(1) != targets for said in logits]
     return {
         "n": len(targets),
-        "wrong": [int((said.argmax(1) != targets).sum()) for said in logits],
+        "wrong": [int(one.sum()) for one in wrong],
+        "intervals": [clustered(one, groups) for one in wrong],
+        "p": [[compared(one, other, groups)["p"] for other in wrong] for one in wrong],
         "loss": [loss(said, targets) for said in logits],
         "calibrated": each.mean(1).tolist(),
-        "apart": _standard_error(more).tolist(),
+        "apart": [_standard_error(one, groups) for one in more],
     }
 
 
-def _standard_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of the mean of each row of values (rows, n); of one photo, whose spread nobody knows, as much
-    as the value itself."""
-    n = values.shape[1]
-    found = values.std(1, ddof=1) / np.sqrt(n) if n > 1 else np.abs(values).sum(1)
-    return np.asarray(found)
+def _standard_error(values: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
+    """Of the mean of values (n,), by the sums of their groups (n,); of one group, whose spread
+    nobody knows, as much as its values themselves."""
+    _, number = np.unique(groups, return_inverse=True)
+    many = int(number.max()) + 1
+    if many == 1:
+        return float(np.abs(values).sum())
+    sums = np.bincount(number, values - values.mean())
+    return float(np.sqrt((sums**2).sum() * many / (many - 1)) / len(values))
 
 
 def best(asked: Sequence[Mapping[str, Any]]) -> int:

@@ -53,7 +53,8 @@ class Sweep:
 @dataclass(frozen=True)
 class Trials:
     """Short trainings, judged on validation. losses, wrong: (rates, seeds, photos); diverged:
-    (rates, seeds); start_losses, start_wrong: (photos,) of the probe that all begin from."""
+    (rates, seeds); start_losses, start_wrong: (photos,) of the probe that all begin from; groups:
+    (photos,) of near-copies."""
 
     losses: NDArray[np.float64]
     wrong: NDArray[np.bool_]
@@ -61,6 +62,7 @@ class Trials:
     start_losses: NDArray[np.float64]
     start_wrong: NDArray[np.bool_]
     steps: int
+    groups: list[str]
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int
     order, and ask for all validation photos. Raises TrainError (OUT_OF_MEMORY)."""
     with undisturbed(), _enough_memory(made):
         made.model.load_state_dict(made.first)
-        start_losses, start_wrong = _judged(made)
+        start_losses, start_wrong, groups = _judged(made)
         per_epoch = min(len(made.train) // made.batch_size, steps)
         epochs = math.ceil(steps / per_epoch)
         total = len(rates) * len(seeds) * per_epoch * epochs
@@ -131,11 +133,11 @@ def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int
             for rate in rates:
                 for seed in seeds:
                     diverged.append(_trial(made, rate, seed, per_epoch, epochs, bar))
-                    said.append(_judged(made))
+                    said.append(_judged(made)[:2])
     shape = (len(rates), len(seeds))
     losses, wrong = (np.stack(part).reshape(*shape, -1) for part in zip(*said, strict=True))
     stopped = np.array(diverged).reshape(shape)
-    return Trials(losses, wrong, stopped, start_losses, start_wrong, per_epoch * epochs)
+    return Trials(losses, wrong, stopped, start_losses, start_wrong, per_epoch * epochs, groups)
 
 
 def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar: Any) -> bool:
@@ -150,15 +152,15 @@ def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar
     return not math.isfinite(watch.losses[-1])
 
 
-def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Log loss of each validation photo, and whether it was wrong, in full precision."""
+def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+    """Log loss of each validation photo, whether it was wrong, in full precision, and its group."""
     rows, said, _ = made.part.outputs(made.valid, made.config)
     logits = torch.from_numpy(said).double()
     targets = torch.tensor([made.config.labels.index(made.valid[row].label) for row in rows])
     losses = nn.functional.cross_entropy(logits, targets, reduction="none")
     capped = losses.nan_to_num(_MOST_LOSS).clamp(max=_MOST_LOSS)
     wrong = (logits.argmax(1) != targets) | ~logits.isfinite().all(1)
-    return capped.numpy(), wrong.numpy()
+    return capped.numpy(), wrong.numpy(), [made.valid[row].family for row in rows]
 
 
 @contextmanager

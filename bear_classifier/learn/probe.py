@@ -21,6 +21,7 @@ from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
+from bear_classifier.intervals import clustered
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import IMAGENET, Norm, batches, normalisation
@@ -102,12 +103,15 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     )
     valid = side == "valid"
     wrong = head_model.predict(features[valid]) != labels[valid]
+    missed = probabilities[known].argmax(1) != labels[known]
     return {
         "photos": len(photos),
         "strength": strength,
-        "out_of_fold_wrong": int((probabilities[known].argmax(1) != labels[known]).sum()),
+        "out_of_fold_wrong": int(missed.sum()),
+        "out_of_fold_interval": clustered(missed, groups[known]),
         "out_of_fold": int(known.sum()),
         "valid_wrong": int(wrong.sum()),
+        "valid_interval": clustered(wrong, groups[valid]),
         "valid": int(valid.sum()),
     }
 

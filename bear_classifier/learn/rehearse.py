@@ -100,8 +100,8 @@ def rehearse(
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=lr))
     parts = [_half(catalog, config, actors, part, features, number) for number in range(_HALVES)]
     said = [np.concatenate(halves) for halves in zip(*(part[0] for part in parts), strict=True)]
-    targets = np.concatenate([part[1] for part in parts])
-    return {**blend.figures(said, targets), "sources": actors.sources}
+    targets, groups = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
+    return {**blend.figures(said, targets, groups), "sources": actors.sources}
 
 
 def _half(
@@ -111,8 +111,8 @@ def _half(
     part: Part,
     features: NDArray[np.float32],
     number: int,
-) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
-    """Learn from one half; logits of each mixture for the other, and its classes."""
+) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
+    """Learn from one half; logits of each mixture for the other, its classes and groups."""
     mine = actors.half == number
     train = np.array([photo.split == "train" for photo in actors.photos])
     learned, checked, asked = (

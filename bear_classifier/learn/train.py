@@ -22,6 +22,7 @@ from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.files import move, write_partial
+from bear_classifier.intervals import copies_effect
 from bear_classifier.learn import backbone, blend, checkpoints, probe
 from bear_classifier.learn.diagnose import diagnose, mixed
 from bear_classifier.learn.loaders import Unreadable
@@ -96,6 +97,8 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid": valid["n"],
         "valid_loss": _named(valid["loss"], number),
         "valid_wrong": _named(valid["wrong"], number),
+        "valid_intervals": _named(valid["intervals"], number),
+        "valid_copies": copies_effect(said[2]),
         "mixtures": {"shares": blend.SHARES, **asked},
         "fit_seconds": round(seconds, 1),
         "notes": [*notes, *tuned.notes, *unreadable.note()],
@@ -112,7 +115,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     return record
 
 
-def _named(values: Sequence[float], number: int) -> dict[str, float]:
+def _named(values: Sequence[Any], number: int) -> dict[str, Any]:
     """Of the untuned model, the fully tuned one, and the mixture of this number, which is kept."""
     return {"probe": values[0], "tuned": values[-1], "kept": values[number]}
 

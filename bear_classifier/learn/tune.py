@@ -78,16 +78,18 @@ def tune(
 
 def mixtures(
     config: Config, part: Part, tuned: Tuned, asked: Sequence[Photo]
-) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
     """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
-    numbers of their classes (n,). The part ends with the tuned weights."""
+    numbers of their classes and their groups (n,). The part ends with the tuned weights."""
     said: list[NDArray[np.float32]] = []
     rows: list[int] = []
     for share in blend.SHARES:
         part.model.load_state_dict(blend.mixed(tuned.first, tuned.last, share))
         rows, logits, _ = part.outputs(asked, config)
         said.append(logits)
-    return said, np.array([config.labels.index(asked[row].label) for row in rows])
+    there = [asked[row] for row in rows]
+    targets = np.array([config.labels.index(photo.label) for photo in there])
+    return said, targets, np.array([photo.family for photo in there])
 
 
 def _made_from(

@@ -12,13 +12,14 @@ from torch import nn
 
 from bear_classifier.errors import DataError
 from bear_classifier.judge.charts import BLUE, GREY, INK, ORANGE, panels, png, title
-from bear_classifier.judge.compare import Difference, Floats, Measure, difference, judged
+from bear_classifier.judge.compare import judged
 from bear_classifier.lesson import teams
 from bear_classifier.lesson.pages import TITLES
 from bear_classifier.lesson.privacy import known
 from bear_classifier.lesson.sheet import Page, Sheet
 from bear_classifier.lesson.subject import Subject
 from bear_classifier.lesson.teams import TEAM, Set, mean_answer, mean_weights, probabilities
+from bear_classifier.paired import Difference, Floats, Measure, difference
 
 REPEATS = 4  # of everything, from other random weights
 ORDERS = 5  # of the hidden units of one network

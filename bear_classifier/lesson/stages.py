@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bear_classifier.judge.charts import BLUE, GREY, ORANGE, panels, png, title
-from bear_classifier.judge.compare import Difference, Floats, difference
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.lr import undisturbed
 from bear_classifier.lesson import transfer
@@ -26,6 +25,7 @@ from bear_classifier.lesson.transfer import (
     moved,
     wrong,
 )
+from bear_classifier.paired import Difference, Floats, difference
 
 EACH = 10  # photos of a class, of the task
 DRAWS = 4  # of these photos

@@ -104,6 +104,10 @@ class Model:
     def predict(self, source: bytes | Path) -> Prediction:
         """The answer to one photo. Raises PhotoError where there is no photo to answer to."""
         logits, pooled, _ = self.outputs(source)
+        return self.answer(logits, pooled)
+
+    def answer(self, logits: NDArray[np.float32], pooled: NDArray[np.float32]) -> Prediction:
+        """The same by the logits (classes,) and pooled features (f,) of one photo."""
         p = self.probabilities(logits)
         best = int(p.argmax())
         by_label = dict(zip(self.bundle.labels, (float(v) for v in p), strict=True))
@@ -123,6 +127,11 @@ class Model:
     def familiarity(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
         """How much photos (n,) are like the training photos, by pooled features (n, f)."""
         return self._reference.score(pooled)
+
+    def learned_from(self, pooled: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether photos (n,) are training photos that the bundle's reference holds, by pooled
+        features (n, f)."""
+        return self._reference.holds(pooled)
 
     def self_test(self) -> None:
         """Compare with what the model said when it was published. Raises SelfTestError.
