@@ -192,7 +192,7 @@ def restore(root: Path, force: bool = False) -> Restored:
         if not is_cut_off(root):
             now = datetime.now(timezone.utc)
             write_atomic(note, f"damaged-{now:{_STAMP}-%f}.sqlite".encode())
-        aside = note.with_name(note.read_text())
+        aside = note.with_name(note.read_text(encoding="utf-8"))
         with explained(aside):
             _move_aside(place, aside)
     except BaseException:

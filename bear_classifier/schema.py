@@ -15,7 +15,8 @@ Action = Literal["keep", "relabel", "drop", "restore"]
 
 PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
 TAKEN_DOWN = "TAKEN_DOWN"
-SPARE = "SPARE"  # found beyond search.per_class; not fetched until that is raised
+SPARE = "SPARE"  # found beyond search.per_class; fetched where another address failed
+PLACEHOLDER = "PLACEHOLDER"  # a picture that a site shows in place of many
 
 
 @dataclass(frozen=True)

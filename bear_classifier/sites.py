@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
@@ -21,8 +22,8 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
     """The source of each photo, "" where nothing is known of it.
 
     Of one from the web the registrable domain of the page that showed it, or else of the file.
-    table: a file of paths (or ends of paths) and sources, which goes before; "" for none. Raises
-    DataError (BAD_TABLE)."""
+    table: a file of paths (or ends of paths, with / or \\) and sources, which goes before; "" for
+    none. Raises DataError (BAD_TABLE)."""
     named = read_table(Path(table).expanduser()) if table else {}
     pages = {source.origin: source.page for source in catalog.sources()}
     return [named_for(p.origin, named) or web_site(pages.get(p.origin) or p.origin) for p in photos]
@@ -42,27 +43,34 @@ def homes(groups: Sequence[str], sources: Sequence[str]) -> list[str]:
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """path -> source, from the first two columns of a file of tabs or commas, its heading left out.
+    """path -> source, from the first two columns of a file, its heading left out: of tabs, commas
+    or semicolons, as spreadsheets write it.
 
     Raises DataError (BAD_TABLE)."""
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    heading = text.partition("\n")[0]
+    delimiter = next((d for d in "\t;," if d in heading), ",")
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[1:]
     if not rows or any(row and len(row) < 2 for row in rows):
         raise DataError(
             "BAD_TABLE", f"{path} needs a heading and two columns: the path of a photo, its source"
         )
-    return {row[0].strip().strip("/"): row[1].strip() for row in rows if row}
+    return {_plain(row[0].strip()).strip("/"): row[1].strip() for row in rows if row}
 
 
 def named_for(origin: str, named: Mapping[str, str]) -> str:
     """What the table says of the longest end of a path that stands in it."""
-    parts = origin.split("/")
+    parts = _plain(origin).split("/")
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
     return next((named[end] for end in ends if end in named), "")
+
+
+def _plain(path: str) -> str:
+    """The path in one way: a table may come from another system than the photos."""
+    return unicodedata.normalize("NFC", path.replace("\\", "/"))
 
 
 def web_site(address: str) -> str:

@@ -118,8 +118,9 @@ INSIDE = {
     "collect.paging": {"collect.engine", "collect.progress"},
     "collect.download": {
         *("collect.crowd", "collect.fetch", "collect.folders", "collect.intake"),
-        "collect.take_down",
+        *("collect.placeholders", "collect.take_down"),
     },
+    "collect.placeholders": {"collect.folders", "collect.screen"},
     "collect.crowd": {
         *("collect.fetch", "collect.guard", "collect.robots", "collect.turns", "collect.visit"),
     },

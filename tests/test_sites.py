@@ -1,5 +1,8 @@
 """Where photos come from, by their addresses or by a table."""
 
+import itertools
+import ntpath
+
 import pytest
 
 from bear_classifier.catalog import Catalog
@@ -28,6 +31,25 @@ def test_the_longest_end_of_a_path_counts():
     assert named_for("/photos/grizzly/1.jpg", named) == "long"
     assert named_for("/photos/black/1.jpg", named) == "short"
     assert named_for("/photos/black/11.jpg", named) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("grizzly\\1.jpg", "/photos/grizzly/1.jpg"),
+        ("grizzly/1.jpg", "C:\\Users\\ann\\grizzly\\1.jpg"),
+        ("C:\\Users\\ann\\grizzly\\1.jpg", "C:\\Users\\ann\\grizzly\\1.jpg"),
+        ("\\\\server\\share\\1.jpg", "\\\\server\\share\\1.jpg"),
+        ("ba\u0308r/1.jpg", "/photos/b\u00e4r/1.jpg"),
+    ],
+)
+def test_paths_of_windows_and_macos_are_found_in_either_way(tmp_path, written, origin):
+    assert ntpath.join("grizzly", "1.jpg") == "grizzly\\1.jpg"  # how Windows writes a path
+    for encoding, divider in itertools.product(("utf-8", "utf-8-sig"), ",;\t"):
+        text = f"path{divider}source\r\n{written}{divider}camera"
+        (tmp_path / "t").write_bytes(text.encode(encoding))
+        assert named_for(origin, read_table(tmp_path / "t")) == "camera"
+    assert named_for("/photos/grizzly/2.jpg", read_table(tmp_path / "t")) == ""
 
 
 def test_the_page_goes_before_the_file_and_the_table_before_both(tmp_path, make):

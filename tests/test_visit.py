@@ -924,7 +924,7 @@ def test_no_thumbnail_of_who_opted_out(trip: Trip) -> None:
 def test_picture_and_thumbnail_are_gone(trip: Trip, name: str) -> None:
     row = trip.rows[f"http://too-{name}.example/x.jpg"]
     assert (row.code, row.via, row.sha256, row.http) == ("HTTP_404", "", None, 404)
-    words = f"HTTP_404: the server answers 404 Not Found; its thumbnail: {TOO[name][1]}"
+    words = f"the server answers 404 Not Found; its thumbnail: {TOO[name][1]}"
     assert (row.sentence, row.final_url) == (words, row.origin)
 
 

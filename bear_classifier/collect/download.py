@@ -22,8 +22,9 @@ from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
 from bear_classifier.collect.fetch import in_own_loop
 from bear_classifier.collect.folders import LOCAL, overwritten
 from bear_classifier.collect.intake import Facts, examine
+from bear_classifier.collect.placeholders import placeholders
 from bear_classifier.collect.take_down import refused
-from bear_classifier.decisions import relabel
+from bear_classifier.decisions import decided, relabel
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.files import clear_partial, move, write_atomic
 from bear_classifier.processors import processors
@@ -33,6 +34,7 @@ from bear_classifier.schema import (
     GONE,
     OK,
     PENDING,
+    PLACEHOLDER,
     SPARE,
     TAKEN_DOWN,
     Photo,
@@ -113,7 +115,7 @@ def download(
             ) from exc
         finally:
             clear_partial(catalog.root)  # what this run left, or one that was killed
-    _reconcile(catalog)
+    _reconcile(catalog, config)
     return _outcome(catalog, {source.origin for source in pending})
 
 
@@ -245,8 +247,9 @@ def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
         catalog.put_sources(source for source, _ in group)
 
 
-def _reconcile(catalog: Catalog) -> None:
-    """Follow files that were moved to another class; set aside photos filed under two."""
+def _reconcile(catalog: Catalog, config: Config) -> None:
+    """Follow files that were moved to another class; set aside photos filed under two, and pictures
+    that a site shows in place of many."""
     sources: dict[str, list[Source]] = {}
     for source in catalog.sources():
         if source.sha256:
@@ -254,17 +257,29 @@ def _reconcile(catalog: Catalog) -> None:
     with catalog.transaction():
         moves = catalog.events("WHERE who = 'folder' AND request = '' ORDER BY id")
         followed = {event.sha256: event.new for event in moves if event.undoes is None}
-        for photo in catalog.photos():
+        photos = catalog.photos()
+        empty = placeholders(photos, catalog.sources(), config.screen.same, decided(catalog))
+        for photo in photos:
             files = sources.get(photo.sha256, [])  # none: the only one was overwritten
             verdict = settle(photo, files)
             if verdict.label == followed.get(photo.sha256):  # once; what somebody decided since
                 verdict = dataclasses.replace(verdict, label=photo.label)  # is not overruled
+            verdict = _stood_in(verdict, empty.get(photo.sha256, ""))
             if verdict.label != photo.label:
                 relabel(catalog, photo, verdict.label, "folder", "the file was moved there")
                 photo = dataclasses.replace(photo, label=verdict.label)
             if verdict != photo:
                 catalog.put_photos([verdict])
             catalog.put_sources(recode(verdict, files))
+
+
+def _stood_in(photo: Photo, why: str) -> Photo:
+    """The photo, set aside as a placeholder, or not any more. why: in words, "" if it is none."""
+    if photo.status != "dropped" and why:
+        return dataclasses.replace(photo, status="unusable", reason=f"{PLACEHOLDER}: {why}")
+    if photo.status == "unusable" and photo.reason.startswith(PLACEHOLDER):
+        return dataclasses.replace(photo, status="ok", reason="")
+    return photo
 
 
 def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
@@ -294,6 +309,13 @@ def recode(photo: Photo, sources: Sequence[Source]) -> list[Source]:
     there = sorted((s for s in sources if s.code != GONE), key=lambda s: s.origin != photo.origin)
     if not there:
         return []
+    if photo.reason.startswith(PLACEHOLDER):
+        sentence = photo.reason.partition(": ")[2]
+        return [
+            dataclasses.replace(source, code=PLACEHOLDER, sentence=sentence)
+            for source in there
+            if (source.code, source.sentence) != (PLACEHOLDER, sentence)
+        ]
     words = there[0].sentence if there[0].code == OK else ""  # of a thumbnail
     clash = photo.reason.startswith(CONFLICT)
     code = CONFLICT if clash else DUPLICATE

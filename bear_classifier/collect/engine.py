@@ -46,13 +46,15 @@ class NoAnswer(Exception):
 class Engine:
     """ask: (query, page from 1) -> hits in their order, or NoAnswer.
 
-    sure: whether an empty answer means that there is nothing, and never a refusal."""
+    sure: whether an empty answer means that there is nothing, and never a refusal; safe: whether it
+    keeps out what is not for everybody, as it is asked to."""
 
     name: str
     ask: Callable[[str, int], list[Hit]]
     pause: float  # seconds between two requests
     pages: int  # at most, for each query
     sure: bool = False
+    safe: bool = True
 
 
 def hit_of(found: object, names: Mapping[str, str]) -> Hit | None:

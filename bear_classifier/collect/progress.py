@@ -127,7 +127,13 @@ def warnings(wanted: Wanted, services: Iterable[Service], found: Mapping[str, in
         " would find more"
         for label in short(wanted, found)
     ]
-    return [*(_trouble(service) for service in services if service.out), *lacking]
+    asked = list(services)
+    unsafe = [
+        f"{service.engine.name} does not keep to safe search: look through what it found"
+        for service in asked
+        if service.answered and not service.engine.safe
+    ]
+    return [*(_trouble(service) for service in asked if service.out), *unsafe, *lacking]
 
 
 def _trouble(service: Service) -> str:

@@ -88,10 +88,10 @@ class Visitor:
         if photo or not source.thumbnail or not MISSING.fullmatch(row.code):
             return row, photo
         small, photo = await self._ask(source, source.thumbnail, use)
-        why = f"{row.code}: {row.sentence}"
         if photo is None:
-            return dataclasses.replace(row, sentence=f"{why}; its thumbnail: {small.code}"), None
-        words = f"the picture itself is gone ({why})"
+            both = f"{row.sentence}; its thumbnail: {small.code}"
+            return dataclasses.replace(row, sentence=both), None
+        words = f"the picture itself is gone ({row.code}: {row.sentence})"
         return dataclasses.replace(small, sentence=words, via="thumbnail"), photo
 
     async def _ask(self, source: Source, url: str, use: Use) -> tuple[Source, Photo | None]:

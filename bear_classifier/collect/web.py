@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PAUSE = 3.0  # seconds; the makers of ddgs ask for occasional use
 PATIENCE = 5  # seconds for one request; DuckDuckGo needs two for a page
 PAGES = {"duckduckgo": 10, "bing": 20}  # of 100 and of 35 answers
+_UNSAFE = {"bing"}  # ddgs 9.16.1 does not pass on that safe search is asked for
 _NAMES = {"url": "image", "page": "url", "thumbnail": "thumbnail", "title": "title"}
 _LICENCES = {"share": "Share", "commercial": "ShareCommercially", "public": "Public"}
 _NOTHING = "No results found."  # and what ddgs makes of HTTP 202, 403 and 429
@@ -27,7 +28,8 @@ _UNREACHABLE = {
 
 
 def engines(settings: SearchConfig, client: DDGS | None = None) -> list[Engine]:
-    """In order of preference. Bing ignores filters, so it is left out where there are some.
+    """In order of preference: safe search first. Bing ignores filters, so it is left out where
+    there are some.
 
     client: another ddgs.DDGS, such as one with a proxy."""
     from ddgs import DDGS  # imports every engine that it knows
@@ -54,7 +56,7 @@ def _engine(name: str, settings: SearchConfig, client: DDGS) -> Engine:
         )
         return [hit for hit in hits if hit]
 
-    return Engine(name, ask, PAUSE, PAGES[name])
+    return Engine(name, ask, PAUSE, PAGES[name], safe=name not in _UNSAFE)
 
 
 def _ask(client: DDGS, request: dict[str, Any]) -> list[dict[str, Any]]:
