@@ -82,7 +82,9 @@ async def measured(module: str, listed: str, names: Iterable[str], memory: int) 
             except PhotoError as exc:
                 raise _of_the_model(name, exc, memory) from exc
             except ModelError as exc:
-                raise (_too_large(name, memory) if exc.code == "MODEL_TOO_LARGE" else exc) from exc
+                if exc.code == "MODEL_TOO_LARGE":
+                    raise _too_large(name, memory) from exc
+                raise
             found.append(Need(**said))
     return most_of(found)
 
