@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import DataError, NoCopy
-from bear_classifier.files import explained, move, write_atomic, write_partial
+from bear_classifier.files import explained, move, replace, write_atomic, write_partial
 from bear_classifier.schema import Event, TakeDown
 
 CATALOG, FOLDER = "catalog.sqlite", "copies"
@@ -146,7 +146,7 @@ def _keep(db: sqlite3.Connection, root: Path, place: Path) -> Path | None:
         _copy(db, partial)
         if any(filecmp.cmp(partial, copy, shallow=False) for copy in made(root)[:1]):
             return None
-        partial.replace(place)
+        replace(partial, place)
     finally:
         partial.unlink(missing_ok=True)
     for old in made(root)[KEPT:]:

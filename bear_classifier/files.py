@@ -9,6 +9,7 @@ import io
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from bear_classifier.errors import DataError
 # What makes a spreadsheet run a cell, in the wide signs of East Asia too; quotes before it are
 # counted in, so that two different texts never become the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_PAUSES = (0.01, 0.04, 0.1, 0.25, 0.6)  # seconds
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -51,10 +53,24 @@ def move(partial: Path, path: Path) -> None:
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
-            partial.replace(path)
+            replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename, over what is there. On Windows that is refused as long as another program has it
+    open, such as a virus scanner for a moment: so again for a second. Raises OSError."""
+    for pause in (*_PAUSES, None):
+        try:
+            source.replace(target)
+            return
+        except PermissionError as exc:
+            if pause is None:
+                why = f"{exc.strerror}; close the program that has it open"
+                raise PermissionError(exc.errno, why, str(target)) from exc
+            time.sleep(pause)
 
 
 def writable(path: Path) -> None:

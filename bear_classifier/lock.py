@@ -26,7 +26,7 @@ def hold(root: Path, work: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         try:
-            other = json.loads(note.read_text())
+            other = json.loads(note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             other = {"work": "run", "pid": "unknown", "since": "now"}
         raise DataError(

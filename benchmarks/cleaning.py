@@ -141,7 +141,7 @@ def main() -> None:
             said = ", ".join(f"{name} {value[0]:.3f}" for name, value in found.items())
             print(f"{time.strftime('%H:%M:%S')} {rate:.0%}, seed {seed}: {said}", file=sys.stderr)
             if options.json:
-                options.json.write_text(json.dumps(table))
+                options.json.write_text(json.dumps(table), encoding="utf-8")
     print(f"\n{len(data.targets)} photos, {options.seeds} seeds; precision / recall\n")
     print(f"{'':22}" + "".join(f"{rate:>16.0%}" for rate in RATES))
     for name, rates in table.items():

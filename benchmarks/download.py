@@ -193,7 +193,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"
     results = {width: compare(width, options) for width in options.width}
     if options.json:
-        options.json.write_text(json.dumps(results))
+        options.json.write_text(json.dumps(results), encoding="utf-8")
 
 
 def compare(width: int, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:

@@ -61,7 +61,7 @@ def ours(
         project = pipeline.Project(settings, data, place)
         for stage in ("probe", "clean", "train", "evaluate", "export"):
             pipeline.run_one(project, stage)
-        record = json.loads((data / "train" / "history.json").read_text())
+        record = json.loads((data / "train" / "history.json").read_text(encoding="utf-8"))
         print(json.dumps({k: record[k] for k in ("share", "lr", "mixtures")}), flush=True)
         model = Model(load_bundle(place))
         logits = np.stack([model.outputs(file)[0] for file in files])

@@ -46,7 +46,9 @@ def told(promises: list[Promise], facts: dict[str, Any], file: Path | None) -> i
     machine = {"processors": processors(), "python": platform.python_version()}
     if file:
         rows = [asdict(row) for row in promises]
-        file.write_text(json.dumps({"promises": rows, **facts, **machine}, indent=1) + "\n")
+        file.write_text(
+            json.dumps({"promises": rows, **facts, **machine}, indent=1) + "\n", encoding="utf-8"
+        )
     return int(not all(row.kept for row in promises))
 
 

@@ -47,7 +47,7 @@ def stock_page(learner: Path, folder: Path) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-    with (folder / "stock.log").open("w") as log:
+    with (folder / "stock.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "benchmarks" / "stock_page.py"), learner, str(port)],
             env=environment, stdout=log, stderr=log,
@@ -56,7 +56,7 @@ def stock_page(learner: Path, folder: Path) -> Iterator[int]:
         end = time.monotonic() + START
         while not asyncio.run(answers(port)):
             if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError((folder / "stock.log").read_text()[-2000:])
+                raise RuntimeError((folder / "stock.log").read_text(encoding="utf-8")[-2000:])
             time.sleep(0.5)
         yield port
     finally:

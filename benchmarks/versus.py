@@ -230,7 +230,7 @@ def machine() -> dict[str, Any]:
     }
     if shutil.which("nvidia-smi"):
         asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(asked, capture_output=True, encoding="utf-8", check=False).stdout
         found |= {"gpu": said.splitlines()[0]} if said.strip() else {}
     return found
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from bear_classifier import git_lfs
 from bear_classifier.errors import ModelError
-from bear_classifier.files import explained, write_atomic
+from bear_classifier.files import explained, replace, write_atomic
 from bear_classifier.ship.onnx_file import refuse_external_data
 from bear_classifier.system_files import is_system_file, is_system_folder
 
@@ -332,9 +332,9 @@ def publish(partial: Path, place: Path) -> None:
     previous = _previous(place)
     with explained(place):
         if place.exists():
-            place.replace(previous)
+            replace(place, previous)
         try:
-            partial.replace(place)
+            replace(partial, place)
         except OSError:
             recover(place)
             raise
