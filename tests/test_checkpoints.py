@@ -165,8 +165,10 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
     "settings",
     [
         {"frozen": 1, "cycles": 2, "head": "new"},
-        {"frozen": 2, "balance": "oversample"},
-        {"cycles": 2, "balance": "weighted-loss", "resize": "presize"},
+        pytest.param({"frozen": 2, "balance": "oversample"}, marks=pytest.mark.long),
+        pytest.param(
+            {"cycles": 2, "balance": "weighted-loss", "resize": "presize"}, marks=pytest.mark.long
+        ),
         {"layers": "last-stage", "balance": "oversample"},
     ],
     ids=["phases", "oversample", "weighted", "last-stage"],

@@ -284,7 +284,8 @@ def test_a_full_disk_keeps_the_old_bundle(published, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path):
+@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=pytest.mark.long)])
+def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path, kills):
     place = tmp_path / "tiny"
     shutil.copytree(published[0] / "models" / "tiny", place)
     rng = np.random.default_rng(3)
@@ -293,7 +294,7 @@ def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path):
         [sys.executable, "-c", _PUBLISH_FOR_EVER, place], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as process:  # fmt: skip
-        for _ in range(40):
+        for _ in range(kills):
             print("begin", file=process.stdin, flush=True)
             child = int(process.stdout.readline())
             time.sleep(rng.uniform(0.0, 0.5))
