@@ -271,13 +271,17 @@ class Catalog:
             )
 
     def last_run(self, stage: str) -> Run | None:
+        return next(iter(self.runs(stage, "DESC LIMIT 1")), None)
+
+    def runs(self, stage: str, which: str = "") -> list[Run]:
+        """All runs of a stage, or those that a piece of SQL picks; the oldest first."""
         columns = ["stage", "started", "seconds", "inputs", "outcome"]
-        rows = self._select(columns, "run WHERE stage = ? ORDER BY id DESC LIMIT 1", (stage,))
-        if not rows:
-            return None
-        stage, started, seconds, inputs, outcome = rows[0]
+        rows = self._select(columns, f"run WHERE stage = ? ORDER BY id {which}", (stage,))
         with damage_explained(self.path):
-            return Run(stage, started, seconds, inputs, json.loads(outcome))
+            return [
+                Run(name, started, seconds, inputs, json.loads(outcome))
+                for name, started, seconds, inputs, outcome in rows
+            ]
 
 
 def now() -> str:

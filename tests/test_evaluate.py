@@ -25,7 +25,7 @@ from bear_classifier.judge.evaluate import (
     macro_f1,
     report,
 )
-from bear_classifier.schema import Decision
+from bear_classifier.schema import Decision, Run
 
 
 def test_confusion_has_the_truth_in_rows():
@@ -236,3 +236,15 @@ def test_a_label_that_was_confirmed_is_no_decision_on_the_test_side(tmp_path, ma
             wanted = [Decision(rows[row].sha256, action, label)]
             decide(catalog, LABELS, wanted, "ann", str(number))
         assert judge._test_decisions(catalog) == 2
+
+
+def test_models_that_were_judged_on_the_test_side_are_counted(tmp_path):
+    """The same one twice is one; a run of an earlier version counts by what it was made from."""
+    with Catalog(tmp_path) as catalog:
+        assert judge._test_looks(catalog, "a") == 1
+        for inputs, digest in (("x", ""), ("x", ""), ("y", "a"), ("z", "b")):
+            outcome = {"test_digest": digest} if digest else {}
+            catalog.add_run(Run("evaluate", "2026-11-29T00:00:00", 1.0, inputs, outcome))
+        catalog.add_run(Run("train", "2026-11-29T00:00:00", 1.0, "w", {}))
+        assert judge._test_looks(catalog, "a") == 3
+        assert judge._test_looks(catalog, "c") == 4

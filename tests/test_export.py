@@ -136,6 +136,9 @@ def test_decisions_on_the_test_side_stand_in_the_card(published):
     assert words not in card(about)
     about["data"]["test_decisions"] = 7
     assert f"{words} before this was measured: 7." in card(about)
+    assert "judged on its test photos" not in card(about)
+    about["data"]["test_looks"] = 4
+    assert "judged on its test photos, this one included: 4. The best of many" in card(about)
 
 
 def test_the_card_says_what_the_bundle_gives_away(published, tmp_path):

@@ -263,6 +263,13 @@ def test_other_sources_are_a_warning_only_where_they_are_clearly_harder(made):
         assert sum("sources that it never saw" in sentence for sentence in told) == expected
 
 
+def test_many_looks_at_the_test_side_are_a_warning(made):
+    assert made.found["test_looks"] == 1
+    assert not any("were judged" in sentence for sentence in words.warnings(made.found))
+    told = words.warnings({**made.found, "test_looks": 3})
+    assert any(sentence.startswith("3 models of this dataset were judged") for sentence in told)
+
+
 def test_what_other_stages_leave_is_read_whatever_its_form():
     assert words.sentences("One.") == ["One."]
     assert words.sentences({"code": "fine", "sentence": "Two."}) == ["Two."]

@@ -76,6 +76,7 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
         "training": history,
         "temperature": judged["temperature"],
         "test_decisions": judged["test_decisions"],
+        "test_looks": judged.get("test_looks") or 1,
         "test": {
             **judged["test"],
             "now": len(test),

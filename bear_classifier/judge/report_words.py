@@ -96,6 +96,11 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
             f"{found['test_decisions']} photos of the test side were relabelled or left out by hand"
             " before this was measured."
         )
+    if found["test_looks"] > 1:
+        told.append(
+            f"{found['test_looks']} models of this dataset were judged on its test photos, this one"
+            " included. Whoever keeps the best of them finds it better than it is."
+        )
     if clear := [row for row in found["shortcuts"] if row["clear"]]:
         told.append(shortcut_warning(clear))
     return told

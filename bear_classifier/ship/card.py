@@ -40,6 +40,9 @@ def card(about: Mapping[str, Any]) -> str:
     if changed := data["test_decisions"]:
         words = "Test photos that were relabelled or left out by hand before this was measured"
         lines += ["", f"{words}: {changed}."]
+    if (looks := data.get("test_looks")) and looks > 1:
+        words = "Models of this dataset that were judged on its test photos, this one included"
+        lines += ["", f"{words}: {looks}. The best of many looks better than it is."]
     lines += ["", *_elsewhere(about["metrics"]["elsewhere"])]
     if note := about.get("note"):
         lines += ["", note]

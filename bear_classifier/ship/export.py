@@ -227,6 +227,7 @@ def _about(
             "revision": catalog.revision(),
             "latest_revision": catalog.latest_revision(),
             "test_decisions": judged["test_decisions"],
+            "test_looks": judged.get("test_looks"),
             "photos": {
                 side: sum(p.split == side for p in photos) for side in ("train", "valid", "test")
             },
