@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bundles import tiny_config
@@ -76,6 +77,74 @@ def test_the_kept_epoch_has_the_fewest_errors_and_then_the_least_loss() -> None:
     assert kept_epoch(rows([1, 1, 1], [0.5, 0.3, 0.4], [0.2, 0.1, 0.1])) == 2
     assert kept_epoch(rows([1, 1], [0.5, 0.3], [0.2, 0.2 + 1e-9])) == 2  # the same number
     assert kept_epoch(rows([1, 1], [0.5, 0.5], [0.2, 0.2])) == 1
+
+
+def standing_still(seed: int, photos: int, epochs: int, wrong: float) -> list[Any]:
+    """A history in which nothing is learned, at a rate of 1e-6: every epoch draws other crops of
+    the same photos, most of which are easy, while of some a model is sure that they are others."""
+    rng = np.random.default_rng(seed)
+    hard = rng.random(photos) < wrong
+    valid = np.where(rng.random(photos // 3) < wrong, 3.0, 0.05)
+    history, before = [], None
+    for epoch in range(epochs):
+        crops = np.where(hard, rng.exponential(3.0, photos), rng.exponential(0.05, photos))
+        crops = np.where(rng.random(photos) < 0.05, rng.exponential(2.0, photos), crops)
+        now = valid * (1 + 0.01 * rng.normal(size=len(valid)))
+        row = {
+            "epoch": epoch + 1,
+            "train_loss": crops.mean(),
+            "valid_loss": now.mean(),
+            "error": (now > 1).mean(),
+            "train_error": crops.std(ddof=1) / photos**0.5,
+        }
+        if before is not None:
+            row["valid_error"] = (now - before).std(ddof=1) / len(now) ** 0.5
+        history.append(row)
+        before = now
+    return history
+
+
+@pytest.mark.parametrize("photos", [12, 30, 60, 150])
+@pytest.mark.parametrize("wrong", [0.0, 0.1, 0.3])
+def test_small_sets_on_which_nothing_is_learned_alarm_nobody(photos: int, wrong: float) -> None:
+    """At most 5 % of 400: 20, and three standard deviations of that number more."""
+    codes = []
+    for seed in range(400):
+        history = standing_still(seed, photos, 4, wrong)
+        start = history[0]["valid_loss"]
+        codes.append(diagnose(history, 1e-6, start, photos).code)
+    alarms = [code for code in codes if code not in ("rate_too_low", "fine")]
+    assert len(alarms) <= 20 + 3 * (400 * 0.05 * 0.95) ** 0.5
+
+
+def measured(train: list[float], valid: list[float], error: float) -> list[Any]:
+    return [row | {"train_error": error, "valid_error": error} for row in rows(train, valid)]
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "code"),
+    [
+        ([1.0, 1.4, 1.3], [1.0, 1.0, 1.0], "rate_too_high"),
+        ([1.0, 0.6, 0.4], [1.0, 0.8, 0.6], "under_trained"),
+        ([1.0, 0.5, 0.2], [0.6, 0.5, 0.8], "over_trained"),
+        ([1.0, 0.9, 0.8], [1.5, 1.5, 1.5], "harmful"),
+    ],
+)
+def test_what_lies_within_the_spread_of_the_losses_is_not_said(
+    train: list[float], valid: list[float], code: str
+) -> None:
+    clear, blurred = measured(train, valid, 0.02), measured(train, valid, 0.3)
+    assert diagnose(clear, 0.001, 1.0, 400, start_error=0.02).code == code
+    assert diagnose(blurred, 0.001, 1.0, 400, start_error=0.3).code in ("fine", "rate_too_low")
+
+
+def test_the_spread_is_measured_while_training(prepared: tuple[Catalog, Config]) -> None:
+    dls, model = fresh(*prepared)
+    end, _ = fit(dls, model, Plan(2, 1e-8, 1.0))
+    first, second = end.facts["history"]
+    assert first["train_error"] > 0
+    assert "valid_error" not in first
+    assert 0 <= second["valid_error"] < 0.5 * second["train_error"]  # the same photos
 
 
 # -- trainings of given losses: what a small network would learn differs by processor ------------

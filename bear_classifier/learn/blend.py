@@ -43,6 +43,20 @@ def loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
 
 
+def error_of_change(
+    one: NDArray[np.float32], other: NDArray[np.float32], targets: NDArray[np.int64]
+) -> float:
+    """Standard error of the difference of two models' mean log losses, photo by photo, in nats; 0
+    where it cannot be told. one, other: logits (n, classes)."""
+    labels = torch.from_numpy(targets)
+    each = [
+        nn.functional.cross_entropy(torch.from_numpy(logits), labels, reduction="none").double()
+        for logits in (one, other)
+    ]
+    found = float((each[1] - each[0]).std() / len(targets) ** 0.5) if len(targets) > 1 else 0.0
+    return found if np.isfinite(found) else 0.0
+
+
 def losses(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Log loss of each photo (n,), in nats, at the temperature that makes their mean least: every
     model that is exported gets that, so one merely too sure of itself is not the worse for it."""

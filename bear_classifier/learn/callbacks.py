@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
 from tqdm import tqdm
 
 from bear_classifier.learn.checkpoints import State, capture, restore_scaler
@@ -68,23 +69,35 @@ class Keeper(Callback):  # type: ignore[misc]
     the state of the training, which is handed on.
 
     state: of the last whole epoch. A row's train_loss is the mean over the epoch's photos; fastai's
-    is smoothed over all epochs so far, too slow to tell how one went."""
+    is smoothed over all epochs so far, too slow to tell how one went. train_error: its standard
+    error, by the spread of the photos' losses; valid_error: that of how much the validation loss
+    changed since the epoch before, photo by photo, so it is not in the first row."""
 
     order = 95  # after the Recorder (50) and the guard
 
     def __init__(self, state: State, keep: Callable[[State], None]) -> None:
         self.state, self._keep = state, keep
         self.losses: list[torch.Tensor] = []
+        self.each: dict[bool, list[torch.Tensor]] = {True: [], False: []}  # training or not
+        self.before = state.tensors.get("valid.each", torch.empty(0))  # of the epoch before
 
     def before_fit(self) -> None:
         restore_scaler(self.learn, self.state)
 
     def before_train(self) -> None:
-        self.losses = []
+        self.losses, self.each = [], {True: [], False: []}
 
     def after_batch(self) -> None:
         if self.training:
             self.losses.append(self.learn.loss.detach())
+        if isinstance(self.learn.loss_func, CrossEntropyLossFlat):  # which photos have each
+            self.each[bool(self.training)].append(self._each())
+
+    def _each(self) -> torch.Tensor:
+        """Log loss of each photo; of `memory.Parts` of the last part alone, which is a sample."""
+        both = (self.learn.pred, self.learn.yb[0])
+        logits, targets = (tensor.detach().as_subclass(torch.Tensor) for tensor in both)
+        return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
 
     def after_epoch(self) -> None:
         if not self.losses:
@@ -96,13 +109,28 @@ class Keeper(Callback):  # type: ignore[misc]
             "valid_loss": valid_loss,
             "error": error,
         }
+        learned, valid = (
+            torch.cat([torch.empty(0), *(t.cpu() for t in self.each[training])])
+            for training in (True, False)
+        )
+        row |= _error("train_error", learned)
+        if len(valid) == len(self.before):
+            row |= _error("valid_error", valid - self.before)
+        self.before = valid
         facts = self.state.facts
         history = [*facts["history"], row]
         kept = kept_epoch(history)
         best = None if kept == row["epoch"] else self.state.best()
         self.state = capture(self.learn, {**facts, "history": history, "kept_epoch": kept}, best)
+        self.state.tensors["valid.each"] = valid
         self.losses = []
         self._keep(self.state)
+
+
+def _error(name: str, values: torch.Tensor) -> dict[str, float]:
+    """Standard error of the mean of values (n,), by name; nothing where it cannot be told."""
+    found = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else math.nan
+    return {name: found} if math.isfinite(found) else {}
 
 
 class Weighted(Callback):  # type: ignore[misc]

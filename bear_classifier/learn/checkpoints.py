@@ -33,7 +33,7 @@ class State:
     yet chosen), lr_reason, finder (rates, losses and smoothed of the LR finder; None if it was not
     asked), part (photos at a time, 0: whole batches), and what `capture` adds.
     tensors, on the processor: "model.*", "best.*" (unless the model is the best so far),
-    "adam.<number of the parameter>.*" and "dice.*"."""
+    "adam.<number of the parameter>.*", "dice.*" and "valid.each" (losses of validation photos)."""
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor]

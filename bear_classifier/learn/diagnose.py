@@ -6,13 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-Row = Mapping[str, float]  # epoch, train_loss, valid_loss, error
+# epoch, train_loss, valid_loss, error; since version 0.2 also train_error and valid_error, the
+# standard errors of `callbacks.Keeper`
+Row = Mapping[str, float]
 
 _LITTLE = 0.05  # share: epochs of random crops differ by a few per cent, however many photos
 _JUMP = 2.0  # over-fitting raises the validation loss by tenths in an epoch; twice is a leap ...
 _LEAP = 0.2  # ... and more than confident models vary by, which go from 0.01 to 0.02 unharmed
 _SOLVED = 0.1  # nats: a training loss below leaves little to learn, at whatever rate
 _CLEARLY = 0.95  # validation losses of some dozens of photos change by a few per cent by chance
+_SURE = 3.0  # standard errors that a training loss has to rise by: any of several epochs may
+_LIKELY = 2.0  # standard errors that a validation loss has to change by
 _WORTH = 0.02  # nats: a difference of less is of no use, whatever its share of a small loss
 
 
@@ -26,12 +30,18 @@ class Finding:
 
 
 def diagnose(
-    rows: Sequence[Row], lr: float, start: float, photos: int, diverged: bool = False
+    rows: Sequence[Row],
+    lr: float,
+    start: float,
+    photos: int,
+    diverged: bool = False,
+    start_error: float = 0.0,
 ) -> Finding:
     """The first of these that holds: the rate was wrong, then the epochs were too many or too few.
 
     rows: one per epoch, losses in nats; start: loss on validation before training; photos: number
-    of those on the training side."""
+    of those on the training side; start_error: standard error of how much that loss changed by the
+    kept epoch, photo by photo."""
     if diverged or _too_high(rows, start, _swing(photos)):
         return Finding(
             "rate_too_high",
@@ -50,8 +60,8 @@ def diagnose(
         )
     best = min(rows, key=lambda row: row["valid_loss"])
     before = rows[-2]["valid_loss"] if epochs > 1 else start
-    falling = _clearly_below(last["valid_loss"], before)
-    if _clearly_below(start, best["valid_loss"]) and not falling:
+    falling = _clearly_below(last["valid_loss"], before, _step(last))
+    if _clearly_below(start, best["valid_loss"], start_error) and not falling:
         return Finding(
             "harmful",
             f"Every epoch was worse on validation (loss {best['valid_loss']:.2f} at best) than the"
@@ -59,7 +69,8 @@ def diagnose(
             f" try a lower rate: --set train.lr={lr / 10:.1g}",
         )
     learned = last["train_loss"] < best["train_loss"]
-    if learned and _clearly_below(best["valid_loss"], last["valid_loss"]):
+    since = math.hypot(*(_step(r) for r in rows if r["epoch"] > best["epoch"]))
+    if learned and _clearly_below(best["valid_loss"], last["valid_loss"], since):
         return Finding(
             "over_trained",
             f"The loss on validation rose after epoch {best['epoch']:.0f} while the training loss"
@@ -89,9 +100,11 @@ def mixed(found: Finding, share: float, lost: float, start: float) -> Finding:
 
 
 def _swing(photos: int) -> float:
-    """By what share of itself the training loss of an epoch differs from another by chance.
+    """By what share of itself the training loss of an epoch differs from another by chance, where
+    nobody measured it.
 
-    Log losses of photos spread about as far as their mean, so that of n swings by 1/sqrt(n)."""
+    Log losses of photos spread about as far as their mean, so that of n swings by 1/sqrt(n). Where
+    a model is nearly right, a few photos make the mean, and it swings much further."""
     return max(_LITTLE, 1 / math.sqrt(photos))
 
 
@@ -101,15 +114,28 @@ def _too_high(rows: Sequence[Row], start: float, swing: float) -> bool:
     first, lowest = rows[0]["train_loss"], start
     for row in rows:
         loss, valid = row["train_loss"], row["valid_loss"]
-        leaps = valid > max(_JUMP * lowest, lowest + _LEAP)
-        if loss > (1 + 2 * swing) * first or (leaps and loss > (1 - swing) * first):
+        leaps = valid > max(_JUMP * lowest, lowest + _LEAP, lowest + _SURE * _step(row))
+        if loss > first + max(2 * swing * first, _SURE * _apart(rows[0], row)) or (
+            leaps and loss > (1 - swing) * first
+        ):
             return True
         lowest = min(lowest, valid)
     return False
 
 
-def _clearly_below(one: float, other: float) -> bool:
-    return one < min(_CLEARLY * other, other - _WORTH)
+def _apart(one: Row, other: Row) -> float:
+    """Standard error of the difference of two epochs' training losses, as if of other photos: they
+    are the same, but cropped otherwise."""
+    return math.hypot(one.get("train_error", 0.0), other.get("train_error", 0.0))
+
+
+def _step(row: Row) -> float:
+    return row.get("valid_error", 0.0)
+
+
+def _clearly_below(one: float, other: float, error: float) -> bool:
+    """error: standard error of the difference; 0 where nobody measured it."""
+    return one < min(_CLEARLY * other, other - _WORTH, other - _LIKELY * error)
 
 
 def kept_epoch(rows: Sequence[Row]) -> int:

@@ -78,6 +78,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         valid["loss"][0],
         len(sides["train"]),
         len(facts["history"]) < settings.epochs,
+        blend.error_of_change(said[0][0], said[0][-1], said[1]),
     )
     kept = valid["calibrated"]
     found = mixed(found, blend.SHARES[number], kept[number], kept[0])
