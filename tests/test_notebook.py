@@ -35,9 +35,8 @@ def test_it_is_short_and_told_in_words():
 
 def test_it_says_why_the_first_model_may_be_kept():
     """Before the cell that shows which one was, with the figures of both."""
-    place = next(
-        n for n, cell in enumerate(CELLS) if "report_words.chosen" in "".join(cell["source"])
-    )
+    texts = ["".join(cell["source"]) for cell in CELLS]
+    place = next(n for n, text in enumerate(texts) if "report_words.chosen" in text)
     words = " ".join(texts[place - 1].split())
     assert "Why the first model may be kept" in words
     assert "worse, or no better than validation can tell" in words
