@@ -125,7 +125,8 @@ def _told(options: argparse.Namespace, events: Sequence[Event], catalog: Catalog
     words = ", ".join(f"{n} {action}" for action, n in counts.items()) or "nothing to do"
     lines.append(f"{words}; to take it all back, run: bears undo" if events else words)
     if test:
-        lines.append(f"warning: {test} of them change the test side, which judges the model")
+        change = "changes" if test == 1 else "change"
+        lines.append(f"warning: {test} of them {change} the test side, which judges the model")
     _print(options, outcome, "\n".join(lines))
     return 0
 

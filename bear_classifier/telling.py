@@ -24,18 +24,29 @@ def stage(name: str, outcome: Mapping[str, Any]) -> str:
     return "\n".join(map(one_line, lines + [f"{'':<10} {line}" for line in more]))
 
 
+def count(n: int, noun: str) -> str:
+    """1 photo, 2 photos."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _verb(n: int, one: str, several: str) -> str:
+    return one if n == 1 else several
+
+
 def _search(out: Mapping[str, Any]) -> list[str]:
     ignored = [f"ignored {path}: {why}" for path, why in out["ignored"].items()]
     gone = (
-        [f"{out['gone']} files are no longer there; their photos are kept"] if out["gone"] else []
+        [f"{count(out['gone'], 'file')} no longer there; the photos are kept"]
+        if out["gone"]
+        else []
     )
     classes = ", ".join(f"{label} {n}" for label, n in out.get("per_class", {}).items())
     shared, spare = out.get("shared", 0), out.get("spare", 0)
     return [
-        f"{out['found']} candidates, {out['new']} of them new",
+        f"{count(out['found'], 'candidate')}, {out['new']} of them new",
         *([classes] if classes else []),
-        *([f"{spare} more wait until search.per_class is raised"] if spare else []),
-        *([f"{shared} were found for two classes and are left out"] if shared else []),
+        *([f"{spare} more to fetch when search.per_class is raised"] if spare else []),
+        *([f"{shared} found for two classes and left out"] if shared else []),
         *gone,
         *(f"warning: {text}" for text in out.get("warnings", ())),
         *_some(ignored),
@@ -46,20 +57,23 @@ def _download(out: Mapping[str, Any]) -> list[str]:
     failed = [f"{where}: {sentence}" for where, sentence in out["failed_now"].items()]
     extra = []
     if out["exact_duplicates"]:
-        extra.append(f"{out['exact_duplicates']} exact duplicates, kept once")
+        extra.append(f"{count(out['exact_duplicates'], 'exact duplicate')}, kept once")
     if out["label_conflicts"]:
-        extra.append(f"{out['label_conflicts']} files filed under two classes at once, set aside")
+        files = count(out["label_conflicts"], "file")
+        extra.append(f"{files} filed under two classes at once, set aside")
     if n := out.get("replaced"):
         extra.append(
             f"{n} {'photo was' if n == 1 else 'photos were'} replaced on disk; the earlier version"
             " is still used; to drop it, run: bears clean --gone"
         )
     if out["thumbnails"]:
-        extra.append(f"{out['thumbnails']} thumbnails, where the picture itself was gone")
+        extra.append(f"{count(out['thumbnails'], 'thumbnail')}, where the picture itself was gone")
     if out["passing"]:
-        extra.append(f"{out['passing']} failures may have passed; ask again with --retry")
+        failures = count(out["passing"], "failure")
+        extra.append(f"{failures} may have passed; to ask again, run: bears run --retry")
     return [
-        f"{out['photos']} photos, {sum(out['failed'].values())} refused{_reasons(out['failed'])}",
+        f"{count(out['photos'], 'photo')}, {sum(out['failed'].values())} refused"
+        f"{_reasons(out['failed'])}",
         *extra,
         *_some(failed),
     ]
@@ -75,7 +89,7 @@ def _reasons(codes: Mapping[str, int]) -> str:
 def _screen(out: Mapping[str, Any]) -> list[str]:
     reasons = ", ".join(f"{n} {code}" for code, n in out["unusable"].items()) or "none"
     return [
-        f"{out['ok']} usable photos in {out['groups']} groups",
+        f"{count(out['ok'], 'usable photo')} in {count(out['groups'], 'group')}",
         (
             f"unusable: {reasons}; copies set aside: {out['duplicate']}; "
             f"near-copies kept on one side: {out['near_copies']}"
@@ -104,8 +118,10 @@ def _probe(out: Mapping[str, Any]) -> list[str]:
 
 def _clean(out: Mapping[str, Any]) -> list[str]:
     kinds = ", ".join(f"{n} {kind}" for kind, n in out["kinds"].items())
+    are = _verb(out["suspects"], "is", "are")
     return [
-        f"{out['suspects']} of {out['photos']} photos are suspect{f' ({kinds})' if kinds else ''};"
+        f"{out['suspects']} of {count(out['photos'], 'photo')} {are} suspect"
+        f"{f' ({kinds})' if kinds else ''};"
         " to look at them, run: bears review"
     ]
 
@@ -148,7 +164,8 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     test = out["test"]
     wrong = test["n"] - sum(test["confusion"][i][i] for i in range(len(test["labels"])))
     changed = out.get("test_decisions", 0)
-    note = f"warning: {changed} photos of the test side were changed by decisions"
+    photos, were = count(changed, "photo"), _verb(changed, "was", "were")
+    note = f"warning: {photos} of the test side {were} changed by decisions"
     refused = out["rejection"]["test"]
     answers = _share(refused["accepted"], refused["n"], refused["accepted_interval"])
     lines = [
@@ -179,11 +196,12 @@ _OPTIONAL = {  # figures that a model can be judged without
 def _export(out: Mapping[str, Any]) -> list[str]:
     parity = out["parity"]
     later = out.get("latest_revision", 0) - out.get("revision", 0)
-    note = f"warning: {later} decisions made meanwhile are not in it; run: bears run"
+    decided, are = count(later, "decision"), _verb(later, "is", "are")
+    note = f"warning: {decided} made meanwhile {are} not in it; run: bears run"
     return [
         f"{out['model']}, version {out['version']}, {out['bytes'] / 1e6:.1f} MB",
         (
-            f"same answers as the trained network on {parity['n']} pictures "
+            f"same answers as the trained network on {count(parity['n'], 'picture')} "
             f"(largest difference {parity['largest_difference']:.1g})"
         ),
         *(

@@ -197,7 +197,7 @@ def test_a_table_is_written_filled_in_and_applied(project, words):
     code, said, errors = project.bears("clean", "--apply", project.table)
     assert (code, errors) == (0, "")
     assert "1 relabel, 2 drop; to take it all back, run: bears undo" in said
-    assert "warning: 1 of them change the test side" in said
+    assert "warning: 1 of them changes the test side" in said
     after = project.state()
     assert {sha: new for sha, new in after.items() if new != before[sha]} == {
         project.wrong.sha256: ("teddy", "ok"),

@@ -214,6 +214,14 @@ def test_a_place_to_write_is_tried_and_left_as_it_was(tmp_path):
         files.writable(tmp_path)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_address_is_told_what_is_taken(scheme, tmp_path, model_dir):
+    done = bears("predict", "--model", model_dir, f"{scheme}://example.com/a.jpg", cwd=tmp_path)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "is an address; files and folders of this computer are taken" in said
+
+
 # -- how it ends -----------------------------------------------------------------------------------
 
 

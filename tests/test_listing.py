@@ -343,3 +343,19 @@ def test_nothing_usable_shows_the_first_reason(
     said = no_list(path)
     assert said.startswith(f"NO_ADDRESSES: {path} lists no usable address{first.format(path=path)}")
     assert said.endswith(f"; {EXAMPLE}")
+
+
+def test_a_folder_that_may_not_be_opened_is_said_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "grizzly/a.png", "grizzly/private/b.png", "teddy/c.png")
+    inside = Path.iterdir
+
+    def iterdir(self: Path):  # type: ignore[no-untyped-def]
+        if self.name == "private":
+            raise PermissionError(13, "Permission denied", str(self))
+        return inside(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert found(tmp_path) == [("grizzly/a.png", "grizzly"), ("teddy/c.png", "teddy")]
+    assert ignored(tmp_path) == {"grizzly/private": "cannot be opened: Permission denied"}

@@ -71,7 +71,12 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
 
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in sorted(folder.iterdir()):
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as exc:  # what lies elsewhere can be had
+        ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
+        return
+    for path in inside:
         if _is_of_system(path):
             continue
         if _is_hidden(path):
