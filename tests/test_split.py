@@ -372,5 +372,5 @@ def test_a_class_that_stands_on_the_test_side_only_ends_with_a_sentence(
     assert refusal(tmp_path, [*some(make, 12, "black"), *teddies], project(["black", "teddy"])) == (
         'NO_TRAIN_PHOTOS: Class "teddy" has no photo to learn from: its photos, 1 group of'
         " near-copies, stand in test (30), and no photo ever changes its split. Add photos of other"
-        " scenes to this class and run again, or begin a new dataset: bears run --data DIR"
+        " scenes to this class and run again, or begin a new dataset with --data DIR"
     )

@@ -143,7 +143,7 @@ def _refuse_unlearnable(
                 "NO_TRAIN_PHOTOS",
                 f'Class "{label}" has no photo to learn from: its photos, {_scenes(scenes[label])},'
                 f" stand in {where}, and no photo ever changes its split. Add photos of other"
-                " scenes to this class and run again, or begin a new dataset: bears run --data DIR",
+                " scenes to this class and run again, or begin a new dataset with --data DIR",
             )
 
 
