@@ -383,21 +383,23 @@ def test_it_says_when_it_is_ready_and_when_no_more(told: Told) -> None:
         asyncio.run(life(found.port))
 
 
-def test_a_page_that_is_open_does_not_hold_up_the_end(told: Told) -> None:
+def test_a_page_that_is_open_does_not_hold_up_the_end(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """gradio's page keeps a connection open for as long as it is shown."""
+    monkeypatch.setattr(running, "GRACE", 10 * STOP)  # nobody is waited for so long
 
-    async def shown(found: Here) -> float:
+    async def shown(found: Here) -> None:
         async with Line(found.port) as line:
             line.writer.write(head("GET", f"{GRADIO}/heartbeat/abc"))
             assert (await line.head())[0] == 200
-            begin = time.monotonic()
             found.server.handle_exit(signal.SIGTERM, None)
-            await asyncio.to_thread(found.thread.join, 60)
-            return time.monotonic() - begin
+            await asyncio.to_thread(found.thread.join, STOP)
+            assert not found.thread.is_alive()
 
     told.ready = told.free = True
     with here(told) as found:
-        assert asyncio.run(shown(found)) < 20
+        asyncio.run(shown(found))
 
 
 def test_a_second_signal_ends_it_at_once(told: Told) -> None:
@@ -552,7 +554,6 @@ def test_all_who_were_let_in_are_answered_before_the_end(busy: Serving, tmp_path
         return await asyncio.gather(*asked), late
 
     at_work(busy)
-    begin = time.monotonic()
     answers, late = asyncio.run(end())
     assert [answer.status for answer in answers] == [200] * room(1)
     assert (late[0].status, late[0].json()) == (503, {"status": "stopping"})
@@ -563,6 +564,5 @@ def test_all_who_were_let_in_are_answered_before_the_end(busy: Serving, tmp_path
     assert failed == [], "gradio had taken them"
     client.close()
     assert busy.wait() == 0
-    assert time.monotonic() - begin < 20
     assert busy.left_behind == []
     assert not list((busy.folder / "tmp").glob("bears-uploads-*"))
