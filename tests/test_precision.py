@@ -428,3 +428,19 @@ def resealed(about):
     files = {name: b"" for name in about["files"]}
     rest = {k: v for k, v in about.items() if k not in ("schema", "files", "checksum")}
     return bundle.describe(files, rest)
+
+
+def test_nothing_is_silent_while_the_range_of_activations_is_sought(monkeypatch):
+    """Some hundred passes, of which there is a bar: for each batch one step."""
+    seen = []
+
+    def bar(items, **words):
+        assert words["disable"] is None  # as elsewhere: no bar where nobody looks
+        for item in items:
+            seen.append(item)
+            yield item
+
+    monkeypatch.setattr(quantise, "tqdm", bar)
+    images = [lambda: np.zeros((3, 4, 4), dtype=np.float32)] * 20
+    assert [len(batch) for batch in quantise._batches(images)] == [8, 8, 4]
+    assert seen == [0, 8, 16]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Norm, batches
@@ -116,7 +117,12 @@ def peaks(
     names = [f"{kind}{number}" for number in range(len(layers)) for kind in ("most", "place")]
     run = frozen(Peek(body, layers), torch.zeros(1, 3, size, size), names, len(files))
     passes = batches(files, size, _BATCH, norm=norm)
-    parts = [[part.numpy() for part in run(batch)] for batch in passes]
+    bar = tqdm(total=len(files), desc="activations", unit="photo", disable=None, leave=False)
+    parts = []
+    with bar:
+        for batch in passes:
+            parts.append([part.numpy() for part in run(batch)])
+            bar.update(len(batch))
     whole = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
     pairs = zip(whole[::2], whole[1::2], strict=True)
     return [Peaks(most, place.astype(np.int64)) for most, place in pairs]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from tqdm import tqdm
 
 from bear_classifier.errors import ModelError
 from bear_classifier.ship.predict import REFUSED
@@ -115,7 +116,8 @@ class _Reader:
 
 
 def _batches(images: Sequence[Callable[[], Floats]]) -> Iterator[Floats]:
-    for start in range(0, len(images), _BATCH):
+    starts = range(0, len(images), _BATCH)
+    for start in tqdm(starts, desc="int8", unit="batch", disable=None, leave=False):
         yield np.stack([image() for image in images[start : start + _BATCH]])
 
 
