@@ -348,6 +348,9 @@ def _searching(command: argparse.ArgumentParser) -> None:
         choices=["any", "small", "medium", "large", "wallpaper"],
         help="search only pictures of this size",
     )
+    command.add_argument(
+        "--per-class", metavar="N", type=int, help="addresses to find for each class (default: 200)"
+    )
     command.add_argument("--region", metavar="CODE", help="search there (default: us-en)")
 
 

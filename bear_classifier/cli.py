@@ -82,6 +82,8 @@ def _project(options: argparse.Namespace) -> pipeline.Project:
     for key in ("source", "licence", "size", "region"):
         if value := getattr(options, key, None):
             overrides.append(f"search.{key}={json.dumps(value, ensure_ascii=False)}")
+    if getattr(options, "per_class", None) is not None:
+        overrides.append(f"search.per_class={options.per_class}")
     if options.retry:
         overrides.append("download.retry=true")
     if options.device:
