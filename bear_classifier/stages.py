@@ -49,7 +49,7 @@ STAGES = (
         "judge",
         ("reject",),
         "evaluate/report.json",
-        1,
+        2,
         also=("evaluate/reference.npz",),
         reads=("sources",),
     ),  # fmt: skip

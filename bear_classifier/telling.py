@@ -164,8 +164,8 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     test = out["test"]
     wrong = test["n"] - sum(test["confusion"][i][i] for i in range(len(test["labels"])))
     changed = out.get("test_decisions", 0)
-    photos, were = count(changed, "photo"), _verb(changed, "was", "were")
-    note = f"warning: {photos} of the test side {were} changed by decisions"
+    photos = count(changed, "photo")
+    note = f"warning: {photos} of the test side got another label or left it by hand"
     refused = out["rejection"]["test"]
     answers = _share(refused["accepted"], refused["n"], refused["accepted_interval"])
     lines = [

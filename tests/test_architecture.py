@@ -269,6 +269,7 @@ HOMES = {
     "h11": ("apps.running",),
     "packaging": ("ship.needs",),
     "pydantic": ("apps.api",),
+    "markdown_it": ("apps.model_card",),
     "prometheus_client": ("apps.metrics",),
     "tqdm": (
         "collect.",

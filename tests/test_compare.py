@@ -186,15 +186,15 @@ def test_no_claim_says_what_it_would_take() -> None:
     logits, targets = simulated(np.random.default_rng(7), 2, 100, 0.5, 0.0, 1.0)
     got = compared(logits, targets)
     (words,) = judge.verdicts(got)
-    assert words.startswith("no difference can be told between r1 and r0: r1 has 0.")
+    assert words.startswith("no difference is shown between r1 and r0: r1 has 0.")
     needed = got["rows"][1]["loss"]["seeds_needed"]
     assert 3 < needed <= 20
-    assert words.endswith(f"to tell that much: about --seeds {needed}")
+    assert words.endswith(f"to show such a difference: about --seeds {needed}")
     assert "better" not in words
     alone = compared(logits[:, :1], targets, seeds=1)
     assert judge.verdicts(alone)[0].endswith("give --seeds 3 or more")
     equal = compared(logits[[0, 0]], targets)
-    assert judge.verdicts(equal)[0].endswith("so little can hardly be told at all")
+    assert judge.verdicts(equal)[0].endswith("so small a difference can hardly be measured")
     photos = simulated(np.random.default_rng(8), 2, 60, 0.0, 0.6, 0.4)
     (words,) = judge.verdicts(compared(*photos))
     wanted = compared(*photos)["rows"][1]["loss"]["photos_needed"]

@@ -411,21 +411,19 @@ def test_words_where_they_hardly_do():
 
 def test_words_where_nothing_can_be_said():
     lines, head = said(UNKNOWN, grizzly=UNKNOWN, black=HARDLY)
-    assert (
-        "nothing can be said inside the noise: 200 more photos would bring 0.0 to 2.0" in lines[1]
-    )
-    assert "of no class alone can a gain be told from chance; grizzly comes closest" in lines[2]
+    assert "whether more photos would help is uncertain: 200 would bring 0.0 to 2.0" in lines[1]
+    assert "no single class is sure to bring a gain; the likeliest is grizzly" in lines[2]
     assert head.endswith("cannot be said")
 
 
 def test_words_on_the_check():
     lines, _ = said(HELPS, most="grizzly", grizzly=HELPS)
     assert (
-        "from at most 400 photos, 11.0% (9.0% to 13.0%) was foretold for 800; measured 10.0%, off"
-        " by 1.0 points (-1.0 to 2.0): the curve can be believed that far"
+        "from at most 400 photos, 11.0% (9.0% to 13.0%) was predicted for 800; measured 10.0%, off"
+        " by 1.0 points (-1.0 to 2.0): the curve holds that far"
     ) in lines[3]
     lines, _ = said(HELPS, most="grizzly", held=False, grizzly=HELPS)
-    assert "do not rely on what it foretells" in lines[3]
+    assert "do not rely on its predictions" in lines[3]
 
 
 def test_numbers_of_an_axis_do_not_run_into_each_other():
@@ -448,6 +446,6 @@ def test_the_command(dataset, tmp_path, capsys):
     assert "100" in lines[1]
     assert lines[-1].endswith("curve.png")
     assert main(["curve", "--seeds", "2", "--half", "--quiet", *words]) == 0
-    assert "was foretold" in capsys.readouterr().out
+    assert "was predicted" in capsys.readouterr().out
     assert main(["curve", "--more", "9999", "--json", *words]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "TOO_FAR"

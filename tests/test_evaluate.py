@@ -11,7 +11,7 @@ from bear_classifier import telling
 from bear_classifier.arrays import as_npz
 from bear_classifier.calibrate import fit_temperature, log_loss, softmax
 from bear_classifier.catalog import Catalog
-from bear_classifier.decisions import decide
+from bear_classifier.decisions import decide, relabel
 from bear_classifier.errors import DataError
 from bear_classifier.intervals import wilson
 from bear_classifier.judge import evaluate as judge
@@ -248,3 +248,16 @@ def test_models_that_were_judged_on_the_test_side_are_counted(tmp_path):
         catalog.add_run(Run("train", "2026-11-29T00:00:00", 1.0, "w", {}))
         assert judge._test_looks(catalog, "a") == 3
         assert judge._test_looks(catalog, "c") == 4
+
+
+def test_a_test_label_that_a_moved_file_changed_is_counted(tmp_path, make):
+    """A label that was changed back, or confirmed after a change, counts by what it is now."""
+    rows = [make(i, label=LABELS[0], split="test") for i in range(4)]
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows)
+            for photo in rows[:3]:
+                relabel(catalog, photo, LABELS[1], "search", "its file was moved")
+        decide(catalog, LABELS, [Decision(rows[1].sha256, "keep", "")], "ann", "keep")
+        decide(catalog, LABELS, [Decision(rows[2].sha256, "relabel", LABELS[0])], "ann", "back")
+        assert judge._test_decisions(catalog) == 2

@@ -149,7 +149,11 @@ def test_exchanged_heads_ask_every_photo_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("interval", "words"),
-    [((0.52, 0.6), "gives something away"), ((0.48, 0.6), "not told apart"), ((0.3, 0.4), "below")],
+    [
+        ((0.52, 0.6), "gives something away"),
+        ((0.48, 0.6), "may be chance"),
+        ((0.3, 0.4), "less often than by chance"),
+    ],
 )
 def test_the_sentence_for_the_card(interval: tuple[float, float], words: str) -> None:
     leak = {"auc": sum(interval) / 2, "interval": interval, "members": 834, "others": 193}

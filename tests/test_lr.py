@@ -135,13 +135,13 @@ def test_the_verdict_refuses_what_it_cannot_know():
     losses[2] += 5
     got = rates.compared(entries(3), losses, losses > 1, losses[0].mean(0), ALONE[:20])
     words = rates.verdict(got)
-    assert "had the least loss, but no difference can be claimed from" in words
-    assert "worse for certain: 1.0e-02 (r2)" in words
+    assert "had the least loss, but this may be chance against" in words
+    assert "certainly worse: 1.0e-02 (r2)" in words
     assert "did best" not in words
     assert words.endswith("None is shown to beat the probe that all began from.")
     one = losses[:, :1]
     alone = rates.compared(entries(3), one, one > 1, losses[0].mean(0), ALONE[:20])
-    assert "one seed cannot tell that from chance" in rates.verdict(alone)
+    assert "with one seed that may be chance" in rates.verdict(alone)
     assert not alone["clear"]
 
 

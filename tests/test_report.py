@@ -243,11 +243,22 @@ def test_fifteen_put_right_and_nine_newly_wrong_may_be_chance():
     assert words.chosen(record).endswith("such differences may be chance.")
 
 
+def test_one_photo_is_a_photo(made):
+    test = {**made.found["test"], "n": 1, "wrong": 0, "error": 0.0, "error_interval": (0.0, 0.8)}
+    found = {**made.found, "test": test, "mistakes": [], "test_decisions": 1}
+    said = words.verdict(found)
+    assert said.startswith("Of 1 photo that it had never seen, the model got none wrong: an error")
+    assert words.mistakes(found).startswith("No mistake on 1 test photo. The true error may")
+    every = " ".join([said, words.mistakes(found), *words.warnings(found)])
+    assert "1 photos" not in every and "1 test photos" not in every
+    assert "1 photo of the test side got another label or was left out" in every
+
+
 def test_calibration_is_compared_with_chance():
     assert "more than chance explains (up to 2.0%)" in words.calibration(
         {"ece": 0.05, "chance_gap": 0.02}
     )
-    assert "no more than chance" in words.calibration({"ece": 0.02, "chance_gap": 0.02})
+    assert "as it may be by chance" in words.calibration({"ece": 0.02, "chance_gap": 0.02})
 
 
 def test_other_sources_are_a_warning_only_where_they_are_clearly_harder(made):
@@ -458,7 +469,9 @@ def test_the_figures(made):
 
 def test_the_verdict_is_one_sentence_with_its_interval(made):
     said = made.found["verdict"]
-    assert said.startswith("On 8 photos that it had never seen, the model was wrong in 25.0% (7.1%")
+    assert said.startswith(
+        "Of 8 photos that it had never seen, the model got 2 wrong: an error of 25.0% (7.1%"
+    )
     assert "it answers 87.5% (52.9% to 97.8%) of them and refuses pictures unlike" in said
     assert said.count(".") == 1 + sum(c == "." for c in said[:-1])
     assert said.endswith(".")

@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from bear_classifier.apps import model_card
 from bear_classifier.apps.corrections import NONE, NONE_AT_ALL, keep
 from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.metrics import Metrics
@@ -131,10 +138,13 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         return {"models": found, "limits": limits, "corrections": corrections is not None}
 
     @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
-    async def card(name: str) -> Response:
-        """What a person should know before trusting a model, as Markdown."""
-        text = service.offer(name).card
-        return PlainTextResponse(text, media_type="text/markdown; charset=utf-8")
+    async def card(name: str, request: Request) -> Response:
+        """What a person should know before trusting a model: Markdown, or the same as a page for
+        browsers, which ask for text/html."""
+        text, vary = service.offer(name).card, {"Vary": "Accept"}
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(model_card.page(name, text), headers=vary)
+        return PlainTextResponse(text, media_type="text/markdown; charset=utf-8", headers=vary)
 
     @router.post("/classify", response_model=Answer, openapi_extra=_ONE, responses=_ERRORS)
     async def classify(request: Request, model: Model = "", explain: bool = False) -> Response:

@@ -146,23 +146,23 @@ def _verdict(row: Mapping[str, Any], first: str, by: Measure, found: Mapping[str
             f"{name} does {said['verdict']} than {first} by {amount(abs(said['difference']), by)}"
             f" {unit} ({amount(near, by)} to {amount(far, by)})"
         )
-    text = f"no difference can be told between {name} and {first}: "
+    text = f"no difference is shown between {name} and {first}: "
     if said["low"] is None:
-        return text + "one seed cannot tell one from chance; give --seeds 3 or more"
+        return text + "one seed may differ by chance; give --seeds 3 or more"
     less = "less" if said["difference"] < 0 else "more"
     text += f"{name} has {amount(abs(said['difference']), by)} {unit} {less}"
     text += f" (from {signed(said['low'], by)} to {signed(said['high'], by)})"
     if said["seeds_needed"]:
-        return f"{text}; to tell that much: about --seeds {said['seeds_needed']}"
+        return f"{text}; to show such a difference: about --seeds {said['seeds_needed']}"
     wanted = said["photos_needed"]
     if wanted is None or wanted > _FAR * found["photos"]:
-        return f"{text}; so little can hardly be told at all"
+        return f"{text}; so small a difference can hardly be measured"
     if wanted > found["photos"]:
         return (
-            f"{text}; to tell that little: about {wanted} validation photos"
+            f"{text}; to show so small a difference: about {wanted} validation photos"
             f" instead of {found['photos']}, and more seeds"
         )
-    return f"{text}; to tell that little takes more than {MOST_SEEDS} seeds"
+    return f"{text}; to show so small a difference takes more than {MOST_SEEDS} seeds"
 
 
 def remarks(found: Mapping[str, Any]) -> list[str]:

@@ -70,7 +70,7 @@ def panel(axes: Axes, row: Mapping[str, Any]) -> None:
     axes.fill_between(n, *chance.T, color=_LAW, alpha=0.14, lw=0, label="95 % interval")
     asked = n <= present * 1.001
     axes.plot(n[asked], law[asked], color=_LAW, lw=2, label="power law")
-    axes.plot(n[~asked], law[~asked], color=_LAW, lw=2, ls=(0, (3, 2)), label="foretold")
+    axes.plot(n[~asked], law[~asked], color=_LAW, lw=2, ls=(0, (3, 2)), label="predicted")
     jitter = np.linspace(0.97, 1.03, len(row["per_seed"]))[:, None]
     seeds = np.array(row["per_seed"])
     axes.plot((sizes * jitter).ravel(), seeds.ravel(), ".", color=_SEED, ms=4, alpha=0.6,

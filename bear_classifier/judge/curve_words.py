@@ -53,7 +53,7 @@ def most(found: Mapping[str, Any]) -> str:
     row = classes[label]
     low, high = row["gain_interval"]
     return (
-        f"of no class alone can a gain be told from chance; {label} comes closest:"
+        f"no single class is sure to bring a gain; the likeliest is {label}:"
         f" {row['more']} more would bring {points(low)} to {points(high)} points"
     )
 
@@ -72,7 +72,7 @@ def _sentence(row: Mapping[str, Any], things: str) -> str:
     if row["worth"] == "hardly":
         return f"{things} would hardly help: {row['more']} would bring {bring}"
     return (
-        f"nothing can be said inside the noise: {row['more']} {things} would bring"
+        f"whether {things} would help is uncertain: {row['more']} would bring"
         f" {points(low)} to {points(high)} points"
     )
 
@@ -87,12 +87,12 @@ def check(found: Mapping[str, Any]) -> str:
     low, high = found["predicted_interval"]
     off_low, off_high = found["off_interval"]
     belief = (
-        "the curve can be believed that far"
+        "the curve holds that far"
         if found["held"]
-        else "the curve does not hold here, do not rely on what it foretells"
+        else "the curve does not hold here, so do not rely on its predictions"
     )
     return (
         f"from at most {found['sizes'][-1]:.0f} photos, {found['predicted']:.1%} ({low:.1%} to"
-        f" {high:.1%}) was foretold for {found['n']:.0f}; measured {found['measured']:.1%}, off by"
+        f" {high:.1%}) was predicted for {found['n']:.0f}; measured {found['measured']:.1%}, off by"
         f" {points(found['off'])} points ({points(off_low)} to {points(off_high)}): {belief}"
     )

@@ -23,6 +23,7 @@ from bear_classifier.intervals import Interval, clustered, share
 from bear_classifier.judge import membership, reject
 from bear_classifier.judge.clean import own_classifier
 from bear_classifier.judge.elsewhere import NotMeasured, elsewhere
+from bear_classifier.schema import Event
 from bear_classifier.settings import Config
 
 P = ParamSpec("P")
@@ -141,10 +142,19 @@ def _predictions(catalog: Catalog) -> dict[str, Any]:
 
 
 def _test_decisions(catalog: Catalog) -> int:
-    """How many photos of the test side were relabelled or left out by hand."""
-    test = {photo.sha256 for photo in catalog.photos() if photo.split == "test"}
-    made = decisions.decided(catalog).items()
-    return sum(sha256 in test and event.action != "keep" for sha256, event in made)
+    """How many photos of the test side have another label than they came with, or were left out:
+    by a decision or by moving a file. Nobody chose what was taken down."""
+    first: dict[str, Event] = {}
+    for made in decisions.history(catalog):
+        first.setdefault(made.sha256, made)
+    changed = 0
+    for photo in catalog.photos():
+        event = first.get(photo.sha256)
+        if photo.split != "test" or event is None or decisions.is_taken_down(photo):
+            continue
+        before = {"label": photo.label, **(json.loads(event.before) if event.before else {})}
+        changed += before["label"] != photo.label or photo.status == "dropped"
+    return changed
 
 
 def _test_looks(catalog: Catalog, digest: str) -> int:
@@ -244,7 +254,7 @@ def as_text(outcome: dict[str, Any]) -> str:
     lines = [
         (
             f"error        {_with(outcome['error'], outcome['error_interval'])}"
-            f"   ({wrong} of {outcome['n']} photos)"
+            f"   ({wrong} of {outcome['n']} photo{'s' if outcome['n'] != 1 else ''})"
         ),
         f"macro F1     {outcome['macro_f1']:.3f}",
         f"calibration  off by {outcome['ece']:.1%} on average",

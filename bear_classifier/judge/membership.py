@@ -174,11 +174,12 @@ def by_heart(
 def sentence(leak: Mapping[str, Any]) -> str:
     """For the model card. leak: the fields of a `Leak`."""
     low, high = leak["interval"]
-    verdict = "so the loss gives something away"
+    verdict = "The loss gives something away"
     if low <= 0.5:
-        verdict = "which this is not told apart from" if high >= 0.5 else "which this is below"
+        verdict = "This may be chance" if high >= 0.5 else "That is less often than by chance"
     return (
-        "Of a photo that it was trained on and one that it was not, guessing by the model's loss"
-        f" picks the former with a chance of {leak['auc']:.2f} (95 % interval {low:.2f} to"
-        f" {high:.2f}, {leak['members']} and {leak['others']} photos); a coin has 0.5, {verdict}."
+        "Shown a photo that it was trained on and one that it was not, somebody who goes by the"
+        f" model's loss picks the former with a probability of {leak['auc']:.2f} (95 % interval"
+        f" {low:.2f} to {high:.2f}, {leak['members']} and {leak['others']} photos); guessing would"
+        f" have 0.50. {verdict}."
     )

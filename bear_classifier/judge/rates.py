@@ -204,7 +204,7 @@ def verdict(found: Mapping[str, Any]) -> str:
     (best,) = (row for row in rows if row["verdict"] == "best")
     name = _named(best)
     if found["seeds"] < 2:
-        said = f"{name} had the least loss, but one seed cannot tell that from chance"
+        said = f"{name} had the least loss, but with one seed that may be chance"
     elif found["clear"]:
         least = min(by["worse"], key=lambda row: row["behind"])
         said = (
@@ -213,9 +213,9 @@ def verdict(found: Mapping[str, Any]) -> str:
         )
     else:
         others = ", ".join(map(_named, by["no difference"]))
-        said = f"{name} had the least loss, but no difference can be claimed from {others}"
+        said = f"{name} had the least loss, but this may be chance against {others}"
         if by["worse"]:
-            said += f"; worse for certain: {', '.join(map(_named, by['worse']))}"
+            said += f"; certainly worse: {', '.join(map(_named, by['worse']))}"
     gain = found["gain"]
     if not gain["sure"]:
         said += ". None is shown to beat the probe that all began from"

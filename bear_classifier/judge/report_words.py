@@ -25,15 +25,21 @@ def percent(value: float | None, interval: Sequence[float] | None = None) -> str
     return text if interval is None else f"{text} ({interval[0]:.1%} to {interval[1]:.1%})"
 
 
+def photos(n: int, kind: str = "") -> str:
+    """The number with its noun. kind: an adjective before the noun."""
+    return f"{n} {kind + ' ' if kind else ''}photo{'' if n == 1 else 's'}"
+
+
 def verdict(found: Mapping[str, Any]) -> str:
     """How good the model is, in one sentence."""
     test = found["test"]
     if not test["n"]:
-        return "There was no photo to judge the model with, so nothing can be said of it."
+        return "There was no photo to judge the model with, so its error is unknown."
     error = percent(test["error"], test["error_interval"])
-    photos = "photo" if test["n"] == 1 else "photos"
+    wrong = test["wrong"] or "none"
     return (
-        f"On {test['n']} {photos} that it had never seen, the model was wrong in {error};"
+        f"Of {photos(test['n'])} that it had never seen, the model got {wrong} wrong: an error of"
+        f" {error};"
         f" {calibration(test)}; {refuses(found['rejection'])}."
     )
 
@@ -45,9 +51,9 @@ def calibration(test: Mapping[str, Any]) -> str:
         return off
     if test["ece"] <= limit:
         return (
-            f"{off}, which is no more than chance explains with so few photos"
+            f"{off}, as it may be by chance with so few photos"
             if (limit > 0.05)
-            else f"{off}, no more than chance explains"
+            else f"{off}, as it may be by chance"
         )
     return f"{off}, more than chance explains (up to {limit:.1%})"
 
@@ -77,24 +83,28 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         )
     if test["now"] != test["n"]:
         told.append(
-            f"The test side has {test['now']} usable photos now and had {test['n']} when the model"
-            " was judged; to judge again, run: bears run"
+            f"The test side has {photos(test['now'], 'usable')} now and had {test['n']} when the"
+            " model was judged; to judge again, run: bears run"
         )
     if 0 < test["n"] < _FEW:
         low, high = test["error_interval"]
         told.append(
-            f"{test['n']} test photos are few: the error may be anything from {low:.1%} to"
-            f" {high:.1%}. Do not compare models by it."
+            f"{photos(test['n'], 'test')} cannot measure the error well: it may be anything from"
+            f" {low:.1%} to {high:.1%}. Do not compare models by it."
         )
     if empty := [label for label, row in test["per_class"].items() if not row["n"]]:
-        told.append(f"No photo of {', '.join(empty)} is on the test side: nothing is known of it.")
+        told.append(
+            f"The test side has no photo of {', '.join(empty)}: how well the model knows it is"
+            " unknown."
+        )
     other = found["elsewhere"]
     if other and other["paired"]["p"] < _SURE and _worse(other):
         told.append(elsewhere(other))
     if found["test_decisions"]:
+        n = found["test_decisions"]
         told.append(
-            f"{found['test_decisions']} photos of the test side were relabelled or left out by hand"
-            " before this was measured."
+            f"{photos(n)} of the test side got another label or {'was' if n == 1 else 'were'} left"
+            " out by hand before this was measured."
         )
     if found["test_looks"] > 1:
         told.append(
@@ -146,7 +156,7 @@ def chosen(training: Mapping[str, Any]) -> str:
     first, last, own = (asked["wrong"][place] for place in (0, -1, number))
     of = "sources that it never saw" if found.get("unseen") else "the validation side"
     sentence = (
-        f"{kept}: of {asked['n']} photos of {of} the first model was wrong on {first}, the"
+        f"{kept}: of {photos(asked['n'])} of {of} the first model was wrong on {first}, the"
         f" fine-tuned one on {last}" + (f", what was kept on {own}" if 0 < share < 1 else "")
     )
     p = [row[number] for row in asked["p"]] if "p" in asked else [1.0]
@@ -208,18 +218,21 @@ def mistakes(found: Mapping[str, Any]) -> str:
     if not test["wrong"]:
         _, high = test["error_interval"]
         return (
-            f"No mistake on {test['n']} test photos. That is no proof of perfection: an error up to"
-            f" {high:.1%} would fit as well."
+            f"No mistake on {photos(test['n'], 'test')}. The true error may still be as high as"
+            f" {high:.1%}."
         )
-    some = "all of them" if shown == test["wrong"] else f"the {shown} that it was surest of"
-    return f"{test['wrong']} of {test['n']} test photos got a wrong answer; here are {some}."
+    some = f"the {shown} that it was surest of"
+    if shown == test["wrong"]:
+        some = "it" if shown == 1 else "all of them"
+    here = f"here {'is' if shown == 1 else 'are'} {some}"
+    return f"{test['wrong']} of {photos(test['n'], 'test')} got a wrong answer; {here}."
 
 
 def refused(rule: Mapping[str, Any]) -> list[str]:
     """What the rule does to photos of the known classes."""
     test = rule["test"]
     told = [
-        f"Of {test['n']} test photos it answers {test['accepted']}:"
+        f"Of {photos(test['n'], 'test')} it answers {test['accepted']}:"
         f" {percent(test['accepted_share'], test['accepted_interval'])}."
         f" {test['unlike_training']} were refused as unlike the training photos and"
         f" {test['too_close']} as too close to call; {test['wrongly_refused']} of the refused"

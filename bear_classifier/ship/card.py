@@ -37,6 +37,13 @@ def card(about: Mapping[str, Any]) -> str:
         lines += [_row(label, row) for label, row in test["per_class"].items()]
     else:
         lines.append("There was no photo to judge with.")
+    if test["n"] and data.get("near_copies") != "grouped":
+        lines += [
+            "",
+            "The intervals on this card take each photo for an independent one. Near-copies among"
+            " them make the true intervals wider; how much is not known, for the answers to the"
+            " single photos were not kept.",
+        ]
     if changed := data["test_decisions"]:
         words = "Test photos that were relabelled or left out by hand before this was measured"
         lines += ["", f"{words}: {changed}."]

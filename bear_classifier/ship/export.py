@@ -228,6 +228,7 @@ def _about(
             "latest_revision": catalog.latest_revision(),
             "test_decisions": judged["test_decisions"],
             "test_looks": judged.get("test_looks"),
+            "near_copies": "grouped",  # in all intervals
             "photos": {
                 side: sum(p.split == side for p in photos) for side in ("train", "valid", "test")
             },
