@@ -481,7 +481,7 @@ def test_the_page_holds_what_it_should(made):
     seen = Seen(made.html)
     for sentence in (
         made.found["verdict"],
-        "8 test photos are few",
+        "8 test photos cannot measure the error well",
         "2 of 8 test photos got a wrong answer; here are all of them.",
         "Rate and epochs fit.",
         "What was kept lies 25% of the way from the first model to the fine-tuned one",
