@@ -586,7 +586,7 @@ def test_the_command_writes_three_files(made, tmp_path, capsys):
     assert run(made, out) == 0
     said = capsys.readouterr().out
     assert made.found["verdict"] in said
-    assert "warning: 8 test photos are few" in said
+    assert "warning: 8 test photos cannot measure the error well" in said
     assert sorted(p.name for p in out.parent.iterdir()) == ["page.html", "page.json", "page.md"]
     assert json.loads((out.parent / "page.json").read_text())["test"]["wrong"] == 2
     words_ = (out.parent / "page.md").read_text()

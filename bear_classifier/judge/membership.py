@@ -179,7 +179,7 @@ def sentence(leak: Mapping[str, Any]) -> str:
         verdict = "This may be chance" if high >= 0.5 else "That is less often than by chance"
     return (
         "Shown a photo that it was trained on and one that it was not, somebody who goes by the"
-        f" model's loss picks the former with a probability of {leak['auc']:.2f} (95 % interval"
+        f" model's loss picks the former with a chance of {leak['auc']:.2f} (95 % interval"
         f" {low:.2f} to {high:.2f}, {leak['members']} and {leak['others']} photos); guessing would"
         f" have 0.50. {verdict}."
     )
