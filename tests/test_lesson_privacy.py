@@ -160,7 +160,7 @@ def test_the_sentence_for_the_card(interval: tuple[float, float], words: str) ->
     said = membership.sentence(leak)
     assert words in said
     assert f"{interval[0]:.2f} to {interval[1]:.2f}, 834 and 193 photos" in said
-    assert "a coin has 0.5" in said and said.endswith(".")
+    assert "guessing would have 0.50" in said and said.endswith(".")
 
 
 # the search
@@ -313,7 +313,7 @@ def test_every_claim_holds_of_a_model_that_hardly_leaks(make_page: Callable[...,
     page = make_page(whole=True)
     assert failed(page) == []
     assert len(page.claims) == 8
-    assert "a coin has 0.5" in page.body
+    assert "guessing would have 0.50" in page.body
     found = next(claim.found for claim in page.claims if "the bundle holds" in claim.said)
     assert "38 files" in found and "48 paths and names and 24 checksums: none" in found
 
