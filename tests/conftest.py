@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -42,6 +43,12 @@ MISSING = {  # marker of tests that need more than the checkout: is it missing, 
         "tests with real photos and weights: they need the folder ../shared beside the checkout",
     ),
 }
+
+
+def pytest_configure() -> None:
+    """Tests that press Ctrl-C: a shell's background job ignores it, and so would its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
