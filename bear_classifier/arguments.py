@@ -349,7 +349,7 @@ def _searching(command: argparse.ArgumentParser) -> None:
         help="search only pictures of this size",
     )
     command.add_argument(
-        "--per-class", metavar="N", type=int, help="addresses to find for each class (default: 200)"
+        "--per-class", metavar="N", type=int, help="photos to find for each class (default: 200)"
     )
     command.add_argument("--region", metavar="CODE", help="search there (default: us-en)")
 

@@ -31,7 +31,7 @@ class SearchConfig:
         "", 'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH" or "starter"'
     )
     per_class: int = setting(
-        200, "different addresses to find for each class, or pictures to draw (starter)", low=1
+        200, "photos to find for each class, or pictures to draw (starter)", low=1
     )
     licence: str = setting(
         "any",

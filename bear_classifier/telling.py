@@ -45,7 +45,7 @@ def _search(out: Mapping[str, Any]) -> list[str]:
     return [
         f"{count(out['found'], 'candidate')}, {out['new']} of them new",
         *([classes] if classes else []),
-        *([f"{spare} more to fetch when search.per_class is raised"] if spare else []),
+        *([f"{spare} spare {_verb(spare, 'address', 'addresses')}, for what fails"] if spare else []),
         *([f"{shared} found for two classes and left out"] if shared else []),
         *gone,
         *(f"warning: {text}" for text in out.get("warnings", ())),
@@ -66,6 +66,10 @@ def _download(out: Mapping[str, Any]) -> list[str]:
             f"{n} {'photo was' if n == 1 else 'photos were'} replaced on disk; the earlier version"
             " is still used; to drop it, run: bears clean --gone"
         )
+    if n := out.get("spares"):
+        extra.append(f"{n} spare {_verb(n, 'address', 'addresses')} taken in place of what failed")
+    for label, n in out.get("lacking", {}).items():
+        extra.append(f'class "{label}" has {count(n, "photo")}, fewer than asked for; no address is left')
     if out["thumbnails"]:
         extra.append(f"{count(out['thumbnails'], 'thumbnail')}, where the picture itself was gone")
     if out["passing"]:

@@ -109,7 +109,7 @@ INSIDE = {
     "collect.search": {
         *("collect.starter", "collect.listing", "collect.paging", "collect.web"),
         *("collect.openverse", "collect.take_down", "collect.engine", "collect.progress"),
-        *("collect.folders", "collect.meant"),
+        *("collect.folders", "collect.meant", "collect.spares"),
     },
     "collect.web": {"collect.engine"},
     "collect.listing": {"collect.engine"},
@@ -118,7 +118,7 @@ INSIDE = {
     "collect.paging": {"collect.engine", "collect.progress"},
     "collect.download": {
         *("collect.crowd", "collect.fetch", "collect.folders", "collect.intake"),
-        *("collect.placeholders", "collect.take_down"),
+        *("collect.placeholders", "collect.spares", "collect.take_down"),
     },
     "collect.placeholders": {"collect.folders", "collect.screen"},
     "collect.crowd": {

@@ -466,14 +466,14 @@ def test_a_search_brings_all_that_is_told_and_remembered(tmp_path: Path) -> None
     with Catalog(tmp_path) as catalog:
         assert search(catalog, web(), [Engine("alpha", answer, 0, 5)]) == {
             "found": 6,
-            "new": 6,
+            "new": 12,
             "gone": 0,
             "ignored": {},
             "per_class": {"grizzly": 3, "teddy": 3},
             "shared": 0,
-            "requests": 2,
+            "requests": 4,
             "warnings": [],
-            "spare": 0,
+            "spare": 6,
         }
         assert {(s.kind, s.stamp) for s in catalog.sources()} == {
             ("web", "licence=any size=any region=us-en")
@@ -487,7 +487,7 @@ def test_a_search_brings_all_that_is_told_and_remembered(tmp_path: Path) -> None
         ([PENDING, PENDING, PENDING], 2, [PENDING, PENDING, SPARE]),
         ([PENDING, SPARE, SPARE], 2, [PENDING, PENDING, SPARE]),
         ([SPARE, SPARE], 5, [PENDING, PENDING]),
-        ([OK, "HTTP_404", PENDING, SPARE], 3, [OK, "HTTP_404", PENDING, SPARE]),
+        ([OK, "HTTP_404", PENDING, SPARE], 3, [OK, "HTTP_404", PENDING, PENDING]),
         ([OK, OK, OK, PENDING], 2, [OK, OK, OK, SPARE]),
         ([CONFLICT, TAKEN_DOWN, SPARE, PENDING], 1, [CONFLICT, TAKEN_DOWN, PENDING, SPARE]),
         ([], 3, []),
@@ -504,12 +504,12 @@ def test_the_first_of_a_class_are_taken_and_the_others_wait(
 
 def test_what_waits_is_taken_without_asking_when_more_is_wanted(tmp_path: Path) -> None:
     with Catalog(tmp_path) as catalog:
-        first = search(catalog, web(per_class=2), [Engine("alpha", answer, 0, 5)])
-        assert (first["found"], first["spare"]) == (4, 2)
-        assert len(catalog.sources(PENDING)) == 4
-        more = search(catalog, web(per_class=3), [forbidden])
-        assert (more["found"], more["spare"], more["requests"]) == (6, 0, 0)
+        first = search(catalog, web(per_class=3), [Engine("alpha", answer, 0, 5)])
+        assert (first["found"], first["spare"]) == (6, 6)
         assert len(catalog.sources(PENDING)) == 6
+        more = search(catalog, web(per_class=4), [forbidden])
+        assert (more["found"], more["spare"], more["requests"]) == (8, 4, 0)
+        assert len(catalog.sources(PENDING)) == 8
 
 
 def test_filters_mark_what_they_found(tmp_path: Path) -> None:

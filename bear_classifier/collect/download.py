@@ -23,6 +23,7 @@ from bear_classifier.collect.fetch import in_own_loop
 from bear_classifier.collect.folders import LOCAL, overwritten
 from bear_classifier.collect.intake import Facts, examine
 from bear_classifier.collect.placeholders import placeholders
+from bear_classifier.collect.spares import lacking, replacements
 from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import decided, relabel
 from bear_classifier.errors import DataError, PhotoError
@@ -87,6 +88,7 @@ def download(
     if config.download.retry:
         _ask_again(catalog)
     pending = [s for s in catalog.sources(PENDING) if s.label in config.labels]
+    asked = {source.origin for source in pending}
     here = [source for source in pending if source.kind in LOCAL]
     there = [source for source in pending if source.kind not in LOCAL]
     refusal = refused(catalog.take_downs())
@@ -103,20 +105,25 @@ def download(
             for group in _from_files(here, fetch, keep):
                 _record(catalog, group)
                 progress.add(group)
-            if there:
+            while there:
                 in_own_loop(_from_web(catalog, there, config.download, net, refusal, progress))
+                _reconcile(catalog, config)  # which of them are copies or placeholders
+                there = replacements(catalog, config)
+                asked |= {source.origin for source in there}
+                progress.expect(len(there))
         except DataError as exc:
             if exc.code != "DISK_FULL":
                 raise
             raise DataError(
                 "DISK_FULL",
-                f"{progress.stored} of {len(pending)} images saved in {catalog.root}; free"
+                f"{progress.stored} of {len(asked)} images saved in {catalog.root}; free"
                 " space and run again to continue",
             ) from exc
         finally:
             clear_partial(catalog.root)  # what this run left, or one that was killed
     _reconcile(catalog, config)
-    return _outcome(catalog, {source.origin for source in pending})
+    spares = {"spares": len(asked) - len(pending), "lacking": lacking(catalog, config)}
+    return _outcome(catalog, asked) | spares
 
 
 def _outcome(catalog: Catalog, asked: set[str]) -> dict[str, Any]:
@@ -183,6 +190,10 @@ class Progress:
     def __init__(self, bar: Any, total: int) -> None:
         self.bar, self.total, self.stored = bar, total, 0
         self._codes: Counter[str] = Counter()
+
+    def expect(self, more: int) -> None:
+        self.total += more
+        self.bar.total = self.total
 
     def add(self, group: Sequence[Outcome]) -> None:
         self.stored += sum(photo is not None for _, photo in group)

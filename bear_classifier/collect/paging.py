@@ -24,10 +24,9 @@ from bear_classifier.collect.progress import (
     Wanted,
     judge,
     refuse_shared_queries,
-    short,
     warnings,
 )
-from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Asked, Source
+from bear_classifier.schema import CONFLICT, OK, PENDING, SPARE, Asked, Source
 
 EMPTY = "EMPTY"  # code of a page without results
 REMEMBERED = timedelta(hours=24)  # how long an empty page is not asked for again
@@ -253,7 +252,10 @@ class _Search:
         return {label: found[label] for label in self.wanted.classes}
 
     def _is_short(self, label: str) -> bool:
-        return label in short(self.wanted, self._counts())
+        ours = [s for s in self.known.values() if s.label == label and self._is_ours(s)]
+        taken = sum(source.code == OK for source in ours)
+        enough = self.wanted.per_class + self.wanted.spare
+        return taken < self.wanted.per_class and sum(map(_is_candidate, ours)) < enough
 
     def outcome(self) -> dict[str, Any]:
         found, there = self._counts(), self._by_class(self.known.values())
@@ -271,10 +273,10 @@ class _Search:
 
 
 def _is_candidate(source: Source) -> bool:
-    """A row that leads, or led, to a photo of its class."""
+    """A row that leads to a photo of its class, or may; what failed is replaced by others."""
     if source.code == CONFLICT:
         return source.sha256 is not None  # downloaded before it was found under another class
-    return source.code not in (GONE, TAKEN_DOWN)
+    return source.code in (OK, PENDING, SPARE)
 
 
 def _shared(source: Source, label: str) -> Source:

@@ -15,13 +15,15 @@ BARREN = 2  # pages in a row with nothing new end a query
 class Wanted:
     """classes: label -> queries; kind, options: what sources are marked with; numbers per class.
 
-    least: with fewer candidates, from wherever, it is an error that engines do not answer."""
+    least: with fewer candidates, from wherever, it is an error that engines do not answer; spare:
+    so many more are sought, for those that fail."""
 
     classes: Mapping[str, Sequence[str]]
     kind: str
     options: str
     per_class: int
     least: int
+    spare: int = 0
 
 
 @dataclass

@@ -19,6 +19,7 @@ from bear_classifier.collect.listing import Listing, list_folder, list_urls
 from bear_classifier.collect.meant import meant
 from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
+from bear_classifier.collect.spares import options, shared_out
 from bear_classifier.collect.starter import write_starter
 from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import relabel
@@ -32,6 +33,7 @@ SOURCES = (
     ' "web" or "openverse" (search), or "starter" (pictures drawn by code, no network)'
 )
 _KINDS = ("folder", "urls", "web", "openverse", "starter")
+_SPARE = 4  # for so many photos one more address is sought, for those that fail
 _GUESSES = 3  # names that are shown for a class without photos
 
 
@@ -231,8 +233,9 @@ def _search(
 ) -> dict[str, Any]:
     settings = config.search
     wanted = Wanted(
-        config.classes, settings.source, options(settings), settings.per_class, config.split.least
-    )
+        config.classes, settings.source, options(settings), settings.per_class, config.split.least,
+        -(-settings.per_class // _SPARE),
+    )  # fmt: skip
     total = settings.per_class * len(config.classes)
     with tqdm(total=total, desc="search", disable=None, bar_format=SHORT_BAR) as bar:
 
@@ -269,27 +272,3 @@ def _share_out(catalog: Catalog, wanted: Wanted) -> Counter[str]:
         catalog.put_sources(changed)
     codes = {s.origin: s.code for s in changed}
     return Counter(s.label for s in ours if codes.get(s.origin, s.code) == SPARE)
-
-
-def shared_out(sources: Sequence[Source], per_class: int) -> list[Source]:
-    """The rows of one class, in the order of finding, that have to wait or need not wait any more.
-
-    What was asked for already stays as it is."""
-    asked = sum(
-        s.code not in (PENDING, SPARE, GONE, TAKEN_DOWN) and (s.code != CONFLICT or bool(s.sha256))
-        for s in sources
-    )
-    waiting = [s for s in sources if s.code in (PENDING, SPARE)]
-    room = max(0, per_class - asked)
-    codes = [PENDING] * room + [SPARE] * max(0, len(waiting) - room)
-    return [
-        dataclasses.replace(s, code=code)
-        for s, code in zip(waiting, codes, strict=False)
-        if s.code != code
-    ]
-
-
-def options(settings: SearchConfig) -> str:
-    """The filters of a search as text, to know what was asked with the same ones."""
-    region = "" if settings.source == "openverse" else f" region={settings.region}"
-    return f"licence={settings.licence} size={settings.size}{region}"
