@@ -62,8 +62,7 @@ def read(path: Path) -> bytes:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise PhotoError("UNREADABLE", _no_file(path, facts.st_mode))
-        if facts.st_size > MAX_BYTES:
-            raise _too_large(facts.st_size)
+        check_bytes(facts.st_size)
         with io.BufferedReader(io.FileIO(path, opener=_at_once)) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
@@ -75,8 +74,7 @@ def read(path: Path) -> bytes:
             ) from exc
         why = (isinstance(exc, OSError) and exc.strerror) or str(exc)
         raise PhotoError("UNREADABLE", f"{printable(path)} cannot be opened: {why}") from exc
-    if len(data) > MAX_BYTES:
-        raise _too_large(len(data))
+    check_bytes(len(data))
     return data
 
 
@@ -98,11 +96,13 @@ def _no_file(path: Path, mode: int) -> str:
     return f"{printable(path)} is a folder, not a file"
 
 
-def _too_large(size: int) -> PhotoError:
-    limit = MAX_BYTES // 1_000_000
-    return PhotoError(
-        "TOO_LARGE", f"{size / 1e6:.1f} MB; the limit is {limit} MB; save a smaller copy"
-    )
+def check_bytes(size: int) -> None:
+    """Raises PhotoError (TOO_LARGE)."""
+    if size > MAX_BYTES:
+        limit = MAX_BYTES // 1_000_000
+        raise PhotoError(
+            "TOO_LARGE", f"{size / 1e6:.1f} MB; the limit is {limit} MB; save a smaller copy"
+        )
 
 
 def decode(source: bytes | Path) -> Image.Image:
@@ -124,8 +124,7 @@ def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: cut photos would pass as whole"
         )
     data = read(source) if isinstance(source, Path) else source
-    if len(data) > MAX_BYTES:
-        raise _too_large(len(data))
+    check_bytes(len(data))
     found = formats.inspect(data)
     del data
     if found.size != (0, 0):

@@ -116,6 +116,7 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
         model.self_test()
     if header["do"] in ("load", "check"):
         return {}
+    photos.check_bytes(len(body))
     photos.format_of_stranger(body)
     prediction = model.predict(body)
     found = dataclasses.asdict(prediction)
