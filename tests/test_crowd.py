@@ -32,7 +32,7 @@ from bear_classifier.collect.turns import Clock, Manners
 from bear_classifier.collect.visit import Use
 from bear_classifier.config import build
 from bear_classifier.errors import DataError
-from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
+from bear_classifier.schema import DUPLICATE, OK, PENDING, PLACEHOLDER, Photo, Source
 from bear_classifier.settings import DownloadConfig
 from bear_classifier.sites import site_of
 
@@ -373,7 +373,7 @@ def check_provenance(row: Source, small: bool) -> None:
         assert row.at.startswith("20")
     else:
         assert (row.address, row.final_url, row.at, row.type, row.bytes) == ("",) * 4 + (0,)
-    if row.code in (OK, DUPLICATE):
+    if row.code in (OK, DUPLICATE, PLACEHOLDER):
         assert (row.http, len(row.sha256 or "")) == (200, 64)
         assert row.bytes > 0
         assert row.final_url in (row.origin, f"{HELP}/good.jpg", f"{HELP}/small.jpg")

@@ -320,7 +320,7 @@ def test_the_check_foretells_the_whole_from_a_half(dataset):
     assert row["predicted"] == pytest.approx(row["measured"], abs=0.03)
     assert row["off"] == pytest.approx(row["predicted"] - row["measured"], abs=1e-5)
     assert row["predicted"] < row["error"][-1] - 0.003  # it foretells a further fall
-    assert "can be believed" in check(row)
+    assert "the curve holds that far" in check(row)
 
 
 def test_the_test_side_is_never_asked(dataset):

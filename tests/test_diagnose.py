@@ -216,6 +216,7 @@ def test_what_is_told() -> None:
         "kept_epoch": 2,
         "valid": 10,
         "valid_wrong": {"probe": 2, "tuned": 1, "kept": 1},
+        "valid_intervals": {"probe": [0.1, 0.5], "tuned": [0.0, 0.4], "kept": [0.0, 0.4]},
         "share": 0.5,
         "mixtures": {
             "shares": [0.0, 0.5, 1.0],

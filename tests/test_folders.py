@@ -194,7 +194,7 @@ def test_clean_gone_drops_what_stands_in_no_file_and_undo_brings_it_back(
     (moving.root / "old" / "teddy" / "1.png").unlink()
     moving.run("old")
     assert cli.main(["clean", "--gone"]) == 0
-    assert "2 drop; take it all back with: bears undo" in capsys.readouterr().out
+    assert "2 drop; to take it all back, run: bears undo" in capsys.readouterr().out
     kept = {("grizzly", "ok"): 4, ("teddy", "ok"): 3}
     assert moving.photos() == kept | {(label, "dropped"): 1 for label in LABELS}
     assert moving.run("old")["replaced"] == 0

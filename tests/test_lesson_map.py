@@ -225,7 +225,7 @@ def by_lot(at: Any, dims: int) -> Any:
     return np.random.default_rng(0).standard_normal((len(at), dims))
 
 
-def farthest(features: Any, groups: Any, rows: Any) -> list[list[int]]:
+def farthest(features: Any, groups: Any, rows: Any, among: Any = None) -> list[list[int]]:
     far = np.linalg.norm(features[:, None] - features[None], axis=2)
     return [np.argsort(-far[row])[:8].tolist() for row in rows]
 

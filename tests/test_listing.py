@@ -165,8 +165,8 @@ def test_no_class_folder_lists_what_there_is(tmp_path: Path) -> None:
     assert (
         refusal(tmp_path)
         == f"NO_CLASS_FOLDERS: {tmp_path}: its folders are panda, polar; expected one folder per "
-        "class (grizzly, teddy); for other classes make a project: "
-        'bears new NAME --class "first" --class "second"'
+        "class (grizzly, teddy); for other classes make a project; "
+        "run: bears new mine --class first --class second"
     )
 
 

@@ -590,7 +590,7 @@ def test_the_command_writes_three_files(made, tmp_path, capsys):
     assert sorted(p.name for p in out.parent.iterdir()) == ["page.html", "page.json", "page.md"]
     assert json.loads((out.parent / "page.json").read_text())["test"]["wrong"] == 2
     words_ = (out.parent / "page.md").read_text()
-    assert words_.startswith("# tiny, version 1\n\nOn 8 photos")
+    assert words_.startswith("# tiny, version 1\n\nOf 8 photos")
     assert "| grizzly |" in words_
     assert run(made, out, "--json", "--quiet") == 0
     assert json.loads(capsys.readouterr().out)["labels"] == LABELS

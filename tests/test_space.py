@@ -563,7 +563,7 @@ def test_a_failed_rename_leaves_the_old_folder_and_its_history(place, other, mon
         if self.is_dir():  # the history, the old folder, the new one
             seen.append(self)
             if len(seen) - 1 == step:
-                raise OSError(errno.EACCES, "no")
+                raise OSError(errno.EIO, "no")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", failing)

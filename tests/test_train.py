@@ -39,7 +39,7 @@ def test_training_is_repeatable_and_another_seed_is_another_training(prepared):
     assert same(one, weights(catalog))
     assert first["history"] == second["history"]
     assert len(first["history"]) == 2
-    assert {"epoch", "train_loss", "valid_loss", "error"} == set(first["history"][0])
+    assert {"epoch", "train_loss", "train_error", "valid_loss", "error"} == set(first["history"][0])
     third = train(catalog, changed(config, seed=7))
     assert third["history"] != first["history"]
 

@@ -20,7 +20,7 @@ export const megabytes = (n) => `${(n / 1e6).toFixed(n % 1e6 ? 1 : 0)} MB`;
 
 // What operating systems and file managers leave in folders; the same as system_files.py.
 const LEFT_FILES = new Set([".ds_store", ".localized", "icon\r", ".apdisk", ".volumeicon.icns", "thumbs.db",
-  "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", ".directory", ".hidden", ".nomedia", ".picasa.ini", "picasa.ini"]);
+  "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", ".directory", ".nomedia", ".picasa.ini", "picasa.ini"]);
 const LEFT_FOLDERS = new Set(["__macosx", ".appledouble", ".appledb", ".appledesktop", ".fseventsd", ".spotlight-v100",
   ".documentrevisions-v100", ".temporaryitems", ".trashes", ".trash", "network trash folder", "$recycle.bin",
   "system volume information", ".thumbnails", ".sh_thumbnails", "lost+found", "@eadir", "#recycle", "@recycle",
