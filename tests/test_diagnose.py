@@ -220,8 +220,8 @@ def test_what_is_told() -> None:
         "share": 0.5,
         "mixtures": {
             "shares": [0.0, 0.5, 1.0],
-            "valid": {"n": 10, "wrong": [2, 1, 1]},
-            "unseen": {"n": 20, "wrong": [5, 3, 4]},
+            "valid": {"n": 10, "wrong": [2, 1, 1], "intervals": [[0.0, 0.5]] * 3},
+            "unseen": {"n": 20, "wrong": [5, 3, 4], "intervals": [[0.1, 0.5]] * 3},
         },
         "lr": 0.001,
         "lr_reason": "given in the settings",
