@@ -53,14 +53,17 @@ def folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
 
 def _limits(root: Path) -> Iterator[str]:
     """The texts of all limits that there are; of v1 both files as one line."""
-    text = _read(root / "proc" / "self" / "cgroup")
+    text = text_of(root / "proc" / "self" / "cgroup")
     for names in folders(text) or [(), ("cpu",)]:
         folder = (root / "sys" / "fs" / "cgroup").joinpath(*names)
-        yield _read(folder / "cpu.max")
-        yield " ".join(_read(folder / f"cpu.cfs_{part}_us").strip() for part in ("quota", "period"))
+        yield text_of(folder / "cpu.max")
+        yield " ".join(
+            text_of(folder / f"cpu.cfs_{part}_us").strip() for part in ("quota", "period")
+        )
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What the system says there; "" where it says nothing."""
     try:
         return path.read_text("ascii")
     except (OSError, ValueError):

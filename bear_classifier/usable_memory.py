@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bear_classifier.processors import folders
+from bear_classifier.processors import folders, text_of
 
 _ROOT = Path("/")  # in tests a folder that stands for it
 _UNKNOWN = 8_000_000_000  # bytes, where the system does not say
@@ -15,7 +15,7 @@ _NO_LIMIT = 1 << 60  # bytes; v1 writes a number near 2**63 where there is none
 
 def usable_memory(root: Path = _ROOT) -> int:
     """Bytes. root: where `proc` and `sys` lie."""
-    found = free(_read(root / "proc" / "meminfo")) or _physical()
+    found = free(text_of(root / "proc" / "meminfo")) or _physical()
     return min([found, *filter(None, map(limit, _limits(root)))])
 
 
@@ -36,11 +36,11 @@ def limit(text: str) -> int:
 
 
 def _limits(root: Path) -> Iterator[str]:
-    text = _read(root / "proc" / "self" / "cgroup")
+    text = text_of(root / "proc" / "self" / "cgroup")
     for names in folders(text, "memory") or [(), ("memory",)]:
         folder = (root / "sys" / "fs" / "cgroup").joinpath(*names)
-        yield _read(folder / "memory.max")
-        yield _read(folder / "memory.limit_in_bytes")
+        yield text_of(folder / "memory.max")
+        yield text_of(folder / "memory.limit_in_bytes")
 
 
 def _physical() -> int:
@@ -48,10 +48,3 @@ def _physical() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # AttributeError: on Windows
         return _UNKNOWN
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii")
-    except (OSError, ValueError):
-        return ""
