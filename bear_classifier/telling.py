@@ -29,10 +29,6 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def _addresses(n: int) -> str:
-    return "address" if n == 1 else "addresses"
-
-
 def _verb(n: int, one: str, several: str) -> str:
     return one if n == 1 else several
 
@@ -46,10 +42,11 @@ def _search(out: Mapping[str, Any]) -> list[str]:
     )
     classes = ", ".join(f"{label} {n}" for label, n in out.get("per_class", {}).items())
     shared, spare = out.get("shared", 0), out.get("spare", 0)
+    addresses = _verb(spare, "address", "addresses")
     return [
         f"{count(out['found'], 'candidate')}, {out['new']} of them new",
         *([classes] if classes else []),
-        *([f"{spare} spare {_addresses(spare)}, for what fails"] if spare else []),
+        *([f"{spare} spare {addresses}, for what fails"] if spare else []),
         *([f"{shared} found for two classes and left out"] if shared else []),
         *gone,
         *(f"warning: {text}" for text in out.get("warnings", ())),
@@ -71,7 +68,7 @@ def _download(out: Mapping[str, Any]) -> list[str]:
             " is still used; to drop it, run: bears clean --gone"
         )
     if n := out.get("spares"):
-        extra.append(f"{n} spare {_addresses(n)} taken in place of what failed")
+        extra.append(f"{n} spare {_verb(n, 'address', 'addresses')} taken in place of what failed")
     for label, n in out.get("lacking", {}).items():
         extra.append(f'class "{label}" has {count(n, "photo")}, and no address is left to ask')
     if out["thumbnails"]:
