@@ -126,8 +126,8 @@ def _clean(out: Mapping[str, Any]) -> list[str]:
     are = _verb(out["suspects"], "is", "are")
     return [
         f"{out['suspects']} of {count(out['photos'], 'photo')} {are} suspect"
-        f"{f' ({kinds})' if kinds else ''};"
-        " to look at them, run: bears review"
+        f"{f' ({kinds})' if kinds else ''}",
+        "to look at them, run: bears review",
     ]
 
 

@@ -33,6 +33,17 @@ def test_one_is_singular(name, outcome):
     assert not re.search(r"\b1 (\w+ ){1,3}(are|were)\b", said), said
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome"), [("download", DOWNLOAD), ("clean", CLEAN), ("export", EXPORT)]
+)
+def test_a_hint_ends_its_line(name, outcome):
+    """The seconds that a stage took end its first line, and are no part of a command."""
+    said = telling.stage(name, {"outcome": "done", "seconds": 1.0, **outcome})
+    hints = [line for line in said.splitlines() if "run: bears" in line]
+    assert hints
+    assert not [line for line in hints if line.endswith("s]")]
+
+
 def test_names_of_files_stay_in_their_line():
     failed = {"/photos/a\n\x1b[31m.jpg": "EMPTY_FILE: 0 bytes"}
     said = telling.stage(
