@@ -15,6 +15,7 @@ from bear_classifier import copies, decisions, pipeline, telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.files import writable
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.lock import hold
 from bear_classifier.schema import Decision, Event
 from bear_classifier.terminal import command, minute, one_line, tell
@@ -45,7 +46,7 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
 
     if options.csv:
         writable(options.csv)
-    with pipeline.existing(project) as catalog:
+    with heartbeat("clean"), pipeline.existing(project) as catalog:
         closed = _closed(catalog)
         found = [s for s in suspects(catalog, project.config) if s.sha256 not in closed]
         if options.csv:
@@ -94,7 +95,8 @@ def _auto(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.verdicts import automatic
 
     with pipeline.existing(project) as catalog, catalog.lock("clean"):
-        found = suspects(catalog, project.config)
+        with heartbeat("clean"):
+            found = suspects(catalog, project.config)
         wanted = automatic(found, _closed(catalog), project.config.clean.precision)
         events = decisions.decide(catalog, project.config.labels, wanted, "auto", uuid.uuid4().hex)
         return _told(options, events, catalog)
@@ -134,7 +136,7 @@ def _told(options: argparse.Namespace, events: Sequence[Event], catalog: Catalog
 def _effect(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.effect import effect
 
-    with pipeline.existing(project) as catalog:
+    with heartbeat("clean"), pipeline.existing(project) as catalog:
         found = effect(catalog, project.config)
     verdict = {
         "no difference": "no difference can be claimed",

@@ -15,6 +15,7 @@ from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.settings import Config
 from bear_classifier.terminal import tell
 
@@ -99,7 +100,8 @@ PRESETS: dict[str, Callable[[Config, Callable[[], float]], Named]] = {
 
 
 def compare(options: argparse.Namespace, project: pipeline.Project) -> int:
-    found = measure(project, options.what, options.seeds, options.epochs, options.by)
+    with heartbeat("compare"):
+        found = measure(project, options.what, options.seeds, options.epochs, options.by)
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:

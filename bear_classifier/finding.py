@@ -13,13 +13,15 @@ from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.terminal import tell
 
 _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 
 
 def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
-    found = find(project, options.seeds, options.steps, options.compare)
+    with heartbeat("lr"):
+        found = find(project, options.seeds, options.steps, options.compare)
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:

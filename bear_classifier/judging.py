@@ -17,6 +17,7 @@ from tqdm import tqdm
 from bear_classifier import telling
 from bear_classifier.errors import ConfigError, DataError, PhotoError
 from bear_classifier.files import write_atomic
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.terminal import complain, one_line, tell
 
 if TYPE_CHECKING:
@@ -46,15 +47,18 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.predict import Model
 
-    ready = Model(load(model))
+    with heartbeat("evaluate"):
+        ready = Model(load(model))
     failures: Failures = []
     found: dict[str, Any] = {}
     if options.photos:
-        found |= known(ready, options.photos, failures)
+        with heartbeat("evaluate"):
+            found |= known(ready, options.photos, failures)
         if not options.json:
             tell(options, "\n".join([telling.report(found), *telling.apart(found)]))
     if options.strangers:
-        found["strangers"] = strange(ready, options.strangers, failures)
+        with heartbeat("evaluate"):
+            found["strangers"] = strange(ready, options.strangers, failures)
         if dataset and dataset.is_dir():
             weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
             left = {**found["strangers"], "folder": options.strangers.name, "weights": weights}

@@ -7,20 +7,21 @@ import json
 from collections.abc import Callable
 
 from bear_classifier import pipeline
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.terminal import tell
 
 
 def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
-    from bear_classifier.judge import curve_words
-    from bear_classifier.judge.growth import growth
-
-    with pipeline.existing(project) as catalog:
-        found = growth(catalog, project.config, options.seeds, options.more, options.half)
-    place = project.data / "curve" / "curve.png"
-    if not options.half:
+    with heartbeat("curve"):
+        from bear_classifier.judge import curve_words
         from bear_classifier.judge.curve_plot import draw
+        from bear_classifier.judge.growth import growth
 
-        draw(found, place)
+        with pipeline.existing(project) as catalog:
+            found = growth(catalog, project.config, options.seeds, options.more, options.half)
+        place = project.data / "curve" / "curve.png"
+        if not options.half:
+            draw(found, place)
     if options.json:
         print(json.dumps(found))
     elif options.half:

@@ -16,6 +16,7 @@ from bear_classifier import config as project_file
 from bear_classifier import digests
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.pages import pages_kept
 from bear_classifier.schema import Run
 from bear_classifier.settings import Config
@@ -71,11 +72,13 @@ def run(
         ready = "download" if project.config.search.source in ("web", "openverse") else "search"
         for stage in STAGES[: NAMES.index(until) + 1]:
             if stage.name == ready and NAMES.index(until) >= NAMES.index("probe"):
-                _preflight(project, catalog)
+                with heartbeat("looking for the weights"):
+                    _preflight(project, catalog)
             if stage.name == "probe" and (old := _of_earlier_version(project, catalog, until)):
                 note(f"made by an earlier version, and now made anew: {', '.join(old)}")
             forced = bool(again) and NAMES.index(stage.name) >= NAMES.index(again)
-            results[stage.name] = _step(project, catalog, stage, forced)
+            with heartbeat(stage.name):
+                results[stage.name] = _step(project, catalog, stage, forced)
             tell(stage, results[stage.name])
     return results
 
@@ -91,7 +94,8 @@ def run_one(project: Project, name: str) -> dict[str, Any]:
                     f"{name} needs {earlier.name}, which is not up to date; "
                     f"run: bears run --until {name}",
                 )
-        return _step(project, catalog, stage)
+        with heartbeat(name):
+            return _step(project, catalog, stage)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from bear_classifier import pipeline
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, PhotoError
 from bear_classifier.files import writable, write_atomic
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.terminal import tell
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def report(options: argparse.Namespace, project: pipeline.Project) -> int:
         raise ConfigError("BAD_SETTING", f"--out {out}: the page's name ends with .html")
     if options.out:
         writable(out)
-    with pipeline.existing(project) as catalog:
+    with heartbeat("report"), pipeline.existing(project) as catalog:
         catalog.freeze()  # one state of the photos for all figures
         found, page = make(catalog, project, options.model or project.model)
     write(found, page, out)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from bear_classifier.files import writable
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.terminal import tell
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
     if options.save:
         writable(options.save / f"{wanted[0]}.html")
     fine = True
-    for name in tqdm(wanted, desc="lesson", unit="page", disable=None, leave=False):
-        page = _about_photos(name, project()) if name in pages.PHOTOS else pages.page(name)
+    bar = tqdm(wanted, unit="page", disable=None, leave=False)
+    for name in bar:
+        bar.set_description(f"lesson {name}")
+        with heartbeat(f"lesson {name}"):
+            page = _about_photos(name, project()) if name in pages.PHOTOS else pages.page(name)
         fine = fine and page.holds
         if options.json:
             tqdm.write(json.dumps(_plain(page)))

@@ -19,6 +19,7 @@ MOST_LINES = 400
 # A name that ends with a dot means the whole wing.
 GROUND = {
     "ahead",
+    "heartbeat",
     "pages",
     "arrays",
     "calibrate",
@@ -75,6 +76,7 @@ INSIDE = {
     "errors": set(),
     "terminal": set(),
     "ahead": set(),
+    "heartbeat": set(),
     "pages": set(),
     "arrays": set(),
     "calibrate": set(),
@@ -277,7 +279,9 @@ HOMES = {
         "judge.",
         "judging",
         "comparing",
+        "heartbeat",
         "lesson.activations",
+        "lesson.features_places",
         "ship.parity",
         "ship.quantise",
         "ship.shortcuts",

@@ -25,6 +25,7 @@ from bear_classifier.apps.review_guard import Refused, protect, read_json
 from bear_classifier.apps.review_now import Fresh, Now
 from bear_classifier.apps.review_page import Ranking, Wanted
 from bear_classifier.catalog import Catalog
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.photos import encode, measure
 from bear_classifier.schema import Action, Decision, Event, Suspect
 from bear_classifier.settings import Config
@@ -239,7 +240,8 @@ def serve(root: Path, config: Config, host: str, port: int, open_browser: bool =
     """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
     with listening(host, port) as listener:
         listener.listen(128)  # before the photos are ranked, which takes a while
-        app = make_app(root, config, host=host)
+        with heartbeat("review"):
+            app = make_app(root, config, host=host)
         where = address(host, listener)
         print(f"Reviewing {config.name} on {where} (Ctrl-C stops)", flush=True)
         if host not in ("127.0.0.1", "localhost", "::1"):

@@ -21,6 +21,7 @@ from bear_classifier.apps.logs import Lines
 from bear_classifier.apps.port import address, listening
 from bear_classifier.apps.server import make_app
 from bear_classifier.apps.service import Service, offers
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.settings import ServeConfig
 
 HEADERS = 30.0  # seconds for the first line and the headers of a request
@@ -128,7 +129,8 @@ async def _run(app: FastAPI, service: Service, listener: socket.socket, said: st
     log = logging.getLogger("bears")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    await service.check()
+    with heartbeat("serve: self-test"):
+        await service.check()
     gc.collect()
     gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
     print(said, flush=True)

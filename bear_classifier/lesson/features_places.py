@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
@@ -142,7 +143,9 @@ def cover(run: Callable[[Tensor], Tensor], x: Tensor, asked: Asked) -> Covered:
     """Each photo (n, 3, size, size) covered at each place, and at quarters."""
     size, cells = x.shape[-1], asked.maps.shape[-1]
     squares, rng, rows = windows(size, cells), np.random.default_rng(SEED), []
-    for photo, target, map_ in zip(x, asked.targets.tolist(), asked.maps, strict=True):
+    photos = zip(x, asked.targets.tolist(), asked.maps, strict=True)
+    bar = tqdm(photos, "covering", len(x), unit="photo", disable=None, leave=False)
+    for photo, target, map_ in bar:
         best = highest(map_)
         quarters = [grown(mask, size) for mask in (best, *(moved(best, rng) for _ in range(LOTS)))]
         rows.append(falls(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
