@@ -44,16 +44,16 @@ examples:
 
 All are set against the first, which is what the settings say, or what was named first. Each is
 trained with each seed from the same start on the same photos in the same order, and judged on
-validation. Better is called only what is outside the noise of photos and seeds, for all
-alternatives together. Every finished training is kept in compare/trainings; after Ctrl-C the same
-command goes on. The rest of the dataset stays as it is.
+validation. An alternative is called better only where chance (photos, seeds) does not
+explain the difference, for all alternatives together. Every finished training is kept in
+compare/trainings; after Ctrl-C the same command goes on. The rest of the dataset stays as it is.
 """
 
 _STAGES = {
     "search": "find candidates in the source",
     "download": "fetch, verify and store the candidates",
     "screen": "set aside unusable photos and tie near-copies together",
-    "split": "deal photos to the train, valid and test sides, once for ever",
+    "split": "assign photos to the train, valid and test splits, once for ever",
     "probe": "fit the first model on cached features",
     "train": "fine-tune the network",
     "export": "publish the model as a bundle",
@@ -177,7 +177,7 @@ def parser() -> Parser:
         if name == "download":
             _fetching(stage)
     judge = command(
-        "evaluate", "judge the model on the test side, or a bundle on a labelled folder"
+        "evaluate", "judge the model on the test split, or a bundle on a labelled folder"
     )
     judge.add_argument("--model", metavar="DIR", type=Path, help="a bundle")
     judge.add_argument("--photos", metavar="FOLDER", type=Path, help="a folder per class")
@@ -256,7 +256,7 @@ def _measuring(command: Any) -> None:
     curve.add_argument(
         "--half",
         action="store_true",
-        help="only the check: foretell the error at all photos from half of them, and measure it",
+        help="only the check: predict the error at all photos from half of them, and measure it",
     )
     curve.add_argument(
         "--more",

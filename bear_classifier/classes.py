@@ -27,7 +27,8 @@ def classes(options: argparse.Namespace, project: pipeline.Project) -> int:
         width = max(map(len, found), default=0)
         for label, row in found.items():
             state = "" if row["in_project"] else "  set aside: not in the project file"
-            print(f"{label:<{width}}  {row['photos']:>6} photos{state}")
+            noun = "photo" if row["photos"] == 1 else "photos"
+            print(f"{label:<{width}}  {row['photos']:>6} {noun}{state}")
     return 0
 
 

@@ -18,7 +18,7 @@ from bear_classifier.files import writable
 from bear_classifier.heartbeat import heartbeat
 from bear_classifier.lock import hold
 from bear_classifier.schema import Decision, Event
-from bear_classifier.terminal import command, minute, one_line, tell
+from bear_classifier.terminal import command, count, minute, one_line, tell
 
 _SHOWN = 20
 
@@ -59,13 +59,15 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
         return 0
     likely = [suspect for suspect in found if suspect.score >= LIKELY]
     for suspect in likely[:_SHOWN]:
-        side = "  [test side]" if suspect.split == "test" else ""
+        side = "  [test split]" if suspect.split == "test" else ""
         words = "; ".join(suspect.reasons)
         line = f"{suspect.score:4.0%}  {suspect.label}: {words}  {suspect.origin}{side}"
         tell(options, one_line(line))
+    are = "is" if len(likely) == 1 else "are"
     tell(
         options,
-        f"{len(likely)} of {len(found)} photos are suspect; to look at them, run: bears review",
+        f"{len(likely)} of {count(len(found), 'photo')} {are} suspect; to look at them, run:"
+        " bears review",
     )
     if options.csv:
         columns = "action (keep, drop, relabel, restore) and new_label"
@@ -128,7 +130,7 @@ def _told(options: argparse.Namespace, events: Sequence[Event], catalog: Catalog
     lines.append(f"{words}; to take it all back, run: bears undo" if events else words)
     if test:
         change = "changes" if test == 1 else "change"
-        lines.append(f"warning: {test} of them {change} the test side, which judges the model")
+        lines.append(f"warning: {test} of them {change} the test split, which judges the model")
     _print(options, outcome, "\n".join(lines))
     return 0
 
@@ -146,7 +148,8 @@ def _effect(options: argparse.Namespace, project: pipeline.Project) -> int:
     _print(
         options,
         found,
-        f"first model on {found['n']} untouched test photos: {found['wrong_before']} wrong before"
+        f"first model on {count(found['n'], 'untouched test photo')}: {found['wrong_before']}"
+        " wrong before"
         f" the decisions, {found['wrong_after']} after ({found['put_right']} put right,"
         f" {found['newly_wrong']} newly wrong; paired test: p = {found['p']:.2g}): {verdict}",
     )

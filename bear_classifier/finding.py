@@ -14,7 +14,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import tell
+from bear_classifier.terminal import count, tell
 
 _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 
@@ -150,8 +150,10 @@ def _words(found: Mapping[str, Any]) -> list[str]:
 
 def _compared(found: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{found['steps']} steps of training at each rate with {found['seeds']} seeds, judged on"
-        f" {found['photos']} validation photos (the probe alone: loss {found['start_loss']:.3f},"
+        f"{found['steps']} steps of training at each rate with {count(found['seeds'], 'seed')},"
+        " judged on"
+        f" {count(found['photos'], 'validation photo')} (the probe alone: loss"
+        f" {found['start_loss']:.3f},"
         f" {found['start_wrong']} wrong):",
         f"{'rate':>8}  {'loss':>6}  {'wrong':>6}  {'behind the best':<26}",
     ]
@@ -161,7 +163,7 @@ def _compared(found: Mapping[str, Any]) -> list[str]:
             range_ = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
             behind = f"{row['behind']:.3f}{range_}"
         if row["diverged"]:
-            behind += f", diverged {row['diverged']} times"
+            behind += f", diverged {count(row['diverged'], 'time')}"
         who = ", ".join(row["names"])
         lines.append(
             f"{row['rate']:8.1e}  {row['loss']:6.3f}  {row['wrong']:6.1f}  {behind:<26}  {who}"

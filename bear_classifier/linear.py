@@ -29,7 +29,7 @@ def n_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> 
     if fewest < 2:
         raise DataError(
             "TOO_FEW_PHOTOS",
-            "a class has fewer than two different photos on the training side; add photos",
+            "a class has fewer than two different photos in the training split; add photos",
         )
     return min(folds, fewest)
 

@@ -226,7 +226,7 @@ def status(project: Project) -> dict[str, Any]:
         photos = catalog.photos()
         counts: dict[str, dict[str, int]] = {label: {} for label in project.config.labels}
         for photo in photos:
-            place = (photo.split or "no side yet") if photo.status == "ok" else photo.status
+            place = (photo.split or "no split yet") if photo.status == "ok" else photo.status
             row = counts.setdefault(photo.label, {})
             row[place] = row.get(place, 0) + 1
         codes: dict[str, int] = {}

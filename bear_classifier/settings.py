@@ -80,10 +80,11 @@ class SplitConfig:
     )
     by: str = setting(
         "photo",
-        '"photo", or "source": all photos of a source on one side, which asks for unseen sources',
+        '"photo", or "source": all photos of a source in one split, so that the model is judged'
+        " on unseen sources",
         choices=("photo", "source"),
     )
-    seed: int = setting(42, "another number deals new photos differently", low=0)
+    seed: int = setting(42, "another number assigns new photos differently", low=0)
     least: int = setting(10, "photos; a class with fewer cannot be learned", low=3)
     sources: str = setting(
         "", "a table (path, source) of where your own photos come from; web sites are known"

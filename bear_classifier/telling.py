@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bear_classifier.files import write_table
-from bear_classifier.terminal import command, minute, one_line
+from bear_classifier.terminal import command, count, minute, one_line
 
 if TYPE_CHECKING:
     from bear_classifier.pipeline import Project
@@ -22,11 +22,6 @@ def stage(name: str, outcome: Mapping[str, Any]) -> str:
     first, *more = _SENTENCES[name](outcome)
     lines = [f"{name:<10} {first}  [{outcome['seconds']:.1f} s]"]
     return "\n".join(map(one_line, lines + [f"{'':<10} {line}" for line in more]))
-
-
-def count(n: int, noun: str) -> str:
-    """1 photo, 2 photos."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _verb(n: int, one: str, several: str) -> str:
@@ -97,7 +92,7 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
         f"{count(out['ok'], 'usable photo')} in {count(out['groups'], 'group')}",
         (
             f"unusable: {reasons}; copies set aside: {out['duplicate']}; "
-            f"near-copies kept on one side: {out['near_copies']}"
+            f"near-copies kept in one split: {out['near_copies']}"
         ),
         *(
             f'{n} {"photo" if n == 1 else "photos"} of "{label}" set aside: no class of the'
@@ -145,14 +140,14 @@ def _train(out: Mapping[str, Any]) -> list[str]:
     kept = {
         0.0: "fine-tuning did not help; the probe's model is kept",
         1.0: "the fine-tuned model is kept",
-    }.get(out["share"], f"a mixture is kept, {out['share']:.0%} of it tuned")
+    }.get(out["share"], f"the weights kept lie {out['share']:.0%} of the way to the tuned ones")
     unseen = out["mixtures"].get("unseen")
     number = out["mixtures"]["shares"].index(out["share"])
     return [
         f"validation error {wrong['kept']}, probe {wrong['probe']},"
         f" fully tuned {wrong['tuned']}; {kept}",
         *(
-            "photos of unseen sources (rehearsal): error"
+            "photos of sources that it did not train on: error"
             f" {_share(unseen['wrong'][k], unseen['n'], unseen['intervals'][k])} {name}"
             for k, name in ((number, "as kept"), (0, "of the probe"), (-1, "fully tuned"))
             if unseen
@@ -170,7 +165,7 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     wrong = test["n"] - sum(test["confusion"][i][i] for i in range(len(test["labels"])))
     changed = out.get("test_decisions", 0)
     photos = count(changed, "photo")
-    note = f"warning: {photos} of the test side got another label or left it by hand"
+    note = f"warning: {photos} of the test split got another label or left it by hand"
     refused = out["rejection"]["test"]
     answers = _share(refused["accepted"], refused["n"], refused["accepted_interval"])
     lines = [
@@ -259,8 +254,9 @@ def apart(found: Mapping[str, Any]) -> list[str]:
     """What a report on a folder leaves out, and which of its photos prove nothing."""
     learned, lines = len(found["training_photos"]), []
     if learned:
+        which = "the only photo" if found["n"] == 1 else f"these {found['n']} photos"
         lines.append(
-            f"warning: the model was trained on {learned} of these {found['n']} photos, or on the"
+            f"warning: the model was trained on {learned} of {which}, or on the"
             " same pictures encoded otherwise: these figures are not of new photos"
         )
     lines += _some([f"left out: {path}: {why}" for path, why in found["ignored"].items()])
@@ -369,5 +365,5 @@ def _candidates(codes: Mapping[str, int]) -> str:
 
 
 def _order(place: str) -> int:
-    order = ("train", "valid", "test", "no side yet", "duplicate", "unusable", "dropped")
+    order = ("train", "valid", "test", "no split yet", "duplicate", "unusable", "dropped")
     return order.index(place) if place in order else len(order)

@@ -79,6 +79,11 @@ def command(*words: str) -> str:
     return shlex.join(["bears", *words])
 
 
+def count(n: int, noun: str) -> str:
+    """1 photo, 2 photos."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 SHORT_BAR = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # of tqdm, with words
 
 

@@ -4,7 +4,7 @@ Every source is left out once, those below --small photos together. From the res
 made: the course's (fine_tune(4) from ImageNet's weights, `lesson.py`), and ours, the whole way from
 probe to bundle in a dataset of its own, where the photos left out are dropped. Both are asked for
 the photos left out; their answers are compared photo by photo (McNemar). Neither learns from the
-test side.
+test split.
 
     bears run --until probe        # and what cleaning there is to be
     .venv/bin/python benchmarks/elsewhere.py DATA --sources TABLE --weights FILE --keep FOLDER
@@ -135,7 +135,7 @@ def report(
     sources: NDArray[np.str_],
     test: NDArray[np.bool_],
 ) -> None:
-    """names: (n,) SHA-256; test: (n,) of the test side, which also chose nothing in our design."""
+    """names: (n,) SHA-256; test: (n,) of the test split, which also chose nothing in our design."""
     said = {}
     for side in SIDES:
         answers: dict[str, NDArray[np.float32]] = {}
@@ -149,7 +149,7 @@ def report(
         for side in SIDES
     }
     rows = [(source, sources[there] == source) for source in sorted(set(sources[there]))]
-    rows += [("all", np.ones(there.sum(), bool)), ("all, test side only", test[there])]
+    rows += [("all", np.ones(there.sum(), bool)), ("all, test split only", test[there])]
     print(f"{'left out':44}{'photos':>7}{'lesson':>8}{'bears':>7}")
     for name, which in rows:
         counts = [int(wrong[side][which].sum()) for side in SIDES]

@@ -21,7 +21,7 @@ from functools import cache
 from http import HTTPStatus
 from time import time
 
-from corpus import drawn, saved, zipped
+from corpus import drawn, lfs_pointer, saved, zipped
 from hosts import BLOCK, Behaviour, Headers, Hosts, Request, Wire
 
 HOUR = 3600.0
@@ -36,6 +36,7 @@ FOREIGN = {  # name -> bytes and the type that an honest server gives
     "zip": (zipped("a.jpg", b"a" * 999), "application/zip"),
     "mp4": (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0" * 999, "video/mp4"),
     "text": (b"no such picture", "text/plain"),
+    "lfs": (lfs_pointer(), "text/plain"),
 }
 
 

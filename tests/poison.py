@@ -117,7 +117,7 @@ def trained(catalog: Catalog, side: str) -> dict[str, Any]:
 
 
 def judged(catalog: Catalog, outcome: dict[str, Any]) -> dict[str, Any]:
-    """All that evaluation decided: what is left without its figures of the test side."""
+    """All that evaluation decided: what is left without its figures of the test split."""
     rest = {k: v for k, v in outcome.items() if k not in OF_THE_TEST_SIDE}
     rest["rejection"] = {k: v for k, v in outcome["rejection"].items() if k != "test"}
     reference = (catalog.root / "evaluate" / "reference.npz").read_bytes()

@@ -483,7 +483,7 @@ def test_what_is_told() -> None:
     outcome = {"photos": 9, "with_author": 3, "with_licence": 4, "claimed": 1, "left_out": 2}
     assert attribution_text({**outcome, "csv": "a.csv", "html": "a.html"}).split("\n") == [
         "9 photos: 3 with a known author, 4 with a stated licence, 1 of them by a search service",
-        "2 more are kept but not used, and are left out",
+        "2 more are kept but not used, and left out here",
         "a.csv",
         "a.html",
     ]

@@ -149,7 +149,7 @@ def test_nobody_moves_and_new_photos_join_their_source(make: Make) -> None:
 
 
 def test_a_near_copy_joins_its_group_though_most_of_its_source_is_elsewhere(make: Make) -> None:
-    """One picture, known of x on the test side; then y, which stands on train, shows it twice."""
+    """One picture, known of x on the test split; then y, which stands on train, shows it twice."""
     old = make(0, label="a", group="g", split="test")
     rest = [make(i, label="a", split="test" if i < 5 else "train") for i in range(1, 9)]
     others = [make(i, label="a") for i in range(9, 15)]
@@ -165,7 +165,7 @@ def test_a_dataset_dealt_by_photo_is_refused(make: Make) -> None:
         half = list(photos)
         for place, side in zip(places, SIDES, strict=False):
             half[place] = dataclasses.replace(half[place], split=side)
-        with pytest.raises(DataError, match="stand on the sides") as caught:
+        with pytest.raises(DataError, match="are in the splits") as caught:
             by_source(half, sources, SplitConfig())
         assert caught.value.code == "DEALT_BY_PHOTO"
 

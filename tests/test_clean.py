@@ -286,7 +286,7 @@ def test_what_is_wrong_comes_first_and_says_why(dataset, monkeypatch):
     assert rows[4].sha256 not in first.neighbours
     assert len(first.neighbours) == 8
     near = [int(sha, 16) for sha in first.neighbours]  # it does look like a grizzly,
-    assert [i % 3 for i in near[:7]] == [1] * 7  # of which there are eight outside the test side
+    assert [i % 3 for i in near[:7]] == [1] * 7  # of which there are eight outside the test split
     monkeypatch.setattr(module, "MOST_SHOWN", 5)
     for on_test in (False, True):  # counted apart
         some = [s for s in suspects(catalog, CONFIG) if (s.split == "test") == on_test]

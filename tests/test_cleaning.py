@@ -21,7 +21,7 @@ LABELS = tiny_config().labels
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
     """A project of 24 drawn photos whose first model is up to date. What that left is replaced:
-    a train photo under a wrong label, a dark one, and a blurred one on the test side."""
+    a train photo under a wrong label, a dark one, and a blurred one on the test split."""
     root = tmp_path_factory.mktemp("probed")
     (root / "tiny.toml").write_text(as_toml(tiny_config()))
     with trained_dataset(root / "data" / "tiny", tiny_config()) as catalog:
@@ -133,7 +133,7 @@ def test_the_suspects_in_words(project):
     assert lines[0] == f" 98%  black: looks like teddy (97%)  {project.wrong.origin}"
     assert set(lines[1:3]) == {
         f" 91%  teddy: very dark  {project.dark.origin}",
-        f" 91%  grizzly: blurred or empty  {project.blurred.origin}  [test side]",
+        f" 91%  grizzly: blurred or empty  {project.blurred.origin}  [test split]",
     }
     hint = "3 of 24 photos are suspect; to look at them, run: bears review --project "
     assert [line[: len(hint)] for line in lines[3:]] == [hint]
@@ -197,7 +197,7 @@ def test_a_table_is_written_filled_in_and_applied(project, words):
     code, said, errors = project.bears("clean", "--apply", project.table)
     assert (code, errors) == (0, "")
     assert "1 relabel, 2 drop; to take it all back, run: bears undo" in said
-    assert "warning: 1 of them changes the test side" in said
+    assert "warning: 1 of them changes the test split" in said
     after = project.state()
     assert {sha: new for sha, new in after.items() if new != before[sha]} == {
         project.wrong.sha256: ("teddy", "ok"),

@@ -360,7 +360,7 @@ def test_a_class_of_few_photos_is_named(dataset):
     with dataset(features[kept], targets[kept]) as catalog:
         few = refusal(catalog)
     assert few.code == "TOO_FEW_PHOTOS"
-    assert "'grizzly' has 19 different photos on the train side" in few.sentence
+    assert "'grizzly' has 19 different photos in the train split" in few.sentence
 
 
 # -- words and picture -----------------------------------------------------------------------------

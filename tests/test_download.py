@@ -94,6 +94,15 @@ def data(tmp_path: Path, fill: Fill) -> Iterator[Dataset]:
 # one row for each
 
 
+def test_a_pointer_of_git_lfs_is_named_as_such(data: Dataset) -> None:
+    """Its row says what brings the file; for addresses see test_visit.py."""
+    data.add(grizzly_a=1, teddy_b=corpus.lfs_pointer())
+    said = "the file is a pointer of Git LFS and not the file itself; fetch what it stands for with"
+    assert data.update()["failed_now"] == {
+        str(data.photos / "teddy" / "b.png"): f"NOT_AN_IMAGE: {said}: git lfs pull"
+    }
+
+
 def test_every_candidate_ends_as_one_row_with_a_code(data: Dataset) -> None:
     good = corpus.good()
     data.add(

@@ -104,7 +104,7 @@ def test_decisions_that_do_harm(dataset):
 def test_only_photos_that_nobody_touched_are_asked(dataset):
     put_right(dataset)
     plain = effect(dataset, CONFIG)
-    on(dataset, (90, "keep"), (91, "relabel", "teddy"), (92, "drop"), request="test side")
+    on(dataset, (90, "keep"), (91, "relabel", "teddy"), (92, "drop"), request="test split")
     assert effect(dataset, CONFIG)["n"] == 57
     undo(dataset, "ann")  # whoever decided and took it back has looked at it
     assert effect(dataset, CONFIG)["n"] == 57

@@ -172,7 +172,7 @@ def test_a_model_that_knows_its_training_photos_by_heart_is_told(tmp_path, monke
 def test_without_a_test_side_nothing_can_be_told_of_it(tmp_path, monkeypatch):
     outcome = judged(tmp_path, monkeypatch, ("train", "valid"))
     assert outcome["membership"] is None
-    assert outcome["missing"]["membership"] == "there is no photo on the test side"
+    assert outcome["missing"]["membership"] == "there is no photo in the test split"
 
 
 FAULTS = [
@@ -213,7 +213,7 @@ def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
     at = {"train": [0, 2, 3], "valid": [1], "test": [4, 5]}
     found = leak(losses, groups, at)
     assert found["auc"] == pytest.approx(5 / 6)  # 0.1 and 0.2 before both, 0.4 before one
-    # groups drawn on the training side: a and b, a twice, or b twice (3 of 4 pairs in order)
+    # groups drawn on the training split: a and b, a twice, or b twice (3 of 4 pairs in order)
     assert found["interval"] == pytest.approx((3 / 4, 1.0))
     for side in ("train", "test"):
         with pytest.raises(NotMeasured, match=f"no photo on the {side} side"):
@@ -221,8 +221,8 @@ def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
 
 
 def test_a_label_that_was_confirmed_is_no_decision_on_the_test_side(tmp_path, make):
-    """Of four photos of the test side one was confirmed, one relabelled, one dropped, one dropped
-    and taken back; what was dropped on the training side counts elsewhere."""
+    """Of four photos of the test split one was confirmed, one relabelled, one dropped, one dropped
+    and taken back; what was dropped on the training split counts elsewhere."""
     rows = [make(i, label=LABELS[0], split="test") for i in range(4)]
     rows.append(make(9, label=LABELS[0], split="train"))
     actions = [

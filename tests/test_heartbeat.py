@@ -2,8 +2,8 @@
 
 import importlib
 import io
-import sys
 import threading
+from contextlib import redirect_stderr
 
 import pytest
 from tqdm import tqdm
@@ -25,10 +25,9 @@ class Screen(io.StringIO):
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    shown = Screen()
-    monkeypatch.setattr(sys, "stderr", shown)
+    """What each test redirects standard error to: pytest puts its own back after a fixture."""
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    return shown
+    return Screen()
 
 
 def drawn(screen: Screen) -> str:
@@ -45,37 +44,36 @@ def beats() -> bool:
 
 def test_without_a_bar_a_clock_counts(screen: Screen) -> None:
     clock = Clock("export")
-    clock.beat()
-    assert "export: 00:0" in drawn(screen)
-    clock.beat()
-    assert "export: 00:0" in drawn(screen)
-    clock.close()
-    assert "export" not in drawn(screen)  # it wipes its line
-    clock.beat()
-    clock.close()
+    with redirect_stderr(screen):
+        for _ in range(2):
+            clock.beat()
+            assert "export: 00:0" in drawn(screen)
+        clock.close()
+        assert "export" not in drawn(screen)  # it wipes its line
 
 
 def test_an_open_bar_goes_on_between_its_steps_and_no_clock_stands_beside_it(
     screen: Screen,
 ) -> None:
     clock = Clock("export")
-    clock.beat()
-    with tqdm(total=3, desc="checking", disable=None) as bar:
+    with redirect_stderr(screen):
         clock.beat()
-        drawn(screen)
-        for _ in range(2):
+        with tqdm(total=3, desc="checking", disable=None) as bar:
             clock.beat()
-            assert "checking:   0%" in (text := drawn(screen))
-            assert "export" not in text
-        assert bar.n == 0
-    drawn(screen)
-    clock.beat()
-    assert "export: 00:0" in drawn(screen)
-    clock.close()
+            drawn(screen)
+            for _ in range(2):
+                clock.beat()
+                assert "checking:   0%" in (text := drawn(screen))
+                assert "export" not in text
+            assert bar.n == 0
+        drawn(screen)
+        clock.beat()
+        assert "export: 00:0" in drawn(screen)
+        clock.close()
 
 
 def test_it_beats_by_itself_until_the_work_ends(screen: Screen) -> None:
-    with pytest.raises(DataError), heartbeat("export", beat=0.001):
+    with redirect_stderr(screen), pytest.raises(DataError), heartbeat("export", beat=0.001):
         until(lambda: "export: 00:0" in screen.getvalue())
         raise DataError("ENDED", "as work may")
     assert not beats()
@@ -86,12 +84,10 @@ def test_it_beats_by_itself_until_the_work_ends(screen: Screen) -> None:
 def test_nothing_is_drawn_where_nobody_looks(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TQDM_DISABLE", "1")  # --quiet, --json
-    with heartbeat("export", beat=0.001):
+    with redirect_stderr(io.StringIO()), heartbeat("export", beat=0.001):  # a file or a pipe
         assert not beats()
-    monkeypatch.delenv("TQDM_DISABLE")
-    monkeypatch.setattr(sys, "stderr", io.StringIO())  # a file or a pipe
-    with heartbeat("export", beat=0.001):
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # --quiet, --json
+    with redirect_stderr(screen), heartbeat("export", beat=0.001):
         assert not beats()
 
 
@@ -129,7 +125,8 @@ def test_long_work_beats(words, tmp_path, monkeypatch, screen) -> None:
     monkeypatch.setattr(place, name, work)
     monkeypatch.chdir(tmp_path)
     Catalog(tmp_path / "data" / "starter").close()
-    assert main([*words.split(), "--project", "starter"]) == 2
+    with redirect_stderr(screen):
+        assert main([*words.split(), "--project", "starter"]) == 2
     assert seen == [True]
     assert not beats()
 
@@ -143,6 +140,6 @@ def test_covering_places_has_a_bar(screen: Screen) -> None:
 
     x = torch.zeros(2, 3, 8, 8)
     asked = Asked(np.array([0, 1]), np.zeros((2, 2)), np.random.default_rng(0).random((2, 2, 4, 4)))
-    cover(lambda pictures: torch.zeros(len(pictures), 2), x, asked)
-    assert "covering: 100%" in screen.getvalue()
-    assert "2/2" in screen.getvalue()
+    with redirect_stderr(screen):
+        cover(lambda pictures: torch.zeros(len(pictures), 2), x, asked)
+    assert "covering:   0%|          | 0/2 [" in screen.getvalue()

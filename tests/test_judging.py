@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from bundles import LABELS
-from corpus import drawn, saved
+from corpus import drawn, lfs_pointer, saved
 
 from bear_classifier import cli
 from bear_classifier.familiar import make
@@ -36,6 +36,15 @@ def known(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return root
+
+
+def test_a_pointer_of_git_lfs_is_named_as_such(model_dir, known, capsys):
+    (known / LABELS[0] / "big.jpg").write_bytes(lfs_pointer())
+    for option, place in (("--photos", known), ("--strangers", known)):
+        code, _, errors = judged(capsys, model_dir, option, place)
+        assert code == 1
+        assert "big.jpg: NOT_AN_IMAGE: the file is a pointer of Git LFS" in errors
+        assert errors.endswith("with: git lfs pull\n")
 
 
 def judged(capsys, model, *words):

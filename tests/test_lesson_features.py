@@ -229,7 +229,7 @@ def holds(page: Page | Sheet, words: str) -> bool:
 FLAT, MEAN, LOOP = "on a flat picture", "keeps the mean", "our loop"
 EXACT, AGREE, OWN = "is the logit", "agree on which places", "not about photos in general"
 QUARTER, COMPLETE = "covering the quarter", "it is complete"
-LOT, CHOSEN = "drawn by lot agree more", "no accident"
+LOT, CHOSEN = "random units of the last layer agree more", "no accident"
 
 
 def test_the_page_shows_and_checks_everything(made: Page) -> None:

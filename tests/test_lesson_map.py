@@ -286,7 +286,7 @@ def test_mistakes_in_the_midst_of_their_class_are_not_of_mixed_neighbourhoods(
 
 
 def test_photos_that_were_not_learned_from_count_for_themselves(made: Any, asked: Said) -> None:
-    """Where only the training side lies well, the claim falls."""
+    """Where only the training split lies well, the claim falls."""
     pooled = asked.pooled.copy()
     new = np.flatnonzero([photo.split != "train" for photo in asked.photos])
     dice = np.random.default_rng(2)

@@ -78,7 +78,7 @@ def test_a_loss_that_never_falls_is_a_warning():
     assert "does not fall" in note
     assert rates.flatness(list(noise - np.linspace(0, 0.8, 40))) == []
     (note,) = rates.flatness([noise[0, :4]])
-    assert "broke down after 4 steps" in note
+    assert "diverged after 4 steps" in note
 
 
 def test_rivals_are_the_suggestions_and_ten_times_less_and_more():
@@ -433,5 +433,5 @@ def test_training_believes_no_finder_that_saw_only_noise(prepared, monkeypatch, 
     learn = cycle.learner(loaders_of(catalog), training.start(catalog, config), tmp_path, plan)
     rate, why, kept = cycle.choose_lr(learn, "find")
     assert rate == 1e-3
-    assert "falls at no rate further than its noise" in why
+    assert "never falls by more than its noise" in why
     assert kept["losses"] == losses.tolist()

@@ -1,5 +1,5 @@
-"""The test side takes no part in what makes or chooses a model, and what is learned from takes none
-of validation: other labels and noise for pixels there change not one byte."""
+"""The test split takes no part in what makes or chooses a model, and what is learned from takes
+none of validation: other labels and noise for pixels there change not one byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bear_classifier.ship.bundle import load
 from bear_classifier.ship.export import export
 from bear_classifier.ship.predict import Model
 
-Sides = tuple[Path, Path]  # a dataset, and the same with its test side poisoned
+Sides = tuple[Path, Path]  # a dataset, and the same with its test split poisoned
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_the_test_side_decides_nothing(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str
 ) -> None:
     """Probe, training, rehearsals, mixture, cleaning and evaluation: all that they leave, but for
-    what is said of the photos of the test side."""
+    what is said of the photos of the test split."""
     fits, config, found = Fits(monkeypatch), config_of(sides[0], train={"layers": layers}), []
     for root in sides:
         shutil.copytree(root, tmp_path / root.name)
@@ -92,7 +92,7 @@ def test_the_test_side_decides_nothing(
 def test_a_bundle_is_the_same_whatever_the_test_side_shows(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str
 ) -> None:
-    """Byte by byte; only bundle.json and its card state what was found on the test side."""
+    """Byte by byte; only bundle.json and its card state what was found on the test split."""
     config, bundles = config_of(sides[0], train={"layers": layers}, export={"parity": 30}), []
     for root in sides:
         shutil.copytree(root, tmp_path / root.name)
@@ -113,7 +113,7 @@ def test_a_bundle_is_the_same_whatever_the_test_side_shows(
 
 def predictions(catalog: Catalog, config: Config, of_test: int) -> None:
     """What a training may leave: answers of which temperature, rule and reference are numbers
-    between their bounds. of_test: seed of what is said of photos of the test side."""
+    between their bounds. of_test: seed of what is said of photos of the test split."""
     photos = catalog.photos("ok")
     dice, other = np.random.default_rng(1), np.random.default_rng(of_test)
     logits, pooled = np.zeros((len(photos), 3)), dice.normal(size=(len(photos), 8))

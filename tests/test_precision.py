@@ -53,8 +53,8 @@ FINE = {"photos": 200, "differ": 0, "calibration_error": [0.02, 0.02], "verdicts
     [
         (INT8, {}, ""),
         (INT8, {"differ": 1}, ""),  # 99.5 %
-        (INT8, {"differ": 2}, "int8 agreed on 99.0% of 200 validation photos; 99.5% is asked"),
-        (DECODING, {"differ": 1}, "agreed on 99.5% of 200 validation photos; 99.8% is asked"),
+        (INT8, {"differ": 2}, "int8 agreed on 99.0% of 200 validation photos; 99.5% is required"),
+        (DECODING, {"differ": 1}, "agreed on 99.5% of 200 validation photos; 99.8% is required"),
         (INT8, {"photos": 20, "differ": 1}, "agreed on 95.0% of 20"),
         (INT8, {"photos": 0}, "there is no validation photo"),
         (INT8, {"calibration_error": [0.02, 0.024]}, ""),
@@ -63,9 +63,9 @@ FINE = {"photos": 200, "differ": 0, "calibration_error": [0.02, 0.02], "verdicts
         (INT8, {"verdicts": 2}, ""),
         (INT8, {"verdicts": 3}, "3 of 200 validation photos are answered that were not"),
         (INT8, {"shift": -0.09}, ""),
-        (INT8, {"shift": 0.2}, "look +0.20 standard deviations more familiar"),
-        (INT8, {"shift": -0.2}, "look -0.20 standard deviations more familiar"),
-        (INT8, {"shift": float("nan")}, "standard deviations more familiar"),
+        (INT8, {"shift": 0.2}, "look +0.20 standard deviations more like the training photos"),
+        (INT8, {"shift": -0.2}, "look -0.20 standard deviations more like the training photos"),
+        (INT8, {"shift": float("nan")}, "standard deviations more like the training photos"),
     ],
 )
 def test_what_speaks_against_a_shortcut(bar, change, words):
@@ -187,7 +187,7 @@ def test_the_card_and_the_outcome_say_what_was_taken(plain, integers):
     assert "It computes in 8-bit integers: 8 of 8 validation photos are answered alike" in words
     assert "In full precision, with photos decoded in full, the network answered as" in words
     about = plain.bundle.about
-    why = "there are 8 validation photos, and 100 are needed to try int8 on"
+    why = "8 validation photos, and trying int8 needs 100"
     assert about["precision"] == {"is": "fp32", "why": why}
     words = (plain.bundle.path / "README.md").read_text()
     assert f"It computes in full precision: {why}." in words
@@ -250,7 +250,7 @@ def test_what_is_not_faster_is_not_taken(dataset, plain, few, monkeypatch, times
     monkeypatch.setattr(quantise, "milliseconds", lambda networks, image: times)
     precision = tried(dataset, plain).precision
     assert precision["is"] == kind
-    assert ("1.2 times as fast is asked" in precision["why"]) == (kind == "fp32")
+    assert ("1.2 times as fast is required" in precision["why"]) == (kind == "fp32")
     assert tried(dataset, plain, precision="int8").precision["is"] == "int8"
 
 

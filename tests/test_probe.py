@@ -321,7 +321,7 @@ def test_the_strength_is_for_unseen_sources(catalog, tmp_path):
 
 @pytest.mark.parametrize(("groups", "n"), [([], "0 groups"), (["pan"] * 6, "1 group")])
 def test_a_class_of_one_scene_is_refused_by_name(tmp_path, make, groups, n):
-    """Also in a catalog that version 0.1.0 dealt, where such a class stood on the test side."""
+    """Also in a catalog that version 0.1.0 dealt, where such a class stood on the test split."""
     first, *rest = LABELS
     photos = [make(k, label=label, split="train") for k, label in enumerate(rest * 4)]
     photos += [make(100 + k, label=first, group=g, split="train") for k, g in enumerate(groups)]

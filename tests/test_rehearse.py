@@ -132,7 +132,7 @@ def test_that_there_is_none_although_sources_are_named_is_said(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     catalog, config = prepared
-    said = "how the model does on photos of unseen sources cannot be rehearsed: "
+    said = "how the model does on photos of unseen sources cannot be measured: "
     assert rehearse.unrehearsed(catalog, changed(config, rehearse=False)) == []
     for settings in ({"by": "source"}, {"sources": ""}):
         other = dataclasses.replace(config, split=dataclasses.replace(config.split, **settings))

@@ -97,7 +97,7 @@ class Likeness:
 @pytest.mark.parametrize("copies", [1, 5])
 @pytest.mark.parametrize("n", [5, 20, 40, 67, 200])
 def test_however_few_validation_photos_at_most_the_share_is_refused(n, copies):
-    """Of new photos that would be answered rightly: on average over validation sides, since one
+    """Of new photos that would be answered rightly: on average over validation splits, since one
     small side may be lucky. n: groups of validation photos."""
     rng, refused = np.random.default_rng(n), []
     for _ in range(400):

@@ -185,7 +185,7 @@ def test_every_photo_has_one_place(make):
     ]
     table = places(rows, ["black", "teddy"])
     assert {place: n for place, n in table["black"].items() if n} == {
-        "train": 1, "no side": 1, "dropped": 1,
+        "train": 1, "no split": 1, "dropped": 1,
     }  # fmt: skip
     assert sum(table["teddy"].values()) == 0
     assert table["old"]["duplicate"] == 1
@@ -251,7 +251,7 @@ def test_one_photo_is_a_photo(made):
     assert words.mistakes(found).startswith("No mistake on 1 test photo. The true error may")
     every = " ".join([said, words.mistakes(found), *words.warnings(found)])
     assert "1 photos" not in every and "1 test photos" not in every
-    assert "1 photo of the test side got another label or was left out" in every
+    assert "1 photo of the test split got another label or was left out" in every
 
 
 def test_calibration_is_compared_with_chance():
@@ -642,7 +642,7 @@ def test_what_is_missing_names_the_next_step(made, tmp_path):
 
 
 def test_decisions_since_then_are_told(tmp_path):
-    """Photos of the test side that were dropped after the model was judged."""
+    """Photos of the test split that were dropped after the model was judged."""
     config = tiny_config(export={"parity": 1})
     catalog = trained_dataset(tmp_path / "data", config)
     leave(catalog, config)

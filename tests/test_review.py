@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus import ROOT, drawn, exif, saved
+from corpus import ROOT, drawn, exif, lfs_pointer, saved
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -101,7 +101,7 @@ def page(root: Path, order: list[str]) -> Iterator[TestClient]:
 def decide(page: TestClient, order: list[str]) -> Post:
     """decide((sha, "relabel", "black"), ...): in one request; more facts by their names.
 
-    Changes on the test side are confirmed, unless test_side says otherwise."""
+    Changes on the test split are confirmed, unless test_side says otherwise."""
     tests = {sha for n, sha in enumerate(order) if SIDES[n % 4] == "test"}
 
     def post(*items: tuple[Any, ...], request: str = "", **facts: Any) -> Any:
@@ -421,7 +421,7 @@ def test_what_undo_takes_back_in_words():
     assert words([event("keep", ""), event("drop", "")]) == "decision of 2 photos"
 
 
-# -- the test side ---------------------------------------------------------------------------------
+# -- the test split --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_the_test_side_changes_only_if_somebody_says_how_many(root, order, decid
     for said in (None, 0, tests + 1):
         answer = decide(*items, test_side=said)
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "TEST_SIDE")
-        which = f"change {tests} photo{'s' if tests > 1 else ''} of the test side, which judges"
+        which = f"change {tests} photo{'s' if tests > 1 else ''} of the test split, which judges"
         assert which in answer.json()["error"]["message"]
     for said in ("1", True, 1.0):
         assert decide(*items, test_side=said).json()["error"]["code"] == "BAD_REQUEST"
@@ -642,6 +642,16 @@ def test_a_small_photo_is_not_blown_up(page, order):
 @pytest.mark.parametrize("size", ["0", "161", "100000", "-1", "x"])
 def test_no_other_sizes(page, order, size):
     assert page.get(f"/photo/{order[0]}?size={size}").status_code == 400
+
+
+def test_a_dataset_that_was_cloned_without_git_lfs(
+    page: TestClient, root: Path, order: list[str]
+) -> None:
+    """Its photos are pointers; the answer to each picture says so."""
+    (root / "photos" / order[0][:2] / f"{order[0]}.png").write_bytes(lfs_pointer())
+    answer = page.get(f"/photo/{order[0]}?size=400")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "NOT_AN_IMAGE")
+    assert "git lfs pull" in answer.json()["error"]["message"]
 
 
 def test_a_damaged_file_is_a_sentence_and_can_still_be_decided(page, root, order, decide):

@@ -360,7 +360,7 @@ def test_class_of_few_groups_is_warned_of(tmp_path: Path, make: Make) -> None:
         outcome = split(catalog, project(["black", "teddy"]))
     assert outcome["warnings"] == [
         'Class "teddy" has no photo in valid and test, since all are 1 group of near-copies:'
-        " nothing can be said about it there. Add photos of other scenes"
+        " how well the model knows it cannot be measured there. Add photos of other scenes"
     ]
 
 
@@ -371,6 +371,6 @@ def test_a_class_that_stands_on_the_test_side_only_ends_with_a_sentence(
     teddies = [dataclasses.replace(p, split="test") for p in panned(make, "teddy", 30)]
     assert refusal(tmp_path, [*some(make, 12, "black"), *teddies], project(["black", "teddy"])) == (
         'NO_TRAIN_PHOTOS: Class "teddy" has no photo to learn from: its photos, 1 group of'
-        " near-copies, stand in test (30), and no photo ever changes its split. Add photos of other"
+        " near-copies, are in test (30), and no photo ever changes its split. Add photos of other"
         " scenes to this class and run again, or begin a new dataset with --data DIR"
     )

@@ -41,6 +41,7 @@ from bear_classifier.collect.take_down import take_down
 from bear_classifier.collect.turns import Clock, Manners, Turns
 from bear_classifier.collect.visit import MISSING
 from bear_classifier.config import build
+from bear_classifier.git_lfs import ADVICE
 from bear_classifier.schema import DUPLICATE, OK, PENDING, Photo, Source
 
 Child = Callable[..., "subprocess.Popen[str]"]
@@ -382,6 +383,13 @@ KINDS = {
     },
     "k-html": Case(a.foreign("html"), "NOT_AN_IMAGE", BUT + "a web page; save the photo itself"),
     "k-php": Case(a.foreign("php"), "NOT_AN_IMAGE", BUT + "text, not a picture"),
+    "k-lfs": Case(a.foreign("lfs"), "NOT_AN_IMAGE", BUT + ADVICE),
+    "k-lfs-honest": Case(
+        a.foreign("lfs", honest=True),
+        "NOT_AN_IMAGE",
+        f"the server says text/plain, but the file is {ADVICE}",
+        type="text/plain",
+    ),
     "k-text": Case(a.foreign("text"), "NOT_AN_IMAGE", BUT + "text, not a picture"),
     "k-zip": Case(
         a.foreign("zip"), "NOT_AN_IMAGE", BUT + "an archive; take the photo out of it"

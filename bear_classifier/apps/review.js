@@ -313,7 +313,7 @@ function press(key, action, label) {
     S.confirm = { key, about };
     const who = rows.length === 1 ? "This photo is" : `${tests} of these photos ${tests > 1 ? "are" : "is"}`;
     $("confirm").replaceChildren(
-      h("span", {}, `${who} on the test side: it changes what the model is judged by. Press ${key} again to store it.`),
+      h("span", {}, `${who} on the test split: it changes what the model is judged by. Press ${key} again to store it.`),
       h("button", { onclick: () => press(key, action, label) }, h("kbd", {}, key.length === 1 ? key : "↵"), h("span", {}, "Yes, store it")), h("button", { onclick: unconfirm }, "No"));
     $("confirm").hidden = false;
     return;
@@ -496,7 +496,7 @@ async function drawOne() {
   const image = h("img", { src: photoUrl(r.sha256, 1000), alt: about });
   const figure = h("figure", {}, image, h("div", { class: "badges" },
     h("span", { class: "badge" }, `${r.place} of ${S.of}`),
-    r.split === "test" && h("span", { class: "badge test" }, "Test side", h("span", { class: "wide" }, ": changes what the model is judged by")),
+    r.split === "test" && h("span", { class: "badge test" }, "Test split", h("span", { class: "wide" }, ": changes what the model is judged by")),
     decisionOf(r) && h("span", { class: "badge set" }, decisionOf(r))));
   image.addEventListener("error", async () => {
     const why = await ask(photoUrl(r.sha256, 1000)).catch((error) => error);
@@ -540,7 +540,7 @@ function details(r, all) {
     bars.length && h("div", {}, h("h3", {}, "The first model, which did not learn from it"), ...bars),
     near.length && h("div", {}, h("h3", {}, "Most similar photos"), h("div", { class: "near" }, ...near)),
     past.length && h("div", {}, h("h3", {}, "History"), h("ul", { class: "past" }, ...past)),
-    h("p", { class: "origin" }, `${all.width} × ${all.height}, ${all.split || "no"} side. ${all.origin}`),
+    h("p", { class: "origin" }, `${all.width} × ${all.height}, ${all.split || "no"} split. ${all.origin}`),
   ].filter(Boolean);
 }
 

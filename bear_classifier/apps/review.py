@@ -211,7 +211,7 @@ def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
 
 
 def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None:
-    """Photos of the test side change only if whoever asks says how many of them do."""
+    """Photos of the test split change only if whoever asks says how many of them do."""
     tests = sum(
         d.action != "keep" and d.sha256 in today.photos and today.photos[d.sha256].split == "test"
         for d in asked
@@ -219,8 +219,9 @@ def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None
     if tests and confirmed != tests:
         which = "1 photo" if tests == 1 else f"{tests} photos"
         raise Refused(
-            409, "TEST_SIDE", f"this would change {which} of the test side, which judges the model;"
-            " to do it all the same, discard this, reload the page and press the key twice (a"
+            409, "TEST_SIDE", f"this would change {which} of the test split, which judges the"
+            " model; to do it all the same, discard this, reload the page and press the key"
+            " twice (a"
             f' program: send "test_side": {tests})'
         )  # fmt: skip
 

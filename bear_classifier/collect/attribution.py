@@ -17,6 +17,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic, write_table
 from bear_classifier.schema import Photo, Source
 from bear_classifier.settings import Config
+from bear_classifier.terminal import count
 
 UNKNOWN = "unknown"
 CLAIM = "(search filter)"  # ends a licence that nobody but the search service spoke of
@@ -225,7 +226,7 @@ def _card(row: Credit) -> str:
         "Found by": _text(row.found_by + query),
         "Fetched": _text(row.date[:10]),
         "Kept as": f"{_text(row.via)}; the picture itself was gone" if row.via else "",
-        "Side": _text(row.side),
+        "Split": _text(row.side),
         "Further sources": str(row.further_sources or ""),
         "SHA-256": _text(row.sha256),
     }
@@ -256,8 +257,9 @@ def attribution_text(outcome: Mapping[str, Any]) -> str:
     """What was written, and how much of it is known."""
     claimed = f", {outcome['claimed']} of them by a search service" if outcome["claimed"] else ""
     known = f"{outcome['with_author']} with a known author, {outcome['with_licence']} with a stated"
-    rest = f"{outcome['left_out']} more are kept but not used, and are left out"
-    lines = [f"{outcome['photos']} photos: {known} licence{claimed}"]
+    more = f"{outcome['left_out']} more {'is' if outcome['left_out'] == 1 else 'are'}"
+    rest = f"{more} kept but not used, and left out here"
+    lines = [f"{count(outcome['photos'], 'photo')}: {known} licence{claimed}"]
     lines += [rest] * bool(outcome["left_out"])
     return "\n".join([*lines, outcome["csv"], outcome["html"]])
 

@@ -90,8 +90,8 @@ def _kept(
             if kept[unit] not in (-1, side):
                 raise DataError(
                     "DEALT_BY_PHOTO",
-                    f"photos of {names[unit]} stand on the sides {SIDES[kept[unit]]} and"
-                    f" {photo.split}: this dataset was dealt by photo, and nobody moves. Begin a"
+                    f"photos of {names[unit]} are in the splits {SIDES[kept[unit]]} and"
+                    f" {photo.split}: this dataset was split by photo, and no photo moves. Begin a"
                     ' new one (--data), or set split.by = "photo"',
                 )
             kept[unit] = side

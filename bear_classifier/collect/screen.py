@@ -145,7 +145,7 @@ def _precedence(photo: Photo) -> tuple[int, int, str]:
 
 
 def _across(photo: Photo, other: Photo) -> Photo:
-    reason = f"{ACROSS}: near-copy of {other.sha256} and of photos on another side"
+    reason = f"{ACROSS}: near-copy of {other.sha256} and of photos in another split"
     return dataclasses.replace(photo, status="duplicate", reason=reason)
 
 

@@ -142,7 +142,7 @@ def _refuse_unlearnable(
             raise DataError(
                 "NO_TRAIN_PHOTOS",
                 f'Class "{label}" has no photo to learn from: its photos, {_scenes(scenes[label])},'
-                f" stand in {where}, and no photo ever changes its split. Add photos of other"
+                f" are in {where}, and no photo ever changes its split. Add photos of other"
                 " scenes to this class and run again, or begin a new dataset with --data DIR",
             )
 
@@ -162,8 +162,8 @@ def _warnings(
         if lacking:
             few = f", since all are {_scenes(n)}" if n < len(SIDES) else ""
             warnings.append(
-                f'Class "{label}" has no photo in {" and ".join(lacking)}{few}: nothing can be said'
-                " about it there. Add photos of other scenes"
+                f'Class "{label}" has no photo in {" and ".join(lacking)}{few}: how well the'
+                " model knows it cannot be measured there. Add photos of other scenes"
             )
     large, small = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
     if counts[large] >= _IMBALANCE * counts[small]:

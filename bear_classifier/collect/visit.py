@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import IO
 
-from bear_classifier import photos
+from bear_classifier import git_lfs, photos
 from bear_classifier.catalog import now
 from bear_classifier.collect.address import Target, follow, parse
 from bear_classifier.collect.fetch import REDIRECTS, Answer, Client, retry_after
@@ -104,7 +104,7 @@ class Visitor:
             words = exc.sentence
             if exc.code == "NOT_AN_IMAGE" and trail.type:
                 words = f"the server sent {trail.type}"
-                if trail.type.startswith("image/"):
+                if trail.type.startswith("image/") or git_lfs.ADVICE in exc.sentence:
                     words = f"the server says {trail.type}, but {exc.sentence}"
             code, digest, photo = exc.code, None, None
         else:

@@ -139,7 +139,7 @@ def familiarity(rejection: Mapping[str, Any]) -> bytes:
         axes.margins(x=0.06)
         axes.annotate("no answer to the left", (least, 1), xycoords=("data", "axes fraction"),
                       xytext=(4, -10), textcoords="offset points", size=9, color=INK)  # fmt: skip
-    axes.set_xlabel("familiarity: how much a photo is like those that were learned from")
+    axes.set_xlabel("how much a photo is like the training photos")
     axes.set_ylabel("photos")
     axes.margins(y=0.1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -9,7 +9,7 @@ duplicate   a near-copy of it stands under another class
 quality     dark, blurred or empty
 
 They are taken for independent: the score is the chance that at least one is true. What a class
-shows and which photos are alike is asked of train and valid only: the test side judges the model,
+shows and which photos are alike is asked of train and valid only: the test split judges the model,
 and has no say in what it is made from.
 """
 
@@ -82,7 +82,7 @@ def clean(catalog: Catalog, config: Config) -> dict[str, Any]:
 def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     """Every photo that the first model knows, most suspect first; dropped ones stay among them.
 
-    Photos of the test side are judged too, but by the others, and change nothing about those.
+    Photos of the test split are judged too, but by the others, and change nothing about those.
 
     Raises DataError (NOT_PROBED)."""
     evidence = load(catalog.root)

@@ -169,7 +169,7 @@ def remarks(found: Mapping[str, Any]) -> list[str]:
     """What to know before relying on it."""
     said = [
         f'class "{label}" has {n} photo{"" if n == 1 else "s"} on validation, each counted once'
-        " (validation is never oversampled): its recall, and the macro error, rest on little"
+        " (validation is never oversampled): do not rely on its recall and the macro error"
         for label, n in found["of_class"].items()
         if 0 < n < FEW
     ]

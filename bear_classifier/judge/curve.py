@@ -132,7 +132,7 @@ def predicted(law: Floats, present: float, n: Floats) -> Floats:
         raise ConfigError(
             "TOO_FAR",
             f"{n.max():.0f} photos are more than {FARTHEST:.0f} times the present {present:.0f};"
-            f" nobody can say from these; ask for at most {2 * present:.0f} more",
+            f" predictions that far are not reliable; ask for at most {2 * present:.0f} more",
         )
     a, b, c = law.T[:, :, None]
     return np.asarray(a * (n / present) ** -b + c)

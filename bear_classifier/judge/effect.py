@@ -1,4 +1,4 @@
-"""Was it worth it? The first model on the labels as collected and as decided, on one test side."""
+"""Was it worth it? The first model on the labels as collected and as decided, on one test split."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     untouched = [p for p in photos if p.status == "ok" and p.sha256 not in first]
     asked = [p for p in untouched if p.split == "test" and p.label in config.labels]
     if not asked:
-        raise DataError("NO_PHOTOS", "no photo of the test side is untouched by decisions")
+        raise DataError("NO_PHOTOS", "no photo of the test split is untouched by decisions")
     truth = np.array([config.labels.index(photo.label) for photo in asked])
     features = evidence.features
     where = [rows[photo.sha256] for photo in asked]

@@ -34,8 +34,8 @@ class NotMeasured(ValueError):
 
 def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Both figures of the first model for photos of train and validation whose source is known.
-    `without`: classes that are left out, for of fewer than two of their photos it is. The test side
-    stays out of it. Raises NotMeasured where no source can be judged by another, and DataError
+    `without`: classes that are left out, for of fewer than two of their photos it is. The test
+    split stays out of it. Raises NotMeasured where no source can be judged by another; DataError
     (NOT_PROBED, BAD_TABLE)."""
     evidence = load(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}

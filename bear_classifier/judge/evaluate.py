@@ -51,8 +51,8 @@ class Report:
 
 
 def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Judge the trained model on the test side. Its temperature and its rule for giving no answer
-    are fitted on the validation side.
+    """Judge the trained model on the test split. Its temperature and its rule for giving no answer
+    are fitted on the validation split.
 
     Leaves `evaluate/report.json` and `evaluate/reference.npz`. Raises DataError (NOT_TRAINED)."""
     said = _predictions(catalog)
@@ -142,7 +142,7 @@ def _predictions(catalog: Catalog) -> dict[str, Any]:
 
 
 def _test_decisions(catalog: Catalog) -> int:
-    """How many photos of the test side have another label than they came with, or were left out:
+    """How many photos of the test split have another label than they came with, or were left out:
     by a decision or by moving a file. Nobody chose what was taken down."""
     first: dict[str, Event] = {}
     for made in decisions.history(catalog):
@@ -158,10 +158,10 @@ def _test_decisions(catalog: Catalog) -> int:
 
 
 def _test_looks(catalog: Catalog, digest: str) -> int:
-    """How many models of this dataset were judged on its test side, this one included: the more
+    """How many models of this dataset were judged on its test split, this one included: the more
     there were, the more the best of their figures flatters.
 
-    digest: of its logits of the test side; runs of earlier versions have none, and count by what
+    digest: of its logits of the test split; runs of earlier versions have none, and count by what
     they were made from."""
     before = catalog.runs("evaluate")
     return len({digest, *(run.outcome.get("test_digest") or run.inputs for run in before)})
@@ -170,12 +170,12 @@ def _test_looks(catalog: Catalog, digest: str) -> int:
 def leak(
     losses: NDArray[np.float64], groups: NDArray[np.str_], at: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
-    """How well the losses (n,) tell the training side from the test side.
+    """How well the losses (n,) tell the training split from the test split.
 
     groups: (n,) of near-copies; at: the rows of each side. Raises NotMeasured without photos."""
     mine, others = at["train"], at["test"]
     if not mine or not others:
-        raise NotMeasured(f"there is no photo on the {'test' if mine else 'train'} side")
+        raise NotMeasured(f"there is no photo in the {'test' if mine else 'train'} split")
     return asdict(membership.attack(losses[mine], losses[others], groups[mine], groups[others]))
 
 

@@ -2,8 +2,8 @@
 
 Each seed holds out a fifth of train and valid (`probe.folds`) and learns from parts of the rest,
 each part within the next. Validation alone would be too little: of 231 photos nine were wrong,
-give or take six. Folds ask all of train and valid; the largest part is about the train side. The
-test side is never asked: it judges the final model. The strength is that of the probe, chosen
+give or take six. Folds ask all of train and valid; the largest part is about the train split. The
+test split is never asked: it judges the final model. The strength is that of the probe, chosen
 once: it is a prior on the weights, which does not depend on the number of photos, and choosing it
 in every fit would take 30 times as long.
 
@@ -36,7 +36,7 @@ from bear_classifier.linear import choose_strength, model, n_folds
 from bear_classifier.processors import processors
 from bear_classifier.settings import Config
 
-LEAST = 20  # different photos of a class on the train side; fewer make no curve
+LEAST = 20  # different photos of a class on the train split; fewer make no curve
 _SIZES = 6  # of all photos together
 _SIZES_OF_CLASS = 4  # where one class alone grows; costly, for all others are complete
 _ROUNDS = 1000  # of the bootstrap
@@ -108,7 +108,7 @@ def _known(catalog: Catalog, config: Config) -> tuple[Known, int]:
         if len(mine) < LEAST:
             raise DataError(
                 "TOO_FEW_PHOTOS",
-                f"class {label!r} has {len(mine)} different photos on the train side, and a curve"
+                f"class {label!r} has {len(mine)} different photos in the train split, and a curve"
                 f" needs {LEAST}; more of them would certainly help",
             )
     labels = np.array([config.labels.index(p.label) for p in photos])

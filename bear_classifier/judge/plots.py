@@ -144,7 +144,7 @@ def histogram(found: Mapping[str, Sequence[float]], least: float | None) -> str:
         x = frame.across(least)
         parts.append(_line(x, _TOP, x, frame.bottom, "limit"))
         names.append(("limit", "no answer to the left of it"))
-    return _svg(parts, "photos by familiarity") + legend(names)
+    return _svg(parts, "photos by how much they are like the training photos") + legend(names)
 
 
 def legend(names: Sequence[tuple[str, str]]) -> str:

@@ -95,7 +95,7 @@ def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
         if row["rate"] and row["high"] > APART * row["low"]:
             said.append(
                 f"{name} differs {row['high'] / row['low']:.0f}-fold from seed to seed"
-                f" ({row['low']:.1e} to {row['high']:.1e}): it reads chance, not the curve"
+                f" ({row['low']:.1e} to {row['high']:.1e}): it follows chance, not the curve"
             )
         if row["runs"] < seeds:
             said.append(f"{name} was given by {row['runs']} of {seeds} runs; try --steps 80")
@@ -107,13 +107,15 @@ def flatness(runs: Sequence[Floats]) -> list[str]:
     mean, _, _ = band(runs)
     if len(mean) <= 2 * WIDTH:
         return [
-            f"most runs broke down after {len(mean)} steps, at the lowest rates; is this right?"
+            f"most runs diverged after {len(mean)} steps, at the lowest rates; check weights"
+            " and photos"
         ]
     if falls(mean, 2 * WIDTH, _FLAT):
         return []
     return [
         "the loss does not fall clearly before it rises: training begins from the probe, which is"
-        " good already, and a batch more or less hides the rest. The suggestions rest on little"
+        " good already, so the noise of single batches hides what is left to gain. Do not rely on"
+        " the suggestions"
     ]
 
 

@@ -23,7 +23,7 @@ def rule(
 ) -> tuple[float, float]:
     """The least familiarity and the least lead of the likeliest class at which an answer is given,
     so that of photos that would be answered rightly at most the share `refused` is turned away, on
-    average over validation sides, however few photos they have (`familiar.threshold`).
+    average over validation splits, however few photos they have (`familiar.threshold`).
 
     Of validation photos: probabilities (n, classes), right (n,), scores (n,), groups (n,) of
     near-copies, of which one counts. close: the margin is no larger, and smaller where it would

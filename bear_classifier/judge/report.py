@@ -173,7 +173,7 @@ def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
 def mistakes(
     said: Said, test: NDArray[np.int64], labels: Sequence[str], names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The wrong answers of the test side, the surest first, at most `WORST`."""
+    """The wrong answers of the test split, the surest first, at most `WORST`."""
     wrong = test[~said.right[test]]
     order = sorted(wrong, key=lambda i: (-said.probabilities[i].max(), said.photos[i].sha256))
     return [
@@ -192,7 +192,7 @@ def mistakes(
 
 
 def _measured(said: Said, seed: int) -> NDArray[np.int64]:
-    """The photos to be measured: those of the test side and by chance so many others."""
+    """The photos to be measured: those of the test split and by chance so many others."""
     test, others = said.side("test"), said.side("train", "valid")
     mixed = np.random.default_rng(seed).permutation(others)
     return np.sort(np.concatenate([test, mixed])[:_LOOKED_AT])
@@ -205,7 +205,7 @@ def slices(
     found: Looks,
     names: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Errors of the test side by brightness, size and site. seen: the photos of `found`."""
+    """Errors of the test split by brightness, size and site. seen: the photos of `found`."""
     place = np.flatnonzero(np.isin(seen, test) & np.isfinite(found.brightness))
     rows = seen[place]
     if not len(rows):

@@ -207,7 +207,7 @@ def _certainty(found: Mapping[str, Any]) -> str:
     sentence = words.calibration(test)
     return (
         f"<p>{escape(sentence[0].upper() + sentence[1:])}. The probabilities were adjusted on the"
-        f" validation side (temperature {found['temperature']:.2f}).</p>"
+        f" validation split (temperature {found['temperature']:.2f}).</p>"
         f'<div class="cards"><div class="card"><h3>Right answers by stated certainty</h3>'
         f'{plots.reliability(test["reliability"])}<p class="soft small">On the dashed line'
         " certainty and truth are equal; below it the model is too sure of itself. The numbers are"
@@ -251,7 +251,8 @@ def _settings(found: Mapping[str, Any]) -> str:
 def _bottom(found: Mapping[str, Any], shown: Mapping[str, Shown]) -> str:
     note = ""
     if shown:
-        note = f" It holds {len(shown)} small photos: check whose they are before you send it on."
+        held = words.photos(len(shown), "small")
+        note = f" It holds {held}: check the rights before you send it on."
     return (
         '<footer><p class="soft small">Ranges in brackets are 95 % intervals. The figures hold for'
         f" photos like those of this dataset.{note}</p></footer>"

@@ -99,10 +99,10 @@ def rejection(rule: Mapping[str, Any]) -> str:
     chart = ""
     if shape["edges"]:
         chart = (
-            '<div class="card"><h3>How familiar the photos look</h3>'
+            '<div class="card"><h3>How much the photos are like the training photos</h3>'
             f"{plots.histogram(shape, rule['least'])}"
-            '<p class="soft small">Photos of the validation and test sides; 0 is as familiar as the'
-            f" training photos are to each other, in standard deviations.{limit}</p></div>"
+            '<p class="soft small">Photos of the validation and test splits; 0 is as much as the'
+            f" training photos are like each other, in standard deviations.{limit}</p></div>"
         )
     rows = "".join(
         f'<tr><th>{escape(label)}</th><td class="n">{row["let_through"]} of {row["n"]}</td>'
@@ -111,9 +111,11 @@ def rejection(rule: Mapping[str, Any]) -> str:
         for label, row in rule["left_out"].items()
     )
     strangers = (
-        '<div class="card"><h3>Each class once as a stranger</h3><p class="soft small">How much of'
+        '<div class="card"><h3>Each class once as an unknown one</h3><p class="soft small">How'
+        " much of"
         " a class would be named after another, had the model never heard of it. A hard test:"
-        ' real strangers are less alike.</p><table class="stack"><thead><tr><th>class</th>'
+        " pictures of something else are mostly less alike.</p><table"
+        ' class="stack"><thead><tr><th>class</th>'
         '<th class="n">let through</th><th class="bar"></th><th class="n">share</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -177,7 +179,7 @@ def data(story: Mapping[str, Any]) -> str:
         ("fetched", story["fetched"]),
         ("different photos", story["photos"]),
         ("usable", story["usable"]),
-        *((f"{side} side", n) for side, n in story["sides"].items()),
+        *((f"{side} split", n) for side, n in story["sides"].items()),
     ]
     most = max(max(n for _, n in steps), 1)
     funnel = "".join(
@@ -202,10 +204,11 @@ def data(story: Mapping[str, Any]) -> str:
         n = sum(site["n"] for site in rest)
         listed += f'<tr><th>{len(rest)} more</th><td class="n">{n}</td><td></td></tr>'
     return (
-        f'<div class="cards"><div class="card"><h3>From the search to the sides</h3>'
+        f'<div class="cards"><div class="card"><h3>From the search to the splits</h3>'
         f'<div class="funnel">{funnel}</div></div>'
         f'<div class="card"><h3>What was left out or changed</h3>{_left_out(story)}</div>'
-        f'<div class="card"><h3>Photos by class and side</h3><div class="scroll"><table><thead><tr>'
+        '<div class="card"><h3>Photos by class and split</h3><div'
+        ' class="scroll"><table><thead><tr>'
         f"<th>class</th>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>"
         '<div class="card"><h3>Where the usable ones come from</h3><table class="stack"><thead><tr>'
         f'<th>site or folder</th><th class="n">photos</th><th>classes</th></tr></thead>'
@@ -226,7 +229,7 @@ def _left_out(story: Mapping[str, Any]) -> str:
         "copies set aside": _counts(
             {k: story["copies"][k] for k in ("same file", "same picture", "two classes")}
         ),
-        "near-copies": f"{near} photos, each group on one side" if near else "none",
+        "near-copies": f"{near} photos, each group in one split" if near else "none",
         "decided": (_counts(made) + program) if made else "nothing yet",
         "source": _counts(story["kinds"]),
     }

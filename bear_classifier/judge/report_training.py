@@ -68,7 +68,7 @@ def _history(history: Mapping[str, Any]) -> list[str]:
         [interval(row["error"]) for row in rows] if n else (),
     )
     last = rows[-1]["error"]
-    end = f"{n} validation photos; at the end {percent(last, interval(last))}."
+    end = f"{words.photos(n, 'validation')}; at the end {percent(last, interval(last))}."
     return [
         _card("Loss while fine-tuning", plots.lines(losses, "epoch", "log loss")),
         _card(

@@ -63,7 +63,9 @@ def refuses(rule: Mapping[str, Any]) -> str:
     test = rule["test"]
     answered = percent(test["accepted_share"], test["accepted_interval"])
     if rule["least"] is None:
-        return f"it answers {answered} of them and names a class for strangers, too"
+        return (
+            f"it answers {answered} of them and names a class even for pictures of something else"
+        )
     return f"it answers {answered} of them and refuses pictures unlike its training photos"
 
 
@@ -79,11 +81,12 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
     if not found["belongs"]["photos"]:
         told.append(
             "The model and the dataset do not belong together: the bundle was made from other"
-            " photos, labels or sides than the dataset holds now. To make a new one, run: bears run"
+            " photos, labels or splits than the dataset holds now. To make a new one, run:"
+            " bears run"
         )
     if test["now"] != test["n"]:
         told.append(
-            f"The test side has {photos(test['now'], 'usable')} now and had {test['n']} when the"
+            f"The test split has {photos(test['now'], 'usable')} now and had {test['n']} when the"
             " model was judged; to judge again, run: bears run"
         )
     if 0 < test["n"] < _FEW:
@@ -94,7 +97,7 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         )
     if empty := [label for label, row in test["per_class"].items() if not row["n"]]:
         told.append(
-            f"The test side has no photo of {', '.join(empty)}: how well the model knows it is"
+            f"The test split has no photo of {', '.join(empty)}: how well the model knows it is"
             " unknown."
         )
     other = found["elsewhere"]
@@ -103,7 +106,7 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
     if found["test_decisions"]:
         n = found["test_decisions"]
         told.append(
-            f"{photos(n)} of the test side got another label or {'was' if n == 1 else 'were'} left"
+            f"{photos(n)} of the test split got another label or {'was' if n == 1 else 'were'} left"
             " out by hand before this was measured."
         )
     if found["test_looks"] > 1:
@@ -154,7 +157,7 @@ def chosen(training: Mapping[str, Any]) -> str:
         return f"{kept}."
     number = found["shares"].index(share)
     first, last, own = (asked["wrong"][place] for place in (0, -1, number))
-    of = "sources that it never saw" if found.get("unseen") else "the validation side"
+    of = "sources that it never saw" if found.get("unseen") else "the validation split"
     sentence = (
         f"{kept}: of {photos(asked['n'])} of {of} the first model was wrong on {first}, the"
         f" fine-tuned one on {last}" + (f", what was kept on {own}" if 0 < share < 1 else "")
@@ -192,7 +195,7 @@ def elsewhere(found: Mapping[str, Any] | None, why: str = "they are not known") 
     end = "more than chance explains" if p < _SURE else "a difference that may be chance"
     return (
         "On photos of sources that it never saw, the first model was wrong on"
-        f" {percent(far['error'], far['interval'])}; where sources are mixed, as on the test side,"
+        f" {percent(far['error'], far['interval'])}; where sources are mixed, as in the test split,"
         f" on {percent(near['error'], near['interval'])}: {end} (paired test: p = {p:.2g})."
     )
 

@@ -14,7 +14,7 @@ from bear_classifier.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, SPARE
 from bear_classifier.settings import Config
 from bear_classifier.sites import sites
 
-PLACES = ("train", "valid", "test", "no side", "duplicate", "unusable", "dropped")
+PLACES = ("train", "valid", "test", "no split", "duplicate", "unusable", "dropped")
 _NOT_FAILED = {OK, DUPLICATE, CONFLICT, GONE, PENDING, SPARE}
 
 
@@ -53,7 +53,7 @@ def places(photos: Iterable[Photo], labels: Sequence[str]) -> dict[str, dict[str
     """Label -> place -> photos; labels that are no class any more come last."""
     table = {label: dict.fromkeys(PLACES, 0) for label in labels}
     for photo in photos:
-        place = (photo.split or "no side") if photo.status == "ok" else photo.status
+        place = (photo.split or "no split") if photo.status == "ok" else photo.status
         table.setdefault(photo.label, dict.fromkeys(PLACES, 0))[place] += 1
     return table
 

@@ -26,7 +26,7 @@ def automatic(
     """Drops of what has no place among the photos with a chance of at least `precision`.
 
     A doubtful label alone is never enough: it takes a person to tell a brown black bear from a
-    grizzly. Never on the test side, which judges the model; never what somebody decided on."""
+    grizzly. Never on the test split, which judges the model; never what somebody decided on."""
     return [
         Decision(s.sha256, "drop", why="; ".join(s.reasons), score=s.score)
         for s in found

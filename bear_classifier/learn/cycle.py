@@ -221,6 +221,6 @@ def choose_lr(learn: Learner, lr: float | str) -> tuple[float, str, dict[str, li
         why = f"the LR finder found nothing (its loss exploded after {len(curve.rates)} steps)"
         return _FALLBACK_LR, f"{why}; fastai's default", curve.plain()
     if not curve.falls():
-        why = "the loss falls at no rate further than its noise, so the LR finder cannot tell"
+        why = "the loss never falls by more than its noise, so the LR finder suggests nothing"
         return _FALLBACK_LR, f"{why}; fastai's default", curve.plain()
     return found, "the LR finder's valley", curve.plain()

@@ -40,7 +40,7 @@ def diagnose(
     """The first of these that holds: the rate was wrong, then the epochs were too many or too few.
 
     rows: one per epoch, losses in nats; start: loss on validation before training; photos: number
-    of those on the training side; start_error: standard error of how much that loss changed by the
+    of those on the training split; start_error: standard error of how much that loss changed by the
     kept epoch, photo by photo."""
     if diverged or _too_high(rows, start, _swing(photos)):
         return Finding(

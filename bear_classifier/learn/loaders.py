@@ -63,7 +63,7 @@ class DecodedImage(PILImage):  # type: ignore[misc]
 
 
 class Fit(Transform):  # type: ignore[misc]
-    """The resize of serving, for the validation side."""
+    """The resize of serving, for the validation split."""
 
     split_idx, order = 1, 1
 
@@ -147,7 +147,7 @@ def loaded(
     numbers = list(range(total))  # fastai would take pairs apart
     words: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
     if config.train.balance == "oversample":
-        many = Counter(learned)  # of the validation side weights are not used
+        many = Counter(learned)  # of the validation split weights are not used
         weights = np.array([1 / many[label] for label in learned] + [1.0] * (total - len(learned)))
         return block.weighted_dataloaders(numbers, weights, **words)
     return block.dataloaders(numbers, **words)

@@ -114,7 +114,7 @@ def _sweep(made: Bench, seed: int, steps: int, bar: Any) -> Sweep:
         curve = find(learn, bar, steps)
     if not len(curve.rates):
         raise TrainError(
-            "NOT_FINITE", "the loss of the first batch is no number; check the weights"
+            "NOT_FINITE", "the loss of the first batch is not a number; check the weights"
         )
     return Sweep(seed, curve.rates, curve.losses, curve.smoothed, curve.suggestions())
 

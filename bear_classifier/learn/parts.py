@@ -151,8 +151,8 @@ def part_of(
 ) -> tuple[Part, list[str]]:
     """What of the untuned network learns by `train.layers`, and what there is to say of it.
 
-    photos: to learn from (the training side), and all that will be asked for. The views follow from
-    the dice as they lie."""
+    photos: to learn from (the training split), and all that will be asked for. The views follow
+    from the dice as they lie."""
     whole = Whole(catalog, network, unreadable)
     wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
     if wanted == "all" or (wanted == "auto" and not _as_a_rule(config)):

@@ -45,14 +45,14 @@ class Head:
 
 
 def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Fit the probe on the training side; give every photo a probability from a model that did
+    """Fit the probe on the training split; give every photo a probability from a model that did
     not see it (grouped folds over train and valid; test from a model of both).
 
     `second` is the same once more from models that did not learn from the labels that the first
     round found hardest to believe: what cleaning ranks by."""
     photos = catalog.photos("ok")
     if not photos or any(photo.split is None for photo in photos):
-        raise DataError("NOT_SPLIT", "the photos have no sides yet; run: bears split")
+        raise DataError("NOT_SPLIT", "the photos have no splits yet; run: bears split")
     _refuse_lone(photos, config.labels)
     body = backbone.build_body(config.learn, config.train.seed)
     features = cached_features(catalog, config, photos, body)

@@ -1,6 +1,6 @@
 """What would this very training do on photos of sources that it never saw? A rehearsal.
 
-A validation side dealt by photo shares its sources with the photos that are learned from. So the
+A validation split dealt by photo shares its sources with the photos that are learned from. So the
 sources are cut into two halves; each is learned from as all of them are in earnest, probe and
 tuning, and asked for the photos of the other. That costs about one training more.
 """
@@ -81,7 +81,7 @@ def unrehearsed(catalog: Catalog, config: Config) -> list[str]:
         0: f"{config.split.sources} names the source of none of these photos",
         1: "all photos whose source is known come from one",
     }.get(len(known), "half of the sources have too few photos of a class")
-    return [f"how the model does on photos of unseen sources cannot be rehearsed: {why}"]
+    return [f"how the model does on photos of unseen sources cannot be measured: {why}"]
 
 
 def rehearse(
@@ -120,8 +120,8 @@ def _half(
         for rows in (mine & train, mine & ~train, ~mine)
     )
     tqdm.write(
-        f"Rehearsal {number + 1} of {_HALVES}: learns from {mine.sum()} photos, then is asked for"
-        f" {len(asked)} of other sources",
+        f"Held-out sources, {number + 1} of {_HALVES}: trains on {mine.sum()} photos and is judged"
+        f" on {len(asked)} photos of other sources",
         file=sys.stderr,
     )
     config = dataclasses.replace(config, train=fitted(config.train, len(learned))[0])

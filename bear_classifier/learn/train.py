@@ -35,8 +35,8 @@ from bear_classifier.settings import Config
 
 
 def train(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Fine-tune on the training side; keep the mixture of the probe's and the tuned weights that is
-    best on the harder of validation and, where sources are known, photos of unseen sources.
+    """Fine-tune on the training split; keep the mixture of the probe's and the tuned weights that
+    is best on the harder of validation and, where sources are known, photos of unseen sources.
 
     Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
     photo) and `train/history.json`; while it works, `train/checkpoints` and `train/rehearsal-*`,
@@ -141,7 +141,9 @@ def _save(
     is complete."""
     state: dict[str, Tensor] = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     if not all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point()):
-        raise TrainError("NOT_FINITE", "the trained weights are not all numbers; nothing was saved")
+        raise TrainError(
+            "NOT_FINITE", "the trained weights hold NaN or infinite values; nothing was saved"
+        )
     parts: dict[Path, Path] = {}
     try:
         for name, data in (

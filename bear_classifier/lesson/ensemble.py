@@ -76,7 +76,7 @@ def sides(subject: Subject) -> tuple[Set, Set]:
         if some < TEAM or not asked.any():
             raise DataError(
                 "TOO_FEW",
-                f"{label} has {some} different photos on the training side, and {asked.sum()} are"
+                f"{label} has {some} different photos on the training split, and {asked.sum()} are"
                 f" held back; {TEAM} and more are needed: add photos, then run: bears split",
             )
     mean, spread = it.features[train].mean(0), it.features[train].std(0) + 1e-6

@@ -192,8 +192,8 @@ def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: Watched) 
         f" network is run over {len(files)} photos, {which}, one of each group of near-copies; of"
         " each unit the largest activation, before a [[ReLU]] cuts it off, and its place are kept.",
         "Such pictures are suspect: who shows them picks units that one can read. So beside"
-        " <em>chosen</em> units, those whose photos agree most in class, stand units <em>drawn by"
-        " lot</em>. And choosing looks like agreement by itself: among a thousand units that answer"
+        " <em>chosen</em> units, those whose photos agree most in class, stand <em>random</em>"
+        " units. And choosing looks like agreement by itself: among a thousand units that answer"
         f" to anything, some agree by chance. So units are chosen by half of the photos ({half}),"
         f" and all that is shown and counted is of the other half ({len(files) - half}).",
     )
@@ -231,7 +231,7 @@ def _show(
     sides = {
         name: ([crops(unit) for unit in units[:SHOWN].tolist()],
                [f"unit {unit}\n{row.purities[unit]:.0%}" for unit in units[:SHOWN].tolist()])
-        for name, units in (("Chosen units", row.chosen), ("Units drawn by lot", row.lots))
+        for name, units in (("Chosen units", row.chosen), ("Random units", row.lots))
     }  # fmt: skip
     sheet.picture(
         f"units-{layer.side}", features_plot.tops(sides, names),
@@ -248,8 +248,8 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     sheet.picture("purity", features_plot.purities(names, chosen, lots, bands),
                   "How far the photos of a unit agree in class, layer by layer")  # fmt: skip
     sheet.table(
-        ["layer", "units", "chosen", "by lot", "photos by lot (95 %)",
-         f"units by lot for {', '.join(labels)}"],
+        ["layer", "units", "chosen", "random", "random photos (95 %)",
+         f"random units for {', '.join(labels)}"],
         [[name, str(r.layer.units), f"{c:.0%} of {len(r.chosen)}", f"{m:.0%} of {len(r.lots)}",
           f"{r.chance.mean():.0%} ({b[0]:.0%} to {b[1]:.0%})",
           ", ".join(f"{(r.main[r.lots] == number).mean():.0%}" for number in range(len(labels)))]
@@ -262,9 +262,9 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     )
     first, last = rows[0], rows[-1]
     sheet.claim(
-        "units of the last layer that were drawn by lot agree more than photos by lot would",
+        "random units of the last layer agree more than random photos would",
         last.mean(last.lots) > last.band[1],
-        f"{last.mean(last.lots):.1%}; with the classes dealt out anew {last.band[0]:.1%} to"
+        f"{last.mean(last.lots):.1%}; with shuffled classes {last.band[0]:.1%} to"
         f" {last.band[1]:.1%}, 95 % of {len(last.chance)} rounds",
     )
     rng = np.random.default_rng(SEED)
@@ -272,7 +272,7 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     limit = float(np.quantile(draws, 0.975))
     sheet.claim(
         "in the last layer, being readable is no accident: units that were chosen by one half of"
-        " the photos are readable on the other, more so than as many by lot",
+        " the photos are readable on the other, more so than as many random ones",
         last.mean(last.chosen) > limit,
         f"{last.mean(last.chosen):.1%} of {len(last.chosen)} units; of 1,000 draws of as many units"
         f" 97.5 % lie below {limit:.1%}",
@@ -281,7 +281,7 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
         gain, low, high = _gain(last.purities[last.lots], first.purities[first.lots])
         word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "that cannot be told"
         sheet.say(
-            f"Does depth raise agreement? Of these photos: {word}. Units by lot with {names[-1]}"
+            f"Does depth raise agreement? Of these photos: {word}. Random units with {names[-1]}"
             f" agree by {100 * gain:+.1f} points more than those with {names[0]} (95 % interval"
             f" over units {100 * low:+.1f} to {100 * high:+.1f})."
         )

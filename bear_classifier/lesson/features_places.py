@@ -250,7 +250,7 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Asked, found: Covered) -
     mean, low, high = interval(found.best - found.lot)
     sheet.claim(
         "covering the quarter where the map is highest lowers the logit more than a quarter"
-        " of the same shape elsewhere, by lot",
+        " of the same shape at a random place",
         low > 0,
         f"by {found.best.mean():.2f} against {found.lot.mean():.2f}; difference {mean:.2f}, 95 %"
         f" interval {low:.2f} to {high:.2f}; more in {int((found.best > found.lot).sum())} of"

@@ -130,10 +130,10 @@ def purities(
     figure, (axes,) = panels(3.1, 1)
     at = np.arange(len(names))
     axes.plot(at, chosen, "o-", color=ORANGE, lw=1.8, label="chosen units")
-    axes.plot(at, lots, "o-", color=BLUE, lw=1.8, label="units drawn by lot")
+    axes.plot(at, lots, "o-", color=BLUE, lw=1.8, label="random units")
     low, high = np.array(chance).T
     axes.errorbar(at, (low + high) / 2, (high - low) / 2, fmt="_", color=GREY, ms=14, capsize=4,
-                  label="photos by lot, 95 %")  # fmt: skip
+                  label="random photos, 95 %")  # fmt: skip
     axes.set_xticks(at, names)
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.set_ylim(0, 1.03)
@@ -169,7 +169,7 @@ def agreement(own: NDArray[np.float64], other: NDArray[np.float64],
     ends = [min(best.min(), lot.min(), 0), max(best.max(), lot.max())]
     right.plot(ends, ends, color=GREY, lw=1, ls=(0, (4, 3)))
     right.plot(lot, best, "o", color=ORANGE, ms=5, alpha=0.8)
-    right.set_xlabel("fall of the logit, a quarter by lot covered")
+    right.set_xlabel("fall of the logit, a random quarter covered")
     right.set_ylabel("fall, the highest quarter covered")
     title(right, "Does the map point at what matters?")
     return png(figure)

@@ -62,7 +62,7 @@ def rmse(coefficients: Floats, side: tuple[Floats, Floats]) -> float:
 
 
 def chosen(sides: Sides, degree: int = HIGH) -> tuple[float, Floats]:
-    """The penalty that does best on the validation side, and what it fits."""
+    """The penalty that does best on the validation split, and what it fits."""
     fits = {p: fitted(*sides.train, degree, p) for p in PENALTIES}
     best = min(fits, key=lambda p: rmse(fits[p], sides.valid))
     return best, fits[best]

@@ -90,12 +90,12 @@ def _intro(sheet: Sheet, seen: Cloud, project: str, unseen: int) -> None:
 
 
 def _sample(n: int, m: int) -> str:
-    return ", all that there are" if m == n else f" of {n:,}: the mistakes, and others by lot"
+    return ", all that there are" if m == n else f" of {n:,}: the mistakes, and random others"
 
 
 _PARTS = (
     '<p style="display:flex;flex-wrap:wrap;gap:0 1.5rem;margin:0">'
-    '<label>Map <select class="map"></select></label><label>Side <select class="side"></select>'
+    '<label>Map <select class="map"></select></label><label>Split <select class="side"></select>'
     '</label><label><input type="checkbox" class="mistakes"> mistakes only</label></p>'
     '<div class="classes" role="group" aria-label="classes" style="display:flex;flex-wrap:wrap;'
     'gap:0 1.2rem;margin-bottom:.6rem"></div>'
@@ -196,8 +196,9 @@ def _tsne(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats]) -> None:
     sheet.code(tsne)
     sheet.say(
         f"Trustworthiness (Venna and Kaski, 2001) looks at the {NEAR} nearest on the map, and"
-        " counts off how far away those are in truth that do not belong there. 1 is perfect; a map"
-        " by lot has about 0.5."
+        " counts off how far away those are in truth that do not belong there. 1 is perfect; a"
+        " random"
+        " map has about 0.5."
     )
     near = min(NEAR, (len(seen.rows) - 1) // 2)
     trust = {
@@ -251,9 +252,10 @@ def _mistakes(sheet: Sheet, shares: Floats, as_said: Floats, wrong: NDArray[np.b
     bad, good, rare = shares[wrong].mean(), shares[~wrong].mean(), so_low(shares, wrong)
     sheet.claim(
         "mistakes lie in mixed neighbourhoods: fewer neighbours are of the photo's own class than"
-        " of right answers, and sets of photos drawn by lot hardly ever have so few",
+        " of right answers, and random sets of photos hardly ever have so few",
         bool(bad < good) and rare < 0.01,
-        f"{bad:.1%} of {int(wrong.sum())} wrong answers, {good:.1%} of right ones; as low by lot in"
+        f"{bad:.1%} of {int(wrong.sum())} wrong answers, {good:.1%} of right ones; as low by"
+        " chance in"
         f" {rare:.1%} of {DRAWS:,} draws",
     )
     sheet.say(

@@ -68,13 +68,13 @@ def groups_of(found: Sequence[Photo]) -> NDArray[np.str_]:
 
 
 def sides_of(found: Sequence[Photo]) -> tuple[list[int], Sides]:
-    """Rows of the training side, the members, and of the test side, the others.
+    """Rows of the training split, the members, and of the test split, the others.
 
     Raises DataError (NO_PHOTOS)."""
     rows = [row for row, photo in enumerate(found) if photo.split in ("train", "test")]
     member = np.array([found[row].split == "train" for row in rows], dtype=bool)
     if member.all() or not member.any():
-        raise DataError("NO_PHOTOS", "no photo of the training or the test side; run: bears split")
+        raise DataError("NO_PHOTOS", "no photo of the training or the test split; run: bears split")
     return rows, Sides(member, groups_of([found[row] for row in rows]))
 
 
@@ -99,10 +99,11 @@ def page(subject: Subject) -> Page:
     sheet.formula("AUC = P(loss<sub>member</sub> &lt; loss<sub>other</sub>) + ½ P(equal)")
     sheet.say(
         "Of a photo that was learned from and one that was not, guess that the one of lower loss is"
-        " the member: the AUC is how often that is right. A coin has 0.5. The others are the photos"
-        " of the test side. Those of the [[validation set]] would not do: no weight was fitted to"
-        " them, but they chose the [[epoch]], the mixture and the temperature, and so are neither"
-        " members nor strangers."
+        " the member: the AUC is how often that is right; guessing has 0.5. The others are the"
+        " photos"
+        " of the test split. Those of the [[validation set]] would not do: no weight was fitted to"
+        " them, but they chose the [[epoch]], the final weights and the temperature, and so are"
+        " neither members nor unknown to it."
     )
     first = known(subject)
     found = _own(sheet, subject, first)
@@ -126,19 +127,20 @@ def _own(sheet: Sheet, subject: Subject, it: Known) -> Leak:
     leaks = {
         "your model": found,
         "the same without its temperature": sides.leak(plain),
-        "first models that saw neither side": apart.leak(it.unseen[others]),
+        "first models that saw neither split": apart.leak(it.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
-    sheet.picture("losses", drawn(sides, losses, leaks), "Losses of both sides, and each AUC")
+    sheet.picture("losses", drawn(sides, losses, leaks), "Losses of both splits, and each AUC")
     sheet.table(
         ["who is asked", "AUC", "95 % interval", "members", "others"],
         [[name, f"{x.auc:.3f}", _span(x), str(x.members), str(x.others)]
          for name, x in leaks.items()],
     )  # fmt: skip
     sheet.say(
-        "First models that saw no photo of either side have nothing to tell: where theirs is not"
-        " 0.5, the two sides differ by chance, or by how they were dealt, and all figures are to"
-        " be read against it. It is a lower bound too: an attack that trains models of its own to"
+        "First models that saw no photo of either split know nothing of them: where their AUC is"
+        " not 0.5, the two splits differ by chance or by how they were assigned, and all figures"
+        " are to be compared with it. It is a lower bound too: an attack that trains models of"
+        " its own to"
         " compare with finds more (Carlini et al., arXiv 2112.03570)."
     )
     sheet.claim(
@@ -179,8 +181,10 @@ def _lookup(
     reference = familiar.read(place.read_bytes()).features.astype(np.float32)
     looked = sides.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
     sheet.say(
-        "The weights are not all that is published. <code>reference.npz</code>, by which strangers"
-        f" are told, holds the features of {len(reference)} training photos. A feature vector is no"
+        "The weights are not all that is published. <code>reference.npz</code>, by which"
+        " pictures of"
+        f" something else are recognised, holds the features of {len(reference)} training"
+        " photos. A feature vector is no"
         " picture, but whoever holds <em>the very photo</em> finds its own vector there."
     )
     sheet.claim(

@@ -27,8 +27,8 @@ def drawn(sides: Sides, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
     right.axvline(0.5, color=INK, lw=1, ls=":")
     right.set_yticks(range(len(leaks)), [name.replace(" that ", "\nthat ") for name in leaks])
     right.set_ylim(len(leaks) - 0.5, -0.5)
-    right.set_xlabel("AUC; a coin has 0.5")
-    title(right, "How well members are told")
+    right.set_xlabel("AUC; guessing has 0.5")
+    title(right, "How well members are recognised")
     return png(figure)
 
 

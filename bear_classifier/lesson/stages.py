@@ -162,7 +162,7 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Run]) 
         for body in (by_day, by_lot)
     )
     direct, alone = runs[best].wrongs, wrong(by_day, there.asked)
-    ways = {f"direct, {best}": direct, "in stages": staged, "in stages, labels by lot": control}
+    ways = {f"direct, {best}": direct, "in stages": staged, "in stages, random labels": control}
     sheet.table(
         ["way to the task", "wrong at night"],
         [
@@ -179,9 +179,9 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Run]) 
     )
     by_labels = _apart(control, staged, there)
     sheet.claim(
-        "it is what the many show that helps: with labels by lot, more are wrong",
+        "it is what the many show that helps: with random labels, more are wrong",
         by_labels.below(),
-        f"{by_labels.span('error')} against labels by lot",
+        f"{by_labels.span('error')} against random labels",
     )
     few = _apart(np.broadcast_to(alone, staged.shape), staged, there)
     sheet.say(

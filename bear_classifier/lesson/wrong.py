@@ -104,7 +104,7 @@ def _symptoms(sheet: Sheet, runs: Mapping[str, Run]) -> None:
     high, low, few, many = (runs[name] for name in list(RECIPES)[1:])
     worst = max((row["valid_loss"] for row in high.rows), default=math.nan)
     sheet.claim(
-        "rate too high: the validation loss goes far above where it began, or is no number",
+        "rate too high: the validation loss goes far above where it began, or is not a number",
         explodes(high),
         f"it began at {high.start:.2f} and rose to {worst:.3g}"
         + "; then a number was none" * high.diverged,

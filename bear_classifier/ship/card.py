@@ -93,7 +93,7 @@ def _elsewhere(other: Mapping[str, Any] | None) -> list[str]:
         far, near = other["left_out"], other["random"]
         low, high = far["interval"]
         lines[0] += (
-            f" On photos of sources that it never saw, its first form was wrong on"
+            f" On photos of sources that it never saw, its first model was wrong on"
             f" {far['error']:.1%} ({low:.1%} to {high:.1%}) instead of {near['error']:.1%} where"
             " sources were mixed."
         )
@@ -101,7 +101,7 @@ def _elsewhere(other: Mapping[str, Any] | None) -> list[str]:
 
 
 def _refusals(rule: Mapping[str, Any]) -> list[str]:
-    """What the rule refuses, as measured on the test side and with each class as a stranger."""
+    """What the rule refuses, as measured on the test split and with each class as a stranger."""
     test = rule["test"]
     lines = [
         "A picture that is unlike the training photos gets no answer (`unlike_training`), nor does"
@@ -124,7 +124,8 @@ def _refusals(rule: Mapping[str, Any]) -> list[str]:
     if shares and rule["least"] is not None:
         lines += [
             "",
-            f"Were a class unknown to it, it would still name another for {', '.join(shares)}.",
+            f"Photos of a class that it did not know would still be named after another class:"
+            f" {', '.join(shares)}.",
         ]
     return lines
 
@@ -156,7 +157,8 @@ def _leaks(about: Mapping[str, Any]) -> list[str]:
     """What can be learned from it of the photos that it was trained on."""
     lines = [told, ""] if (told := about.get("membership")) else []
     lines.append(
-        "Its `reference.npz`, by which strangers are told, holds the features of training photos:"
+        "Its `reference.npz`, by which pictures of something else are recognised, holds the"
+        " features of training photos:"
         " whoever has one of these very photos can tell by them that it was used (measured on"
         " photos of bears: always, AUC 1.000)."
     )
@@ -177,7 +179,7 @@ def _figures(found: Mapping[str, Any]) -> str:
     before, after = found["calibration_error"]
     return (
         f" Calibration error {before:.1%} without, {after:.1%} with it; {found['verdicts']} of"
-        f" {found['photos']} validation photos are answered with the one only."
+        f" {found['photos']} validation photos are answered by one of the two only."
     )
 
 

@@ -29,6 +29,7 @@ from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.ship import bundle, quantise
 from bear_classifier.ship.predict import Model
+from bear_classifier.terminal import count
 
 ENOUGH = 100  # photos; that none of fewer is answered otherwise says little
 _MOST = 2000  # validation photos to compare on
@@ -106,21 +107,21 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
     share = 1 - figures["differ"] / n
     before, after = figures["calibration_error"]
     if not share >= bar.agreement:
-        return (
-            f"{name} agreed on {share:.1%} of {n} validation photos; {bar.agreement:.1%} is asked"
-        )
+        agreed = f"{name} agreed on {share:.1%} of {count(n, 'validation photo')}"
+        return f"{agreed}; {bar.agreement:.1%} is required"
     if not abs(after - before) <= bar.ece:
         change = f"{before:.1%} to {after:.1%}"
-        return f"with {name} the calibration error went from {change}; {bar.ece:.1%} is allowed"
+        moved = f"with {name} the calibration error went from {change}"
+        return f"{moved}; a change of {bar.ece:.1%} is allowed"
     if not figures["verdicts"] <= bar.verdicts * n:
         return (
             f"with {name} {figures['verdicts']} of {n} validation photos are answered that were not"
-            f" or the other way round; {bar.verdicts:.0%} is allowed"
+            f" before, or no longer; {bar.verdicts:.0%} is allowed"
         )
     if not abs(figures["shift"]) <= bar.shift:
         return (
-            f"with {name} photos look {figures['shift']:+.2f} standard deviations more familiar;"
-            f" {bar.shift} is allowed"
+            f"with {name} photos look {figures['shift']:+.2f} standard deviations more like the"
+            f" training photos; {bar.shift} is allowed"
         )
     return ""
 
@@ -150,7 +151,7 @@ def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
         network, precision = _integers(catalog, config, photos, chosen, (full, files, targets))
         onnx = network if precision["is"] == "int8" else onnx
     elif config.export.precision == "auto":
-        why = f"there are {len(files)} validation photos, and {ENOUGH} are needed to try int8 on"
+        why = f"{count(len(files), 'validation photo')}, and trying int8 needs {ENOUGH}"
         precision = {"is": "fp32", "why": why}
     changes = {"decode": decoding["is"]}
     if decoding["is"] == "scaled":
@@ -187,7 +188,9 @@ def _decoding(
     figures, n = compared(full, small, targets), len(targets)
     why = objection("decoding smaller", figures, DECODING)
     if n < ENOUGH:
-        why = f"{n} validation photos are large enough to be decoded smaller; {ENOUGH} are needed"
+        are = "is" if n == 1 else "are"
+        large = f"{count(n, 'validation photo')} {are} large enough to be decoded smaller"
+        why = f"{large}; {ENOUGH} are needed"
     if why:
         return {"is": "full", "why": why, **figures}
     same = n - figures["differ"]
@@ -259,7 +262,7 @@ def _slow(before: float, after: float) -> str:
     """Times of one picture."""
     if before >= _FASTER * after:
         return ""
-    return f"int8 took {after:.1f} ms in place of {before:.1f}; {_FASTER} times as fast is asked"
+    return f"int8 took {after:.1f} ms instead of {before:.1f}; {_FASTER} times as fast is required"
 
 
 def _image(model: Model, source: Path) -> Callable[[], NDArray[np.float32]]:

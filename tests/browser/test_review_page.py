@@ -251,9 +251,9 @@ def test_the_grid(browser, site):
     press(browser, "3")
     looked_at(browser, 2)
     assert [site.states()[n] for n in (1, 3)] == [("teddy", "ok")] * 2
-    browser.find_elements(By.CSS_SELECTOR, ".thumb")[2].click()  # on the test side
+    browser.find_elements(By.CSS_SELECTOR, ".thumb")[2].click()  # on the test split
     press(browser, "d")
-    assert "on the test side" in text(browser, "#confirm")
+    assert "on the test split" in text(browser, "#confirm")
     press(browser, "d")
     looked_at(browser, 3)
     assert site.states()[2][1] == "dropped"
@@ -275,7 +275,7 @@ def test_the_grid(browser, site):
 
 def test_the_test_side_needs_a_second_press(browser, site):
     visit(browser, f"{site.url}#side=test")
-    assert "Test side: changes what the model is judged by" in text(browser, ".badges")
+    assert "Test split: changes what the model is judged by" in text(browser, ".badges")
     press(browser, "d", Keys.ESCAPE, "d", "n", "p", "d", "1")  # another key is no confirmation
     assert shown(browser) == site.order[2]
     assert (waiting(browser), site.events()) == ([], [])
@@ -291,7 +291,7 @@ def test_a_photo_that_came_to_the_test_side_meanwhile_is_not_changed(browser, si
     ready(browser, site.order[0])
     elsewhere(site.root, site.order[0], split="test")
     press(browser, "d")  # once: the page does not know
-    until(browser, lambda: "of the test side" in text(browser, "#outbox"), "not said")
+    until(browser, lambda: "of the test split" in text(browser, "#outbox"), "not said")
     assert site.events() == []
     browser.find_element(By.XPATH, "//button[.='Discard']").click()
     visit(browser, site.url)

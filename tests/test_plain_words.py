@@ -1,0 +1,57 @@
+"""Sentences for people use the field's words, and none of the riddles that people stumbled on."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from corpus import ROOT
+
+RIDDLES = re.compile(
+    r"(?<![.\"-])\b(strangers?|by lot|dealt|rehears\w+|foret\w+|actors?)\b"  # no setting, no option
+    r"|\b(test|train|valid|validation|training) sides?\b|no side\b"
+    r"|(in|out)side the noise|not told apart|nothing can be said|wrong in \d|a coin has",
+    re.IGNORECASE,
+)
+LINES = ("README.md", "docs/CODES.md", "docs/bears-report.json", "models/bears/README.md")
+MODULES = sorted((ROOT / "bear_classifier").rglob("*.py"))
+PAGES = sorted(
+    path
+    for kind in ("js", "html")
+    for path in (ROOT / "bear_classifier").rglob(f"*.{kind}")
+)  # fmt: skip
+
+
+def sentences(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Texts of several words, what stands between braces left out; no docstrings."""
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            if " " in node.value.strip():
+                yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_sentences_of_the_program(path: Path) -> None:
+    found = sentences(ast.parse(path.read_text(encoding="utf-8")))
+    assert [(line, text) for line, text in found if RIDDLES.search(text)] == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, *(ROOT / name for name in LINES)], ids=lambda p: p.name)
+def test_pages_and_documents(path: Path) -> None:
+    text = path.read_text(encoding="utf-8").split("\n")
+    assert [(n, line) for n, line in enumerate(text, 1) if RIDDLES.search(line)] == []
+
+
+def test_a_riddle_is_noticed() -> None:
+    said = ["5 photos of the test side", "a coin has 0.5", "learns by lot", "wrong in 0.0%"]
+    assert all(RIDDLES.search(text) for text in said)
+    module = ast.parse('"""The test side."""\nsaid = f"{n} strangers get by"\n')
+    assert [text for _, text in sentences(module)] == [" strangers get by"]
