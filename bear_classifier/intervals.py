@@ -36,20 +36,70 @@ def wilson(part: float, whole: float) -> Interval | None:
 
 def clustered(hits: NDArray[np.bool_], groups: NDArray[Any]) -> Interval | None:
     """95 % interval of the rate of hits (n,), where photos of one group (n,) may be alike: Wilson's
-    with the effective number of photos. Exactly Wilson's where each group has one photo."""
+    with the effective number of photos. Exactly Wilson's where each group has one photo.
+
+    Where groups are of uneven size, the rate has a longer tail than as many photos of one size: one
+    group of thirty moves it far. The end towards 0.5 lies by so much further off as skewness moves
+    the quantile (Cornish and Fisher, Rev. Inst. Int. Stat. 5:307, 1938)."""
     effect = design_effect(hits, groups)
-    return wilson(int(hits.sum()) / effect, len(hits) / effect)
+    found = wilson(int(hits.sum()) / effect, len(hits) / effect)
+    if found is None:
+        return None
+    p, n = float(hits.mean()), len(hits) / effect
+    skew = _unevenness(hits, groups) * (_Z95**2 - 1) / 6
+    if skew < 1e-9:
+        return found
+    low, high = found
+    return (_end(p, n, skew) if low > 0 else low), (1 - _end(1 - p, n, skew) if high < 1 else high)
+
+
+def averaged(hits: NDArray[np.bool_], kinds: NDArray[Any], groups: NDArray[Any]) -> Interval | None:
+    """95 % interval of the mean over kinds (n,) of the rate of hits (n,): half-widths of the kinds'
+    intervals combined in quadrature (Zou and Donner, Stat. Med. 27:1693, 2008). groups: (n,)."""
+    names = np.unique(kinds)
+    if not len(names):
+        return None
+    rates = np.array([hits[kinds == name].mean() for name in names])
+    ends = np.array([clustered(hits[kinds == name], groups[kinds == name]) for name in names])
+    low, high = ((np.abs(ends - rates[:, None]) ** 2).sum(0) ** 0.5 / len(names)).tolist()
+    middle = float(rates.mean())
+    return max(0.0, middle - low), min(1.0, middle + high)
+
+
+def _end(p: float, n: float, skew: float) -> float:
+    """The lower end of the score interval of a rate p of n photos with this skewness more."""
+    low, high = 0.0, p
+    for _ in range(50):
+        middle = (low + high) / 2
+        one = (middle * (1 - middle)) ** 0.5  # standard deviation of one photo
+        z = _Z95 + max(0.0, skew * (1 - 2 * middle) / one)
+        low, high = (middle, high) if p - middle > z * one / n**0.5 else (low, middle)
+    return low
 
 
 def design_effect(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
-    """Variance of the rate of hits (n,) with these groups (n,), in variances of n independent ones.
+    """Variance of the rate of hits (n,) with these groups (n,), in variances of n independent ones:
+    1 + rho (Kish's effect - 1)."""
+    return 1 + _correlation(hits, groups) * (copies_effect(groups) - 1)
 
-    1 + rho (Kish's effect - 1). rho, the correlation within groups, is 1 less the share of pairs
-    within groups that differ, in those that would differ by chance. To the latter as many are added
-    as a photo has copies: where few pairs can tell, as with no hit at all, copies count once (the
-    coverage by sizes of groups: tests/test_intervals.py)."""
+
+def _unevenness(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+    """Skewness of the rate beyond that of photos of one size, for a photo of skewness 1."""
     if not len(hits):
-        return 1.0
+        return 0.0
+    size = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    weight = 1 + _correlation(hits, groups) * (size - 1)  # of the independent parts of a group
+    square, cube = float((size * weight).sum()), float((size * weight**2).sum())
+    return cube / square**1.5 - square**0.5 / float(size.sum())
+
+
+def _correlation(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+    """Of hits (n,) within groups (n,): 1 less the share of pairs within groups that differ, in
+    those that would differ by chance. To the latter as many are added as a photo has copies: where
+    few pairs can tell, as with no hit at all, copies count once (the coverage by sizes of groups:
+    tests/test_intervals.py)."""
+    if not len(hits):
+        return 0.0
     number = np.unique(groups, return_inverse=True)[1]
     size = np.bincount(number).astype(np.float64)
     part = np.bincount(number, hits)
@@ -57,8 +107,7 @@ def design_effect(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
     differ = float((part * (size - part)).sum())
     by_chance = float(p * (1 - p) * (size * (size - 1)).sum())
     typical = float((size**3).sum() / (size**2).sum())  # photos; size of a pair's group
-    rho = max(0.0, 1 - differ / (by_chance + typical))
-    return 1 + rho * (copies_effect(groups) - 1)
+    return max(0.0, 1 - differ / (by_chance + typical))
 
 
 def copies_effect(groups: NDArray[Any]) -> float:

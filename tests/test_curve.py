@@ -8,6 +8,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.cli import main
 from bear_classifier.config import as_toml
 from bear_classifier.errors import BearsError, ConfigError
+from bear_classifier.intervals import wilson
 from bear_classifier.judge import curve as law
 from bear_classifier.judge.curve_plot import spaced
 from bear_classifier.judge.curve_words import check, headline, verdict
@@ -115,6 +116,28 @@ def test_near_copies_are_drawn_together():
     assert (of_deal.sum(1) == 4).all()
     assert len(np.unique(of_photo, axis=0)) > 5
     assert len(np.unique(of_deal, axis=0)) > 20
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 10])
+def test_of_intervals_of_the_error_95_percent_hold_the_truth(size):
+    """Two deals ask each photo, and mostly agree."""
+    rng, held = np.random.default_rng(size), 0
+    asked, groups = np.ones((2, 60 * size), dtype=bool), np.repeat(np.arange(60), size).astype(str)
+    for _ in range(600):
+        wrong = (rng.random(60) < 0.1).repeat(size)
+        other = np.where(rng.random(len(wrong)) < 0.9, wrong, rng.random(len(wrong)) < 0.1)
+        ((low, high),) = law.chance(np.stack([wrong, other])[:, None], asked, groups)
+        held += low <= 0.1 <= high
+    assert 0.93 <= held / 600 <= 0.98
+
+
+def test_no_error_is_no_certainty():
+    """60 photos of 30 pairs, each asked twice: 0 of 30."""
+    asked, groups = np.ones((2, 60), dtype=bool), np.repeat(np.arange(30), 2).astype(str)
+    ((low, high),) = law.chance(np.zeros((2, 1, 60), dtype=bool), asked, groups)
+    assert (low, high) == pytest.approx(wilson(0, 30))
+    assert law.unseen(np.array([0.0, 0.2]), 0.0, high).tolist() == [high, 0.2]
+    assert law.unseen(np.array([0.0, 0.2]), 0.01, high).tolist() == [0.0, 0.2]
 
 
 # -- the law ---------------------------------------------------------------------------------------
@@ -293,6 +316,22 @@ def test_photos_that_do_not_help(dataset):
     assert found["most"] is None
     assert found["check"]["held"]
     assert json.loads((catalog.root / "curve" / "curve.json").read_text()) == found
+
+
+def test_nobody_wrong_is_not_sure_to_stay_so(dataset):
+    """Three clear clouds, no error at the end: 204 photos in pairs do not prove that."""
+    targets = np.arange(240) // 2 % 3
+    with dataset(6 * np.eye(3)[targets], targets) as catalog:
+        found = growth(catalog, CONFIG, seeds=5)
+    assert found["all"]["error"][-2:] == [0, 0]
+    end = wilson(0, 102)[1]
+    assert found["all"]["error_interval"][-1] == pytest.approx([0, end], abs=1e-5)
+    assert found["all"]["gain_interval"] == pytest.approx([0, end], abs=1e-5)
+    assert found["all"]["worth"] == "unknown"
+    assert {row["worth"] for row in found["classes"].values()} == {"unknown"}
+    assert found["check"]["measured_interval"] == pytest.approx([0, end], abs=1e-5)
+    assert found["check"]["off_interval"] == pytest.approx([-end, end], abs=1e-5)
+    assert found["check"]["held"]
 
 
 def test_the_class_that_needs_photos_most(dataset):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bear_classifier.intervals import clustered, copies_effect, design_effect, wilson
+from bear_classifier.intervals import averaged, clustered, copies_effect, design_effect, wilson
 from bear_classifier.paired import compared, difference, sign_flip
 
 SIZES = (1, 2, 5, 10)
@@ -87,7 +87,62 @@ def test_groups_of_many_sizes():
     assert 0.93 <= held / 1000 <= 0.97
 
 
+UNEVEN = {  # sizes of groups that always agree, and the rate
+    "four scenes of ten": ([1] * 40 + [10] * 4, 0.03),  # 88 % before its skewness was heeded
+    "one scene of thirty": ([1] * 170 + [30], 0.1),  # 90 %
+    "three scenes of twenty": ([1] * 300 + [20] * 3, 0.03),
+    "one to ten": (list(range(1, 11)) * 3, 0.1),
+    "ten scenes of five": ([1] * 100 + [5] * 10, 0.1),
+}
+
+
+@pytest.mark.parametrize("sizes", UNEVEN)
+def test_uneven_groups_have_95_percent_intervals_too(sizes):
+    many, rate = UNEVEN[sizes]
+    rng, groups, held = np.random.default_rng(9), np.repeat(np.arange(len(many)), many), 0
+    for _ in range(1500):
+        wrong = (rng.random(len(many)) < rate)[groups]
+        low, high = clustered(wrong, groups)
+        held += low <= rate <= high
+    assert 0.93 <= held / 1500 <= 0.98
+
+
+def test_both_ends_heed_uneven_groups_alike():
+    groups = np.repeat(np.arange(44), [1] * 40 + [10] * 4)
+    wrong = groups > 42  # one group of ten
+    low, high = clustered(wrong, groups)
+    effect = design_effect(wrong, groups)
+    score = wilson(10 / effect, 80 / effect)
+    assert 0.6 * score[0] < low < 0.8 * score[0]
+    assert high == pytest.approx(score[1])
+    assert clustered(~wrong, groups) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_mean_of_classes_has_a_95_percent_interval(size):
+    rng, held = np.random.default_rng(size), 0
+    kinds = np.repeat([0, 0, 0, 1, 2, 2], 15 * size)
+    truth = np.array([0.1, 0.3, 0.2])
+    groups = np.repeat(np.arange(90), size)
+    for _ in range(600):
+        wrong = (rng.random(90)[groups]) < truth[kinds]
+        low, high = averaged(wrong, kinds, groups)
+        held += low <= truth.mean() <= high
+    assert 0.93 <= held / 600 <= 0.98
+    assert averaged(wrong[:0], kinds[:0], groups[:0]) is None
+
+
 # two models
+
+
+@pytest.mark.parametrize("sizes", UNEVEN)
+def test_of_equal_models_few_are_told_apart_by_uneven_groups(sizes):
+    many, _ = UNEVEN[sizes]
+    rng, groups, claims = np.random.default_rng(4), np.repeat(np.arange(len(many)), many), 0
+    for _ in range(600):
+        one, other = ((rng.random(len(many)) < 0.15)[groups] for _ in range(2))
+        claims += compared(one, other, groups)["verdict"] != "no difference"
+    assert claims / 600 <= 0.06
 
 
 @pytest.mark.parametrize("alike", ALIKE)

@@ -20,6 +20,7 @@ from training import dataset
 from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.familiar import make
+from bear_classifier.intervals import wilson
 from bear_classifier.judge import membership
 from bear_classifier.judge.membership import Sides, attack, auc, resampled
 from bear_classifier.lesson import privacy
@@ -86,6 +87,15 @@ def test_copies_make_the_interval_wider_and_no_narrower() -> None:
     assert width[1] == pytest.approx(width[0], rel=1e-6)
     assert width[2] < 0.5 * width[0]
     assert plain.auc == pytest.approx(grouped.auc)
+
+
+def test_all_pairs_that_agree_are_no_certainty() -> None:
+    members, others = np.arange(40.0), np.arange(100.0, 160.0)
+    twos = np.arange(60) // 2
+    found = attack(members, others, np.arange(40), twos)
+    assert (found.auc, *found.interval) == pytest.approx((1.0, *wilson(30, 30)))
+    found = attack(others, members, twos, np.arange(40))
+    assert (found.auc, *found.interval) == pytest.approx((0.0, *wilson(0, 30)))
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bear_classifier.errors import ConfigError
+from bear_classifier.intervals import clustered
 
 FARTHEST = 3.0  # times the present number; beyond it the law was never asked
 LEAST_OF_CLASS = 5  # photos of a class in the smallest subset
@@ -94,6 +95,20 @@ def errors(wrong: Bools, asked: Bools, of_deal: Floats, of_photo: Floats) -> Flo
     whole = np.einsum("rd,dr->r", of_deal, many)
     part = np.einsum("rd,dsr->rs", of_deal, bad)
     return np.asarray(part / np.maximum(whole, 1e-9)[:, None])
+
+
+def chance(wrong: Bools, asked: Bools, groups: NDArray[np.str_]) -> Floats:
+    """95 % intervals (sizes, 2) of the shares of wrong answers. A photo that several deals ask for
+    is a copy of itself. wrong: (deals, sizes, n); asked: (deals, n); groups: (n,)."""
+    of = np.broadcast_to(groups, asked.shape)[asked]
+    sizes = range(wrong.shape[1])
+    return np.array([clustered(wrong[:, size][asked], of) or (0.0, 1.0) for size in sizes])
+
+
+def unseen(high: Floats, error: float, limit: float) -> Floats:
+    """Upper ends (n,) of what is below an error. Where nobody was wrong, samples of the same photos
+    show no chance: then it is that of the error, whose interval ends at the limit."""
+    return high if error > 0 else np.maximum(high, limit)
 
 
 # -- the law ---------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from bear_classifier.settings import Config
 LEAST = 20  # different photos of a class on the train split; fewer make no curve
 _SIZES = 6  # of all photos together
 _SIZES_OF_CLASS = 4  # where one class alone grows; costly, for all others are complete
-_ROUNDS = 1000  # of the bootstrap
+_ROUNDS = 1000  # samples of the same photos and seeds
 _GRID = 60  # points of the drawn curve
 _WORKERS = 4
 _ALIKE = 0.8  # of the gain of the best class
@@ -164,8 +164,8 @@ def judged(answers: Answers, known: Known, more: int | None, half: bool) -> dict
     drawn = law.weights(known.groups, len(answers.asked), _ROUNDS, rng)
     every = slice(0, _SIZES)
     sizes = answers.learned[:, every].sum(2).mean(0)
-    told, rounds = _errors(answers.wrong[:, every], answers.asked, drawn)
-    check = _check(sizes, told, rounds)
+    told = _errors(answers.wrong[:, every], answers.asked, known.groups, drawn)
+    check = _check(sizes, told)
     found = {
         "photos": round(sizes[-1]),
         "asked": int(answers.asked.any(0).sum()),
@@ -173,8 +173,7 @@ def judged(answers: Answers, known: Known, more: int | None, half: bool) -> dict
     }
     if half:
         return found
-    whole = sizes, told, rounds
-    found["all"] = _line(*whole, more or law.round_number(sizes[-1]))
+    found["all"] = _line(sizes, told, more or law.round_number(sizes[-1]))
     found["all"]["per_seed"] = _per_seed(answers.wrong[:, every], answers.asked)
     found["classes"] = {}
     for label, name in enumerate(known.names):
@@ -184,9 +183,9 @@ def judged(answers: Answers, known: Known, more: int | None, half: bool) -> dict
         number = min(more or law.round_number(mine[-1]), int((law.FARTHEST - 1) * mine[-1]))
         wrong, own = answers.wrong[:, arms], answers.asked & (known.labels == label)
         # One class alone cannot bring more than all of them, grown by the same factor.
-        ceiling = _gain(*whole, number / mine[-1] * sizes[-1])
-        row = _line(mine, *_errors(wrong, answers.asked, drawn), number, ceiling)
-        row["recall"] = _line(mine, *_errors(wrong, own, drawn), number)
+        ceiling = _gain(sizes, told, number / mine[-1] * sizes[-1])
+        row = _line(mine, _errors(wrong, answers.asked, known.groups, drawn), number, ceiling)
+        row["recall"] = _line(mine, _errors(wrong, own, known.groups, drawn), number)
         row["recall"]["per_seed"] = _per_seed(wrong, own)
         found["classes"][name] = row
     found["most"] = _most(found["classes"])
@@ -201,10 +200,22 @@ def _most(classes: dict[str, Any]) -> str | None:
     return None if len(alike) == len(classes) else top
 
 
-def _errors(wrong: Bools, asked: Bools, drawn: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    """Measured (sizes,), and as it might have been (rounds, sizes)."""
+@dataclass(frozen=True)
+class Errors:
+    """Shares of wrong answers. told: (sizes,); chance: (sizes, 2), the ends of their intervals;
+    rounds: (rounds, sizes), as they might have been."""
+
+    told: Floats
+    chance: Floats
+    rounds: Floats
+
+
+def _errors(
+    wrong: Bools, asked: Bools, groups: NDArray[np.str_], drawn: tuple[Floats, Floats]
+) -> Errors:
     plain = np.ones((1, len(asked))), np.ones((1, asked.shape[1]))
-    return law.errors(wrong, asked, *plain)[0], law.errors(wrong, asked, *drawn)
+    told, rounds = (law.errors(wrong, asked, *weights) for weights in (plain, drawn))
+    return Errors(told[0], law.chance(wrong, asked, groups), rounds)
 
 
 def _per_seed(wrong: Bools, asked: Bools) -> Any:
@@ -212,42 +223,43 @@ def _per_seed(wrong: Bools, asked: Bools) -> Any:
     return _plain(part / np.maximum(asked.sum(1), 1)[:, None])
 
 
-def _gain(sizes: Floats, told: Floats, rounds: Floats, more: float) -> tuple[float, ...]:
+def _gain(sizes: Floats, errors: Errors, more: float) -> tuple[float, ...]:
     """What `more` photos would bring, and its interval."""
+    told, rounds = errors.told, errors.rounds
     spread, present = rounds.std(0), float(sizes[-1])
     best, laws = law.fit(sizes, told[None], spread), law.fit(sizes, rounds, spread)
     times = np.log(1 + more / present) / np.log(present / sizes[-2])
     gains = law.gain(best[0], laws, present, more)
-    return law.capped(gains, rounds[:, -2] - rounds[:, -1], times)
+    gain, low, high = law.capped(gains, rounds[:, -2] - rounds[:, -1], times)
+    return gain, low, float(law.unseen(np.array(high), told[-1], errors.chance[-1, 1]))
 
 
 def _line(
-    sizes: Floats, told: Floats, rounds: Floats, more: int, ceiling: Sequence[float] = (1, 1, 1)
+    sizes: Floats, errors: Errors, more: int, ceiling: Sequence[float] = (1, 1, 1)
 ) -> dict[str, Any]:
     """One curve: points, law, band, and what `more` photos would bring, at most `ceiling`."""
+    told, rounds = errors.told, errors.rounds
     spread = rounds.std(0)
     best, laws = law.fit(sizes, told[None], spread), law.fit(sizes, rounds, spread)
     present = float(sizes[-1])
-    grid = np.geomspace(sizes[0], law.FARTHEST * present, _GRID)
-    far = np.array(_FAR) * present
-    low, high = law.interval(rounds)
-    band, foretold = law.predicted(laws, present, grid), law.predicted(laws, present, far)
-    gain, least, most = np.minimum(_gain(sizes, told, rounds, more), ceiling)
+    gain, least, most = np.minimum(_gain(sizes, errors, more), ceiling)
+
+    def foretold(at: Floats) -> dict[str, Any]:
+        low, high = law.interval(law.predicted(laws, present, at))
+        high = law.unseen(high, told[-1], errors.chance[-1, 1])
+        return {
+            "n": _plain(at),
+            "error": _plain(law.predicted(best, present, at)[0]),
+            "interval": _plain(np.stack([low, high], axis=1)),
+        }
+
     return {
         "sizes": _plain(sizes),
         "error": _plain(told),
-        "error_interval": _plain(np.stack([low, high], axis=1)),
+        "error_interval": _plain(errors.chance),
         "law": dict(zip("abc", _plain(best[0]), strict=True)),  # of n / the largest size
-        "band": {
-            "n": _plain(grid),
-            "error": _plain(law.predicted(best, present, grid)[0]),
-            "interval": _plain(np.stack(law.interval(band), axis=1)),
-        },
-        "predictions": {
-            "n": _plain(far),
-            "error": _plain(law.predicted(best, present, far)[0]),
-            "interval": _plain(np.stack(law.interval(foretold), axis=1)),
-        },
+        "band": foretold(np.geomspace(sizes[0], law.FARTHEST * present, _GRID)),
+        "predictions": foretold(np.array(_FAR) * present),
         "more": more,
         "gain": round(float(gain), 6),
         "gain_interval": _plain([least, most]),
@@ -255,25 +267,27 @@ def _line(
     }
 
 
-def _check(sizes: Floats, told: Floats, rounds: Floats) -> dict[str, Any]:
+def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
     """The law of at most half of the photos, asked for all of them, where the truth is known."""
+    told, rounds = errors.told, errors.rounds
     spread = rounds.std(0)[:-1]
     at = sizes[-1:]
     best = law.predicted(law.fit(sizes[:-1], told[None, :-1], spread), sizes[-2], at)[0, 0]
     could = law.predicted(law.fit(sizes[:-1], rounds[:, :-1], spread), sizes[-2], at)[:, 0]
     low, high = law.interval(could)
     off_low, off_high = law.interval(could - rounds[:, -1])
-    measured_low, measured_high = law.interval(rounds[:, -1])
+    first, last = ((told[k], errors.chance[k, 1]) for k in (-2, -1))
+    off_low, off_high = -law.unseen(-off_low, *last), law.unseen(off_high, *first)
     return {
         "sizes": _plain(sizes[:-1]),
         "error": _plain(told[:-1]),
         "n": float(at[0]),
         "predicted": float(best),
-        "predicted_interval": [float(low), float(high)],
+        "predicted_interval": _plain([low, law.unseen(high, *first)]),
         "measured": float(told[-1]),
-        "measured_interval": [float(measured_low), float(measured_high)],
+        "measured_interval": _plain(errors.chance[-1]),
         "off": float(best - told[-1]),
-        "off_interval": [float(off_low), float(off_high)],
+        "off_interval": _plain([off_low, off_high]),
         "held": bool(off_low <= 0 <= off_high),
     }
 

@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import PhotoError
+from bear_classifier.intervals import averaged
 from bear_classifier.photos import measure
 from bear_classifier.schema import Photo
 
 CLEARLY = 0.05  # above chance; less would hardly tempt a network that sees the whole photo
 _SMALL = 60  # pixels, side of the thumbnail that is measured
-_FOLDS, _LEAST, _ROUNDS = 5, 10, 1000  # folds; groups of each class; resamples
+_FOLDS, _LEAST = 5, 10  # folds; groups of each class
 Floats = NDArray[np.float64]
 
 
@@ -92,7 +93,7 @@ def alone(
     features: Floats, targets: NDArray[np.int64], groups: NDArray[np.int64], seed: int
 ) -> dict[str, Any]:
     """Balanced accuracy of a small logistic regression on features (n, k), each photo judged by a
-    model that saw neither it nor its copies, with a 95 % interval over resampled groups.
+    model that saw neither it nor its copies, with a 95 % interval.
 
     clear: whether even the interval's lower end is clearly better than chance; None: too few."""
     classes, numbers = np.unique(targets, return_inverse=True)
@@ -111,24 +112,8 @@ def alone(
             LogisticRegression(class_weight="balanced", max_iter=2000),
         )
         said[asked] = model.fit(features[learned], numbers[learned]).predict(features[asked])
-    accuracy, low, high = resampled(said == numbers, numbers, groups, seed)
-    clear = low > chance + CLEARLY
-    return {**nothing, "accuracy": accuracy, "interval": (low, high), "clear": clear}
-
-
-def resampled(
-    right: NDArray[np.bool_], targets: NDArray[np.int64], groups: NDArray[np.int64], seed: int
-) -> tuple[float, float, float]:
-    """Mean over the classes of the share right (n,), and its 95 % interval by drawing whole groups
-    again and again."""
-    place = np.unique(groups, return_inverse=True)[1]
-    hits = np.zeros((place.max() + 1, targets.max() + 1))
-    every = np.zeros_like(hits)
-    np.add.at(hits, (place, targets), right)
-    np.add.at(every, (place, targets), 1)
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(hits), np.full(len(hits), 1 / len(hits)), size=_ROUNDS)
-    with np.errstate(invalid="ignore"):  # a class may be missing from a draw
-        drawn = np.nanmean((times @ hits) / (times @ every), axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float((hits.sum(0) / every.sum(0)).mean()), float(low), float(high)
+    right = said == numbers
+    accuracy = float(np.mean([right[numbers == c].mean() for c in range(len(classes))]))
+    interval = averaged(right, numbers, groups) or (0.0, 1.0)
+    clear = interval[0] > chance + CLEARLY
+    return {**nothing, "accuracy": accuracy, "interval": interval, "clear": clear}
