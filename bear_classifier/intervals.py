@@ -90,7 +90,7 @@ def _unevenness(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
     size = np.unique(groups, return_counts=True)[1].astype(np.float64)
     weight = 1 + _correlation(hits, groups) * (size - 1)  # of the independent parts of a group
     square, cube = float((size * weight).sum()), float((size * weight**2).sum())
-    return cube / square**1.5 - square**0.5 / float(size.sum())
+    return float(cube / square**1.5 - square**0.5 / size.sum())
 
 
 def _correlation(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
