@@ -283,11 +283,11 @@ def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
         "error": _plain(told[:-1]),
         "n": float(at[0]),
         "predicted": float(best),
-        "predicted_interval": _plain([low, law.unseen(high, *first)]),
+        "predicted_interval": _plain(np.array([low, law.unseen(high, *first)])),
         "measured": float(told[-1]),
         "measured_interval": _plain(errors.chance[-1]),
         "off": float(best - told[-1]),
-        "off_interval": _plain([off_low, off_high]),
+        "off_interval": _plain(np.array([off_low, off_high])),
         "held": bool(off_low <= 0 <= off_high),
     }
 
