@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bear_classifier.arguments import parse, parser
 from bear_classifier.errors import BearsError, ConfigError, NoCopy, PhotoError
 from bear_classifier.files import refused, writable, write_atomic
+from bear_classifier.heartbeat import heartbeat
 from bear_classifier.stages import NAMES
 from bear_classifier.terminal import (
     command,
@@ -267,7 +268,7 @@ def _attribution(options: argparse.Namespace) -> int:
     from bear_classifier.collect.attribution import attribution, attribution_text
 
     project = _project(options)
-    with pipeline.existing(project) as catalog:
+    with pipeline.existing(project) as catalog, heartbeat("attribution"):
         outcome = attribution(catalog, project.config)
     _result(options, outcome, attribution_text)
     return 0

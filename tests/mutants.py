@@ -115,6 +115,8 @@ MUTANTS = [
            '"libde265": (1, 0, 0)', "test_heic.py::test_libraries_with_known_faults"),
     Mutant("a fork shares the pipes of decoders", "heic.py", "_pools[-1].owner != os.getpid()",
            "False", "test_heic.py::test_a_fork"),
+    Mutant("a page of credits shows what no browser can", "collect/attribution.py",
+           '_UNSHOWN = ("heic",)', "_UNSHOWN = ()", "test_heic.py::test_the_page_of_credits"),
     Mutant("HEIC of visitors is decoded", "apps/answering.py",
            "    photos.format_of_stranger(body)\n", "", "test_service.py::test_heic"),
     Mutant("garbage is sought everywhere", "apps/running.py", "    gc.freeze()", "    pass",

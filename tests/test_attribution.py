@@ -410,7 +410,7 @@ def test_the_page_needs_nothing_and_allows_nothing(make: Make) -> None:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy.split("; ") == [
         "default-src 'none'",
-        "img-src 'self' file:",
+        "img-src 'self' file: data:",
         f"style-src 'sha256-{digest}'",
         "base-uri 'none'",
         "form-action 'none'",

@@ -97,6 +97,7 @@ LONG = {  # command: what takes long in it
     "clean --list": "judge.clean.suspects",
     "clean --auto": "judge.clean.suspects",
     "clean --effect": "judge.effect.effect",
+    "attribution": "collect.attribution.attribution",
     "curve": "judge.growth.growth",
     "lr": "finding.find",
     "compare method": "comparing.measure",

@@ -3,13 +3,16 @@ which a bad one cannot leave."""
 
 from __future__ import annotations
 
+import base64
 import io
 import multiprocessing
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +23,13 @@ import pytest
 from PIL import Image
 
 from bear_classifier import formats, heic, heic_worker, heif, photos, worker
+from bear_classifier.apps.review import Pictures
+from bear_classifier.catalog import Catalog
+from bear_classifier.collect.attribution import attribution
+from bear_classifier.config import build
 from bear_classifier.errors import PhotoError
+from bear_classifier.judge import gallery
+from bear_classifier.schema import Photo, Source
 
 SIZE = (96, 64)
 
@@ -339,3 +348,43 @@ def test_visitors_and_the_web_are_refused() -> None:
     with pytest.raises(PhotoError, match="UNSUPPORTED_FORMAT: HEIC photos are not supported; save"):
         photos.format_of_stranger(plain())
     assert photos.format_of_stranger(corpus.good()["avif"]) == "avif"
+
+
+# pages
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """Two photos as they are stored: a HEIC, and one whose file is damaged."""
+    with Catalog(tmp_path / "data") as made:
+        for number, data in enumerate((turned(), plain()[:300])):
+            origin = f"/photos/black/{number}.heic"
+            photo = Photo(
+                f"{number:064x}", origin, "black", "heic", *SIZE, len(data), "0" * 100, 9.0
+            )
+            made.file(photo).parent.mkdir(parents=True, exist_ok=True)
+            made.file(photo).write_bytes(data)
+            with made.transaction():
+                made.put_photos([photo])
+                made.put_sources([Source(photo.origin, "black", "folder", sha256=photo.sha256)])
+        yield made
+
+
+def test_the_page_of_credits_shows_what_browsers_can_show(catalog: Catalog) -> None:
+    attribution(catalog, build({"classes": {"black": ["x"], "teddy": ["y"]}}, where="test"))
+    page = (catalog.root / "attribution.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<img src="(.*?)"', page)
+    assert [address.partition(",")[0] for address in shown] == ["data:image/jpeg;base64"]
+    with Image.open(io.BytesIO(base64.b64decode(shown[0].partition(",")[2]))) as image:
+        assert (image.format, image.size) == ("JPEG", (64, 96))  # upright
+    assert "This photo cannot be shown" in page
+    table = (catalog.root / "attribution.csv").read_text(encoding="utf-8-sig")
+    assert f"{0:064x}.heic" in table
+
+
+def test_the_pages_of_the_review_and_the_gallery_show_it(catalog: Catalog) -> None:
+    photo = catalog.photos()[0]
+    with Image.open(io.BytesIO(Pictures().get(catalog.file(photo), 400))) as image:
+        assert (image.format, image.size) == ("JPEG", (64, 96))
+    png = gallery.grid([catalog.file(photo)], ["a"])
+    assert Image.open(io.BytesIO(png)).format == "PNG"

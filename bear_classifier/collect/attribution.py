@@ -12,8 +12,11 @@ from html import escape
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from tqdm import tqdm
+
+from bear_classifier import photos as decoder
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import DataError
+from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.files import write_atomic, write_table
 from bear_classifier.schema import Photo, Source
 from bear_classifier.settings import Config
@@ -22,6 +25,8 @@ from bear_classifier.terminal import count
 UNKNOWN = "unknown"
 CLAIM = "(search filter)"  # ends a licence that nobody but the search service spoke of
 _TOP = 10  # sites in the page's table
+_UNSHOWN = ("heic",)  # formats that browsers cannot show
+_THUMB = 320  # pixels, longer side of what is shown in their place
 _LONG = 90  # letters of a title on a card; the whole one is in the details
 
 
@@ -70,9 +75,27 @@ def attribution(catalog: Catalog, config: Config) -> dict[str, Any]:
     table, page = catalog.root / "attribution.csv", catalog.root / "attribution.html"
     columns = ["class" if f.name == "label" else f.name for f in fields(Credit)]
     write_table(table, [columns, *map(astuple, rows)])
-    write_atomic(page, as_page(config.name, rows, left_out).encode(errors="replace"))
+    shown = _thumbnails(catalog, photos)
+    write_atomic(page, as_page(config.name, rows, left_out, shown).encode(errors="replace"))
     paths = {"csv": str(table), "html": str(page)}
     return {"photos": len(rows), **_known(rows), **paths, "left_out": left_out}
+
+
+def _thumbnails(catalog: Catalog, photos: Sequence[Photo]) -> dict[str, str]:
+    """sha256 -> a small JPEG as a data: address, for photos whose format browsers cannot show; ""
+    where the file cannot be read."""
+    wanted = [photo for photo in photos if photo.format in _UNSHOWN]
+    found = {}
+    for photo in tqdm(wanted, desc="attribution", unit="photo", disable=None, leave=False):
+        found[photo.sha256] = ""
+        try:
+            image, _ = decoder.measure(catalog.file(photo), least=_THUMB)
+        except PhotoError:
+            continue
+        image.thumbnail((_THUMB, _THUMB))
+        small = base64.b64encode(decoder.encode(image, quality=80)).decode()
+        found[photo.sha256] = f"data:image/jpeg;base64,{small}"
+    return found
 
 
 def credit(photo: Photo, sources: Sequence[Source], file: str) -> Credit:
@@ -140,8 +163,11 @@ def _known(rows: Sequence[Credit]) -> dict[str, int]:
     }
 
 
-def as_page(name: str, rows: Sequence[Credit], left_out: int) -> str:
-    """One page that needs nothing but the photos beside it."""
+def as_page(
+    name: str, rows: Sequence[Credit], left_out: int, shown: Mapping[str, str] | None = None
+) -> str:
+    """One page that needs nothing but the photos beside it. shown: as `_thumbnails`."""
+    cards = {row.sha256: _card(row, (shown or {}).get(row.sha256, row.file)) for row in rows}
     by_label: dict[str, list[Credit]] = {}
     for row in rows:
         by_label.setdefault(row.label, []).append(row)
@@ -159,7 +185,7 @@ def as_page(name: str, rows: Sequence[Credit], left_out: int) -> str:
     )
     sections = "".join(
         f'<section id="class-{at}"><h2>{_text(label)} <span>{len(group):,}</span></h2>'
-        f"<ul>{''.join(map(_card, group))}</ul></section>"
+        f"<ul>{''.join(cards[row.sha256] for row in group)}</ul></section>"
         for at, (label, group) in enumerate(by_label.items())
     )
     sites = Counter(map(_site, rows))
@@ -169,8 +195,8 @@ def as_page(name: str, rows: Sequence[Credit], left_out: int) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src 'self' file:; \
-style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src 'self' file: data:;\
+ style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <meta name="color-scheme" content="light dark">
@@ -212,8 +238,9 @@ def _table(head: str, counts: Sequence[tuple[str, int]]) -> str:
     )
 
 
-def _card(row: Credit) -> str:
-    """A photo with its credit; what few people ask for is folded away."""
+def _card(row: Credit, picture: str) -> str:
+    """A photo with its credit; what few people ask for is folded away. picture: its address, or ""
+    where there is nothing to show."""
     title = row.title.strip() or "Untitled"
     short = title if len(title) <= _LONG else f"{title[: _LONG - 1]}…"
     author = f"by {_text(row.author)}" if row.author != UNKNOWN else "author unknown"
@@ -232,12 +259,19 @@ def _card(row: Credit) -> str:
     }
     listed = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in details.items() if v)
     return (
-        f'<li><img src="{escape(row.file)}" alt="Photo filed as {escape(row.label)}" loading="lazy"'
-        f' decoding="async"><p class="title" dir="auto">{escape(short)}</p><p>{author}</p>'
+        f'<li>{_image(picture, row.label)}<p class="title" dir="auto">{escape(short)}</p>'
+        f"<p>{author}</p>"
         f"<p>{_link(row.licence_url, licence)}</p>"
         f"<p>{_link(place, _site(row)) if _web(place) else _text(place)}</p>"
         f"<details><summary>More</summary><dl>{listed}</dl></details></li>\n"
     )
+
+
+def _image(picture: str, label: str) -> str:
+    if not picture:
+        return "<p>This photo cannot be shown: its file or its reader is missing or damaged.</p>"
+    about = f'alt="Photo filed as {escape(label)}" loading="lazy" decoding="async"'
+    return f'<img src="{escape(picture)}" {about}>'
 
 
 def _link(address: str, words: str = "") -> str:
