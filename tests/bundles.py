@@ -74,7 +74,7 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
         (root / folder).mkdir(exist_ok=True)
     (root / "train" / "weights.safetensors").write_bytes(save(model.state_dict()))
     record = {"chosen": "tuned", "lr": 1e-3, "lr_reason": "given", "epochs": 1, "batch_size": 8}
-    (root / "train" / "history.json").write_text(json.dumps(record))
+    (root / "train" / "history.json").write_text(json.dumps(record), encoding="utf-8")
     groups = np.arange(len(files))
     reference = familiar.make(pooled.numpy(), groups, None, seed=0)
     (root / "evaluate" / "reference.npz").write_bytes(reference.as_bytes())
@@ -91,4 +91,4 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
         "valid": judged,
         "test": judged,
     }
-    (root / "evaluate" / "report.json").write_text(json.dumps(outcome))
+    (root / "evaluate" / "report.json").write_text(json.dumps(outcome), encoding="utf-8")

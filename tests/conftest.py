@@ -121,7 +121,7 @@ def child() -> Iterator[Child]:
 
     def start(code: str, *words: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", code, *map(str, words)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8")
         started.append(process)
         return process
 

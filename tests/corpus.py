@@ -233,7 +233,7 @@ def peak() -> int:
     """Bytes, the most that this process held. On Linux ru_maxrss would count the parent too."""
     status = Path("/proc/self/status")
     if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+        return int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -259,7 +259,7 @@ def _decode_all(sources: Iterable[bytes | Path]) -> dict[str, Any]:
 def in_child(*arguments: str, timeout: float = 120) -> dict[str, Any]:
     """Run this module in its own process; a crash or an unlisted exception fails the test."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=timeout, cwd=ROOT)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}"
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

@@ -663,7 +663,7 @@ def main() -> int:
             words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
             done = subprocess.run(
                 [sys.executable, *words, *(["-k", test] if test else [])],
-                cwd=copy, env=environment, capture_output=True, text=True,
+                cwd=copy, env=environment, capture_output=True, encoding="utf-8",
             )  # fmt: skip
             path.write_text(before, encoding="utf-8")
             caught = done.returncode == 1

@@ -180,10 +180,10 @@ class Serving:
         self.folder, self.code = folder, None
         for name in ("tmp", "spy"):
             (folder / name).mkdir(parents=True)
-        (folder / "spy" / "sitecustomize.py").write_text(_SPY)
+        (folder / "spy" / "sitecustomize.py").write_text(_SPY, encoding="utf-8")
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         project = '[classes]\na = ["a"]\nb = ["b"]\n[serve]\n' + "\n".join(lines)
-        (folder / "bears.toml").write_text(project)
+        (folder / "bears.toml").write_text(project, encoding="utf-8")
         path = os.pathsep.join([str(folder / "spy"), str(Path(__file__).resolve().parents[1])])
         environment = os.environ | {
             "PYTHONPATH": path,
@@ -192,9 +192,9 @@ class Serving:
             "OMP_NUM_THREADS": "1",
         }
         words = ["-m", "bear_classifier", "serve", str(bundle.resolve()), "--port", "0"]
-        with (folder / "log").open("w") as log:
+        with (folder / "log").open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *words], cwd=folder, env=environment, text=True,
+                [sys.executable, *words], cwd=folder, env=environment, encoding="utf-8",
                 stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
         self.pid = self.process.pid
@@ -258,12 +258,12 @@ class Serving:
         return [path.name for path in (self.folder / "tmp").rglob("*") if path.is_file()]
 
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return (self.folder / "log").read_text(encoding="utf-8")
 
     def connects(self) -> list[str]:
         """Whom it or its workers connected to, or asked the name of."""
         notes = self.folder / "connects"
-        return notes.read_text().splitlines() if notes.exists() else []
+        return notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
 
     def ask(
         self,
@@ -307,7 +307,7 @@ def children(pid: int) -> list[int]:
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            state, parent = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
             if state != "Z":
                 parents[int(path.parent.name)] = int(parent)
     found, new = [], [pid]
@@ -319,12 +319,12 @@ def children(pid: int) -> list[int]:
 
 def memory(pid: int, what: str = "VmRSS") -> int:
     """Bytes. what: "VmHWM" for the peak."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
 
 
 def forget_peak(pid: int) -> None:
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="utf-8")
 
 
 def files(pid: int) -> int:

@@ -484,7 +484,7 @@ def loaded(code: str) -> set[str]:
         [sys.executable, "-c", f"{code}\n{show}"],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
     )
     assert child.returncode == 0, child.stderr

@@ -305,7 +305,7 @@ def test_no_path_of_this_computer_gets_out(tmp_path: Path, make: Make, path: str
     attribution(catalog, CONFIG)
     (row,) = table(catalog)
     assert (row["address"], row["found_by"], row["page"]) == ("grizzly/a b.jpg", "folder", "")
-    written = page(catalog) + (catalog.root / "attribution.csv").read_text()
+    written = page(catalog) + (catalog.root / "attribution.csv").read_text(encoding="utf-8")
     for secret in ("jane", "private", str(tmp_path)):
         assert secret not in written
 

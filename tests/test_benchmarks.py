@@ -114,7 +114,7 @@ def test_what_is_measured_is_printed_and_written(
     said = capsys.readouterr().out
     assert "| ours | 1 |" in said
     assert "met    faster" in said
-    found = json.loads(words.json.read_text())
+    found = json.loads(words.json.read_text(encoding="utf-8"))
     assert (found["about"], found["facts"], len(found["calibration"])) == (
         "About it.",
         {"n": [1]},
@@ -165,7 +165,7 @@ def test_the_page() -> None:
 
 
 def test_a_program_that_fails_takes_nothing_from_its_last_result(tmp_path: Path) -> None:
-    (tmp_path / "scale.json").write_text(json.dumps(result("scale")))
+    (tmp_path / "scale.json").write_text(json.dumps(result("scale")), encoding="utf-8")
     assert not every.run("scale", tmp_path, ["--no-such-option"])
     assert not every.run("train", tmp_path, [], "Not run: the weights are not there.")
     found, failed = every.read(tmp_path)
@@ -183,7 +183,9 @@ def programs() -> list[Path]:
 def test_every_program_says_how_it_is_used() -> None:
     assert {path.stem for path in programs()} >= set(every.PROGRAMS)
     running = {
-        path: subprocess.Popen([sys.executable, path, "--help"], stdout=subprocess.PIPE, text=True)
+        path: subprocess.Popen(
+            [sys.executable, path, "--help"], stdout=subprocess.PIPE, encoding="utf-8"
+        )
         for path in programs()
         if path.stem not in OLDER
     }

@@ -173,7 +173,7 @@ def test_a_dataset_dealt_by_photo_is_refused(make: Make) -> None:
 def test_the_stage_deals_by_the_table_of_sources(make: Make, tmp_path: Path) -> None:
     photos, sources = some(make, [30, 20, 10, 8, 8])
     lines = [f"{p.origin}\t{s}" for p, s in zip(photos, sources, strict=True)]
-    (tmp_path / "sources.tsv").write_text("\n".join(["path\tsource", *lines]))
+    (tmp_path / "sources.tsv").write_text("\n".join(["path\tsource", *lines]), encoding="utf-8")
     tables = {
         "classes": {"a": ["a"], "b": ["b"]},
         "split": {"by": "source", "sources": str(tmp_path / "sources.tsv")},

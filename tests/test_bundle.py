@@ -34,7 +34,7 @@ def refused(place: Path) -> str:
 
 def rewrite(place: Path, **changes) -> None:
     """Change fields or files and make every checksum fit again, as an attacker would."""
-    about = json.loads((place / "bundle.json").read_text())
+    about = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
     files = {
         p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()
     }
@@ -122,7 +122,7 @@ assert not bad, bad
 assert not {{"torch", "fastai", "gradio", "sklearn", "onnx"}} & set(sys.modules)
 print("fine", len(seen))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.stdout.startswith("fine"), done.stderr
 
 
@@ -137,7 +137,7 @@ def test_a_pointer_of_git_lfs_is_named(place, name):
 
 
 def test_a_file_too_many(place):
-    (place / "run_me.py").write_text("print(1)")
+    (place / "run_me.py").write_text("print(1)", encoding="utf-8")
     assert refused(place).startswith("UNEXPECTED_FILE: run_me.py does not belong")
     (place / "run_me.py").unlink()
     (place / "golden" / "extra.png").write_bytes(b"x")
@@ -174,7 +174,7 @@ def test_a_linked_folder_is_refused(place, tmp_path):
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "golden/../../x", "a\0b"])
 def test_names_that_lead_elsewhere(place, name):
-    about = json.loads((place / "bundle.json").read_text())
+    about = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
     about["files"][name] = {"sha256": "0" * 64, "size": 1}
     del about["schema"], about["checksum"]
     entries = about.pop("files")
@@ -359,7 +359,7 @@ def test_what_systems_leave_is_ignored_and_never_read(place):
 @pytest.mark.parametrize("name", ["extra.py", ".hidden", "golden/thumbs.jpg", ".DS_Store.so",
                                   "golden/__MACOSX.py", "._"])  # fmt: skip
 def test_what_only_looks_like_a_systems_is_refused(place, name):
-    (place / name).write_text("print(1)")
+    (place / name).write_text("print(1)", encoding="utf-8")
     assert refused(place).startswith(f"UNEXPECTED_FILE: {name} does not belong")
 
 

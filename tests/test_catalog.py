@@ -399,7 +399,7 @@ def test_lock_is_free_after_work_that_failed(catalog: Catalog) -> None:
 
 def test_lock_with_an_unreadable_note(catalog: Catalog) -> None:
     with catalog.lock("split"):
-        (catalog.root / "lock.json").write_text("{")
+        (catalog.root / "lock.json").write_text("{", encoding="utf-8")
         with (
             pytest.raises(DataError, match="Another run .pid unknown, since now"),
             catalog.lock("x"),

@@ -396,7 +396,8 @@ class Nursery:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", NURSERY], cwd=ROOT, env=os.environ | {"TQDM_DISABLE": "1"},
-            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     def begin(self, root: Path, config: Config, last: int = 0) -> int:
@@ -453,7 +454,7 @@ def ends_as(root: Path, expected: Path) -> None:
 
 
 def history_of(root: Path) -> Any:
-    return json.loads((root / "train" / "history.json").read_text())["history"]
+    return json.loads((root / "train" / "history.json").read_text(encoding="utf-8"))["history"]
 
 
 def test_kill_9_at_any_moment_loses_no_whole_epoch(
@@ -462,7 +463,7 @@ def test_kill_9_at_any_moment_loses_no_whole_epoch(
     """Killed three times in a run, at random moments; what comes out is that of a calm run."""
     catalog, config = prepared
     dice = random.Random(7)
-    moments = int((expected / "moments").read_text())
+    moments = int((expected / "moments").read_text(encoding="utf-8"))
     for number in range(-(-KILLS // 3)):
         root = copied(catalog, tmp_path / str(number))
         for turn in range(3):

@@ -55,7 +55,9 @@ def place(tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> Path:
         tmp_path,
         {f"photos/{c}/{n}.png": 40 * k + n for k, c in enumerate("rgb") for n in range(12)},
     )
-    (tmp_path / "c.toml").write_text('name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\nb = ["b"]\n')
+    (tmp_path / "c.toml").write_text(
+        'name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\nb = ["b"]\n', encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -92,11 +94,13 @@ def test_a_class_given_up_and_taken_back_by_the_command(
 
 def test_a_class_that_is_deleted_with_its_folder(place: Path) -> None:
     assert cli.main([*RUN, "--quiet"]) == 0
-    (place / "c.toml").write_text('name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\n')
+    (place / "c.toml").write_text('name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\n', encoding="utf-8")
     (place / "photos" / "b").rename(place / "away")
     assert cli.main([*RUN, "--quiet"]) == 0
     (place / "away").rename(place / "photos" / "b")
-    (place / "c.toml").write_text('name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\nb = ["b"]\n')
+    (place / "c.toml").write_text(
+        'name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\nb = ["b"]\n', encoding="utf-8"
+    )
     assert cli.main([*RUN, "--quiet"]) == 0
     with Catalog(place / "data" / "c") as catalog:
         assert len(catalog.photos("ok")) == 36
@@ -109,7 +113,9 @@ def test_a_class_that_gets_another_name_with_its_folder_takes_its_photos_along(
     assert cli.main([*RUN, "--quiet"]) == 0
     with Catalog(place / "data" / "c") as catalog:
         splits = {photo.sha256: photo.split for photo in catalog.photos()}
-    (place / "c.toml").write_text('name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\nblue = ["b"]\n')
+    (place / "c.toml").write_text(
+        'name = "c"\n[classes]\nr = ["r"]\ng = ["g"]\nblue = ["b"]\n', encoding="utf-8"
+    )
     (place / "photos" / "b").rename(place / "photos" / "blue")
     assert cli.main([*RUN, "--quiet"]) == 0
     with Catalog(place / "data" / "c") as catalog:
@@ -118,12 +124,12 @@ def test_a_class_that_gets_another_name_with_its_folder_takes_its_photos_along(
 
 
 def test_what_cannot_be_taken_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (place / "c.toml").read_text()
+    text = (place / "c.toml").read_text(encoding="utf-8")
     assert cli.main(["classes", "--project", "c.toml", "--remove", "x"]) == 2
     assert "UNKNOWN_CLASS: c.toml: 'x' is no class; there are b, g, r" in capsys.readouterr().err
     assert cli.main(["classes", "--project", "c.toml", "--remove", "b"]) == 0
     assert cli.main(["classes", "--project", "c.toml", "--remove", "g"]) == 2  # the last but one
     assert "TOO_FEW_CLASSES" in capsys.readouterr().err
     assert cli.main(["classes", "--project", "c.toml", "--restore", "b"]) == 0
-    assert (place / "c.toml").read_text() == text
+    assert (place / "c.toml").read_text(encoding="utf-8") == text
     assert cli.main(["classes", "--project", "starter", "--remove", "teddy"]) == 2

@@ -23,7 +23,7 @@ def probed(tmp_path_factory):
     """A project of 24 drawn photos whose first model is up to date. What that left is replaced:
     a train photo under a wrong label, a dark one, and a blurred one on the test split."""
     root = tmp_path_factory.mktemp("probed")
-    (root / "tiny.toml").write_text(as_toml(tiny_config()))
+    (root / "tiny.toml").write_text(as_toml(tiny_config()), encoding="utf-8")
     with trained_dataset(root / "data" / "tiny", tiny_config()) as catalog:
         deal(catalog)
         photos = catalog.photos()
@@ -74,7 +74,9 @@ def project(probed, tmp_path, capsys):
 
 def filled(project, *rows, header="sha256,action,new_label"):
     """A table of these decisions."""
-    project.table.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]))
+    project.table.write_text(
+        "\n".join([header, *(",".join(map(str, row)) for row in rows)]), encoding="utf-8"
+    )
     return project.table
 
 
@@ -211,10 +213,10 @@ def test_a_table_is_written_filled_in_and_applied(project, words):
 
 def test_a_decision_made_after_the_list_was_written(project):
     project.bears("clean", "--list", "--csv", project.table)
-    written = project.table.read_text()
+    written = project.table.read_text(encoding="utf-8")
     row = (project.dark.sha256, "keep")
     assert project.bears("clean", "--apply", filled(project, row))[0] == 0
-    project.table.write_text(written)
+    project.table.write_text(written, encoding="utf-8")
     change(project, {p.sha256: ("drop", "") for p in (project.wrong, project.dark)})
     before = project.state()
     code, said, errors = project.bears("clean", "--apply", project.table)

@@ -70,7 +70,7 @@ def test_a_wrong_set_is_called_by_the_option(setting, code, tmp_path):
 
 def test_a_wrong_file_is_called_by_its_name_also_beside_a_set(tmp_path):
     assert bears(*PROJECT, cwd=tmp_path).returncode == 0
-    with (tmp_path / "c.toml").open("a") as file:
+    with (tmp_path / "c.toml").open("a", encoding="utf-8") as file:
         file.write("smallest = 3\n")
     done = bears("status", "--project", "c.toml", "--set", "train.epochs=3", cwd=tmp_path)
     assert done.stderr.startswith("bears: UNKNOWN_SETTING: c.toml: unknown setting serve.smallest")
@@ -185,12 +185,12 @@ def test_a_closed_pipe_is_no_refusal(monkeypatch, tmp_path):
 )  # fmt: skip
 def test_where_nothing_can_be_written_is_said_before_the_work(words, tmp_path):
     """A file stands where the folder should be, or a folder where the file should be."""
-    (tmp_path / "taken").write_text("kept")
+    (tmp_path / "taken").write_text("kept", encoding="utf-8")
     (tmp_path / "folder").mkdir()
     done = bears(*(word.format(taken="taken", folder="folder") for word in words), cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("bears: CANNOT_WRITE: ")
-    assert (tmp_path / "taken").read_text() == "kept"
+    assert (tmp_path / "taken").read_text(encoding="utf-8") == "kept"
     assert list((tmp_path / "folder").iterdir()) == []
 
 
@@ -205,10 +205,10 @@ def test_a_project_file_that_cannot_be_written_is_one_sentence(tmp_path, monkeyp
 
 
 def test_a_place_to_write_is_tried_and_left_as_it_was(tmp_path):
-    (tmp_path / "there.csv").write_text("old")
+    (tmp_path / "there.csv").write_text("old", encoding="utf-8")
     files.writable(tmp_path / "there.csv")
     files.writable(tmp_path / "new" / "deep" / "file.csv")
-    assert (tmp_path / "there.csv").read_text() == "old"
+    assert (tmp_path / "there.csv").read_text(encoding="utf-8") == "old"
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["there.csv"]
     with pytest.raises(DataError, match="^CANNOT_WRITE: .* is a folder"):
         files.writable(tmp_path)

@@ -307,7 +307,7 @@ def test_a_comparison_from_the_command_line(
     assert (found["seeds"], found["photos"]) == (2, 6)
     assert Image.open(found["figure"]).format == "PNG"
     assert found["figure"] == str(catalog.root / "compare" / "balance.png")
-    saved = json.loads((catalog.root / "compare" / "balance.json").read_text())
+    saved = json.loads((catalog.root / "compare" / "balance.json").read_text(encoding="utf-8"))
     assert saved == {**again}
     assert len(found["verdicts"]) == 2
     lines = comparing.words(found)

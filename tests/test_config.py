@@ -194,13 +194,13 @@ def test_a_folder_or_noise_instead_of_a_file(tmp_path: Path) -> None:
 
 def test_bad_toml_names_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text("name = 'x'\n[train\n")
+    path.write_text("name = 'x'\n[train\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"^BAD_TOML: .*bad.toml is not valid TOML: .*line 2"):
         load(path)
 
 
 def test_file_as_windows_notepad_saves_it(project: Path) -> None:
-    project.write_text(project.read_text(), encoding="utf-8-sig", newline="\r\n")
+    project.write_text(project.read_text(encoding="utf-8"), encoding="utf-8-sig", newline="\r\n")
     assert load(project) == built()
 
 

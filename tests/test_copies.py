@@ -185,7 +185,7 @@ def test_work_goes_on_without_a_copy(
         raise OSError(28, "No space left on device")
 
     if step == "folder":
-        (catalog.root / "copies").write_text("in the way")
+        (catalog.root / "copies").write_text("in the way", encoding="utf-8")
     target = {"write": (os, "fsync"), "rename": (Path, "replace"), "folder": (os, "link")}[step]
     with hold(catalog.root, "x"):  # which writes its own note
         monkeypatch.setattr(*target, full)
@@ -519,7 +519,7 @@ def bears(root: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple
         {"name": "bears", "classes": {label: [label] for label in LABELS}}, where="test"
     )
     file = root.parent.parent / "bears.toml"
-    file.write_text(config.as_toml(project))
+    file.write_text(config.as_toml(project), encoding="utf-8")
 
     def command(*words: str) -> tuple[int, str, str]:
         code = cli.main([*words, "--project", str(file), "--data", str(root.parent)])
@@ -615,7 +615,7 @@ def test_the_command_without_copies(root: Path, bears: Bears) -> None:
 def test_a_command_says_that_it_could_keep_no_copy(root: Path, bears: Bears) -> None:
     made(root)[0].unlink()
     (root / "copies").rmdir()
-    (root / "copies").write_text("in the way")
+    (root / "copies").write_text("in the way", encoding="utf-8")
     code, said, errors = bears("undo")
     assert (code, len(said.splitlines())) == (0, 1)
     place = root / "catalog.sqlite"

@@ -315,7 +315,7 @@ def test_photos_that_do_not_help(dataset):
     assert found["all"]["gain"] < 0.005
     assert found["most"] is None
     assert found["check"]["held"]
-    assert json.loads((catalog.root / "curve" / "curve.json").read_text()) == found
+    assert json.loads((catalog.root / "curve" / "curve.json").read_text(encoding="utf-8")) == found
 
 
 def test_nobody_wrong_is_not_sure_to_stay_so(dataset):
@@ -472,13 +472,13 @@ def test_numbers_of_an_axis_do_not_run_into_each_other():
 def test_the_command(dataset, tmp_path, capsys):
     with dataset(*exhausted(), root=tmp_path / "tiny"):
         pass
-    (tmp_path / "tiny.toml").write_text(as_toml(CONFIG))
+    (tmp_path / "tiny.toml").write_text(as_toml(CONFIG), encoding="utf-8")
     words = ["--project", str(tmp_path / "tiny.toml"), "--data", str(tmp_path)]
     assert main(["curve", "--seeds", "2", "--json", *words]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["classes"]) == set(LABELS)
     assert (tmp_path / "tiny/curve/curve.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "tiny/curve/curve.json").read_text()) == found
+    assert json.loads((tmp_path / "tiny/curve/curve.json").read_text(encoding="utf-8")) == found
     assert main(["curve", "--seeds", "2", "--quiet", "--more", "100", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["error", "all", "classes", "check"]

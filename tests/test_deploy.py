@@ -55,7 +55,9 @@ def folder(model_dir, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def steps(check) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = check.instructions((DEPLOY / "Dockerfile").read_text())
+    found: list[tuple[str, str]] = check.instructions(
+        (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -94,7 +96,9 @@ def test_the_image_is_slim_and_of_the_python_that_the_space_names(steps, folder)
     assert only(steps, "FROM") == "python:${PYTHON}-slim"
     argument = only(steps, "ARG")
     assert re.fullmatch(r"PYTHON=3\.\d+", argument)
-    named = re.search(r'^python_version: "(.+)"$', (folder / "README.md").read_text(), re.M)
+    named = re.search(
+        r'^python_version: "(.+)"$', (folder / "README.md").read_text(encoding="utf-8"), re.M
+    )
     assert named
     if sys.version_info[:2] == (3, 11):
         assert argument == f"PYTHON={named[1]}"
@@ -107,7 +111,7 @@ def test_packages_come_in_exact_versions_and_without_building(steps, folder):
     assert words[words.index("-c") + 1] == "constraints.txt"
     assert words[words.index("--only-binary") + 1] == ":all:"
     for name in ("requirements.txt", "constraints.txt"):
-        for line in (folder / name).read_text().splitlines():
+        for line in (folder / name).read_text(encoding="utf-8").splitlines():
             assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)
 
 
@@ -219,7 +223,7 @@ def test_the_health_check_notices_that_nobody_listens(steps, check):
 
 
 def test_what_is_ignored_is_nothing_that_is_needed(folder):
-    lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    lines = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     ignored = [line.removeprefix("**/") for line in lines if line and line[0] != "#"]
     assert {".git", "__pycache__"} <= set(ignored)
     for path in folder.rglob("*"):
@@ -236,7 +240,7 @@ def test_a_dockerfile_is_read_as_docker_reads_it(check):
 
 @pytest.fixture(scope="session")
 def compose() -> dict[str, object]:
-    found = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    found = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
     assert set(found) == {"name", "services"}
     (service,) = found["services"].values()
     assert isinstance(service, dict)
@@ -269,7 +273,7 @@ def test_the_image_is_the_one_that_was_built(compose, steps):
     assert compose["image"] == "bears"
     assert compose["pull_policy"] == "never"
     for page in ("README.md", "Dockerfile"):
-        text = (DEPLOY / page).read_text()
+        text = (DEPLOY / page).read_text(encoding="utf-8")
         assert "docker build --file deploy/Dockerfile --tag bears space" in text
     health = only(steps, "HEALTHCHECK")
     for key, value in compose["healthcheck"].items():
@@ -278,7 +282,7 @@ def test_the_image_is_the_one_that_was_built(compose, steps):
 
 def test_there_is_time_to_answer_what_was_taken(compose, check):
     longest = running.NOTICE + running.GRACE + 2  # uvicorn's own, see running.config
-    unit = configured((DEPLOY / "bears.service").read_text())
+    unit = configured((DEPLOY / "bears.service").read_text(encoding="utf-8"))
     for limit in (seconds(compose["stop_grace_period"]), seconds(unit["TimeoutStopSec"][0])):
         assert limit > longest
         assert limit == check.STOPPED
@@ -298,7 +302,7 @@ def configured(text: str) -> dict[str, list[str]]:
 
 
 def test_systemd_s_unit_may_do_little():
-    unit = configured((DEPLOY / "bears.service").read_text())
+    unit = configured((DEPLOY / "bears.service").read_text(encoding="utf-8"))
     assert {key: unit[key] for key in (
         "DynamicUser", "ProtectSystem", "ProtectHome", "NoNewPrivileges", "PrivateTmp",
         "CapabilityBoundingSet", "IPAddressDeny", "IPAddressAllow", "KillSignal", "KillMode",
@@ -319,21 +323,23 @@ def test_systemd_s_unit_may_do_little():
 def test_systemd_s_unit_is_made_of_sections():
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string((DEPLOY / "bears.service").read_text())
+    parser.read_string((DEPLOY / "bears.service").read_text(encoding="utf-8"))
     assert parser.sections() == ["Unit", "Service", "Install"]
     assert parser["Install"]["WantedBy"] == "multi-user.target"
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_systemd_understands_the_unit(tmp_path):
-    text = (DEPLOY / "bears.service").read_text()
+    text = (DEPLOY / "bears.service").read_text(encoding="utf-8")
     unit = tmp_path / "bears.service"
-    unit.write_text(text.replace("/srv/bears/venv/bin/python", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    unit.write_text(text.replace("/srv/bears/venv/bin/python", "/bin/true"), encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, encoding="utf-8"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     told = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit],
-        capture_output=True, text=True,
+        capture_output=True, encoding="utf-8",
     )  # fmt: skip
     assert told.returncode == 0, told.stdout  # exposure at most 2.0 of 10
 
@@ -342,7 +348,7 @@ def test_systemd_understands_the_unit(tmp_path):
 
 
 def test_the_check_says_how_it_is_used():
-    done = subprocess.run([DEPLOY / "check", "--help"], capture_output=True, text=True)
+    done = subprocess.run([DEPLOY / "check", "--help"], capture_output=True, encoding="utf-8")
     assert done.returncode == 0
     assert "--hub" in done.stdout
 
@@ -358,7 +364,7 @@ def test_the_check_measures_files(check, tmp_path):
 def test_the_check_ends_with_what_went_wrong(tmp_path):
     done = subprocess.run(
         [sys.executable, DEPLOY / "check", tmp_path / "no_model"], cwd=ROOT,
-        capture_output=True, text=True,
+        capture_output=True, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 1
     assert "FAILED" in done.stdout

@@ -58,14 +58,16 @@ ALL = ["probe", "clean", "train", "evaluate", "export"]
 def test_sources_that_are_set_or_edited_later_count(project, tmp_path):
     """The probe's strength, the rehearsal and the evaluation depend on where photos come from."""
     table = tmp_path / "sources.csv"
-    table.write_text("path,source\n/photos/black/0.png,zoo\n")
+    table.write_text("path,source\n/photos/black/0.png,zoo\n", encoding="utf-8")
     named = changed(project, split={"sources": str(table)})
     assert made_anew(project, named) == ALL
     with Catalog(project.data) as catalog:
         was = pipeline.digest(named, catalog, COSTLY[0])
-        table.write_text("path,source\n/photos/black/0.png,alps\n")
+        table.write_text("path,source\n/photos/black/0.png,alps\n", encoding="utf-8")
         assert pipeline.digest(named, catalog, COSTLY[0]) != was
-        table.write_text("path,source\n/photos/black/0.png,zoo\nnowhere/else.png,alps\n")
+        table.write_text(
+            "path,source\n/photos/black/0.png,zoo\nnowhere/else.png,alps\n", encoding="utf-8"
+        )
         assert pipeline.digest(named, catalog, COSTLY[0]) == was  # about none of these photos
 
 
@@ -108,11 +110,11 @@ def test_files_count_by_content(project, tmp_path, setting, table):
 def test_a_bundle_to_start_from_counts_by_its_list(project, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "bundle.json").write_text('{"checksum": 1}')
+        (tmp_path / name / "bundle.json").write_text('{"checksum": 1}', encoding="utf-8")
     one = changed(project, learn={"weights": str(tmp_path / "one")})
     two = changed(project, learn={"weights": str(tmp_path / "two")})
     assert made_anew(one, two) == []
-    (tmp_path / "two" / "bundle.json").write_text('{"checksum": 2}')
+    (tmp_path / "two" / "bundle.json").write_text('{"checksum": 2}', encoding="utf-8")
     assert made_anew(one, two) == ALL
 
 
@@ -129,7 +131,9 @@ def test_a_large_file_is_read_once(project, tmp_path, monkeypatch):
     os.utime(file, (1, 1))
     digests.content(file, project.data)
     assert len(read) == 2
-    (project.data / digests.MEMORY).write_text('{"x": 3, "y": [1]}')  # of whoever wrote there
+    (project.data / digests.MEMORY).write_text(
+        '{"x": 3, "y": [1]}', encoding="utf-8"
+    )  # of whoever wrote there
     assert digests.content(file, project.data)
     (project.data / digests.MEMORY).unlink()
     (project.data / digests.MEMORY).mkdir()  # nothing can be remembered
@@ -192,7 +196,7 @@ def test_what_it_did_not_look_at_makes_nothing_up_to_date(
 ):
     ran(project, FIRST)
     table = tmp_path / "sources.csv"
-    table.write_text("path,source\n/photos/black/0.png,zoo\n")
+    table.write_text("path,source\n/photos/black/0.png,zoo\n", encoding="utf-8")
     assert current(changed(project, split={"sources": str(table)})) == []
 
 

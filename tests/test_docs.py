@@ -44,7 +44,9 @@ def test_every_command_in_the_readme_is_understood():
 
 
 def test_make_targets_in_the_readme_exist():
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(
+        re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     named = set(re.findall(r"`?make (\w+)", README)) - {"an", "a"}
     assert {"run", "test"} <= named
     assert named <= targets
@@ -54,7 +56,7 @@ def test_the_readme_s_python_runs(model_dir, tmp_path):
     code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)  # the other: test_examples
     shutil.copytree(model_dir, tmp_path / "models" / "starter")
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     label, confidence = done.stdout.split()
@@ -78,7 +80,11 @@ def test_the_project_files_are_valid_and_complete():
 
 
 def test_every_error_code_stands_in_the_manual():
-    manual = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/CODES.md").read_text(), re.MULTILINE))
+    manual = set(
+        re.findall(
+            r"^\| `([A-Z_]+)`", (ROOT / "docs/CODES.md").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     used = set()
     for path in sorted((ROOT / "bear_classifier").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -96,14 +102,14 @@ def test_every_error_code_stands_in_the_manual():
 
 def test_requirements_are_exact():
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-heic.txt"):
-        for line in (ROOT / name).read_text().splitlines():
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
             if line and not line.startswith("#"):
                 assert re.match(r"[a-z0-9_.-]+==[0-9.]+( *;.*)?$", line), line
 
 
 def test_the_help_of_every_command_says_what_it_does():
     bears = shutil.which("bears", path=str(Path(sys.executable).parent))
-    done = subprocess.run([bears, "--help"], capture_output=True, text=True)
+    done = subprocess.run([bears, "--help"], capture_output=True, encoding="utf-8")
     assert done.returncode == 0
     for command in ("new", "run", "predict", "evaluate", "serve", "status", "export"):
         assert re.search(rf"^    {command} +\S", done.stdout, re.MULTILINE)

@@ -107,5 +107,5 @@ def test_the_deepest_colour_means_the_same_in_all_maps_of_a_photo(model):
 
 def test_explaining_needs_no_torch():
     code = "import sys, bear_classifier.ship.explain; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "False"

@@ -52,7 +52,7 @@ def test_the_bundle_holds_what_it_says(published):
     assert made.about["metrics"]["test"]["n"] == 3
     assert made.about["parity"]["n"] == 40
     assert made.about["parity"]["photos"] == 24
-    words = (made.path / "README.md").read_text()
+    words = (made.path / "README.md").read_text(encoding="utf-8")
     assert "grizzly" in words
     assert "40 pictures" in words
     assert "revision 0 of its dataset" in words
@@ -100,8 +100,8 @@ def test_a_bundle_is_remembered_before_it_is_out(tmp_path):
         catalog.put_photos([dataclasses.replace(unsplit, split=None)])  # so no model saw it
     place = tmp_path / "models" / "tiny"
     place.mkdir(parents=True)
-    (place / "old").write_text("old")
-    (tmp_path / "models" / ".tiny.previous").write_text("in the way")
+    (place / "old").write_text("old", encoding="utf-8")
+    (tmp_path / "models" / ".tiny.previous").write_text("in the way", encoding="utf-8")
     with pytest.raises(DataError, match="CANNOT_WRITE"):
         export(catalog, config, place)
     assert (place / "old").exists()
@@ -122,7 +122,7 @@ def test_what_is_decided_while_a_model_is_made_is_for_the_next_one(tmp_path):
     assert len(catalog.published()[0].photos) == sum(made.about["data"]["photos"].values()) == 24
     assert (outcome["revision"], outcome["latest_revision"]) == (0, 2)
     assert (made.about["data"]["revision"], made.about["data"]["latest_revision"]) == (0, 2)
-    assert "revision 0 of 2 of its dataset" in (made.path / "README.md").read_text()
+    assert "revision 0 of 2 of its dataset" in (made.path / "README.md").read_text(encoding="utf-8")
     with Catalog(tmp_path / "data") as fresh:
         assert len(fresh.photos("ok")) == 22
     assert "2 decisions made meanwhile are not in it" in telling.stage(
@@ -146,17 +146,21 @@ def test_the_card_says_what_the_bundle_gives_away(published, tmp_path):
     root, config, _, _ = published
     known = "whoever has one of these very photos can tell by them that it was used"
     bare = "No photo is in it, and no path or position of any."
-    text = (root / "models" / "tiny" / "README.md").read_text()
+    text = (root / "models" / "tiny" / "README.md").read_text(encoding="utf-8")
     assert known in text and bare in text
     assert "guessing by the model's loss" not in text  # as nothing was measured
     with trained_dataset(tmp_path / "data", config) as catalog:
         path = tmp_path / "data" / "evaluate" / "report.json"
         found = {"auc": 0.61, "interval": [0.52, 0.7], "members": 9, "others": 8}
-        path.write_text(json.dumps({**json.loads(path.read_bytes()), "membership": found}))
+        path.write_text(
+            json.dumps({**json.loads(path.read_bytes()), "membership": found}), encoding="utf-8"
+        )
         export(catalog, tiny_config(export={"parity": 1}), tmp_path / "tiny")
     about = bundle.load(tmp_path / "tiny").about
     assert about["membership"] == sentence(found)
-    assert f"\n\n{sentence(found)}\n\n" in (tmp_path / "tiny" / "README.md").read_text()
+    assert f"\n\n{sentence(found)}\n\n" in (tmp_path / "tiny" / "README.md").read_text(
+        encoding="utf-8"
+    )
     shown = card({**about, "data": {**about["data"], "pictures": 5}})
     assert known in shown and bare not in shown
     assert "small copies of 5 training photos, which a page may show. Other than these no" in shown
@@ -303,7 +307,7 @@ def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path, ki
     rng = np.random.default_rng(3)
     versions = []
     with subprocess.Popen(
-        [sys.executable, "-c", _PUBLISH_FOR_EVER, place], text=True,
+        [sys.executable, "-c", _PUBLISH_FOR_EVER, place], encoding="utf-8",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as process:  # fmt: skip
         for number in range(kills):
@@ -329,7 +333,7 @@ def test_a_reader_between_the_two_renames_leaves_the_new_bundle_alone(
     place, partial = tmp_path / "tiny", tmp_path / ".tiny.1.partial"
     shutil.copytree(model_dir, place)
     shutil.copytree(model_dir, partial)
-    about = json.loads((place / "bundle.json").read_text())
+    about = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
     files = {name: (place / name).read_bytes() for name in about["files"]}
     for name in ("schema", "files", "checksum"):
         del about[name]
@@ -366,7 +370,7 @@ def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(model_dir, tmp
     monkeypatch.setattr(bundle, "_read", torn)
     assert bundle.load(place).labels == LABELS
     assert len(tries) == 3
-    (place / "README.md").write_text("other")
+    (place / "README.md").write_text("other", encoding="utf-8")
     with pytest.raises(ModelError, match="MODEL_CORRUPT"):
         bundle.load(place)
     assert len(tries) == 4
@@ -446,11 +450,11 @@ def test_weights_in_half_precision_are_half_and_the_head_is_exact(tmp_path):
 
 def test_a_card_quotes_the_note_and_a_note_that_is_not_there_is_said(tmp_path):
     note = tmp_path / "note.md"
-    note.write_text("## What it is not for\n\nFor nothing that matters.\n")
+    note.write_text("## What it is not for\n\nFor nothing that matters.\n", encoding="utf-8")
     config = tiny_config(export={"parity": 1, "note": str(note)})
     catalog = trained_dataset(tmp_path / "data", config)
     export(catalog, config, tmp_path / "tiny")
-    text = (tmp_path / "tiny" / "README.md").read_text()
+    text = (tmp_path / "tiny" / "README.md").read_text(encoding="utf-8")
     assert "\n\n## What it is not for\n\nFor nothing that matters.\n\n## When it gives" in text
     gone = tiny_config(export={"parity": 1, "note": str(tmp_path / "gone.md")})
     with pytest.raises(ConfigError, match="NO_NOTE: export.note = .*gone.md' cannot be read"):

@@ -68,7 +68,7 @@ def test_only_what_was_uploaded_is_served(tmp_path: Path) -> None:
     uploads, outside = tmp_path / "uploads", tmp_path / "secret.txt"
     (uploads / "ab").mkdir(parents=True)
     (uploads / "ab" / "photo.jpg").write_bytes(b"x")
-    outside.write_text("secret")
+    outside.write_text("secret", encoding="utf-8")
     (uploads / "link.jpg").symlink_to(outside)
     ask(uploads, "GET", f"/gradio/gradio_api/file={uploads}/ab/photo.jpg")
     for name in (outside, uploads / "link.jpg", uploads / "ab" / ".." / ".." / "secret.txt"):

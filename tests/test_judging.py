@@ -23,7 +23,7 @@ def strangers(tmp_path):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(saved(drawn(seed=number), "PNG"))
-    (root / "more" / "page.jpg").write_text("<html>")
+    (root / "more" / "page.jpg").write_text("<html>", encoding="utf-8")
     return root
 
 
@@ -158,7 +158,9 @@ def test_the_report_of_a_dataset_is_told_of_its_own_models_strangers(
 ):
     (strangers / "more" / "page.jpg").unlink()
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "bears.toml").write_text('name = "tiny"\n[classes]\na = ["a"]\nb = ["b"]\n')
+    (tmp_path / "bears.toml").write_text(
+        'name = "tiny"\n[classes]\na = ["a"]\nb = ["b"]\n', encoding="utf-8"
+    )
     (tmp_path / "models").mkdir()
     shutil.copytree(model_dir, tmp_path / "models" / "tiny")
     (tmp_path / "data" / "tiny").mkdir(parents=True)

@@ -261,9 +261,9 @@ def test_pages_are_saved_with_what_they_lead_to(tmp_path: Path, made: dict[str, 
     assert {"sgd.html", "rates.html", "glossary.html", "index.html", "sgd-descent.gif"} <= names
     assert (tmp_path / "sgd-descent.gif").read_bytes().startswith(b"GIF8")
     for path in tmp_path.glob("*.html"):
-        for link in re.findall(r'href="([^"#]+)', path.read_text()):
+        for link in re.findall(r'href="([^"#]+)', path.read_text(encoding="utf-8")):
             assert (tmp_path / link).is_file(), (path.name, link)
-    assert "bears lesson minibatch" in (tmp_path / "index.html").read_text()
+    assert "bears lesson minibatch" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_notebook_shows_the_page_in_a_frame(made: dict[str, Page]) -> None:

@@ -480,5 +480,5 @@ def test_what_the_first_model_knows(tmp_path: Path) -> None:
         assert found.features.shape == (24, 512)
         assert (found.unseen > 0).all()
         assert privacy.temperature(Subject(catalog, config, tmp_path)) == 1.0
-        (tmp_path / "evaluate" / "report.json").write_text('{"temperature": 1.5}')
+        (tmp_path / "evaluate" / "report.json").write_text('{"temperature": 1.5}', encoding="utf-8")
         assert privacy.temperature(Subject(catalog, config, tmp_path)) == 1.5

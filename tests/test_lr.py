@@ -253,7 +253,7 @@ def test_a_training_is_the_same_with_and_without_it_before(prepared, tmp_path, c
     training.train(catalog, config)
     assert same(before, weights(catalog))
     got = json.loads(capsys.readouterr().out)
-    assert got == json.loads((catalog.root / "lr" / "lr.json").read_text())
+    assert got == json.loads((catalog.root / "lr" / "lr.json").read_text(encoding="utf-8"))
     assert got["figure"] == str(catalog.root / "lr" / "lr.png")
     assert Image.open(got["figure"]).format == "PNG"
     assert got["trained_with"] == {"lr": 0.003, "lr_reason": "given in the settings"}

@@ -67,10 +67,10 @@ def test_networks_that_move_their_input_are_known() -> None:
 def test_an_earlier_model_says_itself_what_it_wants(tmp_path: Path) -> None:
     """Bundles of 0.1.0 were made of these networks, too, with the usual values."""
     shape = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    (tmp_path / "bundle.json").write_text(json.dumps({"preprocessing": shape}))
+    (tmp_path / "bundle.json").write_text(json.dumps({"preprocessing": shape}), encoding="utf-8")
     assert normalisation(LearnConfig("googlenet", str(tmp_path))) == IMAGENET
     shape["mean"] = [0.1, 0.2, 0.3]
-    (tmp_path / "bundle.json").write_text(json.dumps({"preprocessing": shape}))
+    (tmp_path / "bundle.json").write_text(json.dumps({"preprocessing": shape}), encoding="utf-8")
     assert normalisation(LearnConfig("resnet18", str(tmp_path)))[0] == (0.1, 0.2, 0.3)
     assert normalisation(LearnConfig("googlenet", str(tmp_path / "none.pth"))) == CENTRED
 

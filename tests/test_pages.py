@@ -28,7 +28,7 @@ def faults():
 def counted(steps: str) -> list[int]:
     """What `steps`, which calls `print(faults())`, prints."""
     done = subprocess.run(
-        [sys.executable, "-c", COUNT + steps], capture_output=True, text=True, check=True
+        [sys.executable, "-c", COUNT + steps], capture_output=True, encoding="utf-8", check=True
     )
     return [int(line) for line in done.stdout.split()]
 

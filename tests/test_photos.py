@@ -68,7 +68,9 @@ def documented_codes() -> set[str]:
 
 
 def test_every_code_is_documented() -> None:
-    sources = Path(photos.__file__).read_text() + Path(formats.__file__).read_text()
+    sources = Path(photos.__file__).read_text(encoding="utf-8") + Path(formats.__file__).read_text(
+        encoding="utf-8"
+    )
     raised = set(re.findall(r'PhotoError\(\s*"([A-Z_]+)"', sources))
     assert raised == documented_codes()
 

@@ -42,7 +42,7 @@ FAST = [
 def bears(*words, cwd, **options):
     return subprocess.run(
         [sys.executable, "-m", "bear_classifier", *map(str, words)],
-        capture_output=True, text=True, cwd=cwd, **options,
+        capture_output=True, encoding="utf-8", cwd=cwd, **options,
     )  # fmt: skip
 
 
@@ -141,7 +141,9 @@ def test_every_planted_fault_is_found(starter):
     """Broken files are refused, copies kept once, near-copies on one side, hidden files ignored."""
     cwd, done = starter
     result = json.loads(done.stdout.splitlines()[-1])
-    truth = json.loads((cwd / result["data"] / "starter" / "truth.json").read_text())
+    truth = json.loads(
+        (cwd / result["data"] / "starter" / "truth.json").read_text(encoding="utf-8")
+    )
     rows = truth["rows"]
     stages = result["stages"]
     faults = {f: [r for r in rows if r["fault"] == f] for f in {r["fault"] for r in rows}}
@@ -180,7 +182,9 @@ def test_a_second_run_does_nothing_new(starter):
     assert result["stages"]["download"]["fetched"] == 0
     assert sides(result) == sides(before)
     assert result["report"] == before["report"]
-    version = json.loads((cwd / result["model"] / "bundle.json").read_text())["version"]
+    version = json.loads((cwd / result["model"] / "bundle.json").read_text(encoding="utf-8"))[
+        "version"
+    ]
     assert version == 1
 
 
@@ -232,7 +236,7 @@ def folder(starter, tmp_path):
     """About 50 of the starter's pictures as somebody's own folder, and a project for it."""
     cwd, done = starter
     source = cwd / json.loads(done.stdout.splitlines()[-1])["data"] / "starter"
-    truth = json.loads((source / "truth.json").read_text())
+    truth = json.loads((source / "truth.json").read_text(encoding="utf-8"))
     clean = [r["path"] for r in truth["rows"] if r["fault"] == "none"]
     for label in ("black", "grizzly", "teddy"):
         (tmp_path / "mine" / label).mkdir(parents=True)
@@ -342,7 +346,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
     words = ["run", "--project", "mine.toml", "--source", "folder:mine",
              *fast("learn.weights=none", "train.epochs=2000")]  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "bear_classifier", *words], cwd=folder, text=True,
+        [sys.executable, "-m", "bear_classifier", *words], cwd=folder, encoding="utf-8",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     kept = folder / "data" / "mine" / "train" / "checkpoints"
@@ -438,7 +442,9 @@ def test_a_project_is_opened_by_name(tmp_path):
     assert starter.config.train.epochs == 3
     assert starter.config.search.source == "folder:my bears"
     assert (starter.data, starter.model) == (Path("data/starter"), Path("models/starter"))
-    (tmp_path / "p.toml").write_text('name = "fungi"\n[classes]\na = ["a"]\nb = ["b"]\n')
+    (tmp_path / "p.toml").write_text(
+        'name = "fungi"\n[classes]\na = ["a"]\nb = ["b"]\n', encoding="utf-8"
+    )
     other = pipeline.open_project(str(tmp_path / "p.toml"), data=tmp_path, models=tmp_path / "m")
     assert (other.data, other.model) == (tmp_path / "fungi", tmp_path / "m" / "fungi")
     with pytest.raises(ConfigError, match="NO_PROJECT"):

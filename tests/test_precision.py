@@ -183,13 +183,13 @@ def test_maps_of_integers_still_add_up(integers):
 
 
 def test_the_card_and_the_outcome_say_what_was_taken(plain, integers):
-    words = (integers.bundle.path / "README.md").read_text()
+    words = (integers.bundle.path / "README.md").read_text(encoding="utf-8")
     assert "It computes in 8-bit integers: 8 of 8 validation photos are answered alike" in words
     assert "In full precision, with photos decoded in full, the network answered as" in words
     about = plain.bundle.about
     why = "8 validation photos, and trying int8 needs 100"
     assert about["precision"] == {"is": "fp32", "why": why}
-    words = (plain.bundle.path / "README.md").read_text()
+    words = (plain.bundle.path / "README.md").read_text(encoding="utf-8")
     assert f"It computes in full precision: {why}." in words
     assert "`model.onnx` answered as" in words
     outcome = {"model": "m", "version": 1, "bytes": 1, "outcome": "done", "seconds": 1.0}

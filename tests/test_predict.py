@@ -31,7 +31,7 @@ def pictures(tmp_path_factory):
     for i, name in enumerate(["a b.jpg", "ü.png", "inner folder/z.webp", "=cmd.jpg"]):
         (root / name).write_bytes(golden.draw(i * 8)[1])
     (root / "broken.jpg").write_bytes(golden.draw(0)[1][:500])
-    (root / "page.jpg").write_text("<html>not here</html>")
+    (root / "page.jpg").write_text("<html>not here</html>", encoding="utf-8")
     (root / "empty.png").write_bytes(b"")
     return root
 
@@ -39,7 +39,7 @@ def pictures(tmp_path_factory):
 def bears(*words, **options):
     return subprocess.run(
         [sys.executable, "-m", "bear_classifier", *map(str, words)],
-        capture_output=True, text=True, **options,
+        capture_output=True, encoding="utf-8", **options,
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def test_predict_imports_nothing_heavy(model_dir, pictures):
         "print(sorted({'torch', 'fastai', 'torchvision', 'gradio', 'sklearn', 'scipy', 'onnx', "
         "'matplotlib'} & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.stderr.splitlines()[-1] == "[]"
 
 
@@ -156,7 +156,7 @@ def test_broken_files_of_the_world(model_dir):
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); "
         "sys.exit(done.returncode)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.returncode == 1
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == sum(p.is_file() for folder in folders for p in folder.rglob("*"))

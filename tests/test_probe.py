@@ -274,7 +274,7 @@ def test_other_heads_are_no_linear_layer(tmp_path, arch):
 
 def test_weights_without_classes_of_their_own(tmp_path):
     assert backbone.own_classifier(LearnConfig("mobilenet_v2", "none")) is None
-    (tmp_path / "bundle.json").write_text('{"architecture": "mobilenet_v2"}')
+    (tmp_path / "bundle.json").write_text('{"architecture": "mobilenet_v2"}', encoding="utf-8")
     assert backbone.own_classifier(LearnConfig("mobilenet_v2", str(tmp_path))) is None
     with pytest.raises(TrainError, match="WEIGHTS_UNAVAILABLE"):
         backbone.own_classifier(LearnConfig("mobilenet_v2", str(tmp_path / "missing.pth")))
@@ -310,12 +310,16 @@ def test_the_strength_is_for_unseen_sources(catalog, tmp_path):
     common = dice.normal(size=(3, 4))
     features = np.hstack([2 * own[home, labels], common[labels]]) + dice.normal(size=(600, 24))
     table = tmp_path / "sources.tsv"
-    table.write_text("path\tsource\n" + "\n".join(f"{i}.jpg\ts{home[i]}" for i in range(600)))
+    table.write_text(
+        "path\tsource\n" + "\n".join(f"{i}.jpg\ts{home[i]}" for i in range(600)), encoding="utf-8"
+    )
     config = tiny_config(split={"sources": str(table)})
     known = strength_of(catalog, tiny_config(), rows, features.astype(np.float32), labels)
     unseen = strength_of(catalog, config, rows, features.astype(np.float32), labels)
     assert unseen <= known / 10
-    table.write_text("path\tsource\n" + "\n".join(f"{i}.jpg\tone" for i in range(600)))
+    table.write_text(
+        "path\tsource\n" + "\n".join(f"{i}.jpg\tone" for i in range(600)), encoding="utf-8"
+    )
     assert strength_of(catalog, config, rows, features.astype(np.float32), labels) == known
 
 

@@ -47,7 +47,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
             kind = photo.label, photo.split
             seen[kind] = seen.get(kind, -1) + 1
             lines.append(f"{photo.origin}\tsource {seen[kind] % 3}")
-        (folder / "sources.tsv").write_text("\n".join(lines))
+        (folder / "sources.tsv").write_text("\n".join(lines), encoding="utf-8")
         probe(catalog, config)
     return folder
 
@@ -100,7 +100,9 @@ def test_labels_of_validation_cut_no_halves(
         for i in range(90)
     ]
     table = tmp_path / "sources.tsv"
-    table.write_text("path\tsource\n" + "\n".join(f"/p/{i}.png\t{i % 11}" for i in range(90)))
+    table.write_text(
+        "path\tsource\n" + "\n".join(f"/p/{i}.png\t{i % 11}" for i in range(90)), encoding="utf-8"
+    )
     config = tiny_config(split={"sources": str(table)})
     found = []
     with Catalog(tmp_path / "data") as catalog:
@@ -124,7 +126,10 @@ def test_there_is_none_where_no_source_is_unseen(prepared: Prepared, tmp_path: P
     nowhere = dataclasses.replace(config.split, sources="")
     assert rehearse.cast(catalog, dataclasses.replace(config, split=nowhere)) is None
     table = tmp_path / "sources.tsv"
-    table.write_text(table.read_text().replace("source 1", "source 0").replace("2", "0"))
+    table.write_text(
+        table.read_text(encoding="utf-8").replace("source 1", "source 0").replace("2", "0"),
+        encoding="utf-8",
+    )
     assert rehearse.cast(catalog, config) is None
 
 
@@ -139,9 +144,12 @@ def test_that_there_is_none_although_sources_are_named_is_said(
         assert rehearse.unrehearsed(catalog, other) == []
     table, told = tmp_path / "sources.tsv", rehearse.unrehearsed
     assert told(catalog, config) == [f"{said}half of the sources have too few photos of a class"]
-    table.write_text(table.read_text().replace("source 1", "source 0").replace("2", "0"))
+    table.write_text(
+        table.read_text(encoding="utf-8").replace("source 1", "source 0").replace("2", "0"),
+        encoding="utf-8",
+    )
     assert told(catalog, config) == [f"{said}all photos whose source is known come from one"]
-    table.write_text("path\tsource\nno/photo.png\there\n")
+    table.write_text("path\tsource\nno/photo.png\there\n", encoding="utf-8")
     (note,) = told(catalog, config)
     assert note == f"{said}{table} names the source of none of these photos"
 

@@ -409,7 +409,7 @@ def made(tmp_path_factory):
     config = tiny_config(export={"parity": 1})
     catalog = trained_dataset(root / "data" / "tiny", config)
     leave(catalog, config)
-    (root / "tiny.toml").write_text(as_toml(config))
+    (root / "tiny.toml").write_text(as_toml(config), encoding="utf-8")
     project = Project(config, root / "data" / "tiny", root / "models" / "tiny")
     export(catalog, config, project.model)
     found, html = reporting.make(catalog, project, project.model)
@@ -419,7 +419,7 @@ def made(tmp_path_factory):
 def test_strangers_of_another_model_are_not_told(made):
     path = made.catalog.root / "evaluate" / "strangers.json"
     before = path.read_bytes()
-    path.write_text(json.dumps({**json.loads(before), "weights": "0" * 64}))
+    path.write_text(json.dumps({**json.loads(before), "weights": "0" * 64}), encoding="utf-8")
     try:
         found, _ = reporting.make(made.catalog, made.project, made.project.model)
     finally:
@@ -588,8 +588,8 @@ def test_the_command_writes_three_files(made, tmp_path, capsys):
     assert made.found["verdict"] in said
     assert "warning: 8 test photos cannot measure the error well" in said
     assert sorted(p.name for p in out.parent.iterdir()) == ["page.html", "page.json", "page.md"]
-    assert json.loads((out.parent / "page.json").read_text())["test"]["wrong"] == 2
-    words_ = (out.parent / "page.md").read_text()
+    assert json.loads((out.parent / "page.json").read_text(encoding="utf-8"))["test"]["wrong"] == 2
+    words_ = (out.parent / "page.md").read_text(encoding="utf-8")
     assert words_.startswith("# tiny, version 1\n\nOf 8 photos")
     assert "| grizzly |" in words_
     assert run(made, out, "--json", "--quiet") == 0
@@ -602,13 +602,15 @@ def test_the_curve_is_shown_where_there_is_one(made):
     folder = made.project.data / "curve"
     folder.mkdir()
     try:
-        (folder / "curve.json").write_text(json.dumps({"verdict": "More would help."}))
+        (folder / "curve.json").write_text(
+            json.dumps({"verdict": "More would help."}), encoding="utf-8"
+        )
         (folder / "curve.png").write_bytes(b"<html>")
         assert "More would help." in Seen(remade(made)).text
         assert "image/png" not in remade(made)
         Image.new("RGB", (4, 4)).save(folder / "curve.png")
         assert "data:image/png;base64," in remade(made)
-        (folder / "curve.json").write_text("[1]")
+        (folder / "curve.json").write_text("[1]", encoding="utf-8")
         assert "Would more photos help?" in remade(made)
     finally:
         for path in folder.iterdir():
@@ -662,7 +664,7 @@ def test_a_judgement_of_before_membership_was_measured_is_shown_too(made):
     path = made.catalog.root / "evaluate" / "report.json"
     before = path.read_bytes()
     old = {k: v for k, v in json.loads(before).items() if k != "membership"}
-    path.write_text(json.dumps(old))
+    path.write_text(json.dumps(old), encoding="utf-8")
     try:
         found, html = reporting.make(made.catalog, made.project, made.project.model)
     finally:

@@ -96,7 +96,7 @@ class Nursery:
         command = [sys.executable, "-c", NURSERY, *words]
         environment = os.environ | {"TQDM_DISABLE": "1"}
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True,
+            command, cwd=ROOT, env=environment, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.process.stdin

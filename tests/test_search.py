@@ -295,7 +295,7 @@ class List:
         """lines: such as "grizzly 1", class and number of an address."""
         cells = (line.split() for line in lines)
         text = "".join(f"{label}\t{self.url(number)}\n" for label, number in cells)
-        self.path.write_text(text)
+        self.path.write_text(text, encoding="utf-8")
         classes = {label: [label] for label in LABELS}
         source = {"source": f"urls:{self.path}"}
         config = build({"classes": classes, "search": source}, where="test")

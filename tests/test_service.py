@@ -183,7 +183,10 @@ def test_a_correction_is_a_new_picture_in_the_folder_of_its_class(tmp_path: Path
     kept = corrections.keep(tmp_path, PHOTO, "teddy", "grizzly", about)
     corrections.keep(tmp_path, PHOTO, corrections.NONE, "grizzly", about)
     assert kept.parent.name == "teddy" and kept.read_bytes() == PHOTO
-    rows = [json.loads(r) for r in (tmp_path / "corrections.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(r)
+        for r in (tmp_path / "corrections.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [(r["right"], r["said"], r["version"]) for r in rows] == [
         ("teddy", "grizzly", 3), ("none", "grizzly", 3)
     ]  # fmt: skip

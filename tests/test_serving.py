@@ -445,7 +445,7 @@ def test_gradio_s_client_gets_the_same_answer(server: Serving, tmp_path: Path) -
     gradio_client = pytest.importorskip("gradio_client")
     photo, text = tmp_path / "a.jpg", tmp_path / "b.jpg"
     photo.write_bytes(PHOTO)
-    text.write_text("hello")
+    text.write_text("hello", encoding="utf-8")
     said = server.ask("POST", ONE, PHOTO).json()
     client = gradio_client.Client(
         f"http://{HERE}:{server.port}/gradio/", verbose=False, download_files=tmp_path / "down"

@@ -238,7 +238,7 @@ def test_a_model_that_fails_its_self_test_is_not_served(model_dir: Path, tmp_pat
         taken.bind((HERE, 0))
         port = taken.getsockname()[1]
     words = [sys.executable, "-m", "bear_classifier", "serve", str(place), "--port", str(port)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, encoding="utf-8", cwd=tmp_path) as process:
         while process.poll() is None:
             with pytest.raises(OSError):
                 socket.create_connection((HERE, port), 1).close()
@@ -261,7 +261,7 @@ async def begun(self, sockets):
 running.Server.serve = begun
 running.serve(Path({str(model_dir)!r}), {HERE!r}, 0, running.ServeConfig())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8")
     frozen, left = map(int, done.stdout.splitlines()[-1].split())
     assert frozen > 10 * left
 
@@ -272,7 +272,9 @@ def test_a_taken_port_is_a_sentence(model_dir: Path, tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         words = [sys.executable, "-m", "bear_classifier", "serve", str(model_dir), "--port"]
-        done = subprocess.run([*words, str(port)], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [*words, str(port)], capture_output=True, encoding="utf-8", cwd=tmp_path
+        )
     assert done.returncode == 2
     assert f"PORT_TAKEN: cannot listen on {HERE}:{port}" in done.stderr
 

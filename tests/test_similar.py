@@ -75,7 +75,7 @@ def test_only_licensed_photos_are_in_the_bundle_small_and_bare(shown: Path) -> N
         image = Image.open(BytesIO(picture.jpeg))
         assert max(image.size) <= similar.SIDE and not image.info.get("exif")
     assert bundle.about["data"]["pictures"] == 2
-    assert "small copies of 2 training photos" in (shown / "README.md").read_text()
+    assert "small copies of 2 training photos" in (shown / "README.md").read_text(encoding="utf-8")
 
 
 def test_by_default_a_bundle_shows_none(model_dir: Path) -> None:

@@ -54,7 +54,7 @@ def test_paths_of_windows_and_macos_are_found_in_either_way(tmp_path, written, o
 
 def test_the_page_goes_before_the_file_and_the_table_before_both(tmp_path, make):
     table = tmp_path / "t.tsv"
-    table.write_text("file\tsource\tmore\nphotos/3.png\tcamera trap\tx\n")
+    table.write_text("file\tsource\tmore\nphotos/3.png\tcamera trap\tx\n", encoding="utf-8")
     photos = [
         make(1, origin="https://cdn.net/1.jpg"),
         make(2, origin="https://cdn.net/2.jpg"),

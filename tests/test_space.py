@@ -50,7 +50,7 @@ def other(model_dir, tmp_path) -> Path:
 
 def rewrite(model: Path, **changes: object) -> None:
     """Change fields or files and make every checksum fit again."""
-    about = json.loads((model / "bundle.json").read_text())
+    about = json.loads((model / "bundle.json").read_text(encoding="utf-8"))
     files = {
         path.relative_to(model).as_posix(): path.read_bytes()
         for path in model.rglob("*")
@@ -73,7 +73,7 @@ def names(folder: Path) -> list[str]:
 
 
 def lines_of(written: space.Written, name: str) -> list[str]:
-    return (written.path / name).read_text().splitlines()
+    return (written.path / name).read_text(encoding="utf-8").splitlines()
 
 
 def plain(package: str) -> str:
@@ -159,12 +159,12 @@ print("ok")
 """
     packages = Path(np.__file__).parents[1]
     command = [sys.executable, "-I", "-S", "-B", "-c", code, written.path, packages]
-    done = subprocess.run([*command, " ".join(absent)], capture_output=True, text=True)
+    done = subprocess.run([*command, " ".join(absent)], capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
 def test_app_py_names_the_model_that_is_there(written, model_dir, tmp_path):
-    assert '"models/tiny"' in (written.path / "app.py").read_text()
+    assert '"models/tiny"' in (written.path / "app.py").read_text(encoding="utf-8")
     awkward = tmp_path / 'Bären "und"\nBärinnen: 2'
     shutil.copytree(model_dir, awkward)
     made = space.space(awkward, tmp_path / "out")
@@ -243,7 +243,7 @@ def test_versions_are_those_of_the_project(written):
     every = pinned(written, "constraints.txt")
     asked = [
         Requirement(line)
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
         if line and line[0] != "#"
     ]
     mine = {r.name: str(r.specifier)[2:] for r in asked if r.marker is None or r.marker.evaluate()}
@@ -295,10 +295,11 @@ def packages(tmp_path, monkeypatch):
         folder.mkdir()
         wanted = "".join(f"Requires-Dist: {line}\n" for line in lines)
         (folder / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{wanted}"
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{wanted}",
+            encoding="utf-8",
         )
         if top_level:
-            (folder / "top_level.txt").write_text(f"{name.lower()}\n")
+            (folder / "top_level.txt").write_text(f"{name.lower()}\n", encoding="utf-8")
 
     monkeypatch.syspath_prepend(str(tmp_path))
     return install
@@ -409,7 +410,7 @@ def test_git_keeps_every_byte_and_large_files_go_through_lfs(place):
             continue
         told = subprocess.run(
             ["git", "check-attr", "filter", "text", "--", name],
-            cwd=place, env=env, capture_output=True, text=True, check=True,
+            cwd=place, env=env, capture_output=True, encoding="utf-8", check=True,
         ).stdout  # fmt: skip
         binary = b"\0" in data or len(data) > 10e6
         assert ("filter: lfs" in told) == binary, name
@@ -449,7 +450,7 @@ def test_an_empty_folder_is_filled(model_dir, tmp_path):
 @pytest.mark.parametrize("name", ["notes.txt", "models/other/bundle.json", ".github/workflow.yml"])
 def test_a_folder_with_something_else_is_kept(place, model_dir, name):
     (place / name).parent.mkdir(parents=True, exist_ok=True)
-    (place / name).write_text("mine")
+    (place / name).write_text("mine", encoding="utf-8")
     said = refused(model_dir, place)
     assert said.startswith("FOREIGN_FOLDER: ")
     assert name in said
@@ -463,12 +464,12 @@ def test_a_file_that_was_changed_is_kept(place, model_dir, name):
 
 def test_other_things_are_kept(model_dir, place, tmp_path):
     file = tmp_path / "file"
-    file.write_text("mine")
+    file.write_text("mine", encoding="utf-8")
     assert refused(model_dir, file).startswith("FOREIGN_FOLDER")
     (place / "app.py").rename(tmp_path / "app.py")
     (place / "app.py").symlink_to(tmp_path / "app.py")
     assert "app.py" in refused(model_dir, place)
-    (place / ".bears-space").write_text("{}")
+    (place / ".bears-space").write_text("{}", encoding="utf-8")
     assert ".bears-space" in refused(model_dir, place)
 
 
@@ -556,7 +557,7 @@ def test_a_full_disk_leaves_the_old_folder(place, other, monkeypatch, name):
 @pytest.mark.parametrize("step", range(4))
 def test_a_failed_rename_leaves_the_old_folder_and_its_history(place, other, monkeypatch, step):
     (place / ".git").mkdir()
-    (place / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (place / ".git" / "HEAD").write_text("ref: refs/heads/main", encoding="utf-8")
     before, rename, seen = contents(place), Path.replace, []
 
     def failing(self: Path, target: Path) -> Path:
@@ -570,7 +571,7 @@ def test_a_failed_rename_leaves_the_old_folder_and_its_history(place, other, mon
     if step == 3:
         space.space(other, place)
         assert len(seen) == 3
-        assert (place / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+        assert (place / ".git" / "HEAD").read_text(encoding="utf-8") == "ref: refs/heads/main"
         return
     with pytest.raises((OSError, BearsError)):
         space.space(other, place)
@@ -581,7 +582,7 @@ def test_a_failed_rename_leaves_the_old_folder_and_its_history(place, other, mon
 @pytest.mark.parametrize("step", range(4))
 def test_killed_between_two_renames_the_next_run_finds_everything(place, other, child, step):
     (place / ".git").mkdir()
-    (place / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (place / ".git" / "HEAD").write_text("ref: refs/heads/main", encoding="utf-8")
     code = """
 import os, sys
 from pathlib import Path
@@ -599,7 +600,7 @@ space(Path(sys.argv[1]), Path(sys.argv[2]))
     assert child(code, other, place, step).wait(60) == (0 if step == 3 else 9)
     space.space(other, place)
     assert bundle.load(place / "models" / "tiny").about["version"] == 7
-    assert (place / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+    assert (place / ".git" / "HEAD").read_text(encoding="utf-8") == "ref: refs/heads/main"
     assert names(place.parent) == ["newer", "out"]
 
 
@@ -617,7 +618,7 @@ def test_whoever_runs_it_may_read_it(model_dir, tmp_path):
 
 
 def test_the_marker_lists_every_file(written):
-    listed = json.loads((written.path / ".bears-space").read_text())["files"]
+    listed = json.loads((written.path / ".bears-space").read_text(encoding="utf-8"))["files"]
     found = {k: hashlib.sha256(v).hexdigest() for k, v in contents(written.path).items()}
     del found[".bears-space"]
     assert listed == found

@@ -59,7 +59,7 @@ def test_truth_lists_every_file_of_the_class_folders(folder: Path, truth: Truth)
     assert [row.path for row in truth.rows] == sorted(files)
     assert all(row.path.split("/")[0] == row.label for row in truth.rows)
     assert set(contents(folder)) - files == {"README.txt", ".thumbnails/bear.png", "truth.json"}
-    raw = json.loads((folder / "truth.json").read_text())
+    raw = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     assert (raw["version"], raw["seed"], raw["per_class"]) == (starter.VERSION, 7, SMALL)
 
 
@@ -165,7 +165,7 @@ def test_another_seed_gives_another_set(truth: Truth) -> None:
 def test_a_set_that_lost_a_picture_is_not_complete(
     folder: Path, truth: Truth, tmp_path: Path
 ) -> None:
-    target, head = tmp_path / "bears", (folder / "README.txt").read_text()
+    target, head = tmp_path / "bears", (folder / "README.txt").read_text(encoding="utf-8")
     shutil.copytree(folder, target)
     assert starter._complete(target, head) == truth
     (target / truth.rows[3].path).unlink()
@@ -194,10 +194,10 @@ def test_a_file_in_place_of_the_folder_is_refused_and_kept(tmp_path: Path) -> No
 @pytest.mark.parametrize("damaged", ['{"version": 1', "[]", '{"rows": [{}]}', '{"rows": []}'])
 def test_a_damaged_truth_is_an_error_of_ours(folder: Path, tmp_path: Path, damaged: str) -> None:
     (tmp_path / "README.txt").write_bytes((folder / "README.txt").read_bytes())
-    (tmp_path / "truth.json").write_text(damaged)
+    (tmp_path / "truth.json").write_text(damaged, encoding="utf-8")
     with pytest.raises(DataError, match=r"^DAMAGED_TRUTH: .*truth.json is damaged \(.*; delete it"):
         write_starter(tmp_path, seed=7, per_class=SMALL)
-    assert (tmp_path / "truth.json").read_text() == damaged
+    assert (tmp_path / "truth.json").read_text(encoding="utf-8") == damaged
 
 
 def test_too_few_per_class_is_refused(tmp_path: Path) -> None:

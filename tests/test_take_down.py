@@ -430,7 +430,7 @@ def published(tmp_path: Path, version: int, created: str, **photos: str) -> Publ
 def test_the_models_that_were_made_with_them(tmp_path: Path, make: Make) -> None:
     place = tmp_path / "models" / "bears"
     place.mkdir(parents=True)
-    (place / "bundle.json").write_text(json.dumps({"version": 2, "created": AT}))
+    (place / "bundle.json").write_text(json.dumps({"version": 2, "created": AT}), encoding="utf-8")
     catalog = dataset(tmp_path / "data", [make(n) for n in range(1, 6)], [])
     made = [
         published(tmp_path, 1, "2026-07-01T10:00:00+00:00", p1="train", p2="test"),

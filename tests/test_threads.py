@@ -59,7 +59,10 @@ print(beside(lambda: shown.nearest(row[0], 4)))
 def test_one_photo_wakes_no_thread_of_blas(program: str) -> None:
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "4"}
     done = subprocess.run(
-        [sys.executable, "-c", OTHERS + program], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", OTHERS + program],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     blas, ours = map(int, done.stdout.split())

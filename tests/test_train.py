@@ -83,7 +83,10 @@ def test_a_rate_that_explodes_stops_keeps_finite_weights_and_says_so(prepared):
     )
     assert "--set train.lr=1e+29" in note
     assert all(t.isfinite().all() for t in weights(catalog).values() if t.is_floating_point())
-    json.loads((catalog.root / "train" / "history.json").read_text(), parse_constant=pytest.fail)
+    json.loads(
+        (catalog.root / "train" / "history.json").read_text(encoding="utf-8"),
+        parse_constant=pytest.fail,
+    )
 
 
 def test_a_loss_that_is_not_a_number_stops_within_one_batch(prepared):
@@ -289,7 +292,9 @@ def test_the_record_holds_the_finder_s_curve_if_it_ran(prepared, monkeypatch):
     assert train(catalog, changed(config, epochs=1))["finder"] is None
     record = train(catalog, changed(config, epochs=1, lr="find"))
     assert record["lr_reason"] == "the LR finder's valley"
-    saved = json.loads((catalog.root / "train" / "history.json").read_text())["finder"]
+    saved = json.loads((catalog.root / "train" / "history.json").read_text(encoding="utf-8"))[
+        "finder"
+    ]
     assert saved == record["finder"]
     assert set(saved) == {"rates", "losses", "smoothed"}
     assert saved["rates"][0] <= record["lr"] <= saved["rates"][-1]

@@ -137,7 +137,9 @@ def test_a_class_that_looks_like_a_formula_comes_back(tmp_path, label):
 
 
 def test_other_quotes_are_part_of_a_name(tmp_path):
-    (tmp_path / "d.csv").write_text(f"sha256,action,new_label\n'{SHA},relabel,'t Hooft\n")
+    (tmp_path / "d.csv").write_text(
+        f"sha256,action,new_label\n'{SHA},relabel,'t Hooft\n", encoding="utf-8"
+    )
     assert read_decisions(tmp_path / "d.csv") == [Decision(SHA, "relabel", "'t Hooft")]
 
 
@@ -160,12 +162,14 @@ def test_quotes_in_a_cell_move_nothing(tmp_path, quoting):
 
 @pytest.mark.parametrize("text", [f"sha256,action\n{SHA},drop\n", f"action;sha256\ndrop;{SHA}"])
 def test_two_columns_are_enough(tmp_path, text):
-    (tmp_path / "d.csv").write_text(text)
+    (tmp_path / "d.csv").write_text(text, encoding="utf-8")
     assert read_decisions(tmp_path / "d.csv") == [Decision(SHA, "drop")]
 
 
 def test_a_short_row_and_capital_digits(tmp_path):
-    (tmp_path / "d.csv").write_text(f"sha256,action,new_label,score\n{SHA}\n{SHA.upper()},keep\n")
+    (tmp_path / "d.csv").write_text(
+        f"sha256,action,new_label,score\n{SHA}\n{SHA.upper()},keep\n", encoding="utf-8"
+    )
     assert read_decisions(tmp_path / "d.csv") == [Decision(SHA, "keep")]
 
 

@@ -391,5 +391,7 @@ def test_ddgs_is_imported_only_to_search() -> None:
         "import sys, bear_classifier.collect.search, bear_classifier.collect.web;"
         "print(sorted({'ddgs', 'primp', 'lxml', 'aiohttp'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.stdout.strip() == "[]"

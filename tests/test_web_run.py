@@ -72,7 +72,7 @@ def bears(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The command line with no way to the outside but a proxy where nobody listens."""
     return subprocess.run(
         [sys.executable, "-m", "bear_classifier", *words],
-        capture_output=True, text=True, cwd=cwd,
+        capture_output=True, encoding="utf-8", cwd=cwd,
         env=os.environ | {"DDGS_PROXY": "http://127.0.0.1:9"},
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def quick() -> Time:
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A project in a folder whose photos were found and downloaded; the web is gone again."""
     cwd = tmp_path_factory.mktemp("web")
-    (cwd / "small.toml").write_text(PROJECT)
+    (cwd / "small.toml").write_text(PROJECT, encoding="utf-8")
     settings = config.load(cwd / "small.toml")
     said: dict[str, Any] = {}
     with (
@@ -204,7 +204,7 @@ def test_attribution_and_take_down(collected: tuple[Path, dict[str, Any]]) -> No
 def test_no_network_is_one_sentence_with_the_ways_on_and_nothing_half_made(
     tmp_path: Path, words: list[str]
 ) -> None:
-    (tmp_path / "bears.toml").write_text(PROJECT)
+    (tmp_path / "bears.toml").write_text(PROJECT, encoding="utf-8")
     began = time.monotonic()
     done = bears("run", "--source", "web", *words, cwd=tmp_path)
     assert time.monotonic() - began < 15

@@ -50,7 +50,10 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            if (
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+                == "Z"
+            ):
                 return True
         except FileNotFoundError:
             return True
@@ -232,7 +235,7 @@ asyncio.run(main())
 def test_nobody_is_left_when_the_parent_dies(how: signal.Signals, seconds: float) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(seconds)], stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
+        stderr=subprocess.DEVNULL, encoding="utf-8",
     )  # fmt: skip
     with parent:
         assert parent.stdout

@@ -26,8 +26,8 @@ def pages(made, tmp_path_factory):  # noqa: F811
     """Addresses of the page as it is, and with texts of strangers, long words and ten classes."""
     folder = tmp_path_factory.mktemp("pages")
     shown = reporting.pictures(made.catalog, made.found, bundle.load(made.project.model))
-    (folder / "plain.html").write_text(made.html)
-    (folder / "hostile.html").write_text(page(hostile(made.found), shown))
+    (folder / "plain.html").write_text(made.html, encoding="utf-8")
+    (folder / "hostile.html").write_text(page(hostile(made.found), shown), encoding="utf-8")
     wide = hostile(made.found)
     labels = ["x" * 100, *(f"class {n}" for n in range(9))]
     row = next(iter(wide["test"]["per_class"].values()))
@@ -37,7 +37,7 @@ def pages(made, tmp_path_factory):  # noqa: F811
         "confusion": [[1000] * 10] * 10,
     }
     wide["data"]["sites"] = [{"site": "y" * 200, "n": 1, "classes": labels}]
-    (folder / "wide.html").write_text(page(wide, shown))
+    (folder / "wide.html").write_text(page(wide, shown), encoding="utf-8")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
 
