@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import shlex
 import shutil
@@ -62,7 +63,7 @@ def _completed(line: str, project: Sequence[str]) -> str:
         return line
     there = hint["command"].split()
     pairs = zip(project[::2], project[1::2], strict=True)
-    lacking = [f"{option} {shlex.quote(value)}" for option, value in pairs if option not in there]
+    lacking = [f"{option} {quoted(value)}" for option, value in pairs if option not in there]
     return " ".join([line, *lacking])
 
 
@@ -76,7 +77,14 @@ def minute(at: str) -> str:
 
 def command(*words: str) -> str:
     """`bears` and these words, as a shell takes them."""
-    return shlex.join(["bears", *words])
+    return " ".join(["bears", *map(quoted, words)])
+
+
+def quoted(word: str, windows: bool = os.name == "nt") -> str:
+    """One word as a shell takes it: cmd.exe of Windows knows double quotes only."""
+    if not windows:
+        return shlex.quote(word)
+    return word if re.fullmatch(r"[\w.:\\/=+,@-]+", word) else f'"{word}"'
 
 
 def count(n: int, noun: str) -> str:

@@ -4,18 +4,26 @@ encoding, and modules that are not there."""
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from corpus import ROOT
 
+from bear_classifier.collect.attribution import public
+from bear_classifier.collect.folders import within
+from bear_classifier.collect.search import source_of
+from bear_classifier.config import build
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
+from bear_classifier.judge.story import shortened
 from bear_classifier.ship import bundle
+from bear_classifier.ship.predict import expanded
+from bear_classifier.terminal import quoted
 
 GIT = shutil.which("git")
 
@@ -139,3 +147,66 @@ def test_predict_needs_nothing_that_windows_lacks(model_dir, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith(str(photo))
+
+
+# paths: drives and network shares, as `ntpath` and PureWindowsPath see them
+
+
+def shown(*folders: str) -> list[str]:
+    return shortened([PureWindowsPath(folder) for folder in folders])
+
+
+def test_a_report_names_folders_of_any_drive_or_share():
+    assert shown(r"C:\me\photos\black", r"C:\me\photos\teddy\red", r"C:\me\photos") == [
+        "black", "teddy/red", "photos",
+    ]  # fmt: skip
+    assert shown(r"\\nas\bears\black", r"\\nas\bears\teddy") == ["black", "teddy"]
+    assert shown(r"C:\Users\me\photos\black", r"D:\teddy", r"\\nas\share\a\b") == [
+        "photos/black", "teddy", "a/b",
+    ]  # fmt: skip
+    assert shown("D:\\", "D:\\") == ["unknown", "unknown"]
+    assert shown(r"photos\black", "teddy") == ["photos/black", "teddy"]
+    assert shown() == []
+
+
+def test_a_whole_drive_may_be_the_folder_of_photos():
+    below = [("E:\\", "E:\\x"), (r"\\nas\bears", r"\\nas\bears\x"), (r"C:\a", r"C:\a\b")]
+    for folder, inside in below:
+        assert inside.startswith(within(folder, "\\"))
+    assert not r"C:\ab\x".startswith(within(r"C:\a", "\\"))
+    assert within("/", "/") == "/"
+
+
+class Nothing:
+    """A catalog without a source."""
+
+    def sources(self):
+        return []
+
+
+def test_a_drive_and_a_share_are_sources_and_credits():
+    for place in (r"C:\photos", r"\\nas\bears", "E:\\"):
+        classes, search = {"a": ["x"], "b": ["y"]}, {"source": f"folder:{place}"}
+        config = build({"classes": classes, "search": search}, where="test")
+        assert source_of(Nothing(), config) == ("folder", place)
+        with pytest.raises(DataError, match="did you mean --source") as caught:
+            search = dataclasses.replace(config.search, source=place)
+            source_of(Nothing(), dataclasses.replace(config, search=search))
+        assert f"folder:{place}" in caught.value.sentence
+    assert public(r"\\nas\bears\black\1.jpg") == public(r"C:\Users\me\black\1.jpg") == "black/1.jpg"
+
+
+def test_hints_are_quoted_as_the_shell_of_windows_takes_them():
+    words = [r"C:\photos", r"C:\my photos", "fly agaric", "--set", "a.b=1", r"\\nas\a&b"]
+    assert [quoted(word, windows=True) for word in words] == [
+        r"C:\photos", r'"C:\my photos"', '"fly agaric"', "--set", "a.b=1", r'"\\nas\a&b"',
+    ]  # fmt: skip
+
+
+def test_names_with_a_star_are_sought_where_no_shell_does_it(tmp_path):
+    for name in ("b.jpg", "a.jpg", "c.png"):
+        (tmp_path / name).touch()
+    asked = [tmp_path / "*.jpg", tmp_path / "?.gif", tmp_path / "c.png"]
+    found = [path.name for path in expanded(asked, windows=True)]
+    assert found == ["a.jpg", "b.jpg", "?.gif", "c.png"]
+    assert list(expanded(asked, windows=False)) == asked

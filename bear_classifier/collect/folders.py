@@ -32,7 +32,7 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
 
     listed: the files of `root`. Files of other folders that are still there stay as they are."""
     present = {source.origin for source in listed}
-    inside = str(root.resolve()) + os.sep
+    inside = within(str(root.resolve()))
     gone, elsewhere = [], []
     for row in known:
         if row.kind not in LOCAL or row.code == GONE or row.origin in present:
@@ -51,9 +51,14 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
     for row in elsewhere:
         if name := names.get(os.path.realpath(row.origin)):
             gone.append(_gone(row, f"the same file as {name}"))
-        elif any(row.origin.startswith(place + os.sep) for place in copied):
+        elif any(row.origin.startswith(within(place)) for place in copied):
             gone.append(_gone(row, f"its folder was copied to {root.resolve()}, which is used now"))
     return gone
+
+
+def within(folder: str, sep: str = os.sep) -> str:
+    """What the paths of all in a folder begin with; a drive (C:\\) ends with it already."""
+    return folder.rstrip(sep) + sep
 
 
 def overwritten(photos: Iterable[Photo], sources: Iterable[Source]) -> list[Photo]:
@@ -92,8 +97,8 @@ def _copied(rows: Sequence[Source], listed: Sequence[Source], root: Path) -> lis
             if other and (other.label, _size(other)) == (row.label, _size(row)):
                 twins.setdefault(str(Path(*parts[:start])), []).append((row, other))
                 break
-    within = Counter(p for p in twins for row in rows if row.origin.startswith(p + os.sep))
-    return [p for p, pairs in twins.items() if 2 * len(pairs) > within[p] and _are_equal(pairs)]
+    held = Counter(p for p in twins for row in rows if row.origin.startswith(within(p)))
+    return [p for p, pairs in twins.items() if 2 * len(pairs) > held[p] and _are_equal(pairs)]
 
 
 def _size(source: Source) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError
 from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.settings import Config, SearchConfig
-from bear_classifier.terminal import SHORT_BAR, room
+from bear_classifier.terminal import SHORT_BAR, quoted, room
 
 SOURCES = (
     '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
@@ -89,7 +88,7 @@ def _no_source(said: str) -> str:
         meant = near[0] + "".join(said.partition(":")[1:])
     else:
         return words
-    return f"{words}; did you mean --source {shlex.quote(meant)}?"
+    return f"{words}; did you mean --source {quoted(meant)}?"
 
 
 def _refuse_mixture(catalog: Catalog, kind: str) -> None:

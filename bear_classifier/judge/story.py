@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
 
@@ -62,15 +62,26 @@ def origins(catalog: Catalog, photos: Sequence[Photo], table: str) -> dict[str, 
     """sha256 -> the source of a photo as `sites` names it, or else the folder that its file was
     in, below the one that all of them are in."""
     named = dict(zip((p.sha256 for p in photos), sites(catalog, photos, table), strict=True))
-    folders = {
-        photo.sha256: PurePath(photo.origin).parent for photo in photos if not named[photo.sha256]
-    }
-    whole = [folder for folder in folders.values() if folder.is_absolute()]
-    common = PurePath(os.path.commonpath(whole)) if len(whole) == len(folders) > 0 else None
-    for sha256, folder in folders.items():
-        short = folder.relative_to(common) if common else folder
-        named[sha256] = str(short) if short.parts else (common or folder).name or "unknown"
-    return named
+    rest = [photo for photo in photos if not named[photo.sha256]]
+    short = shortened([PurePath(photo.origin).parent for photo in rest])
+    return named | dict(zip((photo.sha256 for photo in rest), short, strict=True))
+
+
+def shortened(folders: Sequence[PurePath]) -> list[str]:
+    """Each folder below the deepest one that all are in, that one by its name. Where they share
+    none (several drives, network shares), the end of the path: the rest names a user."""
+    whole = all(folder.is_absolute() for folder in folders)
+    alike = takewhile(
+        lambda same: len(set(same)) == 1, zip(*(f.parts for f in folders), strict=False)
+    )
+    common = sum(1 for _ in alike) if whole else 0
+    found = []
+    for folder in folders:
+        parts = folder.parts[common:]
+        if whole and not common:
+            parts = parts[1:][-2:]
+        found.append("/".join(parts) or folder.name or "unknown")
+    return found
 
 
 def of_sites(photos: Sequence[Photo], names: Mapping[str, str]) -> list[dict[str, Any]]:

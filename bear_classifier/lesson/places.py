@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,7 +125,7 @@ class Cloud:
     @property
     def files(self) -> list[str]:
         origins = [self.every.photos[row].origin for row in self.rows]
-        return [one_line(origin.rstrip("/").rpartition("/")[2]) for origin in origins]
+        return [one_line(re.split(r"[\\/]", origin.rstrip("\\/"))[-1]) for origin in origins]
 
 
 def cloud(every: Said, labels: list[str]) -> Cloud:

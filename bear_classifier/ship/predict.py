@@ -174,8 +174,16 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
     """Each path, folders replaced by all that is in them, in sorted order, without what systems
     leave there. What cannot be read, such as a folder within that may not be opened, comes as it
     is: `photos.read` says why. Links to folders are not followed."""
-    for path in paths:
+    for path in expanded(paths):
         yield from sorted(_inside(path)) if _is_folder(path) else [path]
+
+
+def expanded(paths: Iterable[Path], windows: bool = os.name == "nt") -> Iterator[Path]:
+    """The paths; on Windows, whose shells leave that to programs, *.jpg as all such names. A
+    pattern that fits nothing stays as it is, and `photos.read` says that nothing is there."""
+    for path in paths:
+        pattern = windows and set("*?") & set(path.name) and not path.exists()
+        yield from (sorted(path.parent.glob(path.name)) if pattern else []) or [path]
 
 
 def _is_folder(path: Path) -> bool:

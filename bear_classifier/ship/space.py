@@ -19,13 +19,13 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bear_classifier import terminal
 from bear_classifier.errors import ConfigError
 from bear_classifier.ship import bundle
 from bear_classifier.ship.needs import allowed, closure, libraries, pins
@@ -90,7 +90,7 @@ def space(model: Path, out: Path) -> Written:
 
 def space_text(done: Written) -> str:
     """What was written, and what a person does with it."""
-    hub, folder = f"YOU/{done.model}", shlex.quote(str(done.path))
+    hub, folder = f"YOU/{done.model}", terminal.quoted(str(done.path))
     return f"""\
 wrote      {done.path}: model {done.model}, version {done.version}, in {done.files} files of \
 {done.bytes / 1e6:.1f} MB
