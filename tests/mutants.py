@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Mutant:
-    """file: below bear_classifier; old, new: its text before and after; test: pytest's name."""
+    """file: below bear_classifier; old, new: its text before and after; test: pytest's name;
+    also: names of others that are planted with it."""
 
     name: str
     file: str
     old: str
     new: str
     test: str
+    also: tuple[str, ...] = ()
 
 
 MUTANTS = [
@@ -257,6 +260,15 @@ MUTANTS = [
     Mutant("leak: the epoch is chosen by photos that were learned from", "learn/tune.py",
            "part.loaders(learned, checked, config)", "part.loaders(learned, learned, config)",
            "test_poison.py::test_nothing_is_learned_from_validation"),
+    Mutant("leak: six at once", "learn/probe.py",
+           "strength_of(catalog, config, learned, features[train], labels[train])",
+           "strength_of(catalog, config, photos, features, labels)",
+           "test_poison.py::test_the_test_side_decides_nothing",
+           also=("leak: the head learns from the test split",
+                 "leak: the temperature is that of the test split",
+                 "leak: the rule is that of the test split",
+                 "leak: the test split is in the reference",
+                 "leak: the epoch is chosen by photos that were learned from")),
     Mutant("leak: the mixture is chosen by the test split", "learn/train.py",
            'mixtures(config, part, tuned, sides["valid"])',
            'mixtures(config, part, tuned, [p for p in photos if p.split == "test"])',
@@ -416,7 +428,8 @@ MUTANTS = [
            "test_evaluate.py::test_a_label_that_was_confirmed"),
     Mutant("confusion is transposed", "judge/evaluate.py", "(targets, said), 1)",
            "(said, targets), 1)", "test_evaluate.py::test_confusion_has_the_truth_in_rows"),
-    Mutant("copies count as photos", "intervals.py", "1 + rho * (copies_effect(groups) - 1)", "1.0",
+    Mutant("copies count as photos", "intervals.py",
+           "1 + _correlation(hits, groups) * (copies_effect(groups) - 1)", "1.0",
            "test_intervals.py::test_of_95_percent_intervals_95_percent_hold_the_truth"),
     Mutant("uneven groups count as even ones", "intervals.py",
            "skew = _unevenness(hits, groups)", "skew = 0.0",
@@ -645,6 +658,17 @@ MUTANTS = [
 ]  # fmt: skip
 
 
+def planted(mutant: Mutant, read: Callable[[str], str]) -> dict[str, str]:
+    """file -> its text with the fault. Raises ValueError where the text is no longer there."""
+    found: dict[str, str] = {}
+    for one in (mutant, *(m for m in MUTANTS if m.name in mutant.also)):
+        before = found.get(one.file) or read(one.file)
+        if one.old not in before:
+            raise ValueError(f"{one.file} no longer holds {one.old!r}")
+        found[one.file] = before.replace(one.old, one.new)
+    return found
+
+
 def main() -> int:
     survivors = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -652,20 +676,21 @@ def main() -> int:
         leave = shutil.ignore_patterns(".venv", ".git", "data", "models", ".*_cache", "*.egg-info")
         shutil.copytree(ROOT, copy, ignore=leave)
         environment = os.environ | {"PYTHONPATH": str(copy)}
+        package = copy / "bear_classifier"
         chosen = [m for m in MUTANTS if not sys.argv[1:] or any(a in m.name for a in sys.argv[1:])]
         for mutant in chosen:
-            path = copy / "bear_classifier" / mutant.file
-            before = path.read_text(encoding="utf-8")
-            if before.count(mutant.old) < 1:
-                sys.exit(f"{mutant.file} no longer holds {mutant.old!r}")
-            path.write_text(before.replace(mutant.old, mutant.new), encoding="utf-8")
+            texts = planted(mutant, lambda file: (package / file).read_text(encoding="utf-8"))
+            before = {file: (package / file).read_text(encoding="utf-8") for file in texts}
+            for file, text in texts.items():
+                (package / file).write_text(text, encoding="utf-8")
             name, _, test = mutant.test.partition("::")
             words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
             done = subprocess.run(
                 [sys.executable, *words, *(["-k", test] if test else [])],
                 cwd=copy, env=environment, capture_output=True, encoding="utf-8",
             )  # fmt: skip
-            path.write_text(before, encoding="utf-8")
+            for file, text in before.items():
+                (package / file).write_text(text, encoding="utf-8")
             caught = done.returncode == 1
             print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name}", flush=True)
             survivors += [] if caught else [mutant.name]
