@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import ConfigError
+from bear_classifier.files import refused
 from bear_classifier.settings import Config, TrainConfig
 
 if sys.version_info >= (3, 11):
@@ -53,8 +54,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
             f"there is no project file {path}; name one with --project, or make one; "
             "run: bears new mine --class first --class second",
         ) from None
-    except (OSError, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
         raise ConfigError("NO_PROJECT", f"{path} cannot be read: {exc}") from exc
+    except OSError as exc:
+        if path.is_dir():
+            raise ConfigError("NO_PROJECT", f"{path} cannot be read: it is a folder") from exc
+        raise refused(exc) from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError("BAD_TOML", f"{path} is not valid TOML: {exc}") from exc
     given = {_override(tables, text): f"--set {text!r}" for text in overrides}

@@ -1,9 +1,10 @@
-"""One worker at a time on a dataset."""
+"""One worker at a time on a dataset, and one publisher at a time of a model."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,7 +13,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_atomic
+from bear_classifier.files import explained, write_atomic
+
+_PATIENCE = 600.0  # seconds that a publisher waits for another; proving a model takes a minute
 
 
 @contextmanager
@@ -39,4 +42,29 @@ def hold(root: Path, work: str) -> Iterator[None]:
         write_atomic(note, json.dumps(holder).encode())
         yield
     finally:
+        lock.release()
+
+
+@contextmanager
+def publishing(place: Path) -> Iterator[None]:
+    """Be alone in publishing to a folder, whatever dataset the others publish from; wait for them.
+
+    Nothing is left beside the folder. Raises DataError (LOCKED, CANNOT_WRITE)."""
+    path = place.with_name(f".{place.name}.lock")
+    lock = FileLock(path, timeout=_PATIENCE)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise DataError(
+                "LOCKED",
+                f"another program has been publishing to {place} for {_PATIENCE / 60:.0f} minutes;"
+                " end it, or publish to another folder with --model",
+            ) from None
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # there the lock removes it
+            path.unlink(missing_ok=True)  # who waits for this file begins anew with its own
         lock.release()

@@ -101,7 +101,7 @@ INSIDE = {
     "linear": {"errors"},
     "workers": {"errors", "worker"},
     "photos": {"errors", "files", "formats", "heic"},
-    "config": {"errors", "settings"},
+    "config": {"errors", "files", "settings"},
     "lock": {"errors", "files"},
     "copies": {"errors", "files", "schema"},
     "catalog": {"copies", "errors", "lock", "schema"},

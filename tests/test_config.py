@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from corpus import ROOT
 
 from bear_classifier.config import STARTER, TABLES, as_toml, build, load
-from bear_classifier.errors import ConfigError
+from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.settings import Config
 
 TWO = {"grizzly": ["grizzly bear"], "teddy": ["teddy bear"]}
@@ -190,6 +191,17 @@ def test_a_folder_or_noise_instead_of_a_file(tmp_path: Path) -> None:
     noise.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"^NO_PROJECT: .*noise.toml cannot be read: "):
         load(noise)
+
+
+def test_a_file_that_may_not_be_read_says_what_the_system_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(self: Path, **how: str) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    with pytest.raises(BearsError, match=r"^SYSTEM: .*mine\.toml: Permission denied; give your"):
+        load(tmp_path / "mine.toml")
 
 
 def test_bad_toml_names_file_and_line(tmp_path: Path) -> None:

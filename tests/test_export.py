@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,14 @@ from bundles import LABELS, tiny_config, trained_dataset
 from safetensors.torch import load_file
 from waiting import until
 
-from bear_classifier import telling
+from bear_classifier import lock, telling
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import decide, drop
 from bear_classifier.errors import ConfigError, DataError, ModelError
 from bear_classifier.judge.membership import sentence
 from bear_classifier.judge.report import belongs
 from bear_classifier.learn import backbone
+from bear_classifier.lock import publishing
 from bear_classifier.schema import Decision
 from bear_classifier.ship import bundle
 from bear_classifier.ship.card import card
@@ -324,6 +327,47 @@ def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path, ki
     assert versions[-1] > 5  # it was really publishing
     bundle.clear_leftovers(place)
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_two_publishers_from_two_datasets_lose_and_mix_nothing(tmp_path, monkeypatch):
+    """They meet at the rename: the second begins only when the first is out."""
+    config, place = tiny_config(export={"parity": 1}), tmp_path / "models" / "tiny"
+    catalogs = [trained_dataset(tmp_path / f"data{n}", config, seed=n) for n in range(2)]
+    clear, publish, begun, met = bundle.clear_leftovers, bundle.publish, [], threading.Event()
+
+    def clear_leftovers(path):
+        begun.append(path)
+        if len(begun) == 2:
+            met.set()
+        clear(path)
+
+    def meet(partial, path):
+        met.wait(0.5)
+        publish(partial, path)
+
+    def work(root):
+        with Catalog(root) as catalog:
+            return export(catalog, config, place)["version"]
+
+    monkeypatch.setattr(bundle, "clear_leftovers", clear_leftovers)
+    monkeypatch.setattr(bundle, "publish", meet)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(work, [catalog.root for catalog in catalogs])) == [1, 2]
+    made = bundle.load(place)
+    rows = {row.version: row for catalog in catalogs for row in catalog.published()}
+    assert made.about["version"] == 2
+    assert made.about["created"] == rows[2].at
+    assert set(rows) == {1, 2}
+    assert [p.name for p in place.parent.iterdir()] == ["tiny"]
+
+
+def test_whoever_publishes_for_too_long_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE", 0.05)
+    with publishing(tmp_path / "tiny"), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: publishing(tmp_path / "tiny").__enter__())
+        with pytest.raises(DataError, match="^LOCKED: another program has been publishing to"):
+            other.result()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_between_the_two_renames_leaves_the_new_bundle_alone(

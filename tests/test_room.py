@@ -100,6 +100,7 @@ def test_what_a_model_needs_is_measured_in_the_process_that_answers(model_dir: P
     service, answer = asyncio.run(work())
     assert answer["label"]
     assert service._workers.seconds > room.SECONDS
+    assert service.slowest > 0
     assert int(service._workers.words[1]) >= 1_500_000_000
 
 

@@ -324,6 +324,13 @@ class Here:
         assert not self.thread.is_alive()
 
 
+def test_who_starts_a_slow_model_hears_that_a_stop_does_not_wait_for_it() -> None:
+    assert running.cut_off(running.GRACE) == ""
+    words = running.cut_off(25.0)
+    assert "slowest answer takes 25 s here, and a stop waits 18 s at most" in words
+    assert running.GRACE + running.config(None).timeout_graceful_shutdown <= 20  # type: ignore[arg-type]
+
+
 class Told(Service):
     """Is ready, and answers, when it is told to."""
 

@@ -123,6 +123,17 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
         asyncio.run(_run(app, service, listener, said))
 
 
+def cut_off(slowest: float) -> str:
+    """What a stop may do to the answer that takes longest; empty where it waits for that. slowest:
+    seconds. Waiting longer is not promised: whoever balances the load kills after 20 s or 30 s."""
+    if slowest <= GRACE:
+        return ""
+    return (
+        f"The slowest answer takes {slowest:.0f} s here, and a stop waits {GRACE:.0f} s at most:"
+        " photos that are being answered then may get no answer; serve a smaller model"
+    )
+
+
 async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
@@ -134,6 +145,8 @@ async def _run(app: FastAPI, service: Service, listener: socket.socket, said: st
     gc.collect()
     gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
     print(said, flush=True)
+    if warning := cut_off(service.slowest):
+        print(warning, file=sys.stderr, flush=True)
     server = Server(config(app), service)
     await server.serve(sockets=[listener])
     if server.asked[:1] == [signal.SIGINT]:

@@ -110,6 +110,7 @@ class Service:
         self._took = 0.1  # seconds for a photo, a running mean
         self.admitted = 0
         self.checked = False
+        self.slowest = 0.0  # seconds of a processor for an answer, as measured at the start
         self.stopping_since: float | None = None
 
     async def __aenter__(self) -> Service:
@@ -130,6 +131,7 @@ class Service:
         memory = room.allowed(self.memory)
         need = await room.measured(_MODULE, self._listed, self.offers, memory)
         share = room.shared(need, memory, self.at_once)
+        self.slowest = need.answer
         self.at_once, self._turns = share.processes, asyncio.Semaphore(share.processes)
         words = [self._listed, str(share.addresses)]
         self._workers = Workers(_MODULE, share.processes, share.seconds, words)

@@ -29,6 +29,7 @@ from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import as_onnx
 from bear_classifier.learn.loaders import normalisation
 from bear_classifier.learn.outputs import OUTPUTS, Outputs
+from bear_classifier.lock import publishing
 from bear_classifier.schema import Published
 from bear_classifier.settings import Config
 from bear_classifier.ship import bundle, golden, shortcuts, similar
@@ -42,10 +43,16 @@ _LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow",
 
 def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     """Write the bundle beside `place`, prove it, then put it there; what stood there stays if not.
+    Whoever publishes there meanwhile, from this dataset or another, is waited for.
 
     What is proved is the network in full precision; then shortcuts are tried and taken or dropped.
-    Raises DataError (NOT_TRAINED, DISK_FULL), ModelError (PARITY, PRECISION) and ConfigError
-    (NO_NOTE)."""
+    Raises DataError (NOT_TRAINED, DISK_FULL, LOCKED), ModelError (PARITY, PRECISION) and
+    ConfigError (NO_NOTE)."""
+    with publishing(place):
+        return _published(catalog, config, place)
+
+
+def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     note = _note(config.export.note)
     model, record, judged = _trained(catalog, config)
     temperature = float(judged["temperature"])

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from bear_classifier import terminal
 from bear_classifier.errors import ConfigError
+from bear_classifier.lock import publishing
 from bear_classifier.ship import bundle
 from bear_classifier.ship.needs import allowed, closure, libraries, pins
 from bear_classifier.ship.predict import Model
@@ -61,10 +62,15 @@ def space(model: Path, out: Path) -> Written:
     """Write the folder, in place of an earlier one that nobody changed since.
 
     Raises ModelError and SelfTestError (the bundle), ConfigError (FOREIGN_FOLDER, BAD_PLACE,
-    NO_CHECKOUT), DataError (DISK_FULL, CANNOT_WRITE); what stood there is kept then."""
+    NO_CHECKOUT), DataError (DISK_FULL, CANNOT_WRITE, LOCKED); what stood there is kept then."""
+    place = out.resolve()
+    with publishing(place):
+        return _written(model, out, place)
+
+
+def _written(model: Path, out: Path, place: Path) -> Written:
     proved = bundle.load(model)
     Model(proved).self_test()
-    place = out.resolve()
     _clear_leftovers(place)
     _check_place(model.resolve(), place)
     name = re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
