@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 
+from waiting import STUCK, until
+
 from bear_classifier.collect.address import is_public
 
 LOOPBACK = "127.0.0.1"
@@ -80,8 +82,8 @@ class Wire:
 
     async def wait(self, seconds: float) -> None:
         """Raises ConnectionResetError as soon as the client has left."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(left, SLICE))
             self._look()
 
@@ -154,15 +156,12 @@ class Hosts:
         spans = [(c.opened, c.closed) for c in self.connections if not hosts or c.host in hosts]
         return most_at_once(spans)
 
-    def quiet(self, seconds: float = 5) -> None:
-        until = time.monotonic() + seconds
-        while any(visit.end == float("inf") for visit in list(self.log)):
-            assert time.monotonic() < until, f"still serving after {seconds} s"
-            time.sleep(0.005)
+    def quiet(self) -> None:
+        until(lambda: all(v.end < float("inf") for v in list(self.log)), "still serving")
 
     def __enter__(self) -> Hosts:
         self._thread.start()
-        assert self._started.wait(10), "the hosts did not start"
+        assert self._started.wait(STUCK), "the hosts did not start"
         return self
 
     def __exit__(self, *_: object) -> None:

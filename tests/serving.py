@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from waiting import until
+
 HERE = "127.0.0.1"
 START, STOP = 300.0, 90.0  # seconds after which a server is taken for stuck
 PART = 65_536  # bytes sent at once
@@ -205,7 +207,7 @@ class Serving:
             said = self.process.stdout.readline()
             assert "http://" in said, f"it did not start: {self.log()[-3000:]}"
             self.port = int(said.partition("://")[2].split()[0].rpartition(":")[2])
-            until(self._is_ready, START, "it does not become ready")
+            until(self._is_ready, "it does not become ready")
             self.first_workers = self.workers
         except BaseException:
             self.kill()
@@ -286,13 +288,6 @@ class Serving:
             for pid in held:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-
-
-def until(condition: Any, seconds: float, why: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, why
-        time.sleep(0.02)
 
 
 def held_port() -> socket.socket:

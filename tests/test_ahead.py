@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from waiting import STUCK
 
 from bear_classifier.ahead import ahead
 
@@ -20,7 +21,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_threads_work_at_the_same_time() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=STUCK)
     assert len(list(ahead(lambda _: both.wait(), range(4), threads=2, room=4))) == 4
 
 

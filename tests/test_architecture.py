@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from corpus import ROOT
+from waiting import STUCK
 
 PACKAGE = ROOT / "bear_classifier"
 MOST_LINES = 400
@@ -485,7 +486,7 @@ def loaded(code: str) -> set[str]:
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=STUCK,
     )
     assert child.returncode == 0, child.stderr
     return set(child.stdout.splitlines())

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from waiting import STUCK
 
 from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.learn import backbone
@@ -188,7 +189,7 @@ def test_no_network_names_the_file_the_folder_and_three_ways_out(tmp_path):
     closed = "http://127.0.0.1:9"
     env = {"TORCH_HOME": str(tmp_path), "https_proxy": closed, "HTTPS_PROXY": closed, "PATH": ""}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=env, timeout=60
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=env, timeout=STUCK
     )
     said = done.stdout
     assert said.startswith("WEIGHTS_UNAVAILABLE: resnet34-")

@@ -23,6 +23,7 @@ import all as every  # noqa: E402
 import paired  # noqa: E402
 import scale  # noqa: E402
 import versus  # noqa: E402
+from waiting import STUCK  # noqa: E402
 
 from bear_classifier.processors import processors  # noqa: E402
 
@@ -190,7 +191,7 @@ def test_every_program_says_how_it_is_used() -> None:
         if path.stem not in OLDER
     }
     for path, process in running.items():
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=STUCK)
         assert process.returncode == 0, path.name
         assert said.startswith("usage:"), path.name
 

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from waiting import STUCK
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.decisions import drop, relabel, undo
@@ -324,17 +325,15 @@ def test_kill_in_the_middle_of_a_large_transaction(catalog: Catalog, child: Chil
     assert (catalog.root / "catalog.sqlite-wal").stat().st_size > 1_000_000  # much is written
     process.kill()
     process.wait()
-    started = time.monotonic()
     with Catalog(catalog.root) as again:
         assert everything(again) == before
         with again.transaction():
             again.put_sources([Source("/x", "teddy", "folder")])
-    assert time.monotonic() - started < 1
 
 
 def test_full_disk_keeps_the_old_state(catalog: Catalog, child: Child) -> None:
     before = everything(catalog)
-    said, _ = child(CHANGE_ALL, catalog.root, "full").communicate(timeout=30)
+    said, _ = child(CHANGE_ALL, catalog.root, "full").communicate(timeout=STUCK)
     assert (
         said == f"DISK_FULL: no space left to write {catalog.path} (disk I/O error); what was there"
         " before "
@@ -357,7 +356,7 @@ def test_a_second_writer_waits(catalog: Catalog, make: Make) -> None:
     began: Future[None] = Future()
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(put_soon, began)
-        began.result(timeout=10)
+        began.result(timeout=STUCK)
         with catalog.transaction():
             assert make(3) in catalog.photos()
             catalog.put_photos([make(4)])
@@ -498,7 +497,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 
 
 def test_a_second_writer_gives_up_with_a_sentence(late: Future[DataError]) -> None:
-    said = late.result(timeout=30)
+    said = late.result(timeout=STUCK)
     assert said.code == "CATALOG_BUSY"
     assert said.sentence.endswith("catalog.sqlite is being written by another program; try again")
 

@@ -315,6 +315,7 @@ def test_a_comparison_from_the_command_line(
     assert lines[-1] == f"The picture: {found['figure']}"
 
 
+@pytest.mark.long
 def test_a_training_is_the_one_of_train(prepared: tuple[Catalog, Config], tmp_path: Path) -> None:
     """Same seed, same settings: the logits on validation are those that training leaves."""
     from bear_classifier.learn.train import train

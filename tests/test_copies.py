@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from deciding import LABELS, on, run
+from waiting import STUCK
 
 from bear_classifier import cli, config, copies
 from bear_classifier.catalog import Catalog
@@ -220,7 +221,7 @@ catalog.Catalog(Path(sys.argv[1])).keep_copy()
 
 def test_a_full_disk_does_not_stop_the_work(catalog: Catalog, child: Child) -> None:
     catalog.close()
-    said, _ = child(FULL, catalog.root).communicate(timeout=30)
+    said, _ = child(FULL, catalog.root).communicate(timeout=STUCK)
     assert said.splitlines() == [
         f"no copy of {catalog.path} could be kept (disk I/O error); the work goes on",
         "at work",
@@ -471,7 +472,7 @@ def test_kill_at_any_step_of_a_restore(
     """Beside the file lies a log of a writer that was killed, with a decision in it."""
     at_nine = everything(as_dataset(made(root)[0], tmp_path / "at nine"))
     place, log = root / "catalog.sqlite", root / "catalog.sqlite-wal"
-    child(WRITE, root).wait(timeout=30)
+    child(WRITE, root).wait(timeout=STUCK)
     written = log.read_bytes()
     assert written
     if state == "damaged":  # in the page of the sources, which is not in the log
@@ -480,7 +481,7 @@ def test_kill_at_any_step_of_a_restore(
     if state == "emptied":
         place.write_bytes(b"")
     process = child(KILL_AT, root, step)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=STUCK)
     killed = process.returncode == -signal.SIGKILL
     assert killed != (said == "done\n")
     assert killed or step > 3  # there are so many steps at least

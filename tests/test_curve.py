@@ -284,6 +284,7 @@ def exhausted(n=600, seed=0):
     return 6 * np.eye(3)[shown] + 0.3 * rng.normal(size=(n, 3)), targets
 
 
+@pytest.mark.long
 def test_photos_that_help(dataset):
     with dataset(*learnable()) as catalog:
         found = growth(catalog, CONFIG)
@@ -334,6 +335,7 @@ def test_nobody_wrong_is_not_sure_to_stay_so(dataset):
     assert found["check"]["held"]
 
 
+@pytest.mark.long
 def test_the_class_that_needs_photos_most(dataset):
     """teddy is far from both; grizzly and black differ by many weak features, grizzlies are few."""
     features, targets = learnable(1200)

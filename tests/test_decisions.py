@@ -20,6 +20,7 @@ from typing import get_args
 
 import pytest
 from deciding import ASIDE, LABELS, everything, on, refused, run, sha, state
+from waiting import STUCK
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.take_down import take_down
@@ -223,7 +224,7 @@ def test_a_folder_move_is_a_conflict_too_and_two_decisions_of_one_batch_are_none
 
 def test_no_update_is_lost_and_every_conflict_is_told(tmp_path: Path, make: Make) -> None:
     """Eight windows look at the same state and decide at once: one is first, seven are told."""
-    windows, photos, start = 8, min(20, EDITS), threading.Barrier(8, timeout=100)
+    windows, photos, start = 8, min(20, EDITS), threading.Barrier(8, timeout=STUCK)
     with Catalog(tmp_path) as catalog, catalog.transaction():
         catalog.put_photos(make(n) for n in range(photos))
 
@@ -398,7 +399,7 @@ def test_a_full_disk_keeps_the_old_state(tmp_path: Path, make: Make, child: Chil
         with catalog.transaction():
             catalog.put_photos(make(n) for n in range(1000))
         before = everything(catalog)
-        said, _ = child(FULL, tmp_path).communicate(timeout=60)
+        said, _ = child(FULL, tmp_path).communicate(timeout=STUCK)
         assert said.startswith("DISK_FULL: no space left to write ")
         assert everything(catalog) == before
         assert run(catalog, on(1, "drop"))

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tqdm import tqdm
+from waiting import STUCK
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.download import (
@@ -416,7 +417,7 @@ def test_full_disk_stops_with_a_sentence_and_can_go_on(data: Dataset, child: Chi
     assert len(large) > 300_000
     data.add(grizzly_a=1, teddy_b=large, teddy_c=3)
     search(data.catalog, data.config)
-    said, _ = child(FULL, data.catalog.root).communicate(timeout=30)
+    said, _ = child(FULL, data.catalog.root).communicate(timeout=STUCK)
     name = hashlib.sha256(large).hexdigest()
     assert said.strip() == (
         f"DISK_FULL: 0 of 3 images saved in {data.catalog.root}; free space and run again to"

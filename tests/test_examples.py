@@ -16,6 +16,7 @@ import pytest
 from bundles import LABELS
 from corpus import ROOT, drawn, saved
 from serving import Serving
+from waiting import STUCK
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CURLS = re.findall(r"^    (curl .+)$", README, re.MULTILINE)
@@ -38,7 +39,7 @@ def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def said(server: Serving, command: list[str] | str) -> str:
     shell = isinstance(command, str)
     done = subprocess.run(
-        command, shell=shell, cwd=server.folder, capture_output=True, encoding="utf-8", timeout=60
+        command, shell=shell, cwd=server.folder, capture_output=True, encoding="utf-8", timeout=STUCK
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import STUCK
 
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
@@ -46,7 +47,7 @@ def test_written_with_its_folders(tmp_path: Path) -> None:
 def test_full_disk_keeps_the_old_file(tmp_path: Path, child: Child) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"old")
-    said, _ = child(FULL, path).communicate(timeout=30)
+    said, _ = child(FULL, path).communicate(timeout=STUCK)
     assert (
         said
         == f"DISK_FULL: no space left to write {path}; what was there before is kept; free some"
@@ -58,7 +59,7 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path, child: Child) -> None:
 
 
 def test_full_disk_leaves_nothing_where_nothing_was(tmp_path: Path, child: Child) -> None:
-    assert child(FULL, tmp_path / "x.bin").communicate(timeout=30)[0].startswith("DISK_FULL: ")
+    assert child(FULL, tmp_path / "x.bin").communicate(timeout=STUCK)[0].startswith("DISK_FULL: ")
     assert list(tmp_path.iterdir()) == []
 
 

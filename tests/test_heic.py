@@ -21,6 +21,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
+from waiting import STUCK
 
 from bear_classifier import formats, heic, heic_worker, heif, photos, worker
 from bear_classifier.apps.review import Pictures
@@ -294,7 +295,7 @@ def test_a_fork_has_processes_of_its_own() -> None:
     answers = context.Queue()
     child = context.Process(target=_in_fork, args=(answers,))
     child.start()
-    assert answers.get(timeout=60) == (SIZE, True)
+    assert answers.get(timeout=STUCK) == (SIZE, True)
     child.join()
     assert heic._pool().idle == before
 

@@ -239,6 +239,7 @@ def tree(root):
     }
 
 
+@pytest.mark.long
 def test_a_training_is_the_same_with_and_without_it_before(prepared, tmp_path, capsys, monkeypatch):
     catalog, config = prepared
     monkeypatch.setattr(lr, "TRIAL", 3)

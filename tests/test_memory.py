@@ -87,6 +87,7 @@ def test_any_other_error_is_not_retried(prepared: tuple[Catalog, Config]) -> Non
     assert tried == [12]
 
 
+@pytest.mark.long
 def test_it_goes_on_from_the_last_epoch_with_the_rate_that_it_had(
     prepared: tuple[Catalog, Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,11 +45,12 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 # I1: no input crashes the process
 
 
-def test_mutations_raise_nothing_but_listed_errors() -> None:
-    answer = in_child("mutate", "100000", "20260801")
-    assert sum(answer["codes"].values()) == 100_000
+@pytest.mark.parametrize("count", [4_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_mutations_raise_nothing_but_listed_errors(count: int) -> None:
+    answer = in_child("mutate", str(count), "20260801")
+    assert sum(answer["codes"].values()) == count
     assert set(answer["codes"]) <= {"ok", *documented_codes()}
-    assert min(answer["codes"][code] for code in ("ok", "TRUNCATED", "DAMAGED")) > 1000
+    assert min(answer["codes"][code] for code in ("ok", "TRUNCATED", "DAMAGED")) > count / 100
     assert answer["extra"] <= 300 * MB
     assert answer["slowest"] < 5
 
@@ -186,11 +187,11 @@ def test_no_warning_and_no_changed_global() -> None:
 @pytest.mark.parametrize("extra", [91, 500, 2_000])
 def test_scan_bombs(extra: int) -> None:
     data = corpus.scan_bomb(drawn(500, 400, detail=100), extra)
-    start = time.perf_counter()
+    start = time.process_time()
     error = refusal(data)
     assert error.sentence == f"{extra + 10} scans; the limit is 100"
     assert error.code == "TOO_COMPLEX"
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5  # 0.01 alone on the machine
 
 
 def test_fewer_scans_of_more_pixels() -> None:
@@ -217,9 +218,9 @@ QUICK = {
 @pytest.mark.parametrize("name", QUICK)
 def test_what_no_pixel_needs_costs_no_time(name: str) -> None:
     data = QUICK[name]()
-    start = time.perf_counter()
+    start = time.process_time()
     assert min(decode(data).size) >= 64
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 # I4: the same picture however it is stored
@@ -411,9 +412,9 @@ def test_ten_thousand_frames() -> None:
     frame = gif[gif.index(b",\0\0\0\0") : -1]
     long = gif[:-1] + frame * 9_999 + b";"
     assert formats.inspect(long).pixels == formats.inspect(gif).pixels
-    start = time.perf_counter()
+    start = time.process_time()
     assert difference(decode(long), decode(gif)) == 0
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "GIF"])

@@ -342,6 +342,7 @@ def test_two_runs_at_once_are_refused(folder):
     assert f"LOCKED: Another train (pid {os.getpid()}, since " in done.stderr
 
 
+@pytest.mark.long
 def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
     words = ["run", "--project", "mine.toml", "--source", "folder:mine",
              *fast("learn.weights=none", "train.epochs=2000")]  # fmt: skip
@@ -350,7 +351,11 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     kept = folder / "data" / "mine" / "train" / "checkpoints"
-    until(lambda: list(kept.glob("epoch-*.safetensors")), lambda: process.poll() is None)
+    until(
+        lambda: list(kept.glob("epoch-*.safetensors")),
+        "no checkpoint came",
+        lambda: process.poll() is None,
+    )
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130

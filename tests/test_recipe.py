@@ -188,6 +188,7 @@ def test_weights_count_in_training_and_never_on_validation(
     assert rows[0]["train_loss"] != pytest.approx(rows[1]["train_loss"], rel=1e-2)
 
 
+@pytest.mark.long
 def test_a_class_that_weighs_more_is_named_more(prepared: tuple[Catalog, Config]) -> None:
     catalog, config = prepared
     shares = np.empty((2, 5))  # one training of twelve photos is chance

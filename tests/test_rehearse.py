@@ -253,7 +253,8 @@ def test_the_kept_weights_are_the_best_mixture_of_both_questions(prepared: Prepa
     assert left == ["weights.safetensors"]
 
 
-@pytest.mark.parametrize("number", [pytest.param(1, marks=pytest.mark.long), 3])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [1, 3])
 def test_a_mixture_that_is_kept_is_what_is_saved(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -269,6 +270,7 @@ def test_a_mixture_that_is_kept_is_what_is_saved(
     assert not same(first, last)
 
 
+@pytest.mark.long
 def test_broken_off_in_the_rehearsal_nothing_is_trained_twice(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -527,7 +527,8 @@ def test_what_was_stored_is_seen_though_the_decision_failed(page, order, decide,
     assert hashes(page, state="decided") == [order[0]]
 
 
-def test_the_page_says_after_every_step_what_a_new_one_would_say(root, order):
+@pytest.mark.parametrize("steps", [8, pytest.param(40, marks=pytest.mark.long)])
+def test_the_page_says_after_every_step_what_a_new_one_would_say(root, order, steps):
     """Decisions, undos, repeated requests and changes by others, in an order drawn by chance."""
     with Catalog(root) as catalog:
         found = ranking(order)(catalog, None)
@@ -541,7 +542,7 @@ def test_the_page_says_after_every_step_what_a_new_one_would_say(root, order):
 
     app = make_app(root, CONFIG, lambda *_: found)
     client = TestClient(app, "http://localhost")
-    for step in range(40):
+    for step in range(steps):
         deed = dice.choice(["keep", "drop", "relabel", "restore", "undo", "undo one", "elsewhere"])
         some = dice.sample(order, dice.choice([1, 1, 3]))
         if deed == "elsewhere":

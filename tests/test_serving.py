@@ -35,8 +35,8 @@ from serving import (
     head,
     held_port,
     memory,
-    until,
 )
+from waiting import until
 
 from bear_classifier.apps.server import make_app
 from bear_classifier.apps.service import Service, offers
@@ -232,7 +232,7 @@ def routes(model_dir: Path) -> list[str]:
 def read_of(server: Serving, answer: Answer) -> int:
     """Bytes of a request's body that the server took."""
     number = answer.headers["x-request-id"]
-    until(lambda: number in server.log(), 10, "it is not in the log")
+    until(lambda: number in server.log(), "it is not in the log")
     rows = [json.loads(line) for line in server.log().splitlines() if number in line]
     return int(rows[-1]["bytes"])
 

@@ -26,7 +26,6 @@ import pytest
 from corpus import drawn, saved
 from serving import (
     HERE,
-    START,
     STOP,
     Answer,
     Line,
@@ -37,9 +36,9 @@ from serving import (
     head,
     memory,
     threads,
-    until,
 )
 from test_bundle import rewrite
+from waiting import STUCK, until
 
 from bear_classifier.apps import door, running, server
 from bear_classifier.apps.port import listening
@@ -64,7 +63,7 @@ def at_work(running: Serving) -> None:
     async def crowd() -> None:
         await asyncio.gather(*(ask(running.port, "POST", ONE, PHOTO) for _ in range(WAITING)))
 
-    end = time.monotonic() + 60
+    end = time.monotonic() + STUCK
     while len(running.workers) < room(0):
         asyncio.run(crowd())
         assert time.monotonic() < end
@@ -91,7 +90,7 @@ async def inside(port: int) -> int:
 async def held_up(port: int, photos: int) -> list[asyncio.Task[Answer]]:
     """Requests that are all inside, and unanswered while the workers stand still."""
     asked = [asyncio.create_task(ask(port, "POST", ONE, PHOTO)) for _ in range(photos)]
-    end = time.monotonic() + 20
+    end = time.monotonic() + STUCK
     while await inside(port) < photos:
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
@@ -107,7 +106,7 @@ def test_too_many_at_once(busy: Serving) -> None:
     async def crowd() -> tuple[list[Answer], list[Answer]]:
         with busy.frozen():
             asked = [asyncio.create_task(ask(busy.port, "POST", ONE, PHOTO)) for _ in range(60)]
-            end = time.monotonic() + 20
+            end = time.monotonic() + STUCK
             while sum(task.done() for task in asked) < 60 - room():
                 assert time.monotonic() < end
                 await asyncio.sleep(0.01)
@@ -150,7 +149,7 @@ def test_too_many_through_gradio(busy: Serving) -> None:
     for answer in refused:
         assert (answer.status, answer.explained()) == (503, True), answer.body
         assert answer.headers["retry-after"]
-    until(lambda: asyncio.run(inside(busy.port)) == 0, 20, "it does not come to an end")
+    until(lambda: asyncio.run(inside(busy.port)) == 0, "it does not come to an end")
 
 
 JSON = {"Content-Type": "application/json"}
@@ -162,7 +161,7 @@ def test_no_more_than_two_batches_at_once(busy: Serving) -> None:
     async def three() -> list[Answer]:
         with busy.frozen():
             asked = [asyncio.create_task(ask(busy.port, "POST", MANY, body, kind)) for _ in "abc"]
-            done, _ = await asyncio.wait(asked, timeout=20, return_when="FIRST_COMPLETED")
+            done, _ = await asyncio.wait(asked, timeout=STUCK, return_when="FIRST_COMPLETED")
             assert len(done) == 1
         return await asyncio.gather(*asked)
 
@@ -198,6 +197,7 @@ def test_processes_killed_while_idle_are_not_the_pictures_fault(busy: Serving) -
 # -- S9: long runs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_nothing_grows(busy: Serving) -> None:
     """A leak of 4 KB for each request would show; the full size is benchmarks/soak.py."""
     body, kind = form(("a.jpg", PHOTO))
@@ -250,6 +250,7 @@ def test_a_model_that_fails_its_self_test_is_not_served(model_dir: Path, tmp_pat
     assert said.count("\n") == 1
 
 
+@pytest.mark.long
 def test_what_is_imported_is_not_searched_for_garbage_again(model_dir: Path) -> None:
     """A full collection over gradio and all else stops everybody for a fifth of a second."""
     program = f"""
@@ -315,7 +316,7 @@ class Here:
 
     def __enter__(self) -> Here:
         self.thread.start()
-        until(lambda: self.server.started or not self.thread.is_alive(), START, "it does not start")
+        until(lambda: self.server.started or not self.thread.is_alive(), "it does not start")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -420,14 +421,14 @@ def test_a_second_signal_ends_it_at_once(told: Told) -> None:
         await asyncio.to_thread(found.thread.join, running.NOTICE + 1)
         assert found.thread.is_alive(), "it did not wait for who is inside"
         found.server.handle_exit(signal.SIGTERM, None)
-        await asyncio.to_thread(found.thread.join, 5)
+        await asyncio.to_thread(found.thread.join, STUCK)
         assert not found.thread.is_alive()
-        await asyncio.wait([under_way], timeout=5)
+        await asyncio.wait([under_way], timeout=STUCK)
         assert under_way.done(), "a connection is left open"
 
     told.ready = True
     with here(told) as found:
-        until(lambda: told.checked, 20, "it is not ready")
+        until(lambda: told.checked, "it is not ready")
         asyncio.run(twice(found))
 
 
@@ -442,7 +443,7 @@ def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.M
     async def half(port: int, start: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(HERE, port)
         writer.write(start)
-        said = await asyncio.wait_for(reader.read(), 20)
+        said = await asyncio.wait_for(reader.read(), STUCK)
         writer.close()
         return said
 
@@ -450,7 +451,7 @@ def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.M
         reader, writer = await asyncio.open_connection(HERE, port)
         said = asyncio.create_task(reader.read())
         writer.write(b"GET /livez HTTP/1.1\r\n")
-        end = time.monotonic() + 20
+        end = time.monotonic() + STUCK
         while not said.done():
             assert time.monotonic() < end, "it is never dropped"
             writer.write(b"X-Slow: a\r\n")
@@ -461,7 +462,7 @@ def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.M
     async def kept(port: int) -> bytes:
         async with Line(port) as line:
             assert (await line.ask("GET", "/livez")).status == 200
-            return await asyncio.wait_for(line.reader.read(), 20)
+            return await asyncio.wait_for(line.reader.read(), STUCK)
 
     async def all_kinds(port: int) -> None:
         slow = [asyncio.create_task(half(port, start)) for start in starts * 10]
@@ -477,7 +478,7 @@ def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.M
 
     told.ready = told.free = True
     with here(told) as found:
-        until(lambda: told.checked, 20, "it is not ready")
+        until(lambda: told.checked, "it is not ready")
         asyncio.run(all_kinds(found.port))
 
 
@@ -493,7 +494,7 @@ def test_who_sends_a_body_too_slowly_is_told(told: Told, monkeypatch: pytest.Mon
 
     told.ready = told.free = True
     with here(told) as found:
-        until(lambda: told.checked, 20, "it is not ready")
+        until(lambda: told.checked, "it is not ready")
         for path in (ONE, MANY, f"{GRADIO}/upload", f"{GRADIO}/queue/join"):
             answer = asyncio.run(slow(found.port, path))
             assert (answer.status, answer.json()["code"]) == (408, "TOO_SLOW"), path
@@ -520,12 +521,12 @@ def test_uploads_are_deleted_whatever_happens(
 
     told.ready = told.free = True
     with here(told) as found:
-        until(lambda: told.checked, 20, "it is not ready")
+        until(lambda: told.checked, "it is not ready")
         come_and_go()
         upload, kind = form(("a.jpg", PHOTO), field="files")
         answer = asyncio.run(ask(found.port, "POST", f"{GRADIO}/upload", upload, kind))
         path = Path(answer.json()[0])
-        until(lambda: not path.exists(), 10, "it lies there still")
+        until(lambda: not path.exists(), "it lies there still")
         left = asyncio.run(ask(found.port, "POST", f"{GRADIO}/upload", upload, kind)).json()[0]
         assert Path(left).exists()
     assert not list(tmp_path.glob("bears-uploads-*"))
@@ -553,7 +554,7 @@ def test_all_who_were_let_in_are_answered_before_the_end(busy: Serving, tmp_path
                 path.write_bytes(saved(drawn(seed=seed), "JPEG"))
                 photo = gradio_client.handle_file(str(path))
                 jobs.append(client.submit(photo, api_name="/predict"))
-            await asyncio.to_thread(until, taken, 20, "gradio does not take them")
+            await asyncio.to_thread(until, taken, "gradio does not take them")
             busy.process.send_signal(signal.SIGTERM)
             late = [
                 await ask(busy.port, *words)
@@ -569,7 +570,7 @@ def test_all_who_were_let_in_are_answered_before_the_end(busy: Serving, tmp_path
     assert (late[1].status, late[1].json()["code"]) == (503, "STOPPING")
     assert int(late[1].headers["retry-after"]) > 0
     assert late[2].status == 200
-    failed = [str(error) for job in jobs if (error := job.exception(20))]
+    failed = [str(error) for job in jobs if (error := job.exception(STUCK))]
     assert failed == [], "gradio had taken them"
     client.close()
     assert busy.wait() == 0

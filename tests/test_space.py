@@ -124,6 +124,7 @@ def test_two_runs_write_the_same_bytes(written, model_dir, tmp_path):
     assert contents(again.path) == contents(written.path)
 
 
+@pytest.mark.long
 def test_it_runs_with_nothing_but_its_own_folder_and_its_packages(written):
     """Every module is imported, and the model asked, where no other package can be."""
     pinned = {plain(line.partition("==")[0]) for line in lines_of(written, "constraints.txt")}

@@ -136,6 +136,7 @@ def test_a_complete_set_is_not_written_again(folder: Path, truth: Truth) -> None
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.long
 def test_an_interrupted_writing_starts_over_and_the_same_seed_gives_the_same_bytes(
     folder: Path, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +224,7 @@ def test_draw_is_pure_and_keeps_to_its_sizes(label: str) -> None:
     assert all(p.mode == "RGB" and 180 <= max(p.size) <= 900 for p in pictures)
 
 
+@pytest.mark.long
 def test_files_vary_and_trivial_features_do_not_tell_the_classes(tmp_path: Path) -> None:
     """Colour, light, size and format say little: chance is 1/3 for balanced classes."""
     rng, forms, sizes, turned, features, labels = np.random.default_rng(1), [], [], [], [], []

@@ -1412,6 +1412,7 @@ def test_one_connection_serves_a_site_that_is_asked_often(tmp_path: Path) -> Non
 # D6 and D5 for many at once
 
 
+@pytest.mark.long
 def test_slow_hosts_delay_nobody(tmp_path: Path) -> None:
     """50 hosts that drip until they are cut, asked first, and 100 good ones."""
     limits = Limits(total=6)
@@ -1467,6 +1468,7 @@ print(json.dumps([codes, peaks]))
 """
 
 
+@pytest.mark.long
 def test_memory_for_many_hostile_answers_at_once(child: Child, tmp_path: Path) -> None:
     """32 at once, with the real limit of 20 MB; what a good download needs is not counted."""
     empty = b"\0\0\0\xff\xff" * 10_000

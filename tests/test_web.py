@@ -18,6 +18,7 @@ from corpus import ROOT
 from ddgs import DDGS
 from ddgs.exceptions import DDGSException, RatelimitException, TimeoutException
 from internet import Internet
+from waiting import STUCK
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.engine import Engine, Hit, NoAnswer, address, hit_of, plain
@@ -139,7 +140,7 @@ def test_silence_ends_in_time(net: Internet, name: str) -> None:
     began = time.monotonic()
     found = failure(engine)
     assert (found.kind, found.detail) == ("unreachable", "no answer in time")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < STUCK
 
 
 def test_nobody_listens(net: Internet) -> None:
@@ -282,9 +283,9 @@ def test_addresses(value: object, taken: str) -> None:
 
 
 def test_text_of_megabytes_is_cut_before_it_is_read() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     assert plain(50_000_000 * " ") == ""
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5  # 0.01 alone on the machine
 
 
 # all together
@@ -365,7 +366,7 @@ def test_without_a_network_nothing_is_left_and_nobody_waits(tmp_path: Path) -> N
         with pytest.raises(DataError, match=r"^SEARCH_UNREACHABLE: .*duckduckgo, bing: no conn"):
             search(catalog, project(), nobody)
         assert (catalog.sources(), catalog.asked()) == ([], [])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < STUCK
 
 
 def test_every_page_is_noted_as_it_was(net: Internet, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import answers
 import corpus
 import pytest
+from waiting import STUCK
 
 from bear_classifier.collect.fetch import in_own_loop
 from bear_classifier.collect.intake import examine
@@ -45,10 +46,10 @@ def run(
     return asyncio.run(inside())
 
 
-def gone(pid: int, seconds: float = 10.0) -> bool:
+def gone(pid: int) -> bool:
     """Whether the process ends in that time; one that nobody waited for has ended too."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    end = time.monotonic() + STUCK
+    while time.monotonic() < end:
         try:
             if (
                 Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from waiting import until
 
 from bear_classifier.lesson import moving, pages, sgd, sheet, surface
 
@@ -58,15 +58,6 @@ def opened(browser: webdriver.Chrome, folder: Path, name: str) -> None:
 def number(browser: webdriver.Chrome, selector: str) -> float:
     text = browser.find_element(By.CSS_SELECTOR, selector).text
     return float(re.findall(r"-?\d+\.\d+", text)[-1])
-
-
-def until(holds: object) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        if holds():  # type: ignore[operator]
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not come")
 
 
 def moved(browser: webdriver.Chrome, selector: str, value: float) -> None:

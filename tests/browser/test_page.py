@@ -26,6 +26,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from serving import Serving
+from waiting import until
 
 from bear_classifier.apps import words
 from bear_classifier.ship import golden
@@ -233,14 +234,6 @@ def browser(driver, site):
 def visit(browser, site):
     browser.get(site.url)
     until(lambda: browser.find_element(By.ID, "card").get_attribute("href"), "the page is not up")
-
-
-def until(condition, why, seconds=15):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, why
-        time.sleep(0.02)
-    return found
 
 
 def text(browser, selector):
@@ -461,7 +454,7 @@ def test_a_busy_server_is_asked_again(browser, site, choose):
     until(lambda: text(browser, "#trouble") == BUSY, "not said")
     click(browser, "give-up")
     count = len(posted(site))
-    until(lambda: text(browser, "#again") == "Try again", "no way on", seconds=4)
+    until(lambda: text(browser, "#again") == "Try again", "no way on")
     assert (seen(browser, "again"), text(browser, "#countdown")) == (True, "")
     time.sleep(2.5)
     assert len(posted(site)) == count
