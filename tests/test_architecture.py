@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -342,6 +343,7 @@ class Import:
     line: int
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Our modules by their names inside the package, such as ship.predict; no __init__."""
     paths = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -351,11 +353,13 @@ def modules() -> dict[str, Path]:
 NAMES = sorted(modules())
 
 
+@functools.cache
 def tree(name: str) -> ast.Module:
     return ast.parse(modules()[name].read_text(encoding="utf-8"))
 
 
-def imports(module: ast.Module) -> Iterator[Import]:
+@functools.cache
+def imports(module: ast.Module) -> list[Import]:
     """Every import that runs; those for type checkers do not."""
     skipped = {
         id(inner)
@@ -369,6 +373,7 @@ def imports(module: ast.Module) -> Iterator[Import]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for inner in ast.walk(node)
     }
+    found = []
     for node in ast.walk(module):
         if id(node) in skipped or not isinstance(node, ast.Import | ast.ImportFrom):
             continue
@@ -376,7 +381,8 @@ def imports(module: ast.Module) -> Iterator[Import]:
             parts = target.split(".")
             ours = parts[0] == "bear_classifier"
             name = ".".join(parts[1:]) if ours else parts[0]
-            yield Import(name, ours, id(node) in lazy, node.lineno)
+            found.append(Import(name, ours, id(node) in lazy, node.lineno))
+    return found
 
 
 def targets(node: ast.Import | ast.ImportFrom) -> list[str]:

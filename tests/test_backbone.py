@@ -1,6 +1,4 @@
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +7,6 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
-from waiting import STUCK
 
 from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.learn import backbone
@@ -179,27 +176,22 @@ def test_a_file_that_is_not_there(tmp_path):
         backbone.build_body(LearnConfig("squeezenet1_1", str(tmp_path / "no.pth")), 0)
 
 
-def test_no_network_names_the_file_the_folder_and_three_ways_out(tmp_path):
-    """In a child whose only way out is a closed door on loopback."""
-    code = (
-        "from bear_classifier.learn import backbone; from bear_classifier.settings import"
-        " LearnConfig\ntry: backbone.build_body(LearnConfig('resnet34', 'imagenet'), 0)\nexcept"
-        " Exception as exc: print(exc)"
-    )
-    closed = "http://127.0.0.1:9"
-    env = {"TORCH_HOME": str(tmp_path), "https_proxy": closed, "HTTPS_PROXY": closed, "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=env, timeout=STUCK
-    )
-    said = done.stdout
-    assert said.startswith("WEIGHTS_UNAVAILABLE: resnet34-")
+def test_no_network_names_the_file_the_folder_and_three_ways_out(tmp_path, monkeypatch):
+    """The only way out is a closed door on loopback."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(TrainError, match="^WEIGHTS_UNAVAILABLE: resnet34-") as error:
+        backbone.build_body(LearnConfig("resnet34", "imagenet"), 0)
     for words in (
         str(tmp_path),
         "learn.weights=FILE",
         "learn.weights=BUNDLE",
         "learn.weights=none",
     ):
-        assert words in said
+        assert words in str(error.value)
 
 
 def test_a_device_that_is_not_there():

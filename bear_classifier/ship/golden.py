@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,6 +12,7 @@ _FORMATS = ("jpeg", "png", "webp", "jpeg", "bmp", "gif", "png", "jpeg")
 _ORIENTATION = 0x0112  # EXIF tag
 
 
+@lru_cache(maxsize=256)  # drawn for the bundle, its checks and int8: 10 MB
 def draw(number: int, least: int = 0) -> tuple[str, bytes]:
     """Picture `number` as (suffix, file): soft colours, shapes and grain, in all kinds of files.
 

@@ -94,6 +94,7 @@ def test_descent_goes_on_from_where_one_is(browser: webdriver.Chrome, folder: Pa
     assert number(browser, "#sliders .loss") == pytest.approx(8.90, abs=0.02)
 
 
+@pytest.mark.long
 def test_the_line_walks_by_key_and_by_button(browser: webdriver.Chrome, folder: Path) -> None:
     opened(browser, folder, "sgd")
     output = browser.find_element(By.CSS_SELECTOR, "#line output")
@@ -104,6 +105,7 @@ def test_the_line_walks_by_key_and_by_button(browser: webdriver.Chrome, folder: 
     until(lambda: int(output.text.split(",")[0]) > 5)
 
 
+@pytest.mark.long
 def test_the_bowl_turns(browser: webdriver.Chrome, folder: Path) -> None:
     opened(browser, folder, "surface")
     canvas = browser.find_element(By.CSS_SELECTOR, "#turn canvas")

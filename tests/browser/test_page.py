@@ -352,6 +352,7 @@ def test_a_chosen_photo_gets_a_sentence_and_bars(browser, site, choose):
     assert card == site.url + "api/v1/models/bears/card"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["drop", "paste"])
 def test_a_photo_that_is_handed_over(browser, site, how):
     data = photo("teddy")
@@ -362,6 +363,7 @@ def test_a_photo_that_is_handed_over(browser, site, how):
     assert "dropping" not in browser.find_element(By.TAG_NAME, "body").get_attribute("class")
 
 
+@pytest.mark.long
 def test_a_folder_that_is_dropped(browser, site, tmp_path):
     """As the system drops it: with all that lies in it."""
     (tmp_path / "trip" / "day").mkdir(parents=True)
@@ -381,6 +383,7 @@ def test_a_folder_that_is_dropped(browser, site, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_what_a_system_leaves_is_not_asked_about(browser, site, choose):
     hand_over(browser, "drop", {".DS_Store": b"x", "._a.png": b"x"})
     until(lambda: text(browser, "#note") == "There is no photo in what was dropped.", "not said")
@@ -389,6 +392,7 @@ def test_what_a_system_leaves_is_not_asked_about(browser, site, choose):
     assert len(site.asked) == 1
 
 
+@pytest.mark.long
 def test_what_is_no_photo_is_not_ignored(browser, site):
     assert hand_over(browser, "paste", {}, "some words")
     until(lambda: text(browser, "#note") == "The clipboard holds no picture.", "not said")
@@ -407,6 +411,7 @@ def test_a_refused_photo_shows_no_bars(browser, choose):
     assert [bar[0] for bar in bars(browser)] == ["black", "grizzly", "teddy"]
 
 
+@pytest.mark.long
 def test_a_close_call_keeps_its_bars(browser, choose):
     choose({"far.png": photo("close")})
     says(browser, CLOSE)
@@ -426,6 +431,7 @@ def test_a_broken_file_is_a_sentence_and_stays(browser, choose):
     assert (seen(browser, "trouble-box"), seen(browser, "unseen")) == (False, False)
 
 
+@pytest.mark.long
 def test_a_huge_file_is_not_sent(browser, site, choose):
     site.bytes = 3000
     visit(browser, site)
@@ -434,6 +440,7 @@ def test_a_huge_file_is_not_sent(browser, site, choose):
     assert site.asked == []
 
 
+@pytest.mark.long
 def test_a_photo_that_the_browser_cannot_show(browser, choose):
     choose({"IMG_1.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40) + b"#heic"})
     until(lambda: text(browser, "#trouble") == HEIC, "no sentence")
@@ -441,6 +448,7 @@ def test_a_photo_that_the_browser_cannot_show(browser, choose):
     assert not seen(browser, "photo")
 
 
+@pytest.mark.long
 def test_a_busy_server_is_asked_again(browser, site, choose):
     choose({"a.png": photo("busy 2")})
     until(lambda: text(browser, "#trouble") == BUSY, "not said")
@@ -462,6 +470,7 @@ def test_a_busy_server_is_asked_again(browser, site, choose):
     until(lambda: len(posted(site)) > count, "not asked again")
 
 
+@pytest.mark.long
 def test_a_lost_connection_is_a_sentence_and_a_second_try(browser, choose):
     choose({"a.png": photo("cut 1")})
     until(lambda: "The server does not answer." in text(browser, "#trouble"), "not said")
@@ -470,6 +479,7 @@ def test_a_lost_connection_is_a_sentence_and_a_second_try(browser, choose):
     says(browser, "Teddy, quite sure.")
 
 
+@pytest.mark.long
 def test_a_server_that_is_not_up_yet(browser, site, choose):
     site.down = True
     browser.get(site.url)
@@ -481,6 +491,7 @@ def test_a_server_that_is_not_up_yet(browser, site, choose):
     says(browser, "Teddy, quite sure.")
 
 
+@pytest.mark.long
 def test_why_shows_the_maps(browser, site, choose):
     site.similar = lambda body: [
         {"label": "grizzly", "image": data_url(3), "about": "by A. Person, CC BY 4.0",
@@ -541,6 +552,7 @@ def test_a_correction_is_sent_by_its_button_only(browser, site, choose):
     assert not seen(browser, "wrong")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("word", "choices"),
     [("close", ["Black", "Grizzly", "Teddy", "None of these"]),
@@ -560,6 +572,7 @@ def test_what_can_be_right_where_no_class_was_said(browser, site, choose, word, 
     assert site.asked[-1][1] == {"model": "bears", "right": "black"}  # it had said none
 
 
+@pytest.mark.long
 def test_a_photo_from_the_camera(browser, site):
     click(browser, "camera")
     shoot = browser.find_element(By.ID, "shoot")
@@ -575,6 +588,7 @@ def test_a_photo_from_the_camera(browser, site):
     assert seen(browser, "one")
 
 
+@pytest.mark.long
 def test_another_model_answers_anew(browser, site, choose):
     site.models = [BEARS, FRUIT]
     visit(browser, site)
@@ -587,6 +601,7 @@ def test_another_model_answers_anew(browser, site, choose):
     assert browser.find_element(By.ID, "card").get_attribute("href").endswith("/fruit/card")
 
 
+@pytest.mark.long
 def test_models_of_the_same_classes_are_told_apart(browser, site):
     site.models = [BEARS, {**BEARS, "name": "starter"}, FRUIT]
     visit(browser, site)
@@ -644,6 +659,7 @@ def test_many_photos_fill_a_table(browser, site, choose):
     assert len(posted(site)) == 7  # looking at an answer asks nobody
 
 
+@pytest.mark.long
 def test_the_table_as_csv(browser, choose, tmp_path):
     choose(MANY)
     finished(browser, 6)
@@ -673,6 +689,7 @@ def test_the_table_as_csv(browser, choose, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_list_can_be_stopped_and_goes_on(browser, site, choose):
     choose({f"{n}.png": photo("slow", n) for n in range(5)})
     until(lambda: len(posted(site)) == 2, "not asked")
@@ -689,6 +706,7 @@ def test_a_list_can_be_stopped_and_goes_on(browser, site, choose):
     assert (seen(browser, "many"), focused(browser), table(browser)) == (False, "zone", [])
 
 
+@pytest.mark.long
 def test_what_failed_in_a_list_can_be_tried_again(browser, choose):
     choose({"a.png": photo("cut 1", 1), "b.png": b"#broken", "c.png": photo("cut 1", 2)})
     finished(browser, 3)
@@ -699,6 +717,7 @@ def test_what_failed_in_a_list_can_be_tried_again(browser, choose):
     assert not seen(browser, "retry")
 
 
+@pytest.mark.long
 def test_more_photos_than_the_server_allows(browser, site, choose):
     site.photos = 3
     visit(browser, site)
@@ -709,6 +728,7 @@ def test_more_photos_than_the_server_allows(browser, site, choose):
     assert len(posted(site)) == 3
 
 
+@pytest.mark.long
 def test_photos_that_come_later_join_the_list(browser, choose):
     choose({"a.png": photo("teddy", 1)})
     says(browser, "Teddy, quite sure.")
@@ -841,6 +861,7 @@ def states(browser, site, choose):
     yield "many"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_in_both_lights(browser, site, choose, scheme):
     site.corrections, site.models = True, [BEARS, FRUIT]

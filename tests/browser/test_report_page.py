@@ -63,6 +63,7 @@ def show(browser, url, width=1280, scheme="light"):
     browser.get(url)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["plain", "hostile", "wide"])
 @pytest.mark.parametrize("width", [360, 390, 1280])
 def test_nothing_sticks_out(browser, pages, name, width):
@@ -96,6 +97,7 @@ def test_texts_of_strangers_stay_texts(browser, pages):
     assert browser.find_elements(By.CSS_SELECTOR, strange) == []
 
 
+@pytest.mark.long
 def test_pictures_are_shown_and_described(browser, pages):
     show(browser, pages["plain"])
     images = browser.find_elements(By.TAG_NAME, "img")
@@ -108,6 +110,7 @@ def test_pictures_are_shown_and_described(browser, pages):
     assert all(names)
 
 
+@pytest.mark.long
 def test_day_and_night(browser, pages):
     script = (
         "return ['backgroundColor', 'color'].map(k => getComputedStyle(document.body)[k]"
@@ -119,6 +122,7 @@ def test_day_and_night(browser, pages):
         assert (paper > ink + 400) if scheme == "light" else (ink > paper + 400)
 
 
+@pytest.mark.long
 def test_links_inside_lead_somewhere(browser, pages):
     show(browser, pages["plain"])
     links = browser.find_elements(By.CSS_SELECTOR, "nav a")

@@ -198,6 +198,7 @@ def test_thirty_photos_three_undone_a_reload_and_a_second_window(browser, site):
     browser.switch_to.window(first)
 
 
+@pytest.mark.long
 def test_reload_instead_of_overwriting(browser, site):
     visit(browser, site.url)
     ready(browser, site.order[0])
@@ -216,6 +217,7 @@ def test_reload_instead_of_overwriting(browser, site):
     assert site.states()[0] == ("black", "ok")
 
 
+@pytest.mark.long
 def test_a_lost_server_loses_nothing(browser, site):
     visit(browser, site.url)
     ready(browser, site.order[0])
@@ -241,6 +243,7 @@ def test_a_lost_server_loses_nothing(browser, site):
     assert [event.action for event in site.events()] == ["drop", "relabel", "keep"]
 
 
+@pytest.mark.long
 def test_the_grid(browser, site):
     visit(browser, site.url)
     press(browser, "g")
@@ -286,6 +289,7 @@ def test_the_test_side_needs_a_second_press(browser, site):
     assert [event.action for event in site.events()] == ["relabel", "keep"]
 
 
+@pytest.mark.long
 def test_a_photo_that_came_to_the_test_side_meanwhile_is_not_changed(browser, site):
     visit(browser, site.url)
     ready(browser, site.order[0])
@@ -312,6 +316,7 @@ def test_a_key_held_down_decides_once(browser, site):
     assert len(site.events()) == 1
 
 
+@pytest.mark.long
 def test_filters_and_place_survive_a_reload(browser, site):
     visit(browser, site.url)
     press(browser, "f")
@@ -342,12 +347,14 @@ def test_texts_of_strangers_stay_texts(browser, tmp_path):
         site.stop()
 
 
+@pytest.mark.long
 def test_a_damaged_photo_is_a_sentence(browser, site):
     next(site.root.glob(f"photos/*/{site.order[0]}.png")).write_bytes(b"<html>")
     visit(browser, site.url)
     until(browser, lambda: "This photo cannot be shown" in text(browser, ".unseen"), "no sentence")
 
 
+@pytest.mark.long
 def test_on_a_phone_and_for_ears(browser, site):
     """No sideways scrolling; buttons have names, pictures have texts, and all is from here."""
     browser.get_log("performance")
