@@ -113,5 +113,6 @@ def _bowl(
     axes.set_ylabel("a2")
     axes.set_zlabel("loss")
     axes.view_init(elev=32, azim=turn)
+    axes.set_box_aspect(None, zoom=0.86)  # or names of axes are cut off
     figure.subplots_adjust(0, 0, 1, 1)
     return figure
