@@ -39,7 +39,12 @@ def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def said(server: Serving, command: list[str] | str) -> str:
     shell = isinstance(command, str)
     done = subprocess.run(
-        command, shell=shell, cwd=server.folder, capture_output=True, encoding="utf-8", timeout=STUCK
+        command,
+        shell=shell,
+        cwd=server.folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=STUCK,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
