@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import within
 
+from bear_classifier import cli, telling
+from bear_classifier.arguments import parse
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.download import download
 from bear_classifier.collect.engine import Engine, Hit, NoAnswer
@@ -561,3 +566,86 @@ def test_what_was_downloaded_before_it_was_disputed_takes_a_place() -> None:
         Source("3", "teddy", "web", code=SPARE),
     ]
     assert shared_out(rows, 2) == []
+
+
+# words and names of classes, from search to search
+
+
+class Web:
+    """An engine that knows ten pictures for any words, and who asked."""
+
+    def __init__(self, name: str = "one", safe: bool = True) -> None:
+        self.asked: list[str] = []
+        self.engine = Engine(name, self.ask, 0.0, 1, safe=safe)
+
+    def ask(self, query: str, page: int) -> list[Hit]:
+        self.asked.append(query)
+        return [Hit(f"https://photos.example/{query.replace(' ', '-')}/{n}") for n in range(10)]
+
+
+def sought(catalog: Catalog, web: Web, classes: dict[str, list[str]]) -> dict[str, Any]:
+    tables = {"classes": classes, "search": {"source": "web", "per_class": 6}}
+    return search(catalog, build(tables, where="test"), [web.engine])
+
+
+def codes(catalog: Catalog, label: str) -> Counter[str]:
+    return Counter(source.code for source in catalog.sources() if source.label == label)
+
+
+def downloaded(catalog: Catalog, make: Any) -> None:
+    """All that waits became photos."""
+    with catalog.transaction():
+        for number, row in enumerate(catalog.sources(PENDING)):
+            photo = make(number, label=row.label, origin=row.origin)
+            catalog.add_photos([photo])
+            catalog.put_sources([dataclasses.replace(row, code=OK, sha256=photo.sha256)])
+
+
+def test_other_words_for_a_class_are_asked_anew(tmp_path: Path, make: Any) -> None:
+    """However many photos there are of its former ones, which stay."""
+    web = Web()
+    with Catalog(tmp_path) as catalog:
+        sought(catalog, web, {"grizzly": ["bear"], "teddy": ["toy"]})
+        downloaded(catalog, make)
+        assert sought(catalog, web, {"grizzly": ["bear"], "teddy": ["toy"]})["requests"] == 0
+        outcome = sought(catalog, web, {"grizzly": ["brown bear"], "teddy": ["toy"]})
+        assert web.asked == ["bear", "toy", "brown bear"]
+        assert (outcome["per_class"], outcome["new"]) == ({"grizzly": 6, "teddy": 6}, 10)
+        assert codes(catalog, "grizzly") == {OK: 6, PENDING: 6, SPARE: 8}
+        assert outcome["warnings"] == []
+
+
+def test_a_class_with_another_name_keeps_what_its_words_found(tmp_path: Path, make: Any) -> None:
+    web = Web()
+    with Catalog(tmp_path) as catalog:
+        sought(catalog, web, {"grizzly": ["bear"], "teddy": ["toy"]})
+        downloaded(catalog, make)
+        outcome = sought(catalog, web, {"brown": ["bear"], "teddy": ["toy"]})
+        assert web.asked == ["bear", "toy"]
+        assert outcome["per_class"] == {"brown": 6, "teddy": 6}
+        assert outcome["warnings"] == [
+            "class 'grizzly' is called 'brown' now: 10 candidates found by the same words follow it"
+        ]
+        assert codes(catalog, "brown") == {OK: 6, SPARE: 4}
+        assert Counter(photo.label for photo in catalog.photos()) == {"brown": 6, "teddy": 6}
+        assert sought(catalog, web, {"brown": ["bear"], "teddy": ["toy"]})["warnings"] == []
+
+
+def test_an_engine_that_ignores_safe_search_is_said(tmp_path: Path) -> None:
+    for web, said in ((Web("careless", safe=False), 1), (Web("careful"), 0)):
+        with Catalog(tmp_path / web.engine.name) as catalog:
+            outcome = sought(catalog, web, {"grizzly": ["bear"], "teddy": ["toy"]})
+        words = "careless does not keep to safe search: look through what it found"
+        assert outcome["warnings"] == [words] * said
+        lines = telling.stage("search", {**outcome, "outcome": "done", "seconds": 1.0})
+        assert lines.count(f"warning: {words}") == said
+
+
+def test_per_class_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["search", "--source", "starter", "--set", "search.per_class=60", "--json"]
+    for given, found in (([], 60), (["--per-class", "40"], 40)):
+        assert cli._project(parse([*words, *given])).config.search.per_class == found
+    done = within.bears(*words, "--per-class", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "search.per_class = 0 must be" in done.stderr

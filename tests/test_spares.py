@@ -34,7 +34,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
             made.put_sources(
                 Source(
                     origin, origin[8:].partition(".")[0], "web", options(CONFIG.search),
-                    PENDING if origin[-1] in "012" else SPARE,
+                    PENDING if origin[-1] in "012" else SPARE, query=origin[8],
                 )
                 for origin in rows
             )  # fmt: skip
@@ -77,6 +77,24 @@ def test_failures_are_replaced_until_the_number_is_reached(
     assert codes(catalog, "teddy") == {OK: 3, SPARE: 5}
     assert (outcome["fetched"], outcome["spares"], outcome["lacking"]) == (9, 3, {})
     assert download(catalog, CONFIG)["fetched"] == 0
+
+
+def test_copies_are_sought_once_a_round(
+    catalog: Catalog, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last round, too, and not a second time then; without a round once."""
+    ended(catalog, make, monkeypatch, {"grizzly.example/0"})
+    real, times = downloading._reconcile, []
+
+    def counted(*given: Any) -> None:
+        times.append(len(catalog.sources(PENDING)))
+        real(*given)
+
+    monkeypatch.setattr(downloading, "_reconcile", counted)
+    download(catalog, CONFIG)
+    assert times == [0, 0]
+    download(catalog, CONFIG)
+    assert times == [0, 0, 0]
 
 
 def test_without_spares_it_says_what_is_lacking(

@@ -100,7 +100,7 @@ def download(
         disable=None if pending else True,
         bar_format=SHORT_BAR,
     ) as bar:
-        progress = Progress(bar, len(pending))
+        progress, settled = Progress(bar, len(pending)), False
         try:
             for group in _from_files(here, fetch, keep):
                 _record(catalog, group)
@@ -108,6 +108,7 @@ def download(
             while there:
                 in_own_loop(_from_web(catalog, there, config.download, net, refusal, progress))
                 _reconcile(catalog, config)  # which of them are copies or placeholders
+                settled = True
                 there = replacements(catalog, config)
                 asked |= {source.origin for source in there}
                 progress.expect(len(there))
@@ -121,7 +122,8 @@ def download(
             ) from exc
         finally:
             clear_partial(catalog.root)  # what this run left, or one that was killed
-    _reconcile(catalog, config)
+    if not settled:
+        _reconcile(catalog, config)
     spares = {"spares": len(asked) - len(pending), "lacking": lacking(catalog, config)}
     return _outcome(catalog, asked) | spares
 

@@ -244,15 +244,19 @@ class _Search:
         return (source.kind, source.stamp) == (self.wanted.kind, self.wanted.options)
 
     def _counts(self) -> dict[str, int]:
-        ours = (source for source in self.known.values() if self._is_ours(source))
-        return self._by_class(ours)
+        return self._by_class(filter(self._counts_for, self.known.values()))
+
+    def _counts_for(self, source: Source) -> bool:
+        """What words found that a class was searched by before is no answer to its present ones."""
+        queries = self.wanted.classes.get(source.label, ())
+        return self._is_ours(source) and source.query in (*queries, "")
 
     def _by_class(self, sources: Iterable[Source]) -> dict[str, int]:
         found = Counter(source.label for source in sources if _is_candidate(source))
         return {label: found[label] for label in self.wanted.classes}
 
     def _is_short(self, label: str) -> bool:
-        ours = [s for s in self.known.values() if s.label == label and self._is_ours(s)]
+        ours = [s for s in self.known.values() if s.label == label and self._counts_for(s)]
         taken = sum(source.code == OK for source in ours)
         enough = self.wanted.per_class + self.wanted.spare
         return taken < self.wanted.per_class and sum(map(_is_candidate, ours)) < enough

@@ -18,14 +18,14 @@ from bear_classifier.collect.listing import Listing, list_folder, list_urls
 from bear_classifier.collect.meant import meant
 from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
-from bear_classifier.collect.spares import options, shared_out
+from bear_classifier.collect.spares import found_by, options, shared_out
 from bear_classifier.collect.starter import write_starter
 from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError
 from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.settings import Config, SearchConfig
-from bear_classifier.terminal import SHORT_BAR, quoted, room
+from bear_classifier.terminal import SHORT_BAR, count, quoted, room
 
 SOURCES = (
     '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
@@ -169,7 +169,7 @@ def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, An
         for row in rows:
             before = known.get(row.origin)
             if before and before.label != row.label:
-                _relabel(catalog, before, row)
+                _relabel(catalog, before, row, "urls", "the list names it there")
         catalog.put_sources([row for row in rows if row != known.get(row.origin)] + gone)
     return {
         "found": sum(c.code == PENDING for c in listed),
@@ -207,11 +207,11 @@ def _is_new(row: Source, before: Source | None) -> bool:
     return row.code == PENDING and was != (PENDING, row.label)
 
 
-def _relabel(catalog: Catalog, before: Source, row: Source) -> None:
-    """The photo follows the list, unless somebody gave it another label since."""
+def _relabel(catalog: Catalog, before: Source, row: Source, who: str, why: str) -> None:
+    """The photo follows its row, unless somebody gave it another label since."""
     photo = catalog.photo(row.sha256) if row.sha256 else None
     if photo and photo.label == before.label:
-        relabel(catalog, photo, row.label, "urls", "the list names it there")
+        relabel(catalog, photo, row.label, who, why)
 
 
 # -- search engines ----------------------------------------------------------------------------
@@ -235,6 +235,7 @@ def _search(
         config.classes, settings.source, options(settings), settings.per_class, config.split.least,
         -(-settings.per_class // _SPARE),
     )  # fmt: skip
+    renamed = _follow_names(catalog, wanted)
     total = settings.per_class * len(config.classes)
     with tqdm(total=total, desc="search", disable=None, bar_format=SHORT_BAR) as bar:
 
@@ -254,14 +255,39 @@ def _search(
         **found,
         "found": sum(chosen.values()),
         "per_class": chosen,
+        "warnings": [*renamed, *found["warnings"]],
         "spare": sum(spare.values()),
     }
+
+
+def _follow_names(catalog: Catalog, wanted: Wanted) -> list[str]:
+    """A class that was given another name is known by its words: what they found, photos included,
+    gets the new name. Returns a sentence for each such class."""
+    owner = {query: label for label, queries in wanted.classes.items() for query in queries}
+    rows = [
+        source
+        for source in catalog.sources()
+        if (source.kind, source.stamp) == (wanted.kind, wanted.options)
+        and source.label not in wanted.classes
+        and source.query in owner
+    ]
+    now = [dataclasses.replace(source, label=owner[source.query]) for source in rows]
+    with catalog.transaction():
+        for before, row in zip(rows, now, strict=True):
+            _relabel(catalog, before, row, wanted.kind, "its class was given another name")
+        catalog.put_sources(now)
+    moves = Counter((old.label, new.label) for old, new in zip(rows, now, strict=True))
+    return [
+        f"class {old!r} is called {new!r} now: {count(n, 'candidate')} found by the same words"
+        f" {'follows' if n == 1 else 'follow'} it"
+        for (old, new), n in sorted(moves.items())
+    ]
 
 
 def _share_out(catalog: Catalog, wanted: Wanted) -> Counter[str]:
     """Leave each class its first `per_class` candidates; a page may bring more, which are kept for
     the day when that is raised. Returns how many of them there are, by class."""
-    ours = [s for s in catalog.sources() if (s.kind, s.stamp) == (wanted.kind, wanted.options)]
+    ours = found_by(catalog, wanted.classes, wanted.kind, wanted.options)
     changed = [
         row
         for label in wanted.classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.schema import CONFLICT, OK, PENDING, SPARE, Source
@@ -53,8 +53,20 @@ def lacking(catalog: Catalog, config: Config) -> dict[str, int]:
 
 
 def _ours(catalog: Catalog, config: Config) -> list[Source]:
-    mark = (config.search.source, options(config.search))
-    return [source for source in catalog.sources() if (source.kind, source.stamp) == mark]
+    return found_by(catalog, config.classes, config.search.source, options(config.search))
+
+
+def found_by(
+    catalog: Catalog, classes: Mapping[str, Sequence[str]], kind: str, stamp: str
+) -> list[Source]:
+    """The rows that a search of this kind, with these filters, found for a class by its present
+    words."""
+    return [
+        source
+        for source in catalog.sources()
+        if (source.kind, source.stamp) == (kind, stamp)
+        and source.query in (*classes.get(source.label, ()), "")
+    ]
 
 
 def options(settings: SearchConfig) -> str:
