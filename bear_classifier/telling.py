@@ -29,7 +29,6 @@ def _verb(n: int, one: str, several: str) -> str:
 
 
 def _search(out: Mapping[str, Any]) -> list[str]:
-    ignored = [f"ignored {path}: {why}" for path, why in out["ignored"].items()]
     gone = (
         [f"{count(out['gone'], 'file')} no longer there; the photos are kept"]
         if out["gone"]
@@ -45,8 +44,27 @@ def _search(out: Mapping[str, Any]) -> list[str]:
         *([f"{shared} found for two classes and left out"] if shared else []),
         *gone,
         *(f"warning: {text}" for text in out.get("warnings", ())),
-        *_some(ignored),
+        *_ignored(out["ignored"]),
     ]
+
+
+def _ignored(found: Mapping[str, str]) -> list[str]:
+    """One line, however many there are: by reason, a few with their names, or else one of many."""
+    if not found:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for path, why in found.items():
+        reasons.setdefault(why, []).append(Path(path).name)
+    path, why = next(iter(found.items()))
+    if len(found) == 1:
+        return [f"ignored {path}: {why}"]
+    if len(reasons) > 4:
+        return [f"ignored {len(found)}, such as {path}: {why}; all names with --json"]
+    few = {
+        why: f" ({', '.join(names)})" if len(names) <= 3 else "" for why, names in reasons.items()
+    }
+    words = ", ".join(f"{len(names)} {why}{few[why]}" for why, names in reasons.items())
+    return [f"ignored: {words}; all names with --json"]
 
 
 def _download(out: Mapping[str, Any]) -> list[str]:

@@ -157,6 +157,7 @@ def test_every_planted_fault_is_found(starter):
             == len(faults["exact_duplicate"]) - len(astray))  # fmt: skip
     told = [*stages["search"]["ignored"], *stages["download"]["failed_now"]]
     assert not any(".thumbnails" in p for p in told)  # passed over without a word
+    assert stages["search"]["ignored"] == {}  # nor does it name what came with the set
 
     from bear_classifier.catalog import Catalog
 

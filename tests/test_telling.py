@@ -44,6 +44,27 @@ def test_a_hint_ends_its_line(name, outcome):
     assert not [line for line in hints if line.endswith("s]")]
 
 
+def test_what_a_folder_holds_besides_photos_is_one_line():
+    def lines(ignored):
+        said = telling.stage(
+            "search", {"outcome": "done", "seconds": 1.0, **SEARCH, "ignored": ignored}
+        )
+        return [line.strip() for line in said.splitlines() if "ignored" in line]
+
+    many = {f"/p/{n}.txt": "not in a class folder" for n in range(500)}
+    assert lines({}) == []
+    assert lines({"/p/panda": "not a class of this project"}) == [
+        "ignored /p/panda: not a class of this project"
+    ]
+    assert lines({**many, "/p/panda": "not a class of this project"}) == [
+        "ignored: 500 not in a class folder, 1 not a class of this project (panda);"
+        " all names with --json"
+    ]
+    assert lines({f"list.tsv:{n}": f"'{n}' is no class" for n in range(9)}) == [
+        "ignored 9, such as list.tsv:0: '0' is no class; all names with --json"
+    ]
+
+
 def test_names_of_files_stay_in_their_line():
     failed = {"/photos/a\n\x1b[31m.jpg": "EMPTY_FILE: 0 bytes"}
     said = telling.stage(

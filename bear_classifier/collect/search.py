@@ -19,7 +19,7 @@ from bear_classifier.collect.meant import meant
 from bear_classifier.collect.paging import REAL, Time, collect
 from bear_classifier.collect.progress import Wanted
 from bear_classifier.collect.spares import found_by, options, shared_out
-from bear_classifier.collect.starter import write_starter
+from bear_classifier.collect.starter import OWN, write_starter
 from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError
@@ -60,6 +60,9 @@ def search(
         path = catalog.root / "starter"
         write_starter(path, per_class=config.search.per_class)
     listing = list_folder(path, config.labels, kind)
+    if kind == "starter":  # nobody put these there
+        for name in OWN:
+            listing.ignored.pop(str(path.resolve() / name), None)
     _refuse_misnamed(catalog, config.labels, listing, f"folders of {path}")
     return _record_folder(catalog, path, listing)
 

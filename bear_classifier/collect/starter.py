@@ -57,6 +57,9 @@ class Truth:
     rows: tuple[Row, ...]
 
 
+OWN = ("README.txt", "truth.json")  # files of the set beside its folders of classes
+
+
 def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     """Write the set, or return its truth at once where it is complete. Raises DataError."""
     if per_class < LEAST:
