@@ -50,6 +50,40 @@ def test_an_architecture_without_a_map():
         backbone.build_body(LearnConfig("vit_b_16", "none"), 0)
 
 
+LONG = pytest.mark.long
+SMALLEST = {  # pixels; 32 is the least that the setting takes
+    "resnet18": 32,
+    "squeezenet1_1": 32,
+    "alexnet": 63,
+    "inception_v3": 75,
+    **dict.fromkeys(("googlenet", "mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5"), 32),
+    **dict.fromkeys(("convnext_tiny", "densenet121", "efficientnet_b0", "mobilenet_v3_small"), 32),
+    **dict.fromkeys(("regnet_x_400mf", "swin_t", "vgg11"), 32),
+}
+
+
+@pytest.mark.parametrize(
+    ("arch", "least"),
+    [pytest.param(*row, marks=[] if i < 2 else LONG) for i, row in enumerate(SMALLEST.items())],
+)
+def test_a_size_too_small_for_a_network_is_refused_with_the_smallest_that_works(arch, least):
+    """One network of each family: at the size that is named a map comes out, one pixel below none."""
+    body = backbone.bare_body(arch)
+    backbone.refuse_small(body, LearnConfig(arch, "none", least))
+    assert backbone._map_of(body, least).numel() > 0
+    for size in {32, least - 1} - {31, least}:
+        with pytest.raises(ConfigError) as caught:
+            backbone.refuse_small(body, LearnConfig(arch, "none", size))
+        assert caught.value.code == "BAD_SETTING"
+        assert f"learn.size = {size} is too small for {arch}" in caught.value.sentence
+        assert f"--set learn.size={least}" in caught.value.sentence
+
+
+def test_a_size_too_small_is_refused_before_any_photo():
+    with pytest.raises(ConfigError, match="learn.size = 48 is too small for alexnet"):
+        backbone.build_body(LearnConfig("alexnet", "none", 48), 0)
+
+
 def test_same_seed_same_body_and_nobody_elses_dice_are_moved():
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -88,6 +88,32 @@ def test_no_source_and_no_copy_stands_in_both_halves(prepared: Prepared) -> None
         assert half[one.sha256] == half[two.sha256]
 
 
+@pytest.mark.parametrize(("scenes", "possible"), [(12, True), (2, True), (1, False)])
+def test_no_half_learns_a_class_of_one_group_of_near_copies(
+    tmp_path: Path, make: Any, scenes: int, possible: bool
+) -> None:
+    """12 photos of each class and source to learn from; those of one class in one source are of so
+    many scenes. Its penalty could not be chosen, and the whole training would end."""
+    rows = []
+    for i in range(12 * 3 * 2):
+        one, rest = divmod(i, 6)
+        scene = one % scenes if rest == 0 else one
+        rows.append(
+            make(i, label=LABELS[rest // 2], split="train", origin=f"/p/{i}.png",
+                 group=f"{rest}-{scene}")
+        )  # fmt: skip
+    rows += [make(72 + i, label=LABELS[i % 3], split="valid", origin=f"/p/{72 + i}.png")
+             for i in range(12)]  # fmt: skip
+    lines = "".join(f"{row.origin}\tsource {n % 2}\n" for n, row in enumerate(rows))
+    (tmp_path / "sources.tsv").write_text(f"path\tsource\n{lines}", encoding="utf-8")
+    with Catalog(tmp_path / "data") as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows)
+        found = rehearse.cast(catalog, config_of(tmp_path))
+        assert (found is not None) == possible
+        assert len(rehearse.unrehearsed(catalog, config_of(tmp_path))) == 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_labels_of_validation_cut_no_halves(
     tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch, seed: int

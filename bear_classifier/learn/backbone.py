@@ -28,6 +28,7 @@ from bear_classifier.processors import processors
 from bear_classifier.settings import LearnConfig
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
+_USUAL = 224  # pixels, side of the picture that torchvision's classifiers are made for
 _TAILS = ("avgpool", "dropout", "fc", "aux1", "aux2", "AuxLogits")
 
 
@@ -105,7 +106,7 @@ def groups(model: Classifier) -> list[list[nn.Parameter]]:
 def build_body(settings: LearnConfig, seed: int) -> nn.Module:
     """The body of `settings.arch` with its weights loaded.
 
-    Raises ConfigError (BAD_ARCH) and TrainError (WEIGHTS_UNAVAILABLE, BAD_WEIGHTS)."""
+    Raises ConfigError (BAD_ARCH, BAD_SETTING) and TrainError (WEIGHTS_UNAVAILABLE, BAD_WEIGHTS)."""
     model = _network(settings.arch, seed)
     if settings.weights == "imagenet":
         _load(model, _imagenet(settings.arch), "torchvision's weights")
@@ -113,10 +114,13 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
         path = settings.place
         if path.is_dir():
             body = cut(model, settings.arch)
+            refuse_small(body, settings)
             _load_bundle(body, path, settings.arch)
             return body
         _load(model, _state(path), str(path))
-    return cut(model, settings.arch)
+    body = cut(model, settings.arch)
+    refuse_small(body, settings)
+    return body
 
 
 def own_classifier(settings: LearnConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -170,11 +174,7 @@ def cut(model: nn.Module, arch: str) -> nn.Module:
         body = cast(nn.Sequential, children["layers"])
     else:
         body = nn.Sequential(*(m for name, m in children.items() if name not in _TAILS))
-    try:
-        with torch.no_grad():
-            shape = body.eval()(torch.zeros(1, 3, 224, 224)).shape
-    except (RuntimeError, NotImplementedError, AssertionError, TypeError):
-        shape = torch.Size()
+    shape = _map_of(body, _USUAL)
     if len(shape) != 4 or shape[2] != shape[3]:
         raise ConfigError(
             "BAD_ARCH",
@@ -182,6 +182,34 @@ def cut(model: nn.Module, arch: str) -> nn.Module:
             " resnet34",
         )
     return body
+
+
+def _map_of(body: nn.Module, size: int) -> torch.Size:
+    """The shape of what it makes of a picture; empty where it makes nothing of one of this size."""
+    try:
+        with torch.no_grad():
+            shape: torch.Size = body.eval()(torch.zeros(1, 3, size, size)).shape
+    except (RuntimeError, NotImplementedError, AssertionError, TypeError):
+        return torch.Size()
+    return shape if shape.numel() else torch.Size()
+
+
+def refuse_small(body: nn.Module, settings: LearnConfig) -> None:
+    """Where strides and windows leave nothing of a picture of this size.
+
+    Raises ConfigError (BAD_SETTING), which names the smallest size that works."""
+    size = settings.size
+    if size >= _USUAL or _map_of(body, size):  # of the usual one `cut` has made a map
+        return
+    small, large = size, _USUAL
+    while large - small > 1:
+        middle = (small + large) // 2
+        small, large = (small, middle) if _map_of(body, middle) else (middle, large)
+    raise ConfigError(
+        "BAD_SETTING",
+        f"learn.size = {size} is too small for {settings.arch}, which takes pictures of {large}"
+        f" pixels or more; add --set learn.size={large}, or take another learn.arch",
+    )
 
 
 def _imagenet(arch: str) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from bear_classifier.settings import Config
 from bear_classifier.sites import homes, sites
 
 _LEAST = 10  # photos of each class to learn from in each half
+_GROUPS = 2  # of near-copies of each class to learn from in each half: its penalty needs folds
 _HALVES = 2
 
 
@@ -66,6 +68,13 @@ def cast(catalog: Catalog, config: Config) -> Cast | None:
             counts = np.bincount(labels[there], minlength=len(config.labels))
             if (counts.min() if side == "train" else counts.sum()) < least:
                 return None
+        mine = {
+            (p.label, p.family)
+            for p, place in zip(photos, half, strict=True)
+            if place == number and p.split == "train"
+        }
+        if min(Counter(label for label, _ in mine).values()) < _GROUPS:
+            return None
     return Cast(photos, half, len(set(found)))
 
 
