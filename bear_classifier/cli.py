@@ -206,6 +206,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    with heartbeat("predict"):  # a large HEIC takes seconds; each line takes the clock's place
+        return _predictions(options)
+
+
+def _predictions(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     from bear_classifier import telling

@@ -8,39 +8,44 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 _BEAT = 2.0  # seconds
 
 
 class Clock:
-    """What one beat draws: every open bar again or, where there is none, words and a clock."""
+    """What one beat draws: every open bar again or, where there is none, words and a clock.
+
+    The clock is no bar of tqdm's, which would push the next one to the line below. It leaves the
+    cursor where the line begins, so that whatever is printed next takes its place."""
 
     def __init__(self, words: str) -> None:
-        self.words = words
-        self._own: Any = None  # a bar of tqdm's without a total
+        self.words, self.began, self.drawn = words, time.monotonic(), 0
 
     def beat(self) -> None:
         from tqdm import tqdm  # only now: most commands end before the first beat
 
         with tqdm.get_lock():
-            others = [bar for bar in list(tqdm._instances) if bar is not self._own]
-            for bar in others:
+            bars = list(tqdm._instances)
+            for bar in bars:
                 bar.refresh(nolock=True)
-        if others:
-            self.close()
-        elif self._own is None:
-            looks = "{desc}: {elapsed}"
-            self._own = tqdm(desc=self.words, disable=None, leave=False, bar_format=looks)
-        else:
-            self._own.refresh()
+            if bars:
+                self.drawn = 0
+                return
+            passed = tqdm.format_interval(time.monotonic() - self.began)
+            self._write(f"{self.words}: {passed}")
+            self.drawn = len(self.words) + 2 + len(passed)
 
     def close(self) -> None:
-        if self._own is not None:
-            self._own.close()
-            self._own = None
+        if self.drawn:
+            self._write(" " * self.drawn)
+            self.drawn = 0
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(f"\r{text}\r")
+        sys.stderr.flush()
 
 
 @contextmanager

@@ -223,7 +223,7 @@ def _export(out: Mapping[str, Any]) -> list[str]:
             f"(largest difference {parity['largest_difference']:.1g})"
         ),
         *(
-            f"{out[kind]['is']:<6} {out[kind]['why']}"
+            f"{kind} {out[kind]['is']}: {out[kind]['why']}"
             for kind in ("precision", "decoding")
             if kind in out
         ),

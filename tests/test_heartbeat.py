@@ -93,7 +93,7 @@ def test_nothing_is_drawn_where_nobody_looks(
 
 LONG = {  # command: what takes long in it
     "search": "collect.search.search",
-    "run": "collect.search.search",
+    "run --until split": "collect.search.search",
     "clean --list": "judge.clean.suspects",
     "clean --auto": "judge.clean.suspects",
     "clean --effect": "judge.effect.effect",
@@ -106,6 +106,7 @@ LONG = {  # command: what takes long in it
     "lesson features": "lesson.pages.page",
     "review --port 0": "apps.review.make_app",
     f"evaluate --model {SHIPPED} --photos .": "ship.bundle.load",
+    f"predict --model {SHIPPED} x.jpg": "ship.bundle.load",
     f"serve {SHIPPED} --port 0": "apps.service.Service.check",
 }
 

@@ -194,7 +194,7 @@ def test_the_card_and_the_outcome_say_what_was_taken(plain, integers):
     assert "`model.onnx` answered as" in words
     outcome = {"model": "m", "version": 1, "bytes": 1, "outcome": "done", "seconds": 1.0}
     outcome |= {kind: about[kind] for kind in ("parity", "precision", "decoding")}
-    assert f"fp32   {why}" in telling.stage("export", outcome)
+    assert f"precision fp32: {why}" in telling.stage("export", outcome)
 
 
 def test_nothing_is_left_in_the_temporary_folder(plain, tmp_path, monkeypatch):

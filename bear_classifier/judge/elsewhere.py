@@ -51,8 +51,8 @@ def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any]:
     known = [i for i in known if many[photos[i].label] > 1]
     if len({found[i] for i in known}) < 2 or len({photos[i].label for i in known}) < 2:
         raise NotMeasured(
-            "the sources of photos are known for fewer than two sources or two classes; name them"
-            " with split.sources"
+            "it needs photos of at least two classes from at least two known sources; name the"
+            " sources in split.sources"
         )
     names = [found[i] for i in known]
     features = evidence.features[[rows[photos[i].sha256] for i in known]]
