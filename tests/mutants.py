@@ -360,7 +360,7 @@ MUTANTS = [
            "        elif _is_there(row):", "        elif True:",
            "test_folders.py::test_one_folder_is_removed"),
     Mutant("a copied folder counts beside its copy", "collect/folders.py",
-           "2 * len(pairs) > within[p] and _are_equal(pairs)", "False",
+           "2 * len(pairs) > held[p] and _are_equal(pairs)", "False",
            "test_folders.py::test_after_a_copy_of_the_folder"),
     Mutant("the same names are the same folder", "collect/folders.py",
            "return 2 * same > len(some)", "return True",

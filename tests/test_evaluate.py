@@ -216,7 +216,7 @@ def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
     # groups drawn on the training split: a and b, a twice, or b twice (3 of 4 pairs in order)
     assert found["interval"] == pytest.approx((3 / 4, 1.0))
     for side in ("train", "test"):
-        with pytest.raises(NotMeasured, match=f"no photo on the {side} side"):
+        with pytest.raises(NotMeasured, match=f"no photo in the {side} split"):
             leak(losses, groups, {**at, side: []})
 
 

@@ -377,7 +377,7 @@ def plainly(everything: list[Photo], near: int, same: int) -> list[Photo]:
         free = not aside.keys() & {kept.sha256, copy.sha256}
         if apart <= same and kept.label == copy.label and free:
             set_aside(copy, f"NEAR_COPY of {kept.sha256}")
-    words = "ACROSS_SIDES: near-copy of {} and of photos on another side".format
+    words = "ACROSS_SIDES: near-copy of {} and of photos in another split".format
     for i, j in pairs:
         first, second = sorted((pool[i], pool[j]), key=lambda p: order.index(p.split))
         if second.split and first.split != second.split and first.sha256 not in aside:

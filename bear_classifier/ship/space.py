@@ -64,6 +64,7 @@ def space(model: Path, out: Path) -> Written:
     Raises ModelError and SelfTestError (the bundle), ConfigError (FOREIGN_FOLDER, BAD_PLACE,
     NO_CHECKOUT), DataError (DISK_FULL, CANNOT_WRITE, LOCKED); what stood there is kept then."""
     place = out.resolve()
+    _check_apart(model.resolve(), place)
     with publishing(place):
         return _written(model, out, place)
 
@@ -72,7 +73,7 @@ def _written(model: Path, out: Path, place: Path) -> Written:
     proved = bundle.load(model)
     Model(proved).self_test()
     _clear_leftovers(place)
-    _check_place(model.resolve(), place)
+    _check_place(place)
     name = re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
     files = _contents(proved, name)
     files[MARKER] = _marker(files)
@@ -205,10 +206,14 @@ def _marker(files: Mapping[str, bytes]) -> bytes:
     return json.dumps({"written_by": "bears space", "files": sums}, indent=1).encode() + b"\n"
 
 
-def _check_place(model: Path, place: Path) -> None:
-    """Nothing that we did not write may be lost, and the model stays as it is."""
+def _check_apart(model: Path, place: Path) -> None:
+    """The model stays as it is."""
     if place == model or model in place.parents:
         raise ConfigError("BAD_PLACE", f"{place} is within the model; name a folder elsewhere")
+
+
+def _check_place(place: Path) -> None:
+    """Nothing that we did not write may be lost."""
     if place.exists() and (strange := _strange(place)):
         raise ConfigError(
             "FOREIGN_FOLDER",
