@@ -117,7 +117,8 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
 
 
 def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
-    """Classes of which nothing, or one group of near-copies, is there to learn from."""
+    """Classes of which nothing, or one group of near-copies, is there to learn from; and a dataset
+    of which nothing is there to choose by."""
     groups = {(photo.label, photo.family) for photo in photos if photo.split == "train"}
     scenes = Counter(label for label, _ in groups)
     lone = {label: scenes[label] for label in labels if scenes[label] < 2}
@@ -127,6 +128,12 @@ def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
             "TOO_FEW_PHOTOS",
             f'class "{label}" has {n} group{"" if n == 1 else "s"} of near-copies in train, and two'
             f" are needed to learn it{more}; add photos of other scenes and run again",
+        )
+    if all(photo.split != "valid" for photo in photos):
+        raise DataError(
+            "TOO_FEW_PHOTOS",
+            "no photo of any class is in valid, so nothing can be chosen by photos that were not"
+            " learned from; add photos of three or more scenes of each class and run again",
         )
 
 
