@@ -26,6 +26,11 @@ function h(tag, facts = {}, ...children) {
 const keyed = (key, text, facts = {}) =>
   h("button", { "data-key": key, ...facts }, h("kbd", {}, key), h("span", {}, text));
 const photoUrl = (sha, size) => `photo/${sha}?size=${size}`;
+/** A time of the catalog (UTC) as clocks show it here. */
+const when = (at) => {
+  const t = new Date(at), two = (n) => String(n).padStart(2, "0");
+  return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
+};
 const percent = (p) => `${Math.round(100 * p)} %`;
 const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const row = () => S.rows[S.at];
@@ -535,7 +540,7 @@ function details(r, all) {
     h("img", { src: photoUrl(n.sha256, 160), alt: `similar photo labelled ${n.label}`, loading: "lazy" }),
     h("figcaption", { title: n.label }, n.label)));
   const past = all.history.map((e) => h("li", {},
-    `${e.at.slice(0, 16).replace("T", " ")} ${e.action}${e.old !== e.new ? `: ${e.old} → ${e.new}` : ""}, ${e.who}`));
+    `${when(e.at)} ${e.action}${e.old !== e.new ? `: ${e.old} → ${e.new}` : ""}, ${e.who}`));
   return [
     bars.length && h("div", {}, h("h3", {}, "The first model, which did not learn from it"), ...bars),
     near.length && h("div", {}, h("h3", {}, "Most similar photos"), h("div", { class: "near" }, ...near)),

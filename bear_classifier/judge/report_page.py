@@ -56,7 +56,7 @@ def page(found: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | No
         ("mistakes", "Mistakes", _mistakes(found, shown)),
         ("classes", "Class by class", _classes(found)),
         ("certainty", "Does it know how sure it may be?", _certainty(found)),
-        ("strangers", "When it gives no answer", rejection(found["rejection"])),
+        ("refusals", "When it gives no answer", rejection(found["rejection"])),
         ("weaknesses", "Where it fails, and what it may have learned instead", slices(found)),
         ("data", "The photos", _data(found)),
         ("training", "The training", training(found["training"])),
@@ -94,7 +94,7 @@ def _tiles(found: Mapping[str, Any]) -> str:
     test, rule = found["test"], found["rejection"]["test"]
     tiles = [
         _tile("error", test["error"], test["error_interval"], f"{test['wrong']} of {test['n']}"),
-        _tile("off in certainty", test["ece"], None, _chance(test["chance_gap"])),
+        _tile("certainty is off by", test["ece"], None, _chance(test["chance_gap"])),
         _tile(
             "photos answered",
             rule["accepted_share"],

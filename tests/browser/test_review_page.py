@@ -394,3 +394,25 @@ def test_on_a_phone_and_for_ears(browser, site):
     assert asked == {site.url.rstrip("/")}
     wrong = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert [message for message in wrong if "409 (Conflict)" not in message] == []
+
+
+def test_times_are_those_of_the_clocks_here_and_no_number_breaks(browser, site):
+    """The catalog holds UTC, which is 5:30 earlier there; "100 %" stands in one line."""
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+    try:
+        visit(browser, site.url)
+        assert browser.execute_script("return when('2026-03-01T20:05:06+00:00')") == (
+            "2026-03-02 01:35"
+        )
+        heights = browser.execute_script(
+            "const last = [...document.querySelectorAll('.prob span:last-child')];"
+            "last.forEach((span) => { span.textContent = '100 %'; });"
+            "return last.map((span) => span.getClientRects()[0].height)"
+        )
+        lines = browser.execute_script(
+            "return getComputedStyle(document.querySelector('.prob span:last-child')).whiteSpace"
+        )
+        assert len(set(heights)) == 1
+        assert lines == "nowrap"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
