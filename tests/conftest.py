@@ -57,7 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     there = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
     if gone := {*LONGEST, *TRAINS} - there:
         raise pytest.UsageError(f"conftest.py names {sorted(gone)}, which is not there")
+    cases: Counter[tuple[Path, str]] = Counter()
     for item in items:
+        if item.get_closest_marker("series"):
+            name = item.path, item.name.partition("[")[0]
+            if cases[name] % 3:
+                item.add_marker("long")
+            cases[name] += 1
         if item.path.name in TRAINS:
             item.add_marker("trains")
         for marker, (missing, reason) in MISSING.items():

@@ -67,7 +67,7 @@ SMALLEST = {  # pixels; 32 is the least that the setting takes
     [pytest.param(*row, marks=[] if i < 2 else LONG) for i, row in enumerate(SMALLEST.items())],
 )
 def test_a_size_too_small_for_a_network_is_refused_with_the_smallest_that_works(arch, least):
-    """One network of each family: at the size that is named a map comes out, one pixel below none."""
+    """One network of each family: that size gives a map, and one pixel less gives none."""
     body = backbone.bare_body(arch)
     backbone.refuse_small(body, LearnConfig(arch, "none", least))
     assert backbone._map_of(body, least).numel() > 0

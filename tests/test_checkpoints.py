@@ -457,19 +457,18 @@ def history_of(root: Path) -> Any:
     return json.loads((root / "train" / "history.json").read_text(encoding="utf-8"))["history"]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(KILLS, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_kill_9_at_any_moment_loses_no_whole_epoch(
     prepared: tuple[Catalog, Config],
     nursery: Nursery,
     expected: Path,
     tmp_path: Path,
-    kills: int,
 ) -> None:
     """Killed three times in a run, at random moments; what comes out is that of a calm run."""
     catalog, config = prepared
     dice = random.Random(7)
     moments = int((expected / "moments").read_text(encoding="utf-8"))
-    for number in range(-(-kills // 3)):
+    for number in range(-(-KILLS // 3)):
         root = copied(catalog, tmp_path / str(number))
         for turn in range(3):
             before = reached(root)

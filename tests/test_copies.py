@@ -464,6 +464,7 @@ print("done")
 """
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("state", ["damaged", "emptied", "whole"])
 @pytest.mark.parametrize("step", range(1, 8))
 def test_kill_at_any_step_of_a_restore(

@@ -264,6 +264,7 @@ def damaged(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("way", ["gone", "cut", "empty", "a folder", "other bytes"])
 @pytest.mark.parametrize(
     ("file", "stage"),

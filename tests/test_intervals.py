@@ -96,6 +96,7 @@ UNEVEN = {  # sizes of groups that always agree, and the rate
 }
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("sizes", UNEVEN)
 def test_uneven_groups_have_95_percent_intervals_too(sizes):
     many, rate = UNEVEN[sizes]
@@ -118,6 +119,7 @@ def test_both_ends_heed_uneven_groups_alike():
     assert clustered(~wrong, groups) == pytest.approx((1 - high, 1 - low))
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("size", SIZES)
 def test_the_mean_of_classes_has_a_95_percent_interval(size):
     rng, held = np.random.default_rng(size), 0
@@ -135,6 +137,7 @@ def test_the_mean_of_classes_has_a_95_percent_interval(size):
 # two models
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("sizes", UNEVEN)
 def test_of_equal_models_few_are_told_apart_by_uneven_groups(sizes):
     many, _ = UNEVEN[sizes]
@@ -145,6 +148,7 @@ def test_of_equal_models_few_are_told_apart_by_uneven_groups(sizes):
     assert claims / 600 <= 0.06
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("alike", ALIKE)
 @pytest.mark.parametrize("size", SIZES)
 def test_of_equal_models_few_are_told_apart(size, alike):

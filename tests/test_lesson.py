@@ -126,6 +126,7 @@ FAULTS: list[tuple[str, Any, str, Any, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("name", "module", "kernel", "fault", "claim"),
     FAULTS,

@@ -319,6 +319,7 @@ def failed(page: Page) -> list[str]:
     return [claim.said for claim in page.claims if not claim.holds]
 
 
+@pytest.mark.long
 def test_every_claim_holds_of_a_model_that_hardly_leaks(make_page: Callable[..., Page]) -> None:
     page = make_page(whole=True)
     assert failed(page) == []
@@ -344,12 +345,8 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
 ]  # fmt: skip
 
 
-SERIES = [
-    f if n % 4 == 0 else pytest.param(*f, marks=pytest.mark.long) for n, f in enumerate(FAULTS)
-]
-
-
-@pytest.mark.parametrize(("module", "name", "instead", "words"), SERIES)
+@pytest.mark.series
+@pytest.mark.parametrize(("module", "name", "instead", "words"), FAULTS)
 def test_a_broken_kernel_turns_its_claim_red(
     make_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch,
     module: Any, name: str, instead: Any, words: str,

@@ -84,6 +84,7 @@ def test_every_claim_holds_and_dice_are_left_alone(made: pytest.MonkeyPatch) -> 
     assert "[[l" not in page.body
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("where", "name", "instead", "words"),
     [
@@ -99,6 +100,7 @@ def test_a_claim_on_stages_falls_with_what_it_claims(
     assert any(words in said for said in fallen(stages.page(SUBJECT)))
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("method", "instead", "words"),
     [

@@ -104,6 +104,7 @@ def test_every_claim_holds_of_trainings_that_went_that_way(monkeypatch: pytest.M
     assert "[[" not in made.body.replace("[[term]]", "")
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("recipe", "instead", "words"),
     [

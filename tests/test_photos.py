@@ -123,6 +123,7 @@ ACCEPTED = {
 SMALL = {"exif bomb": 20 * MB, "avif exif bomb": 20 * MB}
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_memory_of_the_largest_that_are_accepted(name: str, tmp_path: Path) -> None:
     path = tmp_path / "large"
@@ -159,6 +160,7 @@ REJECTED = {
 }
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("name", REJECTED)
 def test_too_many_pixels_are_refused_by_the_header(name: str, tmp_path: Path) -> None:
     made, sentence = REJECTED[name]

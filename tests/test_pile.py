@@ -144,9 +144,8 @@ class Shadow:
             pile[:] = self.redo[target.id][2]
 
 
-@pytest.mark.parametrize(
-    "seed", [n if n < 8 else pytest.param(n, marks=pytest.mark.long) for n in range(40)]
-)
+@pytest.mark.series
+@pytest.mark.parametrize("seed", range(40))
 def test_random_steps_can_all_be_taken_back_and_done_again(
     tmp_path: Path, make: Make, seed: int
 ) -> None:

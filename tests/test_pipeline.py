@@ -303,6 +303,7 @@ def test_what_can_be_learned_is_learned(tmp_path):
     assert np.mean(errors) < 0.2, errors  # by chance 0.67
 
 
+@pytest.mark.long
 def test_adding_and_removing_photos_moves_nobody(folder):
     words = ["run", "--project", "mine.toml", "--source", "folder:mine", "--until", "split",
              "--json"]  # fmt: skip
@@ -424,6 +425,7 @@ def test_a_new_project_file_is_never_overwritten(folder):
     assert (folder / "mine.toml").read_bytes() == before
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
     shutil.copy(Path(__file__).parents[1] / "bears.toml", tmp_path)

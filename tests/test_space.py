@@ -555,6 +555,7 @@ def test_a_full_disk_leaves_the_old_folder(place, other, monkeypatch, name):
     assert names(place.parent) == ["newer", "out"]
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("step", range(4))
 def test_a_failed_rename_leaves_the_old_folder_and_its_history(place, other, monkeypatch, step):
     (place / ".git").mkdir()
@@ -580,6 +581,7 @@ def test_a_failed_rename_leaves_the_old_folder_and_its_history(place, other, mon
     assert names(place.parent) == ["newer", "out"]
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("step", range(4))
 def test_killed_between_two_renames_the_next_run_finds_everything(place, other, child, step):
     (place / ".git").mkdir()

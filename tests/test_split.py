@@ -42,6 +42,7 @@ def counts(photos: Sequence[Photo]) -> tuple[int, int, int]:
 # T9: nobody moves
 
 
+@pytest.mark.long
 def test_a_thousand_edits_move_nobody_and_no_group_stands_on_two_sides(make: Make) -> None:
     """Photos come (some as near-copies of others), go and change class; all are dealt each time."""
     dice, settings = random.Random(7), SplitConfig()
