@@ -132,6 +132,19 @@ def test_a_correction_is_kept_without_what_rode_along(server: Serving) -> None:
         assert server.ask("POST", CORRECT + query, PHOTO).explained()
 
 
+def test_browsers_get_the_card_as_a_page_and_programs_as_markdown(
+    server: Serving, model_dir: Path
+) -> None:
+    path = "/api/v1/models/tiny/card"
+    browser = server.ask("GET", path, headers={"Accept": "text/html,*/*;q=0.8"})
+    program = server.ask("GET", path)
+    assert browser.headers["content-type"] == "text/html; charset=utf-8"
+    assert b'<main class="model-card"><h1>' in browser.body
+    assert program.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert program.body == (model_dir / "README.md").read_bytes()
+    assert browser.headers["vary"] == program.headers["vary"] == "Accept"
+
+
 READ = ["/", "/page.js", "/page.css", "/livez", "/readyz", "/metrics", "/favicon.ico",
         "/openapi.json", "/api/v1/models", "/api/v1/models/tiny/card", "/gradio/", "/gradio/config",
         f"{GRADIO}/info", "/nothing", ONE]  # fmt: skip

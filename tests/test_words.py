@@ -35,7 +35,9 @@ def test_a_refusal_names_no_class_as_the_answer() -> None:
 
 def test_a_model_says_how_good_it_is() -> None:
     test = {"n": 215, "error": 0.014, "error_interval": [0.005, 0.04]}
-    assert words.figures(test) == ("Wrong on 1.4% of 215 test photos (95 % interval 0.5% to 4.0%).")
+    assert words.figures(test) == (
+        "Wrong on 3 of 215 test photos: 1.4% (95 % interval 0.5% to 4.0%)."
+    )
     assert words.figures({"n": 0}) == "This model was not tested."
     assert "always names" in words.limits({"least": None})
     assert "gives no answer" in words.limits({"least": 0.3})

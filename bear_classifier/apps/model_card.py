@@ -15,6 +15,7 @@ def page(name: str, markdown: str) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Model card: {escape(name)}</title>"
-        f'<link rel="stylesheet" href="../../../../page.css"></head><body><main>{inside}</main>'
+        f'<link rel="stylesheet" href="../../../../page.css"></head><body><main class="model-card">'
+        f"{inside}</main>"
         "</body></html>\n"
     )

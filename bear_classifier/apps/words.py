@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bear_classifier.ship.predict import Prediction
+from bear_classifier.terminal import count
 
 CERTAIN, SURE, LIKELY = 0.99, 0.9, 0.6  # calibrated probability
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -40,9 +41,10 @@ def figures(test: Mapping[str, Any]) -> str:
     if not test["n"]:
         return "This model was not tested."
     low, high = test["error_interval"]
+    wrong = round(test["error"] * test["n"])
     return (
-        f"Wrong on {test['error']:.1%} of {test['n']} test photos "
-        f"(95 % interval {low:.1%} to {high:.1%})."
+        f"Wrong on {wrong} of {count(test['n'], 'test photo')}: {test['error']:.1%} (95 % interval"
+        f" {low:.1%} to {high:.1%})."
     )
 
 

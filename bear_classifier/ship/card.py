@@ -102,16 +102,15 @@ def _elsewhere(other: Mapping[str, Any] | None) -> list[str]:
 
 def _refusals(rule: Mapping[str, Any]) -> list[str]:
     """What the rule refuses, as measured on the test split and with each class as a stranger."""
-    test = rule["test"]
-    lines = [
-        "A picture that is unlike the training photos gets no answer (`unlike_training`), nor does"
-        f" one whose two likeliest classes differ by less than {rule['close']:.0%} (`too_close`)."
-    ]
+    test, close = rule["test"], rule["close"]
+    share = f"{close:.0%}" if close >= 0.01 else f"{close:.1%}"
+    near = f"differ by less than {share} (`too_close`)" if close else ""
     if rule["least"] is None:
-        lines[0] = (
-            "It always names one of its classes, also for a picture that shows none of them, unless"
-            f" the two likeliest differ by less than {rule['close']:.0%} (`too_close`)."
-        )
+        lines = ["It always names one of its classes, also for a picture that shows none of them"]
+        lines[0] += f", unless the two likeliest {near}." if near else "."
+    else:
+        lines = ["A picture that is unlike the training photos gets no answer (`unlike_training`)"]
+        lines[0] += f", nor does one whose two likeliest classes {near}." if near else "."
     if test["n"]:
         low, high = test["accepted_interval"]
         lines[0] += (
