@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -40,6 +41,7 @@ class Catalog:
         self.root = root
         self.path = root / copies.CATALOG
         self._frozen: tuple[int, list[Photo]] | None = None
+        self._kept: tuple[Any, dict[str, Any]] = None, {}  # state of the catalog, what `once` found
         self._looked: datetime | None = None  # when a copy was last thought of
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -173,6 +175,14 @@ class Catalog:
             for row in self._select(_SOURCE_COLUMNS, f"source {where} ORDER BY rowid", values)
         ]
 
+    def pages(self) -> dict[str, str]:
+        """origin -> the web page that shows it, of every candidate."""
+        return dict(self._select(["origin", "page"], "source"))
+
+    def codes(self) -> dict[str, int]:
+        """How many candidates there are of each code, in the order in which they were found."""
+        return dict(Counter(code for (code,) in self._select(["code"], "source ORDER BY rowid")))
+
     def put_sources(self, sources: Iterable[Source]) -> None:
         self._replace("source", _SOURCE_COLUMNS, sources)
 
@@ -204,8 +214,24 @@ class Catalog:
 
     def fingerprint(self) -> str:
         """Digest of what a model is made from: the usable photos with label, group and side."""
-        rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
+        if self._frozen:
+            rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
+        else:
+            columns = ["sha256", "label", "group", "split"]
+            rows = self._select(columns, "photo WHERE status = 'ok' ORDER BY sha256")
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def once(self, what: str, make: Callable[[], Any]) -> Any:
+        """What `make` finds in the catalog, by name; asked again once somebody has written."""
+        with damage_explained(self.path):
+            (others,) = self._db.execute("PRAGMA data_version").fetchone()
+        state = others, self._db.total_changes, self._frozen is None
+        if self._kept[0] != state:
+            self._kept = state, {}
+        found = self._kept[1]
+        if what not in found:
+            found[what] = make()
+        return found[what]
 
     # -- events and runs -----------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ def digest(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
         "stage": stages[-1].name,
         "renewed": sum(stage.renewed for stage in stages),
         "labels": config.labels,
-        "photos": catalog.fingerprint(),
+        "photos": catalog.once("fingerprint", catalog.fingerprint),
         "settings": settings(config, made, catalog.root),
         "reads": {name: _READ[name](config, catalog) for stage in made for name in stage.reads},
     }
@@ -72,8 +72,14 @@ def _weights(config: Config, root: Path) -> str:
 
 def _sources(config: Config, catalog: Catalog) -> str:
     """Where each photo comes from, as far as it is known: of pages and of split.sources."""
+    table = Path(config.split.sources).expanduser() if config.split.sources else None
     try:
-        return _hash(sites(catalog, catalog.photos("ok"), config.split.sources))
+        return str(
+            catalog.once(
+                f"sources {config.split.sources} {content(table, catalog.root) if table else ''}",
+                lambda: _hash(sites(catalog, catalog.photos("ok"), config.split.sources)),
+            )
+        )
     except DataError as exc:  # the stage will say so
         return str(exc)
 

@@ -229,9 +229,7 @@ def status(project: Project) -> dict[str, Any]:
             place = (photo.split or "no split yet") if photo.status == "ok" else photo.status
             row = counts.setdefault(photo.label, {})
             row[place] = row.get(place, 0) + 1
-        codes: dict[str, int] = {}
-        for source in catalog.sources():
-            codes[source.code] = codes.get(source.code, 0) + 1
+        codes = catalog.codes()
         stages = {}
         for stage in STAGES:
             last = catalog.last_run(stage.name)

@@ -25,8 +25,11 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
     table: a file of paths (or ends of paths, with / or \\) and sources, which goes before; "" for
     none. Raises DataError (BAD_TABLE)."""
     named = read_table(Path(table).expanduser()) if table else {}
-    pages = {source.origin: source.page for source in catalog.sources()}
-    return [named_for(p.origin, named) or web_site(pages.get(p.origin) or p.origin) for p in photos]
+    pages = catalog.pages()
+    return [
+        (named and named_for(p.origin, named)) or web_site(pages.get(p.origin) or p.origin)
+        for p in photos
+    ]
 
 
 def homes(groups: Sequence[str], sources: Sequence[str]) -> list[str]:
@@ -75,6 +78,11 @@ def _plain(path: str) -> str:
 
 def web_site(address: str) -> str:
     """The registrable domain of an address, "" of anything else."""
+    return _site_of_start("/".join(address.split("/", 3)[:3]))  # the rest is another each time
+
+
+@lru_cache(100_000)
+def _site_of_start(address: str) -> str:
     parts = urlsplit(address)
     return site_of(parts.hostname) if parts.scheme in ("http", "https") and parts.hostname else ""
 
