@@ -112,6 +112,20 @@ def test_however_few_validation_photos_at_most_the_share_is_refused(n, copies):
     assert np.mean(refused) <= 0.03 + 3 * np.std(refused) / 400**0.5
 
 
+@pytest.mark.parametrize("close", [0.25, 0.9])
+def test_what_the_lead_may_take_by_rank_is_not_taken_again(close):
+    """Leads of 5 photos, and a half may be refused: for the lead a quarter, which is the first of
+    6 places, so that 1/2 - 1/6 is left. Of 12 likenesses and a new one that is the fourth of 13.
+    The least lead is 1/4, which may also be just what is too close."""
+    leads = np.array([0.25, 0.5, 0.5, 0.75, 1.0])
+    p = np.stack([1 + leads, 1 - leads], axis=1) / 2
+    reference = Likeness(np.random.default_rng(0), 7)
+    reference.scores = np.arange(5.0, 12.0)
+    scores, right = np.arange(5.0), np.ones(5, dtype=bool)
+    least, margin = rule(reference, p, right, scores, np.arange(5), 0.5, close)
+    assert (least, margin) == (3.0, 0.25)
+
+
 def test_refusals_by_hand():
     said = np.array(["ok", "ok", "ok", "too_close", "unlike_training", "unlike_training"])
     right = np.array([True, True, False, False, True, False])

@@ -151,6 +151,9 @@ def test_two_bundles_of_one_name_are_both_offered(model_dir: Path, tmp_path: Pat
     assert linked(tmp_path / "a", old=old, new=new) == [("new", new), ("old", old)]
     assert linked(tmp_path / "b", only=old) == [("tiny", old)]
     assert linked(tmp_path / "c", again=old, only=old) == [("tiny", old)], "it is one model"
+    solo = Path(shutil.copytree(model_dir, tmp_path / "2027" / "solo"))
+    found = linked(tmp_path / "e", new=new, old=old, third=solo)
+    assert sorted(found) == [("new", new), ("old", old), ("solo", solo)], "only what is alike"
     third = Path(shutil.copytree(model_dir, tmp_path / "2027" / "new"))
     found = linked(tmp_path / "d", new=new, old=old, third=third)
     assert sorted(found) == [("new", new), ("old", old), ("third", third)]
