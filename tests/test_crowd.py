@@ -299,7 +299,7 @@ LABELS = ("grizzly", "teddy")
 MIXTURES, EACH = 60, 8
 
 
-def mixture(seed: int) -> list[tuple[str, str, str]]:
+def addresses_of(seed: int) -> list[tuple[str, str, str]]:
     """Address, word and expected code; a few slow ones, dead names and odd addresses."""
     dice = random.Random(seed)
     quick = [word for word in WORDS if word not in SLOW]
@@ -318,8 +318,13 @@ def mixture(seed: int) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def mixtures(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> list[State]:
-    """Each downloaded for itself, ten at a time."""
+def mixtures(
+    hosts: Hosts, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[int, State]:
+    """Those that are asked for, each downloaded for itself, ten at a time."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    seeds = sorted({c.params["mixture"] for c in calls if c and "mixture" in c.params})
+    seeds = seeds or list(range(MIXTURES))
     hosts.add("help.example", "/good.jpg", a.photo(19))
     hosts.add("help.example", "/closed.jpg", a.photo(20))
     hosts.add("help.example", "/small.jpg", a.photo(21))
@@ -334,17 +339,18 @@ def mixtures(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> list[Sta
             Source(url, LABELS[seed % 2], "web", "stamp", query=f"q{n}", engine="e", rank=n,
                    page="http://p.example/", title="t", author="b", licence="l",
                    thumbnail=f"{HELP}/small.jpg" if seed % 5 == 0 else "")
-            for n, (url, _, _) in enumerate(mixture(seed), 1)
+            for n, (url, _, _) in enumerate(addresses_of(seed), 1)
         ]  # fmt: skip
         return fetched(root / str(seed), sources, through(hosts))
 
     with ThreadPoolExecutor(10) as pool:
-        return list(pool.map(run, range(MIXTURES)))
+        return dict(zip(seeds, pool.map(run, seeds), strict=True))
 
 
-@pytest.mark.parametrize("seed", range(MIXTURES))
-def test_one_final_row_for_each_address(mixtures: list[State], seed: int) -> None:
-    state, found = mixtures[seed], mixture(seed)
+@pytest.mark.series
+@pytest.mark.parametrize("mixture", range(MIXTURES))
+def test_one_final_row_for_each_address(mixtures: dict[int, State], mixture: int) -> None:
+    seed, state, found = mixture, mixtures[mixture], addresses_of(mixture)
     rows, outcome = state.rows, state.outcome
     assert set(rows) == {url for url, _, _ in found}
     codes = Counter(row.code for row in rows.values())
@@ -402,12 +408,15 @@ def check_files(state: State) -> None:
         assert set(holders) <= {OK, DUPLICATE}
 
 
-def test_the_mixtures_are_mixed(mixtures: list[State]) -> None:
-    codes = Counter(row.code for state in mixtures for row in state.rows.values())
-    assert codes.total() == MIXTURES * EACH
+@pytest.mark.long  # it takes all of them
+def test_the_mixtures_are_mixed(mixtures: dict[int, State]) -> None:
+    codes = Counter(row.code for state in mixtures.values() for row in state.rows.values())
+    assert codes.total() == len(mixtures) * EACH
     assert {code for _, code in WORDS.values()} <= set(codes)
     assert {DUPLICATE, "NAME_ERROR"} <= set(codes)
-    small = [row for state in mixtures for row in state.rows.values() if row.via == "thumbnail"]
+    small = [
+        row for state in mixtures.values() for row in state.rows.values() if row.via == "thumbnail"
+    ]
     assert len(small) >= 10
 
 
