@@ -165,8 +165,9 @@ def test_the_second_round_does_not_learn_from_what_the_first_doubts(catalog, tmp
     side = np.array([p.split for p in photos])
     clouds = (5 * np.eye(8)[labels] + rng.normal(size=(24, 8))).astype(np.float32)
     wrong = next(i for i in range(24) if labels[i] == 0 and side[i] == "train")
-    clouds[wrong] = 8 * np.eye(8)[2] + rng.normal(size=8)  # a third class under this label
+    clouds[wrong] = 20 * np.eye(8)[2]  # a third class under this label, and far from the others
     monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    monkeypatch.setattr("bear_classifier.learn.probe.choose_strength", lambda *_: 1.0)
     outcome = probe(catalog, config)
     with np.load(tmp_path / "probe" / "probabilities.npz") as file:
         first, second = file["probabilities"], file["second"]
