@@ -25,6 +25,7 @@ CNNS = [
 ]
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("arch", CNNS)
 def test_the_cut_is_where_torchvision_pools(arch):
     """Our pooled features are what the original classifier's first layer gets to see."""

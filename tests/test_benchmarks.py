@@ -181,6 +181,7 @@ def programs() -> list[Path]:
     return [p for p in sorted(FOLDER.glob("*.py")) if "\ndef main(" in p.read_text("utf-8")]
 
 
+@pytest.mark.long
 def test_every_program_says_how_it_is_used() -> None:
     assert {path.stem for path in programs()} >= set(every.PROGRAMS)
     running = {

@@ -136,6 +136,7 @@ def newest_file(folder: Path) -> Path:
     return max(folder.iterdir(), key=lambda path: path.name)
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("after", [1, EPOCHS - 1, EPOCHS])
 def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
     prepared: tuple[Catalog, Config],
@@ -505,6 +506,7 @@ def test_kill_9_by_the_clock_loses_no_whole_epoch(
         shutil.rmtree(root)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_and_keeps_the_whole_epochs(
     prepared: tuple[Catalog, Config], nursery: Nursery, tmp_path: Path
 ) -> None:

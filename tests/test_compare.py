@@ -353,6 +353,7 @@ def test_the_bar_ends_where_it_should(prepared: tuple[Catalog, Config], tmp_path
     assert np.isfinite(done.logits).all()
 
 
+@pytest.mark.long
 def test_all_alternatives_see_the_same_photos_in_the_same_order(
     prepared: tuple[Catalog, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

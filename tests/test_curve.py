@@ -308,6 +308,7 @@ def test_photos_that_help(dataset):
     assert near < truth < far
 
 
+@pytest.mark.long
 def test_photos_that_do_not_help(dataset):
     with dataset(*exhausted()) as catalog:
         found = growth(catalog, CONFIG)

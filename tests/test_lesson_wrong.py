@@ -151,6 +151,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
         yield Subject(catalog, config, root / "none")
 
 
+@pytest.mark.long
 def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
     with wrong.undisturbed():

@@ -264,6 +264,7 @@ def test_a_training_is_the_same_with_and_without_it_before(prepared, tmp_path, c
     assert sorted(r["rate"] for r in got["comparison"]["rows"])
 
 
+@pytest.mark.long
 def test_a_run_is_repeatable_and_another_seed_is_another_run(prepared):
     made = lr.bench(*prepared)
     one, again, other = lr.sweep(made, [5, 5, 6], 25)

@@ -64,6 +64,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     assert [row["epoch"] for row in end.facts["history"]] == [1, 2]
 
 
+@pytest.mark.long
 def test_down_to_one_photo_and_no_further(prepared: tuple[Catalog, Config]) -> None:
     catalog, config = prepared
     dls, model = fresh(catalog, config, batch=12)

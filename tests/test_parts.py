@@ -89,6 +89,7 @@ def test_all_families_are_known() -> None:
     assert {builder.__module__.rpartition(".")[2] for builder in builders} == set(FAMILIES)
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(("arch", "first", "before", "after"), FAMILIES.values())
 def test_the_last_stage_of_every_family_learns(
     arch: str, first: str, before: int, after: int
