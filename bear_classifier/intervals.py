@@ -41,12 +41,13 @@ def clustered(hits: NDArray[np.bool_], groups: NDArray[Any]) -> Interval | None:
     Where groups are of uneven size, the rate has a longer tail than as many photos of one size: one
     group of thirty moves it far. The end towards 0.5 lies by so much further off as skewness moves
     the quantile (Cornish and Fisher, Rev. Inst. Int. Stat. 5:307, 1938)."""
-    effect = design_effect(hits, groups)
+    rho = _correlation(hits, groups)
+    effect = _effect(rho, groups)
     found = wilson(int(hits.sum()) / effect, len(hits) / effect)
     if found is None:
         return None
     p, n = float(hits.mean()), len(hits) / effect
-    skew = _unevenness(hits, groups) * (_Z95**2 - 1) / 6
+    skew = _unevenness(rho, groups) * (_Z95**2 - 1) / 6
     if skew < 1e-9:
         return found
     low, high = found
@@ -80,15 +81,17 @@ def _end(p: float, n: float, skew: float) -> float:
 def design_effect(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
     """Variance of the rate of hits (n,) with these groups (n,), in variances of n independent ones:
     1 + rho (Kish's effect - 1)."""
-    return 1 + _correlation(hits, groups) * (copies_effect(groups) - 1)
+    return _effect(_correlation(hits, groups), groups)
 
 
-def _unevenness(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+def _effect(rho: float, groups: NDArray[Any]) -> float:
+    return 1 + rho * (copies_effect(groups) - 1)
+
+
+def _unevenness(rho: float, groups: NDArray[Any]) -> float:
     """Skewness of the rate beyond that of photos of one size, for a photo of skewness 1."""
-    if not len(hits):
-        return 0.0
     size = np.unique(groups, return_counts=True)[1].astype(np.float64)
-    weight = 1 + _correlation(hits, groups) * (size - 1)  # of the independent parts of a group
+    weight = 1 + rho * (size - 1)  # of the independent parts of a group
     square, cube = float((size * weight).sum()), float((size * weight**2).sum())
     return float(cube / square**1.5 - square**0.5 / size.sum())
 

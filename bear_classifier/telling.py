@@ -113,7 +113,7 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
             f"near-copies kept in one split: {out['near_copies']}"
         ),
         *(
-            f'{n} {"photo" if n == 1 else "photos"} of "{label}" set aside: no class of the'
+            f'{count(n, "photo")} of "{label}" set aside: no class of the'
             " project file; put it back into [classes] and they come back, with their splits and"
             " decisions"
             for label, n in out.get("set_aside", {}).items()

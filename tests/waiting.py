@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-STUCK = 120.0  # seconds, far more than anything here needs: what takes longer will never come
+STUCK = 240.0  # seconds, far more than anything here needs: what takes longer will never come
 T = TypeVar("T")
 
 

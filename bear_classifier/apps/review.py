@@ -29,6 +29,7 @@ from bear_classifier.heartbeat import heartbeat
 from bear_classifier.photos import encode, measure
 from bear_classifier.schema import Action, Decision, Event, Suspect
 from bear_classifier.settings import Config
+from bear_classifier.terminal import count
 
 WHO = "review"
 SIZES = (160, 400, 1000)  # pixels, longer side
@@ -217,12 +218,10 @@ def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None
         for d in asked
     )
     if tests and confirmed != tests:
-        which = "1 photo" if tests == 1 else f"{tests} photos"
         raise Refused(
-            409, "TEST_SIDE", f"this would change {which} of the test split, which judges the"
-            " model; to do it all the same, discard this, reload the page and press the key"
-            " twice (a"
-            f' program: send "test_side": {tests})'
+            409, "TEST_SIDE", f"this would change {count(tests, 'photo')} of the test split, which"
+            " judges the model; to do it all the same, discard this, reload the page and press the"
+            f' key twice (a program: send "test_side": {tests})'
         )  # fmt: skip
 
 

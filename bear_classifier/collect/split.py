@@ -15,6 +15,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.schema import Photo, Split
 from bear_classifier.settings import Config, SplitConfig
 from bear_classifier.sites import sites
+from bear_classifier.terminal import count
 
 _IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
 
@@ -126,7 +127,7 @@ def _check(counts: Mapping[str, int], labels: Sequence[str], least: int) -> None
         more = f" (also too small: {', '.join(few[1:])})" if len(few) > 1 else ""
         raise DataError(
             "TOO_FEW_PHOTOS",
-            f'Class "{few[0]}" has {n} usable photo{"" if n == 1 else "s"}; at least {least} are '
+            f'Class "{few[0]}" has {count(n, "usable photo")}; at least {least} are '
             f"needed{more}. Add photos, or lower split.least",
         )
 

@@ -31,6 +31,7 @@ from bear_classifier.paired import (
     shares,
     signed,
 )
+from bear_classifier.terminal import count
 
 MOST_LOSS = -float(np.log(1e-6))  # of one photo; a few absurd answers would drown all others
 FEW = 10  # photos of a class on validation; of fewer each moves its recall by a tenth and more
@@ -168,7 +169,7 @@ def _verdict(row: Mapping[str, Any], first: str, by: Measure, found: Mapping[str
 def remarks(found: Mapping[str, Any]) -> list[str]:
     """What to know before relying on it."""
     said = [
-        f'class "{label}" has {n} photo{"" if n == 1 else "s"} on validation, each counted once'
+        f'class "{label}" has {count(n, "photo")} on validation, each counted once'
         " (validation is never oversampled): do not rely on its recall and the macro error"
         for label, n in found["of_class"].items()
         if 0 < n < FEW

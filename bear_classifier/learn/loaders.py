@@ -31,6 +31,7 @@ from bear_classifier import photos
 from bear_classifier.ahead import ahead
 from bear_classifier.errors import PhotoError, TrainError
 from bear_classifier.settings import Config, LearnConfig, TrainConfig
+from bear_classifier.terminal import count
 
 Norm = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of 0 to 1
 # Of most of torchvision's classifiers: torchvision.transforms._presets.ImageClassification
@@ -100,8 +101,7 @@ class Unreadable:
             return []
         names = [f"{path.name} ({code})" for path, code in list(self.found.items())[:_NAMED]]
         more = ", ..." if len(self.found) > _NAMED else ""
-        count = "1 photo" if len(self.found) == 1 else f"{len(self.found)} photos"
-        return [f"{count} skipped: {', '.join(names)}{more}"]
+        return [f"{count(len(self.found), 'photo')} skipped: {', '.join(names)}{more}"]
 
 
 def dataloaders(

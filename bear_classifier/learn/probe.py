@@ -29,6 +29,7 @@ from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold,
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.sites import homes, sites
+from bear_classifier.terminal import count
 
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
@@ -126,7 +127,7 @@ def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
         more = f" (also: {', '.join(list(lone)[1:])})" if len(lone) > 1 else ""
         raise DataError(
             "TOO_FEW_PHOTOS",
-            f'class "{label}" has {n} group{"" if n == 1 else "s"} of near-copies in train, and two'
+            f'class "{label}" has {count(n, "group")} of near-copies in train, and two'
             f" are needed to learn it{more}; add photos of other scenes and run again",
         )
     if all(photo.split != "valid" for photo in photos):
