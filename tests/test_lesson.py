@@ -218,6 +218,19 @@ def test_two_kinks_by_hand() -> None:
     assert relu.summed(np.array([0.25, 0.75]), t, w, b).tolist() == [0.25, 0.25]
 
 
+@pytest.mark.parametrize("turn", range(-60, 300, 60))
+def test_no_name_of_an_axis_is_cut_off_as_the_bowl_turns(turn: int) -> None:
+    a1, a2 = np.meshgrid(np.linspace(-2, 8, 9), np.linspace(0, 5, 9))
+    at = np.array([[0, 1], [3, 2.5]], np.float32)
+    figure = surface._bowl(a1, a2, (a1 - 3) ** 2 + a2, at, np.array([9.0, 2.0]), turn, small=True)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    for name in (axes.xaxis.label, axes.yaxis.label, axes.zaxis.label):  # type: ignore[attr-defined]
+        box = name.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+
+
 # the sheet and the command
 
 
