@@ -1,7 +1,7 @@
 # `make run`: everything, from nothing to the page. `make test`: the tests. Both set up .venv first.
 PYTHON ?= python3
 BIN = .venv/bin
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run serve test test-long check fmt docs mutants notebook lesson bench clean

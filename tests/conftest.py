@@ -18,11 +18,12 @@ from bear_classifier.schema import Photo
 
 BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003ff" * 5
 Child = Callable[..., "subprocess.Popen[str]"]
-LONGEST = (  # files of more than about 20 seconds of a processor, the longest first
-    "test_pipeline.py", "test_checkpoints.py", "test_train.py", "test_lr.py", "test_export.py",
-    "test_poison.py", "test_page.py", "test_serving_load.py", "test_lesson_privacy.py",
-    "test_shipped.py", "test_web_run.py", "test_rehearse.py", "test_starter.py", "test_compare.py",
-    "test_diagnose.py", "test_resume.py", "test_lesson.py",
+LONGEST = (  # files of more than about 15 seconds of a processor, the longest first
+    "test_serving_load.py", "test_pipeline.py", "test_lesson_privacy.py", "test_train.py",
+    "test_export.py", "test_visit.py", "test_serving.py", "test_web_run.py", "test_poison.py",
+    "test_checkpoints.py", "test_lesson.py", "test_review.py", "test_space.py",
+    "test_precision.py", "test_page.py", "test_photos.py", "test_recipe.py", "test_lr.py",
+    "test_lesson_features.py", "test_parts.py", "test_resume.py", "test_curve.py",
 )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("series"):
             name = item.path, item.name.partition("[")[0]
-            if cases[name] % 3:
+            if cases[name] % 6:
                 item.add_marker("long")
             cases[name] += 1
         if item.path.name in TRAINS:

@@ -162,14 +162,13 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
     assert not folder_of(catalog).exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"frozen": 1, "cycles": 2, "head": "new"}, marks=pytest.mark.long),
-        pytest.param({"frozen": 2, "balance": "oversample"}, marks=pytest.mark.long),
-        pytest.param(
-            {"cycles": 2, "balance": "weighted-loss", "resize": "presize"}, marks=pytest.mark.long
-        ),
+        {"frozen": 1, "cycles": 2, "head": "new"},
+        {"frozen": 2, "balance": "oversample"},
+        {"cycles": 2, "balance": "weighted-loss", "resize": "presize"},
         {"layers": "last-stage", "balance": "oversample"},
     ],
     ids=["phases", "oversample", "weighted", "last-stage"],
@@ -236,6 +235,7 @@ def test_every_bit_of_a_state_survives_the_disk_and_a_new_learner(
         assert json.dumps(one.facts) == json.dumps(two.facts)
 
 
+@pytest.mark.long
 def test_another_setting_or_the_wish_to_begin_anew_begins_anew(
     prepared: tuple[Catalog, Config], calm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def simulated(
     return logits, targets
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(("seed", "own"), [(0.5, 0.0), (0.0, 0.7), (0.3, 0.5)])
 def test_nothing_is_better_inside_the_noise(
     seed: float, own: float, monkeypatch: pytest.MonkeyPatch

@@ -352,6 +352,7 @@ def test_the_class_that_needs_photos_most(dataset):
     assert found["teddy"]["worth"] != "helps"
 
 
+@pytest.mark.long
 def test_the_check_foretells_the_whole_from_a_half(dataset):
     with dataset(*learnable()) as catalog:
         found = growth(catalog, CONFIG, half=True)

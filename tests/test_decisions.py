@@ -28,7 +28,7 @@ from bear_classifier.decisions import decide, decided, history, relabel, revisio
 from bear_classifier.errors import DataError
 from bear_classifier.schema import Action, Decision, Photo
 
-EDITS = int(os.environ.get("EDITS", "60"))
+EDITS = int(os.environ.get("EDITS", "24"))
 KILLS = int(os.environ.get("KILLS", "20"))
 Make = Callable[..., Photo]
 Child = Callable[..., "subprocess.Popen[str]"]

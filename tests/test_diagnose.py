@@ -180,6 +180,7 @@ def scripted(model: Any, train: list[float], valid: list[float]) -> Any:
     return loss
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("train", "valid", "code"),
     [

@@ -116,6 +116,7 @@ def client(model_dir: Path) -> TestClient:
 API = "/api/v1/"
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     "path",
     [API + "classify", API + "classify-many", API + "corrections", "/gradio/gradio_api/upload"],

@@ -18,6 +18,7 @@ def drawn(rng, rate, groups, size, alike):
     return wrong.ravel(), np.repeat(np.arange(groups), size)
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("alike", ALIKE)
 @pytest.mark.parametrize("size", SIZES)
 def test_of_95_percent_intervals_95_percent_hold_the_truth(size, alike):
@@ -161,6 +162,7 @@ def test_of_equal_models_few_are_told_apart(size, alike):
     assert claims / rounds <= 0.06
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("measure", ["error", "macro"])
 @pytest.mark.parametrize("size", SIZES)
 def test_of_equal_recipes_few_are_told_apart(size, measure):

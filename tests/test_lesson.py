@@ -6,7 +6,7 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from corpus import ROOT
+from matplotlib.figure import Figure
 
 from bear_classifier import cli
 from bear_classifier.lesson import (
@@ -21,6 +22,7 @@ from bear_classifier.lesson import (
     fit,
     glossary,
     minibatch,
+    moving,
     pages,
     rates,
     relu,
@@ -34,28 +36,49 @@ from bear_classifier.lesson.sheet import Page, Sheet
 DRAWN = [name for name in pages.TITLES if name not in pages.PHOTOS]
 
 
+right_page = pages.page
+
+
+class Made(dict[str, Page]):
+    """Each page, made when it is first asked for; none of them throws the dice of others."""
+
+    def __missing__(self, name: str) -> Page:
+        torch.manual_seed(5)
+        np.random.seed(5)
+        before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
+        self[name] = right_page(name)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def made() -> dict[str, Page]:
-    """Each page, made once; none of them throws the dice of others."""
-    torch.manual_seed(5)
-    np.random.seed(5)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
-    found = {name: pages.page(name) for name in DRAWN}
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
-    return found
+def made() -> Iterator[Made]:
+    """Of moving pictures the first, the middle and the last frame: the others take the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sgd, surface):
+            patch.setattr(module, "gif", few_frames)
+        yield Made()
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_every_claim_holds(made: dict[str, Page], name: str) -> None:
+def few_frames(draw: Callable[[int], Figure], steps: Sequence[int], *more: int) -> bytes:
+    return moving.gif(draw, [steps[0], steps[len(steps) // 2], steps[-1]], *more)
+
+
+LONG = ("relu",)  # trains for thousands of steps
+EACH = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in DRAWN]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_every_claim_holds(made: Made, name: str) -> None:
     page = made[name]
     assert [claim for claim in page.claims if not claim.holds] == []
     assert len(page.claims) >= 3
     assert page.title == pages.TITLES[name]
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_a_page_stands_alone(made: dict[str, Page], name: str) -> None:
+@pytest.mark.parametrize("name", EACH)
+def test_a_page_stands_alone(made: Made, name: str) -> None:
     html = made[name].html()
     assert re.findall(r'(?:src|href)="(?!data:|#|glossary\.html#|index\.html)[^"]*"', html) == []
     assert "[[" not in re.sub(r"<(script|pre)\b.*?</\1>", "", html, flags=re.S)
@@ -265,7 +288,7 @@ def test_what_strangers_wrote_is_escaped() -> None:
     assert "<title>&lt;b&gt;</title>" in html
 
 
-def test_pages_are_saved_with_what_they_lead_to(tmp_path: Path, made: dict[str, Page]) -> None:
+def test_pages_are_saved_with_what_they_lead_to(tmp_path: Path, made: Made) -> None:
     sheet.save(made["sgd"], tmp_path, pages.TITLES)
     sheet.save(made["rates"], tmp_path, pages.TITLES)
     names = {path.name for path in tmp_path.iterdir()}
@@ -277,7 +300,7 @@ def test_pages_are_saved_with_what_they_lead_to(tmp_path: Path, made: dict[str, 
     assert "bears lesson minibatch" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_notebook_shows_the_page_in_a_frame(made: dict[str, Page]) -> None:
+def test_a_notebook_shows_the_page_in_a_frame(made: Made) -> None:
     shown = made["sliders"]._repr_html_()
     assert shown.startswith("<iframe ")
     assert shown.count("<script") == 0, "it is escaped"
@@ -311,9 +334,9 @@ def test_a_claim_that_fails_ends_with_1(
 # the notebooks
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", EACH)
 def test_its_notebook_is_as_it_is_made_and_runs(
-    made: dict[str, Page],
+    made: Made,
     name: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

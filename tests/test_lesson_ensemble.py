@@ -112,6 +112,7 @@ def test_every_claim_holds(made: pytest.MonkeyPatch) -> None:
     assert {"ensemble-errors.png", "ensemble-between.png"} == set(page.files)
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("name", "instead", "words"),
     [
@@ -132,6 +133,7 @@ def test_a_claim_falls_with_what_it_claims(
     assert any(words in said for said in fallen(ensemble.page(SUBJECT)))
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("kind", "instead", "words"),
     [

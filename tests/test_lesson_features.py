@@ -261,6 +261,7 @@ def test_photos_that_it_did_not_learn_from_where_there_are_enough(
     assert len(features.watch(subject).photos) == 9  # the near-copies are out on all paths
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(("name", "words"), [("edges", FLAT), ("sharpen", FLAT), ("blur", MEAN)])
 def test_a_kernel_of_another_sum_is_noticed(
     made: Page, monkeypatch: pytest.MonkeyPatch, name: str, words: str
@@ -357,6 +358,7 @@ def checked(maps: Any, falls: Any, best: Any, lot: Any) -> Sheet:
     return sheet
 
 
+@pytest.mark.long
 def test_maps_that_point_elsewhere_are_noticed() -> None:
     rng = np.random.default_rng(0)
     maps, noise = rng.normal(size=(2, 30, 5, 5))

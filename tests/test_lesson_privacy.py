@@ -359,6 +359,7 @@ def test_a_model_that_knows_its_photos_by_heart_is_told(make_page: Callable[...,
     assert any("gives away less" in claim for claim in failed(make_page(leak=30.0)))
 
 
+@pytest.mark.long
 def test_suspects_that_are_no_such_are_noticed(make_page: Callable[..., Page]) -> None:
     """Photos that a head knows as well when it did not learn them are not given away."""
     plain = known()
@@ -425,6 +426,7 @@ def planted(folder: Path, catalog: Catalog, kind: str) -> None:
         (folder / "golden" / "32.webp").write_bytes(jpeg(gps=True, format="WEBP"))
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("kind", "words"),
     [

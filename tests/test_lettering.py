@@ -34,6 +34,7 @@ def formulas(monkeypatch):
         yield taken
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("names", NAMES)
 def test_names_are_no_formulas(names, formulas):
     made = vars(evaluate.report(np.eye(2), np.arange(2), names, np.arange(2)))

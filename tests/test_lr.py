@@ -383,6 +383,7 @@ def test_too_little_memory_is_said(prepared, monkeypatch):
         lr.sweep(made, [1], 25)
 
 
+@pytest.mark.long
 def test_words_say_why_not_the_lowest_point(prepared, tmp_path, capsys):
     finding.lr(options(), project_of(prepared, tmp_path))
     said = capsys.readouterr().out

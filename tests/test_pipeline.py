@@ -268,6 +268,7 @@ def learned(cwd, kinds, draw, *settings):
     return report
 
 
+@pytest.mark.long
 def test_what_any_network_tells_apart_is_told_apart(tmp_path):
     """Colours: whatever its random weights, a network sees red, green and blue differently."""
 

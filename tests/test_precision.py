@@ -245,6 +245,7 @@ def test_auto_falls_back_and_says_why(dataset, plain, few, monkeypatch):
     assert f"It computes in full precision: {taken.precision['why']}." in card(about)
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(("times", "kind"), [([12.0, 10.0], "int8"), ([11.9, 10.0], "fp32")])
 def test_what_is_not_faster_is_not_taken(dataset, plain, few, monkeypatch, times, kind):
     monkeypatch.setattr(quantise, "milliseconds", lambda networks, image: times)

@@ -94,6 +94,7 @@ class Likeness:
         return self.scores
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("copies", [1, 5])
 @pytest.mark.parametrize("n", [5, 20, 40, 67, 200])
 def test_however_few_validation_photos_at_most_the_share_is_refused(n, copies):

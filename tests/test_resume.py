@@ -215,6 +215,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_asks_for_nothing_twice(
         assert deaths >= 0.8 * seen
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("size", [200, 500])  # pixels: below and above what is held in memory
 def test_a_full_disk_says_what_is_missing_and_the_next_run_goes_on(
     tmp_path: Path, nursery: Callable[..., Nursery], size: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import random
@@ -41,12 +42,17 @@ PAGE = {"X-Bears": "1"}
 Post = Callable[..., Any]
 
 
+@functools.cache
+def picture(number: int) -> bytes:
+    return saved(drawn(60, 48, seed=number), "PNG")
+
+
 def dataset(root: Path, count: int = 24) -> list[str]:
     """A catalog of drawn photos, each file there. Returns their hashes, most suspect first."""
     rows = []
     with Catalog(root) as catalog:
         for n in range(count):
-            data = saved(drawn(60, 48, seed=n), "PNG")
+            data = picture(n)
             sha = hashlib.sha256(data).hexdigest()
             photo = Photo(sha, f"/photos/{n}.png", LABELS[n % 3], "png", 60, 48, len(data), "00",
                           50.0, group=sha, split=SIDES[n % 4])  # type: ignore[arg-type]  # fmt: skip

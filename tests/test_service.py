@@ -16,7 +16,7 @@ from bear_classifier.apps import corrections
 from bear_classifier.apps.answering import Models, work
 from bear_classifier.apps.service import Refused, Service, offers
 from bear_classifier.collect.listing import list_folder
-from bear_classifier.errors import ModelError, PhotoError
+from bear_classifier.errors import BearsError, ModelError, PhotoError
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
 
@@ -46,22 +46,35 @@ class Slow(Service):
         return {"said": photo.decode()}
 
 
-def test_the_service_says_what_the_model_says(model_dir: Path) -> None:
-    direct = Model(load(model_dir)).predict(PHOTO)
-    found = with_service(model_dir, lambda service: service.answer("", PHOTO))
+@pytest.fixture(scope="module")
+def asked(model_dir: Path) -> list[Any]:
+    """What one service says to a photo, to what is none, to a photo again, and for a model that
+    it has not."""
+
+    async def four(service: Service) -> list[Any]:
+        words = [("", PHOTO), ("", b"hello"), ("tiny", PHOTO, "explain"), ("other", PHOTO)]
+        said = []
+        for word in words:
+            try:
+                said.append(await service.answer(*word))  # type: ignore[arg-type]
+            except BearsError as exc:
+                said.append(exc)
+        return said
+
+    return list(with_service(model_dir, four))
+
+
+def test_the_service_says_what_the_model_says(model_dir: Path, asked: list[Any]) -> None:
+    direct, found = Model(load(model_dir)).predict(PHOTO), asked[0]
     assert found["model"] == "tiny"
     assert found["label"] == direct.label
     assert found["probabilities"] == pytest.approx(direct.probabilities, abs=1e-4)
     assert found["sentence"] and found["milliseconds"] > 0
 
 
-def test_a_broken_picture_gets_its_code_and_the_next_its_answer(model_dir: Path) -> None:
-    async def two(service: Service) -> Any:
-        with pytest.raises(PhotoError, match="NOT_AN_IMAGE"):
-            await service.answer("", b"hello")
-        return await service.answer("tiny", PHOTO, "explain")
-
-    found = with_service(model_dir, two)
+def test_a_broken_picture_gets_its_code_and_the_next_its_answer(asked: list[Any]) -> None:
+    broken, found = asked[1:3]
+    assert isinstance(broken, PhotoError) and broken.code == "NOT_AN_IMAGE"
     assert len(found["maps"]) == 3
     assert found["photo"].startswith("data:image/jpeg;base64,")
 
@@ -159,10 +172,9 @@ def test_two_bundles_of_one_name_are_both_offered(model_dir: Path, tmp_path: Pat
     assert sorted(found) == [("new", new), ("old", old), ("third", third)]
 
 
-def test_an_unknown_model_is_none(model_dir: Path) -> None:
-    with pytest.raises(Refused, match="NO_MODEL") as caught:
-        with_service(model_dir, lambda service: service.answer("other", PHOTO))
-    assert caught.value.status == 404
+def test_an_unknown_model_is_none(asked: list[Any]) -> None:
+    unknown = asked[3]
+    assert isinstance(unknown, Refused) and (unknown.status, unknown.code) == (404, "NO_MODEL")
 
 
 def test_a_bundle_published_anew_is_not_mixed_with_the_old_one(model_dir: Path) -> None:

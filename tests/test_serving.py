@@ -640,6 +640,29 @@ def test_a_table_that_a_spreadsheet_does_not_run(server: Serving) -> None:
 # -- what it says about itself ---------------------------------------------------------------------
 
 
+def test_each_answer_is_described(server: Serving) -> None:
+    """The statuses of a right and of a wrong request to each route stand in /openapi.json."""
+    described = server.ask("GET", "/openapi.json").json()["paths"]
+    body, kind = form(("a.jpg", PHOTO))
+    requests: dict[tuple[str, str], list[tuple[Any, ...]]] = {
+        (ONE, "post"): [(ONE, PHOTO), (ONE, b"hello"), (f"{ONE}?model=other", PHOTO)],
+        (MANY, "post"): [(MANY, body, kind), (MANY, b"hello", ZIP)],
+        (CORRECT, "post"): [(f"{CORRECT}?right={LABELS[0]}", PHOTO), (CORRECT, PHOTO)],
+        ("/api/v1/models", "get"): [("/api/v1/models",)],
+        ("/api/v1/models/{name}/card", "get"): [
+            ("/api/v1/models/tiny/card",), ("/api/v1/models/other/card",)
+        ],
+        ("/livez", "get"): [("/livez",)],
+        ("/readyz", "get"): [("/readyz",)],
+    }  # fmt: skip
+    assert {(path, how) for path, item in described.items() for how in item} == set(requests)
+    for (path, how), asked in requests.items():
+        said = [server.ask(how.upper(), *words).status for words in asked]
+        assert said[0] < 300, path
+        assert {str(status) for status in said} <= set(described[path][how]["responses"]), path
+
+
+@pytest.mark.long
 @pytest.mark.skipif(not importlib.util.find_spec("schemathesis"), reason="needs schemathesis")
 def test_it_keeps_to_its_description(server: Serving) -> None:
     """Requests made from /openapi.json: only statuses and bodies that stand there."""

@@ -328,6 +328,7 @@ def test_train_is_served_first(
         assert in_splits(dealt(photos, seed=seed), "teddy") == splits
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("large", [1, 2, 3])
 def test_a_thousand_near_copies_empty_no_split_and_fill_none(make: Make, large: int) -> None:
     for seed in range(30):

@@ -281,6 +281,7 @@ def test_the_finder_finds_a_rate_and_restores_the_model(prepared, tmp_path, monk
     assert choose_lr(None, 0.02) == (0.02, "given in the settings", None)
 
 
+@pytest.mark.long
 def test_one_lucky_batch_does_not_end_the_finder(prepared, tmp_path):
     """fastai compares with the least loss so far and would stop at the second step."""
     catalog, config = prepared
@@ -296,6 +297,7 @@ def test_one_lucky_batch_does_not_end_the_finder(prepared, tmp_path):
     assert len(curve["rates"]) > 10
 
 
+@pytest.mark.long
 def test_the_record_holds_the_finder_s_curve_if_it_ran(prepared, monkeypatch):
     monkeypatch.setattr(finder.Curve, "falls", lambda _: True)
     catalog, config = prepared

@@ -1108,6 +1108,7 @@ AGAIN = [  # answers, what chance throws, times, code and sentence
 ]  # fmt: skip
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(("answers", "chance", "times", "code", "sentence"), AGAIN)
 def test_asked_again_at_these_times(
     hosts: Hosts, tmp_path: Path, answers: list[Behaviour], chance: float, times: list[float],
@@ -1246,6 +1247,7 @@ def test_a_host_that_asks_for_more_patience_is_left_alone(hosts: Hosts, tmp_path
     assert paths(hosts, "later.example") == ["/robots.txt", "/0.jpg"]
 
 
+@pytest.mark.series
 @pytest.mark.parametrize(
     ("name", "behaviour", "code"),
     [
@@ -1274,6 +1276,7 @@ def test_a_host_that_cannot_be_reached_is_left_alone(hosts: Hosts, tmp_path: Pat
     assert len(pictures(hosts, "broken.example")) == 3
 
 
+@pytest.mark.long
 def test_a_host_that_answers_now_and_then_is_not(hosts: Hosts, tmp_path: Path) -> None:
     """An error page is an answer too."""
     turns = (a.silent(), a.silent(), new(), a.silent(), a.silent(), a.status(404), a.status(410))

@@ -157,6 +157,7 @@ def run(collected: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.long
 def test_it_goes_all_the_way_to_a_bundle(
     collected: tuple[Path, dict[str, Any]], run: dict[str, Any]
 ) -> None:
@@ -180,6 +181,7 @@ def test_status_counts_what_the_bar_showed(collected: tuple[Path, dict[str, Any]
     assert f" · beyond search.per_class {80 - out['spares']}" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("run")
 def test_attribution_and_take_down(collected: tuple[Path, dict[str, Any]]) -> None:
     cwd, _ = collected

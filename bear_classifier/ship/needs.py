@@ -119,6 +119,7 @@ def allowed(versions: Mapping[str, str], package: str, extras: Iterable[str]) ->
     return {name: version for name, version in versions.items() if name not in refused}
 
 
+@functools.cache
 def _requirements(package: str, extra: str) -> list[Requirement]:
     found = [Requirement(line) for line in metadata.requires(package) or []]
     here = {**_LINUX, "extra": extra}

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pages whose GIFs, which test_lesson.py looks at, have two pictures: they take the time."""
+    """Pages whose GIFs have two pictures: they take the time."""
 
     def short(draw: Callable[[int], Figure], steps: Sequence[int], *more: int) -> bytes:
         return moving.gif(draw, steps[-2:], *more)

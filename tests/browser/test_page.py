@@ -894,6 +894,7 @@ def test_texts_of_strangers_stay_texts(browser, site, choose):
     assert browser.find_elements(By.CSS_SELECTOR, "img[onerror]") == []
 
 
+@pytest.mark.long
 def test_with_the_service_itself(driver, model_dir, tmp_path):
     """The one test without the canned answers: page and service keep the same contract."""
     with Serving(model_dir, tmp_path / "service") as service:

@@ -147,6 +147,7 @@ def needs_second(n):
     return SIDES[n % 4] == "test" and outcome(n) != (LABELS[n % 3], "ok")
 
 
+@pytest.mark.long
 def test_thirty_photos_three_undone_a_reload_and_a_second_window(browser, site):
     visit(browser, site.url)
     assert browser.title == "Review: tiny"
