@@ -82,13 +82,6 @@ def write_late(root: Path) -> DataError:
     return caught.value
 
 
-@pytest.fixture(scope="module", autouse=True)
-def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[DataError]]:
-    """Begun before the first test and read by the last: the wait of ten seconds is shared."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(write_late, tmp_path_factory.mktemp("late"))
-
-
 @pytest.fixture
 def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
     """Two photos, and a row in every other table but that of events."""
@@ -493,11 +486,9 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         Catalog(tmp_path / "data")
 
 
-# last, since it waits for the fixture that waits
-
-
-def test_a_second_writer_gives_up_with_a_sentence(late: Future[DataError]) -> None:
-    said = late.result(timeout=STUCK)
+@pytest.mark.long  # ten seconds
+def test_a_second_writer_gives_up_with_a_sentence(tmp_path: Path) -> None:
+    said = write_late(tmp_path)
     assert said.code == "CATALOG_BUSY"
     assert said.sentence.endswith("catalog.sqlite is being written by another program; try again")
 

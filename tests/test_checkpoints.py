@@ -292,6 +292,7 @@ def test_a_torn_state_falls_back_to_the_one_before(tmp_path: Path, kept: float) 
     assert notes == ["Checkpoint 4 is damaged; continuing from 3"]
 
 
+@pytest.mark.long
 def test_a_damaged_state_still_leads_to_the_same_model(
     prepared: tuple[Catalog, Config], calm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

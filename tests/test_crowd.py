@@ -420,6 +420,7 @@ def test_the_mixtures_are_mixed(mixtures: dict[int, State]) -> None:
     assert len(small) >= 10
 
 
+@pytest.mark.long
 def test_answers_of_noise_end_as_rows_too(hosts: Hosts, tmp_path: Path) -> None:
     """250 answers and some rules with bytes changed, cut and doubled: no fault, one row each."""
     dice = random.Random(8)

@@ -473,6 +473,7 @@ def test_numbers_of_an_axis_do_not_run_into_each_other():
     assert spaced([10, 11, 100, 101, 1000], 100) == [10, 100, 1000]
 
 
+@pytest.mark.long
 def test_the_command(dataset, tmp_path, capsys):
     with dataset(*exhausted(), root=tmp_path / "tiny"):
         pass

@@ -303,6 +303,7 @@ def inode(place):
         return 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [12, pytest.param(100, marks=pytest.mark.long)])
 def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path, kills):
     place = tmp_path / "tiny"
@@ -329,6 +330,7 @@ def test_kill_9_at_any_moment_leaves_a_bundle_that_loads(published, tmp_path, ki
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
+@pytest.mark.long
 def test_two_publishers_from_two_datasets_lose_and_mix_nothing(tmp_path, monkeypatch):
     """They meet at the rename: the second begins only when the first is out."""
     config, place = tiny_config(export={"parity": 1}), tmp_path / "models" / "tiny"

@@ -186,6 +186,7 @@ def test_what_is_no_picture(hosts: Hosts) -> None:
     assert seen(hosts, a.empty(length=False))[1:] == ({"content-type": "image/jpeg"}, b"")
 
 
+@pytest.mark.long
 def test_slow_ones(hosts: Hosts) -> None:
     assert seen(hosts, a.silent()) == ("<silence>", {}, b"")
     assert seen(hosts, a.after(60, a.photo())) == ("<silence>", {}, b"")
@@ -200,6 +201,7 @@ def test_slow_ones(hosts: Hosts) -> None:
     hosts.quiet()  # each noticed that the client left
 
 
+@pytest.mark.long
 def test_large_ones_stop_when_the_client_leaves(hosts: Hosts) -> None:
     noise = a.endless(b"")
     for large in (a.big(), a.big(code=200, length=False), a.endless(), noise):

@@ -345,7 +345,7 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.series
+@pytest.mark.long
 @pytest.mark.parametrize(("module", "name", "instead", "words"), FAULTS)
 def test_a_broken_kernel_turns_its_claim_red(
     make_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch,

@@ -225,6 +225,7 @@ def damaged(network, images):
 honest = quantise.quantised
 
 
+@pytest.mark.long
 def test_a_quantised_model_that_disagrees_is_refused(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(quantise, "quantised", damaged)
     with pytest.raises(ModelError, match=r"PRECISION: model not published: .*int8") as caught:

@@ -144,6 +144,7 @@ def test_predict_imports_nothing_heavy(model_dir, pictures):
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_broken_files_of_the_world(model_dir):
     """One line per file, no crash, and little memory, over valid, odd and malicious files."""

@@ -30,7 +30,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.schema import DUPLICATE, OK, PENDING, Source
 
 SCALE = int(os.environ.get("SCALE", "1000"))  # addresses
-KILLS = [5, pytest.param(int(os.environ.get("KILLS", "20")), marks=pytest.mark.long)]
+KILLS = [3, pytest.param(int(os.environ.get("KILLS", "20")), marks=pytest.mark.long)]
 FILES, SITES = 300, 30
 
 # Downloads what the dataset has pending, each time that a line comes; in a new process each, made

@@ -102,6 +102,7 @@ async def held_up(port: int, photos: int) -> list[asyncio.Task[Answer]]:
 # -- S5: too many ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_too_many_at_once(busy: Serving) -> None:
     """The refusals come while nothing is answered; those who were let in get their answer."""
 
@@ -132,6 +133,7 @@ def test_too_many_at_once(busy: Serving) -> None:
     assert busy.ask("POST", ONE, PHOTO).status == 200
 
 
+@pytest.mark.long
 def test_too_many_through_gradio(busy: Serving) -> None:
     """Who comes through it is refused in the same words, and never waits in two queues."""
 
@@ -157,6 +159,7 @@ def test_too_many_through_gradio(busy: Serving) -> None:
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.mark.long
 def test_no_more_than_two_batches_at_once(busy: Serving) -> None:
     body, kind = form(("a.jpg", PHOTO))
 
@@ -174,6 +177,7 @@ def test_no_more_than_two_batches_at_once(busy: Serving) -> None:
 # -- S12: a process that dies ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_takes_no_photo_with_it(busy: Serving) -> None:
     async def killed() -> list[Answer]:
         with busy.frozen() as held:
@@ -188,6 +192,7 @@ def test_a_process_that_is_killed_takes_no_photo_with_it(busy: Serving) -> None:
     assert busy.ask("POST", ONE, PHOTO).status == 200
 
 
+@pytest.mark.long
 def test_processes_killed_while_idle_are_not_the_pictures_fault(busy: Serving) -> None:
     at_work(busy)
     for pid in busy.workers:
@@ -550,6 +555,7 @@ def test_uploads_are_deleted_whatever_happens(
 TAKEN = {"Status.IN_QUEUE", "Status.PROCESSING"}
 
 
+@pytest.mark.long
 def test_all_who_were_let_in_are_answered_before_the_end(busy: Serving, tmp_path: Path) -> None:
     """The last test of this file, as it ends the server."""
     gradio_client = pytest.importorskip("gradio_client")

@@ -79,6 +79,7 @@ def test_the_loss_of_the_sliders_is_the_mean_squared_error(
         assert number(browser, "#sliders .loss") == pytest.approx(wanted, abs=2e-3)
 
 
+@pytest.mark.long
 def test_descent_goes_on_from_where_one_is(browser: webdriver.Chrome, folder: Path) -> None:
     opened(browser, folder, "sliders")
     X, y = sgd.points()
