@@ -4,7 +4,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test test-long check fmt docs mutants notebook lesson bench clean
+.PHONY: help setup run serve test test-long check audit fmt docs mutants notebook lesson bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 11
@@ -34,6 +34,9 @@ check: setup  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: setup  ## compare the pinned packages with the database of known faults (needs the internet)
+	$(BIN)/pip-audit --no-deps --disable-pip $(addprefix -r ,requirements.txt requirements-heic.txt)
 
 fmt: setup  ## format the code
 	$(BIN)/ruff check --fix --quiet .

@@ -13,5 +13,8 @@ if __name__ == "__main__":
         Path(os.environ.get("BEARS_MODEL", "models/bears")),
         os.environ.get("BEARS_HOST", "0.0.0.0"),
         int(os.environ.get("BEARS_PORT", "7860")),
-        ServeConfig(framed_by=os.environ.get("BEARS_FRAMED_BY") or HUB),
+        ServeConfig(
+            framed_by=os.environ.get("BEARS_FRAMED_BY") or HUB,
+            names=os.environ.get("BEARS_NAMES", ""),
+        ),
     )

@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace) -> int:
         options.until,
         lambda stage, out: _say(options, telling.stage(stage.name, out)),
         options.again or "",
-        lambda sentence: _say(options, sentence),
+        lambda sentence: complain(options, one_line(sentence)),
     )
     report = results.get("evaluate", {}).get("test")
     if options.json:
@@ -182,7 +182,9 @@ def _shown(project: pipeline.Project) -> Path:
 def _stage(options: argparse.Namespace) -> int:
     from bear_classifier import pipeline, telling
 
-    outcome = pipeline.run_one(_project(options), options.name)
+    outcome = pipeline.run_one(
+        _project(options), options.name, lambda sentence: complain(options, one_line(sentence))
+    )
     if options.json:
         print(json.dumps(outcome))
     _say(options, telling.stage(options.name, outcome))
@@ -222,8 +224,10 @@ def _predictions(options: argparse.Namespace) -> int:
     with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
         loading = pool.submit(load, _model(options))
         from bear_classifier.ship.predict import answers
+        from bear_classifier.ship.trial import trust
 
         bundle = loading.result()
+    trust(bundle)
     failed, table = 0, []
     for path, said in answers(bundle, options.paths):
         row: dict[str, Any] = {"path": printable(path)}

@@ -1,8 +1,8 @@
 """Copies that a catalog keeps of itself, and putting one back when the catalog is damaged.
 
-They lie in `copies/` of the dataset, named by their time (UTC), whole or not there, and each was
-checked after it was made. Nobody puts one back but a person: what was decided since would be lost
-without a word.
+They lie in `copies/` of the dataset, named by their time (UTC) and by a number that only grows, as
+clocks do not; whole or not there, and each was checked after it was made. Nobody puts one back but
+a person: what was decided since would be lost without a word.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import filecmp
 import json
 import os
+import re
 import sqlite3
 import threading
 import warnings
@@ -28,6 +29,7 @@ CATALOG, FOLDER = "catalog.sqlite", "copies"
 KEPT = 3
 APART = timedelta(hours=1)
 _STAMP = "%Y%m%d-%H%M%S"
+_NAME = re.compile(r"catalog-(\d{8}-\d{6})(?:-(\d+))?\.sqlite", re.ASCII)
 _JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
 _EVENT_WORDS = ("at", "who", "action", "sha256", "old", "new", "why")
 _TAKE_DOWN_WORDS = ("kind", "value", "at", "who", "why")
@@ -47,8 +49,15 @@ class Restored:
 
 def made(root: Path) -> list[Path]:
     """The copies of a dataset's catalog, newest first."""
-    pattern = f"catalog-{'[0-9]' * 8}-{'[0-9]' * 6}.sqlite"
-    return sorted((root / FOLDER).glob(pattern), reverse=True)
+    found = [
+        path for path in (root / FOLDER).glob("catalog-*.sqlite") if _NAME.fullmatch(path.name)
+    ]
+    return sorted(found, key=lambda path: (_number(path), path.name), reverse=True)
+
+
+def _number(copy: Path) -> int:
+    """Of its place in their order; 0: made by a version that ranked them by time."""
+    return int(_NAME.fullmatch(copy.name)[2] or 0)  # type: ignore[index]
 
 
 def told(copy: Path) -> str:
@@ -57,7 +66,8 @@ def told(copy: Path) -> str:
 
 
 def at(copy: Path) -> datetime:
-    return datetime.strptime(copy.stem, f"catalog-{_STAMP}").replace(tzinfo=timezone.utc)
+    stamp = _NAME.fullmatch(copy.name)[1]  # type: ignore[index]
+    return datetime.strptime(stamp, _STAMP).replace(tzinfo=timezone.utc)
 
 
 # -- what damage is --------------------------------------------------------------------------------
@@ -124,7 +134,8 @@ def keep(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
     """Copy the catalog, unless the newest copy is young or the same; the newest three stay.
 
     Returns the new copy. One that cannot be made is a NoCopy warning: the work is worth more."""
-    place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}.sqlite"
+    number = max(map(_number, made(root)), default=0) + 1
+    place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}-{number:04}.sqlite"
     try:
         return _keep(db, root, place) if _is_due(db, root, now) else None
     except (sqlite3.Error, OSError, ValueError) as exc:

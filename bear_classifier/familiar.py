@@ -8,8 +8,6 @@ the nearest few counts. See docs/LOG.md for what else was tried.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.arrays import as_small_npz, products
+from bear_classifier.arrays import as_small_npz, products, read_npz
 
 NEIGHBOURS = 5
 MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
+_LARGEST = 2**27  # bytes of all arrays: a classifier of 20,000 classes beside them
 _BLOCK = 1024
 _SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, of 50 mostly 0.96
 _RARE = 0.98  # of photos; so many have nothing as like them that is no copy
@@ -129,8 +128,9 @@ def make(
 
 def read(data: bytes) -> Reference:
     """What `as_bytes` wrote. Raises ValueError and KeyError where it is none."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        found: Mapping[str, NDArray[Any]] = dict(file)
+    found = read_npz(data, _LARGEST)
+    if strange := [name for name, part in found.items() if part.dtype.kind not in "fiu"]:
+        raise ValueError(f"{strange[0]} holds no numbers")
     layer = (found["weight"], found["bias"]) if "weight" in found else None
     features, groups = found["features"], found["groups"]
     centre, scale = found["centre"], found["scale"]

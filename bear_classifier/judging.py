@@ -46,9 +46,11 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
         )
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.predict import Model
+    from bear_classifier.ship.trial import trust
 
     with heartbeat("evaluate"):
-        ready = Model(load(model))
+        trust(bundle := load(model))
+        ready = Model(bundle)
     failures: Failures = []
     found: dict[str, Any] = {}
     if options.photos:

@@ -23,6 +23,15 @@ def model(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, tol=1e-3))
 
 
+def fit_linear(
+    strength: float, features: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Pipeline:
+    """A model of these. So few numbers are lost among several threads of BLAS, which then turn for
+    a tenth of a second each time."""
+    with threadpool_limits(1, "blas"):
+        return model(strength).fit(features, labels)
+
+
 def n_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> int:
     """As many folds as the class with the fewest groups can fill."""
     fewest = min(len(set(groups[labels == label])) for label in set(labels.tolist()))
@@ -96,9 +105,9 @@ def _losses(
     asked: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Log loss (m,) of the rows asked for, in nats, by a model of the others."""
-    fitted = model(strength).fit(features[learning], labels[learning])
-    found = fitted.predict_proba(features[asked])
-    own = found[np.arange(len(asked)), np.searchsorted(fitted.classes_, labels[asked])]
+    made = model(strength).fit(features[learning], labels[learning])
+    found = made.predict_proba(features[asked])
+    own = found[np.arange(len(asked)), np.searchsorted(made.classes_, labels[asked])]
     return np.asarray(-np.log(np.maximum(own, _LEAST)))
 
 
@@ -125,8 +134,8 @@ def out_of_fold(
             found[asked, classes[0]] = 1.0
             continue
         with threadpool_limits(1, "blas"):
-            fitted = model(strength).fit(features[rows], labels[rows])
-        found[np.ix_(asked, classes)] = fitted.predict_proba(features[asked])
+            made = model(strength).fit(features[rows], labels[rows])
+            found[np.ix_(asked, classes)] = made.predict_proba(features[asked])
     return found
 
 

@@ -68,6 +68,7 @@ def run(
     """
     results: dict[str, dict[str, Any]] = {}
     with _held(project, "run") as catalog:
+        _check_stored(project, catalog, note)
         # A search fails sooner than weights do, and says more of what to do without a network.
         ready = "download" if project.config.search.source in ("web", "openverse") else "search"
         for stage in STAGES[: NAMES.index(until) + 1]:
@@ -83,10 +84,14 @@ def run(
     return results
 
 
-def run_one(project: Project, name: str) -> dict[str, Any]:
-    """Run one stage whose forerunners are up to date. Raises DataError (STAGE_MISSING)."""
+def run_one(
+    project: Project, name: str, note: Callable[[str], None] = lambda sentence: None
+) -> dict[str, Any]:
+    """Run one stage whose forerunners are up to date. note: hears of stored photos that were set
+    aside. Raises DataError (STAGE_MISSING)."""
     stage = STAGES[NAMES.index(name)]
     with _held(project, name) as catalog:
+        _check_stored(project, catalog, note)
         for earlier in STAGES[: NAMES.index(name)]:
             if earlier.leaves and not is_current(project, catalog, earlier):
                 raise DataError(
@@ -96,6 +101,14 @@ def run_one(project: Project, name: str) -> dict[str, Any]:
                 )
         with heartbeat(name):
             return _step(project, catalog, stage)
+
+
+def _check_stored(project: Project, catalog: Catalog, note: Callable[[str], None]) -> None:
+    from bear_classifier.collect.stored import set_aside
+
+    with heartbeat("looking at stored photos"):
+        for line in set_aside(catalog, project.config.download.retry):
+            note(line)
 
 
 @contextmanager

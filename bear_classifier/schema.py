@@ -16,6 +16,7 @@ Action = Literal["keep", "relabel", "drop", "restore"]
 PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
 TAKEN_DOWN = "TAKEN_DOWN"
 SPARE = "SPARE"  # found beyond search.per_class; fetched where another address failed
+STORED = "STORED_FILE"  # the stored file of a photo was cut, changed or lost
 PLACEHOLDER = "PLACEHOLDER"  # a picture that a site shows in place of many
 
 

@@ -246,6 +246,9 @@ class ServeConfig:
     proxy: str = setting(
         "", "address of your proxy, which is believed whom it forwards for (X-Forwarded-For)"
     )
+    names: str = setting(
+        "", "host names it answers to besides localhost, such as bears.example.com *.example.org"
+    )
 
 
 @dataclass(frozen=True)

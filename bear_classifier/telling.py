@@ -277,7 +277,7 @@ def apart(found: Mapping[str, Any]) -> list[str]:
             f"warning: the model was trained on {learned} of {which}, or on the"
             " same pictures encoded otherwise: these figures are not of new photos"
         )
-    lines += _some([f"left out: {path}: {why}" for path, why in found["ignored"].items()])
+    lines += _some([one_line(f"left out: {path}: {why}") for path, why in found["ignored"].items()])
     return ["", *lines] if lines else []
 
 
@@ -317,7 +317,8 @@ def _answer(row: Mapping[str, Any]) -> str:
 
 def strangers(found: Mapping[str, Any]) -> str:
     """How many pictures of nothing known got an answer, in all and by folder."""
-    rows = {"pictures of none of the classes": found, **found["kinds"]}
+    kinds = {one_line(name): row for name, row in found["kinds"].items()}
+    rows = {"pictures of none of the classes": found, **kinds}
     lines = ["answered although they show none of the classes:"]
     width = max(len(name) for name in rows)
     lines += [

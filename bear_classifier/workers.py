@@ -58,10 +58,11 @@ class Workers:
         """What the work makes of a picture, or the PhotoError or DataError that it raises.
 
         TOO_COMPLEX: it took too long; TIMEOUT_DECODE: there is no answer, though hardly anything
-        was computed; DAMAGED: it ended two processes one after the other, as the first may have
-        been ended by somebody else; NO_WORKER: no process can be started."""
+        was computed, also by another process where somebody had stopped the first; DAMAGED: it
+        ended two processes one after the other, as the first may have been ended by somebody else;
+        NO_WORKER: no process can be started."""
         async with self._free:
-            fresh = 0
+            fresh, stopped = 0, 0
             while fresh < 2:  # one that was idle may have ended for another reason
                 fresh += not self._idle
                 child = self._idle.pop() if self._idle else await self._start()
@@ -69,6 +70,13 @@ class Workers:
                     answer = await self._in_time(child, header, body)
                 except _LOST:
                     await _end(child, _GRACE)
+                    continue
+                except _Stopped:
+                    await _end(child)
+                    stopped += 1
+                    if stopped == 2:
+                        words = "the process that looks at it was stopped twice; try it again"
+                        raise PhotoError("TIMEOUT_DECODE", words) from None
                     continue
                 except PhotoError:
                     await _end(child)
@@ -95,6 +103,8 @@ class Workers:
                     words = f"not decoded in {self.seconds:.0f} s; save it again as JPEG"
                     raise PhotoError("TOO_COMPLEX", words)
                 if waited >= _PATIENCE * self.seconds:
+                    if _is_stopped(child):
+                        raise _Stopped
                     words = f"no answer in {waited:.0f} s on this busy machine; try it again"
                     raise PhotoError("TIMEOUT_DECODE", words)
                 step = max(self.seconds - used, 0.05)
@@ -125,15 +135,30 @@ class Workers:
         return child
 
 
+class _Stopped(Exception):
+    """Somebody stopped the process (SIGSTOP), which is no picture's fault."""
+
+
 def _computed(child: Process) -> float | None:
     """Seconds that it has kept a processor busy; None where the system does not tell."""
     try:
-        words = (
-            Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-        )
+        words = _facts(child)
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, IndexError, ValueError):
         return None
+
+
+def _is_stopped(child: Process) -> bool:
+    try:
+        return _facts(child)[0] in "Tt"
+    except (OSError, IndexError):
+        return False
+
+
+def _facts(child: Process) -> list[str]:
+    """Its state, and what else the system tells behind its name; see proc(5)."""
+    text = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace")
+    return text.rpartition(")")[2].split()
 
 
 async def _exchange(child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:

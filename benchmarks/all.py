@@ -2,7 +2,8 @@
 
 Each is a process and leaves one JSON in a folder (build/bench). The page is written from the files
 in there after every program, so that one that fails, or is left out, takes nothing from the others;
-with --only a section is made anew. What needs photos or weights that are not there is left out.
+with --only a section is made anew, and sections of which there is no JSON, as in a fresh clone,
+stay as they are. What needs photos or weights that are not there is left out.
 
     make bench
     .venv/bin/python benchmarks/all.py [--only NAME ...] [--quick] [--photos FOLDER]
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from typing import Any
 from versus import PHOTOS, ROOT, WEIGHTS, Goal, table
 
 PROGRAMS = ("first_model", "train", "one_photo", "folder", "serving_speed", "scale")
+_MACHINE = re.compile(r", \d+ processors.*; Python \d")
 LEARNING = ("first_model", "train")  # need photos and weights
 HEAD = """# Benchmarks
 
@@ -37,25 +40,52 @@ bytes a pixel (real ones of bears: 0.15 to 0.22).
 Found = Mapping[str, Mapping[str, Any]]
 
 
-def page(found: Found, failed: Mapping[str, str]) -> str:
-    """Markdown. found: what programs wrote, by name; failed: sentences on those that did not."""
+def page(found: Found, failed: Mapping[str, str], before: str = "") -> str:
+    """Markdown. found: what programs wrote, by name; failed: sentences on those that did not;
+    before: the page as it was."""
     latest = max(found.values(), key=lambda one: one["date"], default=None)
-    parts = [HEAD]
-    if latest:
-        goals = [goal for one in found.values() for goal in one["goals"]]
-        met = sum(goal["met"] is True for goal in goals)
-        asked = sum(goal["met"] is not None for goal in goals)
-        parts += [described(latest["machine"]), f"{met} of {asked} goals are met.\n"]
+    machine = described(latest["machine"]) if latest else ""
+    there, kept = sections(before)
+    parts = []
     for name in PROGRAMS:
-        if name not in found and name not in failed:
-            continue
-        parts.append(f"## {name}\n")
         if name in found:
             other = found[name]["machine"] != latest["machine"] if latest else False
-            parts += section(found[name], other)
+            parts += [f"## {name}\n", *section(found[name], other)]
+        elif name in kept:
+            parts += [
+                f"## {name}\n",
+                of_before(kept[name], there if machine and there != machine else ""),
+            ]
+        elif name in failed:
+            parts.append(f"## {name}\n")
         if name in failed:
             parts.append(f"{failed[name]}\n")
-    return "\n".join(parts)
+    met, missed = (
+        sum(line.rstrip(" |").endswith(f"| {word}") for part in parts for line in part.split("\n"))
+        for word in ("met", "**MISSED**")
+    )
+    goals = [f"{met} of {met + missed} goals are met.\n"] if latest or kept else []
+    return "\n".join([HEAD, *([machine or there] if machine or there else []), *goals, *parts])
+
+
+def sections(text: str) -> tuple[str, dict[str, str]]:
+    """Of a page: the line on its machine, and its sections by name."""
+    head, *rest = re.split(r"^## (\w+)\n", text, flags=re.MULTILINE)
+    machine = next((line for line in head.split("\n") if _MACHINE.search(line)), "")
+    return machine and f"{machine}\n", dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+def of_before(text: str, machine: str) -> str:
+    """A section as it was, with the machine that it was measured on, where that was another one
+    and does not stand there. Sentences on runs that failed go."""
+    paragraphs = [
+        part
+        for part in text.strip("\n").split("\n\n")
+        if not part.startswith(("Its last", "Not run"))
+    ]
+    if machine and not any(map(_MACHINE.search, paragraphs[:2])):
+        paragraphs.insert(1, machine.strip())
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def described(machine: Mapping[str, Any]) -> str:
@@ -145,7 +175,8 @@ def main() -> int:
         print(f"\n{name}", flush=True)
         ran = run(name, words.out, own, lacking)
         fine = fine and (ran or bool(lacking))
-        words.page.write_text(page(*read(words.out)), encoding="utf-8")
+        before = words.page.read_text(encoding="utf-8") if words.page.is_file() else ""
+        words.page.write_text(page(*read(words.out), before), encoding="utf-8")
     print(f"\nwrote {words.page.name}")
     return 0 if fine else 2
 

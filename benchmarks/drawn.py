@@ -47,15 +47,15 @@ def repeated(files: Sequence[Path], folder: Path, many: int) -> list[Path]:
 def unguarded(catalog: Catalog, config: Config, proved: Model) -> Taken:
     """Integers and pictures decoded no larger than needed, as `shortcuts.take` takes them where its
     guards allow. Those would refuse integers here: a network with random weights is unsteady."""
-    from bear_classifier.ship import bundle, quantise, shortcuts
+    from bear_classifier.ship import manifest, quantise, shortcuts
 
     scaled = shortcuts.with_least(proved, shortcuts.least_side(config.learn.size))
     learned = [photo for photo in catalog.photos("ok") if photo.split == "train"]
     images = [shortcuts._image(scaled, catalog.file(photo)) for photo in learned]
     network = quantise.quantised(proved.bundle.onnx, images)
     why = "without asking the guards"
-    shape = {"decode": "scaled", "decoder": bundle.SCALED, "least": scaled.bundle.least}
-    precision = {"is": "int8", "why": why, "tolerance": bundle.LOOSEST}
+    shape = {"decode": "scaled", "decoder": manifest.SCALED, "least": scaled.bundle.least}
+    precision = {"is": "int8", "why": why, "tolerance": manifest.LOOSEST}
     return shortcuts.Taken(network, shape, {"is": "scaled", "why": why}, precision)
 
 

@@ -21,6 +21,8 @@ def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:
     if word == "crash once" and not os.path.exists(header["note"]):  # noqa: PTH110
         open(header["note"], "w").close()  # noqa: PTH123, SIM115
         os._exit(7)
+    if word == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if word == "sleep":
         time.sleep(header["seconds"])
     if word == "compute":

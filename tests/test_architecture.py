@@ -104,7 +104,7 @@ INSIDE = {
     "workers": {"errors", "worker"},
     "photos": {"errors", "files", "formats", "heic"},
     "config": {"errors", "files", "settings"},
-    "lock": {"errors", "files"},
+    "lock": {"errors", "files", "terminal"},
     "copies": {"errors", "files", "schema"},
     "catalog": {"copies", "errors", "lock", "schema"},
     "decisions": {"catalog", "errors", "pile", "schema"},
@@ -122,7 +122,7 @@ INSIDE = {
     "collect.paging": {"collect.engine", "collect.progress"},
     "collect.download": {
         *("collect.crowd", "collect.fetch", "collect.folders", "collect.intake"),
-        *("collect.placeholders", "collect.spares", "collect.take_down"),
+        *("collect.placeholders", "collect.spares", "collect.stored", "collect.take_down"),
     },
     "collect.placeholders": {"collect.folders", "collect.screen"},
     "collect.crowd": {
@@ -202,16 +202,19 @@ INSIDE = {
     "judge.curve_plot": {"judge.lettering", "judge.curve_words"},
     "judge.gallery": {"judge.charts"},
     "ship.export": {
-        *("ship.bundle", "ship.card", "ship.golden", "ship.parity", "ship.predict"),
-        *("ship.shortcuts", "ship.similar"),
+        *("ship.bundle", "ship.card", "ship.golden", "ship.manifest", "ship.parity"),
+        *("ship.predict", "ship.shortcuts", "ship.similar", "ship.trial"),
     },
     "ship.parity": {"ship.bundle", "ship.golden", "ship.predict"},
     "ship.quantise": {"ship.predict"},
-    "ship.shortcuts": {"ship.bundle", "ship.predict", "ship.quantise"},
+    "ship.shortcuts": {"ship.bundle", "ship.manifest", "ship.predict", "ship.quantise"},
     "ship.similar": {"ship.bundle"},
-    "ship.space": {"ship.bundle", "ship.needs", "ship.predict"},
-    "ship.bundle": {"ship.onnx_file"},
-    "ship.predict": {"ship.bundle"},
+    "ship.space": {
+        *("ship.bundle", "ship.manifest", "ship.needs", "ship.predict", "ship.trial"),
+    },
+    "ship.bundle": {"ship.manifest", "ship.onnx_file"},
+    "ship.predict": {"ship.bundle", "ship.manifest"},
+    "ship.trial": {"ship.bundle", "ship.predict"},
     "ship.explain": {"ship.bundle", "ship.predict"},
     "lesson.sheet": {"lesson.glossary"},
     "lesson.pages": {"lesson.sheet"},
@@ -245,7 +248,10 @@ ACROSS = {
     "ship.shortcuts": ("judge.evaluate",),
     "lesson.": ("judge.", "learn.", "ship.explain"),
     "lesson.privacy_traces": ("ship.card", "ship.golden", "ship.similar"),
-    "apps.": ("judge.clean", "ship.bundle", "ship.predict", "ship.explain", "ship.similar"),
+    "apps.": (
+        *("judge.clean", "ship.bundle", "ship.manifest", "ship.predict", "ship.explain"),
+        "ship.similar",
+    ),
 }
 
 # Every library that is not the standard one, and the modules that may import it.

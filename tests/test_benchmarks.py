@@ -165,6 +165,21 @@ def test_the_page() -> None:
     assert every.page({}, {}) == every.HEAD
 
 
+def test_a_section_of_which_there_is_no_json_stays() -> None:
+    """As in a fresh clone; it says on which machine it was measured, once that is another one."""
+    before = every.page({"one_photo": result("one_photo"), "train": result("train")}, {})
+    assert every.page({}, {}, before) == before
+    machine = result("x")["machine"] | {"processor": "6502"}
+    new = result("scale", machine=machine, date="2027-01-01T00:00+00:00")
+    text = every.page({"scale": new}, {}, before)
+    assert "6502, 2 processors; Python 3.11, torch 2.\n\n3 of 6 goals are met." in text
+    kept = text[text.index("## one_photo") : text.index("## scale")]
+    assert kept.count("Z80, 2 processors") == 1 and "| ours | 1 |" in kept
+    assert every.page({"scale": new}, {}, text) == text
+    again = every.page({"scale": new, "train": result("train")}, {"one_photo": "Not run."}, text)
+    assert "Not run." in again and again.count("## one_photo") == 1 and "| ours | 1 |" in again
+
+
 def test_a_program_that_fails_takes_nothing_from_its_last_result(tmp_path: Path) -> None:
     (tmp_path / "scale.json").write_text(json.dumps(result("scale")), encoding="utf-8")
     assert not every.run("scale", tmp_path, ["--no-such-option"])

@@ -393,10 +393,40 @@ def test_lock_with_an_unreadable_note(catalog: Catalog) -> None:
     with catalog.lock("split"):
         (catalog.root / "lock.json").write_text("{", encoding="utf-8")
         with (
-            pytest.raises(DataError, match="Another run .pid unknown, since now"),
+            pytest.raises(DataError, match="Another program is running on"),
             catalog.lock("x"),
         ):
             raise AssertionError("two holders at once")
+
+
+@pytest.mark.parametrize(
+    "note", ["{}", "[]", "null", '"x"', "7", '{"work": 1}', '{"work": "a\\u001b[31m\\nb"}', "\xff"]
+)
+def test_a_note_of_another_form(catalog: Catalog, note: str) -> None:
+    with catalog.lock("split"):
+        (catalog.root / "lock.json").write_text(note, encoding="latin-1")
+        with pytest.raises(DataError, match="^LOCKED: Another ") as caught, catalog.lock("x"):
+            raise AssertionError("two holders at once")
+        assert caught.value.sentence.isprintable()
+
+
+@pytest.mark.parametrize("odd", ["folder", "link", "link to nothing"])
+def test_odd_things_in_the_place_of_a_lock(catalog: Catalog, tmp_path: Path, odd: str) -> None:
+    path, other = catalog.root / "lock", tmp_path / "other.txt"
+    path.unlink(missing_ok=True)
+    if odd == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(other)
+    if odd == "link":
+        other.write_text("precious", encoding="utf-8")
+    with (
+        pytest.raises(DataError, match=r"^CANNOT_WRITE: .*lock is a (folder|link), where"),
+        catalog.lock("x"),
+    ):
+        raise AssertionError("it was held")
+    assert other.exists() == (odd == "link")
+    assert odd != "link" or other.read_text(encoding="utf-8") == "precious"
 
 
 # damage

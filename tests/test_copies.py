@@ -98,7 +98,7 @@ def test_a_copy_is_made_when_work_begins_and_holds_all(catalog: Catalog, tmp_pat
         (copy,) = made(catalog.root)
         run(catalog, on(2, "drop"))
     assert names(catalog.root) == [copy.name]  # and no half of one
-    when = datetime.strptime(copy.name, "catalog-%Y%m%d-%H%M%S.sqlite")
+    when = datetime.strptime(copy.name, "catalog-%Y%m%d-%H%M%S-0001.sqlite")
     assert abs(datetime.now(timezone.utc) - when.replace(tzinfo=timezone.utc)) < timedelta(
         minutes=1
     )
@@ -115,7 +115,9 @@ def test_an_empty_catalog_is_not_worth_a_copy(tmp_path: Path) -> None:
 
 
 def test_at_most_one_an_hour(catalog: Catalog) -> None:
-    assert catalog.keep_copy(NINE) == catalog.root / "copies" / "catalog-20261121-090000.sqlite"
+    assert (
+        catalog.keep_copy(NINE) == catalog.root / "copies" / "catalog-20261121-090000-0001.sqlite"
+    )
     run(catalog, on(2, "drop"))
     assert catalog.keep_copy(NINE + HOUR - timedelta(seconds=1)) is None
     with Catalog(catalog.root) as other:  # which has to look at the folder
@@ -125,11 +127,30 @@ def test_at_most_one_an_hour(catalog: Catalog) -> None:
     assert len(made(catalog.root)) == 2
 
 
+def test_a_clock_that_ran_ahead_costs_no_copy(catalog: Catalog) -> None:
+    """Copies are ranked by a number: what was made later is newer, whatever the clock said."""
+    ahead = catalog.keep_copy(NINE + 24 * 365 * HOUR)
+    for hour in range(4):
+        with Catalog(catalog.root) as later:
+            run(later, on(2, "restore" if hour % 2 else "drop"))
+            kept = later.keep_copy(NINE + hour * HOUR)
+            assert kept is not None and made(catalog.root)[0] == kept
+    assert ahead not in made(catalog.root) and len(made(catalog.root)) == 3
+
+
+def test_copies_of_an_earlier_version_are_the_oldest(catalog: Catalog) -> None:
+    old = catalog.root / "copies" / "catalog-20301121-090000.sqlite"
+    old.parent.mkdir()
+    old.write_bytes(b"of a version that ranked them by time")
+    new = catalog.keep_copy(NINE)
+    assert made(catalog.root) == [new, old]
+
+
 def test_another_zone_is_the_same_time(catalog: Catalog) -> None:
     there = NINE.astimezone(timezone(timedelta(hours=-8)))
     copy = catalog.keep_copy(there)
     assert copy
-    assert copy.name == "catalog-20261121-090000.sqlite"
+    assert copy.name == "catalog-20261121-090000-0001.sqlite"
 
 
 def test_nothing_is_copied_while_nothing_changes(catalog: Catalog) -> None:
@@ -138,7 +159,7 @@ def test_nothing_is_copied_while_nothing_changes(catalog: Catalog) -> None:
     catalog.close()
     with Catalog(catalog.root) as again:
         assert again.keep_copy(NINE + 4 * HOUR) is None
-        assert names(catalog.root) == ["catalog-20261121-090000.sqlite"]
+        assert names(catalog.root) == ["catalog-20261121-090000-0001.sqlite"]
         run(again, on(2, "keep"))
         assert again.keep_copy(NINE + 6 * HOUR)
 
@@ -175,7 +196,7 @@ def test_a_damaged_catalog_does_not_become_a_copy(catalog: Catalog) -> None:
     sql(catalog.path, "UPDATE photo SET origin = CAST(x'ff' AS TEXT) WHERE label = 'teddy'")
     with pytest.warns(NoCopy, match="decode"):
         assert catalog.keep_copy(NINE + HOUR) is None
-    assert names(catalog.root) == ["catalog-20261121-090000.sqlite"]
+    assert names(catalog.root) == ["catalog-20261121-090000-0001.sqlite"]
 
 
 @pytest.mark.parametrize("step", ["write", "rename", "folder"])
@@ -348,9 +369,9 @@ def test_what_can_be_no_row_is_not_listed(root: Path) -> None:
 def test_a_bad_copy_is_passed_over(root: Path, tmp_path: Path) -> None:
     """Both kinds of damage, in newer copies than that of nine."""
     (nine,) = made(root)
-    torn = root / "copies" / "catalog-20261121-100000.sqlite"
+    torn = root / "copies" / "catalog-20261121-100000-0002.sqlite"
     torn.write_bytes(nine.read_bytes()[:9000])
-    odd = root / "copies" / "catalog-20261121-110000.sqlite"
+    odd = root / "copies" / "catalog-20261121-110000-0003.sqlite"
     odd.write_bytes(nine.read_bytes())
     sql(odd, "UPDATE photo SET origin = CAST(x'ff' AS TEXT)")
     spoil(root)
@@ -393,7 +414,7 @@ def test_full_disk_at_restore_changes_nothing(root: Path, monkeypatch: pytest.Mo
         restore(root)
     monkeypatch.undo()
     assert (root / "catalog.sqlite").read_bytes() == before
-    assert names(root) == ["catalog-20261121-090000.sqlite"]
+    assert names(root) == ["catalog-20261121-090000-0001.sqlite"]
     assert restore(root)
 
 

@@ -97,7 +97,7 @@ def test_every_error_code_stands_in_the_manual():
     assert used - manual == set(), "codes without a line in docs/CODES.md"
     assert manual - used <= {"TOO_SMALL", "BLANK", "NEAR_COPY", "ACROSS_SIDES", "DUPLICATE",
                              "LABEL_CONFLICT", "GONE", "PENDING", "OK", "TAKEN_DOWN",
-                             "SPARE", "CLASS_REMOVED", "PLACEHOLDER"}  # fmt: skip
+                             "SPARE", "CLASS_REMOVED", "PLACEHOLDER", "STORED_FILE"}  # fmt: skip
 
 
 def test_requirements_are_exact():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bear_classifier.apps import door
+from bear_classifier.apps.host_names import HostNames
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Refused
 
@@ -37,8 +38,9 @@ class Asked:
         self.read = 0
         self.metrics = Metrics(lambda: 0)
         self.door = door.Door(
-            app, self.metrics, lambda path: limit, lambda path: door.POLICY, "", refuse
-        )
+            app, self.metrics, lambda path: limit, lambda path: door.POLICY, "",
+            HostNames("0.0.0.0"), "", refuse,
+        )  # fmt: skip
         scope = {"type": "http", "method": method, "path": "/a", "headers": headers}
         asyncio.run(self.door(scope, lambda: self._receive(parts), self._send))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
@@ -17,7 +18,12 @@ from bear_classifier.apps.service import Refused
 
 
 def ask(
-    uploads: Path, method: str, path: str, body: bytes = b"", kind: str = "application/json"
+    uploads: Path,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    kind: str = "application/json",
+    query: bytes = b"",
 ) -> tuple[dict[str, Any], bytes]:
     """Scope and body as gradio would get them, through the gate."""
     got: list[tuple[dict[str, Any], bytes]] = []
@@ -34,6 +40,7 @@ def ask(
         "type": "http",
         "method": method,
         "path": path,
+        "query_string": query,
         "headers": [(b"content-type", kind.encode()), (b"content-length", b"9999")],
     }
     asyncio.run(gate.Gate(app, uploads)(scope, receive, send))
@@ -111,9 +118,69 @@ def test_what_is_no_json_is_said_to_be_none(tmp_path: Path, body: bytes) -> None
         ask(tmp_path, "POST", "/gradio/gradio_api/call/predict", body)
 
 
-def form(*files: bytes) -> bytes:
-    part = b'--XX\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n%s\r\n'
-    return b"".join(part % file for file in files) + b"--XX--\r\n"
+GOOD: dict[str, dict[str, Any]] = {
+    "queue/join": {"data": [None], "fn_index": 0, "session_hash": "ab12", "trigger_id": 3},
+    "call/predict": {"data": [None], "session_hash": "ab12"},
+    "cancel": {"fn_index": 0, "session_hash": "ab12", "event_id": "ef-34"},
+    "reset": {"event_id": "ef34"},
+}
+ODD = [None, True, -1, 1, 99, 1.5, 2**70, "", " ", "a b", "x" * 101, "<b>", "..", [], {}]
+
+
+@pytest.mark.parametrize("what", GOOD)
+def test_what_gradio_needs_passes_and_nothing_else(tmp_path: Path, what: str) -> None:
+    more = {"event_data": {"a": 1}, "oauth_token": "x", "batched": True, "simple_format": True}
+    body = json.dumps({**GOOD[what], **more}).encode()
+    _, seen = ask(tmp_path, "POST", f"/gradio/gradio_api/{what}", body)
+    assert json.loads(seen) == GOOD[what]
+
+
+@pytest.mark.parametrize("what", GOOD)
+def test_odd_fields_are_refused_before_gradio_sees_them(tmp_path: Path, what: str) -> None:
+    """Each of them absent, and in every way that it is not meant; gradio answers them with 500."""
+    path = f"/gradio/gradio_api/{what}"
+    for name in GOOD[what]:
+        for odd in ODD:
+            body = json.dumps({**GOOD[what], name: odd}).encode()
+            fine = name == "trigger_id" and odd in (None, -1, 1, 99) and odd is not True
+            if fine or (name == "data" and odd == []):
+                ask(tmp_path, "POST", path, body)
+                continue
+            with pytest.raises(Refused) as caught:
+                ask(tmp_path, "POST", path, body)
+            assert (caught.value.status, caught.value.code) == (422, "BAD_REQUEST"), (name, odd)
+        if name in gate._NEEDED[what]:
+            less = {key: value for key, value in GOOD[what].items() if key != name}
+            with pytest.raises(Refused, match=f"{name} is missing"):
+                ask(tmp_path, "POST", path, json.dumps(less).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"data": NaN}', b'{"data": [Infinity]}', b'{"data": [1e999]}', b'{"event_id": "\\ud800"}',
+     b'{"\\udfff": 1}', b"", b'{"data": [1' + b"0" * 5000 + b"]}"],
+)  # fmt: skip
+@pytest.mark.parametrize("what", GOOD)
+def test_json_that_is_none_by_the_standard(tmp_path: Path, what: str, body: bytes) -> None:
+    with pytest.raises(Refused, match="NOT_JSON"):
+        ask(tmp_path, "POST", f"/gradio/gradio_api/{what}", body)
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"7", b'"x"'])
+def test_json_that_is_no_table(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(Refused, match="not a JSON object"):
+        ask(tmp_path, "POST", "/gradio/gradio_api/queue/join", body)
+
+
+def test_of_a_query_only_ids_pass(tmp_path: Path) -> None:
+    query = b"session_hash=ab12&upload_id=%00&x=1&session_hash=" + b"a" * 200
+    scope, _ = ask(tmp_path, "GET", "/gradio/gradio_api/queue/data", query=query)
+    assert scope["query_string"] == b"session_hash=ab12"
+
+
+def form(*files: bytes, name: bytes = b"a") -> bytes:
+    part = b'--XX\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n%s\r\n'
+    return b"".join(part % (name, file) for file in files) + b"--XX--\r\n"
 
 
 def test_one_picture_at_a_time(tmp_path: Path) -> None:
@@ -123,6 +190,20 @@ def test_one_picture_at_a_time(tmp_path: Path) -> None:
         ask(tmp_path, "POST", path, form(b"a", b"b"), kind)
     with pytest.raises(Refused, match="NOT_ONE_PHOTO"):
         ask(tmp_path, "POST", path, form(b"a"), "text/plain")
+
+
+@pytest.mark.parametrize("name", [b"a" * 201, "ä".encode() * 101, b"a\x1b[31m", b"a\tb"])
+def test_names_that_are_no_names_of_files(tmp_path: Path, name: bytes) -> None:
+    kind, path = "multipart/form-data; boundary=XX", "/gradio/gradio_api/upload"
+    with pytest.raises(Refused, match="shorter, plain name"):
+        ask(tmp_path, "POST", path, form(b"a", name=name), kind)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "hex", "rot13", "idna", "utf-7"])
+def test_a_form_in_a_charset_that_is_none(tmp_path: Path, charset: str) -> None:
+    kind = f"multipart/form-data; boundary=XX; charset={charset}"
+    with contextlib.suppress(Refused):  # a few can be read all the same
+        ask(tmp_path, "POST", "/gradio/gradio_api/upload", form(b"a", name=b"\xff\xfe"), kind)
 
 
 def test_uploads_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

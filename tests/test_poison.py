@@ -14,11 +14,12 @@ import pytest
 import torch
 from poison import Fits, config_of, differing, digest, judged, of_others, poisoned, prepare, trained
 
+from bear_classifier import photos
 from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
 from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
-from bear_classifier.learn import checkpoints, rehearse
+from bear_classifier.learn import checkpoints, loaders, parts, rehearse
 from bear_classifier.learn import probe as probe_module
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import train
@@ -33,7 +34,10 @@ Sides = tuple[Path, Path]  # a dataset, and the same with its test split poisone
 
 @pytest.fixture(autouse=True)
 def one_way_to_compute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One thread; so few photos are enough for a rehearsal and for shortcuts."""
+    """One thread; so few photos are enough for a rehearsal and for shortcuts; noise in place of
+    what was stored is learned from."""
+    monkeypatch.setattr(loaders, "stored", photos.read)
+    monkeypatch.setattr(parts, "stored", photos.read)
     monkeypatch.setattr(rehearse, "_LEAST", 1)
     monkeypatch.setattr(shortcuts, "ENOUGH", 2)
     monkeypatch.setattr(quantise, "milliseconds", lambda networks, image: [2.0, 1.0])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bear_classifier import photos, telling
 from bear_classifier.errors import ModelError, SelfTestError
-from bear_classifier.ship import bundle, export, golden, quantise, shortcuts
+from bear_classifier.ship import bundle, export, golden, manifest, quantise, shortcuts
 from bear_classifier.ship.card import card
 from bear_classifier.ship.explain import evidence, head
 from bear_classifier.ship.predict import Model
@@ -42,7 +42,7 @@ def test_figures_by_hand():
 def test_the_tolerance_is_twice_what_other_sums_change():
     """Not below 2 %, and not above what a bundle may ask for."""
     moved = [0.0, 0.009, 0.03, 0.09, 0.15]
-    assert [shortcuts.tolerance_of(m) for m in moved] == [0.02, 0.02, 0.06, 0.18, bundle.LOOSEST]
+    assert [shortcuts.tolerance_of(m) for m in moved] == [0.02, 0.02, 0.06, 0.18, manifest.LOOSEST]
 
 
 FINE = {"photos": 200, "differ": 0, "calibration_error": [0.02, 0.02], "verdicts": 0, "shift": 0.0}
@@ -157,8 +157,8 @@ def test_integers_load_test_themselves_and_are_smaller(plain, integers):
     assert integers.bundle.about["precision"]["is"] == "int8"
     assert len(integers.bundle.onnx) < 0.35 * len(plain.bundle.onnx)
     assert integers.bundle.about["schema"] == plain.bundle.about["schema"] == 2
-    assert 0.02 <= integers.bundle.tolerance <= bundle.LOOSEST
-    assert plain.bundle.tolerance == bundle.EXACT
+    assert 0.02 <= integers.bundle.tolerance <= manifest.LOOSEST
+    assert plain.bundle.tolerance == manifest.EXACT
 
 
 def test_integers_answer_nearly_alike(dataset, plain, integers):

@@ -290,7 +290,7 @@ def test_two_windows(page, root, order, decide):
     assert state(root, order[0])[1] == "dropped"
 
 
-@pytest.mark.parametrize("label", ["", "panda", "../x", "x" * 300, EVIL, "black ", "\0", "\ud800"])
+@pytest.mark.parametrize("label", ["", "panda", "../x", "x" * 300, EVIL, "black ", "\0"])
 def test_only_known_labels(page, root, order, label):
     item = {"sha256": order[0], "action": "relabel", "label": label}
     body = json.dumps({"request": "r", "items": [item]})
@@ -676,6 +676,36 @@ def test_a_removed_file_is_not_shown_from_memory_and_no_path_is_told(page, root,
     answer = page.get(f"/photo/{order[0]}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "UNREADABLE")
     assert str(root) not in answer.text
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 2**64, 10**400, 1.5, True, "7", [], 1e308])
+@pytest.mark.parametrize("where", ["based", "test_side", "event", "shown"])
+def test_numbers_beyond_64_bits(page, order, where, number):
+    """And what is no whole number: 400, and nothing has changed."""
+    item = {"sha256": order[0], "action": "keep", "label": ""}
+    if where in ("event", "shown"):
+        answer = page.post("/api/undo", json={where: number}, headers=PAGE)
+    elif where == "based":
+        body = {"request": "a", "items": [{**item, "based": number}]}
+        answer = page.post("/api/decide", json=body, headers=PAGE)
+    else:
+        body = {"request": "a", "items": [item], "test_side": number}
+        answer = page.post("/api/decide", json=body, headers=PAGE)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["code"] == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"request": "a", "items": [{"sha256": "\\ud800", "action": "keep"}]}',
+     b'{"request": "a", "items": NaN}', b'{"event": 1e999}', b'{"event": -Infinity}',
+     b'{"request": "a", "items": [{"sha256": "a", "action": "relabel", "label": "\\udfff"}]}'],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/api/decide", "/api/undo"])
+def test_json_that_is_none_by_the_standard(page, path, body):
+    headers = {**PAGE, "Content-Type": "application/json"}
+    answer = page.post(path, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BAD_REQUEST")
 
 
 # -- whom it refuses -------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_memory_that_the_network_lacks_is_not_the_photos_fault(
     with pytest.raises(MemoryError):
         models.get("tiny").model.of_square(np.zeros((64, 64, 3), np.uint8))
     lacking = RuntimeError("another mistake")
-    with pytest.raises(RuntimeError, match="another mistake"):
+    with pytest.raises(ModelError, match=r"^BAD_MODEL: model.onnx cannot be run: another mistake"):
         answering.work(models, {"model": "tiny", "do": "answer"}, PHOTO)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -500,6 +502,57 @@ def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.M
         asyncio.run(all_kinds(found.port))
 
 
+def unread(port: int, photos: int = 200) -> socket.socket:
+    """A client that sends a ZIP, the answers to which fill all buffers, and takes none of them."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(photos):
+            archive.writestr(f"{number:03d}{chr(1) * 4500}", b"x")  # six letters each in JSON
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.connect((HERE, port))
+    kind = {"Content-Type": "application/zip"}
+    client.sendall(head("POST", MANY, packed.getvalue(), kind) + packed.getvalue())
+    return client
+
+
+def test_who_takes_no_answer_is_given_up(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two such clients would hold both places for batches for ever, and the end, too."""
+    monkeypatch.setattr(running, "UNREAD", 1.0)
+    told.ready = told.free = told.checked = True
+    body, kind = form(("a.jpg", PHOTO))
+
+    def answered(port: int) -> bool:
+        return asyncio.run(ask(port, "POST", MANY, body, kind)).status == 200
+
+    with here(told) as found:
+        clients = [unread(found.port) for _ in range(2)]
+        until(lambda: not answered(found.port), "they are not held up")
+        until(lambda: answered(found.port), "their places stay taken")
+        assert asyncio.run(inside(found.port)) == 0
+        for client in clients:
+            taken = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := client.recv(65_536):
+                    taken += part
+            assert taken.startswith(b"HTTP/1.1 200") and not taken.endswith(b"0\r\n\r\n")
+            client.close()
+
+
+def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "UNREAD", 1.0)
+    told.ready = told.free = told.checked = True
+    with here(told) as found:
+        client, taken = unread(found.port, 60), b""
+        while not taken.endswith(b"0\r\n\r\n"):
+            time.sleep(0.1)
+            part = client.recv(16_384)
+            assert part, "it was given up"
+            taken += part
+        assert taken.count(b'"name"') == 60
+        client.close()
+
+
 def test_who_sends_a_body_too_slowly_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "SECONDS", 0.5)
 
@@ -508,6 +561,8 @@ def test_who_sends_a_body_too_slowly_is_told(told: Told, monkeypatch: pytest.Mon
             line.writer.write(head("POST", path, PHOTO) + PHOTO[:100])
             status, headers = await asyncio.wait_for(line.head(), 20)
             parts = [part async for part in line.parts("POST", status, headers)]
+            assert headers["connection"] == "close"  # at once, not when the next request is late
+            assert await asyncio.wait_for(line.reader.read(), STUCK) == b""
             return Answer(status, headers, b"".join(parts), 0)
 
     told.ready = told.free = True

@@ -137,6 +137,24 @@ def test_a_busy_machine_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatc
     run(work, most=1, seconds=0.5)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process was stopped")
+def test_a_process_that_somebody_stopped_is_not_the_pictures_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is asked again of another one; only where that is stopped too is it given up."""
+    monkeypatch.setattr("bear_classifier.workers._PATIENCE", 3)
+
+    async def work(workers: Workers) -> None:
+        pid = (await workers.ask({"do": "tell"}, b""))["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        assert (await workers.ask({"do": "tell"}, b"x"))["pid"] != pid
+        assert gone(pid)
+        with pytest.raises(PhotoError, match=r"^TIMEOUT_DECODE: .* was stopped twice; try it"):
+            await workers.ask({"do": "stop"}, b"x")
+
+    run(work, most=1, seconds=0.3)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit of memory")
 @pytest.mark.parametrize("limit", [None, 900_000_000])
 def test_a_process_tells_what_it_needed(limit: int | None) -> None:

@@ -219,9 +219,16 @@ async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
     try:
         async with request.form(max_files=most, max_fields=10) as form:
             found = [value for _, value in form.multi_items() if not isinstance(value, str)]
-            return [(file.filename or "", await file.read()) for file in found]
+            return [(_plain(file.filename or ""), await file.read()) for file in found]
     except HTTPException as exc:
         raise Refused(400, "BAD_FORM", f"The form cannot be read: {exc.detail}") from exc
+    except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
+        raise Refused(400, "BAD_FORM", "The form cannot be read: send it in UTF-8") from exc
+
+
+def _plain(name: str) -> str:
+    """Without halves of a surrogate pair, which no text can hold that is sent."""
+    return name.encode(errors="replace").decode()
 
 
 async def _several(request: Request) -> list[tuple[str, Read]]:

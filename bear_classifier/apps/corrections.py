@@ -15,6 +15,7 @@ from typing import Any
 
 from bear_classifier.apps.service import Refused
 from bear_classifier.files import write_atomic
+from bear_classifier.ship.manifest import shown
 
 NONE, NONE_AT_ALL = "none", "_none"  # of the classes; the second where a class is called none
 MOST = 5000  # photos
@@ -43,7 +44,7 @@ def keep(place: Path, photo: bytes, right: str, said: str, about: Mapping[str, A
         "right": right,
         "said": said,
         "model": about["name"],
-        "version": about["version"],
+        "version": shown(about, "version", (int, str)),
     }
     with (place / "corrections.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")

@@ -18,9 +18,11 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bear_classifier.apps.host_names import HostNames
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Refused
 from bear_classifier.photos import MAX_BYTES
+from bear_classifier.terminal import one_line
 
 SMALL = 65_536  # bytes of a body that is no photo
 AROUND = 65_536  # bytes that a form may add to a photo
@@ -43,8 +45,9 @@ HEADERS = {
 
 class Door:
     """limit: bytes of the body by path; framed_by: who may show the page inside another one;
-    policy: of the content, by path; refuse: what is to be refused now, by the request and how many
-    for its path are inside already."""
+    policy: of the content, by path; names: that are answered to; proxy: the address that is
+    believed under which name it was asked (X-Forwarded-Host), "": nobody is; refuse: what is to be
+    refused now, by the request and how many for its path are inside already."""
 
     def __init__(
         self,
@@ -53,10 +56,13 @@ class Door:
         limit: Callable[[str], int],
         policy: Callable[[str], str],
         framed_by: str,
+        names: HostNames,
+        proxy: str,
         refuse: Callable[[Scope, int], None],
     ) -> None:
         self.app, self.metrics, self.limit = app, metrics, limit
         self.policy, self.framed_by, self.refuse = policy, framed_by, refuse
+        self.names, self.proxy = names, proxy
         self.inside: Counter[str] = Counter()
         self.held = 0
 
@@ -95,6 +101,7 @@ class Visit:
     async def through(self) -> None:
         headers = Headers(scope=self.scope)
         try:
+            self._named(headers)
             _own(headers, self.scope["method"])
             self.door.refuse(self.scope, self.door.inside[self.scope["path"]] - 1)
             self._fits(headers.get("content-length"))
@@ -111,6 +118,25 @@ class Visit:
                 await self._say(_broken())
             _LOG.error("a mistake of ours", exc_info=True, extra={"request": self.number})
             raise
+
+    def _named(self, headers: Headers) -> None:
+        """Refuse other names than ours. Only the proxy is believed which one it was asked under:
+        gradio would send its visitors to any. Programs may name none at all, browsers may not."""
+        forwarded = headers.getlist("x-forwarded-host")
+        if forwarded and not self._of_proxy():
+            forwarded = []
+            given = self.scope["headers"]
+            self.scope["headers"] = [item for item in given if item[0] != b"x-forwarded-host"]
+        for name in (*headers.getlist("host"), *forwarded):
+            if not self.door.names.answers(name):
+                raise Refused(
+                    400, "WRONG_HOST",
+                    f"This service does not answer to the name {one_line(name[:100])!r}; its owner"
+                    " can list it in serve.names",
+                )  # fmt: skip
+
+    def _of_proxy(self) -> bool:
+        return bool(self.door.proxy) and (self.scope.get("client") or ("",))[0] == self.door.proxy
 
     def _fits(self, announced: str | None) -> None:
         length = int(announced) if announced and announced.isdecimal() else 0
@@ -173,6 +199,8 @@ class Visit:
         headers["Content-Length"] = str(len(body))
         if exc.after is not None:
             headers["Retry-After"] = str(exc.after)
+        if exc.status == 408:  # the rest of the request is waited for no more
+            headers["Connection"] = "close"
         self.status, self.scope["code"] = exc.status, exc.code
         self._dress(headers)
         await self._send(start)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -20,6 +21,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.apps.service import Refused
+from bear_classifier.apps.strict_json import strict_json
+from bear_classifier.terminal import one_line
 
 PLACE = "/gradio"
 KEPT = 200_000_000  # bytes of uploads on the disk at once
@@ -33,6 +36,17 @@ _STREAM = re.compile(
 )
 _POST = re.compile(r"/gradio_api/(upload|queue/join|call/predict|cancel|reset)/?")
 _FILE = "/gradio_api/file="
+_NEEDED = {  # what a request to these is made of; all else is left out
+    "queue/join": ("data", "fn_index", "session_hash"),
+    "call/predict": ("data",),
+    "cancel": ("session_hash", "fn_index", "event_id"),
+    "reset": ("event_id",),
+}
+_ALSO = {"queue/join": ("trigger_id",), "call/predict": ("session_hash",)}
+_ASKED = ("session_hash", "upload_id", "all_endpoints", "__theme")  # of a query
+_EVENT = 0  # the only one of our page
+_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
+_LONGEST = 200  # bytes of a file's name, of which the system allows 255
 
 
 def endless(path: str) -> bool:
@@ -52,12 +66,14 @@ class Gate:
             return
         path = scope["path"][len(PLACE) :]
         self._known(scope["method"], path)
+        scope["query_string"] = _query(scope["query_string"])
         if scope["method"] == "POST":
             body = await _whole(receive)
             if path.startswith("/gradio_api/upload"):
                 await self._one(scope, body)
             else:
-                body = json.dumps(inspected(body, self._ours)).encode() if body else body
+                what = path.removeprefix("/gradio_api/").rstrip("/")
+                body = json.dumps(inspected(body, what, self._ours)).encode()
             scope["headers"] = [item for item in scope["headers"] if item[0] != b"content-length"]
             MutableHeaders(scope=scope)["Content-Length"] = str(len(body))
             receive = _again(body, receive)
@@ -92,8 +108,13 @@ class Gate:
         except HTTPException as exc:
             said = f"Send one picture as a form: {exc.detail}"
             raise Refused(422, "NOT_ONE_PHOTO", said) from exc
+        except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
+            raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form") from exc
         if len(files) != 1:
             raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form")
+        name = files[0].filename or ""
+        if len(name.encode(errors="surrogatepass")) > _LONGEST or one_line(name) != name:
+            raise Refused(422, "NOT_ONE_PHOTO", "Give the picture a shorter, plain name")
         lying = await asyncio.to_thread(_files, self.uploads)  # there may be thousands
         if len(body) + sum(facts.st_size for _, facts in lying) > KEPT:
             raise Refused(503, "BUSY", "Too many pictures lie here. Try again in 60 seconds", 60)
@@ -155,21 +176,51 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def inspected(body: bytes, ours: Callable[[str], bool]) -> Any:
-    """JSON for gradio in which no file is an address that the server would fetch.
+def inspected(body: bytes, what: str, ours: Callable[[str], bool]) -> dict[str, Any]:
+    """JSON for gradio, of which only what it needs is left, and in which no file is an address that
+    the server would fetch. what: is asked, such as "queue/join".
 
     Raises Refused. A file's `url` beside its path, which gradio's page sends, is left out."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as exc:
+        value = strict_json(body)
+    except ValueError as exc:
         raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
+    if not isinstance(value, dict):
+        raise Refused(422, "BAD_REQUEST", "What was sent is not a JSON object")
     try:
-        value = _without_addresses(value, ours)
+        value = dict(_without_addresses(value, ours))
     except RecursionError as exc:
         raise Refused(400, "NOT_JSON", "What was sent is nested too deeply") from exc
-    if isinstance(value, dict) and isinstance(value.get("data"), list):
-        value["data"] = [_photo(item) for item in value["data"][:1]] or [None]
-    return value
+    needed = _NEEDED[what]
+    asked = {name: value[name] for name in (*needed, *_ALSO.get(what, ())) if name in value}
+    for name in needed:
+        if name not in asked:
+            raise Refused(422, "BAD_REQUEST", f"{name} is missing")
+    for name, known in asked.items():
+        if not _RIGHT[name](known):
+            raise Refused(422, "BAD_REQUEST", f"{name} is none that this service knows")
+    if "data" in asked:
+        asked["data"] = [_photo(item) for item in asked["data"][:1]] or [None]
+    return asked
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and bool(_ID.fullmatch(value))
+
+
+_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "data": lambda value: isinstance(value, list),
+    "fn_index": lambda value: type(value) is int and value == _EVENT,
+    "trigger_id": lambda value: value is None or (type(value) is int and abs(value) < 2**31),
+    "session_hash": _is_id,
+    "event_id": _is_id,
+}
+
+
+def _query(query: bytes) -> bytes:
+    """Of the words behind the question mark only the ids that gradio gave."""
+    found = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+    return urlencode([(k, v) for k, v in found if k in _ASKED and _is_id(v)]).encode()
 
 
 def _photo(item: Any) -> dict[str, Any] | None:

@@ -227,7 +227,8 @@ def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None
 
 def _number(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and abs(value) < 2**63):  # as many bits as SQLite keeps
         raise Refused(400, "BAD_REQUEST", f"{name} has to be a whole number")
     return value
 

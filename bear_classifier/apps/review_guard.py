@@ -6,11 +6,8 @@ script of another website, nothing embedded elsewhere, nothing longer than a lim
 
 from __future__ import annotations
 
-import ipaddress
-import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.apps.heads import Heads
+from bear_classifier.apps.host_names import HostNames
+from bear_classifier.apps.strict_json import strict_json
 from bear_classifier.errors import BearsError, PhotoError
 
 MAX_BODY = 1_000_000  # bytes
@@ -46,9 +45,7 @@ class Guard:
     """Only this page may ask: no other host name (DNS rebinding), no other website's form."""
 
     def __init__(self, app: ASGIApp, host: str) -> None:
-        self.app = app
-        self.names = {"localhost", "127.0.0.1", "::1", host.lower()}
-        self.everywhere = host in ("0.0.0.0", "::")
+        self.app, self.names = app, HostNames(host, strict=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def answer(message: Message) -> None:
@@ -71,7 +68,7 @@ class Guard:
 
     def _check(self, headers: Headers, method: str) -> None:
         host = headers.get("host", "")
-        if not self._known(host):
+        if not self.names.answers(host):
             raise Refused(
                 400, "WRONG_HOST", f"this page does not answer to the name {host[:100]!r}; "
                 "open it under the address that `bears review` printed"
@@ -85,16 +82,6 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise Refused(415, "NOT_JSON", "what is sent has to be application/json")
 
-    def _known(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self.names:
-                return True
-            ipaddress.ip_address(name)  # rebinding needs a name
-        except ValueError:
-            return False
-        return self.everywhere
-
 
 async def read_json(request: Request) -> dict[str, Any]:
     """What was sent; reading ends at the limit, whatever Content-Length says."""
@@ -104,8 +91,8 @@ async def read_json(request: Request) -> dict[str, Any]:
         if len(data) > MAX_BODY:
             raise Refused(413, "TOO_LARGE", f"more than {MAX_BODY // 1_000_000} MB at once")
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
+        body = strict_json(data)
+    except ValueError:
         body = None
     if not isinstance(body, dict):
         raise Refused(400, "BAD_REQUEST", "what was sent is not a JSON object")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from bear_classifier.apps.host_names import is_loopback
 from bear_classifier.apps.logs import Lines
 from bear_classifier.apps.port import address, listening
 from bear_classifier.apps.server import make_app
@@ -25,6 +28,7 @@ from bear_classifier.heartbeat import heartbeat
 from bear_classifier.settings import ServeConfig
 
 HEADERS = 30.0  # seconds for the first line and the headers of a request
+UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
 NOTICE = 1.0  # seconds between "not ready" and closing the port, for whoever balances the load
 GRACE = 18.0  # seconds at most until the end
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -34,24 +38,45 @@ _FILES = 4096  # open files at most, connections among them
 
 
 class Patient(H11Protocol):
-    """A connection that is closed when a request does not come to its end in time."""
+    """A connection that is closed when a request does not come to its end in time, or when nobody
+    takes the answer."""
 
     _due: asyncio.TimerHandle | None = None
-    _open_since = 0.0
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait(HEADERS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._due:
-            self._due.cancel()
+        for timer in (self._due, self._unread):
+            if timer:
+                timer.cancel()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._watch()
         if not self.transport.is_closing():
             self._wait(HEADERS)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Give the client up if it takes nothing of what waits for it. A stream that went on would
+        hold its place for ever, and so would closing, which first sends what waits."""
+        if self._unread:
+            self._unread.cancel()
+        waits = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(UNREAD, self._taken, waits) if waits else None
+
+    def _taken(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()
+        else:
+            self._watch()
 
     def _wait(self, seconds: float) -> None:
         if self._due:
@@ -118,9 +143,33 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
     _many_files()
     with listening(host, port) as listener:
         service = Service(found, settings.max_waiting, settings.memory)
-        app = make_app(service, settings)
+        app = make_app(service, settings, host)
         said = f"Serving {place} on {address(host, listener)} (Ctrl-C stops)"
-        asyncio.run(_run(app, service, listener, said))
+        said = "\n".join([said, *reachable(host, settings)])
+        with logging_to_stderr():
+            asyncio.run(_run(app, service, listener, said))
+
+
+def reachable(host: str, settings: ServeConfig) -> list[str]:
+    """What its owner should know about who reaches it, and under which names."""
+    found = []
+    if not is_loopback(host):
+        found.append(
+            f"Everybody who reaches {host} can ask it; there is no password. For this computer"
+            " only, add --host 127.0.0.1"
+        )
+    if settings.proxy and not settings.names:
+        if is_loopback(host):
+            found.append(
+                "serve.proxy is set and serve.names is not: what the proxy passes on under another"
+                " name than localhost is refused; add --set serve.names=YOUR.DOMAIN"
+            )
+        else:
+            found.append(
+                "serve.proxy is set and serve.names is not: it answers to every name; add --set"
+                " serve.names=YOUR.DOMAIN"
+            )
+    return found
 
 
 def cut_off(slowest: float) -> str:
@@ -134,12 +183,25 @@ def cut_off(slowest: float) -> str:
     )
 
 
-async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:
+@contextlib.contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Lines of JSON: ours from INFO on, of libraries warnings and errors."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
-    log = logging.getLogger("bears")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    root, ours = logging.getLogger(), logging.getLogger("bears")
+    before, level = root.handlers[:], ours.level
+    root.handlers[:] = [handler]
+    ours.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = before
+        ours.setLevel(level)
+
+
+async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:
     with heartbeat("serve: self-test"):
         await service.check()
     gc.collect()
@@ -159,6 +221,7 @@ def config(app: FastAPI) -> uvicorn.Config:
         http=Patient,
         ws="none",
         log_level="error",
+        log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -21,6 +21,7 @@ from bear_classifier.apps import door, gate
 from bear_classifier.apps.api import MANY, api
 from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.heads import Heads
+from bear_classifier.apps.host_names import EVERYWHERE, HostNames
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Refused, Service
 from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
@@ -45,8 +46,11 @@ _GRADIO_POLICY = (  # its page is made of inline scripts and styles
 )
 
 
-def make_app(service: Service, settings: ServeConfig = _AS_IT_COMES) -> FastAPI:
-    """The application: routes, page, gradio, and what stands before all of them."""
+def make_app(
+    service: Service, settings: ServeConfig = _AS_IT_COMES, host: str = EVERYWHERE
+) -> FastAPI:
+    """The application: routes, page, gradio, and what stands before all of them. host: the address
+    that it is bound to."""
     metrics = Metrics(lambda: service.admitted)
     fair = Fair(settings.per_minute, settings.proxy)
     corrections = Path(settings.corrections) if settings.corrections else None
@@ -103,6 +107,8 @@ def make_app(service: Service, settings: ServeConfig = _AS_IT_COMES) -> FastAPI:
         limit=_limit,
         policy=lambda path: _GRADIO_POLICY if path.startswith(gate.PLACE) else door.POLICY,
         framed_by=settings.framed_by,
+        names=HostNames(host, settings.names.split()),
+        proxy=settings.proxy,
         refuse=lambda scope, inside: _closed(service, fair, scope, inside),
     )
     return app

@@ -21,6 +21,7 @@ from bear_classifier.apps import room, words
 from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import load, standing
+from bear_classifier.ship.manifest import shown
 from bear_classifier.worker import MEMORY
 from bear_classifier.workers import Workers
 
@@ -55,8 +56,8 @@ class Offer:
             "name": self.name,
             "title": words.title(labels),
             "labels": labels,
-            "version": self.about["version"],
-            "figures": words.figures(self.about["metrics"]["test"]),
+            "version": shown(self.about, "version", (int, str)),
+            "figures": words.figures(shown(self.about, "metrics.test", dict) or {}),
             "refuses": self.about["rejection"]["least"] is not None,
             "limits": words.limits(self.about["rejection"]),
         }

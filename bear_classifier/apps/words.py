@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bear_classifier.ship.manifest import number, whole
 from bear_classifier.ship.predict import Prediction
 from bear_classifier.terminal import count
 
@@ -37,14 +38,17 @@ def title(labels: Sequence[str]) -> str:
 
 
 def figures(test: Mapping[str, Any]) -> str:
-    """How often it is wrong. test: of `about["metrics"]` of a bundle."""
-    if not test["n"]:
+    """How often it is wrong. test: of `about["metrics"]` of a bundle, as it claims."""
+    found: list[Any] = [test.get(name) for name in ("n", "error", "error_interval")]
+    photos, error, interval = found
+    if photos == 0 and not isinstance(photos, bool):
         return "This model was not tested."
-    low, high = test["error_interval"]
-    wrong = round(test["error"] * test["n"])
+    rates = [error, *interval] if isinstance(interval, list) else [error]
+    if not whole(1, 10**12)(photos) or len(rates) != 3 or not all(map(number(0, 1), rates)):
+        return "How often this model is wrong is not known: its bundle states no such figures."
     return (
-        f"Wrong on {wrong} of {count(test['n'], 'test photo')}: {test['error']:.1%} (95 % interval"
-        f" {low:.1%} to {high:.1%})."
+        f"Wrong on {round(error * photos)} of {count(photos, 'test photo')}: {error:.1%} (95 %"
+        f" interval {rates[1]:.1%} to {rates[2]:.1%})."
     )
 
 

@@ -24,6 +24,7 @@ from bear_classifier.collect.folders import LOCAL, overwritten
 from bear_classifier.collect.intake import Facts, examine
 from bear_classifier.collect.placeholders import placeholders
 from bear_classifier.collect.spares import lacking, replacements
+from bear_classifier.collect.stored import brought_back
 from bear_classifier.collect.take_down import refused
 from bear_classifier.decisions import decided, relabel
 from bear_classifier.errors import DataError, PhotoError
@@ -274,7 +275,7 @@ def _reconcile(catalog: Catalog, config: Config) -> None:
         empty = placeholders(photos, catalog.sources(), config.screen.same, decided(catalog))
         for photo in photos:
             files = sources.get(photo.sha256, [])  # none: the only one was overwritten
-            verdict = settle(photo, files)
+            verdict = brought_back(catalog, settle(photo, files))
             if verdict.label == followed.get(photo.sha256):  # once; what somebody decided since
                 verdict = dataclasses.replace(verdict, label=photo.label)  # is not overruled
             verdict = _stood_in(verdict, empty.get(photo.sha256, ""))

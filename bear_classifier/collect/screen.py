@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.hashes import HASH_BYTES, hash_bits, mirrored
-from bear_classifier.schema import CONFLICT, PLACEHOLDER, Photo
+from bear_classifier.schema import CONFLICT, PLACEHOLDER, STORED, Photo
 from bear_classifier.settings import Config, ScreenConfig
 
 _ROWS, _COLUMNS = 64, 4096  # hashes compared at once: words of 2 MB
@@ -82,7 +82,7 @@ def of_classes(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
 
 def usable(photo: Photo, limits: ScreenConfig) -> Photo:
     """The photo with its status by size and contrast; decisions of people are left alone."""
-    if photo.status == "dropped" or photo.reason.startswith((CONFLICT, PLACEHOLDER)):
+    if photo.status == "dropped" or photo.reason.startswith((CONFLICT, PLACEHOLDER, STORED)):
         return photo
     if min(photo.width, photo.height) < limits.smallest:
         reason = (

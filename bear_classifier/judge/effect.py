@@ -13,7 +13,7 @@ from bear_classifier import decisions
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.judge.clean import load
-from bear_classifier.linear import choose_strength, model, n_folds
+from bear_classifier.linear import choose_strength, fit_linear, n_folds
 from bear_classifier.paired import compared
 from bear_classifier.schema import Event, Photo
 from bear_classifier.settings import Config
@@ -44,8 +44,8 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
         groups = np.array([p.family for p, _ in used])
         known = features[[rows[p.sha256] for p, _ in used]]
         folds = n_folds(labels, groups, config.probe.folds)
-        fitted = model(choose_strength(known, labels, groups, folds)).fit(known, labels)
-        return np.asarray(fitted.predict(features[where]) != truth)
+        made = fit_linear(choose_strength(known, labels, groups, folds), known, labels)
+        return np.asarray(made.predict(features[where]) != truth)
 
     now = {p.sha256: {"label": p.label, "status": p.status} for p in learning} | first
     before = wrong([(p, now[p.sha256]["label"], now[p.sha256]["status"]) for p in learning])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +31,7 @@ from torch import Tensor
 
 from bear_classifier import photos
 from bear_classifier.ahead import ahead
-from bear_classifier.errors import PhotoError, TrainError
+from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.settings import Config, LearnConfig, TrainConfig
 from bear_classifier.terminal import count
 
@@ -40,6 +42,7 @@ CENTRED: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _AHEAD = 2  # batches decoded while the network works
 _BAD = 0.05  # of all photos; more is no accident of a few files, and another data set
 _NAMED = 3  # of the photos that were left out
+_HASH = re.compile(r"[0-9a-f]{64}")
 _PRESIZED = 460  # pixels; what fastai's book presizes to before it crops to 224
 
 _Pixels = NDArray[np.uint8]
@@ -60,7 +63,17 @@ class DecodedImage(PILImage):  # type: ignore[misc]
 
     @classmethod
     def create(cls, path: Path) -> DecodedImage:
-        return cls(photos.decode(path))
+        return cls(photos.decode(stored(path)))
+
+
+def stored(path: Path) -> bytes:
+    """The bytes of a photo; of a stored one, which is named by their hash, those and no others.
+
+    Raises PhotoError."""
+    data = photos.read(path)
+    if _HASH.fullmatch(path.stem) and hashlib.sha256(data).hexdigest() != path.stem:
+        raise PhotoError("DAMAGED", f"{path.name} is not the picture that was stored")
+    return data
 
 
 class Fit(Transform):  # type: ignore[misc]
@@ -238,12 +251,12 @@ def batches(
 
     norm: as `normalisation`.
 
-    Raises PhotoError at a photo that cannot be read; with `unreadable` it is added there and left
-    out."""
+    Raises DataError (STORED_DAMAGED) at a photo that cannot be read; with `unreadable` it is added
+    there and left out."""
 
     def opened(path: Path) -> _Pixels | PhotoError:
         try:
-            return np.asarray(photos.fit(photos.decode(path), size))
+            return np.asarray(photos.fit(photos.decode(stored(path)), size))
         except PhotoError as exc:
             return exc
 
@@ -252,7 +265,11 @@ def batches(
         if not isinstance(found, PhotoError):
             ready.append(found)
         elif unreadable is None:
-            raise found
+            raise DataError(
+                "STORED_DAMAGED",
+                f"{path} cannot be used any more ({found}); to set it aside and fetch it again,"
+                " run: bears run --retry",
+            )
         else:
             unreadable.add(path, found)
         if len(ready) == batch_size:

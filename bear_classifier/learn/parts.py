@@ -38,6 +38,7 @@ from bear_classifier.learn.loaders import (
     dataloaders,
     loaded,
     normalisation,
+    stored,
 )
 from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.precision import exactly
@@ -256,7 +257,10 @@ def _stored(
         learned = [photo for photo in there if photo.split == "train"]
         seen = [np.empty((len(learned), *plain.shape[1:]), np.float16) for _ in range(views)]
         decoded = ahead(
-            lambda photo: decoder.decode(whole.catalog.file(photo)), learned, threads=2, room=_AHEAD
+            lambda photo: decoder.decode(stored(whole.catalog.file(photo))),
+            learned,
+            threads=2,
+            room=_AHEAD,
         )
         run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):

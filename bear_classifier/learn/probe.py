@@ -25,7 +25,7 @@ from bear_classifier.intervals import clustered
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import IMAGENET, Norm, batches, normalisation
-from bear_classifier.linear import choose_strength, model, n_folds, out_of_fold, trusted
+from bear_classifier.linear import choose_strength, fit_linear, n_folds, out_of_fold, trusted
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.sites import homes, sites
@@ -71,7 +71,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
             features[known], labels[known], groups[known], folds, strength, learned
         )
         if not known.all():
-            both = model(strength).fit(features[known][learned], labels[known][learned])
+            both = fit_linear(strength, features[known][learned], labels[known][learned])
             found[~known] = both.predict_proba(features[~known])
         return found
 
@@ -80,7 +80,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     credible = trusted(probabilities[known], labels[known])
     whole = len(set(labels[known][credible].tolist())) == len(config.labels)
     second = unseen(credible if whole else every)
-    head_model = model(strength).fit(features[train], labels[train])
+    head_model = fit_linear(strength, features[train], labels[train])
     (catalog.root / "probe" / "probabilities.npz").unlink(missing_ok=True)  # of other weights
     _save_classifier(catalog, config)
     write_atomic(
@@ -168,9 +168,9 @@ def network(config: Config, head: Head | None) -> backbone.Classifier:
     return made.eval()
 
 
-def head_of(fitted: Pipeline) -> Head:
+def head_of(made: Pipeline) -> Head:
     """The numbers of a fitted probe; two classes become two rows of opposite sign."""
-    scaler, regression = fitted[0], fitted[-1]
+    scaler, regression = made[0], made[-1]
     weight, bias = regression.coef_, regression.intercept_
     if len(weight) == 1:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

@@ -25,7 +25,7 @@ from bear_classifier.learn import backbone, blend, probe
 from bear_classifier.learn.parts import Part
 from bear_classifier.learn.recipe import fitted
 from bear_classifier.learn.tune import mixtures, tune
-from bear_classifier.linear import model
+from bear_classifier.linear import fit_linear
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.sites import homes, sites
@@ -151,4 +151,4 @@ def start_of(
     """The untuned body with a probe of these photos as its head. features: (n, f)."""
     labels = np.array([config.labels.index(p.label) for p in learned])
     strength = probe.strength_of(catalog, config, learned, features, labels)
-    return probe.network(config, probe.head_of(model(strength).fit(features, labels)))
+    return probe.network(config, probe.head_of(fit_linear(strength, features, labels)))

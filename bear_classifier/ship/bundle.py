@@ -28,30 +28,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import git_lfs
+from bear_classifier.arrays import read_npz
 from bear_classifier.errors import ModelError
 from bear_classifier.files import explained, replace, write_atomic
-from bear_classifier.ship.onnx_file import refuse_external_data
+from bear_classifier.ship import manifest
+from bear_classifier.ship.manifest import EXACT, GOLDEN_NAME, SCHEMA
+from bear_classifier.ship.onnx_file import refuse_unsafe
 from bear_classifier.system_files import is_system_file, is_system_folder
 
-SCHEMA = 2
-# Version of photos.decode and photos.fit; other pixels need another number. 2: a JPEG comes at 1/2,
-# 1/4 or 1/8 where that leaves preprocessing.least pixels (photos.measure).
-DECODER, SCALED = 1, 2
-EXACT = 1e-3  # tolerance of the self-test where every processor computes with the same numbers
-LOOSEST = 0.2  # tolerance that may be asked for: a wrong model is further off
 GOLDEN = 32
 _CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64
-_REQUIRED = {
-    *("model.onnx", "weights.safetensors", "reference.npz", "README.md", "golden/expected.npz"),
-}
-_OPTIONAL = {"pictures.npz"}
 _KEPT = ("model.onnx", "reference.npz")
-_GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
 _ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"BZh")
 _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
 _LARGEST = 4 * 2**30  # bytes of one file
 _LARGEST_JSON = 2**20
+_LARGEST_GOLDEN = 2**26  # bytes of what the model said to the test pictures
 _BLOCK = 2**22  # bytes of a file that is read and not kept
 _TRIES = 9  # at reading a bundle in whose place others are being published
 
@@ -105,9 +98,11 @@ class Bundle:
 
     def golden(self) -> tuple[list[Path], dict[str, NDArray[np.float32]]]:
         """Test pictures, and expected logits, pooled features and probabilities (n, ...)."""
-        with np.load(self.path / "golden" / "expected.npz", allow_pickle=False) as file:
-            expected = {name: file[name] for name in file.files}
-        names = sorted(n for n in self.about["files"] if _GOLDEN_NAME.fullmatch(n))
+        try:
+            expected = read_npz(part(self, "golden/expected.npz"), _LARGEST_GOLDEN)
+        except ValueError as exc:
+            raise ModelError("BAD_MODEL", f"golden/expected.npz cannot be read: {exc}") from exc
+        names = sorted(n for n in self.about["files"] if GOLDEN_NAME.fullmatch(n))
         return [self.path / name for name in names], expected
 
 
@@ -147,19 +142,19 @@ def _previous(path: Path) -> Path:
 
 
 def _read(path: Path) -> Bundle:
-    manifest = path / "bundle.json"
-    if not manifest.is_file():
+    described = path / "bundle.json"
+    if not described.is_file():
         raise ModelError(
             "NO_MODEL",
             f"there is no model in {path}; name another folder, or make one; run: bears run",
         )
-    about = _manifest(b"".join(_blocks("bundle.json", manifest, _LARGEST_JSON, whole=True)))
+    about = _manifest(b"".join(_blocks("bundle.json", described, _LARGEST_JSON, whole=True)))
     _check_files(path, about["files"])
     with ThreadPoolExecutor(2) as pool:  # hashing needs no lock of Python's
         files = about["files"].items()
         work = [pool.submit(_checked, path, name, entry, name in _KEPT) for name, entry in files]
     contents = dict(zip(about["files"], (done.result() for done in work), strict=True))
-    refuse_external_data(contents["model.onnx"])
+    refuse_unsafe(contents["model.onnx"])
     return Bundle(path, about, contents["model.onnx"], contents["reference.npz"])
 
 
@@ -212,60 +207,10 @@ def _manifest(data: bytes) -> dict[str, Any]:
         raise ModelError("MODEL_CORRUPT", "bundle.json was changed: its checksum does not fit")
     try:
         about = json.loads(data)
-        schema = about["schema"]
-        if schema != SCHEMA:
-            raise ModelError(
-                "MODEL_VERSION",
-                f"this model has format {schema}; this program reads format {SCHEMA}: "
-                "install the version of bear-classifier that wrote it, or a newer one",
-            )
-        _check_fields(about)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, RecursionError) as exc:
         raise ModelError("BAD_MODEL", f"bundle.json does not describe a model ({exc!r})") from exc
+    manifest.check(about)
     return dict(about)
-
-
-def _check_fields(about: Mapping[str, Any]) -> None:
-    labels, shape = about["labels"], about["preprocessing"]
-    if (
-        len(labels) < 2
-        or len(set(labels)) != len(labels)
-        or not all(isinstance(label, str) and label.strip() for label in labels)
-    ):
-        raise ModelError("BAD_MODEL", f"the classes {labels!r} are not two or more different names")
-    if shape["decoder"] not in (DECODER, SCALED):
-        raise ModelError(
-            "MODEL_VERSION", f"the model wants decoder {shape['decoder']}, not {DECODER}"
-        )
-    least = shape.get("least")
-    if (shape["decoder"] == SCALED) != isinstance(least, int):
-        raise ModelError("BAD_MODEL", f"decoder {shape['decoder']} cannot stop at {least} pixels")
-    precision = about.get("precision", {"is": "fp32"})
-    if precision["is"] not in ("fp32", "int8"):
-        raise ModelError("MODEL_VERSION", f"the model computes with {precision['is']!r}")
-    if not 0 < precision.get("tolerance", EXACT) <= LOOSEST:
-        raise ModelError("BAD_MODEL", "the self-test of bundle.json would let any model pass")
-    rule = about["rejection"]
-    numbers = [
-        *(about["temperature"], shape["size"], *shape["mean"], *shape["std"]),
-        *(rule["close"], rule["least"] or 0),
-    ]
-    if (
-        not all(np.isfinite(n) for n in numbers)
-        or about["temperature"] <= 0
-        or min(shape["std"]) <= 0
-    ):
-        raise ModelError("BAD_MODEL", "bundle.json holds impossible numbers")
-    if not isinstance(shape["size"], int) or not 16 <= shape["size"] <= 2048:
-        raise ModelError("BAD_MODEL", f"pictures of {shape['size']} pixels cannot be asked for")
-    if least is not None and least < shape["size"]:
-        raise ModelError("BAD_MODEL", f"{least} pixels are too few for {shape['size']}")
-    names = set(about["files"])
-    strange = sorted(n for n in names - _REQUIRED - _OPTIONAL if not _GOLDEN_NAME.fullmatch(n))
-    if strange:
-        raise ModelError("UNEXPECTED_FILE", f"a bundle has no file {strange[0]!r}; refused")
-    if missing := sorted(_REQUIRED - names):
-        raise ModelError("MODEL_INCOMPLETE", f"{missing[0]} is not listed in bundle.json")
 
 
 def _check_files(path: Path, listed: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -32,10 +33,11 @@ from bear_classifier.learn.outputs import OUTPUTS, Outputs
 from bear_classifier.lock import publishing
 from bear_classifier.schema import Published
 from bear_classifier.settings import Config
-from bear_classifier.ship import bundle, golden, shortcuts, similar
+from bear_classifier.ship import bundle, golden, manifest, shortcuts, similar
 from bear_classifier.ship.card import card
 from bear_classifier.ship.parity import prove, torch_outputs
 from bear_classifier.ship.predict import Model
+from bear_classifier.ship.trial import remember
 
 _LARGE = (0, 3)  # of the pictures of the self-test: JPEGs
 _LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
@@ -95,6 +97,8 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         Model(bundle.load(partial)).self_test()
         _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
         bundle.publish(partial, place)
+        with suppress(ModelError):  # published anew meanwhile
+            remember(bundle.load(place))  # it passed here
     except BearsError as exc:
         kept = f"; {place} is kept as it was" if place.exists() else ""
         raise type(exc)(exc.code, f"model not published: {exc.sentence}{kept}") from exc
@@ -214,7 +218,7 @@ def _about(
         "architecture": config.learn.arch,
         "labels": config.labels,
         "preprocessing": {
-            "decoder": bundle.DECODER,
+            "decoder": manifest.DECODER,
             "decode": "full",
             "fit": "centre square, bilinear",
             "size": config.learn.size,
@@ -259,5 +263,5 @@ def _remember(catalog: Catalog, place: Path, about: Mapping[str, Any]) -> None:
 def _next_version(place: Path) -> int:
     try:
         return int(json.loads((place / "bundle.json").read_bytes())["version"]) + 1
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 1

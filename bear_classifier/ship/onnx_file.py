@@ -1,4 +1,4 @@
-"""Look into an ONNX file without the onnx package: does it name data outside itself?
+"""Look into an ONNX file without the onnx package: does it name data outside itself, or loop?
 
 Wire format: protobuf.dev/programming-guides/encoding; field numbers: onnx.proto of ONNX 1.23."""
 
@@ -20,10 +20,14 @@ _TREE = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_OPERATOR = 4  # of a node
+# What runs a part of the network as often as the picture wants; no network for pictures needs it.
+_LOOPING = {b"Loop", b"Scan", b"If", b"SequenceMap"}
 
 
-def refuse_external_data(data: bytes) -> None:
-    """Raises ModelError: UNSAFE_MODEL_FILE if a tensor lies elsewhere, MODEL_CORRUPT if no ONNX."""
+def refuse_unsafe(data: bytes) -> None:
+    """Raises ModelError: UNSAFE_MODEL_FILE if a tensor lies elsewhere, BAD_MODEL if it loops,
+    MODEL_CORRUPT if it is no ONNX."""
     stack = [("model", 0, len(data))]
     try:
         while stack:
@@ -35,6 +39,14 @@ def refuse_external_data(data: bytes) -> None:
                     raise ModelError(
                         "UNSAFE_MODEL_FILE", "model.onnx reads data from another file; refused"
                     )
+                if kind == "node" and number == _OPERATOR and isinstance(value, tuple):
+                    operator = data[slice(*value)]
+                    if operator in _LOOPING:
+                        raise ModelError(
+                            "BAD_MODEL",
+                            f"model.onnx holds the operator {operator.decode()}, by which a network"
+                            " may go on for ever; refused",
+                        )
                 if isinstance(value, tuple) and (inner := _TREE[kind].get(number)):
                     stack.append((inner, *value))
     except (IndexError, ValueError) as exc:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +22,16 @@ from bear_classifier import familiar, photos
 from bear_classifier.ahead import ahead
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
 from bear_classifier.processors import processors
-from bear_classifier.ship.bundle import EXACT, Bundle
+from bear_classifier.ship.bundle import Bundle
+from bear_classifier.ship.manifest import EXACT
 from bear_classifier.system_files import is_system_file, is_system_folder
 
 Reason = Literal["ok", "unlike_training", "too_close"]
 _STATE = ort.capi.onnxruntime_pybind11_state
-REFUSED = (_STATE.Fail, _STATE.InvalidGraph, _STATE.InvalidProtobuf, _STATE.NotImplemented)
+REFUSED = (
+    *(_STATE.Fail, _STATE.InvalidArgument, _STATE.InvalidGraph, _STATE.InvalidProtobuf),
+    *(_STATE.NotImplemented, _STATE.RuntimeException),
+)
 OUTPUTS = ["logits", "pooled", "map"]
 
 
@@ -60,7 +63,8 @@ class Model:
             )
             outputs = {out.name: out.shape for out in self._session.get_outputs()}
             classes = outputs["logits"][-1]
-        except (RuntimeError, ValueError, KeyError, *REFUSED) as exc:
+            (image,) = self._session.get_inputs()
+        except (RuntimeError, ValueError, KeyError, IndexError, *REFUSED) as exc:
             _no_memory(exc)
             raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
         if classes != len(bundle.labels) or set(outputs) != set(OUTPUTS):
@@ -68,11 +72,20 @@ class Model:
                 "BAD_MODEL",
                 f"model.onnx gives {classes} classes, bundle.json names {len(bundle.labels)}",
             )
+        sides = [side for side in image.shape[1:] if isinstance(side, int)]
+        if (image.name, image.type) != ("image", "tensor(float)") or not set(sides) <= {
+            *(3, bundle.size)
+        }:
+            raise ModelError(
+                "BAD_MODEL",
+                f"model.onnx takes {image.name} {image.shape}, not pictures of {bundle.size}"
+                " pixels, as preprocessing.size of bundle.json says",
+            )
         try:
             self._reference = familiar.read(bundle.reference)
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
+        except (ValueError, KeyError) as exc:
             raise ModelError("BAD_MODEL", f"reference.npz is no reference ({exc})") from exc
-        if self._reference.features.shape[1] != outputs["pooled"][-1]:
+        if self._reference.features.shape[1:] != (outputs["pooled"][-1],):
             raise ModelError("BAD_MODEL", "reference.npz is of another network than model.onnx")
 
     def square(self, source: bytes | Path) -> Image.Image:
@@ -91,9 +104,9 @@ class Model:
         batch = self.bundle.normalise(pixels)[None]
         try:
             return tuple(out[0] for out in self._session.run(OUTPUTS, {"image": batch}))
-        except (RuntimeError, *REFUSED) as exc:
+        except (RuntimeError, ValueError, *REFUSED) as exc:
             _no_memory(exc)
-            raise
+            raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated: softmax of logits / temperature, over the last axis."""

@@ -27,7 +27,7 @@ from bear_classifier.files import explained
 from bear_classifier.judge.evaluate import calibration_error
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
-from bear_classifier.ship import bundle, quantise
+from bear_classifier.ship import manifest, quantise
 from bear_classifier.ship.predict import Model
 from bear_classifier.terminal import count
 
@@ -155,13 +155,13 @@ def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
         precision = {"is": "fp32", "why": why}
     changes = {"decode": decoding["is"]}
     if decoding["is"] == "scaled":
-        changes |= {"decoder": bundle.SCALED, "least": scaled.bundle.least}
+        changes |= {"decoder": manifest.SCALED, "least": scaled.bundle.least}
     return Taken(onnx, changes, decoding, precision)
 
 
 def with_least(model: Model, least: int) -> Model:
     """The same model, which has a JPEG decoded no larger than it needs."""
-    shape = {**model.bundle.about["preprocessing"], "decoder": bundle.SCALED, "least": least}
+    shape = {**model.bundle.about["preprocessing"], "decoder": manifest.SCALED, "least": least}
     about = {**model.bundle.about, "preprocessing": shape}
     return Model(dataclasses.replace(model.bundle, about=about))
 
@@ -248,12 +248,12 @@ def _integers(
 
 def tolerance_of(moved: float) -> float:
     """Of the self-test of integers. moved: as `quantise.rounding`."""
-    return min(bundle.LOOSEST, max(0.02, _SHARPER * moved))
+    return min(manifest.LOOSEST, max(0.02, _SHARPER * moved))
 
 
 def _unsteady(moved: float) -> str:
     """moved: as `quantise.rounding`."""
-    if moved <= bundle.LOOSEST:
+    if moved <= manifest.LOOSEST:
         return ""
     return f"int8 moves by {moved:.0%} where a processor rounds otherwise"
 

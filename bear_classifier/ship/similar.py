@@ -6,9 +6,7 @@ author and licence.
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import photos
-from bear_classifier.arrays import as_npz, products
+from bear_classifier.arrays import as_npz, products, read_npz
 from bear_classifier.errors import ModelError
 from bear_classifier.schema import Source
 from bear_classifier.ship import bundle
 from bear_classifier.ship.bundle import Bundle
 
 FILE = "pictures.npz"
+_LARGEST = 2**28  # bytes of all its arrays
 MOST = 1000  # photos; about 6 MB
 SIDE = 144  # pixels, longer side
 _SHARED = re.compile(r"(cc0|cc by|cc-by|by|by-sa|public domain|pdm)\b(?!.*\bnd\b)", re.IGNORECASE)
@@ -68,19 +67,19 @@ def of(found: Bundle) -> Pictures | None:
     if FILE not in found.about["files"]:
         return None
     try:
-        with np.load(io.BytesIO(bundle.part(found, FILE)), allow_pickle=False) as file:
-            ends = np.cumsum(file["sizes"])
-            data = file["jpegs"].tobytes()
-            starts = ends - file["sizes"]
-            names = (file[key].tolist() for key in ("labels", "abouts", "pages"))
-            shown = [
-                Picture(label, data[start:end], about, page)
-                for start, end, label, about, page in zip(starts, ends, *names, strict=True)
-            ]
-            features = file["features"]
+        file = read_npz(bundle.part(found, FILE), _LARGEST)
+        ends = np.cumsum(file["sizes"])
+        data = file["jpegs"].tobytes()
+        starts = ends - file["sizes"]
+        names = (file[key].astype(str).tolist() for key in ("labels", "abouts", "pages"))
+        shown = [
+            Picture(label, data[start:end], about, page)
+            for start, end, label, about, page in zip(starts, ends, *names, strict=True)
+        ]
+        features = file["features"]
         if features.shape[0] != len(shown) or len(data) != (ends[-1] if len(ends) else 0):
             raise ValueError("the arrays do not fit together")
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
         raise ModelError("BAD_MODEL", f"{FILE} holds no pictures ({exc})") from exc
     return Pictures(features, shown)
 

@@ -29,8 +29,10 @@ from bear_classifier import terminal
 from bear_classifier.errors import ConfigError
 from bear_classifier.lock import publishing
 from bear_classifier.ship import bundle
+from bear_classifier.ship.manifest import shown
 from bear_classifier.ship.needs import allowed, closure, libraries, pins
 from bear_classifier.ship.predict import Model
+from bear_classifier.ship.trial import trust
 from bear_classifier.system_files import left_by_system
 
 MARKER = ".bears-space"
@@ -71,6 +73,7 @@ def space(model: Path, out: Path) -> Written:
 
 def _written(model: Path, out: Path, place: Path) -> Written:
     proved = bundle.load(model)
+    trust(proved)
     Model(proved).self_test()
     _clear_leftovers(place)
     _check_place(place)
@@ -92,7 +95,7 @@ def _written(model: Path, out: Path, place: Path) -> Written:
         raise
     size = sum(len(data) for data in files.values())
     pinned = files["requirements.txt"].decode().splitlines()
-    return Written(out, name, int(proved.about["version"]), len(files), size, pinned)
+    return Written(out, name, shown(proved.about, "version", int), len(files), size, pinned)
 
 
 def space_text(done: Written) -> str:

@@ -1,0 +1,166 @@
+"""What bundle.json has to say before anything in it is used: one schema for the whole file.
+
+What the answers are made of is checked to the last number. What is only shown (figures, dates,
+notes) may be odd without keeping a model from answering: whoever shows it asks `shown`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bear_classifier.errors import ModelError
+from bear_classifier.terminal import one_line
+
+SCHEMA = 2
+# Version of photos.decode and photos.fit; other pixels need another number. 2: a JPEG comes at 1/2,
+# 1/4 or 1/8 where that leaves preprocessing.least pixels (photos.measure).
+DECODER, SCALED = 1, 2
+EXACT = 1e-3  # tolerance of the self-test where every processor computes with the same numbers
+LOOSEST = 0.2  # tolerance that may be asked for: a wrong model is further off
+REQUIRED = {
+    *("model.onnx", "weights.safetensors", "reference.npz", "README.md", "golden/expected.npz"),
+}
+OPTIONAL = {"pictures.npz"}
+GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_NAME = 200
+_MOST_CLASSES = 10_000
+_MISSING = object()
+
+
+def number(low: float, high: float) -> Callable[[Any], bool]:
+    """Whether a value is a number between these, and no truth value."""
+    return lambda value: (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+def whole(low: int, high: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def name(value: Any) -> bool:
+    """A text that can be shown as it is: no control characters, not too long."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and len(value) <= _LONGEST_NAME
+        and one_line(value) == value
+    )
+
+
+def _three(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) == 3 and all(map(each, value))
+
+
+def _labels(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 2 <= len(value) <= _MOST_CLASSES
+        and all(map(name, value))
+        and len(set(value)) == len(value)
+    )
+
+
+def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _or_absent(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is _MISSING or check(value)
+
+
+# A field by its path, what it has to be, and the same in words. The numbers leave room for any
+# model and none for overflow: single precision ends at 1e38.
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("name", name, "a name"),
+    ("labels", _labels, "two or more different names"),
+    ("preprocessing", lambda value: isinstance(value, dict), "a table"),
+    ("preprocessing.size", whole(16, 2048), "a whole number from 16 to 2048"),
+    ("preprocessing.mean", _three(number(-1e4, 1e4)), "three numbers from -10000 to 10000"),
+    ("preprocessing.std", _three(number(1e-4, 1e4)), "three numbers from 0.0001 to 10000"),
+    ("preprocessing.least", _or_absent(_or_none(whole(16, 65_535))), "a whole number or null"),
+    ("temperature", number(1e-3, 1e3), "a number from 0.001 to 1000"),
+    ("rejection", lambda value: isinstance(value, dict), "a table"),
+    ("rejection.close", number(0, 1), "a number from 0 to 1"),
+    ("rejection.least", _or_none(number(-1e30, 1e30)), "a number or null"),
+    ("precision", _or_absent(lambda value: isinstance(value, dict)), "a table"),
+    ("precision.tolerance", _or_absent(number(1e-9, LOOSEST)), f"a number from 0 to {LOOSEST}"),
+    ("files", lambda value: isinstance(value, dict), "a table"),
+)
+
+
+def check(about: Any) -> None:
+    """Raises ModelError (BAD_MODEL, which names the field; MODEL_VERSION, UNEXPECTED_FILE,
+    MODEL_INCOMPLETE)."""
+    if not isinstance(about, dict):
+        raise ModelError("BAD_MODEL", "bundle.json does not describe a model: it is no table")
+    if about.get("schema") != SCHEMA or isinstance(about["schema"], bool):
+        raise ModelError(
+            "MODEL_VERSION",
+            f"this model has format {_brief(about.get('schema'))}; this program reads format"
+            f" {SCHEMA}: install the version of bear-classifier that wrote it, or a newer one",
+        )
+    for path, right, words in _FIELDS:
+        found = _at(about, path)
+        if not right(found):
+            raise ModelError("BAD_MODEL", f"bundle.json: {path} {_is(found)}, not {words}")
+    _versions(about)
+    _files(about["files"])
+
+
+def _versions(about: Mapping[str, Any]) -> None:
+    shape = about["preprocessing"]
+    decoder, least = shape.get("decoder"), shape.get("least")
+    if isinstance(decoder, bool) or decoder not in (DECODER, SCALED):
+        raise ModelError(
+            "MODEL_VERSION", f"the model wants decoder {_brief(decoder)}, not {DECODER}"
+        )
+    if (decoder == SCALED) != (least is not None):
+        raise ModelError("BAD_MODEL", f"decoder {decoder} cannot stop at {least} pixels")
+    if least is not None and least < shape["size"]:
+        raise ModelError("BAD_MODEL", f"{least} pixels are too few for {shape['size']}")
+    kind = about.get("precision", {"is": "fp32"}).get("is", _MISSING)
+    if kind is _MISSING:
+        raise ModelError("BAD_MODEL", "bundle.json: precision.is is missing, not fp32 or int8")
+    if kind not in ("fp32", "int8"):
+        raise ModelError("MODEL_VERSION", f"the model computes with {_brief(kind)}")
+
+
+def _files(listed: Mapping[str, Any]) -> None:
+    strange = sorted(n for n in set(listed) - REQUIRED - OPTIONAL if not GOLDEN_NAME.fullmatch(n))
+    if strange:
+        raise ModelError("UNEXPECTED_FILE", f"a bundle has no file {_brief(strange[0])}; refused")
+    if missing := sorted(REQUIRED - set(listed)):
+        raise ModelError("MODEL_INCOMPLETE", f"{missing[0]} is not listed in bundle.json")
+    for file, entry in listed.items():
+        sha = entry.get("sha256") if isinstance(entry, dict) else None
+        if not isinstance(sha, str) or not _SHA256.fullmatch(sha):
+            raise ModelError("BAD_MODEL", f"bundle.json: files: {file} has no checksum")
+        if not whole(0, 2**40)(entry.get("size")):
+            raise ModelError("BAD_MODEL", f"bundle.json: files: {file} has no size")
+
+
+def shown(about: Mapping[str, Any], path: str, kind: type | tuple[type, ...]) -> Any:
+    """A field that is only shown, by its path; None where it is missing or of another type."""
+    found = _at(about, path)
+    return found if isinstance(found, kind) and not isinstance(found, bool) else None
+
+
+def _at(about: Mapping[str, Any], path: str) -> Any:
+    found: Any = about
+    for part in path.split("."):
+        found = found.get(part, _MISSING) if isinstance(found, dict) else _MISSING
+    return found
+
+
+def _is(value: Any) -> str:
+    return "is missing" if value is _MISSING else f"is {_brief(value)}"
+
+
+def _brief(value: Any) -> str:
+    """The value as Python writes it, which shows control characters, cut to a few words."""
+    text = ascii(value) if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
