@@ -134,6 +134,7 @@ def main() -> int:
     asked = words.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
     bad: list[str] = []
+    ended: list[str] = []
     codes: Counter[str] = Counter()
     whole, began = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -160,7 +161,11 @@ def main() -> int:
                     last = said.strip().split("\n")[-1][:200]
                     bad.append(f"{file} {damage}: {' '.join(command)}: {code} {what}: {last}")
                 codes[f"{' '.join(command[:2])}: {code}"] += 1
-            whole += code == 0
+                if command == ["run", "--retry"]:
+                    whole += code == 0
+                    if code:
+                        errors = [line for line in said.split("\n") if line.startswith("bears: ")]
+                        ended.append(f"{file} {damage}: {errors[-1] if errors else ''}")
             os.chdir(right)
             shutil.rmtree(place)
         os.chdir("/")
@@ -173,7 +178,10 @@ def main() -> int:
         "whole again": whole,
         "seconds": round(time.monotonic() - began),
         "bad": bad[:50],
+        "ended": ended,
     }
+    for line in ended:
+        print(f"  ended  {line}")
     print(f"exit codes: {facts['codes']}; whole again: {whole} of {len(cases)}")
     return told(promises, facts, asked.json)
 

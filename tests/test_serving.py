@@ -637,6 +637,13 @@ def test_a_table_that_a_spreadsheet_does_not_run(server: Serving) -> None:
     assert sum(float(table[0][label]) for label in LABELS) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("words", ["bytes=0-0", "bytes=99999999999999999999-", "x", "bytes=1-0,5-"])
+def test_parts_of_a_file_are_not_asked_for(server: Serving, words: str) -> None:
+    """Ours are small; odd ranges would be refused without a code."""
+    answer = server.ask("GET", "/page.css", headers={"Range": words})
+    assert answer.status == 200 and len(answer.body) > 1000
+
+
 # -- what it says about itself ---------------------------------------------------------------------
 
 

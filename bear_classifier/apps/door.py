@@ -29,6 +29,10 @@ AROUND = 65_536  # bytes that a form may add to a photo
 MANY = 100_000_000  # bytes of a request with many photos
 HELD = 400_000_000  # bytes of bodies at once
 SECONDS = 30.0  # for a whole body
+_PARTS = (
+    b"range",
+    b"if-range",
+)  # of a file; ours are small, and odd ones were answered without a code
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
 POLICY = (
@@ -122,11 +126,12 @@ class Visit:
     def _named(self, headers: Headers) -> None:
         """Refuse other names than ours. Only the proxy is believed which one it was asked under:
         gradio would send its visitors to any. Programs may name none at all, browsers may not."""
-        forwarded = headers.getlist("x-forwarded-host")
-        if forwarded and not self._of_proxy():
+        forwarded, left_out = headers.getlist("x-forwarded-host"), set(_PARTS)
+        if not self._of_proxy():
             forwarded = []
-            given = self.scope["headers"]
-            self.scope["headers"] = [item for item in given if item[0] != b"x-forwarded-host"]
+            left_out.add(b"x-forwarded-host")
+        given = self.scope["headers"]
+        self.scope["headers"] = [item for item in given if item[0] not in left_out]
         for name in (*headers.getlist("host"), *forwarded):
             if not self.door.names.answers(name):
                 raise Refused(
