@@ -111,7 +111,7 @@ def _body(request: Request, dice: random.Random) -> Request:
             request.method, request.path, dice.choice((b"", b"x" * 3000)), request.headers
         )
     if dice.random() < 0.2:
-        body = body[: dice.randrange(len(body))]
+        body = body[: 1 + dice.randrange(len(body))]
     return Request(request.method, request.path, mutated(body, dice), request.headers)
 
 
