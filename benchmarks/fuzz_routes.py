@@ -120,7 +120,7 @@ def _fields(request: Request, dice: random.Random) -> Request:
     try:
         value = json.loads(request.body)
         name = dice.choice([*value, "data", "fn_index", "session_hash", "event_data", "batched"])
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return _body(request, dice)
     value[name] = dice.choice(ODD)
     body = json.dumps(value).encode()
