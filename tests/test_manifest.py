@@ -106,6 +106,7 @@ def test_the_field_is_named(about: dict[str, Any], path: str, value: Any, said: 
     assert said in caught.value.sentence
 
 
+@pytest.mark.series
 @pytest.mark.parametrize("field", ["version", "metrics", "created", "training", "data", "note"])
 @pytest.mark.parametrize("value", [None, [], float("nan"), "<b>\x1b[31m"])
 def test_what_is_only_shown_keeps_no_model_from_answering(

@@ -502,7 +502,12 @@ def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.M
         asyncio.run(all_kinds(found.port))
 
 
-def unread(port: int, photos: int = 200) -> socket.socket:
+def small_buffers(server: Here) -> None:
+    """The system then takes little of an answer that nobody reads."""
+    server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+
+
+def unread(port: int, photos: int = 60) -> socket.socket:
     """A client that sends a ZIP, the answers to which fill all buffers, and takes none of them."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -526,6 +531,7 @@ def test_who_takes_no_answer_is_given_up(told: Told, monkeypatch: pytest.MonkeyP
         return asyncio.run(ask(port, "POST", MANY, body, kind)).status == 200
 
     with here(told) as found:
+        small_buffers(found)
         clients = [unread(found.port) for _ in range(2)]
         until(lambda: not answered(found.port), "they are not held up")
         until(lambda: answered(found.port), "their places stay taken")
@@ -543,13 +549,14 @@ def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(running, "UNREAD", 1.0)
     told.ready = told.free = told.checked = True
     with here(told) as found:
-        client, taken = unread(found.port, 60), b""
+        small_buffers(found)
+        client, taken = unread(found.port, 10), b""
         while not taken.endswith(b"0\r\n\r\n"):
-            time.sleep(0.1)
+            time.sleep(0.03)
             part = client.recv(16_384)
             assert part, "it was given up"
             taken += part
-        assert taken.count(b'"name"') == 60
+        assert taken.count(b'"name"') == 10
         client.close()
 
 
