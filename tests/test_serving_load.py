@@ -507,12 +507,12 @@ def small_buffers(server: Here) -> None:
     server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
 
 
-def unread(port: int, photos: int = 60) -> socket.socket:
+def unread(port: int, photos: int = 60, letters: int = 4500) -> socket.socket:
     """A client that sends a ZIP, the answers to which fill all buffers, and takes none of them."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for number in range(photos):
-            archive.writestr(f"{number:03d}{chr(1) * 4500}", b"x")  # six letters each in JSON
+            archive.writestr(f"{number:03d}{chr(1) * letters}", b"x")  # six letters each in JSON
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     client.connect((HERE, port))
@@ -550,13 +550,13 @@ def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyP
     told.ready = told.free = told.checked = True
     with here(told) as found:
         small_buffers(found)
-        client, taken = unread(found.port, 10), b""
+        client, taken = unread(found.port, 2, 40_000), b""  # rows that wait for seconds
         while not taken.endswith(b"0\r\n\r\n"):
             time.sleep(0.03)
             part = client.recv(16_384)
             assert part, "it was given up"
             taken += part
-        assert taken.count(b'"name"') == 10
+        assert taken.count(b'"name"') == 2
         client.close()
 
 
