@@ -550,13 +550,13 @@ def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyP
     told.ready = told.free = told.checked = True
     with here(told) as found:
         small_buffers(found)
-        client, taken = unread(found.port, 2, 40_000), b""  # rows that wait for seconds
+        client, taken = unread(found.port, 1, 40_000), b""  # a row that waits for seconds
         while not taken.endswith(b"0\r\n\r\n"):
             time.sleep(0.03)
             part = client.recv(16_384)
             assert part, "it was given up"
             taken += part
-        assert taken.count(b'"name"') == 2
+        assert taken.count(b'"name"') == 1
         client.close()
 
 
