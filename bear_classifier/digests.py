@@ -19,7 +19,7 @@ from typing import Any
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_atomic
+from bear_classifier.files import hash_of, write_atomic
 from bear_classifier.settings import Config
 from bear_classifier.sites import sites
 from bear_classifier.stages import Stage
@@ -28,7 +28,6 @@ FORM = 3  # of the digest, which begins with it; what a stage leaves is Stage.re
 MEMORY = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
 # Settings that change no result: where a model is made, and whether a break is made good.
 WITHOUT_EFFECT = {"learn.device", "train.resume"}
-_BLOCK = 2**22  # bytes
 
 
 def digest(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
@@ -145,7 +144,7 @@ def content(path: Path, root: Path) -> str:
         name, now = str(path.resolve()), [facts.st_size, facts.st_mtime_ns]
         if known.get(name, [])[:2] == now:
             return str(known[name][2])
-        found = _hash_of(path)
+        found = hash_of(path)
     except OSError:  # the stage that reads it will say so
         return ""
     with contextlib.suppress(DataError):  # whoever only looks need not be able to write
@@ -160,14 +159,6 @@ def _remembered(root: Path) -> dict[str, list[Any]]:
         return {}
     good = known.items() if isinstance(known, dict) else ()
     return {k: v for k, v in good if isinstance(v, list) and len(v) == 3}
-
-
-def _hash_of(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 def hashes(place: Path, stage: Stage, root: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ from bear_classifier.errors import DataError
 # What makes a spreadsheet run a cell, in the wide signs of East Asia too; quotes before it are
 # counted in, so that two different texts never become the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_BLOCK = 2**22  # bytes that are hashed at once
 _PAUSES = (0.01, 0.04, 0.1, 0.25, 0.6)  # seconds
 
 
@@ -118,6 +120,15 @@ def printable(name: Path | str) -> str:
         return str(name).encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # half a character of UTF-16, as Windows allows
         return str(name).encode(errors="backslashreplace").decode()
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, read in blocks. Raises OSError."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            sha.update(block)
+    return sha.hexdigest()
 
 
 def clear_partial(root: Path) -> None:

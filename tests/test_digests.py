@@ -123,8 +123,8 @@ def test_a_large_file_is_read_once(project, tmp_path, monkeypatch):
     file = tmp_path / "weights.pth"
     file.write_bytes(b"weights")
     read: list[Path] = []
-    hashed = digests._hash_of
-    monkeypatch.setattr(digests, "_hash_of", lambda path: read.append(path) or hashed(path))
+    hashed = digests.hash_of
+    monkeypatch.setattr(digests, "hash_of", lambda path: read.append(path) or hashed(path))
     for _ in range(3):
         assert len(digests.content(file, project.data)) == 64
     assert read == [file]

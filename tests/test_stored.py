@@ -137,7 +137,7 @@ def test_what_nobody_touched_is_not_hashed_again(
     monkeypatch.setattr(stored, "_SLACK", -(10**12))  # as if all of it were long ago
     set_aside(catalog)
     hashed: list[Path] = []
-    monkeypatch.setattr(stored, "_hash_of", lambda path: hashed.append(path) or path.stem)
+    monkeypatch.setattr(stored, "hash_of", lambda path: hashed.append(path) or path.stem)
     assert set_aside(catalog) == [] and hashed == []
     assert set_aside(catalog, everything=True) == [] and len(hashed) == N
 

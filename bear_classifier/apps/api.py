@@ -31,7 +31,7 @@ from bear_classifier.apps.fair import Fair
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Do, Refused, Service
 from bear_classifier.errors import BearsError, PhotoError
-from bear_classifier.files import cell
+from bear_classifier.files import cell, printable
 from bear_classifier.photos import MAX_BYTES
 from bear_classifier.system_files import left_by_system
 
@@ -219,16 +219,11 @@ async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
     try:
         async with request.form(max_files=most, max_fields=10) as form:
             found = [value for _, value in form.multi_items() if not isinstance(value, str)]
-            return [(_plain(file.filename or ""), await file.read()) for file in found]
+            return [(printable(file.filename or ""), await file.read()) for file in found]
     except HTTPException as exc:
         raise Refused(400, "BAD_FORM", f"The form cannot be read: {exc.detail}") from exc
     except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
         raise Refused(400, "BAD_FORM", "The form cannot be read: send it in UTF-8") from exc
-
-
-def _plain(name: str) -> str:
-    """Without halves of a surrogate pair, which no text can hold that is sent."""
-    return name.encode(errors="replace").decode()
 
 
 async def _several(request: Request) -> list[tuple[str, Read]]:

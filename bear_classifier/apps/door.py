@@ -18,6 +18,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bear_classifier.apps.fair import client_of
 from bear_classifier.apps.host_names import HostNames
 from bear_classifier.apps.metrics import Metrics
 from bear_classifier.apps.service import Refused
@@ -29,10 +30,7 @@ AROUND = 65_536  # bytes that a form may add to a photo
 MANY = 100_000_000  # bytes of a request with many photos
 HELD = 400_000_000  # bytes of bodies at once
 SECONDS = 30.0  # for a whole body
-_PARTS = (
-    b"range",
-    b"if-range",
-)  # of a file; ours are small, and odd ones were answered without a code
+_PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would have no code
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
 POLICY = (
@@ -127,7 +125,7 @@ class Visit:
         """Refuse other names than ours. Only the proxy is believed which one it was asked under:
         gradio would send its visitors to any. Programs may name none at all, browsers may not."""
         forwarded, left_out = headers.getlist("x-forwarded-host"), set(_PARTS)
-        if not self._of_proxy():
+        if not self.door.proxy or client_of(self.scope) != self.door.proxy:
             forwarded = []
             left_out.add(b"x-forwarded-host")
         given = self.scope["headers"]
@@ -139,9 +137,6 @@ class Visit:
                     f"This service does not answer to the name {one_line(name[:100])!r}; its owner"
                     " can list it in serve.names",
                 )  # fmt: skip
-
-    def _of_proxy(self) -> bool:
-        return bool(self.door.proxy) and (self.scope.get("client") or ("",))[0] == self.door.proxy
 
     def _fits(self, announced: str | None) -> None:
         length = int(announced) if announced and announced.isdecimal() else 0

@@ -17,6 +17,11 @@ _KNOWN = 10_000  # addresses at once; of more, those that have been silent longe
 _NETWORK = 64  # bits of an IPv6 address that its owner cannot choose freely
 
 
+def client_of(scope: Scope) -> str:
+    """The address that the connection comes from; empty where there is none."""
+    return str((scope.get("client") or ("",))[0])
+
+
 class Fair:
     """A token bucket for each address, which holds one minute's photos.
 
@@ -31,7 +36,7 @@ class Fair:
 
     def who(self, scope: Scope) -> str:
         """Whose request it is: an address, or the network of an IPv6 address."""
-        host = str((scope.get("client") or ("",))[0])
+        host = client_of(scope)
         if self.proxy and host == self.proxy:  # the last one is what the proxy itself has seen
             host = Headers(scope=scope).get("x-forwarded-for", host).rpartition(",")[2].strip()
         try:

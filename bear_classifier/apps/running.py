@@ -159,16 +159,14 @@ def reachable(host: str, settings: ServeConfig) -> list[str]:
             " only, add --host 127.0.0.1"
         )
     if settings.proxy and not settings.names:
-        if is_loopback(host):
-            found.append(
-                "serve.proxy is set and serve.names is not: what the proxy passes on under another"
-                " name than localhost is refused; add --set serve.names=YOUR.DOMAIN"
-            )
-        else:
-            found.append(
-                "serve.proxy is set and serve.names is not: it answers to every name; add --set"
-                " serve.names=YOUR.DOMAIN"
-            )
+        so = (
+            "what the proxy passes on under another name than localhost is refused"
+            if is_loopback(host)
+            else "it answers to every name"
+        )
+        found.append(
+            f"serve.proxy is set and serve.names is not: {so}; add --set serve.names=YOUR.DOMAIN"
+        )
     return found
 
 

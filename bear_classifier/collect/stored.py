@@ -7,7 +7,6 @@ and its source becomes a candidate again, so that the download brings it back.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError
-from bear_classifier.files import explained, write_atomic
+from bear_classifier.files import explained, hash_of, write_atomic
 from bear_classifier.processors import processors
 from bear_classifier.schema import PENDING, STORED, Photo
 from bear_classifier.terminal import count
@@ -27,7 +26,6 @@ _NOTE = ".checked"  # when all of them were last looked at, ns since 1970
 _SLACK = 2_000_000_000  # ns by which the time of a file may be coarse
 _MOST, _SHARE = 20, 0.05  # photos at once, as a number and of all; more is no accident of a few
 _SHOWN = 8
-_BLOCK = 2**20
 
 
 def set_aside(catalog: Catalog, everything: bool = False) -> list[str]:
@@ -97,19 +95,11 @@ def _wrong(path: Path, photo: Photo, since: int) -> str:
             return "was cut" if facts.st_size < photo.bytes else "was changed"
         if max(facts.st_mtime_ns, facts.st_ctime_ns) < since:
             return ""
-        return "" if _hash_of(path) == photo.sha256 else "was changed"
+        return "" if hash_of(path) == photo.sha256 else "was changed"
     except FileNotFoundError:
         return "is gone"
     except OSError as exc:
         return f"cannot be read ({exc.strerror})"
-
-
-def _hash_of(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 def _move(catalog: Catalog, photo: Photo) -> None:

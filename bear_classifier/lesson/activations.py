@@ -113,7 +113,7 @@ class Peaks:
 def peaks(
     body: nn.Module, layers: Sequence[Layer], files: Sequence[Path], size: int, norm: Norm
 ) -> list[Peaks]:
-    """Of each layer. Raises PhotoError."""
+    """Of each layer. Raises DataError (STORED_DAMAGED)."""
     names = [f"{kind}{number}" for number in range(len(layers)) for kind in ("most", "place")]
     run = frozen(Peek(body, layers), torch.zeros(1, 3, size, size), names, len(files))
     passes = batches(files, size, _BATCH, norm=norm)

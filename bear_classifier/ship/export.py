@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -94,11 +93,11 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         files["README.md"] = card(about).encode()
         bundle.write(partial, files)
         bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
-        Model(bundle.load(partial)).self_test()
+        proved = bundle.load(partial)
+        Model(proved).self_test()
         _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
         bundle.publish(partial, place)
-        with suppress(ModelError):  # published anew meanwhile
-            remember(bundle.load(place))  # it passed here
+        remember(proved)
     except BearsError as exc:
         kept = f"; {place} is kept as it was" if place.exists() else ""
         raise type(exc)(exc.code, f"model not published: {exc.sentence}{kept}") from exc
