@@ -15,6 +15,7 @@ from bear_classifier import pipeline
 from bear_classifier.errors import ConfigError
 from bear_classifier.files import write_atomic
 from bear_classifier.settings import Config
+from bear_classifier.terminal import one_line, say
 
 
 def classes(options: argparse.Namespace, project: pipeline.Project) -> int:
@@ -28,7 +29,7 @@ def classes(options: argparse.Namespace, project: pipeline.Project) -> int:
         for label, row in found.items():
             state = "" if row["in_project"] else "  set aside: not in the project file"
             noun = "photo" if row["photos"] == 1 else "photos"
-            print(f"{label:<{width}}  {row['photos']:>6} {noun}{state}")
+            say(f"{label:<{width}}  {row['photos']:>6} {noun}{state}")
     return 0
 
 
@@ -71,7 +72,7 @@ def _edit(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.json:
         print(json.dumps({"project": str(path), "class": label}))
     elif not options.quiet:
-        print(said)
+        say(one_line(said))
     return 0
 
 

@@ -28,7 +28,9 @@ from bear_classifier.terminal import (
     one_line,
     prepare,
     project_of,
+    say,
     tell,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        print(parser().format_help(), end="")
+        say(parser().format_help().rstrip("\n"))
         return 0
     options = parse(words)
     work = _WORK.get(options.name, _stage)
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(options, exc)
     except KeyboardInterrupt:
         go_on = f" Continue with: {command(*words)}" if options.name in _GOING_ON else ""
-        print("\n" + one_line(f"Stopped.{go_on}"), file=sys.stderr)
+        warn("\n" + one_line(f"Stopped.{go_on}"))
         return 130
     except BrokenPipeError:  # the reader, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    print(one_line(f"bears: {message}"), file=sys.stderr)
+    warn(one_line(f"bears: {message}"))
 
 
 def _failed(options: argparse.Namespace, exc: BearsError) -> int:

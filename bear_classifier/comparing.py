@@ -17,7 +17,7 @@ from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.heartbeat import heartbeat
 from bear_classifier.settings import Config
-from bear_classifier.terminal import tell
+from bear_classifier.terminal import one_line, tell
 
 if TYPE_CHECKING:
     from bear_classifier.learn.compare import Alternative, Workshop
@@ -255,7 +255,7 @@ def _trained(shop: Workshop, ones: Sequence[Alternative], seeds: Sequence[int]) 
     with tqdm(total=total, desc="compare", unit="step", disable=None) as bar:
         runs = []
         for one in ones:
-            bar.set_postfix_str(one.name)
+            bar.set_postfix_str(one_line(one.name))
             runs.append(shop.trained(one, seeds, bar))
     return runs
 
@@ -298,7 +298,7 @@ def words(found: Mapping[str, Any]) -> list[str]:
         if row["diverged"]:
             lines.append(f"{'':<24} diverged {row['diverged']} of {seeds} times")
     lines += ["", *found["verdicts"], *(f"note: {note}" for note in found["notes"])]
-    return [*lines, f"The picture: {found['figure']}"]
+    return [*lines, one_line(f"The picture: {found['figure']}")]
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"compare": compare}

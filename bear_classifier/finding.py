@@ -14,7 +14,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import count, tell
+from bear_classifier.terminal import count, one_line, tell
 
 _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 
@@ -144,7 +144,7 @@ def _words(found: Mapping[str, Any]) -> list[str]:
     if used := found["trained_with"]:
         lines.append(f"The last training took {used['lr']:.1e} ({used['lr_reason']}).")
     lines.append("Training asks the finder itself; to give a rate: --set train.lr=RATE")
-    lines.append(f"The picture: {found['figure']}")
+    lines.append(one_line(f"The picture: {found['figure']}"))
     return lines
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bear_classifier import pipeline
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import tell
+from bear_classifier.terminal import one_line, tell
 
 
 def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
@@ -27,7 +27,7 @@ def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
     elif options.half:
         tell(options, curve_words.check(found["check"]))
     else:
-        tell(options, "\n".join([*curve_words.verdict(found), f"picture    {place}"]))
+        tell(options, "\n".join([*curve_words.verdict(found), one_line(f"picture    {place}")]))
     return 0
 
 

@@ -13,7 +13,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, PhotoError
 from bear_classifier.files import writable, write_atomic
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import tell
+from bear_classifier.terminal import one_line, tell
 
 if TYPE_CHECKING:
     from bear_classifier.judge.report_page import Shown
@@ -40,7 +40,7 @@ def report(options: argparse.Namespace, project: pipeline.Project) -> int:
         tell(options, found["verdict"])
         for words in found["warnings"]:
             tell(options, f"warning: {words}")
-        tell(options, f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json")
+        tell(options, one_line(f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json"))
     return 0
 
 

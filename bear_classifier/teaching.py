@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from bear_classifier.files import writable
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import tell
+from bear_classifier.terminal import one_line, say_above_bars, tell
 
 if TYPE_CHECKING:
     from bear_classifier.lesson.sheet import Page
@@ -45,13 +45,13 @@ def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
             page = _about_photos(name, project()) if name in pages.PHOTOS else pages.page(name)
         fine = fine and page.holds
         if options.json:
-            tqdm.write(json.dumps(_plain(page)))
+            say_above_bars(json.dumps(_plain(page)))
         else:
-            tqdm.write(sheet.as_text(page))
+            say_above_bars(sheet.as_text(page))
         if options.save:
             path = sheet.save(page, options.save, pages.TITLES)
             if not options.json:
-                tqdm.write(f"  wrote  {path}")
+                say_above_bars(one_line(f"  wrote  {path}"))
     return 0 if fine else 1
 
 

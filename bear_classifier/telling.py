@@ -286,15 +286,16 @@ def summary(
 ) -> str:
     """What came of a run, and what to do next. current: whether what is published is what was
     judged; words: as `terminal.project_of`."""
-    lines = [f"data   {project.data}"]
+    model = one_line(str(project.model))
+    lines = [one_line(f"data   {project.data}")]
     if test is None:
         return "\n".join(["", *lines, "next   to go on, run: bears run"])
     lines = ["", report(test), "", *lines]
     if not current:
         old = (project.model / "bundle.json").is_file()
-        state = f"{project.model} is older than this evaluation" if old else "not published yet"
+        state = f"{model} is older than this evaluation" if old else "not published yet"
         return "\n".join([*lines, f"model  {state}", "next   to publish it, run: bears run"])
-    lines += [f"model  {project.model}", "next   to open its page, run: bears serve"]
+    lines += [f"model  {model}", "next   to open its page, run: bears serve"]
     return "\n".join([*lines, f"       {command('predict', *words, 'PHOTO')}"])
 
 
@@ -359,7 +360,7 @@ def status(found: Mapping[str, Any]) -> str:
         state = "up to date" if row["up_to_date"] else ("outdated" if row["at"] else "not run yet")
         when = f"  {minute(row['at'])}, {row['seconds']:.1f} s" if row["at"] else ""
         lines.append(f"{name:<10} {state}{when}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _candidates(codes: Mapping[str, int]) -> str:

@@ -29,14 +29,38 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def say(text: str) -> None:
+    """Print lines for people to standard output. Nothing else in the package prints them."""
+    print(lines(text), flush=True)
+
+
+def warn(text: str) -> None:
+    """As `say`, to standard error."""
+    print(lines(text), file=sys.stderr, flush=True)
+
+
+def say_above_bars(text: str) -> None:
+    """As `say`, while progress bars are drawn, which stay below."""
+    from tqdm import tqdm  # only now: most commands draw none
+
+    tqdm.write(lines(text))
+
+
+def warn_above_bars(text: str) -> None:
+    """As `warn`, while progress bars are drawn, which stay below."""
+    from tqdm import tqdm
+
+    tqdm.write(lines(text), file=sys.stderr)
+
+
 def tell(options: argparse.Namespace, text: str) -> None:
-    """Print lines for people to standard output, each hint with the options of this project."""
-    print(lines(completed(text, project_of(options))), flush=True)
+    """As `say`, each hint with the options of this project."""
+    say(completed(text, project_of(options)))
 
 
 def complain(options: argparse.Namespace, text: str) -> None:
     """As `tell`, to standard error."""
-    print(lines(completed(text, project_of(options))), file=sys.stderr, flush=True)
+    warn(completed(text, project_of(options)))
 
 
 def project_of(options: argparse.Namespace) -> list[str]:
@@ -81,9 +105,11 @@ def command(*words: str) -> str:
 
 
 def quoted(word: str, windows: bool = os.name == "nt") -> str:
-    """One word as a shell takes it: cmd.exe of Windows knows double quotes only."""
+    """One word as a shell takes it: cmd.exe of Windows knows double quotes only. What must not
+    reach a terminal is written as bash and zsh read it, $'\\n'."""
     if not windows:
-        return shlex.quote(word)
+        plain = one_line(word) == word
+        return shlex.quote(word) if plain else f"$'{''.join(map(_typed, word))}'"
     return word if re.fullmatch(r"[\w.:\\/=+,@-]+", word) else f'"{word}"'
 
 
@@ -110,6 +136,17 @@ def one_line(text: str) -> str:
 def lines(text: str) -> str:
     """As `one_line`, but line breaks stay."""
     return "\n".join(map(one_line, text.split("\n")))
+
+
+def _typed(character: str) -> str:
+    """Within $'...'. Halves of a surrogate pair stand for bytes that are no UTF-8."""
+    if character in "\\'":
+        return f"\\{character}"
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    if _shown(character) == character:
+        return character
+    return f"\\x{ord(character):02x}" if character < "\x80" else f"\\u{ord(character):04x}"
 
 
 def _shown(character: str) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -414,9 +415,9 @@ def test_it_says_when_it_is_ready_and_when_no_more(told: Told) -> None:
 
 
 def test_a_page_that_is_open_does_not_hold_up_the_end(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """gradio's page keeps a connection open for as long as it is shown."""
+    """gradio's page keeps a connection open for as long as it is shown; that is no error either."""
     monkeypatch.setattr(running, "GRACE", 10 * STOP)  # nobody is waited for so long
 
     async def shown(found: Here) -> None:
@@ -430,6 +431,7 @@ def test_a_page_that_is_open_does_not_hold_up_the_end(
     told.ready = told.free = True
     with here(told) as found:
         asyncio.run(shown(found))
+    assert [row.getMessage() for row in caplog.records if row.levelno >= logging.ERROR] == []
 
 
 def test_a_second_signal_ends_it_at_once(told: Told) -> None:

@@ -29,7 +29,7 @@ from bear_classifier.heartbeat import heartbeat
 from bear_classifier.photos import encode, measure
 from bear_classifier.schema import Action, Decision, Event, Suspect
 from bear_classifier.settings import Config
-from bear_classifier.terminal import count
+from bear_classifier.terminal import count, say
 
 WHO = "review"
 SIZES = (160, 400, 1000)  # pixels, longer side
@@ -244,9 +244,9 @@ def serve(root: Path, config: Config, host: str, port: int, open_browser: bool =
         with heartbeat("review"):
             app = make_app(root, config, host=host)
         where = address(host, listener)
-        print(f"Reviewing {config.name} on {where} (Ctrl-C stops)", flush=True)
+        say(f"Reviewing {config.name} on {where} (Ctrl-C stops)")
         if host not in ("127.0.0.1", "localhost", "::1"):
-            print(f"Everybody who reaches {host} can see and decide; there is no password")
+            say(f"Everybody who reaches {host} can see and decide; there is no password")
         if open_browser:
             webbrowser.open(where)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

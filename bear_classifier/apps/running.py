@@ -26,6 +26,7 @@ from bear_classifier.apps.server import make_app
 from bear_classifier.apps.service import Service, offers
 from bear_classifier.heartbeat import heartbeat
 from bear_classifier.settings import ServeConfig
+from bear_classifier.terminal import one_line, say
 
 HEADERS = 30.0  # seconds for the first line and the headers of a request
 UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
@@ -122,17 +123,31 @@ class Server(uvicorn.Server):
                 self.should_exit = True
         return bool(await super().on_tick(counter))
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Pages that are only open are closed first: uvicorn would wait for them, and call it an
+        error that they did not end."""
+        for connection in self._answering():
+            if _is_open_page(connection):
+                connection.transport.abort()
+        await super().shutdown(sockets)
+
     def _busy(self) -> bool:
-        """A page of gradio's that is open is no work."""
-        cycles = [
-            connection.cycle
+        work = [one for one in self._answering() if not _is_open_page(one)]
+        return bool(self.service.admitted or work)
+
+    def _answering(self) -> list[Patient]:
+        return [
+            connection
             for connection in self.server_state.connections
             if isinstance(connection, Patient)
+            and connection.cycle
+            and not connection.cycle.response_complete
         ]
-        return bool(self.service.admitted) or any(
-            cycle and not cycle.response_complete and "/heartbeat/" not in cycle.scope["path"]
-            for cycle in cycles
-        )
+
+
+def _is_open_page(connection: Patient) -> bool:
+    """Whether it is the stream by which a page of gradio's says that it is still there."""
+    return "/heartbeat/" in connection.cycle.scope["path"]
 
 
 def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
@@ -144,7 +159,7 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
     with listening(host, port) as listener:
         service = Service(found, settings.max_waiting, settings.memory)
         app = make_app(service, settings, host)
-        said = f"Serving {place} on {address(host, listener)} (Ctrl-C stops)"
+        said = one_line(f"Serving {place} on {address(host, listener)} (Ctrl-C stops)")
         said = "\n".join([said, *reachable(host, settings)])
         with logging_to_stderr():
             asyncio.run(_run(app, service, listener, said))
@@ -204,9 +219,7 @@ async def _run(app: FastAPI, service: Service, listener: socket.socket, said: st
         await service.check()
     gc.collect()
     gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
-    print(said, flush=True)
-    if warning := cut_off(service.slowest):
-        print(warning, file=sys.stderr, flush=True)
+    say("\n".join(filter(None, (said, cut_off(service.slowest)))))
     server = Server(config(app), service)
     await server.serve(sockets=[listener])
     if server.asked[:1] == [signal.SIGINT]:

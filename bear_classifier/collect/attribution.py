@@ -20,7 +20,7 @@ from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.files import write_atomic, write_table
 from bear_classifier.schema import Photo, Source
 from bear_classifier.settings import Config
-from bear_classifier.terminal import count
+from bear_classifier.terminal import count, one_line
 
 UNKNOWN = "unknown"
 CLAIM = "(search filter)"  # ends a licence that nobody but the search service spoke of
@@ -295,7 +295,7 @@ def attribution_text(outcome: Mapping[str, Any]) -> str:
     rest = f"{more} kept but not used, and left out here"
     lines = [f"{count(outcome['photos'], 'photo')}: {known} licence{claimed}"]
     lines += [rest] * bool(outcome["left_out"])
-    return "\n".join([*lines, outcome["csv"], outcome["html"]])
+    return "\n".join([*lines, one_line(outcome["csv"]), one_line(outcome["html"])])
 
 
 _STYLE = """

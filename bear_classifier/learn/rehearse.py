@@ -8,7 +8,6 @@ tuning, and asked for the photos of the other. That costs about one training mor
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn import backbone, blend, probe
@@ -29,6 +27,7 @@ from bear_classifier.linear import fit_linear
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.sites import homes, sites
+from bear_classifier.terminal import warn_above_bars
 
 _LEAST = 10  # photos of each class to learn from in each half
 _GROUPS = 2  # of near-copies of each class to learn from in each half: its penalty needs folds
@@ -128,10 +127,9 @@ def _half(
         [actors.photos[row] for row in np.flatnonzero(rows)]
         for rows in (mine & train, mine & ~train, ~mine)
     )
-    tqdm.write(
+    warn_above_bars(
         f"Held-out sources, {number + 1} of {_HALVES}: trains on {mine.sum()} photos and is judged"
-        f" on {len(asked)} photos of other sources",
-        file=sys.stderr,
+        f" on {len(asked)} photos of other sources"
     )
     config = dataclasses.replace(config, train=fitted(config.train, len(learned))[0])
     network = start_of(catalog, config, learned, features[mine & train])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,6 @@ import numpy as np
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn import backbone, blend, checkpoints
@@ -26,6 +24,7 @@ from bear_classifier.learn.parts import Part
 from bear_classifier.learn.recipe import lasting, plan_of
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+from bear_classifier.terminal import warn_above_bars
 
 _FORMAT = 2  # of checkpoints; a new number makes those of before start anew
 
@@ -70,7 +69,7 @@ def tune(
         place = "at the end" if last else f"at epoch {state.epoch + 1}"
         notes.append(f"Resuming {place} of {settings.epochs}")
     for words in notes:
-        tqdm.write(words, file=sys.stderr)
+        warn_above_bars(words)
     plan = plan_of(config, [p.label for p in learned])
     end, more = fit(dls, network, plan, state, partial(checkpoints.write, folder, made_from))
     return Tuned(first, backbone.copied(network), end, notes + more)

@@ -101,9 +101,9 @@ def _written(model: Path, out: Path, place: Path) -> Written:
 def space_text(done: Written) -> str:
     """What was written, and what a person does with it."""
     hub, folder = f"YOU/{done.model}", terminal.quoted(str(done.path))
+    place, model = terminal.one_line(str(done.path)), f"{done.model}, version {done.version}"
     return f"""\
-wrote      {done.path}: model {done.model}, version {done.version}, in {done.files} files of \
-{done.bytes / 1e6:.1f} MB
+wrote      {place}: model {model}, in {done.files} files of {done.bytes / 1e6:.1f} MB
 try it     in that folder, in an empty virtual environment:
              pip install -r requirements.txt -c constraints.txt && python app.py
 publish    on Hugging Face, with your name there for YOU; the last line again for a newer model:
