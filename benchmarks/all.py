@@ -1,4 +1,4 @@
-"""Run the speed programs one after the other and write docs/BENCHMARKS.md from what they found.
+"""Run the programs of speed and attack in turn and write docs/BENCHMARKS.md from what they found.
 
 Each is a process and leaves one JSON in a folder (build/bench). The page is written from the files
 in there after every program, so that one that fails, or is left out, takes nothing from the others;
@@ -23,7 +23,10 @@ from typing import Any
 
 from versus import PHOTOS, ROOT, WEIGHTS, Goal, table
 
-PROGRAMS = ("first_model", "train", "one_photo", "folder", "serving_speed", "scale")
+PROGRAMS = (
+    *("first_model", "train", "one_photo", "folder", "serving_speed", "scale"),
+    *("fuzz_routes", "hostile_models", "damaged_data"),
+)
 _MACHINE = re.compile(r", \d+ processors.*; Python \d")
 LEARNING = ("first_model", "train")  # need photos and weights
 HEAD = """# Benchmarks
@@ -36,6 +39,9 @@ What measures speed alone (`one_photo`, `folder`, `serving_speed`) has networks 
 published in 8-bit integers and with scaled decoding without asking the guards, which refuse
 integers for random weights; the first two have the shipped model, too. Photos are drawn, of 0.26
 bytes a pixel (real ones of bears: 0.15 to 0.22).
+
+What attacks instead (`fuzz_routes`, `hostile_models`, `damaged_data`) has no other side: its goals
+are promises (SECURITY.md).
 """
 Found = Mapping[str, Mapping[str, Any]]
 

@@ -1,17 +1,16 @@
 """Every file of a dataset and its model, damaged in six ways: each later command ends with a
 sentence, or goes on; with `--retry` what can be brought back is.
 
-A small project is run to its model once. Then each file (of many alike, a few) is cut, emptied,
+A small project is run to its model once. Then each file (of many alike, ten) is cut, emptied,
 filled with noise, and replaced by a folder, a link to nothing, or nothing, in a copy of the whole;
 there `bears status`, `run`, `run --retry` and `predict` are called as a person would. Told are
 tracebacks, errors without a code, and how many copies answer again at the end.
 
-    .venv/bin/python benchmarks/damaged_data.py [--most 300] [--json FILE]
+    .venv/bin/python benchmarks/damaged_data.py [--most N] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -20,15 +19,15 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from promises import most, told
+from promises import as_goals, most
 from tqdm import tqdm
+from versus import Told, measured, options
 
 # isort: split
 from corpus import drawn, saved
@@ -40,7 +39,7 @@ SETTINGS = [
     *("train.epochs=1", "train.lr=0.001", "train.batch_size=8", "export.parity=1"),
 ]
 KINDS = ("photos", "copies", "features", "golden")  # folders of which a few files stand for all
-A_FEW = 3
+A_FEW = 10
 
 
 def cut(path: Path) -> None:
@@ -66,6 +65,8 @@ def link(path: Path) -> None:
     path.symlink_to(path.parent / "nothing")
 
 
+AGAIN = ["run", "--retry"]
+COMMANDS = (["status"], ["run"], AGAIN, ["predict", "photos/teddy/1.png"])
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "cut": cut, "emptied": emptied, "noise": noise, "a folder": folder, "a link": link,
     "removed": Path.unlink,
@@ -109,7 +110,7 @@ def chosen(root: Path) -> list[Path]:
         for path in sorted((root / place).rglob("*")):
             kind = next((k for k in KINDS if k in path.parts), "")
             alike[kind] += 1
-            if path.is_file() and (not kind or alike[kind] <= A_FEW + 2):
+            if path.is_file() and (not kind or alike[kind] <= A_FEW):
                 found.append(path.relative_to(root))
     return found
 
@@ -125,65 +126,63 @@ def wrong(said: str, code: int) -> str:
     return ""
 
 
-def main() -> int:
-    words = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    words.add_argument("--most", metavar="N", type=int, default=300)
-    words.add_argument("--json", metavar="FILE", type=Path)
-    asked = words.parse_args()
+def told(most_of_all: int) -> Told:
     os.environ["TQDM_DISABLE"] = "1"
     bad: list[str] = []
     ended: list[str] = []
-    codes: Counter[str] = Counter()
-    whole, began = 0, time.monotonic()
+    codes: dict[str, Counter[int]] = {}
+    whole = 0
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["BEARS_CACHE"] = f"{scratch}/cache"
         right, place = Path(scratch) / "right", Path(scratch) / "place"
         right.mkdir()
         os.chdir(right)
         made(right)
-        cases = [(file, damage) for file in chosen(right) for damage in DAMAGES]
+        files = chosen(right)
+        cases = [(file, damage) for file in files for damage in DAMAGES]
         random.Random(1).shuffle(cases)
-        cases = cases[: asked.most]
+        cases = cases[:most_of_all]
         for file, damage in tqdm(cases, desc="damages", disable=False, mininterval=5):
             shutil.copytree(right, place, symlinks=True)
             os.chdir(place)
             DAMAGES[damage](Path(file))
-            for command in (
-                ["status"],
-                ["run"],
-                ["run", "--retry"],
-                ["predict", "photos/teddy/1.png"],
-            ):
+            for command in COMMANDS:
                 code, said = bears(*command)
+                name = " ".join(command[:2])
+                codes.setdefault(name, Counter())[code] += 1
                 if what := wrong(said, code):
                     last = said.strip().split("\n")[-1][:200]
-                    bad.append(f"{file} {damage}: {' '.join(command)}: {code} {what}: {last}")
-                codes[f"{' '.join(command[:2])}: {code}"] += 1
-                if command == ["run", "--retry"]:
+                    bad.append(f"{file} {damage}: {name}: {code} {what}: {last}")
+                if command == AGAIN:
                     whole += code == 0
-                    if code:
-                        errors = [line for line in said.split("\n") if line.startswith("bears: ")]
-                        ended.append(f"{file} {damage}: {errors[-1] if errors else ''}")
+                    errors = [line for line in said.split("\n") if line.startswith("bears: ")]
+                    ended += [f"{file} {damage}: {errors[-1] if errors else ''}"] if code else []
             os.chdir(right)
             shutil.rmtree(place)
         os.chdir("/")
     for line in bad[:60]:
         print(f"    {line}", file=sys.stderr)
+    rows = [
+        [name, ", ".join(f"{code}: {n}" for code, n in sorted(many.items()))]
+        for name, many in codes.items()
+    ]
     promises = [most("S1", f"of {len(cases)} damages a traceback or no sentence", len(bad), 0)]
-    facts: dict[str, Any] = {
-        "damages": len(cases),
-        "codes": dict(codes.most_common()),
-        "whole again": whole,
-        "seconds": round(time.monotonic() - began),
-        "bad": bad[:50],
-        "ended": ended,
-    }
-    for line in ended:
-        print(f"  ended  {line}")
-    print(f"exit codes: {facts['codes']}; whole again: {whole} of {len(cases)}")
-    return told(promises, facts, asked.json)
+    notes = [
+        f"{len(files)} files, {len(cases)} damages; {whole} are whole again after `run --retry`,"
+        f" the other {len(ended)} end with a sentence that names the file"
+    ]
+    facts: dict[str, Any] = {"bad": bad[:50], "ended": ended}
+    return Told(["command", "exit codes"], rows, as_goals(promises), notes, facts)
+
+
+def main() -> int:
+    words = options(__doc__ or "")
+    words.add_argument("--most", metavar="N", type=int, default=10_000, help="damages")
+    asked = words.parse_args()
+    if asked.json:
+        asked.json = asked.json.resolve()  # the folder is changed meanwhile
+    n = 20 if asked.quick else asked.most
+    return measured(asked, "damaged_data", __doc__ or "", lambda: told(n))
 
 
 if __name__ == "__main__":

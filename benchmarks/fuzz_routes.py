@@ -5,22 +5,25 @@ JSON, words of the query and of the path, headers, names of files. Told are answ
 errors without a sentence, lines of the log that are no JSON or hold the name of a file, memory and
 open files afterwards, and whether a good picture is answered the same at the end.
 
-    .venv/bin/python benchmarks/fuzz_routes.py MODEL [--requests 20000] [--json FILE]
+    .venv/bin/python benchmarks/fuzz_routes.py [MODEL] [--requests 20000] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from promises import Promise, Watch, most, options, serving, told
+from promises import Promise, Watch, as_goals, most, serving
 from tqdm import tqdm
+from versus import SHIPPED, Told, measured, options
 
 # isort: split
 from corpus import drawn, mutated, saved, zipped
@@ -236,16 +239,12 @@ async def fuzzed(server: Serving, requests: list[Request], at_once: int) -> tupl
     return found, watch
 
 
-def main() -> int:
-    made = options(__doc__ or "")
-    made.add_argument("--requests", metavar="N", type=int, default=20_000)
-    made.add_argument("--at-once", metavar="N", type=int, default=6)
-    made.add_argument("--seed", type=int, default=0)
-    words = made.parse_args()
+def told(words: argparse.Namespace) -> Told:
     photo = saved(drawn(seed=3), "JPEG")
     dice = random.Random(words.seed)
     seeds = good(photo)
-    requests = [change(dice.choice(seeds), dice) for _ in range(words.requests)]
+    n = 500 if words.quick else words.requests
+    requests = [change(dice.choice(seeds), dice) for _ in range(n)]
     with serving(words.model, corrections="kept") as server:
         before = server.ask("POST", ONE, photo).json()["probabilities"]
         asyncio.run(fuzzed(server, requests[:500], words.at_once))  # what is filled once, is
@@ -267,16 +266,23 @@ def main() -> int:
         Promise("S8", "exit code at the end", "0", str(server.code), server.code == 0),
         most("S3", "connections to anybody", len(server.connected), 0),
     ]  # fmt: skip
-    facts: dict[str, Any] = {
-        "requests": words.requests,
-        "seed": words.seed,
-        "statuses": {str(status): n for status, n in sorted(found.statuses.items())},
-        "lost": found.lost,
-        "peak": watch.most,
-        "broken": found.broken[:50],
-    }
-    print(f"statuses: {facts['statuses']}, connections closed: {found.lost}")
-    return told(promises, facts, words.json)
+    rows = [[str(status), str(n)] for status, n in sorted(found.statuses.items())]
+    notes = [
+        f"{n:,} requests, seed {words.seed}; {found.lost} ended with a closed connection",
+        f"all its processes together held {watch.most / 1e6:.0f} MB at most",
+    ]
+    facts: dict[str, Any] = {"broken": found.broken[:50], "unexplained": found.unexplained[:50]}
+    return Told(["status", "answers"], rows, as_goals(promises), notes, facts)
+
+
+def main() -> int:
+    made = options(__doc__ or "")
+    made.add_argument("model", metavar="MODEL", type=Path, nargs="?", default=SHIPPED)
+    made.add_argument("--requests", metavar="N", type=int, default=20_000)
+    made.add_argument("--at-once", metavar="N", type=int, default=6)
+    made.add_argument("--seed", type=int, default=0)
+    words = made.parse_args()
+    return measured(words, "fuzz_routes", __doc__ or "", lambda: told(words))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from versus import Goal
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from serving import Serving, children, memory
 
@@ -33,6 +35,11 @@ def most(name: str, about: str, found: float, limit: float, unit: str = "") -> P
     """What may be no more than a limit."""
     shown, allowed = (f"{value:,.6g} {unit}".strip() for value in (found, limit))
     return Promise(name, about, f"<= {allowed}", shown, found <= limit)
+
+
+def as_goals(promises: list[Promise]) -> list[Goal]:
+    """As docs/BENCHMARKS.md shows them."""
+    return [Goal(f"{row.about} ({row.name})", row.limit, row.found, row.kept) for row in promises]
 
 
 def told(promises: list[Promise], facts: dict[str, Any], file: Path | None) -> int:

@@ -38,6 +38,7 @@ from serving import (
 )
 from waiting import until
 
+from bear_classifier.apps.gate import PLACE, endless
 from bear_classifier.apps.server import make_app
 from bear_classifier.apps.service import Service, offers
 from bear_classifier.processors import processors
@@ -669,12 +670,24 @@ def test_each_answer_is_described(server: Serving) -> None:
         assert {str(status) for status in said} <= set(described[path][how]["responses"]), path
 
 
+def try_out(operation: Any, checks: list[Any], base: str, examples: int) -> None:
+    """Ask what a description allows, and what it does not. base: address of its routes."""
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    @given(case=operation.as_strategy())
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None,
+              phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
+    def ask_it(case: Any) -> None:
+        case.call_and_validate(base_url=base, checks=checks)
+
+    ask_it()
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not importlib.util.find_spec("schemathesis"), reason="needs schemathesis")
 def test_it_keeps_to_its_description(server: Serving) -> None:
     """Requests made from /openapi.json: only statuses and bodies that stand there."""
     import schemathesis
-    from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi.checks import (
         content_type_conformance,
@@ -682,20 +695,36 @@ def test_it_keeps_to_its_description(server: Serving) -> None:
         status_code_conformance,
     )
 
-    described = schemathesis.openapi.from_url(f"http://{HERE}:{server.port}/openapi.json")
+    checks = [not_a_server_error, status_code_conformance, content_type_conformance,
+              response_schema_conformance]  # fmt: skip
+    base = f"http://{HERE}:{server.port}"
+    described = schemathesis.openapi.from_url(f"{base}/openapi.json")
     asked = set()
     for found in described.get_all_operations():
         operation = found.ok()
         asked.add(operation.path)
-
-        @given(case=operation.as_strategy())
-        @settings(max_examples=5, deadline=None, derandomize=True, database=None,
-                  phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
-        def try_out(case: Any) -> None:
-            case.call_and_validate(
-                checks=[not_a_server_error, status_code_conformance, content_type_conformance,
-                        response_schema_conformance]
-            )  # fmt: skip
-
-        try_out()
+        try_out(operation, checks, base, examples=5)
     assert {ONE, MANY, CORRECT, "/api/v1/models", "/readyz"} <= asked
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not importlib.util.find_spec("schemathesis"), reason="needs schemathesis")
+def test_no_request_to_gradio_s_routes_is_a_mistake_of_ours(
+    server: Serving, model_dir: Path
+) -> None:
+    """Requests made from gradio's own description of all its routes, of which few are open here."""
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+
+    app = make_app(Service(offers(model_dir), 2))
+    (mounted,) = (route.app for route in app.routes if getattr(route, "path", "") == PLACE)
+    described = schemathesis.openapi.from_dict(mounted.openapi())
+    asked = set()
+    for found in described.get_all_operations():
+        operation = found.ok()
+        if endless(PLACE + re.sub(r"{\w+}", "predict", operation.path)):
+            continue  # goes on for as long as somebody listens
+        asked.add(operation.path)
+        try_out(operation, [not_a_server_error], f"http://{HERE}:{server.port}{PLACE}", examples=30)
+    assert len(asked) > 60
+    assert {"/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/cancel"} <= asked

@@ -349,7 +349,7 @@ class Here:
 def test_who_starts_a_slow_model_hears_that_a_stop_does_not_wait_for_it() -> None:
     assert running.cut_off(running.GRACE) == ""
     words = running.cut_off(25.0)
-    assert "slowest answer takes 25 s here, and a stop waits 18 s at most" in words
+    assert "slowest answer takes 25 s here, and a stop waits 17 s at most" in words
     assert running.GRACE + running.config(None).timeout_graceful_shutdown <= 20  # type: ignore[arg-type]
 
 
@@ -545,6 +545,27 @@ def test_who_takes_no_answer_is_given_up(told: Told, monkeypatch: pytest.MonkeyP
                     taken += part
             assert taken.startswith(b"HTTP/1.1 200") and not taken.endswith(b"0\r\n\r\n")
             client.close()
+
+
+def open_ones(server: Here) -> list[running.Patient]:
+    return list(server.server.server_state.connections)
+
+
+def waits(connection: running.Patient) -> int:
+    return connection.transport.get_write_buffer_size()
+
+
+def test_nor_does_he_hold_up_the_end(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("UNREAD", 10 * STOP), ("GRACE", 10 * STOP), ("HURRIED", 1.0)):
+        monkeypatch.setattr(running, name, seconds)
+    told.ready = told.free = told.checked = True
+    with here(told) as found:
+        small_buffers(found)
+        with unread(found.port):
+            until(lambda: any(waits(one) for one in open_ones(found)), "nothing waits for him")
+            found.server.handle_exit(signal.SIGTERM, None)
+            found.thread.join(STOP)
+            assert not found.thread.is_alive()
 
 
 def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

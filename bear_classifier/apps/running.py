@@ -30,8 +30,9 @@ from bear_classifier.terminal import one_line, say
 
 HEADERS = 30.0  # seconds for the first line and the headers of a request
 UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
+HURRIED = 4.0  # the same once the service is stopping
 NOTICE = 1.0  # seconds between "not ready" and closing the port, for whoever balances the load
-GRACE = 18.0  # seconds at most until the end
+GRACE = 17.0  # seconds at most until the end, beside uvicorn's 2 and a second for the processes
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _AT_A_TIME = 16  # connections that are taken before whoever is inside has a turn
 _QUEUED = 2048  # connections that the system may hold until they are taken
@@ -44,6 +45,11 @@ class Patient(H11Protocol):
 
     _due: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _hurried = False
+
+    @property
+    def is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,7 +77,14 @@ class Patient(H11Protocol):
         if self._unread:
             self._unread.cancel()
         waits = self.transport.get_write_buffer_size()
-        self._unread = self.loop.call_later(UNREAD, self._taken, waits) if waits else None
+        seconds = min(UNREAD, HURRIED) if self._hurried else UNREAD
+        self._unread = self.loop.call_later(seconds, self._taken, waits) if waits else None
+
+    def hurry(self) -> None:
+        """The service is stopping: it waits for whoever reads, and not long for others."""
+        if not self._hurried:
+            self._hurried = True
+            self._watch()
 
     def _taken(self, before: int) -> None:
         if self.transport.get_write_buffer_size() >= before:
@@ -85,8 +98,7 @@ class Patient(H11Protocol):
         self._due = self.loop.call_later(seconds, self._late)
 
     def _late(self) -> None:
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self.transport.is_closing() or answering:  # a slow body is the door's business
+        if self.transport.is_closing() or self.is_answering:  # a slow body is the door's business
             return
         if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE:
             part, _ = self.conn.trailing_data
@@ -118,6 +130,8 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         since = self.service.stopping_since
         if since is not None:
+            for connection in self._connections():
+                connection.hurry()
             waited = time.monotonic() - since
             if waited > GRACE or (waited > NOTICE and not self._busy()):
                 self.should_exit = True
@@ -126,23 +140,18 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Pages that are only open are closed first: uvicorn would wait for them, and call it an
         error that they did not end."""
-        for connection in self._answering():
-            if _is_open_page(connection):
+        for connection in self._connections():
+            if connection.is_answering and _is_open_page(connection):
                 connection.transport.abort()
         await super().shutdown(sockets)
 
     def _busy(self) -> bool:
-        work = [one for one in self._answering() if not _is_open_page(one)]
-        return bool(self.service.admitted or work)
+        return bool(self.service.admitted) or any(
+            one.is_answering and not _is_open_page(one) for one in self._connections()
+        )
 
-    def _answering(self) -> list[Patient]:
-        return [
-            connection
-            for connection in self.server_state.connections
-            if isinstance(connection, Patient)
-            and connection.cycle
-            and not connection.cycle.response_complete
-        ]
+    def _connections(self) -> list[Patient]:
+        return [one for one in self.server_state.connections if isinstance(one, Patient)]
 
 
 def _is_open_page(connection: Patient) -> bool:
@@ -154,7 +163,8 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
     """Offer the model at this place, or all models in it, until a signal ends it.
 
     Raises ModelError, SelfTestError and ConfigError (PORT_TAKEN) before the port is open."""
-    found = offers(place)
+    with heartbeat("serve: self-test"):
+        found = offers(place)
     _many_files()
     with listening(host, port) as listener:
         service = Service(found, settings.max_waiting, settings.memory)

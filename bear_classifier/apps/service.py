@@ -22,6 +22,7 @@ from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import load, standing
 from bear_classifier.ship.manifest import shown
+from bear_classifier.ship.trial import trust
 from bear_classifier.worker import MEMORY
 from bear_classifier.workers import Workers
 
@@ -64,7 +65,9 @@ class Offer:
 
 
 def offers(place: Path) -> list[Offer]:
-    """The bundle at this place, or all that lie in it. Raises ModelError."""
+    """The bundle at this place, or all that lie in it, each of which has to pass its self-test.
+
+    Raises ModelError and SelfTestError."""
     if (standing(place) / "bundle.json").is_file() or not place.is_dir():
         paths = [place]
     else:
@@ -90,8 +93,8 @@ def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _offer(name: str, path: Path) -> Offer:
-    about = dict(load(path).about)
-    return Offer(name, path, about, (path / "README.md").read_text("utf-8"))
+    trust(bundle := load(path))
+    return Offer(name, path, dict(bundle.about), (path / "README.md").read_text("utf-8"))
 
 
 class Service:

@@ -1,8 +1,10 @@
 """The self-test of a network that somebody else may have made, in a process of its own with limits.
 
 A network can ask for all memory or never end. Whoever answers with it in this process has it tried
-first: it answers its test pictures there, or is refused. What passed is remembered by checksum, in
-the user's cache, so that this costs a second once and nothing afterwards.
+first: it answers its test pictures there, or is refused. Of a large network as many as there is
+time for, and at least one: it has as much more time as it has weights and pixels. What passed is
+remembered by checksum, in the user's cache, so that this costs a second or a few once and nothing
+afterwards.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.ship.bundle import Bundle, load
 from bear_classifier.worker import MEMORY, limit_memory
 
-_SECONDS = 10.0  # of a processor
-_MORE = 1e-7  # seconds beyond that for each byte of the network, which is 90 s for the largest
+_SECONDS = 6.0  # of a processor
+_MORE = 1e-7  # seconds beyond that for each byte of a network for pictures of _SIDE pixels
+_SIDE = 224
+_BEGIN = 0.5  # of the seconds: when they are used up no further picture is begun
 _TIMES = 4  # bytes of memory beyond MEMORY for each byte of the network
 _PATIENCE = 6  # times as long by the clock, on a busy machine
 
@@ -37,7 +41,7 @@ def trust(bundle: Bundle) -> None:
     if mark and mark.is_file():
         return
     memory = MEMORY + _TIMES * len(bundle.onnx)
-    seconds = _SECONDS + _MORE * len(bundle.onnx)
+    seconds = _SECONDS + _MORE * len(bundle.onnx) * (bundle.size / _SIDE) ** 2
     words = [str(bundle.path.resolve()), str(bundle.about["checksum"]), str(memory), str(seconds)]
     try:
         done = subprocess.run(
@@ -104,14 +108,14 @@ def _cache() -> Path:
     return Path(base or Path.home() / ".cache") / "bear-classifier"
 
 
-def _tried(path: Path, checksum: str) -> dict[str, Any]:
+def _tried(path: Path, checksum: str, seconds: float) -> dict[str, Any]:
     from bear_classifier.ship.predict import Model
 
     try:
         bundle = load(path)
         if bundle.about["checksum"] != checksum:
             raise ModelError("MODEL_REPLACED", "the model was published anew; start again")
-        Model(bundle, threads=1).self_test()
+        Model(bundle, threads=1).self_test(_BEGIN * seconds)
     except BearsError as exc:
         return {"error": [type(exc).__name__, exc.code, exc.sentence]}
     except MemoryError:
@@ -129,7 +133,7 @@ def main(words: list[str]) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    answers.write(json.dumps(_tried(Path(words[0]), words[1])).encode())
+    answers.write(json.dumps(_tried(Path(words[0]), words[1], float(words[3]))).encode())
     answers.close()
 
 
