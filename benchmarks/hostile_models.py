@@ -62,7 +62,7 @@ def run(words: list[str], folder: Path, until: str = "") -> Run:
             child.returncode = os.waitstatus_to_exitcode(status)
             text = out.read_text(encoding="utf-8", errors="replace")
             return Run(child.returncode, text, took or now, 1024 * spent.ru_maxrss)
-        if not asked and (now > 120 or (until and until in out.read_text(errors="replace"))):
+        if not asked and (now > 120 or (until and until.encode() in out.read_bytes())):
             asked, took = True, now
             child.send_signal(signal.SIGINT)
         time.sleep(0.02)

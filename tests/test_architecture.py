@@ -250,7 +250,7 @@ ACROSS = {
     "lesson.privacy_traces": ("ship.card", "ship.golden", "ship.similar"),
     "apps.": (
         *("judge.clean", "ship.bundle", "ship.manifest", "ship.predict", "ship.explain"),
-        "ship.similar",
+        *("ship.similar", "ship.trial"),
     ),
 }
 
@@ -282,6 +282,7 @@ HOMES = {
     "markdown_it": ("apps.model_card",),
     "prometheus_client": ("apps.metrics",),
     "tqdm": (
+        "terminal",
         "collect.",
         "learn.",
         "judge.",
