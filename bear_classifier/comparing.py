@@ -17,7 +17,7 @@ from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.files import write_atomic
 from bear_classifier.heartbeat import heartbeat
 from bear_classifier.settings import Config
-from bear_classifier.terminal import one_line, tell
+from bear_classifier.terminal import one_line, progress_bar, tell
 
 if TYPE_CHECKING:
     from bear_classifier.learn.compare import Alternative, Workshop
@@ -249,10 +249,9 @@ def _require_weights(ones: Sequence[Alternative]) -> None:
 
 
 def _trained(shop: Workshop, ones: Sequence[Alternative], seeds: Sequence[int]) -> list[Any]:
-    from tqdm import tqdm
 
     total = sum(shop.steps(one, len(seeds)) for one in ones)
-    with tqdm(total=total, desc="compare", unit="step", disable=None) as bar:
+    with progress_bar(total=total, desc="compare", unit="step") as bar:
         runs = []
         for one in ones:
             bar.set_postfix_str(one_line(one.name))

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from bear_classifier import telling
 from bear_classifier.errors import ConfigError, DataError, PhotoError
 from bear_classifier.files import write_atomic
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import complain, one_line, tell
+from bear_classifier.terminal import complain, one_line, progress_bar, tell
 
 if TYPE_CHECKING:
     from bear_classifier.ship.predict import Model, Prediction
@@ -143,7 +142,7 @@ def _answers(
     from bear_classifier import photos
     from bear_classifier.collect.intake import examine
 
-    for path in tqdm(list(paths), desc="judge", unit="photo", disable=None, leave=False):
+    for path in progress_bar(list(paths), desc="judge", unit="photo", leave=False):
         try:
             data = photos.read(path)
             logits, pooled, _ = model.outputs(data)

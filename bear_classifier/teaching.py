@@ -8,11 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from bear_classifier.files import writable
 from bear_classifier.heartbeat import heartbeat
-from bear_classifier.terminal import one_line, say_above_bars, tell
+from bear_classifier.terminal import one_line, progress_bar, say_above_bars, tell
 
 if TYPE_CHECKING:
     from bear_classifier.lesson.sheet import Page
@@ -38,7 +36,7 @@ def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
     if options.save:
         writable(options.save / f"{wanted[0]}.html")
     fine = True
-    bar = tqdm(wanted, unit="page", disable=None, leave=False)
+    bar = progress_bar(wanted, unit="page", leave=False)
     for name in bar:
         bar.set_description(f"lesson {name}")
         with heartbeat(f"lesson {name}"):

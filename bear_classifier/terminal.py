@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 # A hint ends its line. Whoever writes one with a path in it takes `command`, which quotes.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
@@ -116,6 +117,23 @@ def quoted(word: str, windows: bool = os.name == "nt") -> str:
 def count(n: int, noun: str) -> str:
     """1 photo, 2 photos."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def progress_bar(*words: Any, hidden: bool = False, **options: Any) -> Any:
+    """A bar of tqdm on a terminal and in a notebook; hidden elsewhere and with --quiet or --json.
+
+    words, options: as tqdm takes them. hidden: everywhere."""
+    from tqdm import tqdm
+
+    shown = None  # where standard error is a terminal
+    if _in_notebook() and not os.environ.get("TQDM_DISABLE"):
+        shown, options = False, {"file": sys.stdout, **options}  # errors are red there
+    return tqdm(*words, disable=hidden or shown, **options)
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel of Jupyter, which Colab has as well, shows what is printed."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
 SHORT_BAR = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # of tqdm, with words

@@ -437,12 +437,12 @@ def test_nothing_is_silent_while_the_range_of_activations_is_sought(monkeypatch)
     seen = []
 
     def bar(items, **words):
-        assert words["disable"] is None  # as elsewhere: no bar where nobody looks
+        assert "hidden" not in words  # as elsewhere: no bar where nobody looks
         for item in items:
             seen.append(item)
             yield item
 
-    monkeypatch.setattr(quantise, "tqdm", bar)
+    monkeypatch.setattr(quantise, "progress_bar", bar)
     images = [lambda: np.zeros((3, 4, 4), dtype=np.float32)] * 20
     assert [len(batch) for batch in quantise._batches(images)] == [8, 8, 4]
     assert seen == [0, 8, 16]

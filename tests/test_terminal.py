@@ -55,6 +55,28 @@ def test_what_cannot_be_encoded_is_escaped(encoding, monkeypatch):
     assert raw.getvalue().decode(encoding) == f"{shown} \\udcff\n"
 
 
+class Kernel(io.StringIO):
+    """As the standard output of a notebook, which is no terminal."""
+
+
+def test_a_bar_is_shown_on_a_terminal_and_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert terminal.progress_bar(total=3).disable
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bar = terminal.progress_bar(total=3)
+    assert not bar.disable and bar.fp.wrapper_getattr("getvalue")
+    assert terminal.progress_bar(total=3, hidden=True).disable
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(Kernel, "__module__", "ipykernel.iostream")
+    monkeypatch.setattr(sys, "stdout", Kernel())
+    with terminal.progress_bar(total=3, desc="photos") as bar:
+        bar.update(3)
+    assert "photos: 100%" in sys.stdout.getvalue() and not sys.stderr.getvalue()
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert terminal.progress_bar(total=3).disable
+
+
 HERE = options("train", "--project", "it's c.toml", "--data", "my data", "--set", "learn.size=64")
 
 

@@ -12,15 +12,13 @@ from html import escape
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from tqdm import tqdm
-
 from bear_classifier import photos as decoder
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.files import write_atomic, write_table
 from bear_classifier.schema import Photo, Source
 from bear_classifier.settings import Config
-from bear_classifier.terminal import count, one_line
+from bear_classifier.terminal import count, one_line, progress_bar
 
 UNKNOWN = "unknown"
 CLAIM = "(search filter)"  # ends a licence that nobody but the search service spoke of
@@ -86,7 +84,7 @@ def _thumbnails(catalog: Catalog, photos: Sequence[Photo]) -> dict[str, str]:
     where the file cannot be read."""
     wanted = [photo for photo in photos if photo.format in _UNSHOWN]
     found = {}
-    for photo in tqdm(wanted, desc="attribution", unit="photo", disable=None, leave=False):
+    for photo in progress_bar(wanted, desc="attribution", unit="photo", leave=False):
         found[photo.sha256] = ""
         try:
             image, _ = decoder.measure(catalog.file(photo), least=_THUMB)

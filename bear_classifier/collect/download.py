@@ -14,8 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm import tqdm
-
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
@@ -43,7 +41,7 @@ from bear_classifier.schema import (
     Source,
 )
 from bear_classifier.settings import Config, DownloadConfig
-from bear_classifier.terminal import SHORT_BAR, room
+from bear_classifier.terminal import SHORT_BAR, progress_bar, room
 from bear_classifier.workers import Workers
 
 _CHUNK = 64  # files stored and recorded together: what an interruption costs at most
@@ -94,11 +92,11 @@ def download(
     there = [source for source in pending if source.kind not in LOCAL]
     refusal = refused(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
-    with tqdm(
+    with progress_bar(
         total=len(pending),
         desc="download",
         unit="photo",
-        disable=None if pending else True,
+        hidden=not pending,
         bar_format=SHORT_BAR,
     ) as bar:
         progress, settled = Progress(bar, len(pending)), False

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from bear_classifier.catalog import Catalog
 from bear_classifier.collect.engine import Engine
 from bear_classifier.collect.folders import departed, is_read
@@ -25,7 +23,7 @@ from bear_classifier.decisions import relabel
 from bear_classifier.errors import DataError
 from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.settings import Config, SearchConfig
-from bear_classifier.terminal import SHORT_BAR, count, quoted, room
+from bear_classifier.terminal import SHORT_BAR, count, progress_bar, quoted, room
 
 SOURCES = (
     '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
@@ -240,7 +238,7 @@ def _search(
     )  # fmt: skip
     renamed = _follow_names(catalog, wanted)
     total = settings.per_class * len(config.classes)
-    with tqdm(total=total, desc="search", disable=None, bar_format=SHORT_BAR) as bar:
+    with progress_bar(total=total, desc="search", bar_format=SHORT_BAR) as bar:
 
         def tell(found: Mapping[str, int]) -> None:
             bar.n = sum(min(n, settings.per_class) for n in found.values())

@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
-from tqdm import tqdm
 
 from bear_classifier.collect.drawing import LABELS, draw
 from bear_classifier.errors import DataError
 from bear_classifier.files import write_atomic
+from bear_classifier.terminal import progress_bar
 
 VERSION = 1  # raise it when the same seed gives other files
 RARE, RARE_SHARE = "black", 0.4  # the under-represented class, and its share of the others' number
@@ -76,7 +76,7 @@ def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     thumbnail = draw("teddy", _dice(seed, "thumbnail")).resize((64, 64))
     write_atomic(folder / ".thumbnails" / "bear.png", _encoded(thumbnail, "PNG"))
     plan = _plan(seed, per_class)
-    for job in tqdm(plan, desc="drawing bears", unit="picture", disable=None):
+    for job in progress_bar(plan, desc="drawing bears", unit="picture"):
         write_atomic(folder / job.row.path, _contents(job, seed))
     rows = sorted((job.row for job in plan), key=lambda row: row.path)
     truth = Truth(VERSION, seed, per_class, tuple(rows))

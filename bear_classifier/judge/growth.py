@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
@@ -35,6 +34,7 @@ from bear_classifier.judge.curve_words import answer
 from bear_classifier.linear import choose_strength, model, n_folds
 from bear_classifier.processors import processors
 from bear_classifier.settings import Config
+from bear_classifier.terminal import progress_bar
 
 LEAST = 20  # different photos of a class on the train split; fewer make no curve
 _SIZES = 6  # of all photos together
@@ -142,7 +142,7 @@ def measured(known: Known, folds: int, seeds: int, strength: float, alone: bool)
         wrong[seed, arm, held] = fitted.predict(known.features[held]) != known.labels[held]
 
     with ThreadPoolExecutor(min(_WORKERS, processors())) as pool:
-        list(tqdm(pool.map(work, jobs), "fits", len(jobs), unit="fit", disable=None))
+        list(progress_bar(pool.map(work, jobs), "fits", len(jobs), unit="fit"))
     return Answers(wrong, asked, learned, shares)
 
 

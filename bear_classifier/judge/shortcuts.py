@@ -17,13 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import PhotoError
 from bear_classifier.intervals import averaged
 from bear_classifier.photos import measure
 from bear_classifier.schema import Photo
+from bear_classifier.terminal import progress_bar
 
 CLEARLY = 0.05  # above chance; less would hardly tempt a network that sees the whole photo
 _SMALL = 60  # pixels, side of the thumbnail that is measured
@@ -46,7 +46,7 @@ class Looks:
 def looks(catalog: Catalog, photos: Sequence[Photo]) -> Looks:
     """What can be said of photos without knowing what they show."""
     seen = []
-    for photo in tqdm(photos, desc="looks", unit="photo", disable=None, leave=False):
+    for photo in progress_bar(photos, desc="looks", unit="photo", leave=False):
         try:
             seen.append(look(measure(catalog.file(photo), least=_SMALL)[0]))
         except PhotoError:

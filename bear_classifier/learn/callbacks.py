@@ -11,10 +11,10 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
-from tqdm import tqdm
 
 from bear_classifier.learn.checkpoints import State, capture, restore_scaler
 from bear_classifier.learn.diagnose import kept_epoch
+from bear_classifier.terminal import progress_bar
 
 
 class Progress(Callback):  # type: ignore[misc]
@@ -26,7 +26,7 @@ class Progress(Callback):  # type: ignore[misc]
     behind = 0
 
     def __init__(self, steps: int, words: str) -> None:
-        self.bar = tqdm(total=steps, desc=words, unit="step", disable=None, leave=None)
+        self.bar = progress_bar(total=steps, desc=words, unit="step", leave=None)
 
     @contextmanager
     def attached(self, learn: Learner) -> Iterator[None]:

@@ -16,7 +16,6 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import error_rate
-from tqdm import tqdm
 
 from bear_classifier.errors import TrainError
 from bear_classifier.learn import backbone, memory
@@ -25,6 +24,7 @@ from bear_classifier.learn.checkpoints import State, begin, restore
 from bear_classifier.learn.finder import STEPS, find
 from bear_classifier.learn.precision import half_precision, training
 from bear_classifier.pages import pages_kept
+from bear_classifier.terminal import progress_bar
 
 _FALLBACK_LR = 1e-3  # fastai's own default
 
@@ -214,7 +214,7 @@ def choose_lr(learn: Learner, lr: float | str) -> tuple[float, str, dict[str, li
     """The rate of the settings or the LR finder's valley; why; and its curve if it ran."""
     if isinstance(lr, float):
         return lr, "given in the settings", None
-    with tqdm(total=STEPS, desc="LR finder", unit="step", disable=None, leave=None) as bar:
+    with progress_bar(total=STEPS, desc="LR finder", unit="step", leave=None) as bar:
         curve = find(learn, bar)
     found = curve.suggestions()["valley"]
     if found is None:

@@ -18,7 +18,6 @@ import torch
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
@@ -34,6 +33,7 @@ from bear_classifier.learn.train import start
 from bear_classifier.pages import pages_kept
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+from bear_classifier.terminal import progress_bar
 
 TRIAL = 20  # steps of a short training, at least
 _MOST_LOSS = -math.log(1e-6)  # of one photo; a few absurd answers would drown all others
@@ -104,7 +104,7 @@ def bench(catalog: Catalog, config: Config) -> Bench:
 
 def sweep(made: Bench, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
     """Run the finder once for each seed. Raises TrainError (OUT_OF_MEMORY)."""
-    bar = tqdm(total=steps * len(seeds), desc="LR finder", unit="step", disable=None)
+    bar = progress_bar(total=steps * len(seeds), desc="LR finder", unit="step")
     with bar, undisturbed(), _enough_memory(made):
         return [_sweep(made, seed, steps, bar) for seed in seeds]
 
@@ -129,7 +129,7 @@ def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int
         epochs = math.ceil(steps / per_epoch)
         total = len(rates) * len(seeds) * per_epoch * epochs
         said, diverged = [], []
-        with tqdm(total=total, desc="compare", unit="step", disable=None) as bar:
+        with progress_bar(total=total, desc="compare", unit="step") as bar:
             for rate in rates:
                 for seed in seeds:
                     diverged.append(_trial(made, rate, seed, per_epoch, epochs, bar))

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.learn.backbone import Classifier
@@ -16,6 +15,7 @@ from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Unreadable, batches, normalisation
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+from bear_classifier.terminal import progress_bar
 
 OUTPUTS = ["logits", "pooled", "map"]
 
@@ -43,7 +43,7 @@ def outputs(
     device = next(model.parameters()).device
     places = {catalog.file(photo): row for row, photo in enumerate(photos)}
     files = [file for file in places if file not in unreadable.found]
-    bar = tqdm(total=len(files), desc="predict", unit="photo", disable=None, leave=False)
+    bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
     logits, pools = [], []
     size, norm = config.learn.size, normalisation(config.learn)
     with bar, torch.inference_mode():

@@ -24,7 +24,6 @@ from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from bear_classifier import photos as decoder
 from bear_classifier.ahead import ahead
@@ -44,6 +43,7 @@ from bear_classifier.learn.outputs import outputs
 from bear_classifier.learn.precision import exactly
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
+from bear_classifier.terminal import progress_bar
 
 VIEWS = 3  # random ones of each photo that is learned from, at most, beside the plain one
 ROOM = 2_000_000_000  # bytes that views and photos may take
@@ -242,7 +242,7 @@ def _stored(
     photos = sorted(photos, key=lambda photo: photo.split != "train")
     files = {whole.catalog.file(photo): photo for photo in photos}
     total = len(photos) + views * sum(p.split == "train" for p in photos)
-    bar = tqdm(total=total, desc="before the last stage", unit="photo", disable=None, leave=None)
+    bar = progress_bar(total=total, desc="before the last stage", unit="photo", leave=None)
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from bear_classifier.arrays import as_npz
 from bear_classifier.catalog import Catalog
@@ -29,7 +28,7 @@ from bear_classifier.linear import choose_strength, fit_linear, n_folds, out_of_
 from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.sites import homes, sites
-from bear_classifier.terminal import count
+from bear_classifier.terminal import count, progress_bar
 
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
@@ -186,7 +185,7 @@ def cached_features(
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
     body, size = body.to(device).eval(), config.learn.size
-    bar = tqdm(total=len(todo), desc="features", unit="photo", disable=None if todo else True)
+    bar = progress_bar(total=len(todo), desc="features", unit="photo", hidden=not todo)
     try:
         with bar, torch.inference_mode():
             run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from bear_classifier.learn.frozen import frozen
 from bear_classifier.learn.loaders import Norm, batches
 from bear_classifier.schema import Photo
+from bear_classifier.terminal import progress_bar
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -117,7 +117,7 @@ def peaks(
     names = [f"{kind}{number}" for number in range(len(layers)) for kind in ("most", "place")]
     run = frozen(Peek(body, layers), torch.zeros(1, 3, size, size), names, len(files))
     passes = batches(files, size, _BATCH, norm=norm)
-    bar = tqdm(total=len(files), desc="activations", unit="photo", disable=None, leave=False)
+    bar = progress_bar(total=len(files), desc="activations", unit="photo", leave=False)
     parts = []
     with bar:
         for batch in passes:

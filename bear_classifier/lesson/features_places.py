@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen import frozen
 from bear_classifier.lesson import features_plot as plot
 from bear_classifier.lesson.sheet import Sheet
 from bear_classifier.ship.explain import Head, evidence, overlay
+from bear_classifier.terminal import progress_bar
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -144,7 +144,7 @@ def cover(run: Callable[[Tensor], Tensor], x: Tensor, asked: Asked) -> Covered:
     size, cells = x.shape[-1], asked.maps.shape[-1]
     squares, rng, rows = windows(size, cells), np.random.default_rng(SEED), []
     photos = zip(x, asked.targets.tolist(), asked.maps, strict=True)
-    bar = tqdm(photos, "covering", len(x), unit="photo", disable=None, leave=False)
+    bar = progress_bar(photos, "covering", len(x), unit="photo", leave=False)
     for photo, target, map_ in bar:
         best = highest(map_)
         quarters = [grown(mask, size) for mask in (best, *(moved(best, rng) for _ in range(LOTS)))]

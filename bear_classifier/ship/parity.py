@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from bear_classifier.calibrate import softmax
 from bear_classifier.catalog import Catalog
@@ -21,6 +20,7 @@ from bear_classifier.learn.loaders import batches, normalisation
 from bear_classifier.settings import Config, LearnConfig
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
+from bear_classifier.terminal import progress_bar
 
 _CLOSE = 1e-4  # largest difference of a probability between trained model and bundle
 _BATCH = 16
@@ -70,7 +70,7 @@ def prove(
                 files.append(drawings / f"{number}.{suffix}")
                 files[-1].write_bytes(data)
         theirs, ours = [], []
-        bar = tqdm(total=n, desc="checking", unit="photo", disable=None)
+        bar = progress_bar(total=n, desc="checking", unit="photo")
         with bar:
             for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
                 outputs = torch_outputs(model, chunk, config.learn, 1.0)

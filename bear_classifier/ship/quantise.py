@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from tqdm import tqdm
 
 from bear_classifier.errors import ModelError
 from bear_classifier.ship.predict import REFUSED
+from bear_classifier.terminal import progress_bar
 
 _OPERATIONS = ["Conv", "Add", "Clip", "Relu", "MaxPool", "Concat"]
 _BEGINNING = 3  # convolutions: the first, and the first block of a network of depthwise ones
@@ -117,7 +117,7 @@ class _Reader:
 
 def _batches(images: Sequence[Callable[[], Floats]]) -> Iterator[Floats]:
     starts = range(0, len(images), _BATCH)
-    for start in tqdm(starts, desc="int8", unit="batch", disable=None, leave=False):
+    for start in progress_bar(starts, desc="int8", unit="batch", leave=False):
         yield np.stack([image() for image in images[start : start + _BATCH]])
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ModelError
@@ -29,7 +28,7 @@ from bear_classifier.schema import Photo
 from bear_classifier.settings import Config
 from bear_classifier.ship import manifest, quantise
 from bear_classifier.ship.predict import Model
-from bear_classifier.terminal import count
+from bear_classifier.terminal import count, progress_bar
 
 ENOUGH = 100  # photos; that none of fewer is answered otherwise says little
 _MOST = 2000  # validation photos to compare on
@@ -171,7 +170,7 @@ def _both_ways(
 ) -> tuple[Said, Said, NDArray[np.bool_]]:
     """What a model says of photos decoded in full and smaller, and (n,) where pixels differ."""
     theirs, ours, changed = [], [], []
-    for file in tqdm(files, desc="decoding", unit="photo", disable=None):
+    for file in progress_bar(files, desc="decoding", unit="photo"):
         plain, quick = (np.asarray(model.square(file)) for model in (full, small))
         changed.append(not np.array_equal(plain, quick))
         theirs.append(_answer(full, plain))
@@ -211,7 +210,7 @@ def _integers(
     learned = [photo for photo in photos if photo.split == "train"]
     order = np.random.default_rng(config.train.seed).permutation(len(learned))[:_CALIBRATING]
     sources = [catalog.file(learned[row]) for row in np.sort(order)]
-    images = [_image(model, source) for source in tqdm(sources, desc="int8", disable=None)]
+    images = [_image(model, source) for source in progress_bar(sources, desc="int8")]
     forced = config.export.precision == "int8"
     try:
         if not files or not images:
@@ -223,7 +222,7 @@ def _integers(
         if forced:
             raise ModelError("PRECISION", exc.sentence) from exc
         return b"", {"is": "fp32", "why": exc.sentence}
-    bar = tqdm(files, desc="int8", unit="photo", disable=None)
+    bar = progress_bar(files, desc="int8", unit="photo")
     answers = [_answer(short, np.asarray(short.square(file))) for file in bar]
     drawn, _ = model.bundle.golden()
     moved = quantise.rounding(network, [_image(short, picture)() for picture in drawn])
