@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import getpass
 import json
 import uuid
 from collections import Counter
@@ -13,7 +12,6 @@ from typing import Any
 
 from bear_classifier import copies, decisions, pipeline, telling
 from bear_classifier.catalog import Catalog
-from bear_classifier.errors import DataError
 from bear_classifier.files import writable
 from bear_classifier.heartbeat import heartbeat
 from bear_classifier.lock import hold
@@ -47,7 +45,7 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.csv:
         writable(options.csv)
     with heartbeat("clean"), pipeline.existing(project) as catalog:
-        closed = _closed(catalog)
+        closed = decisions.closed(catalog)
         found = [s for s in suspects(catalog, project.config) if s.sha256 not in closed]
         if options.csv:
             write_suspects(options.csv, found, decisions.revision(catalog))
@@ -76,19 +74,17 @@ def _list(options: argparse.Namespace, project: pipeline.Project) -> int:
     return 0
 
 
-def _closed(catalog: Catalog) -> set[str]:
-    """Photos that are not usable, or that somebody decided on."""
-    unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
-    return unusable | decisions.decided(catalog).keys()
-
-
 def _apply(options: argparse.Namespace, project: pipeline.Project) -> int:
     from bear_classifier.judge.verdicts import read_decisions
 
     wanted = read_decisions(options.apply)
     with pipeline.existing(project) as catalog, catalog.lock("clean"):
-        named = [dataclasses.replace(d, sha256=_whole(catalog, d.sha256)) for d in wanted]
-        events = decisions.decide(catalog, project.config.labels, named, _who(), uuid.uuid4().hex)
+        named = [
+            dataclasses.replace(d, sha256=decisions.full_sha256(catalog, d.sha256)) for d in wanted
+        ]
+        events = decisions.decide(
+            catalog, project.config.labels, named, decisions.user_name(), uuid.uuid4().hex
+        )
         return _told(options, events, catalog)
 
 
@@ -99,8 +95,8 @@ def _auto(options: argparse.Namespace, project: pipeline.Project) -> int:
     with pipeline.existing(project) as catalog, catalog.lock("clean"):
         with heartbeat("clean"):
             found = suspects(catalog, project.config)
-        wanted = automatic(found, _closed(catalog), project.config.clean.precision)
-        events = decisions.decide(catalog, project.config.labels, wanted, "auto", uuid.uuid4().hex)
+        wanted = automatic(found, decisions.closed(catalog), project.config.clean.precision)
+        events = _decide(catalog, project, wanted, "auto")
         return _told(options, events, catalog)
 
 
@@ -114,8 +110,17 @@ def _gone(options: argparse.Namespace, project: pipeline.Project) -> int:
             Decision(photo.sha256, "drop", why=why)
             for photo in without_file(catalog.photos(), catalog.sources())
         ]
-        events = decisions.decide(catalog, project.config.labels, wanted, _who(), uuid.uuid4().hex)
+        events = decisions.decide(
+            catalog, project.config.labels, wanted, decisions.user_name(), uuid.uuid4().hex
+        )
         return _told(options, events, catalog)
+
+
+def _decide(
+    catalog: Catalog, project: pipeline.Project, wanted: Sequence[Decision], who: str = ""
+) -> list[Event]:
+    labels, request = project.config.labels, uuid.uuid4().hex
+    return decisions.decide(catalog, labels, wanted, who or decisions.user_name(), request)
 
 
 def _told(options: argparse.Namespace, events: Sequence[Event], catalog: Catalog) -> int:
@@ -167,7 +172,7 @@ def review(options: argparse.Namespace, project: pipeline.Project) -> int:
 
 def history(options: argparse.Namespace, project: pipeline.Project) -> int:
     with pipeline.existing(project) as catalog:
-        photo = _whole(catalog, options.photo) if options.photo else None
+        photo = decisions.full_sha256(catalog, options.photo) if options.photo else None
         events = decisions.history(catalog, photo)
     if options.json:
         for event in events:
@@ -179,7 +184,7 @@ def history(options: argparse.Namespace, project: pipeline.Project) -> int:
 
 def undo(options: argparse.Namespace, project: pipeline.Project) -> int:
     with pipeline.existing(project) as catalog, catalog.lock("undo"):
-        events = decisions.undo(catalog, _who(), options.event)
+        events = decisions.undo(catalog, decisions.user_name(), options.event)
     lines = "\n".join(map(_line, events[:_SHOWN]))
     _print(options, {"events": [event.id for event in events]}, lines)
     return 0
@@ -227,27 +232,6 @@ def _line(event: Event) -> str:
     why = f"  ({event.why})" if event.why else ""
     deed = f"{event.action} {event.sha256[:12]}"
     return one_line(f"{event.id:5}  {minute(event.at)}  {event.who}  {deed}  {change}{why}")
-
-
-def _whole(catalog: Catalog, sha256: str) -> str:
-    """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
-    sha256 = sha256.lower()
-    if len(sha256) == 64:
-        return sha256
-    found = [p.sha256 for p in catalog.photos() if p.sha256.startswith(sha256)]
-    if len(found) != 1 or len(sha256) < 8:
-        why = (
-            f"{len(found)} photos begin like that" if len(sha256) >= 8 else "give 8 digits or more"
-        )
-        raise DataError("NO_SUCH_PHOTO", f"{sha256[:64]!r} names no photo: {why}")
-    return found[0]
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no name for the number, as in a container
-        return "somebody"
 
 
 def _print(options: argparse.Namespace, outcome: Mapping[str, Any], words: str) -> None:

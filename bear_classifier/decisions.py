@@ -8,6 +8,7 @@ be the newest of what is in force on the photo: see `pile`.
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import json
 import uuid
 from collections.abc import Collection, Iterator, Sequence
@@ -45,6 +46,32 @@ def decided(catalog: Catalog) -> dict[str, Event]:
         if event.undoes is None and event.request:
             last.setdefault(event.sha256, event)
     return last
+
+
+def closed(catalog: Catalog) -> set[str]:
+    """Hashes of photos that are not usable, or that somebody decided on."""
+    unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
+    return unusable | decided(catalog).keys()
+
+
+def full_sha256(catalog: Catalog, start: str) -> str:
+    """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
+    start = start.lower()
+    if len(start) == 64:
+        return start
+    found = [p.sha256 for p in catalog.photos() if p.sha256.startswith(start)]
+    if len(found) != 1 or len(start) < 8:
+        why = f"{len(found)} photos begin like that" if len(start) >= 8 else "give 8 digits or more"
+        raise DataError("NO_SUCH_PHOTO", f"{start[:64]!r} names no photo: {why}")
+    return found[0]
+
+
+def user_name() -> str:
+    """Who decides at this computer, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for the number, as in a container
+        return "somebody"
 
 
 def relabel(catalog: Catalog, photo: Photo, label: str, who: str, why: str) -> Event:

@@ -25,7 +25,7 @@ def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
     if options.json:
         print(json.dumps(found))
     elif not options.quiet:
-        tell(options, "\n".join(_words(found)))
+        tell(options, "\n".join(words(found)))
     return 0
 
 
@@ -123,7 +123,7 @@ def _trained_with(data: Path) -> dict[str, Any] | None:
         return None  # not trained yet
 
 
-def _words(found: Mapping[str, Any]) -> list[str]:
+def words(found: Mapping[str, Any]) -> list[str]:
     n = len(found["runs"])
     lines = [
         f"{n} {'runs' if n > 1 else 'run'} of {found['steps']} steps with {found['batch_size']}"

@@ -26,9 +26,10 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from bear_classifier import formats, heic
@@ -144,6 +145,54 @@ def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image
             raise PhotoError("TRUNCATED", "its end is missing; download or copy it again") from exc
         why = "its header" if isinstance(exc, UnidentifiedImageError) else f"its content: {exc}"
         raise PhotoError("DAMAGED", f"{found.format} with an error in {why}") from exc
+
+
+def opened(source: Any, least: int | None = None) -> Image.Image:
+    """A picture as `decode` gives it, from whatever a program may hold.
+
+    source: the name of a file (str or PathLike), its content (bytes), a PIL image, or an array
+    (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError, also
+    (NOT_AN_IMAGE) for anything else. least: as `measure`."""
+    if isinstance(source, (str, os.PathLike)):
+        return measure(Path(os.fsdecode(source)), least)[0]
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return measure(bytes(source), least)[0]
+    if isinstance(source, np.ndarray):
+        source = _of_array(source)
+    if not isinstance(source, Image.Image) or source.mode == "F":
+        raise PhotoError(
+            "NOT_AN_IMAGE",
+            f"{_kind(source)} is no picture; give the name of a file, its bytes, a PIL"
+            " image, or an array (height, width, 3) of uint8",
+        )
+    check_size("jpeg", *source.size)
+    try:
+        image = flat(source.copy())
+        image = to_srgb(image, source.info.get("icc_profile"))
+        turn = _TURNS.get(source.getexif().get(274, 1))
+    except BROKEN as exc:
+        raise PhotoError("DAMAGED", f"the PIL image cannot be read: {exc}") from exc
+    image = image.transpose(turn) if turn is not None else image
+    image.info = {}
+    return image
+
+
+def _kind(source: Any) -> str:
+    mode = f" of mode {source.mode}" if isinstance(source, Image.Image) else ""
+    return f"a value of type {type(source).__name__}{mode}"
+
+
+def _of_array(pixels: NDArray[Any]) -> Image.Image:
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not fits or not pixels.size:
+        raise PhotoError(
+            "NOT_AN_IMAGE",
+            f"an array {pixels.shape} of {pixels.dtype} is no picture; give (height, width, 3) of"
+            " uint8, 0 to 255, red first",
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def check_size(format: str, width: int, height: int, deep: bool = False) -> None:

@@ -58,7 +58,7 @@ GROUND = {
 }
 WINGS = ("collect.", "learn.", "judge.", "ship.", "apps.", "lesson.")
 FRONT = {
-    "fresh",
+    *("fresh", "api", "results"),
     *(
         "digests",
         "cli",
@@ -155,6 +155,7 @@ INSIDE = {
         *("learn.backbone", "learn.blend", "learn.parts", "learn.probe", "learn.recipe"),
         "learn.tune",
     },
+    "learn.learner": {"learn.backbone", "learn.loaders", "learn.recipe"},
     "learn.train": {
         *("learn.backbone", "learn.blend", "learn.checkpoints", "learn.diagnose"),
         *("learn.loaders", "learn.parts", "learn.probe", "learn.recipe", "learn.rehearse"),
@@ -281,6 +282,7 @@ HOMES = {
     "pydantic": ("apps.api",),
     "markdown_it": ("apps.model_card",),
     "prometheus_client": ("apps.metrics",),
+    "pandas": ("results", "api"),
     "tqdm": ("terminal", "heartbeat"),
     "numpy": (
         "arrays",

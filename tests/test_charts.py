@@ -9,7 +9,8 @@ from bear_classifier.judge import charts, evaluate, figures
 LABELS = ["black", "grizzly", "teddy"]
 
 
-def opened(png):
+def opened(figure):
+    png = figure._repr_png_()
     assert png.startswith(b"\x89PNG")
     return Image.open(io.BytesIO(png)).convert("RGB")
 

@@ -387,5 +387,5 @@ def test_the_pages_of_the_review_and_the_gallery_show_it(catalog: Catalog) -> No
     photo = catalog.photos()[0]
     with Image.open(io.BytesIO(Pictures().get(catalog.file(photo), 400))) as image:
         assert (image.format, image.size) == ("JPEG", (64, 96))
-    png = gallery.grid([catalog.file(photo)], ["a"])
-    assert Image.open(io.BytesIO(png)).format == "PNG"
+    figure = gallery.grid([catalog.file(photo)], ["a"])
+    assert Image.open(io.BytesIO(figure._repr_png_())).format == "PNG"

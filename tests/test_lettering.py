@@ -38,7 +38,7 @@ def formulas(monkeypatch):
 @pytest.mark.parametrize("names", NAMES)
 def test_names_are_no_formulas(names, formulas):
     made = vars(evaluate.report(np.eye(2), np.arange(2), names, np.arange(2)))
-    assert charts.confusion(made).startswith(b"\x89PNG")
+    assert charts.png(charts.confusion(made)).startswith(b"\x89PNG")
     figure, (axes,) = charts.panels(3, 1)
     axes.plot([1], [1], "o", label=names[0])
     axes.text(1, 1, names[1])
@@ -119,4 +119,4 @@ def test_a_letter_that_no_font_has_warns_nobody(formulas):
 
 def test_reliability_is_drawn_of_groups(formulas):
     rows = figures.reliability(np.array([0.6, 0.9]), np.array([True, False]), np.arange(2))
-    assert charts.certainty(rows).startswith(b"\x89PNG")
+    assert charts.png(charts.certainty(rows)).startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Training and evaluation as pictures, all of one width: PNG files for a notebook or a slide.
+"""Training and evaluation as figures of one width, for a notebook or a slide.
 
 The report draws the same figures as SVG, which follows the page's own style (`plots`)."""
 
@@ -19,7 +19,14 @@ DPI = 200  # twice what a page shows, so that letters are sharp on every screen
 INK, GREY, PALE, BLUE, ORANGE = "#222222", "#666666", "#e4e4e4", "#1f6fb4", "#d1701f"
 
 
-def history(record: Mapping[str, Any]) -> bytes:
+class ShownFigure(Figure):
+    """A matplotlib figure that a notebook shows as it is, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def history(record: Mapping[str, Any]) -> Figure:
     """Losses and error of each epoch. record: of a training, as train/history.json holds it."""
     rows = record["history"]
     epochs = [row["epoch"] for row in rows]
@@ -50,10 +57,10 @@ def history(record: Mapping[str, Any]) -> bytes:
     if kept := record["kept_epoch"]:
         right.annotate("kept", (kept, 1), xycoords=("data", "axes fraction"), xytext=(-4, -12),
                        textcoords="offset points", size=9, color=INK, ha="right")  # fmt: skip
-    return png(figure)
+    return figure
 
 
-def confusion(report: Mapping[str, Any]) -> bytes:
+def confusion(report: Mapping[str, Any]) -> Figure:
     """What is taken for what, and recall and precision of each class with their intervals.
     report: a `Report` of evaluate as a dictionary."""
     labels, table = report["labels"], np.array(report["confusion"])
@@ -91,10 +98,10 @@ def confusion(report: Mapping[str, Any]) -> bytes:
     right.grid(axis="x", color=PALE, lw=0.8)
     right.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.12))
     title(right, "Each share with its 95 % interval")
-    return png(figure)
+    return figure
 
 
-def certainty(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def certainty(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Whether stated certainty comes true, and how often which is stated. rows: of
     `figures.reliability`."""
     figure, (left, right) = panels(3.6, 2)
@@ -121,10 +128,10 @@ def certainty(rows: Sequence[Mapping[str, Any]]) -> bytes:
     for axes in (left, right):
         axes.set_xlabel("stated certainty")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    return png(figure)
+    return figure
 
 
-def familiarity(rejection: Mapping[str, Any]) -> bytes:
+def familiarity(rejection: Mapping[str, Any]) -> Figure:
     """How much photos are like those learned from, and the limit below which no answer is given.
     rejection: of the report."""
     found, least = rejection["familiarity"], rejection["least"]
@@ -145,17 +152,19 @@ def familiarity(rejection: Mapping[str, Any]) -> bytes:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
     title(axes, "Validation and test photos")
-    return png(figure)
+    return figure
 
 
 def png(figure: Figure) -> bytes:
-    """All letters as they are given, whatever their script."""
+    """The figure as a PNG file, all letters as they are given, whatever their script."""
     return lettering.png(figure, DPI)
 
 
-def panels(height: float, columns: int, ratios: Sequence[float] | None = None) -> Any:
+def panels(
+    height: float, columns: int, ratios: Sequence[float] | None = None
+) -> tuple[Figure, Any]:
     """A figure of the one width and its plots side by side."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    figure = ShownFigure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     cells = figure.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
     figure.get_layout_engine().set(wspace=0.06, w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
     for axes in cells:

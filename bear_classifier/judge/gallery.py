@@ -1,4 +1,4 @@
-"""Photos side by side with a few words each: PNG files for a notebook or a slide."""
+"""Photos side by side with a few words each, as figures for a notebook or a slide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bear_classifier import photos
 from bear_classifier.catalog import Catalog
-from bear_classifier.judge.charts import GREY, INK, WIDTH, png
+from bear_classifier.judge.charts import GREY, INK, WIDTH, ShownFigure
 from bear_classifier.schema import Suspect
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ _WORST = 8  # mistakes that are shown; each takes half a row
 _Tile = tuple["bytes | Path", str]  # a picture and its words
 
 
-def grid(pictures: Sequence[bytes | Path], words: Sequence[str], columns: int = 6) -> bytes:
+def grid(pictures: Sequence[bytes | Path], words: Sequence[str], columns: int = 6) -> Figure:
     """Squares in rows, each above its words, of which the first line is bold. Raises PhotoError."""
     tiles = list(zip(pictures, words, strict=True))
     return _drawn([tiles[k : k + columns] for k in range(0, len(tiles), columns)], columns)
 
 
-def classes(catalog: Catalog, labels: Sequence[str], each: int = 6, seed: int = 42) -> bytes:
-    """A row of usable photos of each class, drawn by lot; the same seed shows the same photos."""
+def classes(catalog: Catalog, labels: Sequence[str], each: int = 6, seed: int = 42) -> Figure:
+    """A row of usable photos of each class, chosen at random by the seed."""
     rng = np.random.default_rng(seed)
     usable, rows = catalog.photos("ok"), []
     for label in labels:
@@ -44,7 +44,22 @@ def classes(catalog: Catalog, labels: Sequence[str], each: int = 6, seed: int = 
     return _drawn(rows, each)
 
 
-def suspects(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> bytes:
+def some(
+    catalog: Catalog, split: str | None, label: str | None, n: int, seed: int, columns: int = 6
+) -> Figure:
+    """Usable photos of a split and a class, chosen at random by the seed. None: of all."""
+    wanted = [
+        photo
+        for photo in catalog.photos("ok")
+        if split in (None, photo.split) and label in (None, photo.label)
+    ]
+    rng = np.random.default_rng(seed)
+    chosen = [wanted[k] for k in sorted(rng.permutation(len(wanted))[:n])]
+    words = [f"{p.label}\n{p.split or 'no split yet'}" for p in chosen]
+    return grid([catalog.file(photo) for photo in chosen], words, columns)
+
+
+def suspects(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> Figure:
     """Photos with their label, the chance that something is wrong, and why it is thought so."""
     known = {photo.sha256: photo for photo in catalog.photos()}
     files = [catalog.file(known[suspect.sha256]) for suspect in found]
@@ -52,7 +67,7 @@ def suspects(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> by
     return grid(files, words, columns)
 
 
-def mistakes(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) -> bytes:
+def mistakes(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) -> Figure:
     """The worst mistakes: the photo, what spoke for the answer (orange; blue: against it), and what
     spoke for the truth. rows: of the report; shown: of `reporting.pictures`."""
     tiles: list[_Tile] = []
@@ -65,20 +80,20 @@ def mistakes(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) -> b
     return grid([picture for picture, _ in tiles], [words for _, words in tiles])
 
 
-def _drawn(rows: Sequence[Sequence[_Tile]], columns: int) -> bytes:
+def _drawn(rows: Sequence[Sequence[_Tile]], columns: int) -> Figure:
     side = WIDTH / columns
     letters = int(side * 14.5)
     lines = [[_wrapped(words, letters) for _, words in row] for row in rows]
     heights = [side + _LINE * max(map(len, row), default=0) + 0.14 for row in lines]
     whole = max(sum(heights), 0.5)
-    figure, top = Figure(figsize=(WIDTH, whole), facecolor="white"), whole
+    figure, top = ShownFigure(figsize=(WIDTH, whole), facecolor="white"), whole
     for row, texts, height in zip(rows, lines, heights, strict=True):
         for place, ((picture, _), text) in enumerate(zip(row, texts, strict=True)):
             left, bottom = (place + 0.02) / columns, (top - side) / whole
             axes = figure.add_axes((left, bottom, 0.96 / columns, 0.96 * side / whole))
             _picture(axes, picture, text)
         top -= height
-    return png(figure)
+    return figure
 
 
 def _picture(axes: Axes, source: bytes | Path, lines: Sequence[str]) -> None:

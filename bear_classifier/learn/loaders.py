@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,8 @@ class DecodedImage(PILImage):  # type: ignore[misc]
     """fastai's picture, opened by our decoder."""
 
     @classmethod
-    def create(cls, path: Path) -> DecodedImage:
-        return cls(photos.decode(stored(path)))
+    def create(cls, path: Path | str) -> DecodedImage:
+        return cls(photos.decode(stored(Path(path))))
 
 
 def stored(path: Path) -> bytes:
@@ -130,26 +130,66 @@ def dataloaders(
     its class, with replacement (fastai's WeightedDL): as many in an epoch, all batches full.
 
     Raises TrainError (NO_BATCH): fewer photos than one batch would train nothing, silently."""
+    items = [*train, *valid]
+    opener = _opener(train, valid, unreadable)
+    block = _block(opener, lambda i: items[i][1], len(train), config, device)
+    numbers = list(range(len(items)))  # fastai would take pairs apart
+    return loaded(block, [label for _, label in train], numbers, config, device)
+
+
+def portable_dataloaders(
+    train: Sequence[tuple[Path, str]],
+    valid: Sequence[tuple[Path, str]],
+    config: Config,
+    device: torch.device,
+) -> DataLoaders:
+    """The same over the paths, which fastai's `predict`, `export` and `Interpretation` work with.
+
+    A photo that cannot be read raises PhotoError. Raises TrainError (NO_BATCH)."""
+    items = dict([*train, *valid])
+    block = _block(DecodedImage.create, LabelOf(items), len(train), config, device)
+    return loaded(block, [label for _, label in train], list(items), config, device)
+
+
+class LabelOf:
+    """The label of a path. An exported learner carries neither."""
+
+    def __init__(self, labels: Mapping[Path, str]) -> None:
+        self.labels = labels
+
+    def __call__(self, path: Path) -> str:
+        return self.labels[path]
+
+    def __reduce__(self) -> tuple[type[LabelOf], tuple[dict[Path, str]]]:
+        return LabelOf, ({},)
+
+
+def _block(
+    opener: Callable[[Any], DecodedImage],
+    label: Callable[[Any], str],
+    n_train: int,
+    config: Config,
+    device: torch.device,
+) -> DataBlock:
     size = config.learn.size
     of_items, of_batches = _augmented(size, config.train)
-    items, n = [*train, *valid], len(train)
-    block = DataBlock(
-        blocks=(
-            TransformBlock(_opener(train, valid, unreadable), IntToFloatTensor),
-            CategoryBlock(vocab=config.labels),
-        ),
-        get_y=lambda i: items[i][1],
-        splitter=lambda _: (list(range(n)), list(range(n, len(items)))),
+    return DataBlock(
+        blocks=(TransformBlock(opener, IntToFloatTensor), CategoryBlock(vocab=config.labels)),
+        get_y=label,
+        splitter=lambda items: (list(range(n_train)), list(range(n_train, len(items)))),
         item_tfms=[of_items, Fit(size)],
         batch_tfms=[*of_batches, _normalise(config, device)],
     )
-    return loaded(block, [label for _, label in train], len(items), config, device)
 
 
 def loaded(
-    block: DataBlock, learned: Sequence[str], total: int, config: Config, device: torch.device
+    block: DataBlock,
+    learned: Sequence[str],
+    items: Sequence[Any],
+    config: Config,
+    device: torch.device,
 ) -> DataLoaders:
-    """fastai's DataLoaders of the numbers 0 to `total`, of which the first are learned from.
+    """fastai's DataLoaders of the items, of which the first are learned from.
 
     learned: their labels. Raises TrainError (NO_BATCH)."""
     batch_size = config.train.batch_size
@@ -157,13 +197,14 @@ def loaded(
         raise TrainError(
             "NO_BATCH", f"{len(learned)} training photos do not fill one batch of {batch_size}"
         )
-    numbers = list(range(total))  # fastai would take pairs apart
     words: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
     if config.train.balance == "oversample":
         many = Counter(learned)  # of the validation split weights are not used
-        weights = np.array([1 / many[label] for label in learned] + [1.0] * (total - len(learned)))
-        return block.weighted_dataloaders(numbers, weights, **words)
-    return block.dataloaders(numbers, **words)
+        weights = np.array(
+            [1 / many[label] for label in learned] + [1.0] * (len(items) - len(learned))
+        )
+        return block.weighted_dataloaders(items, weights, **words)
+    return block.dataloaders(items, **words)
 
 
 class Augment:

@@ -123,7 +123,8 @@ class LastStage:
             splitter=lambda _: (list(range(len(learned))), list(range(len(learned), len(rows)))),
         )
         device = next(self.model.parameters()).device
-        return loaded(block, labels[: len(learned)], len(rows), config, device)
+        numbers = list(range(len(rows)))
+        return loaded(block, labels[: len(learned)], numbers, config, device)
 
     def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]

@@ -49,7 +49,7 @@ _BLOCK = 2**22  # bytes of a file that is read and not kept
 _TRIES = 9  # at reading a bundle in whose place others are being published
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A verified model folder. onnx, reference: the bytes that were checked, and no others."""
 
@@ -57,6 +57,9 @@ class Bundle:
     about: Mapping[str, Any]
     onnx: bytes
     reference: bytes
+
+    def __repr__(self) -> str:
+        return f"Bundle({str(self.path)!r}: {', '.join(self.labels)}; {self.size} px)"
 
     @property
     def labels(self) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
 from bear_classifier import __version__
@@ -27,6 +26,7 @@ from bear_classifier.errors import BearsError, ConfigError, DataError, ModelErro
 from bear_classifier.judge import membership
 from bear_classifier.learn import backbone
 from bear_classifier.learn.frozen import as_onnx
+from bear_classifier.learn.learner import trained_network
 from bear_classifier.learn.loaders import normalisation
 from bear_classifier.learn.outputs import OUTPUTS, Outputs
 from bear_classifier.lock import publishing
@@ -133,14 +133,11 @@ def _trained(
 ) -> tuple[backbone.Classifier, dict[str, Any], dict[str, Any]]:
     """The model of the last training, its record, and what evaluation said of it."""
     try:
-        state = from_safetensors(_weights_file(catalog).read_bytes())
         record = json.loads((catalog.root / "train" / "history.json").read_bytes())
         judged = json.loads((catalog.root / "evaluate" / "report.json").read_bytes())
     except (OSError, ValueError) as exc:
         raise DataError("NOT_TRAINED", "nothing to export yet; run: bears run") from exc
-    body = backbone.bare_body(config.learn.arch)
-    model = backbone.Classifier(body, len(config.labels), config.train.dropout)
-    model.load_state_dict(state)
+    model = trained_network(catalog, config)
     model.to(memory_format=torch.channels_last)  # much quicker on a processor, for the proof
     return model.eval(), record, judged
 

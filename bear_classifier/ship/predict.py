@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, Union, cast
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from bear_classifier.processors import processors
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.manifest import EXACT
 from bear_classifier.system_files import is_system_file, is_system_folder
+from bear_classifier.terminal import progress_bar
 
+Picture = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
 Reason = Literal["ok", "unlike_training", "too_close"]
 _STATE = ort.capi.onnxruntime_pybind11_state
 REFUSED = (
@@ -90,15 +92,17 @@ class Model:
         if self._reference.features.shape[1:] != (outputs["pooled"][-1],):
             raise ModelError("BAD_MODEL", "reference.npz is of another network than model.onnx")
 
-    def square(self, source: bytes | Path) -> Image.Image:
-        """What the network sees of one file, decoded no larger than the bundle asks for.
+    def __repr__(self) -> str:
+        return f"Model({self.bundle})"
+
+    def square(self, source: Picture) -> Image.Image:
+        """What the network sees of one picture, decoded no larger than the bundle asks for.
 
         Raises PhotoError."""
-        image, _ = photos.measure(source, self.bundle.least)
-        return photos.fit(image, self.bundle.size)
+        return photos.fit(photos.opened(source, self.bundle.least), self.bundle.size)
 
-    def outputs(self, source: bytes | Path) -> tuple[NDArray[np.float32], ...]:
-        """logits (classes,), pooled (f,) and map (f, h, w) of one file. Raises PhotoError."""
+    def outputs(self, source: Picture) -> tuple[NDArray[np.float32], ...]:
+        """logits (classes,), pooled (f,) and map (f, h, w) of one picture. Raises PhotoError."""
         return self.of_square(np.asarray(self.square(source)))
 
     def of_square(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -116,10 +120,43 @@ class Model:
         exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
 
-    def predict(self, source: bytes | Path) -> Prediction:
-        """The answer to one photo. Raises PhotoError where there is no photo to answer to."""
+    def predict(self, source: Picture) -> Prediction:
+        """The answer to one photo.
+
+        source: the name of a file (str or PathLike), its content (bytes), a PIL image, or an array
+        (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError, which
+        says what cannot be used and why.
+
+        >>> import bear_classifier as bc
+        >>> model = bc.load_model("shipped")
+        >>> model.predict("photo.jpg").label in model.bundle.labels
+        True
+        """
         logits, pooled, _ = self.outputs(source)
         return self.answer(logits, pooled)
+
+    def predict_many(
+        self, sources: Picture | Iterable[Picture]
+    ) -> Iterator[tuple[Picture, Prediction | PhotoError]]:
+        """Each photo and the answer to it, in order; a photo that cannot be used comes with its
+        PhotoError. Photos are decoded ahead of their turn by as many threads as there are
+        processors, and a progress bar shows how far it is.
+
+        sources: as `predict` takes them; a folder stands for all files in it.
+
+        >>> import bear_classifier as bc
+        >>> model = bc.load_model("shipped")
+        >>> [source for source, answer in model.predict_many(["photo.jpg"])]
+        ['photo.jpg']
+        """
+        one = isinstance(sources, (str, os.PathLike, bytes, Image.Image, np.ndarray))
+        wanted = list(_unfolded([sources] if one else sources))  # type: ignore[list-item, arg-type]
+        at_once = processors()
+        work = partial(_answer, Model(self.bundle, threads=1))
+        with progress_bar(total=len(wanted), desc="predict", unit="photo", leave=False) as bar:
+            for source, said in ahead(work, wanted, at_once, room=2 * at_once):
+                yield source, said
+                bar.update()
 
     def answer(self, logits: NDArray[np.float32], pooled: NDArray[np.float32]) -> Prediction:
         """The same by the logits (classes,) and pooled features (f,) of one photo."""
@@ -196,6 +233,16 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(_inside(path)) if _is_folder(path) else [path]
 
 
+def _unfolded(sources: Iterable[Picture]) -> Iterator[Picture]:
+    """Names of folders become those of their files; all else stays what it is."""
+    for source in sources:
+        name = isinstance(source, (str, os.PathLike))
+        if name and _is_folder(path := Path(os.fsdecode(source))):  # type: ignore[arg-type]
+            yield from files_of([path])
+        else:
+            yield source
+
+
 def expanded(paths: Iterable[Path], windows: bool = os.name == "nt") -> Iterator[Path]:
     """The paths; on Windows, whose shells leave that to programs, *.jpg as all such names. A
     pattern that fits nothing stays as it is, and `photos.read` says that nothing is there."""
@@ -242,8 +289,8 @@ def answers(
     yield from ahead(partial(_answer, model), chain(first, files), at_once, room=2 * at_once)
 
 
-def _answer(model: Model, path: Path) -> Prediction | PhotoError:
+def _answer(model: Model, source: Picture) -> Prediction | PhotoError:
     try:
-        return model.predict(path)
+        return model.predict(source)
     except PhotoError as exc:
         return exc

@@ -1,0 +1,328 @@
+"""The Python API: a project from its photos to its model, and a model that answers.
+
+    import bear_classifier as bc
+
+    project = bc.open_project("starter")
+    project.run()
+    model = bc.load_model("shipped")
+    model.predict("photo.jpg")
+
+What goes wrong is a `BearsError`: `code` for programs, `sentence` for people.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bear_classifier import config as project_file
+from bear_classifier import decisions, pipeline
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import ConfigError, ModelError
+from bear_classifier.files import write_atomic
+from bear_classifier.results import Evaluation, Report, StageResults, Study, frame
+from bear_classifier.schema import Action, Decision, Event, Photo, Source
+from bear_classifier.settings import SHIPPED
+from bear_classifier.terminal import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from fastai.learner import Learner
+    from matplotlib.figure import Figure
+
+    from bear_classifier.ship.predict import Model
+
+_SUSPECT = ["sha256", "origin", "label", "suggested", "score", "reasons", "split"]
+
+
+def open_project(
+    name: str | os.PathLike[str] = "bears.toml",
+    settings: Mapping[str, Any] | None = None,
+    data: str | os.PathLike[str] = "data",
+    models: str | os.PathLike[str] = "models",
+) -> Project:
+    """A project by its file, or "starter", whose photos are drawn by code.
+
+    settings: by name, such as {"train.epochs": 6}, in place of those of the file; data, models:
+    folders for datasets and models. Raises ConfigError.
+
+    >>> import bear_classifier as bc
+    >>> bc.open_project("starter").labels
+    ['black', 'grizzly', 'teddy']
+    """
+    words = [f"{key}={_setting(value)}" for key, value in (settings or {}).items()]
+    return Project(pipeline.open_project(os.fspath(name), words, Path(data), Path(models)))
+
+
+def new_project(
+    name: str,
+    classes: Iterable[str] | Mapping[str, Sequence[str]],
+    folder: str | os.PathLike[str] = ".",
+) -> Project:
+    """Write NAME.toml into a folder, and open it; data and models will lie beside it.
+
+    classes: their names or, as a mapping, what to search the web for by class. Raises ConfigError,
+    also (EXISTS) where the file is there: it is never overwritten.
+
+    >>> import bear_classifier as bc
+    >>> bc.new_project("mushrooms", classes=["fly agaric", "death cap"]).labels
+    ['death cap', 'fly agaric']
+    """
+    if isinstance(classes, str):
+        raise ConfigError("BAD_SETTING", f"classes={classes!r}: give a list of names")
+    given = classes if isinstance(classes, Mapping) else {label: [label] for label in classes}
+    queries = {label: list(words) for label, words in given.items()}
+    config = project_file.build({"name": name, "classes": queries}, where="new_project")
+    place = Path(folder)
+    path = place / f"{config.name}.toml"
+    if path.exists():
+        raise ConfigError("EXISTS", f"{path} exists and is kept; open it with open_project")
+    write_atomic(path, project_file.as_toml(config).encode())
+    return open_project(path, data=place / "data", models=place / "models")
+
+
+def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = None) -> Model:
+    """A model by the folder of its bundle, or "shipped": the bear model of the repository.
+
+    It is verified and, the first time, tried in a process of its own before it answers. threads:
+    that it computes with; None: one for each processor. Raises ModelError and SelfTestError.
+
+    >>> import bear_classifier as bc
+    >>> bc.load_model("shipped").bundle.labels
+    ['black', 'grizzly', 'teddy']
+    """
+    from bear_classifier.ship.bundle import load
+    from bear_classifier.ship.predict import Model
+    from bear_classifier.ship.trial import trust
+
+    path = SHIPPED if place == "shipped" else Path(place)
+    if place == "shipped" and not path.is_dir():
+        raise ModelError(
+            "NO_MODEL",
+            "the shipped model is not part of the installed package; take the folder models/bears"
+            " of the source repository and name it, or train one: open_project(...).run()",
+        )
+    trust(bundle := load(path))
+    return Model(bundle, threads)
+
+
+class Project:
+    """Classes, settings, a dataset and its model; made by `open_project` or `new_project`.
+
+    Whatever takes long shows progress bars, goes on where it was stopped, and does nothing twice.
+    """
+
+    def __init__(self, opened: pipeline.Project) -> None:
+        self._opened = opened
+
+    def __repr__(self) -> str:
+        config = self._opened.config
+        return f"Project({config.name!r}: {', '.join(config.labels)}; data in {str(self.data)!r})"
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes, in the order of the model's outputs."""
+        return list(self._opened.config.labels)
+
+    @property
+    def data(self) -> Path:
+        """The folder of the dataset."""
+        return self._opened.data
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the bundle of the model is published."""
+        return self._opened.model
+
+    def run(self, until: str = "export", again: str = "", quiet: bool = False) -> StageResults:
+        """Run every stage that is not up to date: search, download, screen, split, probe, clean,
+        train, evaluate, export.
+
+        until: the last one; again: this and the later ones, even if they are; quiet: print no line
+        for each stage. Raises BearsError.
+
+        >>> import bear_classifier as bc
+        >>> project = bc.open_project("starter")
+        >>> project.run(until="split", quiet=True)["split"]["outcome"]
+        'done'
+        """
+        for stage in filter(None, (until, again)):
+            if stage not in pipeline.NAMES:
+                names = ", ".join(pipeline.NAMES)
+                raise ConfigError("BAD_SETTING", f"{stage!r} is no stage; there are {names}")
+
+        def tell(stage: pipeline.Stage, outcome: dict[str, Any]) -> None:
+            from bear_classifier import telling
+
+            say(telling.stage(stage.name, outcome))
+
+        listeners = {} if quiet else {"tell": tell, "note": say}
+        return StageResults(pipeline.run(self._opened, until, again=again, **listeners))  # type: ignore[arg-type]
+
+    def photos(self) -> pd.DataFrame:
+        """A row for each photo: label, split, status, size, where it came from, its file."""
+        with self._catalog() as catalog:
+            rows = [
+                {**dataclasses.asdict(photo), "file": str(catalog.file(photo))}
+                for photo in catalog.photos()
+            ]
+        return frame(rows, [*_names(Photo), "file"])
+
+    def sources(self) -> pd.DataFrame:
+        """A row for each address or file that was found, with the photo or why there is none."""
+        with self._catalog() as catalog:
+            return frame([dataclasses.asdict(s) for s in catalog.sources()], _names(Source))
+
+    def splits(self) -> pd.DataFrame:
+        """How many photos of each class there are in each split, set aside, or dropped."""
+        from bear_classifier.judge.story import places
+
+        with self._catalog() as catalog:
+            table = places(catalog.photos(), self.labels)
+        return frame([{"class": label, **row} for label, row in table.items()])
+
+    def suspects(self) -> pd.DataFrame:
+        """Photos that nobody decided on, with the chance that something is wrong with each (label,
+        subject, copy or quality) and why; most suspect first. Raises DataError (NOT_PROBED)."""
+        rows = [dataclasses.asdict(suspect) for suspect in self._suspects()]
+        for row in rows:
+            row["reasons"] = "; ".join(row["reasons"])
+        return frame(rows, _SUSPECT)
+
+    def relabel(self, sha256: str, label: str, why: str = "") -> None:
+        """Give a photo another class. sha256: its hash, or the first 8 digits or more.
+
+        Raises DataError (UNKNOWN_CLASS, NO_SUCH_PHOTO)."""
+        self._decide(sha256, "relabel", label, why)
+
+    def drop(self, sha256: str, why: str = "") -> None:
+        """Use a photo for nothing any more; its file stays, and `undo` brings it back."""
+        self._decide(sha256, "drop", "", why)
+
+    def keep(self, sha256: str, why: str = "") -> None:
+        """Say that a photo is right as it is; it is no suspect any more."""
+        self._decide(sha256, "keep", "", why)
+
+    def undo(self, event: int | None = None) -> None:
+        """Take back the last decision, or an older one by its id in `history`.
+
+        Raises DataError (NOTHING_TO_UNDO, CANNOT_UNDO)."""
+        with self._catalog() as catalog, catalog.lock("undo"):
+            decisions.undo(catalog, decisions.user_name(), event)
+
+    def history(self) -> pd.DataFrame:
+        """A row for each decision and each undo, oldest first."""
+        with self._catalog() as catalog:
+            return frame([dataclasses.asdict(e) for e in decisions.history(catalog)], _names(Event))
+
+    def evaluate(self) -> Evaluation:
+        """Run what is not up to date up to the evaluation, and say how good the model is."""
+        return Evaluation(self.run("evaluate", quiet=True)["evaluate"]["test"])
+
+    def report(self) -> Report:
+        """Run what is not up to date, and write the report as report/report.html."""
+        from bear_classifier import reporting
+        from bear_classifier.judge import gallery
+        from bear_classifier.ship import bundle
+
+        self.run(quiet=True)
+        path = self.data / "report" / "report.html"
+        with self._catalog() as catalog:
+            catalog.freeze()  # one state of the photos for all figures
+            found, page = reporting.make(catalog, self._opened, self.model_folder)
+            shown = reporting.pictures(catalog, found, bundle.load(self.model_folder))
+        reporting.write(found, page, path)
+        return Report(path, found, gallery.mistakes(found["mistakes"], shown))
+
+    def find_lr(self, seeds: int = 3, steps: int = 40) -> Study:
+        """Run the LR finder with several seeds, and say how far its suggestions can be trusted.
+
+        Raises ConfigError (BAD_SETTING) and DataError (STAGE_MISSING)."""
+        from bear_classifier import finding
+
+        found = finding.find(self._opened, seeds, steps)
+        return Study("find_lr", "\n".join(finding.words(found)), Path(found["figure"]), found)
+
+    def learning_curve(self, seeds: int = 5) -> Study:
+        """Learn from ever larger parts of the photos: would more of them help?"""
+        from bear_classifier.judge import curve_plot, curve_words
+        from bear_classifier.judge.growth import growth
+
+        path = self.data / "curve" / "curve.png"
+        with self._catalog() as catalog:
+            found = growth(catalog, self._opened.config, seeds)
+        curve_plot.draw(found, path)
+        return Study("learning_curve", "\n".join(curve_words.verdict(found)), path, found)
+
+    def learner(self) -> Learner:
+        """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.
+
+        On it `show_batch`, `lr_find`, `fine_tune`, `Interpretation.from_learner`, `predict` and
+        `export` work. What it trains or saves changes nothing in the dataset. Raises DataError
+        (NOT_TRAINED)."""
+        from bear_classifier.learn.learner import learner
+
+        with self._catalog() as catalog:
+            return learner(catalog, self._opened.config)
+
+    def model(self) -> Model:
+        """The published model. Raises ModelError (NO_MODEL)."""
+        return load_model(self.model_folder)
+
+    def show_photos(
+        self, split: str | None = None, label: str | None = None, n: int = 12, seed: int = 42
+    ) -> Figure:
+        """Usable photos, chosen at random by the seed. split: train, valid or test; label: of one
+        class; None: of all."""
+        from bear_classifier.judge import gallery
+
+        with self._catalog() as catalog:
+            return gallery.some(catalog, split, label, n, seed)
+
+    def show_suspects(self, n: int = 12) -> Figure:
+        """The most suspect photos, each with its label, the chance and the reason."""
+        from bear_classifier.judge import gallery
+
+        with self._catalog() as catalog:
+            return gallery.suspects(catalog, self._suspects()[:n])
+
+    def show_training(self) -> Figure:
+        """Losses and errors of the last training, by epoch. Raises DataError (NOT_TRAINED)."""
+        from bear_classifier.judge import charts
+        from bear_classifier.judge.report import trained
+
+        with self._catalog() as catalog:
+            return charts.history(trained(catalog))
+
+    def _suspects(self) -> list[Any]:
+        from bear_classifier.judge.clean import suspects
+
+        with self._catalog() as catalog:
+            closed = decisions.closed(catalog)
+            found = suspects(catalog, self._opened.config)
+        return [suspect for suspect in found if suspect.sha256 not in closed]
+
+    def _decide(self, sha256: str, action: Action, label: str, why: str) -> None:
+        with self._catalog() as catalog, catalog.lock("decide"):
+            wanted = Decision(decisions.full_sha256(catalog, sha256), action, label, why)
+            who = decisions.user_name()
+            decisions.decide(catalog, self.labels, [wanted], who, uuid.uuid4().hex)
+
+    @contextmanager
+    def _catalog(self) -> Iterator[Catalog]:
+        with pipeline.existing(self._opened) as catalog:
+            yield catalog
+
+
+def _names(row: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(row)]
+
+
+def _setting(value: Any) -> str:
+    """As it stands after --set."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,59 @@
+"""The trained network as a fastai Learner, for whoever goes on in fastai."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import fastai.callback.schedule  # noqa: F401  # adds lr_find and fit_one_cycle to Learner
+import fastai.vision.data  # noqa: F401  # how show_batch and plot_top_losses draw pictures
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.metrics import accuracy, error_rate
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+
+from bear_classifier.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.learn import backbone
+from bear_classifier.learn.loaders import portable_dataloaders
+from bear_classifier.learn.recipe import fitted
+from bear_classifier.settings import Config
+
+
+def trained_network(catalog: Catalog, config: Config) -> backbone.Classifier:
+    """The network of the last training, on the CPU. Raises DataError (NOT_TRAINED)."""
+    try:
+        state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
+    except (OSError, ValueError, SafetensorError) as exc:
+        raise DataError("NOT_TRAINED", "there is no trained model yet; run: bears run") from exc
+    body = backbone.bare_body(config.learn.arch)
+    network = backbone.Classifier(body, len(config.labels), config.train.dropout)
+    network.load_state_dict(state)
+    return network
+
+
+def learner(catalog: Catalog, config: Config) -> Learner:
+    """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.
+
+    What it trains or saves lies in `learner/` of the dataset and changes nothing else there.
+    Raises DataError (NOT_TRAINED, NOT_SPLIT) and TrainError (NO_BATCH)."""
+    network = trained_network(catalog, config)
+    train, valid = (
+        [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == split]
+        for split in ("train", "valid")
+    )
+    if not train or not valid:
+        raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
+    device = backbone.pick_device(config.learn.device)
+    config = dataclasses.replace(config, train=fitted(config.train, len(train))[0])
+    dls = portable_dataloaders(train, valid, config, device)
+    place = catalog.root / "learner"
+    place.mkdir(exist_ok=True)
+    return Learner(
+        dls,
+        network.to(device),
+        loss_func=CrossEntropyLossFlat(),
+        splitter=backbone.groups,
+        metrics=[error_rate, accuracy],
+        path=place,
+    )

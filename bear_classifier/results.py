@@ -1,0 +1,146 @@
+"""What the Python API returns: each is one line as text, and what it is about in a notebook."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bear_classifier.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class StageResults(dict[str, dict[str, Any]]):
+    """Stage -> what it did: "outcome" ("done" or "up to date"), "seconds" and its figures."""
+
+    def __repr__(self) -> str:
+        done = [name for name, one in self.items() if one["outcome"] == "done"]
+        return f"StageResults(done: {', '.join(done) or 'nothing, all was up to date'})"
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """The trained model on the test split. Shares lie in 0 to 1, intervals are of 95 %, near-copies
+    heeded. figures: all that was measured, as evaluate/report.json holds it under "test".
+
+    >>> evaluation = project.evaluate()  # of a bc.open_project(...)
+    >>> 0 <= evaluation.error <= 1
+    True
+    """
+
+    figures: Mapping[str, Any]
+
+    @property
+    def n(self) -> int:
+        """Photos of the test split."""
+        return int(self.figures["n"])
+
+    @property
+    def error(self) -> float | None:
+        """Share of wrong answers; None without photos."""
+        error = self.figures["error"]
+        return None if error is None else float(error)
+
+    @property
+    def error_interval(self) -> tuple[float, float] | None:
+        interval = self.figures["error_interval"]
+        return None if interval is None else (float(interval[0]), float(interval[1]))
+
+    def per_class(self) -> pd.DataFrame:
+        """A row for each class: n, recall, precision and their intervals."""
+        return frame([{"class": label, **row} for label, row in self.figures["per_class"].items()])
+
+    def show_confusion(self) -> Figure:
+        """Which class is taken for which."""
+        from bear_classifier.judge import charts
+
+        return charts.confusion(self.figures)
+
+    def __repr__(self) -> str:
+        from bear_classifier.judge.report_words import percent
+
+        return f"Evaluation(error {percent(self.error, self.error_interval)}, n={self.n})"
+
+    def _repr_html_(self) -> str:
+        from bear_classifier.judge.evaluate import as_text
+
+        return f"<pre>{escape(as_text(dict(self.figures)))}</pre>"
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """The report on a model and its photos. path: of the page, which is one file; beside it lie the
+    same as Markdown and JSON. figures: all that was measured. mistakes: the worst mistakes."""
+
+    path: Path
+    figures: Mapping[str, Any]
+    mistakes: Figure
+
+    @property
+    def verdict(self) -> str:
+        """How good the model is, in one sentence."""
+        return str(self.figures["verdict"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before anybody relies on the model."""
+        return list(self.figures["warnings"])
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return Evaluation(self.figures["test"])
+
+    def show_calibration(self) -> Figure:
+        """Of the answers stated as so certain, how many are right."""
+        from bear_classifier.judge import charts
+
+        return charts.certainty(self.figures["test"]["reliability"])
+
+    def show_rejection(self) -> Figure:
+        """How much photos are like the training photos, and from where on there is no answer."""
+        from bear_classifier.judge import charts
+
+        return charts.familiarity(self.figures["rejection"])
+
+    def __repr__(self) -> str:
+        return f"Report({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        page = escape(self.path.read_text(encoding="utf-8"), quote=True)
+        frame_ = f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0"></iframe>'
+        return f"{frame_}<p>{escape(str(self.path))}</p>"
+
+
+@dataclass(frozen=True, repr=False)
+class Study:
+    """A figure and what it says. path: of the figure, a PNG file; figures: the numbers."""
+
+    name: str
+    text: str
+    path: Path
+    figures: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, {str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(self.path.read_bytes()).decode()
+        shown = f'<img alt="" style="max-width:100%" src="data:image/png;base64,{picture}">'
+        return f"{shown}<pre>{escape(self.text)}</pre>"
+
+
+def frame(rows: list[dict[str, Any]], columns: list[str] | None = None) -> pd.DataFrame:
+    """A pandas DataFrame. Raises ConfigError (NO_PANDAS)."""
+    try:
+        import pandas as pd
+    except ImportError as exc:
+        raise ConfigError(
+            "NO_PANDAS", "tables are DataFrames of pandas; install it: pip install pandas"
+        ) from exc
+    return pd.DataFrame(rows, columns=columns)
