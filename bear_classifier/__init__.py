@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bear_classifier.api import load_model as load_model
     from bear_classifier.api import new_project as new_project
     from bear_classifier.api import open_project as open_project
+    from bear_classifier.api import show_predictions as show_predictions
     from bear_classifier.errors import BearsError as BearsError
     from bear_classifier.errors import ConfigError as ConfigError
     from bear_classifier.errors import DataError as DataError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from bear_classifier.ship.predict import Prediction as Prediction
 
 _PUBLIC = {  # module -> what is imported from it when it is first used
-    "api": ("Project", "load_model", "new_project", "open_project"),
+    "api": ("Project", "load_model", "new_project", "open_project", "show_predictions"),
     "errors": (
         *("BearsError", "ConfigError", "DataError", "ModelError", "PhotoError", "SelfTestError"),
         "TrainError",

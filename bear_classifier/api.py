@@ -15,10 +15,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from bear_classifier import config as project_file
 from bear_classifier import decisions, pipeline
@@ -26,7 +27,7 @@ from bear_classifier.catalog import Catalog
 from bear_classifier.errors import ConfigError, ModelError
 from bear_classifier.files import write_atomic
 from bear_classifier.results import Evaluation, Report, StageResults, Study, frame
-from bear_classifier.schema import Action, Decision, Event, Photo, Source
+from bear_classifier.schema import Action, Decision, Event, Photo, Source, Split
 from bear_classifier.settings import SHIPPED
 from bear_classifier.terminal import say
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
     from matplotlib.figure import Figure
 
-    from bear_classifier.ship.predict import Model
+    from bear_classifier.ship.predict import Model, Picture
 
+SPLITS = get_args(Split)
 _SUSPECT = ["sha256", "origin", "label", "suggested", "score", "reasons", "split"]
 
 
@@ -111,6 +113,21 @@ def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = 
     return Model(bundle, threads)
 
 
+def show_predictions(model: Model, sources: Iterable[Picture]) -> Figure:
+    """Photos, each above the model's answer, its probability and whether it is accepted. sources:
+    as `Model.predict` takes them. Raises PhotoError.
+
+    >>> import bear_classifier as bc
+    >>> figure = bc.show_predictions(bc.load_model("shipped"), ["photo.jpg"])
+    """
+    from bear_classifier.judge import gallery
+
+    shown = list(sources)
+    answers = [model.predict(source) for source in shown]
+    words = [f"{answer.label} {answer.confidence:.0%}\n{answer.reason}" for answer in answers]
+    return gallery.grid(shown, words)
+
+
 class Project:
     """Classes, settings, a dataset and its model; made by `open_project` or `new_project`.
 
@@ -162,7 +179,8 @@ class Project:
             say(telling.stage(stage.name, outcome))
 
         listeners = {} if quiet else {"tell": tell, "note": say}
-        return StageResults(pipeline.run(self._opened, until, again=again, **listeners))  # type: ignore[arg-type]
+        with _libraries_silent():
+            return StageResults(pipeline.run(self._opened, until, again=again, **listeners))  # type: ignore[arg-type]
 
     def photos(self) -> pd.DataFrame:
         """A row for each photo: label, split, status, size, where it came from, its file."""
@@ -245,7 +263,8 @@ class Project:
         Raises ConfigError (BAD_SETTING) and DataError (STAGE_MISSING)."""
         from bear_classifier import finding
 
-        found = finding.find(self._opened, seeds, steps)
+        with _libraries_silent():
+            found = finding.find(self._opened, seeds, steps)
         return Study("find_lr", "\n".join(finding.words(found)), Path(found["figure"]), found)
 
     def learning_curve(self, seeds: int = 5) -> Study:
@@ -265,9 +284,9 @@ class Project:
         On it `show_batch`, `lr_find`, `fine_tune`, `Interpretation.from_learner`, `predict` and
         `export` work. What it trains or saves changes nothing in the dataset. Raises DataError
         (NOT_TRAINED)."""
-        from bear_classifier.learn.learner import learner
+        with _libraries_silent(), self._catalog() as catalog:
+            from bear_classifier.learn.learner import learner
 
-        with self._catalog() as catalog:
             return learner(catalog, self._opened.config)
 
     def model(self) -> Model:
@@ -277,12 +296,22 @@ class Project:
     def show_photos(
         self, split: str | None = None, label: str | None = None, n: int = 12, seed: int = 42
     ) -> Figure:
-        """Usable photos, chosen at random by the seed. split: train, valid or test; label: of one
-        class; None: of all."""
+        """A row of usable photos of each class, chosen at random by the seed; n: in all.
+
+        split: train, valid or test; label: one class; None: all. Raises ConfigError (BAD_SETTING).
+        """
         from bear_classifier.judge import gallery
 
+        labels = self.labels if label is None else [label]
+        if label not in (None, *self.labels) or split not in (None, *SPLITS):
+            raise ConfigError(
+                "BAD_SETTING",
+                f"show_photos({split!r}, {label!r}): splits are {', '.join(SPLITS)}, classes"
+                f" {', '.join(self.labels)}",
+            )
+        each = -(-n // len(labels)) if label is None else min(n, 6)
         with self._catalog() as catalog:
-            return gallery.some(catalog, split, label, n, seed)
+            return gallery.classes(catalog, labels, each, seed, split, n)
 
     def show_suspects(self, n: int = 12) -> Figure:
         """The most suspect photos, each with its label, the chance and the reason."""
@@ -291,13 +320,16 @@ class Project:
         with self._catalog() as catalog:
             return gallery.suspects(catalog, self._suspects()[:n])
 
-    def show_training(self) -> Figure:
-        """Losses and errors of the last training, by epoch. Raises DataError (NOT_TRAINED)."""
-        from bear_classifier.judge import charts
+    def training(self) -> Study:
+        """Losses and errors of the last training, by epoch; what went wrong in it, if anything; and
+        which model was kept. Raises DataError (NOT_TRAINED)."""
+        from bear_classifier.judge import charts, report_words
         from bear_classifier.judge.report import trained
 
         with self._catalog() as catalog:
-            return charts.history(trained(catalog))
+            record = trained(catalog)
+        text = f"{record['diagnosis']['sentence']}.\n{report_words.chosen(record)}"
+        return Study("training", text, charts.history(record), record)
 
     def _suspects(self) -> list[Any]:
         from bear_classifier.judge.clean import suspects
@@ -317,6 +349,15 @@ class Project:
     def _catalog(self) -> Iterator[Catalog]:
         with pipeline.existing(self._opened) as catalog:
             yield catalog
+
+
+@contextmanager
+def _libraries_silent() -> Iterator[None]:
+    """Without what libraries warn their own developers of when they are imported."""
+    with warnings.catch_warnings():
+        for kind in (FutureWarning, DeprecationWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 def _names(row: type) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bear_classifier.errors import ConfigError
 
@@ -27,40 +27,40 @@ class StageResults(dict[str, dict[str, Any]]):
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """The trained model on the test split. Shares lie in 0 to 1, intervals are of 95 %, near-copies
-    heeded. figures: all that was measured, as evaluate/report.json holds it under "test".
+    heeded. data: all that was measured, as evaluate/report.json holds it under "test".
 
     >>> evaluation = project.evaluate()  # of a bc.open_project(...)
     >>> 0 <= evaluation.error <= 1
     True
     """
 
-    figures: Mapping[str, Any]
+    data: Mapping[str, Any]
 
     @property
     def n(self) -> int:
         """Photos of the test split."""
-        return int(self.figures["n"])
+        return int(self.data["n"])
 
     @property
     def error(self) -> float | None:
         """Share of wrong answers; None without photos."""
-        error = self.figures["error"]
+        error = self.data["error"]
         return None if error is None else float(error)
 
     @property
     def error_interval(self) -> tuple[float, float] | None:
-        interval = self.figures["error_interval"]
+        interval = self.data["error_interval"]
         return None if interval is None else (float(interval[0]), float(interval[1]))
 
     def per_class(self) -> pd.DataFrame:
         """A row for each class: n, recall, precision and their intervals."""
-        return frame([{"class": label, **row} for label, row in self.figures["per_class"].items()])
+        return frame([{"class": label, **row} for label, row in self.data["per_class"].items()])
 
     def show_confusion(self) -> Figure:
         """Which class is taken for which."""
         from bear_classifier.judge import charts
 
-        return charts.confusion(self.figures)
+        return charts.confusion(self.data)
 
     def __repr__(self) -> str:
         from bear_classifier.judge.report_words import percent
@@ -70,43 +70,67 @@ class Evaluation:
     def _repr_html_(self) -> str:
         from bear_classifier.judge.evaluate import as_text
 
-        return f"<pre>{escape(as_text(dict(self.figures)))}</pre>"
+        return f"<pre>{escape(as_text(dict(self.data)))}</pre>"
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
     """The report on a model and its photos. path: of the page, which is one file; beside it lie the
-    same as Markdown and JSON. figures: all that was measured. mistakes: the worst mistakes."""
+    same as Markdown and JSON. data: all that was measured; mistakes: the worst of them, drawn."""
 
     path: Path
-    figures: Mapping[str, Any]
+    data: Mapping[str, Any]
     mistakes: Figure
 
     @property
     def verdict(self) -> str:
         """How good the model is, in one sentence."""
-        return str(self.figures["verdict"])
+        return str(self.data["verdict"])
 
     @property
     def warnings(self) -> list[str]:
         """What to know before anybody relies on the model."""
-        return list(self.figures["warnings"])
+        return list(self.data["warnings"])
 
     @property
     def evaluation(self) -> Evaluation:
-        return Evaluation(self.figures["test"])
+        return Evaluation(self.data["test"])
+
+    def confused(self) -> pd.DataFrame:
+        """A row for each pair of classes that are confused, most often first: what photos are, what
+        they are taken for, how many, and their share of the class with its interval."""
+        rows = [
+            {"is": pair["true"], "taken for": pair["said"], "photos": pair["n"],
+             "share": pair["share"], "low": pair["interval"][0], "high": pair["interval"][1]}
+            for pair in self.data["test"]["pairs"]
+        ]  # fmt: skip
+        return frame(rows, ["is", "taken for", "photos", "share", "low", "high"])
 
     def show_calibration(self) -> Figure:
         """Of the answers stated as so certain, how many are right."""
         from bear_classifier.judge import charts
 
-        return charts.certainty(self.figures["test"]["reliability"])
+        return charts.certainty(self.data["test"]["reliability"])
 
     def show_rejection(self) -> Figure:
         """How much photos are like the training photos, and from where on there is no answer."""
         from bear_classifier.judge import charts
 
-        return charts.familiarity(self.figures["rejection"])
+        return charts.familiarity(self.data["rejection"])
+
+    def explain(self, what: Literal["calibration", "mistakes", "rejection"]) -> str:
+        """What the figure of that name says, in words. Raises ConfigError (BAD_SETTING)."""
+        from bear_classifier.judge import report_words as words
+
+        if what == "calibration":
+            return words.calibration(self.data["test"])
+        if what == "mistakes":
+            return words.mistakes(self.data)
+        if what == "rejection":
+            return " ".join(words.refused(self.data["rejection"]))
+        raise ConfigError(
+            "BAD_SETTING", f"explain({what!r}): give calibration, mistakes or rejection"
+        )
 
     def __repr__(self) -> str:
         return f"Report({str(self.path)!r})"
@@ -119,18 +143,22 @@ class Report:
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """A figure and what it says. path: of the figure, a PNG file; figures: the numbers."""
+    """A figure and what it says. figure: drawn, or the path of a PNG file; data: the numbers."""
 
     name: str
     text: str
-    path: Path
-    figures: Mapping[str, Any]
+    figure: Figure | Path
+    data: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return f"Study({self.name!r}, {str(self.path)!r})"
+        return f"Study({self.name!r}, {len(self.text.splitlines())} lines of text and a figure)"
 
     def _repr_html_(self) -> str:
-        picture = base64.b64encode(self.path.read_bytes()).decode()
+        from bear_classifier.judge import charts
+
+        is_file = isinstance(self.figure, Path)
+        png = self.figure.read_bytes() if is_file else charts.png(self.figure)  # type: ignore[union-attr, arg-type]
+        picture = base64.b64encode(png).decode()
         shown = f'<img alt="" style="max-width:100%" src="data:image/png;base64,{picture}">'
         return f"{shown}<pre>{escape(self.text)}</pre>"
 

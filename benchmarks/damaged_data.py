@@ -109,7 +109,7 @@ def chosen(root: Path) -> list[Path]:
     for place in ("data", "models"):
         for path in sorted((root / place).rglob("*")):
             kind = next((k for k in KINDS if k in path.parts), "")
-            alike[kind] += 1
+            alike[kind] += path.is_file()
             if path.is_file() and (not kind or alike[kind] <= A_FEW):
                 found.append(path.relative_to(root))
     return found

@@ -51,7 +51,9 @@ def test_the_package_exports_what_is_public_and_imports_nothing_for_it() -> None
         "import sys; before = set(sys.modules); import bear_classifier as bc; dir(bc); bc.__all__\n"
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    )
     assert set(done.stdout.split()) <= {"bear_classifier", "importlib", "typing", "__future__"} | {
         name for name in done.stdout.split() if name.partition(".")[0] in sys.stdlib_module_names
     }
@@ -256,8 +258,9 @@ def test_figures_are_matplotlibs_and_show_themselves(project: bc.Project) -> Non
 
     report = project.report()
     for figure in (
-        project.show_photos(n=4), project.show_photos("train", "teddy", 3),
-        project.show_suspects(3), project.show_training(), project.evaluate().show_confusion(),
+        project.show_photos(n=4), project.show_photos("train", "teddy", 13),
+        bc.show_predictions(project.model(), [PHOTO, drawn(seed=1)]),
+        project.show_suspects(3), project.training().figure, project.evaluate().show_confusion(),
         report.show_calibration(), report.show_rejection(), report.mistakes,
     ):  # fmt: skip
         assert isinstance(figure, Figure)
@@ -272,6 +275,11 @@ def test_results_are_html_in_a_notebook(project: bc.Project) -> None:
     assert evaluation.n == report.evaluation.n > 0 and set(evaluation.per_class()["class"]) == {
         *("grizzly", "teddy")
     }
+    assert project.training()._repr_html_().count("data:image/png") == 1
+    assert all(report.explain(what) for what in ("calibration", "mistakes", "rejection"))
+    with pytest.raises(bc.ConfigError, match="give calibration, mistakes or rejection"):
+        report.explain("nothing")  # type: ignore[arg-type]
+    assert list(report.confused().columns)[:2] == ["is", "taken for"]
     assert "<iframe srcdoc=" in report._repr_html_() and report.path.is_file()
     assert report.verdict and isinstance(report.warnings, list)
     assert "data:image/png;base64," in curve._repr_html_() and curve.text
@@ -280,6 +288,9 @@ def test_results_are_html_in_a_notebook(project: bc.Project) -> None:
 def test_a_wrong_stage_or_class_list_is_a_sentence(project: bc.Project, tmp_path: Path) -> None:
     with pytest.raises(bc.ConfigError, match="'fly' is no stage; there are search, download"):
         project.run(until="fly")
+    for split, label in (("test", "panda"), ("trial", None)):
+        with pytest.raises(bc.ConfigError, match="splits are train, valid, test, classes grizzly"):
+            project.show_photos(split, label)
     with pytest.raises(bc.ConfigError, match="give a list of names"):
         bc.new_project("x", "grizzly", tmp_path)
     bc.new_project("x", {"a": ["one", "two"], "b": ["three"]}, tmp_path)

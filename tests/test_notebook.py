@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import json
 import re
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import execute_notebook
-import pytest
+
+import bear_classifier as bc
 
 NOTEBOOK = execute_notebook.NOTEBOOK
 TEXT = NOTEBOOK.read_text(encoding="utf-8")
@@ -30,13 +30,13 @@ def test_it_is_short_and_told_in_words():
         lines = len(cell["source"])
         assert lines <= (25 if cell["id"] == "project" else 12), cell["id"]
         told = "markdown" in (before["cell_type"], cell["cell_type"])
-        assert told or cell["id"] in ("project", "without_torch"), cell["id"]
+        assert told or cell["id"] == "project", cell["id"]
 
 
 def test_it_says_why_the_first_model_may_be_kept():
     """Before the cell that shows which one was, with the figures of both."""
     texts = ["".join(cell["source"]) for cell in CELLS]
-    place = next(n for n, text in enumerate(texts) if "report_words.chosen" in text)
+    place = next(n for n, text in enumerate(texts) if "project.training()" in text)
     words = " ".join(texts[place - 1].split())
     assert "Why the first model may be kept" in words
     assert "worse, or no better than validation can tell" in words
@@ -62,25 +62,8 @@ def test_it_names_no_machine():
     assert re.findall(r"pypi|index-url|conda\.|huggingface\.co|https?://", TEXT) == []
 
 
-def imported() -> dict[str, Any]:
-    """Every name that the notebook imports, and what it is. ImportError where there is none."""
-    names: dict[str, Any] = {}
-    for node in ast.walk(TREE):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                module = importlib.import_module(alias.name)
-                names[alias.asname or alias.name.partition(".")[0]] = module
-        if isinstance(node, ast.ImportFrom):
-            base = importlib.import_module(node.module or "")
-            for alias in node.names:
-                if not hasattr(base, alias.name):
-                    importlib.import_module(f"{node.module}.{alias.name}")
-                names[alias.asname or alias.name] = getattr(base, alias.name)
-    return names
-
-
 def chains() -> Iterator[tuple[int, str, list[str]]]:
-    """Attributes by the name they begin with: `pipeline.run` as (line, "pipeline", ["run"])."""
+    """Attributes by the name they begin with: `project.run` as (line, "project", ["run"])."""
     for node in ast.walk(TREE):
         attributes: list[str] = []
         inner: ast.expr | None = node if isinstance(node, ast.Attribute) else None
@@ -91,55 +74,49 @@ def chains() -> Iterator[tuple[int, str, list[str]]]:
             yield inner.lineno, inner.id, attributes
 
 
-def ours(thing: Any) -> bool:
-    where = thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", "")
-    return str(where).startswith("bear_classifier")
+KINDS = {"project": bc.Project, "model": bc.Model, "report": bc.Report}
 
 
-def test_all_that_it_uses_of_the_package_exists():
-    names, used = imported(), set()
+def test_it_imports_the_package_as_its_users_do_and_what_displays() -> None:
+    wanted = [
+        *(ast.unparse(node) for node in ast.walk(TREE) if isinstance(node, ast.Import)),
+        *(ast.unparse(node) for node in ast.walk(TREE) if isinstance(node, ast.ImportFrom)),
+    ]
+    assert sorted(wanted) == [
+        "from IPython.display import Markdown, display", "from pathlib import Path",
+        "import bear_classifier as bc", "import pandas as pd", "import tempfile",
+    ]  # fmt: skip
+
+
+def test_all_that_it_uses_of_the_package_exists_and_is_public() -> None:
+    used = set()
     for line, name, attributes in chains():
-        thing = names.get(name)
-        if thing is None or not ours(thing):
+        if name != "bc" and name not in KINDS:
             continue
-        for attribute in attributes:
-            assert not attribute.startswith("_"), f"line {line}: {name}.{attribute} is private"
-            assert hasattr(thing, attribute), f"line {line}: {name} has no {'.'.join(attributes)}"
-            thing = getattr(thing, attribute)
+        assert not attributes[0].startswith("_"), f"line {line}: {attributes[0]} is private"
+        if name == "bc":
+            assert attributes[0] in bc.__all__, f"line {line}"
+        else:
+            known = {*dir(KINDS[name]), *inspect.get_annotations(KINDS[name]), "bundle"}
+            assert attributes[0] in known, f"line {line}: {name} has no {attributes[0]}"
         used.add(name)
-    modules = {name for name, thing in names.items() if inspect.ismodule(thing) and ours(thing)}
-    assert modules <= used, "imported and not used"
-    assert {"pipeline", "decisions", "reporting", "charts", "gallery"} <= used
+    assert used == {"bc", *KINDS}
 
 
-def test_what_it_calls_takes_these_arguments():
-    names, checked = imported(), 0
+def test_what_it_calls_takes_these_arguments() -> None:
+    checked = 0
     for node in ast.walk(TREE):
         if not isinstance(node, ast.Call):
             continue
         first, _, rest = ast.unparse(node.func).partition(".")
-        thing = names.get(first)
-        if thing is None or not ours(thing) or not rest.isidentifier() and rest:
+        if first != "bc" and first not in KINDS or not rest.isidentifier():
             continue
-        called = getattr(thing, rest) if rest else thing
+        called = getattr(bc if first == "bc" else KINDS[first], rest)
         words = {word.arg: None for word in node.keywords if word.arg}
-        inspect.signature(called).bind(*node.args, **words)
+        itself = () if first == "bc" else (None,)
+        inspect.signature(called).bind(*itself, *node.args, **words)
         checked += 1
     assert checked > 20
-
-
-@pytest.mark.parametrize("name", ["catalog", "project", "model"])
-def test_objects_of_the_package_have_what_is_asked_of_them(name):
-    from bear_classifier import pipeline
-    from bear_classifier.catalog import Catalog
-    from bear_classifier.ship.predict import Model
-
-    instances = {"bundle"}  # set when it is made
-    kind = {"catalog": Catalog, "project": pipeline.Project, "model": Model}[name]
-    known = {*dir(kind), *getattr(kind, "__dataclass_fields__", ()), *instances}
-    asked = [attributes[0] for _, first, attributes in chains() if first == name and attributes]
-    assert asked
-    assert set(asked) <= known
 
 
 def test_the_first_cell_holds_the_choices_and_the_default_needs_no_network():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,41 +21,36 @@ if TYPE_CHECKING:
 _SIZE = 256  # pixels, side of a photo as it is shown
 _LINE = 0.155  # inches, height of a line of words
 _WORST = 8  # mistakes that are shown; each takes half a row
-_Tile = tuple["bytes | Path", str]  # a picture and its words
+_Tile = tuple[Any, str]  # a picture and its words
 
 
-def grid(pictures: Sequence[bytes | Path], words: Sequence[str], columns: int = 6) -> Figure:
-    """Squares in rows, each above its words, of which the first line is bold. Raises PhotoError."""
+def grid(pictures: Sequence[Any], words: Sequence[str], columns: int = 6) -> Figure:
+    """Squares in rows, each above its words, of which the first line is bold. pictures: as
+    `photos.opened` takes them. Raises PhotoError."""
     tiles = list(zip(pictures, words, strict=True))
     return _drawn([tiles[k : k + columns] for k in range(0, len(tiles), columns)], columns)
 
 
-def classes(catalog: Catalog, labels: Sequence[str], each: int = 6, seed: int = 42) -> Figure:
-    """A row of usable photos of each class, chosen at random by the seed."""
+def classes(
+    catalog: Catalog,
+    labels: Sequence[str],
+    each: int = 6,
+    seed: int = 42,
+    split: str | None = None,
+    most: int | None = None,
+) -> Figure:
+    """A row of usable photos of each class, chosen at random by the seed; of one class as many rows
+    as it takes. each: photos in a row; split: only of this one; most: photos in all."""
     rng = np.random.default_rng(seed)
-    usable, rows = catalog.photos("ok"), []
+    usable = [photo for photo in catalog.photos("ok") if split in (None, photo.split)]
+    rows = []
     for label in labels:
         mine = [photo for photo in usable if photo.label == label]
-        some = [mine[k] for k in sorted(rng.permutation(len(mine))[:each])]
-        rows.append([
-            (catalog.file(p), f"{label}\n{p.width} x {p.height} {p.format}") for p in some
-        ])  # fmt: skip
-    return _drawn(rows, each)
-
-
-def some(
-    catalog: Catalog, split: str | None, label: str | None, n: int, seed: int, columns: int = 6
-) -> Figure:
-    """Usable photos of a split and a class, chosen at random by the seed. None: of all."""
-    wanted = [
-        photo
-        for photo in catalog.photos("ok")
-        if split in (None, photo.split) and label in (None, photo.label)
-    ]
-    rng = np.random.default_rng(seed)
-    chosen = [wanted[k] for k in sorted(rng.permutation(len(wanted))[:n])]
-    words = [f"{p.label}\n{p.split or 'no split yet'}" for p in chosen]
-    return grid([catalog.file(photo) for photo in chosen], words, columns)
+        wanted = each if most is None or len(labels) > 1 else most
+        some = [mine[k] for k in sorted(rng.permutation(len(mine))[:wanted])]
+        tiles = [(catalog.file(p), f"{label}\n{p.width} x {p.height} {p.format}") for p in some]
+        rows += [tiles[k : k + each] for k in range(0, max(1, len(tiles)), max(1, each))]
+    return _drawn(rows, max(1, each))
 
 
 def suspects(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> Figure:
@@ -96,8 +90,8 @@ def _drawn(rows: Sequence[Sequence[_Tile]], columns: int) -> Figure:
     return figure
 
 
-def _picture(axes: Axes, source: bytes | Path, lines: Sequence[str]) -> None:
-    axes.imshow(np.asarray(photos.fit(photos.decode(source), _SIZE)), aspect="auto")
+def _picture(axes: Axes, source: Any, lines: Sequence[str]) -> None:
+    axes.imshow(np.asarray(photos.fit(photos.opened(source), _SIZE)), aspect="auto")
     axes.set_axis_off()
     for number, line in enumerate(lines):
         style: dict[str, Any] = {"weight": "bold", "color": INK} if not number else {"color": GREY}
