@@ -649,7 +649,7 @@ MUTANTS = [
            "off = rounded * scale", "off = -1 * rounded * scale",
            "test_precision.py::test_what_rounding_adds"),
     Mutant("the server decodes in full all the same", "ship/predict.py",
-           "photos.measure(source, self.bundle.least)", "photos.measure(source, None)",
+           "photos.opened(source, self.bundle.least)", "photos.opened(source, None)",
            "test_precision.py::test_a_large_jpeg"),
     Mutant("the old bundle goes before the new one stands", "ship/bundle.py",
            "replace(place, previous)", "shutil.rmtree(place)",

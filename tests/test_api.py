@@ -22,6 +22,7 @@ from bear_classifier.ship import predict
 SMALL = {
     "learn.arch": "squeezenet1_1", "learn.weights": "none", "learn.size": 64, "train.epochs": 1,
     "learn.device": "cpu", "train.lr": 0.001, "train.batch_size": 8, "export.parity": 1,
+    "train.rehearse": False, "export.precision": "fp32", "export.decode": "full",
 }  # fmt: skip
 PHOTO = saved(drawn(seed=3), "JPEG")
 
@@ -41,6 +42,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> bc.Project:
     assert repr(results).startswith("StageResults(done: search, download, screen, split, probe")
     assert repr(opened.run(quiet=True)).startswith("StageResults(done: search, download")
     return opened
+
+
+@pytest.fixture(scope="module")
+def report(project: bc.Project) -> bc.Report:
+    return project.report()
+
+
+@pytest.fixture(scope="module")
+def curve(project: bc.Project) -> bc.Study:
+    return project.learning_curve(2)
 
 
 # what is imported
@@ -223,10 +234,11 @@ def test_a_model_that_is_not_there_is_a_sentence(
 # a project
 
 
-def test_every_public_object_is_one_short_line(project: bc.Project, model: bc.Model) -> None:
-    report = project.report()
+def test_every_public_object_is_one_short_line(
+    project: bc.Project, model: bc.Model, report: bc.Report, curve: bc.Study
+) -> None:
     for one in (project, project.run(quiet=True), project.evaluate(), report, model, model.bundle,
-                project.learning_curve(2)):  # fmt: skip
+                curve):  # fmt: skip
         assert len(repr(one)) < 200 and "\n" not in repr(one), repr(one)[:300]
     assert "\n" not in repr(model.predict(PHOTO))
 
@@ -262,10 +274,11 @@ def test_decisions(project: bc.Project) -> None:
         project.drop("abc")
 
 
-def test_figures_are_matplotlibs_and_show_themselves(project: bc.Project) -> None:
+def test_figures_are_matplotlibs_and_show_themselves(
+    project: bc.Project, report: bc.Report
+) -> None:
     from matplotlib.figure import Figure
 
-    report = project.report()
     for figure in (
         project.show_photos(n=4), project.show_photos("train", "teddy", 13),
         bc.show_predictions(project.model(), [PHOTO, drawn(seed=1)]),
@@ -276,10 +289,10 @@ def test_figures_are_matplotlibs_and_show_themselves(project: bc.Project) -> Non
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
 
 
-def test_results_are_html_in_a_notebook(project: bc.Project) -> None:
-    evaluation, report, curve = (
-        project.evaluate(), project.report(), project.learning_curve(2)
-    )  # fmt: skip
+def test_results_are_html_in_a_notebook(
+    project: bc.Project, report: bc.Report, curve: bc.Study
+) -> None:
+    evaluation = project.evaluate()
     assert "<pre>" in evaluation._repr_html_() and "grizzly" in evaluation._repr_html_()
     assert evaluation.n == report.evaluation.n > 0 and set(evaluation.per_class()["class"]) == {
         *("grizzly", "teddy")
