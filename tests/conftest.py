@@ -22,10 +22,11 @@ BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003
 Child = Callable[..., "subprocess.Popen[str]"]
 LONGEST = (  # files of more than about 15 seconds of a processor, the longest first
     "test_serving_load.py", "test_pipeline.py", "test_lesson_privacy.py", "test_train.py",
-    "test_export.py", "test_api.py", "test_visit.py", "test_serving.py", "test_web_run.py", "test_poison.py",
+    "test_export.py", "test_api.py", "test_visit.py", "test_serving.py", "test_web_run.py",
+    "test_poison.py",
     "test_checkpoints.py", "test_lesson.py", "test_review.py", "test_space.py",
-    "test_precision.py", "test_printed.py", "test_page.py", "test_photos.py", "test_recipe.py", "test_lr.py",
-    "test_lesson_features.py", "test_parts.py", "test_resume.py", "test_curve.py",
+    "test_precision.py", "test_printed.py", "test_page.py", "test_photos.py", "test_recipe.py",
+    "test_lr.py", "test_lesson_features.py", "test_parts.py", "test_resume.py", "test_curve.py",
 )  # fmt: skip
 
 
