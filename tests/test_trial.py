@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from test_bundle import rewrite
 
 from bear_classifier import cli, familiar
+from bear_classifier.apps.service import offers
 from bear_classifier.arrays import as_npz, as_small_npz, read_npz
 from bear_classifier.errors import ModelError, SelfTestError
 from bear_classifier.ship import bundle, trial
 from bear_classifier.ship.onnx_file import refuse_unsafe
+from bear_classifier.ship.predict import Model
 
 
 @pytest.fixture
@@ -76,6 +80,45 @@ def test_a_network_that_asks_for_too_much_is_one_sentence(
     assert said.startswith("bears: BAD_MODEL: model.onnx ") and said.count("\n") == 1
     assert "did not answer" not in said, "it had the memory, and only took too long"
     assert not (tmp_path / "cache" / "passed").exists()
+
+
+def test_it_is_not_served_either(place: Path) -> None:
+    asking(place, 10**9)
+    with pytest.raises(ModelError, match="^BAD_MODEL: model.onnx "):
+        offers(place.parent)
+
+
+def test_of_a_slow_network_one_picture_is_enough(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a large one would take minutes, and what is not hostile would be refused."""
+    model = Model(bundle.load(place))
+    asked = []
+    honest = Model.outputs
+    monkeypatch.setattr(Model, "outputs", lambda m, s: asked.append(s) or honest(m, s))
+    model.self_test(begin=0.0)
+    assert len(asked) == 1
+    model.self_test()
+    assert len(asked) == 1 + bundle.GOLDEN
+
+
+def test_time_and_memory_grow_with_the_network(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[list[str]] = []
+    done = subprocess.CompletedProcess([], 0, b"{}", b"")
+    monkeypatch.setattr(trial.subprocess, "run", lambda w, **_: words.append(w) or done)
+    monkeypatch.setattr(trial, "remember", lambda _: None)
+    small = bundle.load(place)
+    large = dataclasses.replace(small, onnx=bytes(100_000_000))
+    wide = {**small.about, "preprocessing": {**small.about["preprocessing"], "size": 448}}
+    for one in (small, large, dataclasses.replace(large, about=wide)):
+        trial.trust(one)
+    memory, seconds = zip(*((int(w[-2]), float(w[-1])) for w in words), strict=True)
+    scale = (small.size / 224) ** 2
+    assert seconds[0] == pytest.approx(6 + 1e-7 * len(small.onnx) * scale)
+    assert seconds[1:] == (pytest.approx(6 + 10 * scale), pytest.approx(6 + 40))
+    assert memory[1] - memory[0] == 4 * (100_000_000 - len(small.onnx))
 
 
 def test_other_numbers_than_published_are_a_failed_self_test(place: Path, tmp_path: Path) -> None:
