@@ -30,6 +30,7 @@ from versus import ROOT, SHIPPED, Goal, Told, at_most, measured, options
 
 # isort: split
 from corpus import drawn, saved
+from serving import children
 from test_bundle import rewrite
 
 MOST_MEMORY = 1.5e9  # bytes, of the largest process
@@ -54,18 +55,27 @@ def run(words: list[str], folder: Path, until: str = "") -> Run:
             [sys.executable, "-m", "bear_classifier", *words], cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=file, stderr=file,
         )  # fmt: skip
-    took, asked = 0.0, False
+    took, asked, held = 0.0, False, 0
     while True:
-        pid, status, spent = os.wait4(child.pid, os.WNOHANG)
+        held = max(held, *(peak(pid) for pid in (child.pid, *children(child.pid))))
         now = time.monotonic() - began
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)
+        if child.poll() is not None:
             text = out.read_text(encoding="utf-8", errors="replace")
-            return Run(child.returncode, text, took or now, 1024 * spent.ru_maxrss)
+            return Run(child.returncode, text, took or now, held)
         if not asked and (now > 120 or (until and until.encode() in out.read_bytes())):
             asked, took = True, now
             child.send_signal(signal.SIGINT)
         time.sleep(0.02)
+
+
+def peak(pid: int) -> int:
+    """Bytes that a process has held at most. (rusage would tell of this one, before the exec.)"""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:  # it ended
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", text, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
 
 
 def wrong(one: Run, codes: tuple[int, ...]) -> str:

@@ -285,8 +285,8 @@ def test_figures_are_matplotlibs_and_show_themselves(
         project.show_suspects(3), project.training().figure, project.evaluate().show_confusion(),
         report.show_calibration(), report.show_rejection(), report.mistakes,
     ):  # fmt: skip
-        assert isinstance(figure, Figure)
-        assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+        assert isinstance(figure, Figure) and hasattr(figure, "_repr_png_")
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_results_are_html_in_a_notebook(

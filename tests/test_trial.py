@@ -116,8 +116,8 @@ def test_time_and_memory_grow_with_the_network(
         trial.trust(one)
     memory, seconds = zip(*((int(w[-2]), float(w[-1])) for w in words), strict=True)
     scale = (small.size / 224) ** 2
-    assert seconds[0] == pytest.approx(6 + 1e-7 * len(small.onnx) * scale)
-    assert seconds[1:] == (pytest.approx(6 + 10 * scale), pytest.approx(6 + 40))
+    assert seconds[0] == pytest.approx(5 + 1e-7 * len(small.onnx) * scale)
+    assert seconds[1:] == (pytest.approx(5 + 10 * scale), pytest.approx(5 + 40))
     assert memory[1] - memory[0] == 4 * (100_000_000 - len(small.onnx))
 
 

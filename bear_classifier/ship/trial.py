@@ -24,7 +24,7 @@ from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.ship.bundle import Bundle, load
 from bear_classifier.worker import MEMORY, limit_memory
 
-_SECONDS = 6.0  # of a processor
+_SECONDS = 5.0  # of a processor
 _MORE = 1e-7  # seconds beyond that for each byte of a network for pictures of _SIDE pixels
 _SIDE = 224
 _BEGIN = 0.5  # of the seconds: when they are used up no further picture is begun
