@@ -17,7 +17,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -345,10 +345,8 @@ class Project:
             who = decisions.user_name()
             decisions.decide(catalog, self.labels, [wanted], who, uuid.uuid4().hex)
 
-    @contextmanager
-    def _catalog(self) -> Iterator[Catalog]:
-        with pipeline.existing(self._opened) as catalog:
-            yield catalog
+    def _catalog(self) -> AbstractContextManager[Catalog]:
+        return pipeline.existing(self._opened)
 
 
 @contextmanager
