@@ -30,9 +30,10 @@ test-long: setup  ## run the long tests, and those that train with the instructi
 	$(PYTEST) -m long
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "trains and not long"
 
-check: setup  ## lint and types
+check: setup  ## lint, import rules and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 audit: setup  ## compare the pinned packages with the database of known faults (needs the internet)

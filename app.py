@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from bear_classifier.apps.running import serve
-from bear_classifier.settings import ServeConfig
+from bear_classifier.config.settings import ServeConfig
+from bear_classifier.serve.uvicorn_server import serve
 
 HUB = "https://huggingface.co" if "SPACE_ID" in os.environ else ""  # shows a Space in a frame
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from bear_classifier.cli import main
+from bear_classifier.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

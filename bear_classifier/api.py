@@ -21,15 +21,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from bear_classifier import config as project_file
-from bear_classifier import decisions, pipeline
-from bear_classifier.catalog import Catalog
+from bear_classifier import pipeline
+from bear_classifier.config import project_file
+from bear_classifier.config.settings import SHIPPED
+from bear_classifier.dataset import decisions
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Action, Decision, Event, Photo, Source, Split
 from bear_classifier.errors import ConfigError, ModelError
-from bear_classifier.files import write_atomic
 from bear_classifier.results import Evaluation, Report, StageResults, Study, frame
-from bear_classifier.schema import Action, Decision, Event, Photo, Source, Split
-from bear_classifier.settings import SHIPPED
-from bear_classifier.terminal import say
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,7 @@ def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = 
     """
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.predict import Model
-    from bear_classifier.ship.trial import trust
+    from bear_classifier.ship.sandbox import trust
 
     path = SHIPPED if place == "shipped" else Path(place)
     if place == "shipped" and not path.is_dir():
@@ -120,7 +121,7 @@ def show_predictions(model: Model, sources: Iterable[Picture]) -> Figure:
     >>> import bear_classifier as bc
     >>> figure = bc.show_predictions(bc.load_model("shipped"), ["photo.jpg"])
     """
-    from bear_classifier.judge import gallery
+    from bear_classifier.plots import gallery
 
     shown = list(sources)
     answers = [model.predict(source) for source in shown]
@@ -174,9 +175,9 @@ class Project:
                 raise ConfigError("BAD_SETTING", f"{stage!r} is no stage; there are {names}")
 
         def tell(stage: pipeline.Stage, outcome: dict[str, Any]) -> None:
-            from bear_classifier import telling
+            from bear_classifier.report import stage_lines
 
-            say(telling.stage(stage.name, outcome))
+            say(stage_lines.stage(stage.name, outcome))
 
         listeners = {} if quiet else {"tell": tell, "note": say}
         with _libraries_silent():
@@ -198,7 +199,7 @@ class Project:
 
     def splits(self) -> pd.DataFrame:
         """How many photos of each class there are in each split, set aside, or dropped."""
-        from bear_classifier.judge.story import places
+        from bear_classifier.report.provenance import places
 
         with self._catalog() as catalog:
             table = places(catalog.photos(), self.labels)
@@ -244,38 +245,39 @@ class Project:
 
     def report(self) -> Report:
         """Run what is not up to date, and write the report as report/report.html."""
-        from bear_classifier import reporting
-        from bear_classifier.judge import gallery
+        from bear_classifier.plots import gallery
+        from bear_classifier.report import build
         from bear_classifier.ship import bundle
 
         self.run(quiet=True)
         path = self.data / "report" / "report.html"
         with self._catalog() as catalog:
             catalog.freeze()  # one state of the photos for all figures
-            found, page = reporting.make(catalog, self._opened, self.model_folder)
-            shown = reporting.pictures(catalog, found, bundle.load(self.model_folder))
-        reporting.write(found, page, path)
+            found, page = build.make(catalog, self._opened, self.model_folder)
+            shown = build.pictures(catalog, found, bundle.load(self.model_folder))
+        build.write(found, page, path)
         return Report(path, found, gallery.mistakes(found["mistakes"], shown))
 
     def find_lr(self, seeds: int = 3, steps: int = 40) -> Study:
         """Run the LR finder with several seeds, and say how far its suggestions can be trusted.
 
         Raises ConfigError (BAD_SETTING) and DataError (STAGE_MISSING)."""
-        from bear_classifier import finding
+        from bear_classifier.experiments.lr import study
 
         with _libraries_silent():
-            found = finding.find(self._opened, seeds, steps)
-        return Study("find_lr", "\n".join(finding.words(found)), Path(found["figure"]), found)
+            found = study.find(self._opened, seeds, steps)
+        return Study("find_lr", "\n".join(study.words(found)), Path(found["figure"]), found)
 
     def learning_curve(self, seeds: int = 5) -> Study:
         """Learn from ever larger parts of the photos: would more of them help?"""
-        from bear_classifier.judge import curve_plot, curve_words
-        from bear_classifier.judge.growth import growth
+        from bear_classifier.experiments.curve import plot
+        from bear_classifier.experiments.curve import text as curve_words
+        from bear_classifier.experiments.curve.runs import growth
 
         path = self.data / "curve" / "curve.png"
         with self._catalog() as catalog:
             found = growth(catalog, self._opened.config, seeds)
-        curve_plot.draw(found, path)
+        plot.draw(found, path)
         return Study("learning_curve", "\n".join(curve_words.verdict(found)), path, found)
 
     def learner(self) -> Learner:
@@ -300,7 +302,7 @@ class Project:
 
         split: train, valid or test; label: one class; None: all. Raises ConfigError (BAD_SETTING).
         """
-        from bear_classifier.judge import gallery
+        from bear_classifier.plots import gallery
 
         labels = self.labels if label is None else [label]
         if label not in (None, *self.labels) or split not in (None, *SPLITS):
@@ -315,7 +317,7 @@ class Project:
 
     def show_suspects(self, n: int = 12) -> Figure:
         """The most suspect photos, each with its label, the chance and the reason."""
-        from bear_classifier.judge import gallery
+        from bear_classifier.plots import gallery
 
         with self._catalog() as catalog:
             return gallery.suspects(catalog, self._suspects()[:n])
@@ -323,12 +325,13 @@ class Project:
     def training(self) -> Study:
         """Losses and errors of the last training, by epoch; what went wrong in it, if anything; and
         which model was kept. Raises DataError (NOT_TRAINED)."""
-        from bear_classifier.judge import charts, report_words
-        from bear_classifier.judge.report import trained
+        from bear_classifier.plots import charts
+        from bear_classifier.report import sentences
+        from bear_classifier.report.facts import trained
 
         with self._catalog() as catalog:
             record = trained(catalog)
-        text = f"{record['diagnosis']['sentence']}.\n{report_words.chosen(record)}"
+        text = f"{record['diagnosis']['sentence']}.\n{sentences.chosen(record)}"
         return Study("training", text, charts.history(record), record)
 
     def _suspects(self) -> list[Any]:

@@ -34,7 +34,7 @@ class DataError(BearsError):
 
 
 class PhotoError(BearsError):
-    """One picture cannot be used. Codes: see `bear_classifier.photos`."""
+    """One picture cannot be used. Codes: see `bear_classifier.images.decoder`."""
 
     exit_code = 1
 

@@ -12,14 +12,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bear_classifier import config as project_file
-from bear_classifier import digests
-from bear_classifier.catalog import Catalog
+from bear_classifier.config import project_file
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset import stage_fingerprint
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Run
 from bear_classifier.errors import DataError
-from bear_classifier.heartbeat import heartbeat
-from bear_classifier.pages import pages_kept
-from bear_classifier.schema import Run
-from bear_classifier.settings import Config
+from bear_classifier.runtime.heartbeat import heartbeat
+from bear_classifier.runtime.malloc import pages_kept
 from bear_classifier.stages import NAMES as NAMES
 from bear_classifier.stages import STAGES as STAGES
 from bear_classifier.stages import Stage as Stage
@@ -104,7 +104,7 @@ def run_one(
 
 
 def _check_stored(project: Project, catalog: Catalog, note: Callable[[str], None]) -> None:
-    from bear_classifier.collect.stored import set_aside
+    from bear_classifier.collect.integrity import set_aside
 
     with heartbeat("looking at stored photos"):
         for line in set_aside(catalog, project.config.download.retry):
@@ -136,7 +136,7 @@ def _of_earlier_version(project: Project, catalog: Catalog, until: str) -> list[
     return [
         stage.name
         for stage, last in runs.items()
-        if stage.leaves and last and digests.is_earlier(last.inputs)
+        if stage.leaves and last and stage_fingerprint.is_earlier(last.inputs)
         and not is_current(project, catalog, stage)
     ]  # fmt: skip
 
@@ -158,7 +158,7 @@ def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False
     with pages_kept():
         outcome = work(catalog, project.config, *extra)
     seconds = round(time.monotonic() - began, 2)
-    kept = {**outcome, _LEFT: digests.hashes(project.place(stage), stage, catalog.root)}
+    kept = {**outcome, _LEFT: stage_fingerprint.hashes(project.place(stage), stage, catalog.root)}
     catalog.add_run(Run(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, kept))
     return {"seconds": seconds, **outcome, "outcome": "done"}
 
@@ -178,20 +178,22 @@ def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:
         bool(stage.leaves)
         and last is not None
         and _same(project, catalog, stage, last.inputs)
-        and digests.whole(project.place(stage), stage, last.outcome.get(_LEFT, {}), catalog.root)
+        and stage_fingerprint.whole(
+            project.place(stage), stage, last.outcome.get(_LEFT, {}), catalog.root
+        )
     )
 
 
 def _same(project: Project, catalog: Catalog, stage: Stage, inputs: str) -> bool:
-    if digests.is_earlier(inputs):
+    if stage_fingerprint.is_earlier(inputs):
         before = STAGES[: STAGES.index(stage) + 1]
-        return inputs == digests.earlier(project.config, catalog, before)
+        return inputs == stage_fingerprint.earlier(project.config, catalog, before)
     return inputs == digest(project, catalog, stage)
 
 
 def digest(project: Project, catalog: Catalog, stage: Stage) -> str:
     """Hash of the settings, files and photos behind a stage, those of its forerunners included."""
-    return digests.digest(project.config, catalog, STAGES[: STAGES.index(stage) + 1])
+    return stage_fingerprint.digest(project.config, catalog, STAGES[: STAGES.index(stage) + 1])
 
 
 def _preflight(project: Project, catalog: Catalog) -> None:

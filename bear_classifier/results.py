@@ -58,12 +58,12 @@ class Evaluation:
 
     def show_confusion(self) -> Figure:
         """Which class is taken for which."""
-        from bear_classifier.judge import charts
+        from bear_classifier.plots import charts
 
         return charts.confusion(self.data)
 
     def __repr__(self) -> str:
-        from bear_classifier.judge.report_words import percent
+        from bear_classifier.report.sentences import percent
 
         return f"Evaluation(error {percent(self.error, self.error_interval)}, n={self.n})"
 
@@ -108,19 +108,19 @@ class Report:
 
     def show_calibration(self) -> Figure:
         """Of the answers stated as so certain, how many are right."""
-        from bear_classifier.judge import charts
+        from bear_classifier.plots import charts
 
         return charts.certainty(self.data["test"]["reliability"])
 
     def show_rejection(self) -> Figure:
         """How much photos are like the training photos, and from where on there is no answer."""
-        from bear_classifier.judge import charts
+        from bear_classifier.plots import charts
 
         return charts.familiarity(self.data["rejection"])
 
     def explain(self, what: Literal["calibration", "mistakes", "rejection"]) -> str:
         """What the figure of that name says, in words. Raises ConfigError (BAD_SETTING)."""
-        from bear_classifier.judge import report_words as words
+        from bear_classifier.report import sentences as words
 
         if what == "calibration":
             return words.calibration(self.data["test"])
@@ -154,7 +154,7 @@ class Study:
         return f"Study({self.name!r}, {len(self.text.splitlines())} lines of text and a figure)"
 
     def _repr_html_(self) -> str:
-        from bear_classifier.judge import charts
+        from bear_classifier.plots import charts
 
         is_file = isinstance(self.figure, Path)
         png = self.figure.read_bytes() if is_file else charts.png(self.figure)  # type: ignore[union-attr, arg-type]

@@ -29,9 +29,9 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
-from bear_classifier import linear
-from bear_classifier.catalog import Catalog
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.judge import clean
+from bear_classifier.stats import linear_probe
 
 RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
 
@@ -90,10 +90,10 @@ def first(scores: NDArray[np.float64], number: int) -> NDArray[np.bool_]:
 def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]]:
     labels, planted = plant(data.targets, rate, seed)
     number = int(planted.sum())
-    strength = linear.choose_strength(data.features, labels, data.groups, FOLDS)
-    one = linear.out_of_fold(data.features, labels, data.groups, FOLDS, strength)
-    two = linear.out_of_fold(
-        data.features, labels, data.groups, FOLDS, strength, linear.trusted(one, labels)
+    strength = linear_probe.choose_strength(data.features, labels, data.groups, FOLDS)
+    one = linear_probe.out_of_fold(data.features, labels, data.groups, FOLDS, strength)
+    two = linear_probe.out_of_fold(
+        data.features, labels, data.groups, FOLDS, strength, linear_probe.trusted(one, labels)
     )
     doubt = 1 - two[np.arange(len(labels)), labels]
     every = np.ones(len(labels), dtype=bool)

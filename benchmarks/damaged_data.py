@@ -32,7 +32,7 @@ from versus import Told, measured, options
 # isort: split
 from corpus import drawn, saved
 
-from bear_classifier import cli
+from bear_classifier.cli import main as cli
 
 SETTINGS = [
     *("learn.arch=squeezenet1_1", "learn.weights=none", "learn.size=64", "learn.device=cpu"),

@@ -123,12 +123,12 @@ def serve(files: list[bytes], pipe: Connection) -> None:
 
 def ours(port: int, photos: int, hosts: int, folder: Path) -> tuple[int, int]:
     """(photos stored, failures told)."""
-    from bear_classifier.catalog import Catalog
-    from bear_classifier.collect.crowd import INTERNET
     from bear_classifier.collect.download import download
-    from bear_classifier.collect.guard import World
-    from bear_classifier.config import build
-    from bear_classifier.schema import Source
+    from bear_classifier.collect.http.fetch_many import INTERNET
+    from bear_classifier.collect.http.ssrf_guard import World
+    from bear_classifier.config.project_file import build
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.dataset.schema import Source
 
     async def resolve(host: str, port_asked: int) -> list[tuple[str, int]]:
         return [("127.0.0.1", port)]
@@ -225,7 +225,7 @@ def compare(width: int, options: argparse.Namespace) -> dict[str, list[dict[str,
 def report(
     sides: dict[str, list[dict[str, float]]], failing: int, options: argparse.Namespace
 ) -> None:
-    from bear_classifier.processors import processors
+    from bear_classifier.runtime.processors import processors
 
     ratios = [a["per_second"] / b["per_second"] for a, b in zip(*sides.values(), strict=True)]
     print(

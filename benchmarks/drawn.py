@@ -15,10 +15,10 @@ from download import pictures
 from versus import ROOT
 
 if TYPE_CHECKING:
-    from bear_classifier.catalog import Catalog
-    from bear_classifier.settings import Config
+    from bear_classifier.config.settings import Config
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.ship.acceptance import Taken
     from bear_classifier.ship.predict import Model
-    from bear_classifier.ship.shortcuts import Taken
 
 SIZE = 224  # pixels, side of the square that networks see
 
@@ -47,16 +47,16 @@ def repeated(files: Sequence[Path], folder: Path, many: int) -> list[Path]:
 def unguarded(catalog: Catalog, config: Config, proved: Model) -> Taken:
     """Integers and pictures decoded no larger than needed, as `shortcuts.take` takes them where its
     guards allow. Those would refuse integers here: a network with random weights is unsteady."""
-    from bear_classifier.ship import manifest, quantise, shortcuts
+    from bear_classifier.ship import acceptance, int8, manifest
 
-    scaled = shortcuts.with_least(proved, shortcuts.least_side(config.learn.size))
+    scaled = acceptance.with_least(proved, acceptance.least_side(config.learn.size))
     learned = [photo for photo in catalog.photos("ok") if photo.split == "train"]
-    images = [shortcuts._image(scaled, catalog.file(photo)) for photo in learned]
-    network = quantise.quantised(proved.bundle.onnx, images)
+    images = [acceptance._image(scaled, catalog.file(photo)) for photo in learned]
+    network = int8.quantised(proved.bundle.onnx, images)
     why = "without asking the guards"
     shape = {"decode": "scaled", "decoder": manifest.SCALED, "least": scaled.bundle.least}
     precision = {"is": "int8", "why": why, "tolerance": manifest.LOOSEST}
-    return shortcuts.Taken(network, shape, {"is": "scaled", "why": why}, precision)
+    return acceptance.Taken(network, shape, {"is": "scaled", "why": why}, precision)
 
 
 def models(folder: Path, arch: str, settings: dict[str, dict[str, object]] | None = None) -> None:
@@ -66,10 +66,10 @@ def models(folder: Path, arch: str, settings: dict[str, dict[str, object]] | Non
     import lesson
     from bundles import LABELS, tiny_config, trained_dataset
 
-    from bear_classifier.ship import shortcuts
+    from bear_classifier.ship import acceptance
     from bear_classifier.ship.export import export
 
-    shortcuts.take = unguarded
+    acceptance.take = unguarded
 
     tables = {"learn": {"arch": arch, "weights": "none", "size": SIZE}} | (settings or {})
     config = tiny_config(**tables)

@@ -29,14 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import pipeline
-from bear_classifier.catalog import Catalog
-from bear_classifier.config import load
-from bear_classifier.decisions import drop
-from bear_classifier.intervals import clustered
-from bear_classifier.paired import compared
-from bear_classifier.schema import Photo
-from bear_classifier.settings import Config
-from bear_classifier.sites import sites
+from bear_classifier.config.project_file import load
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import drop
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.dataset.sources import sites
+from bear_classifier.stats.intervals import clustered
+from bear_classifier.stats.paired import compared
 
 SIDES = ("lesson", "bears")
 

@@ -53,7 +53,7 @@ with open(sys.argv[3], "w", newline="") as file:
 
 def decoding(size: int) -> Callable[..., float]:
     """A turn: (files) -> median seconds of decoding one."""
-    from bear_classifier.photos import decode, fit
+    from bear_classifier.images.decoder import decode, fit
 
     return median_of(lambda file: fit(decode(file), size))
 

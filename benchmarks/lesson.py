@@ -30,9 +30,9 @@ from fastai.vision.learner import (
 from numpy.typing import NDArray
 from torchvision import models
 
-from bear_classifier.learn.loaders import IMAGENET, batches
-from bear_classifier.learn.precision import has_bfloat16
-from bear_classifier.photos import decode
+from bear_classifier.images.decoder import decode
+from bear_classifier.learn.data import IMAGENET, batches
+from bear_classifier.learn.mixed_precision import has_bfloat16
 
 
 def shrunk(paths: Sequence[Path], folder: Path, most: int = 400) -> list[Path]:

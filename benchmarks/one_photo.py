@@ -81,7 +81,7 @@ def forward(bundle: Path) -> Callable[..., float]:
     """The same session, asked for what `Model` asks for; the photo is decoded before."""
     import numpy as np
 
-    from bear_classifier import photos
+    from bear_classifier.images import decoder
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.predict import OUTPUTS, Model
 
@@ -89,7 +89,7 @@ def forward(bundle: Path) -> Callable[..., float]:
     bare = median_of(lambda batch: model._session.run(OUTPUTS, {"image": batch}))
 
     def turn(files: list[Path]) -> float:
-        images = [photos.fit(photos.decode(file), model.bundle.size) for file in files]
+        images = [decoder.fit(decoder.decode(file), model.bundle.size) for file in files]
         return bare([model.bundle.normalise(np.asarray(image))[None] for image in images])
 
     return turn

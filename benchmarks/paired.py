@@ -44,13 +44,14 @@ def arguments(made: argparse.ArgumentParser, seeds: int) -> None:
 
 def project(photos: Path, folder: Path, arch: str, weights: str, settings: Sequence[str]) -> Any:
     """Our project for a folder of photos, with its dataset in `folder`."""
-    from bear_classifier import config, pipeline
+    from bear_classifier import pipeline
+    from bear_classifier.config import project_file
 
     classes = {p.name: [p.name] for p in sorted(photos.iterdir()) if p.is_dir()}
-    made = config.build({"name": "bench", "classes": classes}, where="benchmark")
+    made = project_file.build({"name": "bench", "classes": classes}, where="benchmark")
     file = folder / "bench.toml"
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(config.as_toml(made), encoding="utf-8")
+    file.write_text(project_file.as_toml(made), encoding="utf-8")
     own = [f"search.source=folder:{photos}", f"learn.arch={arch}", f"learn.weights={weights}"]
     return pipeline.open_project(str(file), [*own, *settings], folder / "data", folder / "models")
 
@@ -58,7 +59,7 @@ def project(photos: Path, folder: Path, arch: str, weights: str, settings: Seque
 def screened(photos: Path, each: int | None) -> Data:
     """The photos that screening leaves, with their groups. each: of a class; None: all."""
     from bear_classifier import pipeline
-    from bear_classifier.catalog import Catalog
+    from bear_classifier.dataset.catalog import Catalog
 
     with tempfile.TemporaryDirectory() as scratch:
         made = project(photos, Path(scratch), "resnet18", "none", [])
@@ -105,7 +106,8 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
 
     from bear_classifier import pipeline
     from bear_classifier.collect import download, screen, search, split  # noqa: F401
-    from bear_classifier.learn import backbone, loaders, probe, train  # noqa: F401
+    from bear_classifier.learn import backbone, probe, train  # noqa: F401
+    from bear_classifier.learn import data as loaders
 
     def turn(data: Data, held: NDArray[np.bool_], seed: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch:
@@ -165,7 +167,7 @@ def theirs(epochs: int, arch: str, weights: str) -> Callable[..., Any]:
 
 def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str, float]) -> Told:
     """limits: times faster on a processor ("cpu") and on a GPU ("cuda"), at least."""
-    from bear_classifier.paired import compared
+    from bear_classifier.stats.paired import compared
 
     blind = words.weights == "none"
     require(words.photos, *([] if blind else [Path(words.weights)]))

@@ -48,7 +48,7 @@ def told(promises: list[Promise], facts: dict[str, Any], file: Path | None) -> i
     for row in promises:
         kept = "kept  " if row.kept else "BROKEN"
         print(f"{kept} {row.name:4} {row.about:{wide}} {row.found:>18}   {row.limit}")
-    from bear_classifier.processors import processors
+    from bear_classifier.runtime.processors import processors
 
     machine = {"processors": processors(), "python": platform.python_version()}
     if file:

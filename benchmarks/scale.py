@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 
 def hashes(n: int, dice: np.random.Generator) -> NDArray[np.uint8]:
     """(n, 50) difference hashes: of each cell one of brighter, darker and neither."""
-    from bear_classifier.hashes import HASH_BYTES
+    from bear_classifier.images.dhash import HASH_BYTES
 
     step = dice.choice([-1, 0, 1], p=[0.4, 0.2, 0.4], size=(n, 2, 100)).astype(np.int8)
     bits = np.stack([step[:, 0] > 0, step[:, 0] < 0, step[:, 1] > 0, step[:, 1] < 0], axis=1)
@@ -75,7 +75,7 @@ def costs(n: int, width: int) -> dict[str, float]:
 
 def pieces(n: int, width: int) -> dict[str, float]:
     from bear_classifier.collect.screen import near_pairs
-    from bear_classifier.config import build
+    from bear_classifier.config.project_file import build
 
     config = build({"classes": {label: [label] for label in LABELS}}, where="benchmark")
     dice = np.random.default_rng(n)
@@ -94,10 +94,10 @@ def pieces(n: int, width: int) -> dict[str, float]:
 def collected(
     root: Path, config: Any, packed: NDArray[np.uint8], targets: NDArray[np.int64]
 ) -> dict[str, float]:
-    from bear_classifier.catalog import Catalog
     from bear_classifier.collect.screen import screen
     from bear_classifier.collect.split import split
-    from bear_classifier.schema import Photo
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.dataset.schema import Photo
 
     rows = [
         Photo(f"{number:064x}", f"{number}.jpg", LABELS[target], "jpeg", 800, 600, 100_000,
@@ -121,9 +121,9 @@ def learned(
     root: Path, config: Any, every: Floats, dice: np.random.Generator
 ) -> dict[str, float]:  # fmt: skip
     """The linear models of `probe`, in its order; leaves what `clean` reads."""
-    from bear_classifier import linear
-    from bear_classifier.arrays import as_npz
-    from bear_classifier.catalog import Catalog
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.runtime.npz import as_npz
+    from bear_classifier.stats import linear_probe
 
     with Catalog(root) as catalog:
         photos = catalog.photos("ok")
@@ -133,10 +133,10 @@ def learned(
     groups = np.array([p.group for p in photos])
     folds = config.probe.folds
     choosing, strength = timed(
-        lambda: linear.choose_strength(known, targets, groups, folds), again=False
+        lambda: linear_probe.choose_strength(known, targets, groups, folds), again=False
     )
     asking, said = timed(
-        lambda: linear.out_of_fold(known, targets, groups, folds, strength), again=False
+        lambda: linear_probe.out_of_fold(known, targets, groups, folds, strength), again=False
     )
     (root / "probe").mkdir()
     (root / "features").mkdir()
@@ -157,9 +157,9 @@ def learned(
 def cleaned(root: Path, config: Any) -> dict[str, float]:
     from fastapi.testclient import TestClient
 
-    from bear_classifier.apps.review import make_app
-    from bear_classifier.catalog import Catalog
+    from bear_classifier.dataset.catalog import Catalog
     from bear_classifier.judge.clean import suspects
+    from bear_classifier.review.app import make_app
 
     with Catalog(root) as catalog:
         ranking, found = timed(partial(suspects, catalog, config), again=False)

@@ -214,7 +214,7 @@ def require(*paths: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """Processor, how many of them may be used, Python, and the libraries that are compared."""
-    from bear_classifier.processors import processors
+    from bear_classifier.runtime.processors import processors
 
     versions = {}
     for name in LIBRARIES:

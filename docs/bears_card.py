@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bear_classifier.settings import SHIPPED
+from bear_classifier.config.settings import SHIPPED
 from bear_classifier.ship import bundle
-from bear_classifier.ship.card import card
+from bear_classifier.ship.model_card import card
 
 
 def renew(place: Path) -> None:

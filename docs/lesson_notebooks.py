@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bear_classifier.lesson.pages import PHOTOS, TITLES
+from bear_classifier.lesson.contents import PHOTOS, TITLES
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks" / "lesson"
@@ -16,7 +16,7 @@ TRY: dict[str, list[tuple[str, str]]] = {
     "sgd": [
         (
             "Another guess, another rate: where does it end, and how many steps does it take?",
-            "from bear_classifier.lesson import sgd\n\nX, y = sgd.points()\n"
+            "from bear_classifier.lesson.basics import sgd\n\nX, y = sgd.points()\n"
             "path = sgd.descend(X, y, guess=(5.0, -3.0), rate=0.1, steps=200)\n"
             "print(path.at[-1], path.losses[-1], sgd.least_squares(X, y))",
         ),
@@ -28,15 +28,16 @@ TRY: dict[str, list[tuple[str, str]]] = {
     "rates": [
         (
             "Come as close to the border as you like, from both sides.",
-            "from bear_classifier.lesson import rates\n\nborder = rates.critical(rates.CURVATURE)\n"
+            "from bear_classifier.lesson.basics import learning_rate\n\n"
+            "border = learning_rate.critical(learning_rate.CURVATURE)\n"
             "for share in (0.9, 0.99, 1.0, 1.01):\n"
-            "    print(share, abs(rates.parabola(share * border)[-1]))",
+            "    print(share, abs(learning_rate.parabola(share * border)[-1]))",
         )
     ],
     "minibatch": [
         (
             "Smaller batches: more steps, more noise. When do they stop helping?",
-            "from bear_classifier.lesson import minibatch, sgd\n\nX, y = sgd.points(1024)\n"
+            "from bear_classifier.lesson.basics import minibatch, sgd\n\nX, y = sgd.points(1024)\n"
             "for batch in (4, 16, 64, 256, 1024):\n"
             "    run = minibatch.train(X, y, batch)\n"
             "    print(batch, run.steps, run.losses[-1])",
@@ -45,40 +46,43 @@ TRY: dict[str, list[tuple[str, str]]] = {
     "surface": [
         (
             "The height of any place in the landscape.",
-            "import numpy as np\n\nfrom bear_classifier.lesson import sgd, surface\n\n"
+            "import numpy as np\n\nfrom bear_classifier.lesson.basics import loss_surface, sgd\n\n"
             "X, y = sgd.points()\n"
-            "print(surface.heights(X, y, np.array([[3.0, -1.0]]), np.array([[2.5, 1.0]])))",
+            "print(loss_surface.heights(X, y, np.array([[3.0, -1.0]]), np.array([[2.5, 1.0]])))",
         )
     ],
     "fit": [
         (
             "Every degree, with and without the penalty.",
-            "from bear_classifier.lesson import fit\n\nsides = fit.drawn(seed=11)\n"
+            "from bear_classifier.lesson.basics import overfitting\n\n"
+            "sides = overfitting.drawn(seed=11)\n"
             "for degree in (1, 2, 4, 8, 15):\n"
-            "    bare = fit.fitted(*sides.train, degree)\n"
-            "    _, tame = fit.chosen(sides, degree)\n"
-            "    print(degree, fit.rmse(bare, sides.test), fit.rmse(tame, sides.test))",
+            "    bare = overfitting.fitted(*sides.train, degree)\n"
+            "    _, tame = overfitting.chosen(sides, degree)\n"
+            "    errors = [overfitting.rmse(one, sides.test) for one in (bare, tame)]\n"
+            "    print(degree, *errors)",
         )
     ],
     "classes": [
         (
             "What is said of a point of your own, as probabilities in the order of the names.",
-            "import torch\n\nfrom bear_classifier.lesson import classes\n\n"
-            "X, targets = classes.points()\nfound = classes.train(X, targets)\n"
-            "print(classes.VOCAB, classes.softmax(torch.tensor([[0.0, 0.3, 1.0]]) @ found.W))",
+            "import torch\n\nfrom bear_classifier.lesson.basics import cross_entropy\n\n"
+            "X, targets = cross_entropy.points()\nfound = cross_entropy.train(X, targets)\n"
+            "logits = torch.tensor([[0.0, 0.3, 1.0]]) @ found.W\n"
+            "print(cross_entropy.VOCAB, cross_entropy.softmax(logits))",
         )
     ],
     "relu": [
         (
             "A curve of your own, with as many kinks as you like.",
-            "import numpy as np\n\nfrom bear_classifier.lesson import relu\n\n"
+            "import numpy as np\n\nfrom bear_classifier.lesson.basics import relu\n\n"
             "for pieces in (4, 8, 16):\n    print(pieces, relu.worst(np.sqrt, pieces))",
         )
     ],
     "sliders": [
         (
             "A student who begins with finer nudges.",
-            "from bear_classifier.lesson import sliders\n\nfor nudge in (2.0, 1.0, 0.1):\n"
+            "from bear_classifier.lesson.basics import sliders\n\nfor nudge in (2.0, 1.0, 0.1):\n"
             "    print(nudge, sliders.by_hand(nudge=nudge))",
         )
     ],
@@ -90,8 +94,8 @@ def notebook(name: str) -> str:
     cells = [
         _words("title", f"# {TITLES[name]}\n\nA page of the lesson: it shows what it claims, and"
                " checks it. It has words, code, pictures and parts that move."),
-        _code("page", "from bear_classifier.lesson import pages\n\n"
-              f'page = pages.page("{name}")\npage'),
+        _code("page", "from bear_classifier.lesson import contents\n\n"
+              f'page = contents.page("{name}")\npage'),
         _words("claims", "Its claims, and the figures that they rest on:"),
         _code("figures", "for claim in page.claims:\n"
               '    print("holds" if claim.holds else "FAILS", claim.said, "|", claim.found)'),

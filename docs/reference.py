@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from bear_classifier.arguments import parser
-from bear_classifier.config import TABLES
+from bear_classifier.cli.options import parser
+from bear_classifier.config.project_file import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -16,27 +16,30 @@ from typing import Any
 import pytest
 from corpus import ROOT, SHIFT, drawn, saved
 
-from bear_classifier.schema import Photo
+from bear_classifier.dataset.schema import Photo
 
 BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003ff" * 5
 Child = Callable[..., "subprocess.Popen[str]"]
 LONGEST = (  # files of more than about 15 seconds of a processor, the longest first
-    "test_serving_load.py", "test_pipeline.py", "test_lesson_privacy.py", "test_train.py",
-    "test_export.py", "test_api.py", "test_visit.py", "test_serving.py", "test_web_run.py",
+    "test_serving_load.py", "test_pipeline.py", "test_privacy.py", "test_train.py",
+    "test_export.py", "test_api.py", "test_fetch_one.py", "test_serving.py", "test_web_run.py",
     "test_poison.py",
-    "test_checkpoints.py", "test_lesson.py", "test_review.py", "test_space.py",
-    "test_precision.py", "test_printed.py", "test_page.py", "test_photos.py", "test_recipe.py",
-    "test_lr.py", "test_lesson_features.py", "test_parts.py", "test_resume.py", "test_curve.py",
+    "test_checkpoints.py", "test_basics.py", "test_review.py", "test_space.py",
+    "test_acceptance.py", "test_printed.py", "test_page.py", "test_decoder.py", "test_plan.py",
+    "test_lr.py", "test_features.py", "test_trainable_part.py", "test_resume.py", "test_curve.py",
 )  # fmt: skip
 
 
 TRAINS = (  # what a network learned is in what they look at: a second instruction set runs them too
     "test_backbone.py", "test_checkpoints.py", "test_compare.py", "test_curve.py",
-    "test_diagnose.py", "test_evaluate.py", "test_explain.py", "test_export.py", "test_frozen.py",
-    "test_half.py", "test_lesson.py", "test_lesson_ensemble.py", "test_lesson_features.py",
-    "test_lesson_map.py", "test_lesson_privacy.py", "test_lesson_stages.py", "test_lesson_wrong.py",
-    "test_lr.py", "test_memory.py", "test_parts.py", "test_pipeline.py", "test_precision.py",
-    "test_probe.py", "test_recipe.py", "test_rehearse.py", "test_shipped.py", "test_starter.py",
+    "test_diagnose.py", "test_evaluate.py", "test_explain.py", "test_export.py",
+    "test_frozen_forward.py",
+    "test_mixed_precision.py", "test_basics.py", "test_ensembles.py", "test_features.py",
+    "test_embedding_map.py", "test_privacy.py", "test_transfer.py", "test_failures.py",
+    "test_lr.py", "test_micro_batches.py", "test_trainable_part.py", "test_pipeline.py",
+    "test_acceptance.py",
+    "test_probe.py", "test_plan.py", "test_source_holdout.py", "test_shipped_model.py",
+    "test_starter.py",
     "test_train.py", "test_web_run.py",
 )  # fmt: skip
 BROWSER = all(shutil.which(name) for name in ("chromium", "chromedriver"))

@@ -239,7 +239,7 @@ def peak() -> int:
 
 def _decode_all(sources: Iterable[bytes | Path]) -> dict[str, Any]:
     from bear_classifier.errors import PhotoError
-    from bear_classifier.photos import decode
+    from bear_classifier.images.decoder import decode
 
     for data in good().values():  # what is loaded once is not counted
         decode(data)

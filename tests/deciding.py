@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bear_classifier.catalog import Catalog
-from bear_classifier.decisions import decide, history, revision
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import decide, history, revision
+from bear_classifier.dataset.schema import Action, Decision, Event
 from bear_classifier.errors import DataError
-from bear_classifier.schema import Action, Decision, Event
 
 LABELS = ["grizzly", "black", "teddy"]
 ASIDE = {"status": "duplicate", "reason": f"NEAR_COPY of {9:064x}"}

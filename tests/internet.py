@@ -38,7 +38,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import trustme
 
-from bear_classifier.collect.fetch import Reply
+from bear_classifier.collect.http.client import Reply
 
 SERVICES = {
     "duckduckgo.com": "duckduckgo",

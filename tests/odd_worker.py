@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from bear_classifier.errors import DataError, ModelError, PhotoError
-from bear_classifier.worker import needed, serve
+from bear_classifier.runtime.process_worker import needed, serve
 
 
 def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:

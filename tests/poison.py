@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from training import dataset
 
-from bear_classifier.catalog import Catalog
-from bear_classifier.settings import Config
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
 
 OF_THE_TEST_SIDE = {"test", "membership", "test_decisions", "test_digest"}  # of an evaluation
 

@@ -25,7 +25,7 @@ import scale  # noqa: E402
 import versus  # noqa: E402
 from waiting import STUCK  # noqa: E402
 
-from bear_classifier.processors import processors  # noqa: E402
+from bear_classifier.runtime.processors import processors  # noqa: E402
 
 HEAVY = {"torch", "fastai", "onnxruntime", "gradio", "sklearn", "cleanlab"}
 OLDER = {"lesson", "cleaning"}  # import what they need at once
@@ -86,7 +86,7 @@ def test_near_copies_are_held_out_together_and_of_each_class_a_fifth() -> None:
 
 
 def test_errors_no_worse() -> None:
-    from bear_classifier.paired import compared
+    from bear_classifier.stats.paired import compared
 
     theirs, mine = np.array([True, True, False, False]), np.array([True, False, False, False])
     goal = paired.error_goal(compared(theirs, mine, np.arange(4)), 1, 0)

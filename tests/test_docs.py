@@ -11,9 +11,9 @@ import pytest
 from corpus import drawn, saved
 
 import bear_classifier as bc
-from bear_classifier import cli
-from bear_classifier.arguments import parser
-from bear_classifier.config import STARTER, as_toml, load
+from bear_classifier.cli import main
+from bear_classifier.cli.options import parser
+from bear_classifier.config.project_file import STARTER, as_toml, load
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,8 +78,8 @@ def test_the_readme_s_python_runs(tmp_path):
 
 
 def test_commands_are_where_they_are_looked_for():
-    modules = {name: set() for name in cli.ELSEWHERE.values()}
-    for command, name in cli.ELSEWHERE.items():
+    modules = {name: set() for name in main.ELSEWHERE.values()}
+    for command, name in main.ELSEWHERE.items():
         modules[name].add(command)
     for name, commands in modules.items():
         assert set(importlib.import_module(f"bear_classifier.{name}").COMMANDS) == commands

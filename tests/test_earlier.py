@@ -14,7 +14,7 @@ import within
 from corpus import ROOT
 from PIL import Image
 
-from bear_classifier.catalog import Catalog
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.ship import bundle
 
 EARLIER = Path(__file__).parent / "earlier"

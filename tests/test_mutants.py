@@ -29,7 +29,7 @@ def test_every_fault_names_a_test():
 def test_faults_are_planted_at_once():
     (six,) = [m for m in MUTANTS if m.name == "leak: six at once"]
     found = planted(six, lambda file: (ROOT / "bear_classifier" / file).read_text(encoding="utf-8"))
-    assert set(found) == {"learn/probe.py", "judge/evaluate.py", "learn/tune.py"}
+    assert set(found) == {"learn/probe.py", "judge/evaluate.py", "learn/finetune.py"}
     for mutant in MUTANTS:
         if mutant.name in six.also:
             assert mutant.new in found[mutant.file]
@@ -37,4 +37,4 @@ def test_faults_are_planted_at_once():
 
 def test_a_fault_without_its_text_is_an_error():
     with pytest.raises(ValueError, match=r"terminal\.py no longer holds"):
-        planted(next(m for m in MUTANTS if m.file == "terminal.py"), lambda file: "")
+        planted(next(m for m in MUTANTS if m.file == "runtime/terminal.py"), lambda file: "")

@@ -17,9 +17,11 @@ from corpus import seeded
 from PIL import Image
 from waiting import until
 
-from bear_classifier import cli, digests, pipeline
-from bear_classifier.catalog import Catalog
-from bear_classifier.config import TABLES
+from bear_classifier import pipeline
+from bear_classifier.cli import main
+from bear_classifier.config.project_file import TABLES
+from bear_classifier.dataset import stage_fingerprint
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.learn import backbone
 
@@ -129,10 +131,12 @@ def test_what_a_stage_reads_is_in_its_digest(tmp_path):
     costly = [stage for stage in pipeline.STAGES if stage.leaves]
     assert {"split.sources", "train.epochs", "split.by"} <= TOUCHED["train"]
     for number, stage in enumerate(costly):
-        known = set(digests.settings(project.config, costly[: number + 1], project.data))
+        known = set(stage_fingerprint.settings(project.config, costly[: number + 1], project.data))
         reads = {name for one in costly[: number + 1] for name in one.reads}
         known |= (
-            reads | digests.WITHOUT_EFFECT | ({"split.sources"} if "sources" in reads else set())
+            reads
+            | stage_fingerprint.WITHOUT_EFFECT
+            | ({"split.sources"} if "sources" in reads else set())
         )
         assert TOUCHED[stage.name] <= known, stage.name
 
@@ -159,7 +163,7 @@ def test_every_planted_fault_is_found(starter):
     assert not any(".thumbnails" in p for p in told)  # passed over without a word
     assert stages["search"]["ignored"] == {}  # nor does it name what came with the set
 
-    from bear_classifier.catalog import Catalog
+    from bear_classifier.dataset.catalog import Catalog
 
     with Catalog(cwd / result["data"]) as catalog:
         by_name = {Path(s.origin).name: s.sha256 for s in catalog.sources()}
@@ -310,7 +314,7 @@ def test_adding_and_removing_photos_moves_nobody(folder):
              "--json"]  # fmt: skip
     assert bears(*words, cwd=folder).returncode == 0
 
-    from bear_classifier.catalog import Catalog
+    from bear_classifier.dataset.catalog import Catalog
 
     def placed() -> dict[str, str | None]:
         with Catalog(folder / "data" / "mine") as catalog:
@@ -336,7 +340,7 @@ def test_adding_and_removing_photos_moves_nobody(folder):
 
 
 def test_two_runs_at_once_are_refused(folder):
-    from bear_classifier.catalog import Catalog
+    from bear_classifier.dataset.catalog import Catalog
 
     with Catalog(folder / "data" / "mine") as catalog, catalog.lock("train"):
         done = bears("run", "--project", "mine.toml", "--source", "folder:mine", cwd=folder,
@@ -390,7 +394,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(folder):
 )
 def test_what_cannot_go_on_is_one_line(words, code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(words) == 2
+    assert main.main(words) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"bears: {code}: ")
     assert len(said.splitlines()) == 1
@@ -434,10 +438,10 @@ def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
                  cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
 
-    from bear_classifier.catalog import Catalog
     from bear_classifier.collect.screen import near_pairs
-    from bear_classifier.hashes import hash_bits
-    from bear_classifier.settings import ScreenConfig
+    from bear_classifier.config.settings import ScreenConfig
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.images.dhash import hash_bits
 
     with Catalog(tmp_path / "data" / "bears") as catalog:
         used = catalog.photos("ok")

@@ -14,17 +14,17 @@ import pytest
 import torch
 from poison import Fits, config_of, differing, digest, judged, of_others, poisoned, prepare, trained
 
-from bear_classifier import photos
-from bear_classifier.arrays import as_npz
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.images import decoder
 from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
-from bear_classifier.learn import checkpoints, loaders, parts, rehearse
+from bear_classifier.learn import checkpoints, data, source_holdout, trainable_part
 from bear_classifier.learn import probe as probe_module
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import train
-from bear_classifier.settings import Config
-from bear_classifier.ship import quantise, shortcuts
+from bear_classifier.runtime.npz import as_npz
+from bear_classifier.ship import acceptance, int8
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.export import export
 from bear_classifier.ship.predict import Model
@@ -36,11 +36,11 @@ Sides = tuple[Path, Path]  # a dataset, and the same with its test split poisone
 def one_way_to_compute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread; so few photos are enough for a rehearsal and for shortcuts; noise in place of
     what was stored is learned from."""
-    monkeypatch.setattr(loaders, "stored", photos.read)
-    monkeypatch.setattr(parts, "stored", photos.read)
-    monkeypatch.setattr(rehearse, "_LEAST", 1)
-    monkeypatch.setattr(shortcuts, "ENOUGH", 2)
-    monkeypatch.setattr(quantise, "milliseconds", lambda networks, image: [2.0, 1.0])
+    monkeypatch.setattr(data, "stored", decoder.read)
+    monkeypatch.setattr(trainable_part, "stored", decoder.read)
+    monkeypatch.setattr(source_holdout, "_LEAST", 1)
+    monkeypatch.setattr(acceptance, "ENOUGH", 2)
+    monkeypatch.setattr(int8, "milliseconds", lambda networks, image: [2.0, 1.0])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -166,7 +166,7 @@ def test_integers_and_decoding_are_not_chosen_by_the_test_side(
     taken = []
     for root in sides:
         with Catalog(root / "data") as catalog:
-            taken.append(dataclasses.asdict(shortcuts.take(catalog, config, proved)))
+            taken.append(dataclasses.asdict(acceptance.take(catalog, config, proved)))
     assert differing(*taken) == set()
     assert taken[0]["precision"]["photos"] == 6  # of validation: both were tried
     assert taken[0]["decoding"]["photos"] > 0

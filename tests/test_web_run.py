@@ -20,16 +20,16 @@ from hosts import Hosts
 from internet import Internet
 from waiting import STUCK
 
-from bear_classifier import config
-from bear_classifier.catalog import Catalog
-from bear_classifier.collect.crowd import Net
 from bear_classifier.collect.download import download
-from bear_classifier.collect.guard import Limits, World
-from bear_classifier.collect.paging import Time
+from bear_classifier.collect.http.fetch_many import Net
+from bear_classifier.collect.http.rate_limit import Manners
+from bear_classifier.collect.http.ssrf_guard import Limits, World
 from bear_classifier.collect.search import search
-from bear_classifier.collect.turns import Manners
-from bear_classifier.collect.web import engines
-from bear_classifier.schema import SPARE
+from bear_classifier.collect.sources.duckduckgo import engines
+from bear_classifier.collect.sources.pagination import Time
+from bear_classifier.config import project_file
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import SPARE
 
 CLASSES = {"grizzly": ["grizzly bear", "grizzly in the wild"], "teddy": ["teddy bear"]}
 PER_CLASS = 60
@@ -93,7 +93,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     """A project in a folder whose photos were found and downloaded; the web is gone again."""
     cwd = tmp_path_factory.mktemp("web")
     (cwd / "small.toml").write_text(PROJECT, encoding="utf-8")
-    settings = config.load(cwd / "small.toml")
+    settings = project_file.load(cwd / "small.toml")
     said: dict[str, Any] = {}
     with (
         Internet(cwd, address) as web,

@@ -14,16 +14,16 @@ from pathlib import Path, PureWindowsPath
 import pytest
 from corpus import ROOT
 
-from bear_classifier.collect.attribution import public
-from bear_classifier.collect.folders import within
+from bear_classifier.collect.rights.attribution import public
 from bear_classifier.collect.search import source_of
-from bear_classifier.config import build
+from bear_classifier.collect.sources.folder_changes import within
+from bear_classifier.config.project_file import build
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_atomic
-from bear_classifier.judge.story import shortened
+from bear_classifier.report.provenance import shortened
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.terminal import quoted
 from bear_classifier.ship import bundle
 from bear_classifier.ship.predict import expanded
-from bear_classifier.terminal import quoted
 
 GIT = shutil.which("git")
 
@@ -134,7 +134,7 @@ for name in ("fork", "sched_getaffinity", "nice", "getuid", "pread", "mkfifo", "
 for name in ("SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGALRM"):
     if hasattr(signal, name):
         delattr(signal, name)
-from bear_classifier.cli import main
+from bear_classifier.cli.main import main
 sys.exit(main(["predict", "--model", {model!r}, {photo!r}]))
 """
 

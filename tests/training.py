@@ -12,11 +12,11 @@ from bundles import LABELS, tiny_config, trained_dataset
 from fastai.torch_core import set_seed
 from safetensors.torch import load_file
 
-from bear_classifier import photos
-from bear_classifier.catalog import Catalog
-from bear_classifier.learn.loaders import dataloaders
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.images import decoder
+from bear_classifier.learn.data import dataloaders
 from bear_classifier.learn.train import start
-from bear_classifier.settings import Config
 
 State = dict[str, torch.Tensor]
 
@@ -27,7 +27,7 @@ def dataset(root: Path, config: Config) -> Catalog:
     12 to train on, 6 on each other side."""
     catalog = trained_dataset(root, config)
     rows = sorted(catalog.photos("ok"), key=lambda p: p.sha256)
-    red = [np.asarray(photos.decode(catalog.file(p)))[..., 0].mean() for p in rows]
+    red = [np.asarray(decoder.decode(catalog.file(p)))[..., 0].mean() for p in rows]
     thirds = np.argsort(np.argsort(red)) * 3 // len(rows)
     sides = ["train", "train", "valid", "test"] * 6
     by_label = sorted(range(len(rows)), key=lambda i: (thirds[i], rows[i].sha256))

@@ -10,7 +10,7 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from bear_classifier.cli import main
+from bear_classifier.cli.main import main
 
 
 def bears(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:

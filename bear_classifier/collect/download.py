@@ -14,21 +14,18 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from bear_classifier import photos
-from bear_classifier.catalog import Catalog
-from bear_classifier.collect.crowd import INTERNET, Net, Outcome, fetch_all
-from bear_classifier.collect.fetch import in_own_loop
-from bear_classifier.collect.folders import LOCAL, overwritten
-from bear_classifier.collect.intake import Facts, examine
+from bear_classifier.collect.http.client import in_own_loop
+from bear_classifier.collect.http.fetch_many import INTERNET, Net, Outcome, fetch_all
+from bear_classifier.collect.http.ingest import Facts, examine
+from bear_classifier.collect.integrity import brought_back
 from bear_classifier.collect.placeholders import placeholders
-from bear_classifier.collect.spares import lacking, replacements
-from bear_classifier.collect.stored import brought_back
-from bear_classifier.collect.take_down import refused
-from bear_classifier.decisions import decided, relabel
-from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.files import clear_partial, move, write_atomic
-from bear_classifier.processors import processors
-from bear_classifier.schema import (
+from bear_classifier.collect.rights.take_down import refused
+from bear_classifier.collect.sources.folder_changes import LOCAL, overwritten
+from bear_classifier.collect.spare_candidates import lacking, replacements
+from bear_classifier.config.settings import Config, DownloadConfig
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import decided, relabel
+from bear_classifier.dataset.schema import (
     CONFLICT,
     DUPLICATE,
     GONE,
@@ -40,9 +37,12 @@ from bear_classifier.schema import (
     Photo,
     Source,
 )
-from bear_classifier.settings import Config, DownloadConfig
-from bear_classifier.terminal import SHORT_BAR, progress_bar, room
-from bear_classifier.workers import Workers
+from bear_classifier.errors import DataError, PhotoError
+from bear_classifier.images import decoder
+from bear_classifier.runtime.files import clear_partial, move, write_atomic
+from bear_classifier.runtime.process_pool import Workers
+from bear_classifier.runtime.processors import processors
+from bear_classifier.runtime.terminal import SHORT_BAR, progress_bar, room
 
 _CHUNK = 64  # files stored and recorded together: what an interruption costs at most
 _EACH = 32  # addresses that are worth starting another process for
@@ -71,7 +71,7 @@ class Failure:
 def fetch_file(source: Source) -> Fetched | Failure:
     """Read one file of this computer."""
     try:
-        data = photos.read(Path(source.origin))
+        data = decoder.read(Path(source.origin))
         return Fetched(data, examine(data))
     except PhotoError as exc:
         return Failure(exc.code, exc.sentence)
@@ -165,7 +165,7 @@ async def _from_web(
 ) -> None:
     most = min(2 * processors(), _MOST, 1 + len(sources) // _EACH)  # half wait for disks
     header = {"folder": str(catalog.root / "photos")}
-    async with Workers("bear_classifier.collect.intake", most, _SECONDS) as workers:
+    async with Workers("bear_classifier.collect.http.ingest", most, _SECONDS) as workers:
 
         async def use(source: Source, body: IO[bytes]) -> Photo:
             found = await workers.ask(header, body.read())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from bear_classifier.collect.folders import LOCAL
 from bear_classifier.collect.screen import components, near_pairs
-from bear_classifier.hashes import hash_bits
-from bear_classifier.schema import Photo, Source
-from bear_classifier.sites import site_of
+from bear_classifier.collect.sources.folder_changes import LOCAL
+from bear_classifier.dataset.schema import Photo, Source
+from bear_classifier.dataset.sources import site_of
+from bear_classifier.images.dhash import hash_bits
 
 MANY = 3  # addresses of one site that lead to one picture
 

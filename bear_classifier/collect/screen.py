@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bear_classifier.catalog import Catalog
-from bear_classifier.hashes import HASH_BYTES, hash_bits, mirrored
-from bear_classifier.schema import CONFLICT, PLACEHOLDER, STORED, Photo
-from bear_classifier.settings import Config, ScreenConfig
+from bear_classifier.config.settings import Config, ScreenConfig
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import CONFLICT, PLACEHOLDER, STORED, Photo
+from bear_classifier.images.dhash import HASH_BYTES, hash_bits, mirrored
 
 _ROWS, _COLUMNS = 64, 4096  # hashes compared at once: words of 2 MB
 _FIRST = 3  # words that are compared of all pairs; 3 x 64 differing bits still fit in a byte

@@ -9,21 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.catalog import Catalog
-from bear_classifier.collect.engine import Engine
-from bear_classifier.collect.folders import departed, is_read
-from bear_classifier.collect.listing import Listing, list_folder, list_urls
-from bear_classifier.collect.meant import meant
-from bear_classifier.collect.paging import REAL, Time, collect
-from bear_classifier.collect.progress import Wanted
-from bear_classifier.collect.spares import found_by, options, shared_out
-from bear_classifier.collect.starter import OWN, write_starter
-from bear_classifier.collect.take_down import refused
-from bear_classifier.decisions import relabel
+from bear_classifier.collect.rights.take_down import refused
+from bear_classifier.collect.sources.class_name_hints import meant
+from bear_classifier.collect.sources.folder_changes import departed, is_read
+from bear_classifier.collect.sources.local_files import Listing, list_folder, list_urls
+from bear_classifier.collect.sources.pagination import REAL, Time, collect
+from bear_classifier.collect.sources.search_engine import Engine
+from bear_classifier.collect.sources.search_progress import Wanted
+from bear_classifier.collect.spare_candidates import found_by, options, shared_out
+from bear_classifier.collect.starter.dataset import OWN, write_starter
+from bear_classifier.config.settings import Config, SearchConfig
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import relabel
+from bear_classifier.dataset.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.errors import DataError
-from bear_classifier.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
-from bear_classifier.settings import Config, SearchConfig
-from bear_classifier.terminal import SHORT_BAR, count, progress_bar, quoted, room
+from bear_classifier.runtime.terminal import SHORT_BAR, count, progress_bar, quoted, room
 
 SOURCES = (
     '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
@@ -220,12 +220,12 @@ def _relabel(catalog: Catalog, before: Source, row: Source, who: str, why: str) 
 
 def _engines(kind: str, settings: SearchConfig) -> list[Engine]:
     if kind == "openverse":
-        from bear_classifier.collect import openverse
+        from bear_classifier.collect.sources import openverse
 
         return [openverse.engine(settings)]
-    from bear_classifier.collect import web
+    from bear_classifier.collect.sources import duckduckgo
 
-    return web.engines(settings)
+    return duckduckgo.engines(settings)
 
 
 def _search(

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bear_classifier.catalog import Catalog
-from bear_classifier.collect.blocks import SIDES, by_source, place
 from bear_classifier.collect.screen import of_classes
+from bear_classifier.collect.split_by_source import SIDES, by_source, place
+from bear_classifier.config.settings import Config, SplitConfig
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo, Split
+from bear_classifier.dataset.sources import sites
 from bear_classifier.errors import DataError
-from bear_classifier.schema import Photo, Split
-from bear_classifier.settings import Config, SplitConfig
-from bear_classifier.sites import sites
-from bear_classifier.terminal import count
+from bear_classifier.runtime.terminal import count
 
 _IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
 

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
-from bear_classifier.calibrate import softmax
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo, Suspect
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_atomic
-from bear_classifier.schema import Photo, Suspect
-from bear_classifier.settings import Config
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.stats.calibration import softmax
 
 KINDS = ("label", "outlier", "duplicate", "quality")
 LIKELY = 0.5  # from here on a reason is told in words

@@ -13,18 +13,19 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier import decisions
-from bear_classifier.calibrate import fit_temperature, softmax
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset import decisions
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Event
 from bear_classifier.errors import BearsError, DataError
-from bear_classifier.familiar import make, verdicts
-from bear_classifier.files import write_atomic
-from bear_classifier.intervals import Interval, clustered, share
-from bear_classifier.judge import membership, reject
+from bear_classifier.judge import membership_inference
+from bear_classifier.judge import rejection as reject
 from bear_classifier.judge.clean import own_classifier
-from bear_classifier.judge.elsewhere import NotMeasured, elsewhere
-from bear_classifier.schema import Event
-from bear_classifier.settings import Config
+from bear_classifier.judge.leave_source_out import NotMeasured, elsewhere
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.stats.calibration import fit_temperature, softmax
+from bear_classifier.stats.intervals import Interval, clustered, share
+from bear_classifier.stats.ood import make, verdicts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,7 +106,7 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
         },
         "elsewhere": optional(missing, "elsewhere", elsewhere, catalog, config),
         "membership": optional(
-            missing, "membership", leak, membership.losses(p, targets), groups, at
+            missing, "membership", leak, membership_inference.losses(p, targets), groups, at
         ),
         "missing": missing,
         **reports,
@@ -176,7 +177,9 @@ def leak(
     mine, others = at["train"], at["test"]
     if not mine or not others:
         raise NotMeasured(f"there is no photo in the {'test' if mine else 'train'} split")
-    return asdict(membership.attack(losses[mine], losses[others], groups[mine], groups[others]))
+    return asdict(
+        membership_inference.attack(losses[mine], losses[others], groups[mine], groups[others])
+    )
 
 
 def report(

@@ -22,10 +22,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bear_classifier import git_lfs
+from bear_classifier.config.settings import LearnConfig
 from bear_classifier.errors import ConfigError, TrainError
-from bear_classifier.processors import processors
-from bear_classifier.settings import LearnConfig
+from bear_classifier.runtime import git_lfs
+from bear_classifier.runtime.processors import processors
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
 _USUAL = 224  # pixels, side of the picture that torchvision's classifiers are made for

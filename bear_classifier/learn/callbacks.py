@@ -14,7 +14,7 @@ from fastai.losses import CrossEntropyLossFlat
 
 from bear_classifier.learn.checkpoints import State, capture, restore_scaler
 from bear_classifier.learn.diagnose import kept_epoch
-from bear_classifier.terminal import progress_bar
+from bear_classifier.runtime.terminal import progress_bar
 
 
 class Progress(Callback):  # type: ignore[misc]

@@ -19,7 +19,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from bear_classifier.errors import DataError
-from bear_classifier.files import clear_partial, write_atomic
+from bear_classifier.runtime.files import clear_partial, write_atomic
 
 _KEPT = 2  # the newest, and the one before in case that the newest is damaged
 _AT_ONCE = _KEPT + 1  # while a new one is written

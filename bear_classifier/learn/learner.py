@@ -12,12 +12,12 @@ from fastai.metrics import accuracy, error_rate
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.loaders import portable_dataloaders
-from bear_classifier.learn.recipe import fitted
-from bear_classifier.settings import Config
+from bear_classifier.learn.data import portable_dataloaders
+from bear_classifier.learn.plan import fitted
 
 
 def trained_network(catalog: Catalog, config: Config) -> backbone.Classifier:

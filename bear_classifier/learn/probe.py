@@ -16,19 +16,25 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
-from bear_classifier.arrays import as_npz
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
-from bear_classifier.files import write_atomic
-from bear_classifier.intervals import clustered
 from bear_classifier.learn import backbone
-from bear_classifier.learn.frozen import frozen
-from bear_classifier.learn.loaders import IMAGENET, Norm, batches, normalisation
-from bear_classifier.linear import choose_strength, fit_linear, n_folds, out_of_fold, trusted
-from bear_classifier.schema import Photo
-from bear_classifier.settings import Config
-from bear_classifier.sites import homes, sites
-from bear_classifier.terminal import count, progress_bar
+from bear_classifier.learn.data import IMAGENET, Norm, batches, normalisation
+from bear_classifier.learn.frozen_forward import frozen
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.npz import as_npz
+from bear_classifier.runtime.terminal import count, progress_bar
+from bear_classifier.stats.intervals import clustered
+from bear_classifier.stats.linear_probe import (
+    choose_strength,
+    fit_linear,
+    n_folds,
+    out_of_fold,
+    trusted,
+)
 
 _BATCH = 32
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many

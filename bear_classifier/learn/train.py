@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from bear_classifier.arrays import as_npz
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
-from bear_classifier.files import move, write_partial
-from bear_classifier.intervals import copies_effect
-from bear_classifier.learn import backbone, blend, checkpoints, probe
+from bear_classifier.learn import backbone, checkpoints, probe, weight_interpolation
+from bear_classifier.learn.data import Unreadable
 from bear_classifier.learn.diagnose import diagnose, mixed
-from bear_classifier.learn.loaders import Unreadable
-from bear_classifier.learn.parts import Whole, part_of
+from bear_classifier.learn.finetune import mixtures, tune
+from bear_classifier.learn.plan import fitted, spread_of, unbalanced
 from bear_classifier.learn.probe import Head, cached_features
-from bear_classifier.learn.recipe import fitted, spread_of, unbalanced
-from bear_classifier.learn.rehearse import cast, folders, rehearse, unrehearsed
-from bear_classifier.learn.tune import mixtures, tune
-from bear_classifier.settings import Config
+from bear_classifier.learn.source_holdout import cast, folders, rehearse, unrehearsed
+from bear_classifier.learn.trainable_part import Whole, part_of
+from bear_classifier.runtime.files import move, write_partial
+from bear_classifier.runtime.npz import as_npz
+from bear_classifier.stats.intervals import copies_effect
 
 
 def train(catalog: Catalog, config: Config) -> dict[str, Any]:
@@ -63,13 +63,15 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     tuned = tune(catalog, config, part, sides["train"], sides["valid"], folder)
     facts, seconds = tuned.end.facts, time.monotonic() - began
     said = mixtures(config, part, tuned, sides["valid"])
-    asked = {"valid": blend.figures(*said)}
+    asked = {"valid": weight_interpolation.figures(*said)}
     if actors and facts["kept_epoch"]:
         rows = {photo.sha256: row for row, photo in enumerate(photos)}
         features = pooled[[rows[photo.sha256] for photo in actors.photos]]
         asked["unseen"] = rehearse(catalog, config, actors, part, features, facts["lr"])
-    number = blend.best(list(asked.values())) if facts["kept_epoch"] else 0
-    part.model.load_state_dict(blend.mixed(tuned.first, tuned.last, blend.SHARES[number]))
+    number = weight_interpolation.best(list(asked.values())) if facts["kept_epoch"] else 0
+    part.model.load_state_dict(
+        weight_interpolation.mixed(tuned.first, tuned.last, weight_interpolation.SHARES[number])
+    )
     there, logits, features = part.outputs(photos, config)
     valid = asked["valid"]
     found = diagnose(
@@ -78,13 +80,13 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         valid["loss"][0],
         len(sides["train"]),
         len(facts["history"]) < settings.epochs,
-        blend.error_of_change(said[0][0], said[0][-1], said[1]),
+        weight_interpolation.error_of_change(said[0][0], said[0][-1], said[1]),
     )
     kept = valid["calibrated"]
-    found = mixed(found, blend.SHARES[number], kept[number], kept[0])
+    found = mixed(found, weight_interpolation.SHARES[number], kept[number], kept[0])
     record = {
         "chosen": "tuned" if number else "probe",
-        "share": blend.SHARES[number],
+        "share": weight_interpolation.SHARES[number],
         "layers": "all" if isinstance(part, Whole) else "last-stage",
         "lr": facts["lr"],
         "lr_reason": facts["lr_reason"],
@@ -100,7 +102,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid_wrong": _named(valid["wrong"], number),
         "valid_intervals": _named(valid["intervals"], number),
         "valid_copies": copies_effect(said[2]),
-        "mixtures": {"shares": blend.SHARES, **asked},
+        "mixtures": {"shares": weight_interpolation.SHARES, **asked},
         "fit_seconds": round(seconds, 1),
         "notes": [*notes, *tuned.notes, *unreadable.note()],
     }

@@ -1,0 +1,1 @@
+"""Pages that show why training works; nothing else imports them."""

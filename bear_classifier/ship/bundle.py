@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier import git_lfs
-from bear_classifier.arrays import read_npz
 from bear_classifier.errors import ModelError
-from bear_classifier.files import explained, replace, write_atomic
+from bear_classifier.runtime import git_lfs
+from bear_classifier.runtime.files import explained, replace, write_atomic
+from bear_classifier.runtime.npz import read_npz
+from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 from bear_classifier.ship import manifest
 from bear_classifier.ship.manifest import EXACT, GOLDEN_NAME, SCHEMA
-from bear_classifier.ship.onnx_file import refuse_unsafe
-from bear_classifier.system_files import is_system_file, is_system_folder
+from bear_classifier.ship.onnx_check import refuse_unsafe
 
 GOLDEN = 32
 _CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')

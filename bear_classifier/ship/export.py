@@ -20,23 +20,23 @@ from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
 from bear_classifier import __version__
-from bear_classifier.arrays import as_npz
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.lock import publishing
+from bear_classifier.dataset.schema import Published
 from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
-from bear_classifier.judge import membership
+from bear_classifier.judge import membership_inference
 from bear_classifier.learn import backbone
-from bear_classifier.learn.frozen import as_onnx
+from bear_classifier.learn.data import normalisation
+from bear_classifier.learn.frozen_forward import as_onnx
+from bear_classifier.learn.inference import OUTPUTS, Outputs
 from bear_classifier.learn.learner import trained_network
-from bear_classifier.learn.loaders import normalisation
-from bear_classifier.learn.outputs import OUTPUTS, Outputs
-from bear_classifier.lock import publishing
-from bear_classifier.schema import Published
-from bear_classifier.settings import Config
-from bear_classifier.ship import bundle, golden, manifest, shortcuts, similar
-from bear_classifier.ship.card import card
+from bear_classifier.runtime.npz import as_npz
+from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
+from bear_classifier.ship.model_card import card
 from bear_classifier.ship.parity import prove, torch_outputs
 from bear_classifier.ship.predict import Model
-from bear_classifier.ship.trial import remember
+from bear_classifier.ship.sandbox import remember
 
 _LARGE = (0, 3)  # of the pictures of the self-test: JPEGs
 _LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
@@ -64,7 +64,7 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
     shown = _pictures(catalog, config)
     if shown.shown:
-        files[similar.FILE] = shown.as_bytes()
+        files[nearest_photos.FILE] = shown.as_bytes()
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     bundle.clear_leftovers(place)
     try:
@@ -82,7 +82,7 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         candidate = Model(bundle.load(partial))
         candidate.self_test()
         about["parity"] = prove(catalog, config, model, candidate)
-        taken = shortcuts.take(catalog, config, candidate)
+        taken = acceptance.take(catalog, config, candidate)
         about |= {"decoding": taken.decoding, "precision": taken.precision}
         about["preprocessing"] |= taken.preprocessing
         if (about["decoding"]["is"], about["precision"]["is"]) != ("full", "fp32"):
@@ -174,14 +174,14 @@ def _outputs(model: Model, files: Sequence[Path]) -> dict[str, NDArray[Any]]:
     return {"logits": logits, "pooled": pooled, "probabilities": model.probabilities(logits)}
 
 
-def _pictures(catalog: Catalog, config: Config) -> similar.Pictures:
+def _pictures(catalog: Catalog, config: Config) -> nearest_photos.Pictures:
     """Small copies of training photos that may be published, and who made them."""
     if config.export.pictures == "none":
-        return similar.Pictures(np.zeros((0, 1)), [])
+        return nearest_photos.Pictures(np.zeros((0, 1)), [])
     with np.load(catalog.root / "train" / "predictions.npz", allow_pickle=False) as file:
         pooled = dict(zip(file["sha256"].tolist(), file["pooled"], strict=True))
     known = {source.sha256: source for source in catalog.sources() if source.sha256}
-    free = {sha for sha, source in known.items() if similar.shareable(source)}
+    free = {sha for sha, source in known.items() if nearest_photos.shareable(source)}
     found = [
         photo
         for photo in catalog.photos("ok")
@@ -189,17 +189,17 @@ def _pictures(catalog: Catalog, config: Config) -> similar.Pictures:
         and photo.sha256 in pooled
         and (config.export.pictures == "all" or photo.sha256 in free)
     ]
-    order = np.random.default_rng(config.train.seed).permutation(len(found))[: similar.MOST]
+    order = np.random.default_rng(config.train.seed).permutation(len(found))[: nearest_photos.MOST]
     chosen = [found[row] for row in np.sort(order)]
     shown = []
     for photo in chosen:
         source = known.get(photo.sha256)
-        about, page = (similar.credit(source), source.page) if source else ("", "")
-        small = similar.small(catalog.file(photo).read_bytes())
-        shown.append(similar.Picture(photo.label, small, about, page))
+        about, page = (nearest_photos.credit(source), source.page) if source else ("", "")
+        small = nearest_photos.small(catalog.file(photo).read_bytes())
+        shown.append(nearest_photos.Picture(photo.label, small, about, page))
     width = next(iter(pooled.values())).shape[0]
     rows = [pooled[photo.sha256] for photo in chosen]
-    return similar.Pictures(np.array(rows, dtype=np.float32).reshape(-1, width), shown)
+    return nearest_photos.Pictures(np.array(rows, dtype=np.float32).reshape(-1, width), shown)
 
 
 def _about(
@@ -224,7 +224,9 @@ def _about(
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
         "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
-        "membership": membership.sentence(found) if (found := judged["membership"]) else None,
+        "membership": membership_inference.sentence(found)
+        if (found := judged["membership"])
+        else None,
         "training": {
             **{k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
             "weights": hashlib.sha256(_weights_file(catalog).read_bytes()).hexdigest(),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bear_classifier.errors import ModelError
-from bear_classifier.terminal import one_line
+from bear_classifier.runtime.terminal import one_line
 
 SCHEMA = 2
 # Version of photos.decode and photos.fit; other pixels need another number. 2: a JPEG comes at 1/2,

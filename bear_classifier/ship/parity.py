@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bear_classifier.calibrate import softmax
-from bear_classifier.catalog import Catalog
+from bear_classifier.config.settings import Config, LearnConfig
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
-from bear_classifier.files import explained
 from bear_classifier.learn import backbone
-from bear_classifier.learn.loaders import batches, normalisation
-from bear_classifier.settings import Config, LearnConfig
+from bear_classifier.learn.data import batches, normalisation
+from bear_classifier.runtime.files import explained
+from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
-from bear_classifier.terminal import progress_bar
+from bear_classifier.stats.calibration import softmax
 
 _CLOSE = 1e-4  # largest difference of a probability between trained model and bundle
 _BATCH = 16

@@ -20,14 +20,15 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from bear_classifier import familiar, photos
-from bear_classifier.ahead import ahead
 from bear_classifier.errors import ModelError, PhotoError, SelfTestError
-from bear_classifier.processors import processors
+from bear_classifier.images import decoder
+from bear_classifier.runtime.prefetch import ahead
+from bear_classifier.runtime.processors import processors
+from bear_classifier.runtime.system_files import is_system_file, is_system_folder
+from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.manifest import EXACT
-from bear_classifier.system_files import is_system_file, is_system_folder
-from bear_classifier.terminal import progress_bar
+from bear_classifier.stats import ood
 
 Picture = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
 Reason = Literal["ok", "unlike_training", "too_close"]
@@ -86,7 +87,7 @@ class Model:
                 " pixels, as preprocessing.size of bundle.json says",
             )
         try:
-            self._reference = familiar.read(bundle.reference)
+            self._reference = ood.read(bundle.reference)
         except (ValueError, KeyError) as exc:
             raise ModelError("BAD_MODEL", f"reference.npz is no reference ({exc})") from exc
         if self._reference.features.shape[1:] != (outputs["pooled"][-1],):
@@ -99,7 +100,7 @@ class Model:
         """What the network sees of one picture, decoded no larger than the bundle asks for.
 
         Raises PhotoError."""
-        return photos.fit(photos.opened(source, self.bundle.least), self.bundle.size)
+        return decoder.fit(decoder.opened(source, self.bundle.least), self.bundle.size)
 
     def outputs(self, source: Picture) -> tuple[NDArray[np.float32], ...]:
         """logits (classes,), pooled (f,) and map (f, h, w) of one picture. Raises PhotoError."""
@@ -173,7 +174,7 @@ class Model:
         rule = self.bundle.about["rejection"]
         least = -np.inf if rule["least"] is None else rule["least"]
         score = self.familiarity(pooled[None])
-        said = familiar.verdicts(probabilities[None], score, least, rule["close"])
+        said = ood.verdicts(probabilities[None], score, least, rule["close"])
         return cast(Reason, str(said[0]))
 
     def familiarity(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -25,15 +25,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bear_classifier import terminal
+from bear_classifier.dataset.lock import publishing
 from bear_classifier.errors import ConfigError
-from bear_classifier.lock import publishing
+from bear_classifier.runtime import terminal
+from bear_classifier.runtime.system_files import left_by_system
 from bear_classifier.ship import bundle
+from bear_classifier.ship.dependencies import allowed, closure, libraries, pins
 from bear_classifier.ship.manifest import shown
-from bear_classifier.ship.needs import allowed, closure, libraries, pins
 from bear_classifier.ship.predict import Model
-from bear_classifier.ship.trial import trust
-from bear_classifier.system_files import left_by_system
+from bear_classifier.ship.sandbox import trust
 
 MARKER = ".bears-space"
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -7,9 +7,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from bear_classifier.apps import model_card
+from bear_classifier.serve import card_page
 
-CSS = Path(model_card.__file__).with_name("page.css")
+CSS = Path(card_page.__file__).parent / "static" / "page.css"
 pytestmark = pytest.mark.browser
 FACTS = """
 const box = (s) => document.querySelector(s).getBoundingClientRect();
@@ -26,7 +26,7 @@ def test_the_table_is_a_table_and_nothing_is_too_wide(tmp_path, width):
         "| grizzly | 62 | 100.0% | 94.2% to 100.0% |\n| teddy | 3 | 99.0% | 9.0% to 99.9% |\n\n"
         f"    bears predict --model THIS_FOLDER {'photo ' * 30}\n\n{'word' * 60}\n"
     )
-    page = model_card.page("bears", text).replace("../../../../page.css", CSS.as_uri())
+    page = card_page.page("bears", text).replace("../../../../page.css", CSS.as_uri())
     (tmp_path / "card.html").write_text(page, encoding="utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")

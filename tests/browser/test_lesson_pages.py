@@ -16,7 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from waiting import until
 
-from bear_classifier.lesson import moving, pages, sgd, sheet, surface
+from bear_classifier.lesson import animation, contents, page
+from bear_classifier.lesson.basics import loss_surface, sgd
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.browser
@@ -27,14 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages whose GIFs have two pictures: they take the time."""
 
     def short(draw: Callable[[int], Figure], steps: Sequence[int], *more: int) -> bytes:
-        return moving.gif(draw, steps[-2:], *more)
+        return animation.gif(draw, steps[-2:], *more)
 
     place = tmp_path_factory.mktemp("lesson")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (sgd, surface):
+        for module in (sgd, loss_surface):
             patch.setattr(module, "gif", short)
         for name in ("sgd", "surface", "sliders"):
-            sheet.save(pages.page(name), place, pages.TITLES)
+            page.save(contents.page(name), place, contents.TITLES)
     return place
 
 

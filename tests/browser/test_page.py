@@ -28,13 +28,13 @@ from selenium.webdriver.support.ui import Select
 from serving import Serving
 from waiting import until
 
-from bear_classifier.apps import words
+from bear_classifier.serve import messages
 from bear_classifier.ship import golden
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-APPS = ROOT / "bear_classifier" / "apps"
+STATIC = ROOT / "bear_classifier" / "serve" / "static"
 BELOW = "/below/a/path/"
 CSP = ("default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
        "form-action 'none'")  # fmt: skip
@@ -158,8 +158,8 @@ class Handler(BaseHTTPRequestHandler):
                      "limits": {"bytes": site.bytes, "photos": site.photos}}  # fmt: skip
             said = error("X", "No models.") if site.down else about
             self.reply(status, json.dumps(said).encode())
-        elif path.startswith(BELOW) and (APPS / name).is_file() and "/" not in name:
-            self.reply(200, (APPS / name).read_bytes(), TYPES[Path(name).suffix])
+        elif path.startswith(BELOW) and (STATIC / name).is_file() and "/" not in name:
+            self.reply(200, (STATIC / name).read_bytes(), TYPES[Path(name).suffix])
         else:
             self.reply(404, b"{}")
 
@@ -906,7 +906,7 @@ def test_with_the_service_itself(driver, model_dir, tmp_path):
         (tmp_path / "cut.jpg").write_bytes(golden.draw(0)[1][:900])
         driver.find_element(By.ID, "files").send_keys(str(tmp_path / "photo.png"))
         model = Model(load(model_dir))
-        says(driver, words.sentence(model.predict(tmp_path / "photo.png")))
+        says(driver, messages.sentence(model.predict(tmp_path / "photo.png")))
         click(driver, "why")
         maps = "#why-panel .maps img"
         until(lambda: len(driver.find_elements(By.CSS_SELECTOR, maps)) == 4, "not four pictures")

@@ -13,8 +13,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from test_report import EVIL, hostile, made  # noqa: F401  # made is a fixture
 
-from bear_classifier import reporting
-from bear_classifier.judge.report_page import page
+from bear_classifier.report import build
+from bear_classifier.report.html import page
 from bear_classifier.ship import bundle
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.browser
 def pages(made, tmp_path_factory):  # noqa: F811
     """Addresses of the page as it is, and with texts of strangers, long words and ten classes."""
     folder = tmp_path_factory.mktemp("pages")
-    shown = reporting.pictures(made.catalog, made.found, bundle.load(made.project.model))
+    shown = build.pictures(made.catalog, made.found, bundle.load(made.project.model))
     (folder / "plain.html").write_text(made.html, encoding="utf-8")
     (folder / "hostile.html").write_text(page(hostile(made.found), shown), encoding="utf-8")
     wide = hostile(made.found)

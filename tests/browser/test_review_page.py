@@ -20,9 +20,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from test_review import CONFIG, EVIL, LABELS, SIDES, dataset, elsewhere, ranking
 
-from bear_classifier import decisions
-from bear_classifier.apps.review import make_app
-from bear_classifier.catalog import Catalog
+from bear_classifier.dataset import decisions
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.review.app import make_app
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.browser

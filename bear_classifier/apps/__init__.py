@@ -1,1 +1,0 @@
-"""Pages and services. FastAPI and gradio live here."""

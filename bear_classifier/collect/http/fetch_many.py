@@ -1,0 +1,154 @@
+"""Many addresses at once: as many on their way as lines allow, their rows in small groups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import urlsplit
+
+from bear_classifier.collect.http.client import Client
+from bear_classifier.collect.http.fetch_one import Use, Visitor
+from bear_classifier.collect.http.rate_limit import Clock, Manners, Turns
+from bear_classifier.collect.http.robots import Robots
+from bear_classifier.collect.http.ssrf_guard import Limits, World
+from bear_classifier.config.settings import DownloadConfig
+from bear_classifier.dataset.schema import Photo, Source
+from bear_classifier.dataset.sources import site_of
+from bear_classifier.errors import DataError
+
+Outcome = tuple[Source, Photo | None]
+_AHEAD = 4  # addresses in work per line: most of them wait for their site's turn
+_FILES = 2_048  # connections, those kept open for a moment, and pictures too large for memory
+_GROUP = 0.05  # seconds between two groups of rows: what a kill may cost
+_OFFLINE = {"NAME_ERROR", "CONNECT_ERROR", "TIMEOUT_CONNECT"}
+_UNASKED = {"BAD_ADDRESS", "BLOCKED_SCHEME", "BLOCKED_PORT", "BLOCKED_ADDRESS", "TAKEN_DOWN"}
+_SURE = 10  # addresses; if so many fail like that and none otherwise, it is our network
+_PATIENCE = 15.0  # seconds until that is said
+
+
+@dataclass(frozen=True)
+class Net:
+    """Everything between us and the Internet; tests pass a small Internet of their own."""
+
+    world: World = World()
+    limits: Limits = Limits()
+    manners: Manners = Manners()
+    clock: Clock = Clock()
+
+
+INTERNET = Net()
+
+
+async def fetch_all(
+    sources: Sequence[Source],
+    settings: DownloadConfig,
+    net: Net,
+    use: Callable[[Source], Use],
+    refused: Callable[[str], str],
+    spool: str | None,
+) -> AsyncGenerator[list[Outcome], None]:
+    """Rows and photos in groups, as they end. Raises DataError (OFFLINE, and what `use` raises).
+
+    Until somebody has answered, failures of the network are held back: none is recorded offline."""
+    _allow_files(_FILES)
+    turns = Turns(settings.connections, net.manners, net.clock)
+    began = net.clock.now()
+    held: list[Outcome] = []
+    reached = False
+    async with Client(net.world, net.limits, settings.contact, spool) as client:
+        robots = None if settings.ignore_opt_outs else Robots(client, turns)
+        visitor = Visitor(client, turns, robots, refused)
+        ahead = settings.connections * _AHEAD
+        visits = _as_they_end(in_turns(sources), visitor, use, ahead)
+        async with aclosing(visits) as groups:
+            async for group in groups:
+                reached = reached or any(_shows_a_network(row) for row, _ in group)
+                held += [outcome for outcome in group if outcome[0].code in _OFFLINE]
+                sure = [outcome for outcome in group if outcome[0].code not in _OFFLINE]
+                if reached:
+                    sure, held = held + sure, []
+                if sure:
+                    yield sure
+                if len(held) >= _SURE and net.clock.now() - began > _PATIENCE:
+                    break
+    if len(held) >= _SURE:
+        raise DataError(
+            "OFFLINE",
+            f"none of {len(held)} addresses could be reached ({held[0][0].sentence}); check the"
+            " network and run again: nothing was given up",
+        )
+    if held:
+        yield held
+
+
+def _shows_a_network(row: Source) -> bool:
+    """Whether somebody must have answered for the row to end like that."""
+    return row.http > 0 or row.code not in _OFFLINE | _UNASKED
+
+
+async def _as_they_end(
+    sources: Sequence[Source], visitor: Visitor, use: Callable[[Source], Use], ahead: int
+) -> AsyncGenerator[list[Outcome], None]:
+    """At most `ahead` visits at once. Leaving early cancels them."""
+    waiting = iter(sources)
+    working: set[asyncio.Task[Outcome]] = set()
+    ended: list[asyncio.Task[Outcome]] = []
+    some = asyncio.Event()
+
+    def note(task: asyncio.Task[Outcome]) -> None:
+        working.discard(task)
+        ended.append(task)
+        some.set()
+
+    try:
+        while True:
+            for source in islice(waiting, ahead - len(working)):
+                task = asyncio.ensure_future(visitor.visit(source, use(source)))
+                task.add_done_callback(note)
+                working.add(task)
+            if not working and not ended:
+                return
+            await some.wait()
+            group, ended[:] = list(ended), []
+            some.clear()
+            if whole := [task.result() for task in group if task.exception() is None]:
+                yield whole
+            for task in group:
+                task.result()  # raises what one raised, now that the rows beside it are kept
+            await asyncio.sleep(_GROUP)
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, *ended, return_exceptions=True)
+
+
+def _allow_files(number: int) -> None:
+    """macOS allows a program 256 open files unless it asks for more; Windows counts otherwise."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def in_turns(sources: Sequence[Source]) -> list[Source]:
+    """The first of every site, then the second of every site: nobody waits behind a slow one."""
+    sites: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        sites[_site(source.origin)].append(source)
+    place = {id(s): n for line in sites.values() for n, s in enumerate(line)}
+    return sorted(sources, key=lambda s: place[id(s)])
+
+
+def _site(url: str) -> str:
+    try:
+        return site_of(urlsplit(url).hostname or url)
+    except ValueError:
+        return url

@@ -1,0 +1,98 @@
+"""Politeness: who may be asked when, so that no site notices more than a visitor or two."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bear_classifier.dataset.sources import site_of
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds, waiting, and a number between 0 and 1; tests pass their own."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True)
+class Manners:
+    """together: requests at once to one site; apart: seconds between two starts there."""
+
+    together: int = 2
+    apart: float = 0.5
+
+
+@dataclass
+class _Site:
+    together: int
+    due: float = 0.0  # the next request may start then
+    here: int = 0  # who waits for a turn or has one
+
+    @cached_property
+    def slots(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self.together)
+
+    @cached_property
+    def gate(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+
+@dataclass
+class Turns:
+    """One site is one registrable domain: a.example.com and b.example.com take turns."""
+
+    lines: int  # connections at once, to all sites
+    manners: Manners = Manners()
+    clock: Clock = Clock()
+    _sites: dict[str, _Site] = field(default_factory=dict)
+
+    @cached_property
+    def _free(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self.lines)
+
+    @asynccontextmanager
+    async def at(self, host: str) -> AsyncIterator[None]:
+        """Wait for a turn at the host's site, and hold it."""
+        site = self._site(host)
+        site.here += 1
+        try:
+            async with site.slots:
+                async with site.gate:
+                    await self._wait(site)
+                try:
+                    yield
+                finally:
+                    self._free.release()
+        finally:
+            site.here -= 1
+
+    def others(self, host: str) -> bool:
+        """Whether somebody else is waiting for the host's site, or there."""
+        return self._site(host).here > 1
+
+    async def _wait(self, site: _Site) -> None:
+        """Until the site is due and a line is free, both at once."""
+        while True:
+            # Without a wait, too: whoever comes at the same time is then seen by `others`.
+            await self.clock.sleep(max(0.0, site.due - self.clock.now()))
+            await self._free.acquire()
+            if self.clock.now() >= site.due:
+                break
+            self._free.release()
+        site.due = self.clock.now() + self.manners.apart
+
+    def hold(self, host: str, seconds: float) -> None:
+        """Leave the host's site alone for so long."""
+        site = self._site(host)
+        site.due = max(site.due, self.clock.now() + seconds)
+
+    def _site(self, host: str) -> _Site:
+        return self._sites.setdefault(site_of(host), _Site(self.manners.together))

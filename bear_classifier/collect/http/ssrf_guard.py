@@ -1,0 +1,213 @@
+"""What keeps requests inside the public Internet, and failures of the network in words.
+
+A name is resolved once per connection; one address among its answers that is not public refuses
+them all. The socket is opened to the very address that was checked, and its peer is compared
+before a byte is sent. Proxies of the environment are not used: through one, nothing of this could
+be known. Codes of the PhotoErrors:
+
+BLOCKED_ADDRESS   the name leads to an address that is not public
+NAME_ERROR        the name cannot be found
+CONNECT_ERROR     no connection, or it broke before the answer
+TLS_ERROR         the certificate is wrong or there is no common protocol
+TIMEOUT_CONNECT, TIMEOUT_READ   no connection, or no byte, for so long
+BAD_ANSWER        what came is not HTTP, or too odd
+BAD_ENCODING      compressed in a way that was not asked for
+TOO_LARGE         more bytes than the limit, counted after decompression
+TRUNCATED         fewer bytes than announced
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, TypeVar
+
+import aiohttp
+import certifi
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from bear_classifier.collect.http.url import is_public
+from bear_classifier.errors import PhotoError
+
+_T = TypeVar("_T")
+_LOOKUPS = 128  # names looked up at once, as many as there are lines; a slow one holds a thread
+
+
+@dataclass(frozen=True)
+class Limits:
+    """bytes of a body, decompressed; those kept in memory; seconds."""
+
+    bytes: int = 20_000_000
+    in_memory: int = 500_000
+    connect: float = 5.0
+    read: float = 5.0
+    total: float = 20.0
+
+
+async def look_up(host: str, port: int) -> list[tuple[str, int]]:
+    """(address, port) pairs as the system's resolver knows them. Raises OSError."""
+    try:
+        found = await asyncio.get_running_loop().run_in_executor(
+            _resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+    except UnicodeError as exc:  # a label that is too long
+        raise OSError(f"{host!r} is no host name") from exc
+    return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
+
+
+_resolvers = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="resolver")
+
+
+@dataclass(frozen=True)
+class World:
+    """How names become addresses, which of them may be reached, and who vouches for hosts."""
+
+    resolve: Callable[[str, int], Awaitable[list[tuple[str, int]]]] = look_up
+    allowed: Callable[[IPv4Address | IPv6Address], bool] = is_public
+    tls: ssl.SSLContext | None = None  # None: the system's and certifi's authorities
+
+
+OPEN = World()
+
+
+class Blocked(OSError):
+    """Raised in the middle of connecting; an OSError, so that no library takes it for a bug."""
+
+
+def check(
+    address: IPv4Address | IPv6Address,
+    host: str,
+    allowed: Callable[[IPv4Address | IPv6Address], bool],
+) -> None:
+    if not allowed(address):
+        raise Blocked(f"{host} leads to {address}, which is not a public address")
+
+
+def literal_of(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is, in any spelling that a system's resolver would understand."""
+    if ":" not in host and not _NUMBER.fullmatch(host.rpartition(".")[2]):
+        return None
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))  # 2130706433, 0x7f.1, 0177.0.0.1, 127.1
+    except OSError:
+        return None
+
+
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+
+
+class Resolver(AbstractResolver):
+    """aiohttp's seam for names: every answer is judged, and one bad one refuses all."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._world, self._seconds = world, seconds
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        try:
+            found = await asyncio.wait_for(self._world.resolve(host, port), self._seconds)
+        except asyncio.TimeoutError as exc:
+            raise OSError(f"no name server answered in {self._seconds:g} s") from exc
+        results = []
+        for text, real_port in found:
+            address = ip_address(text)
+            check(address, host, self._world.allowed)
+            results.append(
+                ResolveResult(
+                    hostname=host,
+                    host=str(address),
+                    port=real_port,
+                    family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
+                    proto=0,
+                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                )
+            )
+        return results
+
+    async def close(self) -> None:
+        pass
+
+
+def checked_request(
+    allowed: Callable[[IPv4Address | IPv6Address], bool],
+) -> type[aiohttp.ClientRequest]:
+    class Checked(aiohttp.ClientRequest):
+        """Compares the peer of the open connection before the request is written to it."""
+
+        async def send(self, conn: Any) -> aiohttp.ClientResponse:
+            peername = conn.transport and conn.transport.get_extra_info("peername")
+            if not peername:
+                raise ConnectionResetError("closed as soon as it was open")
+            peer = str(peername[0])
+            check(ip_address(peer), "the open connection", allowed)
+            if self.headers.get("Connection") == "close":
+                conn.protocol.force_close()  # aiohttp would keep it unless the server agrees
+            response = await super().send(conn)
+            response.peer = peer  # type: ignore[attr-defined]
+            return response
+
+    return Checked
+
+
+def authorities() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+@contextmanager
+def explained(host: str, limits: Limits) -> Iterator[None]:
+    """What the network and its libraries raise, as a code and a sentence."""
+    try:
+        yield
+    except Blocked as exc:
+        raise PhotoError("BLOCKED_ADDRESS", str(exc)) from exc
+    except aiohttp.ClientConnectorDNSError as exc:
+        if isinstance(exc.os_error, Blocked):
+            raise PhotoError("BLOCKED_ADDRESS", str(exc.os_error)) from exc
+        raise PhotoError("NAME_ERROR", f"{host} cannot be found ({exc.os_error})") from exc
+    except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError) as exc:
+        raise PhotoError("TLS_ERROR", f"no safe connection to {host} ({_short(exc)})") from exc
+    except aiohttp.ConnectionTimeoutError as exc:
+        raise PhotoError("TIMEOUT_CONNECT", f"no connection in {limits.connect:g} s") from exc
+    except aiohttp.SocketTimeoutError as exc:
+        raise PhotoError("TIMEOUT_READ", f"nothing came for {limits.read:g} s") from exc
+    except aiohttp.ClientConnectorError as exc:
+        if isinstance(exc.os_error, Blocked):
+            raise PhotoError("BLOCKED_ADDRESS", str(exc.os_error)) from exc
+        raise PhotoError("CONNECT_ERROR", f"no connection to {host} ({_short(exc)})") from exc
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError) as exc:
+        if isinstance(exc.__cause__, Blocked):
+            raise PhotoError("BLOCKED_ADDRESS", str(exc.__cause__)) from exc
+        raise PhotoError("CONNECT_ERROR", f"the connection broke ({_short(exc)})") from exc
+    except aiohttp.InvalidURL as exc:
+        raise PhotoError("BAD_ADDRESS", f"{host} is no host that can be asked") from exc
+    except aiohttp.ClientResponseError as exc:
+        raise PhotoError("BAD_ANSWER", f"not a usable answer ({_short(exc.message)})") from exc
+    except (aiohttp.ClientError, ValueError) as exc:
+        raise PhotoError("BAD_ANSWER", f"not a usable answer ({_short(exc)})") from exc
+
+
+def _short(exc: BaseException | str) -> str:
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    return text if len(text) <= 120 else f"{text[:120]}..."
+
+
+async def in_time(work: Awaitable[_T], seconds: float, left: float | None = None) -> _T:
+    """The result, or PhotoError TIMEOUT_TOTAL. left: of these seconds, for this part."""
+    try:
+        return await asyncio.wait_for(work, seconds if left is None else left)
+    except asyncio.TimeoutError as exc:
+        raise PhotoError("TIMEOUT_TOTAL", f"no complete answer in {seconds:.0f} s") from exc

@@ -1,0 +1,1 @@
+"""Whose photos these are, and taking photos down."""

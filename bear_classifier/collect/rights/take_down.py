@@ -1,0 +1,308 @@
+"""Use nothing of a site, an address or a file any more, and say where it was used."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import SplitResult, quote, urlsplit
+
+from bear_classifier.dataset.catalog import Catalog, now
+from bear_classifier.dataset.decisions import bar
+from bear_classifier.dataset.schema import (
+    PENDING,
+    TAKEN_DOWN,
+    Photo,
+    Published,
+    Source,
+    Split,
+    TakeDown,
+)
+from bear_classifier.errors import DataError
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # which browsers take for dots, too
+_NETLOC = re.compile(r"[^\[\]]*|([^\[\]]*@)?\[[0-9a-fA-F:.]+\](:\d*)?")  # brackets hold IPv6
+_PORTS = {"http": 80, "https": 443}
+_SHOWN = 8  # files, photos or bundles in the text; the rest is counted
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def take_down(catalog: Catalog, kind: str, value: str, who: str, why: str) -> dict[str, Any]:
+    """Drop what comes from there, refuse what is still to be fetched, and remember the request.
+
+    kind: domain, url or sha256. Files stay on the disk. Raises DataError (BAD_TAKE_DOWN)."""
+    value = canonical(kind, value)
+    with catalog.transaction():
+        photos, sources = catalog.photos(), catalog.sources()
+        if kind == "sha256":
+            value = _whole(value, [p.sha256 for p in photos])
+        request = TakeDown(kind, value, now(), who, why)
+        known = (kind, value) in {(r.kind, r.value) for r in catalog.take_downs()}
+        catalog.put_take_down(request)
+        found = affected(photos, sources, kind, value)
+        dropped = [photo for photo in found if photo.status != "dropped"]
+        for photo in found:
+            bar(catalog, photo, who, f"{TAKEN_DOWN}: {_sentence(request)}")
+        pending = [s for s in sources if s.code == PENDING and matches(s, kind, value)]
+        catalog.put_sources(
+            dataclasses.replace(s, code=TAKEN_DOWN, sentence=_sentence(request)) for s in pending
+        )
+        published = catalog.published()
+    hit = {photo.sha256 for photo in found}
+    near, aside = _copies(photos, found)
+    return {
+        "kind": kind,
+        "value": value,
+        "known": known,
+        "photos": len(found),
+        "dropped": [photo.sha256 for photo in dropped],
+        "already": len(found) - len(dropped),
+        "pending_refused": len(pending),
+        "files": [str(path) for path in map(catalog.file, found) if path.is_file()],
+        "bundles": [_use(bundle, hit) for bundle in published if hit & bundle.photos.keys()],
+        "near_copies": near,
+        "copies_aside": aside,
+    }
+
+
+def canonical(kind: str, value: str) -> str:
+    """The one way to write what is asked for. Raises DataError (BAD_TAKE_DOWN).
+
+    domain: its host in ASCII; url: as in `_plain`; sha256: lower case, 8 to 64 digits of it."""
+    given = value.strip()
+    if kind == "domain":
+        return _domain(given)
+    if kind == "url":
+        if plain := _plain(given):
+            return plain
+        advice = "give all of it, beginning with http:// or https://, or the sha256 of the file"
+        raise _bad(f"{given[:200]!r} is no address of the web; {advice}")
+    if kind == "sha256":
+        if re.fullmatch(r"[0-9a-f]{8,64}", given.lower()):
+            return given.lower()
+        advice = "give the 64 digits that the photo's file is named by, or at least the first 8"
+        raise _bad(f"{given[:200]!r} is no sha256; {advice}")
+    raise _bad(f"{kind!r} is no kind of take-down; choose domain, url or sha256")
+
+
+def matches(source: Source, kind: str, value: str) -> bool:
+    """Whether a source falls under a request. value: as `canonical` gives it."""
+    if kind == "sha256":
+        return source.sha256 == value
+    places = [source.origin, source.final_url, source.page]
+    if kind == "url":
+        return bool(value) and value in map(_plain, places)
+    return any(value in _lineage(_host(place)) for place in [*places, source.thumbnail])
+
+
+def affected(
+    photos: Iterable[Photo], sources: Iterable[Source], kind: str, value: str
+) -> list[Photo]:
+    """The photos that any matching source holds, or that first came from where it leads."""
+    matching = [source for source in sources if matches(source, kind, value)]
+    hashes = {source.sha256 for source in matching}
+    # An address that was fetched again may hold another picture by now: its row forgot the first.
+    origins = set() if kind == "sha256" else {source.origin for source in matching}
+    return [
+        photo
+        for photo in photos
+        if photo.sha256 in hashes
+        or photo.origin in origins
+        or matches(Source(photo.origin, photo.label, "", sha256=photo.sha256), kind, value)
+    ]
+
+
+def refused(take_downs: Iterable[TakeDown]) -> Callable[[str], str]:
+    """A function from an address, or the sha256 of a file, to why it may not be used, or ""."""
+    requests = {(r.kind, r.value): r for r in take_downs if r.value}
+
+    def reason(place: str) -> str:
+        if _SHA256.fullmatch(place):
+            keys = [("sha256", place)]
+        else:
+            keys = [("url", _plain(place)), *(("domain", d) for d in _lineage(_host(place)))]
+        return next((_sentence(requests[key]) for key in keys if key in requests), "")
+
+    return reason if requests else lambda place: ""
+
+
+def _sentence(request: TakeDown) -> str:
+    why = f" ({request.why})" if request.why else ""
+    name = _name(request.kind, request.value)
+    return f"since {request.at[:10]} nothing of {name} may be used{why}"
+
+
+def _name(kind: str, value: str) -> str:
+    what = {"domain": "the site", "url": "the address", "sha256": "the file"}[kind]
+    return f"{what} {value[:12] + '...' if kind == 'sha256' else value}"
+
+
+def _bad(sentence: str) -> DataError:
+    return DataError("BAD_TAKE_DOWN", sentence)
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address of the web; None for anything else, such as a path."""
+    try:
+        parts = urlsplit(address.strip())
+        port = parts.port  # raises for one that cannot be
+    except ValueError:
+        return None
+    usable = parts.hostname and port != 0 and _NETLOC.fullmatch(parts.netloc)
+    return parts if usable and parts.scheme in _PORTS else None
+
+
+def _host(address: str) -> str:
+    """The host of an address of the web in ASCII, or ""."""
+    parts = _split(address)
+    return _ascii(parts.hostname or "") if parts else ""
+
+
+def _ascii(host: str) -> str:
+    """A host as it is asked for: lower case, international names encoded.
+
+    As browsers map them; the codec of the standard library would make two sites with and without
+    a sharp s one."""
+    if ":" in host:
+        return f"[{ipaddress.ip_address(host)}]" if _is_ip(host) else ""
+    plain = unicodedata.normalize("NFKC", host.translate(_DOTS).lower())
+    labels = plain.rstrip(".").split(".")
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
+    )
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+def _lineage(host: str) -> list[str]:
+    """img.bears.example: itself, bears.example and example. An IP address has no parents."""
+    labels = host.split(".")
+    last = 1 if labels[-1].isdigit() else len(labels)
+    return [".".join(labels[at:]) for at in range(last)] if host else []
+
+
+def _plain(address: str) -> str:
+    """An address without what makes no difference to a server, or "" if it is none of the web.
+
+    Gone are the fragment, a name and password, the usual port and the case of the host; letters
+    beyond ASCII are encoded."""
+    parts, host = _split(address), _host(address)
+    if not parts or not host:
+        return ""
+    if parts.port and parts.port != _PORTS[parts.scheme]:
+        host += f":{parts.port}"
+    path = quote(parts.path or "/", string.punctuation, errors="surrogatepass")
+    query = quote(parts.query, string.punctuation, errors="surrogatepass")
+    return f"{parts.scheme}://{host}{path}{'?' if query else ''}{query}"
+
+
+def _domain(given: str) -> str:
+    """The host of what was given, alone or inside an address."""
+    advice = "give the name of one site, such as example.com: sites below it are included"
+    address = given if "://" in given else f"http://{given}"
+    parts = _split(address)
+    host = _host(address) if parts and "@" not in parts.netloc and given.split() == [given] else ""
+    if _is_ip(host.strip("[]")):
+        return host
+    labels = host.split(".")
+    if len(host) > 253 or labels[-1].isdigit() or not all(map(_LABEL.fullmatch, labels)):
+        raise _bad(f"{given[:200]!r} is not the name of a site; {advice}")
+    if _suffixes().privatesuffix(host) is None:
+        raise _bad(f"{host!r} is the end of many sites' names; {advice}")
+    return host
+
+
+@cache
+def _suffixes() -> Any:
+    """Ends of many sites' names. Not blogspot.com, say: its owner may ask for all of itself."""
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList(only_icann=True)
+
+
+def _whole(digits: str, known: Collection[str]) -> str:
+    """All 64 digits. Those of a file that is not here may be refused too, but must be complete."""
+    if len(digits) == 64:
+        return digits
+    found = [sha256 for sha256 in known if sha256.startswith(digits)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _bad(f"{len(found)} photos begin with {digits}; give more digits of the sha256")
+    raise _bad(f"no photo here begins with {digits}; give all 64 digits of the sha256")
+
+
+def _copies(photos: Iterable[Photo], found: Sequence[Photo]) -> tuple[list[str], list[str]]:
+    """Other photos near to those found: in use, and set aside as copies until the next screening,
+    which puts one of them in the place of a photo that is gone."""
+    hit = {photo.sha256 for photo in found}
+    groups = {photo.group for photo in found if photo.group}
+    others = [photo for photo in photos if photo.sha256 not in hit]
+    near = [p.sha256 for p in others if p.status == "ok" and p.group in groups]
+    aside = [
+        p.sha256
+        for p in others
+        if p.status == "duplicate" and (p.group in groups or hit & set(_SHA256.findall(p.reason)))
+    ]
+    return near, aside
+
+
+def _use(bundle: Published, hit: set[str]) -> dict[str, Any]:
+    used = [side for sha256, side in bundle.photos.items() if sha256 in hit]
+    counts = {side: used.count(side) for side in get_args(Split)}
+    about = {"model": bundle.model, "version": bundle.version, "at": bundle.at}
+    return {**about, **counts, "current": _is_current(bundle)}
+
+
+def _is_current(bundle: Published) -> bool:
+    """The time counts as well: a model that was deleted and made anew begins at version 1."""
+    try:
+        now_there = json.loads((Path(bundle.model) / "bundle.json").read_bytes())
+        return bool((now_there["version"], now_there["created"]) == (bundle.version, bundle.at))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def take_down_text(outcome: Mapping[str, Any]) -> str:
+    """What was done, and what is left to a person."""
+    name = _name(outcome["kind"], outcome["value"])
+    before = "; it was asked for before" if outcome["known"] else ""
+    lines = [f"Nothing of {name} is used from now on, nor fetched again{before}."]
+    if outcome["photos"]:
+        lines.append(f"photos dropped: {len(outcome['dropped'])}, before: {outcome['already']}")
+    else:
+        lines.append("No photo here came from there; the request is remembered.")
+    if outcome["pending_refused"]:
+        lines.append(f"not fetched yet, and refused: {outcome['pending_refused']}")
+    lists = {
+        "Their files stay on this computer; delete them if that was asked, too:": outcome["files"],
+        "Near-copies in use were left alone; look at them:": outcome["near_copies"],
+        "Copies set aside come into use at the next run; look at them:": outcome["copies_aside"],
+        "Models that were made with them:": [_bundle(row) for row in outcome["bundles"]],
+    }
+    for title, rows in lists.items():
+        rest = [f"  ... and {len(rows) - _SHOWN} more; all with --json"]
+        lines += [title] if rows else []
+        lines += [f"  {row}" for row in rows[:_SHOWN]] + rest * (len(rows) > _SHOWN)
+    if any(row["current"] for row in outcome["bundles"]):
+        lines.append("To make the models anew without those photos, run: bears run")
+    return "\n".join(lines)
+
+
+def _bundle(row: Mapping[str, Any]) -> str:
+    sides = ", ".join(f"{row[side]} {side}" for side in get_args(Split))
+    state = "is there now" if row["current"] else "no longer there"
+    return f"{row['model']}, version {row['version']} of {row['at'][:10]} ({state}): {sides}"

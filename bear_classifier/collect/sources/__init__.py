@@ -1,0 +1,1 @@
+"""Where candidates come from: search engines, folders and lists."""

@@ -1,0 +1,117 @@
+"""A folder of photos against what is known of it: new files, files that left, and a folder that
+was moved or copied as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bear_classifier.dataset.schema import GONE, PENDING, Photo, Source
+
+LOCAL = ("folder", "starter")  # kinds whose origin is a path
+_LOOKED = 16  # files of a folder that are read, to know whether another one is a copy of it
+
+
+def is_read(known: Source | None, listed: Source) -> bool:
+    """Whether this very file was read before."""
+    return (
+        known is not None
+        and known.code not in (PENDING, GONE)
+        and (known.label, known.stamp) == (listed.label, listed.stamp)
+    )
+
+
+def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> list[Source]:
+    """The rows of files that are not where they were, now with the code GONE: deleted, renamed,
+    moved with their folder, or known by another path. A folder of which `root` is a copy counts as
+    moved, too: what stands in the copy is newer, and its files would all be there twice.
+
+    listed: the files of `root`. Files of other folders that are still there stay as they are."""
+    present = {source.origin for source in listed}
+    inside = within(str(root.resolve()))
+    gone, elsewhere = [], []
+    for row in known:
+        if row.kind not in LOCAL or row.code == GONE or row.origin in present:
+            continue
+        if row.origin.startswith(inside):
+            rest = " of a class" if _is_there(row) else ""
+            gone.append(_gone(row, f"no longer in the folder{rest}"))
+        elif _is_there(row):
+            elsewhere.append(row)
+        else:
+            gone.append(_gone(row, "no longer where it was"))
+    if not elsewhere:
+        return gone
+    names = {os.path.realpath(source.origin): source.origin for source in listed}
+    copied = _copied(elsewhere, listed, root.resolve())
+    for row in elsewhere:
+        if name := names.get(os.path.realpath(row.origin)):
+            gone.append(_gone(row, f"the same file as {name}"))
+        elif any(row.origin.startswith(within(place)) for place in copied):
+            gone.append(_gone(row, f"its folder was copied to {root.resolve()}, which is used now"))
+    return gone
+
+
+def within(folder: str, sep: str = os.sep) -> str:
+    """What the paths of all in a folder begin with; a drive (C:\\) ends with it already."""
+    return folder.rstrip(sep) + sep
+
+
+def overwritten(photos: Iterable[Photo], sources: Iterable[Source]) -> list[Photo]:
+    """The photos in use that no row names: under the path of each lies another file by now."""
+    named = {source.sha256 for source in sources}
+    return [photo for photo in photos if photo.status == "ok" and photo.sha256 not in named]
+
+
+def without_file(photos: Iterable[Photo], sources: Iterable[Source]) -> list[Photo]:
+    """The photos that stand in no file and at no address any more, copies set aside included:
+    deleted, or replaced by another under the same name."""
+    held = {source.sha256 for source in sources if source.code != GONE}
+    return [p for p in photos if p.status in ("ok", "duplicate") and p.sha256 not in held]
+
+
+def _gone(source: Source, sentence: str) -> Source:
+    return dataclasses.replace(source, code=GONE, sentence=sentence)
+
+
+def _is_there(source: Source) -> bool:
+    try:
+        return Path(source.origin).is_file()
+    except OSError:  # such as a folder that may not be opened: nobody can know
+        return True
+
+
+def _copied(rows: Sequence[Source], listed: Sequence[Source], root: Path) -> list[str]:
+    """The folders of which `root` holds most files under the same class, path and size, and those
+    that are read with the same content."""
+    tails = {Path(source.origin).relative_to(root).parts: source for source in listed}
+    twins: dict[str, list[tuple[Source, Source]]] = {}
+    for row in rows:
+        parts = Path(row.origin).parts
+        for start in range(len(parts) - 2, 0, -1):
+            other = tails.get(parts[start:])
+            if other and (other.label, _size(other)) == (row.label, _size(row)):
+                twins.setdefault(str(Path(*parts[:start])), []).append((row, other))
+                break
+    held = Counter(p for p in twins for row in rows if row.origin.startswith(within(p)))
+    return [p for p, pairs in twins.items() if 2 * len(pairs) > held[p] and _are_equal(pairs)]
+
+
+def _size(source: Source) -> str:
+    return source.stamp.partition("-")[0]
+
+
+def _are_equal(pairs: Sequence[tuple[Source, Source]]) -> bool:
+    """Whether most of some pairs, taken evenly, hold the same bytes."""
+    some = pairs[:: -(-len(pairs) // _LOOKED)]
+    same = 0
+    for row, other in some:
+        try:
+            same += hashlib.sha256(Path(other.origin).read_bytes()).hexdigest() == row.sha256
+        except OSError:
+            continue
+    return 2 * same > len(some)

@@ -1,0 +1,200 @@
+"""Candidates that somebody put together: a folder per class, or a file with a line for each."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bear_classifier.collect.sources.search_engine import LONGEST_URL, address
+from bear_classifier.config.project_file import folded
+from bear_classifier.dataset.schema import CONFLICT, PENDING, Source
+from bear_classifier.errors import DataError
+from bear_classifier.runtime.system_files import is_system_file, is_system_folder
+
+_SHOWN = 60  # characters of a line in what is said about it
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds. ignored: path, or FILE:LINE -> why it is no candidate; unknown: the
+    names of folders, or in the first column of a list, that are no class."""
+
+    candidates: list[Source]
+    ignored: dict[str, str]
+    unknown: list[str] = field(default_factory=list)
+
+
+def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> Listing:
+    """Every file below `root/<label>/`, sorted; folder names match labels in any case. What systems
+    leave in folders (`system_files`) is passed over without a word.
+
+    A source's stamp is size and time of change, so that an edited file is read again.
+    Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH)."""
+    if not root.is_dir():
+        raise DataError("NO_FOLDER", f"{root} is not a folder; {_expected(labels)}")
+    root = root.resolve()
+    by_name = {folded(label): label for label in labels}
+    folders: dict[str, Path] = {}
+    ignored: dict[str, str] = {}
+    unknown: list[str] = []
+    for entry in sorted(root.iterdir()):
+        if _is_of_system(entry):
+            continue
+        if _is_hidden(entry):
+            ignored[str(entry)] = "hidden"
+        elif not entry.is_dir():
+            ignored[str(entry)] = "not in a class folder"
+        elif (label := by_name.get(folded(entry.name))) is None:
+            ignored[str(entry)] = "not a class of this project"
+            unknown.append(_printable(entry.name))
+        elif label in folders:
+            raise DataError(
+                "CLASS_CLASH", f"{folders[label]} and {entry} are both class {label!r}; join them"
+            )
+        else:
+            folders[label] = entry
+    if not folders:
+        names = ", ".join(Path(p).name for p, why in ignored.items() if "class of" in why)
+        found = f"its folders are {names[:200]}" if names else "it has no folders"
+        raise DataError("NO_CLASS_FOLDERS", f"{root}: {found}; {_expected(labels)}")
+    candidates = [
+        Source(str(path), label, kind, f"{stat.st_size}-{stat.st_mtime_ns}")
+        for label, folder in sorted(folders.items())
+        for path, stat in _files(folder, ignored)
+    ]
+    said = {_printable(path): why for path, why in ignored.items()}
+    return Listing(candidates, said, unknown)
+
+
+def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as exc:  # what lies elsewhere can be had
+        ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
+        return
+    for path in inside:
+        if _is_of_system(path):
+            continue
+        if _is_hidden(path):
+            ignored[str(path)] = "hidden"
+        elif path.is_dir() and path.is_symlink():
+            ignored[str(path)] = "a link to a folder"
+        elif path.is_dir():
+            yield from _files(path, ignored)
+        elif not path.is_file():
+            ignored[str(path)] = "not a file"
+        elif str(path) != _printable(str(path)):
+            ignored[str(path)] = "its name is not valid Unicode; rename it"
+        else:
+            yield path, path.stat()
+
+
+def _is_of_system(path: Path) -> bool:
+    return is_system_folder(path.name) if path.is_dir() else is_system_file(path.name)
+
+
+def _is_hidden(path: Path) -> bool:
+    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
+    private = path.name.startswith("_") and path.is_dir()
+    return private or path.name.startswith(".")
+
+
+def _printable(name: str) -> str:
+    """The name, with a question mark for each byte that is not UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
+def _expected(labels: Sequence[str]) -> str:
+    return (
+        f"expected one folder per class ({', '.join(labels)}); for other classes make a project; "
+        "run: bears new mine --class first --class second"
+    )
+
+
+# -- a file of addresses -----------------------------------------------------------------------
+
+
+def list_urls(path: Path, labels: Sequence[str]) -> Listing:
+    """A line for each picture: class, tab, address; or class, comma, address as spreadsheets write
+    it, with quotes where a cell holds a comma. More columns, blank lines, lines that begin with #
+    and a heading are passed over. UTF-8. A source's stamp is the file that lists it.
+
+    An address under two classes is a LABEL_CONFLICT. Raises DataError (NO_FILE, NO_ADDRESSES)."""
+    example = f"expected lines such as: {labels[0]}<TAB>https://example.org/photo.jpg"
+    rows = list(_rows(path, example))
+    name, stamp = _printable(path.name), _printable(str(path.resolve()))
+    by_name = {folded(label): label for label in labels}
+    sources: dict[str, Source] = {}
+    ignored: dict[str, str] = {}
+    unknown: dict[str, None] = {}
+    for number, cells in rows:
+        where = f"{_printable(str(path))}:{number}"
+        if why := _flaw(cells, by_name):
+            ignored[where] = why
+            if len(cells) > 1 and cells[0] and folded(cells[0]) not in by_name:
+                unknown[cells[0][:_SHOWN]] = None
+            continue
+        source = Source(address(cells[1]), by_name[folded(cells[0])], "urls", stamp)
+        first = sources.setdefault(source.origin, source)
+        if first.label != source.label:
+            ignored[where] = f"listed under {first.label}, too; keep it under one of them"
+            sentence = f"{name} lists it under {first.label} and {source.label}; keep it under one"
+            sources[source.origin] = dataclasses.replace(first, code=CONFLICT, sentence=sentence)
+    if not any(source.code == PENDING for source in sources.values()):
+        first_flaw = next((f"; {where}: {why}" for where, why in ignored.items()), "")
+        raise DataError("NO_ADDRESSES", f"{path} lists no usable address{first_flaw}; {example}")
+    return Listing(list(sources.values()), ignored, list(unknown))
+
+
+def _rows(path: Path, example: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and columns of every line that is meant to be a picture."""
+    if not path.is_file():
+        raise DataError("NO_FILE", f"{path} is not a file; {example}")
+    try:
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except OSError as exc:
+        raise DataError("NO_FILE", f"{path} cannot be read ({exc.strerror}); {example}") from exc
+    is_first = True
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        cells = [cell.strip() for cell in _cells(line.decode(errors="replace"))]
+        is_heading = is_first and [cell.casefold() for cell in cells[:2]] == ["class", "url"]
+        is_first = False
+        if not is_heading:
+            yield number, cells
+
+
+def _cells(line: str) -> list[str]:
+    """The columns of a line, divided by tabs, or as spreadsheets write it by commas or semicolons,
+    with quotes around cells that hold them: by the first of these that leaves an address second."""
+    dividers = [divider for divider in "\t,;" if divider in line]
+    ways = [_divided(line, divider) for divider in dividers] or [[line]]
+    return next((cells for cells in ways if len(cells) > 1 and address(cells[1])), ways[0])
+
+
+def _divided(line: str, divider: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=divider, skipinitialspace=True, strict=True))
+    except csv.Error:  # such as a quote that does not end: it is a part of the text
+        return line.split(divider)
+
+
+def _flaw(cells: Sequence[str], by_name: Mapping[str, str]) -> str:
+    """Why a line cannot be used, or nothing. cells: its columns."""
+    if any("\ufffd" in cell for cell in cells[:2]):
+        return "not UTF-8 text"
+    if len(cells) < 2:
+        return f"no tab or comma between class and address: {cells[0][:_SHOWN]!r}"
+    label, url = cells[:2]
+    if folded(label) not in by_name:
+        return f"{label[:_SHOWN]!r} is not a class of this project"
+    if not url:
+        return "no address"
+    if len(url) > LONGEST_URL:
+        return f"an address of {len(url):,} characters; the limit is {LONGEST_URL:,}"
+    return "" if address(url) else f"not an http or https address: {url[:_SHOWN]!r}"

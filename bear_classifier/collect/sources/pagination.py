@@ -1,0 +1,291 @@
+"""Ask search engines page by page until every class has enough candidates, or nobody answers.
+
+Each page of answers is stored together with a note that it was asked for: a search that was cut off
+goes on where it stopped. Engines also say "no results" when they refuse: an empty first page is
+believed when the engine answers something else afterwards, or when it did so before and has nothing
+three times. Until then the query is put aside, the engine rests, and the next engine is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
+from bear_classifier.collect.sources.search_progress import (
+    Service,
+    Trail,
+    Wanted,
+    judge,
+    refuse_shared_queries,
+    warnings,
+)
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import CONFLICT, OK, PENDING, SPARE, Asked, Source
+
+EMPTY = "EMPTY"  # code of a page without results
+REMEMBERED = timedelta(hours=24)  # how long an empty page is not asked for again
+TIMES = 3  # refusals put an engine out for the run; empty answers to one query are believed
+REST = 5.0  # seconds at most after the first refusal, doubled with every other one
+LONGEST_WAIT = 60.0  # seconds; who asks for more is not asked again in this run
+
+
+@dataclass(frozen=True)
+class Time:
+    """now: UTC, for what is remembered; clock, sleep: seconds; chance: from 0 to 1."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+
+REAL = Time()
+
+
+def collect(
+    catalog: Catalog,
+    wanted: Wanted,
+    engines: Sequence[Engine],
+    refused: Callable[[str], str] = lambda place: "",
+    tell: Callable[[Mapping[str, int]], None] = lambda found: None,
+    time: Time = REAL,
+) -> dict[str, Any]:
+    """Record candidates, asking engines in their order. Returns found, new, per_class, shared
+    (addresses found for two classes), requests, warnings.
+
+    refused: why an address may not be used, or ""; tell: hears how many each class has.
+    Raises DataError (SEARCH_UNREACHABLE, SEARCH_BLOCKED, NO_RESULTS, SAME_QUERY)."""
+    refuse_shared_queries(wanted.classes)
+    search = _Search(catalog, wanted, engines, refused, tell, time)
+    search.run()
+    return search.outcome()
+
+
+class _Search:
+    """One run of `collect`: what is known, and how far each query was followed."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        wanted: Wanted,
+        engines: Sequence[Engine],
+        refused: Callable[[str], str],
+        tell: Callable[[Mapping[str, int]], None],
+        time: Time,
+    ) -> None:
+        self.catalog, self.wanted, self.refused = catalog, wanted, refused
+        self.tell, self.time = tell, time
+        self.known = {source.origin: source for source in catalog.sources()}
+        self.before = set(self.known)
+        self.requests = 0
+        self.services = [Service(engine) for engine in engines]
+        self.trails = [
+            Trail(service, label, query)
+            for label, queries in wanted.classes.items()
+            for service in self.services
+            for query in dict.fromkeys(queries)
+        ]
+        self._resume()
+
+    def _resume(self) -> None:
+        """Follow every trail again as far as it was followed before, without asking."""
+        options = self.wanted.options
+        asked = {
+            (a.engine, a.query, a.page): a for a in self.catalog.asked() if a.options == options
+        }
+        ranks: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for source in self.known.values():
+            if self._is_ours(source):
+                ranks[source.engine, source.query].add(source.rank)
+        for trail in self.trails:
+            name = trail.service.engine.name
+            while not trail.ended and (row := asked.get((name, trail.query, trail.page))):
+                if row.code != OK:
+                    age = self.time.now() - datetime.fromisoformat(row.at)
+                    trail.ended = timedelta(0) <= age < REMEMBERED
+                    trail.void = trail.ended and trail.page == 1
+                    break
+                span = range(trail.seen + 1, trail.seen + row.found + 1)
+                trail.advance(row.found, not ranks[name, trail.query].isdisjoint(span))
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        while True:
+            for label in self.wanted.classes:
+                while trail := self._next(label):
+                    self._ask(trail)
+            if any(map(self._next, self.wanted.classes)):
+                continue  # a class that was full shares addresses with a later one
+            aside = [t for t in self.trails if t.aside and not t.service.out]
+            again = [trail for trail in aside if self._is_short(trail.label)]
+            if not again:
+                return
+            for trail in again:
+                trail.aside = ""
+
+    def _next(self, label: str) -> Trail | None:
+        """The first engine that does not rest; of its queries in turn, the one asked least."""
+        if not self._is_short(label):
+            return None
+        open_ = [trail for trail in self.trails if trail.label == label and trail.is_open]
+        moment = self.time.clock()
+
+        def turn(trail: Trail) -> tuple[float, int, int]:
+            rest = max(0.0, trail.service.rested - moment)
+            return rest, self.services.index(trail.service), trail.page
+
+        return min(open_, key=turn, default=None)
+
+    def _ask(self, trail: Trail) -> None:
+        service = trail.service
+        wait = max(service.free, service.rested) - self.time.clock()
+        if wait > 0:
+            self.time.sleep(wait)
+        self.requests += 1
+        try:
+            hits = service.engine.ask(trail.query, trail.page)
+        except NoAnswer as exc:
+            self._note(trail, exc)
+        else:
+            self._keep(trail, hits)
+        service.free = self.time.clock() + service.engine.pause
+        self.tell(self._counts())
+
+    def _note(self, trail: Trail, exc: NoAnswer) -> None:
+        """What follows from a page that did not come."""
+        service = trail.service
+        void = any(other.query == trail.query and other.void for other in self.trails)
+        if exc.kind == "unreachable":
+            service.out, service.why = exc.kind, exc.detail
+        elif exc.kind == "empty" and (trail.page > 1 or service.engine.sure or void):
+            self._end(trail)
+            service.answered = service.answered or service.engine.sure
+        elif exc.kind == "empty" and service.answered and trail.doubts + 1 == TIMES:
+            service.refusals -= trail.doubts
+            trail.ended = True
+            if self._counts()[trail.label]:  # else it is an error, and the next run asks again
+                self._end(trail)
+        else:
+            rest = self.time.chance() * REST * 2**service.refusals
+            service.rested = self.time.clock() + max(rest, exc.wait)
+            service.refusals += 1
+            service.why = exc.detail
+            trail.aside = exc.kind
+            trail.doubts += exc.kind == "empty"
+            if service.refusals >= TIMES or exc.wait > LONGEST_WAIT:
+                service.out = "refused"
+
+    def _end(self, *trails: Trail) -> None:
+        """Remember that there is nothing (more)."""
+        with self.catalog.transaction():
+            for trail in trails:
+                self.catalog.put_asked(self._asked(trail, EMPTY))
+        for trail in trails:
+            trail.ended, trail.void, trail.aside = True, trail.page == 1, ""
+
+    def _keep(self, trail: Trail, hits: Sequence[Hit]) -> None:
+        """Store a page, all of it or nothing; then believe that the engine had nothing before."""
+        rows: dict[str, Source] = {}
+        for rank, hit in enumerate(hits, trail.seen + 1):
+            known = rows.get(hit.url) or self.known.get(hit.url)
+            if (row := self._row(trail, hit, rank, known)) is not None:
+                rows[hit.url] = row
+        with self.catalog.transaction():
+            self.catalog.put_sources(rows.values())
+            self.catalog.put_asked(self._asked(trail, OK, len(hits)))
+        self.known |= rows
+        trail.service.answered = True
+        trail.advance(len(hits), any(row.code == PENDING for row in rows.values()))
+        doubted = [t for t in self.trails if t.aside == "empty"]
+        void = {t.query for t in doubted if t.service is trail.service}
+        believed = [t for t in doubted if t.query in void]
+        self._end(*believed)
+        for other in believed:
+            other.service.refusals -= other.doubts
+
+    def _row(self, trail: Trail, hit: Hit, rank: int, known: Source | None) -> Source | None:
+        """The row to write for a hit, if any. What a person listed stays as it was listed."""
+        if known is not None:
+            disputed = known.code in (PENDING, SPARE) and known.label != trail.label
+            return _shared(known, trail.label) if disputed and known.kind != "urls" else None
+        if self.refused(hit.url) or self.refused(hit.page):
+            return None
+        return Source(
+            hit.url,
+            trail.label,
+            self.wanted.kind,
+            self.wanted.options,
+            query=trail.query,
+            engine=trail.service.engine.name,
+            rank=rank,
+            page=hit.page,
+            thumbnail="" if self.refused(hit.thumbnail) else hit.thumbnail,
+            title=hit.title,
+            author=hit.author,
+            licence=hit.licence,
+            licence_url=hit.licence_url,
+        )
+
+    def _asked(self, trail: Trail, code: str, found: int = 0) -> Asked:
+        at = self.time.now().isoformat(timespec="seconds")
+        name = trail.service.engine.name
+        return Asked(name, trail.query, trail.page, self.wanted.options, at, code, found)
+
+    # -- counting ----------------------------------------------------------------------------
+
+    def _is_ours(self, source: Source) -> bool:
+        return (source.kind, source.stamp) == (self.wanted.kind, self.wanted.options)
+
+    def _counts(self) -> dict[str, int]:
+        return self._by_class(filter(self._counts_for, self.known.values()))
+
+    def _counts_for(self, source: Source) -> bool:
+        """What words found that a class was searched by before is no answer to its present ones."""
+        queries = self.wanted.classes.get(source.label, ())
+        return self._is_ours(source) and source.query in (*queries, "")
+
+    def _by_class(self, sources: Iterable[Source]) -> dict[str, int]:
+        found = Counter(source.label for source in sources if _is_candidate(source))
+        return {label: found[label] for label in self.wanted.classes}
+
+    def _is_short(self, label: str) -> bool:
+        ours = [s for s in self.known.values() if s.label == label and self._counts_for(s)]
+        taken = sum(source.code == OK for source in ours)
+        enough = self.wanted.per_class + self.wanted.spare
+        return taken < self.wanted.per_class and sum(map(_is_candidate, ours)) < enough
+
+    def outcome(self) -> dict[str, Any]:
+        found, there = self._counts(), self._by_class(self.known.values())
+        judge(self.wanted, self.services, found, there)
+        ours = [source for source in self.known.values() if self._is_ours(source)]
+        new = [s for s in ours if s.origin not in self.before and _is_candidate(s)]
+        return {
+            "found": sum(found.values()),
+            "new": len(new),
+            "per_class": found,
+            "shared": sum(source.code == CONFLICT and not source.sha256 for source in ours),
+            "requests": self.requests,
+            "warnings": warnings(self.wanted, self.services, found),
+        }
+
+
+def _is_candidate(source: Source) -> bool:
+    """A row that leads to a photo of its class, or may; what failed is replaced by others."""
+    if source.code == CONFLICT:
+        return source.sha256 is not None  # downloaded before it was found under another class
+    return source.code in (OK, PENDING, SPARE)
+
+
+def _shared(source: Source, label: str) -> Source:
+    sentence = (
+        f"found for {source.label} and for {label}; nobody can know which of them it shows, so it"
+        " is not downloaded"
+    )
+    return dataclasses.replace(source, code=CONFLICT, sentence=sentence)

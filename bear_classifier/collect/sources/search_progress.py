@@ -1,0 +1,149 @@
+"""How a search stands: what is wanted, how far engines and queries got, what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bear_classifier.collect.sources.search_engine import Engine
+from bear_classifier.errors import DataError
+
+BARREN = 2  # pages in a row with nothing new end a query
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """classes: label -> queries; kind, options: what sources are marked with; numbers per class.
+
+    least: with fewer candidates, from wherever, it is an error that engines do not answer; spare:
+    so many more are sought, for those that fail."""
+
+    classes: Mapping[str, Sequence[str]]
+    kind: str
+    options: str
+    per_class: int
+    least: int
+    spare: int = 0
+
+
+@dataclass
+class Service:
+    """An engine during one run."""
+
+    engine: Engine
+    free: float = 0.0  # of the clock: the pause after the last request is over
+    rested: float = 0.0  # of the clock: the rest after a refusal is over
+    refusals: int = 0
+    out: str = ""  # unreachable or refused: not asked again in this run
+    why: str = ""  # the last trouble, in words
+    answered: bool = False
+
+
+@dataclass
+class Trail:
+    """How far one query was followed on one engine."""
+
+    service: Service
+    label: str
+    query: str
+    page: int = 1  # to be asked for next
+    seen: int = 0  # answers on the pages before
+    barren: int = 0  # pages in a row with nothing new
+    ended: bool = False
+    void: bool = False  # known to have no results at all
+    aside: str = ""  # refused or empty: not to be asked again before all else was
+    doubts: int = 0  # how often its first page was empty without being believed
+
+    @property
+    def is_open(self) -> bool:
+        return not (self.ended or self.aside or self.service.out)
+
+    def advance(self, answers: int, fresh: bool) -> None:
+        """Past a page with so many answers. fresh: whether one of them was new."""
+        self.page += 1
+        self.seen += answers
+        self.barren = 0 if fresh else self.barren + 1
+        self.ended = self.page > self.service.engine.pages or self.barren >= BARREN
+
+
+def refuse_shared_queries(classes: Mapping[str, Sequence[str]]) -> None:
+    """A page is asked for once, so its pictures would all go to the class that comes first."""
+    owner: dict[str, str] = {}
+    for label, queries in classes.items():
+        for query in queries:
+            other = owner.setdefault(" ".join(query.split()).casefold(), label)
+            if other != label:
+                raise DataError(
+                    "SAME_QUERY",
+                    f"classes {other!r} and {label!r} both search for {query!r}; nobody could know"
+                    " which of them a picture shows: give each its own words in [classes]",
+                )
+
+
+def judge(
+    wanted: Wanted, services: Sequence[Service], found: Mapping[str, int], there: Mapping[str, int]
+) -> None:
+    """Raise DataError where a class lacks what it needs and the engines are to blame, or found
+    nothing. found: candidates of this search by class; there: all candidates in the catalog."""
+    poor = [label for label in short(wanted, found) if there[label] < wanted.least]
+    out = [service for service in services if service.out]
+    kept = sum(found.values())
+    if poor and all(service.out == "unreachable" for service in services):
+        keeps = f"; what was found before ({kept}) is kept" if kept else ""
+        raise DataError(
+            "SEARCH_UNREACHABLE",
+            f"no search service can be reached ({_names(out)}: {out[0].why}){keeps}; check the"
+            " network, or use photos you have: --source folder:PATH, a list of addresses: --source"
+            " urls:FILE, or drawn pictures: --source starter",
+        )
+    if poor and any(service.out == "refused" for service in services):
+        other = "web" if wanted.kind == "openverse" else "openverse"
+        raise DataError(
+            "SEARCH_BLOCKED",
+            f"the search service refuses for now ({'; '.join(map(_trouble, out))}); what was found"
+            f" so far ({kept}) is kept; try again in 10 minutes, or give a file of addresses:"
+            f" --source urls:FILE, or search elsewhere: --source {other}",
+        )
+    if none := [label for label in poor if not there[label]]:
+        asked = "; ".join(
+            f"{label!r}: {', '.join(map(repr, wanted.classes[label]))}" for label in none
+        )
+        there_was = [service for service in services if not service.out]
+        raise DataError(
+            "NO_RESULTS",
+            f"{'; '.join([*map(_trouble, out), _names(there_was)])} found nothing for {asked}; use"
+            " other words in [classes] of the project file; if these find pictures in a browser,"
+            " try again in 10 minutes",
+        )
+
+
+def short(wanted: Wanted, found: Mapping[str, int]) -> list[str]:
+    """The classes that have fewer candidates than wanted."""
+    return [label for label in wanted.classes if found[label] < wanted.per_class]
+
+
+def warnings(wanted: Wanted, services: Iterable[Service], found: Mapping[str, int]) -> list[str]:
+    """What to know although the search is good enough to go on."""
+    lacking = [
+        f"class {label!r} has {found[label]} of {wanted.per_class} addresses; more queries for it"
+        " would find more"
+        for label in short(wanted, found)
+    ]
+    asked = list(services)
+    unsafe = [
+        f"{service.engine.name} does not keep to safe search: look through what it found"
+        for service in asked
+        if service.answered and not service.engine.safe
+    ]
+    return [*(_trouble(service) for service in asked if service.out), *unsafe, *lacking]
+
+
+def _trouble(service: Service) -> str:
+    name = service.engine.name
+    if service.out == "unreachable":
+        return f"{name} cannot be reached: {service.why}"
+    return f"{name} refuses: {service.why}"
+
+
+def _names(services: Iterable[Service]) -> str:
+    return ", ".join(service.engine.name for service in services)

@@ -1,0 +1,138 @@
+"""Whole sources dealt to train, valid and test, so that the figures are about unseen ones."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.config.settings import SplitConfig
+from bear_classifier.dataset.schema import Photo, Split
+from bear_classifier.dataset.sources import homes
+from bear_classifier.errors import DataError
+
+SIDES: tuple[Split, ...] = get_args(Split)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def by_source(
+    photos: Sequence[Photo], sources: Sequence[str], settings: SplitConfig
+) -> list[Split]:
+    """Sides (n,), the same for all photos of a source. Near-copies that several sources show count
+    to one of them (`homes`), a photo of no known source is one of its own.
+
+    What has a side keeps it, and draws the rest of its source there. Raises DataError
+    (DEALT_BY_PHOTO, TOO_FEW_SOURCES)."""
+    groups = [photo.family for photo in photos]
+    names, units = np.unique(homes(groups, sources), return_inverse=True)
+    if len(names) < len(SIDES):
+        raise DataError(
+            "TOO_FEW_SOURCES",
+            f'split.by = "source" needs {len(SIDES)} or more sources; there are {len(names)}. Add'
+            " photos of others, name those of your own in split.sources, or set split.by ="
+            ' "photo"',
+        )
+    labels = sorted({photo.label for photo in photos})
+    sizes = np.zeros((len(names), len(labels)))
+    rows = zip(units.tolist(), groups, (labels.index(photo.label) for photo in photos), strict=True)
+    for (unit, _, label), n in Counter(rows).items():
+        sizes[unit, label] += math.sqrt(n)  # between one picture and n: so near-copies count
+    share = {"test": settings.test, "valid": settings.valid}
+    share["train"] = 1 - settings.test - settings.valid
+    order = np.array([place(settings.seed, name) for name in names])
+    kept = _kept(photos, groups, sources, list(names), units)
+    sides = dealt(sizes, kept, [share[side] for side in SIDES], order)
+    _refuse_empty(labels, sizes, sides)
+    held = {g: photo.split for g, photo in zip(groups, photos, strict=True) if photo.split}
+    return [
+        photo.split or held.get(group) or SIDES[sides[unit]]
+        for photo, group, unit in zip(photos, groups, units, strict=True)
+    ]
+
+
+def _refuse_empty(labels: Sequence[str], sizes: Floats, sides: Ints) -> None:
+    """Where every source is needed to learn from, nothing is left to judge with."""
+    empty = [name for number, name in enumerate(SIDES) if not (sides == number).any()]
+    if empty:
+        few = (sizes > 0).sum(0)
+        label, n = labels[few.argmin()], few.min()
+        raise DataError(
+            "TOO_FEW_SOURCES",
+            f'split.by = "source" leaves {" and ".join(empty)} empty: class "{label}" comes from'
+            f" {n} source{'' if n == 1 else 's'}, and train needs photos of every class. Add photos"
+            ' of others, or set split.by = "photo"',
+        )
+
+
+def _kept(
+    photos: Sequence[Photo],
+    groups: Sequence[str],
+    sources: Sequence[str],
+    names: Sequence[str],
+    units: Ints,
+) -> Ints:
+    """(units,) the side that a source has already, as a number; -1: none. What several sources show
+    says nothing of any of them."""
+    shown: dict[str, set[str]] = {}
+    for group, source in zip(groups, sources, strict=True):
+        shown.setdefault(group, set()).add(source)
+    kept = np.full(len(names), -1, dtype=np.int64)
+    for photo, group, unit in zip(photos, groups, units, strict=True):
+        if photo.split and len(shown[group]) == 1:
+            side = SIDES.index(photo.split)
+            if kept[unit] not in (-1, side):
+                raise DataError(
+                    "DEALT_BY_PHOTO",
+                    f"photos of {names[unit]} are in the splits {SIDES[kept[unit]]} and"
+                    f" {photo.split}: this dataset was split by photo, and no photo moves. Begin a"
+                    ' new one (--data), or set split.by = "photo"',
+                )
+            kept[unit] = side
+    return kept
+
+
+def dealt(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> Ints:
+    """(units,) the number of each unit's side. The largest first, each to where the counts of all
+    classes come nearest to their shares (least chi square). Before that counts that the first
+    side, train, gets photos of every class, that no side stays empty, and that no class is missing
+    on a side, as far as the units suffice.
+
+    Sources are too few and too uneven for a hash, which decides between equals only. sizes:
+    (units, classes) photos; kept: (units,) sides, -1 where free; shares: (sides,); order: (units,).
+    """
+    sides: Ints = kept.copy()
+    number = np.arange(len(shares))
+    wanted = np.asarray(shares)[:, None] * sizes.sum(0)
+    held = np.stack([sizes[sides == side].sum(0) for side in number])
+    free = np.flatnonzero(sides == -1)
+    free = free[np.lexsort((order[free], -sizes[free].sum(1)))]
+    for rank, unit in enumerate(free):
+        after = held + (number[:, None] == number)[..., None] * sizes[unit]
+        off = ((after - wanted) ** 2 / wanted).sum((1, 2))
+        rest = sizes[free[rank + 1 :]]
+        sides[unit] = np.lexsort((off, *_lacking(after, rest)))[0]
+        held[sides[unit]] += sizes[unit]
+    return sides
+
+
+def _lacking(after: Floats, rest: Floats) -> tuple[Ints, Ints, Ints]:
+    """(choices,) each, the gravest last: places of a class that must stay empty, sides, and classes
+    without photos to learn from. after: (choices, sides, classes); rest: (units, classes)."""
+    units = (rest > 0).sum(0)
+    holes = np.maximum((after == 0).sum(1) - units, 0).sum(1)
+    empty = np.maximum((after.sum(2) == 0).sum(1) - len(rest), 0)
+    unlearned = ((after[:, 0] == 0) & (units == 0)).sum(1)
+    return holes, empty, unlearned
+
+
+def place(seed: int, group: str) -> float:
+    """Where a hash puts a group, from 0 to 1."""
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,1 @@
+"""The starter set: drawn bears, for a first run without photos or a network."""

@@ -1,0 +1,1 @@
+"""Settings with their ranges, and the project file that holds them."""

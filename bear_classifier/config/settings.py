@@ -1,0 +1,275 @@
+"""Every setting of a project: its default, unit, meaning and range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Of googlenet and inception_v3 `transform_input`, which is cut off, makes these of the usual ones.
+_CENTRED = ("efficientnet_v2_l", "googlenet", "inception_v3")
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "bears"  # a bundle
+
+
+def setting(
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A field with the words that explain it in the project file, and its range."""
+    metadata = {"about": about, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    source: str = setting(
+        "", 'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH" or "starter"'
+    )
+    per_class: int = setting(
+        200, "photos to find for each class, or pictures to draw (starter)", low=1
+    )
+    licence: str = setting(
+        "any",
+        'what its author must allow: "any", "share", "commercial" or "public" (public domain)',
+        choices=("any", "share", "commercial", "public"),
+    )
+    size: str = setting(
+        "any",
+        'of the pictures to look for: "any", "small", "medium", "large" or "wallpaper"',
+        choices=("any", "small", "medium", "large", "wallpaper"),
+    )
+    region: str = setting("us-en", "country and language to search in, such as uk-en or de-de")
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    contact: str = setting(
+        "", "e-mail address or page of yours; sent along, so that site owners can reach you"
+    )
+    connections: int = setting(128, "at most, at once, to all hosts together", low=1, high=256)
+    retry: bool = setting(False, "true asks again where the failure may have passed (as --retry)")
+    ignore_opt_outs: bool = setting(
+        False, "true also takes what robots.txt or X-Robots-Tag refuse; for sites of your own"
+    )
+
+
+@dataclass(frozen=True)
+class ScreenConfig:
+    smallest: int = setting(32, "pixels; a photo whose shorter side is below is unusable", low=16)
+    blank: float = setting(
+        2.0, "grey levels of 255; less contrast than this is an empty picture", low=0, high=255
+    )
+    near: int = setting(
+        45, "of 400 bits; at most so many differ between near-copies", low=0, high=100
+    )
+    same: int = setting(
+        8, "of 400 bits; at most so many differ between encodings of one picture", low=0, high=100
+    )
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    valid: float = setting(0.2, "share of the photos to tune on", low=0.01, high=0.8)
+    test: float = setting(
+        0.15, "share of the photos to judge with, used for nothing else", low=0.01, high=0.8
+    )
+    by: str = setting(
+        "photo",
+        '"photo", or "source": all photos of a source in one split, so that the model is judged'
+        " on unseen sources",
+        choices=("photo", "source"),
+    )
+    seed: int = setting(42, "another number assigns new photos differently", low=0)
+    least: int = setting(10, "photos; a class with fewer cannot be learned", low=3)
+    sources: str = setting(
+        "", "a table (path, source) of where your own photos come from; web sites are known"
+    )
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    arch: str = setting("resnet34", "any convolutional torchvision classifier")
+    weights: str = setting(
+        "imagenet", '"imagenet", "none", "shipped", a .pth or .safetensors file, or a bundle'
+    )
+    size: int = setting(224, "pixels, side of the square that the model sees", low=32, high=1024)
+    device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
+
+    @property
+    def centred(self) -> bool:
+        """Whether torchvision's weights of this network want values from -1 to 1, and not those
+        that ImageNet's mean and deviation give."""
+        return self.arch in _CENTRED
+
+    @property
+    def place(self) -> Path:
+        """The file or folder that `weights` names, where it names one."""
+        return SHIPPED if self.weights == "shipped" else Path(self.weights).expanduser()
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    folds: int = setting(
+        5, "parts for out-of-fold probabilities and for choosing the strength", low=2, high=20
+    )
+
+
+@dataclass(frozen=True)
+class CleanConfig:
+    precision: float = setting(
+        0.7,
+        "bears clean --auto drops photos that do not belong here with at least this chance",
+        low=0.5,
+        high=1,
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    epochs: int = setting(4, "passes over the training photos", low=1)
+    lr: float | str = setting("find", 'learning rate of the head; "find" asks the LR finder', low=0)
+    spread: float = setting(
+        0.0,
+        "rate of the head / rate of the first layers; 0: 2, or 1 without pretrained weights",
+        low=0,
+    )
+    batch_size: int = setting(64, "photos per step; lowered when there are fewer", low=1)
+    head: str = setting(
+        "probe",
+        'what the head starts from: "probe", or "new" (random, as fastai begins)',
+        choices=("probe", "new"),
+    )
+    frozen: int = setting(
+        0, "of the epochs, so many at the beginning in which only the head learns", low=0
+    )
+    layers: str = setting(
+        "auto",
+        'that learn: "all", "last-stage" (what comes before is computed once), or "auto": the last'
+        " stage of a pretrained body with the probe's head, else all",
+        choices=("auto", "all", "last-stage"),
+    )
+    cycles: int = setting(1, "runs of one cycle each that the other epochs are divided into", low=1)
+    balance: str = setting(
+        "none",
+        'against unequal classes: "none", "oversample" or "weighted-loss"',
+        choices=("none", "oversample", "weighted-loss"),
+    )
+    resize: str = setting(
+        "random-crop",
+        'of photos to learn from: "random-crop", "crop", "squish", "pad" or "presize"',
+        choices=("random-crop", "crop", "squish", "pad", "presize"),
+    )
+    crop: float = setting(
+        0.5,
+        "least share of a photo's area in a random crop (random-crop, presize)",
+        low=0.05,
+        high=1,
+    )
+    dropout: float = setting(0.0, "share of features left out while training", low=0, high=0.9)
+    seed: int = setting(42, "same seed, same machine: same weights (on a CPU)", low=0)
+    rehearse: bool = setting(
+        True,
+        "where sources are known, train once more on either half of them, to choose what does best"
+        " on photos of others; takes about as long again",
+    )
+    resume: bool = setting(
+        True, "go on after the last whole epoch of an interrupted training; false begins anew"
+    )
+
+
+@dataclass(frozen=True)
+class RejectConfig:
+    share: float = setting(
+        0.03, "of photos answered rightly, at most so many are refused; 0: none is", low=0, high=0.5
+    )
+    close: float = setting(
+        0.2,
+        "probability; with less, at most, between the two likeliest it is too close to call",
+        low=0,
+        high=1,
+    )
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    parity: int = setting(1000, "pictures on which bundle and trained model must agree", low=1)
+    precision: str = setting(
+        "auto",
+        'of the network: "auto" (int8 where validation photos get the same answers sooner), "fp32",'
+        ' or "int8" (where they get others, nothing is published)',
+        choices=("auto", "fp32", "int8"),
+    )
+    decode: str = setting(
+        "auto",
+        'of large JPEGs: "auto" (no larger than needed, where validation photos show the same'
+        ' answers) or "full"',
+        choices=("auto", "full"),
+    )
+    weights: str = setting(
+        "fp32",
+        'of the file that one trains on from: "fp32", or "fp16", which takes half of the space',
+        choices=("fp32", "fp16"),
+    )
+    note: str = setting(
+        "", "a text file (Markdown) that its card quotes: what it is for, and what it is not for"
+    )
+    pictures: str = setting(
+        "none",
+        "small copies of training photos in the bundle, which the page shows as most similar:"
+        ' "none", "licensed" (Creative Commons, public domain) or "all": you may publish them',
+        choices=("none", "licensed", "all"),
+    )
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    max_waiting: int = setting(40, "photos; more are refused until the queue is shorter", low=1)
+    corrections: str = setting(
+        "", 'folder for photos that people say were answered wrongly; "": none is kept'
+    )
+    framed_by: str = setting(
+        "", "pages that may show this one inside theirs, such as https://*.example.com"
+    )
+    per_minute: int = setting(
+        0, "photos from one address; more are refused for a while; 0: any number", low=0
+    )
+    memory: int = setting(
+        0,
+        "MB that the processes that answer may take together; 0: half of what may be used here",
+        low=0,
+    )
+    proxy: str = setting(
+        "", "address of your proxy, which is believed whom it forwards for (X-Forwarded-For)"
+    )
+    names: str = setting(
+        "", "host names it answers to besides localhost, such as bears.example.com *.example.org"
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """One project. classes: label -> search queries, in the order of the project file."""
+
+    name: str
+    classes: Mapping[str, Sequence[str]]
+    search: SearchConfig = SearchConfig()
+    download: DownloadConfig = DownloadConfig()
+    screen: ScreenConfig = ScreenConfig()
+    split: SplitConfig = SplitConfig()
+    learn: LearnConfig = LearnConfig()
+    probe: ProbeConfig = ProbeConfig()
+    clean: CleanConfig = CleanConfig()
+    train: TrainConfig = TrainConfig()
+    reject: RejectConfig = RejectConfig()
+    export: ExportConfig = ExportConfig()
+    serve: ServeConfig = ServeConfig()
+
+    @property
+    def labels(self) -> list[str]:
+        """The vocabulary: sorted, so that it never depends on the order in a file."""
+        return sorted(self.classes)

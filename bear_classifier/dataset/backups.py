@@ -1,0 +1,304 @@
+"""Copies that a catalog keeps of itself, and putting one back when the catalog is damaged.
+
+They lie in `copies/` of the dataset, named by their time (UTC) and by a number that only grows, as
+clocks do not; whole or not there, and each was checked after it was made. Nobody puts one back but
+a person: what was decided since would be lost without a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import filecmp
+import json
+import os
+import re
+import sqlite3
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from bear_classifier.dataset.schema import Event, TakeDown
+from bear_classifier.errors import DataError, NoCopy
+from bear_classifier.runtime.files import explained, move, replace, write_atomic, write_partial
+
+CATALOG, FOLDER = "catalog.sqlite", "copies"
+KEPT = 3
+APART = timedelta(hours=1)
+_STAMP = "%Y%m%d-%H%M%S"
+_NAME = re.compile(r"catalog-(\d{8}-\d{6})(?:-(\d+))?\.sqlite", re.ASCII)
+_JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
+_EVENT_WORDS = ("at", "who", "action", "sha256", "old", "new", "why")
+_TAKE_DOWN_WORDS = ("kind", "value", "at", "who", "why")
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """copy: what was put back; aside: where the file lies that stood there, None if none did;
+    events, take_downs: what is in that file only, as far as it can be read; complete: all of it."""
+
+    copy: Path
+    aside: Path | None
+    events: list[Event]
+    take_downs: list[TakeDown]
+    complete: bool
+
+
+def made(root: Path) -> list[Path]:
+    """The copies of a dataset's catalog, newest first."""
+    found = [
+        path for path in (root / FOLDER).glob("catalog-*.sqlite") if _NAME.fullmatch(path.name)
+    ]
+    return sorted(found, key=lambda path: (_number(path), path.name), reverse=True)
+
+
+def _number(copy: Path) -> int:
+    """Of its place in their order; 0: made by a version that ranked them by time."""
+    return int(_NAME.fullmatch(copy.name)[2] or 0)  # type: ignore[index]
+
+
+def told(copy: Path) -> str:
+    """The time of a copy, for a person."""
+    return f"{at(copy):%Y-%m-%d %H:%M} UTC"
+
+
+def at(copy: Path) -> datetime:
+    stamp = _NAME.fullmatch(copy.name)[1]  # type: ignore[index]
+    return datetime.strptime(stamp, _STAMP).replace(tzinfo=timezone.utc)
+
+
+# -- what damage is --------------------------------------------------------------------------------
+
+
+def check_pages(db: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError."""
+    (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def check(db: sqlite3.Connection) -> None:
+    """As `check_pages`, and every row is read: SQLite does not look at letters.
+
+    Raises sqlite3.Error or ValueError."""
+    check_pages(db)
+    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        rows = db.execute(f'SELECT * FROM "{table}"')
+        places = [n for n, column in enumerate(rows.description) if column[0] in _JSON]
+        for row in rows:
+            for place in places:
+                if row[place]:
+                    json.loads(row[place])
+
+
+def is_cut_off(root: Path) -> bool:
+    """Whether `restore` was begun and not finished."""
+    return (root / FOLDER / "restoring").is_file()
+
+
+@contextmanager
+def damage_explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into what a person can do about it."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as exc:  # of flipped bytes
+        text = " ".join(str(exc).split())
+        if "locked" in text:
+            raise DataError(
+                "CATALOG_BUSY", f"{path} is being written by another program; try again"
+            ) from exc
+        if "full" in text or "disk I/O error" in text:  # a quota or a limit is the second
+            raise DataError(
+                "DISK_FULL",
+                f"no space left to write {path} ({text}); what was there before is kept; free some"
+                " and run again",
+            ) from exc
+        if "readonly" in text or "unable to open" in text:
+            raise DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}") from exc
+        advice = (
+            "restore it from a copy, or move it away and run again: photos are kept, decisions in"
+            " it are lost"
+        )
+        if copies := made(path.parent):
+            advice = f"to put back the copy of {told(copies[0])}, run: bears restore"
+        raise DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}") from exc
+
+
+# -- making ----------------------------------------------------------------------------------------
+
+
+def keep(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
+    """Copy the catalog, unless the newest copy is young or the same; the newest three stay.
+
+    Returns the new copy. One that cannot be made is a NoCopy warning: the work is worth more."""
+    number = max(map(_number, made(root)), default=0) + 1
+    place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}-{number:04}.sqlite"
+    try:
+        return _keep(db, root, place) if _is_due(db, root, now) else None
+    except (sqlite3.Error, OSError, ValueError) as exc:
+        text = f"no copy of {root / CATALOG} could be kept ({exc}); the work goes on"
+        warnings.warn(text, NoCopy, stacklevel=2)
+        return None
+
+
+def _is_due(db: sqlite3.Connection, root: Path, now: datetime) -> bool:
+    if any(timedelta(0) <= now - at(copy) < APART for copy in made(root)[:1]):
+        return False
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0])
+
+
+def _keep(db: sqlite3.Connection, root: Path, place: Path) -> Path | None:
+    place.parent.mkdir(exist_ok=True)
+    partial = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        _copy(db, partial)
+        if any(filecmp.cmp(partial, copy, shallow=False) for copy in made(root)[:1]):
+            return None
+        replace(partial, place)
+    finally:
+        partial.unlink(missing_ok=True)
+    for old in made(root)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return place
+
+
+def _copy(db: sqlite3.Connection, partial: Path) -> None:
+    """One moment of the catalog, flushed to the disk and checked."""
+    with closing(sqlite3.connect(partial, isolation_level=None)) as target:
+        target.execute("PRAGMA journal_mode=OFF")  # half a copy is thrown away anyway
+        db.backup(target)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    with _at_rest(partial) as copy:
+        check(copy)
+
+
+def _at_rest(path: Path) -> closing[sqlite3.Connection]:
+    """A file that nobody writes; SQLite neither reads, leaves nor removes anything beside it."""
+    return closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True))
+
+
+# -- putting back ----------------------------------------------------------------------------------
+
+
+def restore(root: Path, force: bool = False) -> Restored:
+    """Put the newest good copy in place of the catalog, which is moved aside and kept.
+
+    The caller holds the dataset. Cut off at any point, the damaged file or the copy is in place, no
+    catalog opens, and doing it again finishes. force: also if nothing is wrong with the catalog.
+    Raises DataError (NO_COPY, NOT_DAMAGED, CATALOG_BUSY, DISK_FULL, CANNOT_WRITE)."""
+    place, note = root / CATALOG, root / FOLDER / "restoring"
+    copy = _newest_good(root)
+    if not is_cut_off(root) and not _damage(place) and not force:
+        raise DataError(
+            "NOT_DAMAGED",
+            f"{place} is not damaged; what was decided since the copy of {told(copy)} would be"
+            " lost; to put it back all the same, run: bears restore --force",
+        )
+    partial = write_partial(place, copy.read_bytes())
+    try:
+        if not is_cut_off(root):
+            now = datetime.now(timezone.utc)
+            write_atomic(note, f"damaged-{now:{_STAMP}-%f}.sqlite".encode())
+        aside = note.with_name(note.read_text(encoding="utf-8"))
+        with explained(aside):
+            _move_aside(place, aside)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    move(partial, place)
+    there = aside if aside.is_file() else None
+    events, take_downs, complete = _only_in(there, copy) if there else ([], [], False)
+    note.unlink()
+    return Restored(copy, there, events, take_downs, complete)
+
+
+def _newest_good(root: Path) -> Path:
+    for copy in made(root):
+        try:
+            with _at_rest(copy) as db:
+                check(db)
+        except (sqlite3.Error, ValueError):
+            continue
+        return copy
+    raise DataError(
+        "NO_COPY",
+        f"there is no good copy in {root / FOLDER}; one is made whenever photos are added or"
+        " decided on",
+    )
+
+
+def _damage(place: Path) -> str:
+    """What is wrong with the catalog, "" if nothing. Raises DataError (CATALOG_BUSY)."""
+    if not place.is_file() or not place.stat().st_size:
+        return "nothing in it"
+    uri = f"{place.resolve().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as db:
+        try:
+            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            check(db)
+        except (sqlite3.Error, ValueError) as exc:
+            if "locked" not in str(exc):
+                return str(exc)
+            raise DataError(
+                "CATALOG_BUSY",
+                f"{place} is open in another program, such as the cleaning page; end that and try"
+                " again",
+            ) from exc
+    return ""
+
+
+def _move_aside(place: Path, aside: Path) -> None:
+    """Another name for the file first, so that there is never none in its place. Its log has to be
+    gone before a copy comes: SQLite would carry it out on the copy."""
+    if place.is_file() and not aside.exists():
+        try:
+            os.link(place, aside)
+        except OSError:  # a file system without second names
+            write_atomic(aside, place.read_bytes())
+    for tail in ("-wal", "-shm"):
+        rest = Path(f"{place}{tail}")
+        if rest.exists():
+            rest.replace(f"{aside}{tail}")
+
+
+def _only_in(aside: Path, copy: Path) -> tuple[list[Event], list[TakeDown], bool]:
+    with _at_rest(copy) as db:
+        (event,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM event").fetchone()
+        (taken,) = db.execute("SELECT COALESCE(MAX(rowid), 0) FROM takedown").fetchone()
+    found, whole = _rows(aside, "event", event)
+    events = [Event(**row) for row in found if _is_row(row, Event, _EVENT_WORDS)]
+    others, all_others = _rows(aside, "takedown", taken)
+    take_downs = [TakeDown(**row) for row in others if _is_row(row, TakeDown, _TAKE_DOWN_WORDS)]
+    whole = whole and all_others and len(events) + len(take_downs) == len(found) + len(others)
+    return events, take_downs, whole
+
+
+def _rows(damaged: Path, table: str, after: int) -> tuple[list[dict[str, Any]], bool]:
+    """The rows beyond a number, from both ends towards the damage; whether that was all."""
+    found: dict[int, dict[str, Any]] = {}
+    for order in ("ASC", "DESC"):
+        with _at_rest(damaged) as db:
+            db.text_factory = lambda data: data.decode(errors="replace")
+            query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid {order}"
+            try:
+                rows = db.execute(query, (after,))
+                names = [column[0] for column in rows.description][1:]
+                for number, *values in rows:
+                    found[number] = dict(zip(names, values, strict=True))
+            except sqlite3.Error:
+                continue
+        return [found[number] for number in sorted(found)], True
+    return [found[number] for number in sorted(found)], False
+
+
+def _is_row(row: dict[str, Any], kind: type[Event | TakeDown], words: tuple[str, ...]) -> bool:
+    """Whether what was read from a damaged page can be such a row at all."""
+    return (
+        row.keys() <= {field.name for field in dataclasses.fields(kind)}
+        and all(isinstance(row.get(word), str) for word in words)
+        and not any(isinstance(value, bytes) for value in row.values())
+    )

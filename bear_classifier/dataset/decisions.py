@@ -1,0 +1,318 @@
+"""What people decided about photos: events that are only ever added, and can be taken back.
+
+A photo's state is its label, status and reason. Every event holds the state before and after it.
+An undo is an event as well, so that undoing an undo does the thing again; what is taken back must
+be the newest of what is in force on the photo: see `pile`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any, get_args
+
+from bear_classifier.dataset.catalog import Catalog, now
+from bear_classifier.dataset.schema import CONFLICT, TAKEN_DOWN, Action, Decision, Event, Photo
+from bear_classifier.dataset.undo import Pile, cannot, in_force, inverse, states
+from bear_classifier.errors import DataError
+
+_PAGE = 20  # events read on the way back to the last one in force; then twice as many, ...
+_SHOWN = 40  # characters of a word that is quoted
+
+
+def revision(catalog: Catalog) -> int:
+    """The number of the last event, 0 without one."""
+    return catalog.revision()
+
+
+def history(catalog: Catalog, sha256: str | None = None, limit: int | None = None) -> list[Event]:
+    """The events of one photo, or of all, newest last. limit: how many of the newest."""
+    where, values = ("WHERE sha256 = ?", (sha256,)) if sha256 is not None else ("", ())
+    most = -1 if limit is None else max(0, limit)
+    return catalog.events(f"{where} ORDER BY id DESC LIMIT ?", (*values, most))[::-1]
+
+
+def decided(catalog: Catalog) -> dict[str, Event]:
+    """sha256 -> the last keep, relabel, drop or restore of the photo that is not taken back.
+
+    Folder moves, lists and take-downs change photos, too, but nobody looked at the photo then."""
+    last: dict[str, Event] = {}
+    upto = catalog.events("WHERE id <= ? ORDER BY id DESC", (catalog.revision(),))
+    for event in in_force(upto):
+        if event.undoes is None and event.request:
+            last.setdefault(event.sha256, event)
+    return last
+
+
+def closed(catalog: Catalog) -> set[str]:
+    """Hashes of photos that are not usable, or that somebody decided on."""
+    unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
+    return unusable | decided(catalog).keys()
+
+
+def full_sha256(catalog: Catalog, start: str) -> str:
+    """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
+    start = start.lower()
+    if len(start) == 64:
+        return start
+    found = [p.sha256 for p in catalog.photos() if p.sha256.startswith(start)]
+    if len(found) != 1 or len(start) < 8:
+        why = f"{len(found)} photos begin like that" if len(start) >= 8 else "give 8 digits or more"
+        raise DataError("NO_SUCH_PHOTO", f"{start[:64]!r} names no photo: {why}")
+    return found[0]
+
+
+def user_name() -> str:
+    """Who decides at this computer, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for the number, as in a container
+        return "somebody"
+
+
+def relabel(catalog: Catalog, photo: Photo, label: str, who: str, why: str) -> Event:
+    """Give a photo another label, inside a transaction of the caller."""
+    return _record(catalog, photo, dataclasses.replace(photo, label=label), "relabel", who, why)
+
+
+def drop(catalog: Catalog, photo: Photo, who: str, why: str) -> Event:
+    """Use a photo for nothing any more, inside a transaction of the caller; its file stays."""
+    after = dataclasses.replace(photo, status="dropped", reason=why)
+    return _record(catalog, photo, after, "drop", who, why)
+
+
+def bar(catalog: Catalog, photo: Photo, who: str, why: str) -> None:
+    """Drop what was taken down, inside a transaction of the caller. why: begins with TAKEN_DOWN.
+
+    Of a photo that was dropped before only the reason changes, so that nothing restores it."""
+    if photo.status != "dropped":
+        drop(catalog, photo, who, why)
+    elif not is_taken_down(photo):
+        catalog.put_photos([dataclasses.replace(photo, reason=why)])
+
+
+def is_taken_down(photo: Photo) -> bool:
+    """Whether somebody asked that it not be used: no decision brings it back."""
+    return photo.status == "dropped" and photo.reason.startswith(TAKEN_DOWN)
+
+
+def decide(
+    catalog: Catalog, labels: Collection[str], decisions: Sequence[Decision], who: str, request: str
+) -> list[Event]:
+    """Carry out all of the decisions, or none, and return their events.
+
+    labels: the classes of the project; request: an id made by whoever asks, so that asking again
+    with it does nothing and returns the events of the first time. Raises ValueError without one,
+    and DataError (UNKNOWN_CLASS, NO_SUCH_PHOTO, NOT_DROPPED, TAKEN_DOWN, CONFLICT)."""
+    if not request:
+        raise ValueError("a request needs an id, or a double click counts twice")
+    if strange := {d.action for d in decisions} - set(get_args(Action)):
+        raise ValueError(f"no such action: {strange}")
+    with catalog.transaction():
+        if done := _of_request(catalog, request):
+            return done
+        hashes = {d.sha256 for d in decisions}
+        photos, past = _photos(catalog, hashes), _past(catalog, hashes)
+        for decision in decisions:
+            _check(decision, labels, photos.get(decision.sha256), past)
+        for decision in decisions:
+            photo = photos[decision.sha256]
+            action, after = _outcome(decision, photo, past[photo.sha256], _plain(who))
+            event = _record(
+                catalog, photo, after, action, _plain(who), _plain(decision.why), request=request,
+                score=decision.score, based=decision.based,
+            )  # fmt: skip
+            photos[photo.sha256] = after
+            past[photo.sha256].append(event)
+        return _of_request(catalog, request)
+
+
+def undo(
+    catalog: Catalog, who: str, event: int | None = None, request: str | None = None
+) -> list[Event]:
+    """Take back one event, or without its number the last request that is not taken back yet.
+
+    An undo can be undone by its number, which does the thing again. What was taken down stays so:
+    without a number it is passed over. request: as in `decide`; None never repeats one. Raises
+    DataError (CANNOT_UNDO, NOTHING_TO_UNDO, TAKEN_DOWN)."""
+    if request == "":
+        raise ValueError("a request needs an id, or a double click counts twice")
+    with catalog.transaction():
+        if request and (done := _of_request(catalog, request)):
+            return done
+        request = request or uuid.uuid4().hex
+        targets = _last_request(catalog) if event is None else _one(catalog, event)
+        hashes = {target.sha256 for target in targets}
+        photos, past = _photos(catalog, hashes), _past(catalog, hashes)
+        piles = {sha256: Pile(past[sha256]) for sha256 in hashes}
+        for target in sorted(targets, key=lambda e: -e.id):
+            photo, pile = photos[target.sha256], piles[target.sha256]
+            _refuse_taken_down(photo)
+            if event is None and not pile.holds(target.id):
+                continue  # taken back alone before
+            latest = pile.removable(target.id)
+            after = dataclasses.replace(photo, **inverse(latest))
+            why = f"takes back event {latest.id}"
+            link = {"undoes": latest.id, "request": request}
+            pile.add(_record(catalog, photo, after, "undo", _plain(who), why, **link))
+            photos[photo.sha256] = after
+        return _of_request(catalog, request)
+
+
+# -- deciding --------------------------------------------------------------------------------------
+
+
+def _check(
+    decision: Decision, labels: Collection[str], photo: Photo | None, past: dict[str, list[Event]]
+) -> None:
+    """Refuse what cannot be done, or what was decided without knowing the newest state."""
+    if photo is None:
+        raise DataError(
+            "NO_SUCH_PHOTO",
+            f"no photo here has the sha256 {_quoted(decision.sha256)}; reload the list of photos",
+        )
+    _refuse_taken_down(photo)
+    if decision.action == "relabel" and decision.label not in labels:
+        raise DataError(
+            "UNKNOWN_CLASS",
+            f"{_quoted(decision.label)} is no class of the project; choose {', '.join(labels)}",
+        )
+    others = past[photo.sha256]
+    if decision.based is not None and others and others[-1].id > decision.based:
+        raise DataError(
+            "CONFLICT",
+            f"{_told(others[-1])} (photo {photo.sha256[:12]}); reload, or decide again to"
+            " overwrite",
+        )
+
+
+def _outcome(
+    decision: Decision, photo: Photo, past: Sequence[Event], who: str
+) -> tuple[str, Photo]:
+    """The action as it is recorded, and the photo after it."""
+    if decision.action == "relabel" and decision.label != photo.label:
+        return "relabel", dataclasses.replace(photo, label=decision.label)
+    if decision.action == "drop":
+        reason = _plain(decision.why) or f"dropped by {who}"
+        if reason.startswith((TAKEN_DOWN, CONFLICT)):  # which the program itself goes by
+            reason = f"dropped by {who}: {reason}"
+        return "drop", dataclasses.replace(photo, status="dropped", reason=reason)
+    if decision.action != "restore":
+        return "keep", photo
+    if photo.status != "dropped":
+        raise DataError(
+            "NOT_DROPPED",
+            f"photo {photo.sha256[:12]} is not dropped but {photo.status}; there is nothing to"
+            " restore",
+        )
+    for event in reversed(past):
+        before, after = states(event)
+        if after.get("status") == "dropped" and before["status"] != "dropped":
+            back = {"status": before["status"], "reason": before["reason"]}
+            return "restore", dataclasses.replace(photo, **back)
+    return "restore", dataclasses.replace(photo, status="ok", reason="")  # screening will judge it
+
+
+def _refuse_taken_down(photo: Photo) -> None:
+    if is_taken_down(photo):
+        raise DataError(
+            TAKEN_DOWN, f"photo {photo.sha256[:12]} may not be used again: {photo.reason}"
+        )
+
+
+def _told(event: Event) -> str:
+    """What the other one did, for a person who did not know of it; the time is the local one."""
+    deeds = {
+        "keep": f"kept this photo as {_named(event.new)}",
+        "relabel": f"changed this photo from {_named(event.old)} to {_named(event.new)}",
+        "drop": "dropped this photo",
+        "restore": "restored this photo",
+        "undo": "took back a decision on this photo",
+    }
+    other = "Another window" if event.request else f"A run ({event.who})"
+    then, today = datetime.fromisoformat(event.at).astimezone(), datetime.now().date()
+    day = "" if then.date() == today else f"on {then:%Y-%m-%d} "
+    return f"{other} {deeds[event.action]} {day}at {then:%H:%M}"
+
+
+def _named(label: str) -> str:
+    return f'"{_plain(label)[:_SHOWN]}"'
+
+
+def _quoted(word: str) -> str:
+    """In quotes, shortened, and with what cannot be printed written as its code."""
+    return f"{word[:_SHOWN]!r}" + ("..." if len(word) > _SHOWN else "")
+
+
+def _plain(text: str) -> str:
+    """One printable line; lone halves of characters could not be stored."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+# -- taking back -----------------------------------------------------------------------------------
+
+
+def _one(catalog: Catalog, event: int) -> list[Event]:
+    if event.bit_length() < 64 and (found := catalog.events("WHERE id = ?", (event,))):
+        return found
+    raise cannot(f"there is no event {event}")
+
+
+def _last_request(catalog: Catalog) -> list[Event]:
+    """The last decisions that belong together and can be taken back, all of them in one list."""
+    stay = {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
+    for event in in_force(_backwards(catalog)):
+        if event.undoes is None and event.sha256 not in stay:
+            batch = _of_request(catalog, event.request) if event.request else [event]
+            return [one for one in batch if one.sha256 not in stay]
+    raise DataError("NOTHING_TO_UNDO", "no decision is left to take back")
+
+
+def _backwards(catalog: Catalog) -> Iterator[Event]:
+    before, size = catalog.revision() + 1, _PAGE
+    while page := catalog.events("WHERE id < ? ORDER BY id DESC LIMIT ?", (before, size)):
+        yield from page
+        before, size = page[-1].id, 2 * size
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def _record(
+    catalog: Catalog, photo: Photo, after: Photo, action: str, who: str, why: str, **more: Any
+) -> Event:
+    """Change the photo and write down why. more: further fields of the event."""
+    if after != photo:
+        catalog.put_photos([after])
+    by_status = action == "drop" or (photo.label == after.label and photo.status != after.status)
+    old, new = (photo.status, after.status) if by_status else (photo.label, after.label)
+    event = Event(0, now(), who, action, photo.sha256, old, new, why, _state(photo), _state(after))
+    return catalog.add_event(dataclasses.replace(event, **more))
+
+
+def _state(photo: Photo) -> str:
+    return json.dumps({"label": photo.label, "status": photo.status, "reason": photo.reason})
+
+
+def _photos(catalog: Catalog, hashes: Collection[str]) -> dict[str, Photo]:
+    if len(hashes) == 1:  # the usual case, a click
+        found = [catalog.photo(sha256) for sha256 in hashes if sha256.isascii()]
+        return {photo.sha256: photo for photo in found if photo}
+    return {photo.sha256: photo for photo in catalog.photos() if photo.sha256 in hashes}
+
+
+def _past(catalog: Catalog, hashes: Collection[str]) -> dict[str, list[Event]]:
+    """The events of each of these photos, newest last."""
+    past: dict[str, list[Event]] = {sha256: [] for sha256 in hashes}
+    where = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id"
+    for event in catalog.events(where, (json.dumps(sorted(hashes)),)):
+        past[event.sha256].append(event)
+    return past
+
+
+def _of_request(catalog: Catalog, request: str) -> list[Event]:
+    return catalog.events("WHERE request = ? ORDER BY id", (request,))

@@ -1,0 +1,100 @@
+"""Where photos come from: the web site of each, or what a table says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.errors import DataError
+from bear_classifier.runtime.files import read_text
+
+
+def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
+    """The source of each photo, "" where nothing is known of it.
+
+    Of one from the web the registrable domain of the page that showed it, or else of the file.
+    table: a file of paths (or ends of paths, with / or \\) and sources, which goes before; "" for
+    none. Raises DataError (BAD_TABLE)."""
+    named = read_table(Path(table).expanduser()) if table else {}
+    pages = catalog.pages()
+    return [
+        (named and named_for(p.origin, named)) or web_site(pages.get(p.origin) or p.origin)
+        for p in photos
+    ]
+
+
+def homes(groups: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """(n,) the source that each photo counts to: near-copies that several sources show count to the
+    one with most of them, photos of no known source each group to itself.
+
+    groups, sources ("": unknown): (n,). Tying such sources together instead would leave one: the
+    same pictures are everywhere on the web."""
+    shown: dict[str, Counter[str]] = {}
+    for group, source in zip(groups, sources, strict=True):
+        shown.setdefault(group, Counter())[source or f"group {group}"] += 1
+    home = {g: min(counts, key=lambda s, c=counts: (-c[s], s)) for g, counts in shown.items()}  # type: ignore[misc]
+    return [home[group] for group in groups]
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """path -> source, from the first two columns of a file, its heading left out: of tabs, commas
+    or semicolons, as spreadsheets write it.
+
+    Raises DataError (BAD_TABLE)."""
+    try:
+        text = read_text(path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
+    heading = text.partition("\n")[0]
+    delimiter = next((d for d in "\t;," if d in heading), ",")
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[1:]
+    if not rows or any(row and len(row) < 2 for row in rows):
+        raise DataError(
+            "BAD_TABLE", f"{path} needs a heading and two columns: the path of a photo, its source"
+        )
+    return {_plain(row[0].strip()).strip("/"): row[1].strip() for row in rows if row}
+
+
+def named_for(origin: str, named: Mapping[str, str]) -> str:
+    """What the table says of the longest end of a path that stands in it."""
+    parts = _plain(origin).split("/")
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((named[end] for end in ends if end in named), "")
+
+
+def _plain(path: str) -> str:
+    """The path in one way: a table may come from another system than the photos."""
+    return unicodedata.normalize("NFC", path.replace("\\", "/"))
+
+
+def web_site(address: str) -> str:
+    """The registrable domain of an address, "" of anything else."""
+    return _site_of_start("/".join(address.split("/", 3)[:3]))  # the rest is another each time
+
+
+@lru_cache(100_000)
+def _site_of_start(address: str) -> str:
+    parts = urlsplit(address)
+    return site_of(parts.hostname) if parts.scheme in ("http", "https") and parts.hostname else ""
+
+
+@lru_cache(100_000)
+def site_of(host: str) -> str:
+    """The registrable domain by the Public Suffix List; an IP address is its own site."""
+    return host if host[-1:].isdigit() else _suffixes().privatesuffix(host) or host
+
+
+@cache
+def _suffixes() -> Any:
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList()

@@ -1,0 +1,1 @@
+"""Studies: many short trainings, their analysis, and a plot."""

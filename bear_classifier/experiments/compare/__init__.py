@@ -1,0 +1,1 @@
+"""Compare training recipes at equal budget."""

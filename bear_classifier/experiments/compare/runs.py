@@ -1,0 +1,205 @@
+"""Trainings of several alternatives from the same start, on the same photos in the same order, by
+the very `cycle.fit` that training uses. What was trained once is kept and not trained again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastai.torch_core import set_seed
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.errors import DataError
+from bear_classifier.experiments.lr.runs import undisturbed
+from bear_classifier.learn import backbone
+from bear_classifier.learn.checkpoints import State
+from bear_classifier.learn.data import Unreadable
+from bear_classifier.learn.fit import fit
+from bear_classifier.learn.inference import outputs
+from bear_classifier.learn.plan import fitted, lasting, plan_of
+from bear_classifier.learn.probe import network
+from bear_classifier.learn.source_holdout import start_of
+from bear_classifier.learn.train import start
+from bear_classifier.learn.trainable_part import part_of
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.npz import as_npz
+
+_FORMAT = 1  # of what is kept; a new number, and all is trained anew
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """name: for people; made_from: digest of photos, labels and weights that it starts from; own:
+    whether the dataset's probe is of these weights and this size; if not, one is fitted."""
+
+    name: str
+    config: Config
+    made_from: str
+    own: bool = True
+
+
+@dataclass(frozen=True)
+class Trained:
+    """logits: (photos, classes) on validation, of the epoch that training kept; sha256: (photos,)
+    of those that could be read. facts: lr, lr_reason, history, kept_epoch, diverged, seconds."""
+
+    logits: NDArray[np.float32]
+    sha256: list[str]
+    facts: dict[str, Any]
+
+
+class Workshop:
+    """Trains what is not there yet. Afterwards the dataset is as before, but for `folder`."""
+
+    def __init__(self, catalog: Catalog, folder: Path) -> None:
+        """Raises DataError (NOT_SPLIT)."""
+        catalog.freeze()
+        self.catalog, self.folder = catalog, folder
+        ready = catalog.photos("ok")
+        self.train, self.valid = ([p for p in ready if p.split == s] for s in ("train", "valid"))
+        if not self.train or not self.valid:
+            raise DataError(
+                "NOT_SPLIT", "there are no training or validation photos; run: bears split"
+            )
+        self.unreadable = Unreadable(len(ready))
+
+    def trained(self, one: Alternative, seeds: Sequence[int], bar: Any) -> list[Trained]:
+        """One training for each seed; the rate is asked for once, with the first.
+
+        bar: of tqdm, moved by `steps` in all. Raises TrainError and DataError as training does."""
+        bench = _Bench(self, one)
+        with undisturbed():
+            lr = self.rate(one, seeds[0], bench)
+            return [self._trained(bench, seed, lr, bar) for seed in seeds]
+
+    def steps(self, one: Alternative, seeds: int) -> int:
+        """How many batches `trained` learns from."""
+        settings, _ = fitted(one.config.train, len(self.train))
+        return seeds * settings.epochs * (len(self.train) // settings.batch_size)
+
+    def rate(self, one: Alternative, seed: int, bench: _Bench | None = None) -> tuple[float, str]:
+        """The rate of the settings or the LR finder's, and why."""
+        if isinstance(one.config.train.lr, float):
+            return one.config.train.lr, "given in the settings"
+        place = self.folder / f"rate-{_digest(one, seed, one.config.train.lr)}.json"
+        try:
+            facts = json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            with undisturbed():
+                end = (bench or _Bench(self, one)).fitted(seed, one.config.train.lr, epochs=0)
+            facts = {key: end.facts[key] for key in ("lr", "lr_reason", "finder")}
+            write_atomic(place, json.dumps(facts).encode())
+        return facts["lr"], facts["lr_reason"]
+
+    def _trained(self, bench: _Bench, seed: int, lr: tuple[float, str], bar: Any) -> Trained:
+        place = self.folder / f"training-{_digest(bench.one, seed, lr[0])}.npz"
+        steps = self.steps(bench.one, 1)
+        if kept := _read(place):
+            bar.update(steps)
+            return kept
+        config, before = bench.one.config, bar.n
+        began = time.monotonic()
+        epoch = steps // config.train.epochs
+
+        def step(_: State) -> None:
+            bar.update(epoch)
+
+        end = bench.fitted(seed, lr[0], config.train.epochs, step)
+        seconds = round(time.monotonic() - began, 1)
+        rows, logits, _ = outputs(self.catalog, bench.model, self.valid, config, self.unreadable)
+        bar.update(before + steps - bar.n)  # a training that diverged made fewer
+        facts = {key: end.facts[key] for key in ("lr", "history", "kept_epoch", "part")}
+        facts |= {"lr_reason": lr[1], "seconds": seconds, "seed": seed}
+        facts["diverged"] = len(facts["history"]) < config.train.epochs
+        done = Trained(logits, [self.valid[row].sha256 for row in rows], facts)
+        _write(place, done)
+        return done
+
+
+class _Bench:
+    """The model of an alternative, made when it is first needed, and put back to its start."""
+
+    def __init__(self, shop: Workshop, one: Alternative) -> None:
+        settings, _ = fitted(one.config.train, len(shop.train))
+        self.shop = shop
+        self.one = dataclasses.replace(one, config=dataclasses.replace(one.config, train=settings))
+        self._first: dict[str, Tensor] | None = None
+
+    def fitted(
+        self, seed: int, lr: float | str, epochs: int, keep: Any = lambda state: None
+    ) -> State:
+        """Train from the start; order, crops and a new head follow from the seed alone."""
+        shop, config = self.shop, self.one.config
+        if self._first is None:
+            self.model = self._start()
+            self._first = backbone.copied(self.model)
+        self.model.load_state_dict(self._first)
+        set_seed(seed, reproducible=True)
+        if config.train.head == "new":
+            self.model.new_head(seed)
+        seen = [*shop.train, *shop.valid]
+        part, _ = part_of(shop.catalog, config, self.model, seen, shop.unreadable)
+        dls = part.loaders(shop.train, shop.valid, config)
+        plan = plan_of(config, [photo.label for photo in shop.train])
+        plan = dataclasses.replace(plan, lr=lr, epochs=epochs)
+        end, _ = fit(dls, part.model, plan, keep=keep)
+        return end
+
+    def _start(self) -> backbone.Classifier:
+        config, device = self.one.config, backbone.pick_device(self.one.config.learn.device)
+        if self.one.own:
+            return start(self.shop.catalog, config).to(device)
+        made = network(config, None).to(device)
+        if config.train.head == "new":
+            return made
+        rows, _, features = outputs(
+            self.shop.catalog, made, self.shop.train, config, self.shop.unreadable
+        )
+        learned = [self.shop.train[row] for row in rows]
+        return start_of(self.shop.catalog, config, learned, features).to(device)
+
+
+def _digest(one: Alternative, seed: int, lr: float | str) -> str:
+    """Of all that determines a training. Not the device, nor whether it may be resumed."""
+    settings = lasting(one.config.train) | {"seed": seed, "lr": lr}
+    text = json.dumps([_FORMAT, one.made_from, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _read(place: Path) -> Trained | None:
+    """None where it was never trained, or what is there is damaged."""
+    try:
+        with np.load(place, allow_pickle=False) as file:
+            facts = json.loads(str(file["facts"]))
+            return Trained(file["logits"], file["sha256"].tolist(), facts)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(place: Path, done: Trained) -> None:
+    facts = np.array(json.dumps(done.facts))
+    write_atomic(place, as_npz(logits=done.logits, sha256=np.array(done.sha256), facts=facts))
+
+
+def together(runs: Sequence[Sequence[Trained]]) -> tuple[NDArray[np.float64], list[str]]:
+    """Logits (alternatives, seeds, photos, classes) of the photos that all trainings could read,
+    and their hashes, in order."""
+    common = set.intersection(*(set(done.sha256) for row in runs for done in row))
+    order = sorted(common)
+
+    def picked(done: Trained) -> NDArray[np.float64]:
+        place = {sha256: row for row, sha256 in enumerate(done.sha256)}
+        return done.logits[[place[sha256] for sha256 in order]].astype(np.float64)
+
+    return np.stack([np.stack([picked(done) for done in row]) for row in runs]), order

@@ -1,0 +1,1 @@
+"""Learning curves: error against the number of photos."""

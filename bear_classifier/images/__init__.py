@@ -1,0 +1,1 @@
+"""Picture files: their formats, the one decoder, and perceptual hashes."""

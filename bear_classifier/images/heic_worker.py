@@ -1,0 +1,102 @@
+"""The process that decodes HEIC photos for `heic`: what runs inside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, cast
+
+from PIL import Image
+
+from bear_classifier.errors import PhotoError
+from bear_classifier.images import decoder
+from bear_classifier.runtime.process_worker import FRAME, MEMORY, limit_memory
+
+# Before these, photos could run code: see the releases of libheif and libde265 of 2026.
+SAFE = {"libheif": (1, 23, 4), "libde265": (1, 1, 3)}
+_INSTALL = 'run: pip install "bear-classifier[heic]"'
+
+
+def unsafe(versions: Mapping[str, Any]) -> str:
+    """The first library that is too old, with its version, or nothing.
+
+    versions: as `pillow_heif.libheif_info()`."""
+    named = {"libheif": str(versions["libheif"]), **versions.get("decoders", {})}
+    for name, least in SAFE.items():
+        if name in named:
+            found = re.search(r"(\d+)\.(\d+)\.(\d+)", named[name])
+            if found is None or tuple(map(int, found.groups())) < least:
+                return f"{name} {found.group() if found else 'of an unknown version'}"
+    return ""
+
+
+def refusal() -> PhotoError | None:
+    """Why no HEIC photo can be read here, if so."""
+    try:
+        import pillow_heif
+    except ImportError:
+        words = f"HEIC photos need another package; {_INSTALL}, or save as JPEG"
+        return PhotoError("UNSUPPORTED_FORMAT", words)
+    if old := unsafe(pillow_heif.libheif_info()):
+        words = f"HEIC photos are not read with {old}, which photos can attack; {_INSTALL}"
+        return PhotoError("UNSUPPORTED_FORMAT", words)
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.options.AUX_IMAGES = False
+    pillow_heif.options.DEPTH_IMAGES = False
+    return None
+
+
+def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """As `heic.decode`, in this process. The decoder applies the container's turn."""
+    import pillow_heif
+
+    try:
+        file = pillow_heif.open_heif(BytesIO(data), convert_hdr_to_8bit=True)
+        first = file[file.primary_index]
+        decoder.check_size("heic", *first.size)
+        image = first.to_pillow()
+    except decoder.BROKEN as exc:
+        raise PhotoError("DAMAGED", f"heic with an error in its content: {exc}") from exc
+    whole, icc = image.size, cast("bytes | None", first.info.get("icc_profile"))
+    width, height = decoder.smaller(*whole, least)
+    if (width, height) != whole:
+        image = image.reduce((whole[0] // width, whole[1] // height))
+    return decoder.to_srgb(decoder.flat(image), icc), whole
+
+
+def main() -> None:
+    """Decode photos from standard input until it ends; pixels go to standard output."""
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):  # of a whole group: the other one decides
+        signal.signal(asked_to_stop, signal.SIG_IGN)
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    limit_memory(MEMORY)
+    no = refusal()
+    while len(frame := requests.read(FRAME.size)) == FRAME.size:
+        header, body = FRAME.unpack(frame)
+        least, data, pixels = json.loads(requests.read(header))["least"], requests.read(body), b""
+        try:
+            if no:
+                raise no
+            image, whole = decode(data, least)
+            answer: dict[str, Any] = {"size": image.size, "whole": whole}
+            pixels = image.tobytes()
+        except PhotoError as exc:
+            answer = {"error": [exc.code, exc.sentence]}
+        except MemoryError:
+            words = "there is not enough memory to decode it"
+            answer = {"error": ["TOO_MANY_PIXELS", words]}
+        text = json.dumps(answer).encode()
+        answers.write(FRAME.pack(len(text), len(pixels)) + text)
+        answers.write(pixels)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

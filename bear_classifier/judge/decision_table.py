@@ -1,0 +1,117 @@
+"""From suspects to decisions: a table that a person fills in, or only what is beyond doubt."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from bear_classifier.dataset.schema import Action, Decision, Suspect
+from bear_classifier.errors import DataError
+from bear_classifier.runtime.files import read_text, uncell, write_table
+
+COLUMNS = (
+    *("sha256", "origin", "label", "suggested", "score", "reasons", "split"),
+    *("revision", "action", "new_label"),
+)
+
+
+def automatic(
+    found: Sequence[Suspect], decided: Collection[str], precision: float
+) -> list[Decision]:
+    """Drops of what has no place among the photos with a chance of at least `precision`.
+
+    A doubtful label alone is never enough: it takes a person to tell a brown black bear from a
+    grizzly. Never on the test split, which judges the model; never what somebody decided on."""
+    return [
+        Decision(s.sha256, "drop", why="; ".join(s.reasons), score=s.score)
+        for s in found
+        if _misplaced(s) >= precision and s.split != "test" and s.sha256 not in decided
+    ]
+
+
+def _misplaced(suspect: Suspect) -> float:
+    """The chance of anything but a wrong label."""
+    others = [1 - score for kind, score in suspect.scores.items() if kind != "label"]
+    return 1 - math.prod(others)
+
+
+def write_suspects(path: Path, found: Iterable[Suspect], revision: int) -> None:
+    """A table to fill in: `action` with keep, drop, relabel or restore, `new_label` where it is
+    relabel. The revision is there so that a later decision of somebody else is noticed."""
+    rows = [
+        (s.sha256, s.origin, s.label, s.suggested, f"{s.score:.3f}", "; ".join(s.reasons), s.split,
+         revision, "", "")
+        for s in found
+    ]  # fmt: skip
+    write_table(path, [COLUMNS, *rows])
+
+
+def read_decisions(path: Path) -> list[Decision]:
+    """The rows of such a table whose action is filled in. Only sha256 and action are needed.
+
+    Raises DataError (BAD_TABLE), with the line."""
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError as exc:
+        raise DataError(
+            "BAD_TABLE", f"{path} cannot be read: it is not UTF-8; save it as CSV UTF-8"
+        ) from exc
+    except OSError as exc:
+        raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
+    try:
+        dialect: Any = csv.Sniffer().sniff((text.splitlines() or [""])[0], ",;\t")
+        dialect.doublequote = True  # the header alone does not show it
+    except csv.Error:
+        dialect = csv.excel
+    reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as exc:
+        raise DataError("BAD_TABLE", f"{path}, line {reader.line_num}: {exc}") from exc
+    if not {"sha256", "action"} <= set(reader.fieldnames or ()):
+        have = ", ".join(reader.fieldnames or ()) or "nothing"
+        raise DataError(
+            "BAD_TABLE",
+            f"{path} needs the columns sha256 and action, and has {have}; to write one,"
+            " run: bears clean --list --csv suspects.csv",
+        )
+    return [d for line, row in rows if (d := _decision(row, f"{path}, line {line}"))]
+
+
+def _decision(row: dict[str, Any], where: str) -> Decision | None:
+    action = (row["action"] or "").strip().lower()
+    if not action:
+        return None
+    if action not in get_args(Action):
+        words = ", ".join(get_args(Action))
+        raise DataError("BAD_TABLE", f"{where}: {action[:60]!r} is no action; one of {words}")
+    label = uncell((row.get("new_label") or "").strip())
+    if action == "relabel" and not label:
+        raise DataError("BAD_TABLE", f"{where}: relabel needs the class in the column new_label")
+    return Decision(
+        (row["sha256"] or "").strip().lstrip("'").lower(),
+        cast(Action, action),
+        label=label,
+        score=_score(row.get("score")),
+        based=_revision(row.get("revision"), where),
+    )
+
+
+def _score(text: str | None) -> float | None:
+    """For the record only: a comma as in some countries is read, and what is no number left out."""
+    plain = (text or "").strip().replace(",", ".")
+    return float(plain) if re.fullmatch(r"\d{1,3}(\.\d{1,9})?", plain) else None
+
+
+def _revision(text: str | None, where: str) -> int | None:
+    plain = (text or "").strip()
+    if not plain:
+        return None
+    if not re.fullmatch(r"[0-9]{1,15}", plain):
+        raise DataError("BAD_TABLE", f"{where}: {plain[:60]!r} is no revision")
+    return int(plain)

@@ -1,0 +1,120 @@
+"""Will it hold elsewhere? The first model on photos of sources that it never saw.
+
+A random split flatters: photos of one search, site or camera stand on both sides. Here every source
+is left out once, with all near-copies of its photos, and judged by a model of the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.sources import sites
+from bear_classifier.judge.clean import load
+from bear_classifier.stats.intervals import clustered, share
+from bear_classifier.stats.linear_probe import choose_strength, model, n_folds, out_of_fold
+from bear_classifier.stats.paired import compared
+
+_LEAST = 20  # photos; smaller sources are left out together with others
+_FOLDS = 10  # of the small ones
+
+Ints = NDArray[np.int64]
+
+
+class NotMeasured(ValueError):
+    """Why there is no such figure: a sentence that stands in the report in place of it."""
+
+
+def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any]:
+    """Both figures of the first model for photos of train and validation whose source is known.
+    `without`: classes that are left out, for of fewer than two of their photos it is. The test
+    split stays out of it. Raises NotMeasured where no source can be judged by another; DataError
+    (NOT_PROBED, BAD_TABLE)."""
+    evidence = load(catalog.root)
+    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
+    photos = [
+        p
+        for p in catalog.photos("ok")
+        if p.split in ("train", "valid") and p.sha256 in rows and p.label in config.labels
+    ]
+    found = sites(catalog, photos, config.split.sources)
+    known = [i for i, site in enumerate(found) if site]
+    there = {(photos[i].label, photos[i].family) for i in known}
+    many = Counter(label for label, _ in there)
+    known = [i for i in known if many[photos[i].label] > 1]
+    if len({found[i] for i in known}) < 2 or len({photos[i].label for i in known}) < 2:
+        raise NotMeasured(
+            "it needs photos of at least two classes from at least two known sources; name the"
+            " sources in split.sources"
+        )
+    names = [found[i] for i in known]
+    features = evidence.features[[rows[photos[i].sha256] for i in known]]
+    targets = np.array([config.labels.index(photos[i].label) for i in known])
+    groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
+    without = [label for label in config.labels if many[label] < 2]
+    return both(features, targets, groups, names, config.probe.folds) | {"without": without}
+
+
+def both(
+    features: NDArray[np.float32], targets: Ints, groups: Ints, names: Sequence[str], folds: int
+) -> dict[str, Any]:
+    """Random folds against folds of whole sources, the same photos. features: (n, f); targets,
+    groups (near-copies), names (sources): (n,). Raises NotMeasured where no source can be judged by
+    the others, and DataError (TOO_FEW_PHOTOS)."""
+    targets = np.unique(targets, return_inverse=True)[1]  # some classes may have no known source
+    texts = groups.astype(str)
+    folds = n_folds(targets, texts, folds)
+    strength = choose_strength(features, targets, texts, folds)
+    at_random = out_of_fold(features, targets, texts, folds, strength).argmax(1) != targets
+    parts = partition(names)
+    wrong = np.zeros(len(targets), dtype=bool)
+    judged = np.zeros(len(targets), dtype=bool)
+    for part in sorted(set(parts)):
+        asked = np.array([p == part for p in parts])
+        learned = ~asked & ~np.isin(groups, groups[asked])
+        classes = set(targets[learned].tolist())
+        if len(classes) > 1 and set(targets[asked].tolist()) <= classes:
+            fitted = model(strength).fit(features[learned], targets[learned])
+            wrong[asked] = fitted.predict(features[asked]) != targets[asked]
+            judged |= asked
+    if not judged.any():
+        raise NotMeasured(
+            "each source has photos of a class that no other source has, so none can be judged by"
+            " the others"
+        )
+    by_source = {
+        part: _figure(wrong[rows], groups[rows])
+        for part, _ in Counter(p for p, j in zip(parts, judged, strict=True) if j).most_common()
+        for rows in [[p == part for p in parts]]
+    }
+    return {
+        "random": _figure(at_random[judged], groups[judged]),
+        "left_out": _figure(wrong[judged], groups[judged]),
+        "paired": compared(at_random[judged], wrong[judged], groups[judged]),
+        "sources": len(set(names)),
+        "by_source": by_source,
+    }
+
+
+def partition(names: Sequence[str]) -> list[str]:
+    """Of each photo the part that is left out with it: its source, or for small sources one of ten
+    parts of many, by a hash of the name."""
+    sizes = Counter(names)
+    parts = {}
+    for name, n in sizes.items():
+        number = int(hashlib.sha256(name.encode()).hexdigest(), 16) % _FOLDS
+        parts[name] = name if n >= _LEAST else f"small sources, part {number + 1}"
+    return [parts[name] for name in names]
+
+
+def _figure(wrong: NDArray[np.bool_], groups: Ints) -> dict[str, Any]:
+    n, errors = len(wrong), int(wrong.sum())
+    interval = clustered(wrong, groups)
+    return {"n": n, "wrong": errors, "error": share(errors, n), "interval": interval}

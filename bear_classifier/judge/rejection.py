@@ -1,0 +1,104 @@
+"""When to give no answer: the rule, what it refuses of known classes, and what strangers get by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.stats.intervals import clustered, share
+from bear_classifier.stats.ood import Reference, make, threshold
+
+
+def rule(
+    reference: Reference,
+    probabilities: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    groups: NDArray[Any],
+    refused: float,
+    close: float,
+) -> tuple[float, float]:
+    """The least familiarity and the least lead of the likeliest class at which an answer is given,
+    so that of photos that would be answered rightly at most the share `refused` is turned away, on
+    average over validation splits, however few photos they have (`familiar.threshold`).
+
+    Of validation photos: probabilities (n, classes), right (n,), scores (n,), groups (n,) of
+    near-copies, of which one counts. close: the margin is no larger, and smaller where it would
+    take more than half of the share; 0, so that nothing is too close, where they are too few.
+
+    The photos of the reference count as well, each against the others: among few validation photos
+    some odd ones decide. A network that learned from them may find them all too familiar; so if
+    clearly more validation photos would be refused than allowed, they alone count."""
+    top = np.sort(probabilities, axis=1)
+    margins = (top[:, -1] - top[:, -2])[right][_lone(groups[right])]
+    limit = max(0.0, threshold(margins, refused / 2))
+    margin, n = min(close, limit), len(margins)
+    below = int((n + 1) * refused / 2) / (n + 1) if limit <= close else (margins < close).mean()
+    left = max(0.0, refused - float(below))
+    each, known = scores[_lone(groups)], reference.own()[_lone(reference.groups)]
+    least = threshold(np.concatenate([each, known]), left)
+    low, _ = clustered(scores < least, groups) or (0.0, 1.0)
+    return threshold(each, left) if low > left else least, margin
+
+
+def _lone(groups: NDArray[Any]) -> NDArray[np.intp]:
+    """One row of each group (n,): ranks of copies would promise more than they can hold."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
+def refusals(
+    said: NDArray[np.str_], right: NDArray[np.bool_], groups: NDArray[Any]
+) -> dict[str, Any]:
+    """What became of photos of the known classes. said: as `verdicts`; right: (n,) whether the most
+    likely class is the true one; groups: (n,) of near-copies."""
+    n, accepted = len(said), int((said == "ok").sum())
+    wrongly = int(((said != "ok") & right).sum())
+    answered = right[said == "ok"]
+    return {
+        "n": n,
+        "accepted": accepted,
+        "accepted_share": share(accepted, n),
+        "accepted_interval": clustered(said == "ok", groups),
+        "unlike_training": int((said == "unlike_training").sum()),
+        "too_close": int((said == "too_close").sum()),
+        "wrongly_refused": wrongly,
+        "answered_wrong": int((~answered).sum()),
+    }
+
+
+def let_through(said: NDArray[np.str_], groups: NDArray[Any]) -> dict[str, Any]:
+    """What became of pictures of nothing known. said: as `verdicts`; groups: (n,)."""
+    n, through = len(said), int((said == "ok").sum())
+    return {
+        "n": n,
+        "let_through": through,
+        "share": share(through, n),
+        "interval": clustered(said == "ok", groups),
+    }
+
+
+def left_out(
+    features: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    classifier: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
+    labels: Sequence[str],
+    refused: float,
+) -> dict[str, dict[str, Any]]:
+    """Each class once as a stranger to the others: how much of it would look familiar to them.
+
+    An estimate that needs no pictures of strangers, and a hard one: classes are alike."""
+    found = {}
+    for number, label in enumerate(labels):
+        others, stranger = targets != number, targets == number
+        if not stranger.any() or not others.any():
+            continue
+        reference = make(features[others], groups[others], classifier, seed=0)
+        least = threshold(reference.own()[_lone(reference.groups)], refused)
+        familiar = reference.score(features[stranger]) >= least
+        said = np.where(familiar, "ok", "unlike_training")
+        found[label] = let_through(said, groups[stranger])
+    return found

@@ -1,0 +1,327 @@
+"""Photos to tensors: the same decoder and the same resize for training, features and serving."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fastai.callback.data  # noqa: F401  # adds weighted_dataloaders to DataBlock
+import numpy as np
+import torch
+from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+from fastai.data.core import DataLoaders
+from fastai.data.load import SkipItemException
+from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
+from fastai.vision.augment import (
+    RandomResizedCrop,
+    RandomResizedCropGPU,
+    Resize,
+    aug_transforms,
+)
+from fastai.vision.core import PILImage
+from fasttransform import Pipeline, Transform
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bear_classifier.config.settings import Config, LearnConfig, TrainConfig
+from bear_classifier.errors import DataError, PhotoError, TrainError
+from bear_classifier.images import decoder
+from bear_classifier.runtime.prefetch import ahead
+from bear_classifier.runtime.terminal import count
+
+Norm = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of 0 to 1
+# Of most of torchvision's classifiers: torchvision.transforms._presets.ImageClassification
+IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CENTRED: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_AHEAD = 2  # batches decoded while the network works
+_BAD = 0.05  # of all photos; more is no accident of a few files, and another data set
+_NAMED = 3  # of the photos that were left out
+_HASH = re.compile(r"[0-9a-f]{64}")
+_PRESIZED = 460  # pixels; what fastai's book presizes to before it crops to 224
+
+_Pixels = NDArray[np.uint8]
+
+
+def normalisation(learn: LearnConfig) -> Norm:
+    """What the weights were trained with: of an earlier model as its bundle says, else as
+    torchvision's weights of the network want it."""
+    if learn.weights not in ("none", "imagenet") and (learn.place / "bundle.json").is_file():
+        text = (learn.place / "bundle.json").read_text(encoding="utf-8")
+        shape = json.loads(text)["preprocessing"]
+        return tuple(map(float, shape["mean"])), tuple(map(float, shape["std"]))
+    return CENTRED if learn.centred else IMAGENET
+
+
+class DecodedImage(PILImage):  # type: ignore[misc]
+    """fastai's picture, opened by our decoder."""
+
+    @classmethod
+    def create(cls, path: Path | str) -> DecodedImage:
+        return cls(decoder.decode(stored(Path(path))))
+
+
+def stored(path: Path) -> bytes:
+    """The bytes of a photo; of a stored one, which is named by their hash, those and no others.
+
+    Raises PhotoError."""
+    data = decoder.read(path)
+    if _HASH.fullmatch(path.stem) and hashlib.sha256(data).hexdigest() != path.stem:
+        raise PhotoError("DAMAGED", f"{path.name} is not the picture that was stored")
+    return data
+
+
+class Fit(Transform):  # type: ignore[misc]
+    """The resize of serving, for the validation split."""
+
+    split_idx, order = 1, 1
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def encodes(self, image: DecodedImage) -> DecodedImage:
+        return DecodedImage(decoder.fit(image, self.size))
+
+
+class Unreadable:
+    """Photos whose files vanished or broke after the screening; found: file -> code.
+
+    Each is met and left out when it is needed, which also covers what happens in the middle of a
+    training; decoding all of them beforehand would not, and costs a pass over the photos."""
+
+    def __init__(self, total: int) -> None:
+        self.found: dict[Path, str] = {}
+        self.total = total
+
+    def add(self, path: Path, exc: PhotoError) -> None:
+        """Raises TrainError (TOO_MANY_BAD_PHOTOS) unless fewer than 5 % of all are bad."""
+        self.found[path] = exc.code
+        if len(self.found) >= _BAD * self.total:
+            raise TrainError(
+                "TOO_MANY_BAD_PHOTOS",
+                f"{len(self.found)} of {self.total} photos cannot be read any more, such as {path}"
+                f" ({exc.code}); put the files back, or begin with a new dataset",
+            )
+
+    def note(self) -> list[str]:
+        """What a person should know of them."""
+        if not self.found:
+            return []
+        names = [f"{path.name} ({code})" for path, code in list(self.found.items())[:_NAMED]]
+        more = ", ..." if len(self.found) > _NAMED else ""
+        return [f"{count(len(self.found), 'photo')} skipped: {', '.join(names)}{more}"]
+
+
+def dataloaders(
+    train: Sequence[tuple[Path, str]],
+    valid: Sequence[tuple[Path, str]],
+    config: Config,
+    device: torch.device,
+    unreadable: Unreadable | None = None,
+) -> DataLoaders:
+    """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
+
+    With `train.balance` "oversample" each photo of training is drawn with a chance of 1 / photos of
+    its class, with replacement (fastai's WeightedDL): as many in an epoch, all batches full.
+
+    Raises TrainError (NO_BATCH): fewer photos than one batch would train nothing, silently."""
+    items = [*train, *valid]
+    opener = _opener(train, valid, unreadable)
+    block = _block(opener, lambda i: items[i][1], len(train), config, device)
+    numbers = list(range(len(items)))  # fastai would take pairs apart
+    return loaded(block, [label for _, label in train], numbers, config, device)
+
+
+def portable_dataloaders(
+    train: Sequence[tuple[Path, str]],
+    valid: Sequence[tuple[Path, str]],
+    config: Config,
+    device: torch.device,
+) -> DataLoaders:
+    """The same over the paths, which fastai's `predict`, `export` and `Interpretation` work with.
+
+    A photo that cannot be read raises PhotoError. Raises TrainError (NO_BATCH)."""
+    items = dict([*train, *valid])
+    block = _block(DecodedImage.create, LabelOf(items), len(train), config, device)
+    return loaded(block, [label for _, label in train], list(items), config, device)
+
+
+class LabelOf:
+    """The label of a path. An exported learner carries neither."""
+
+    def __init__(self, labels: Mapping[Path, str]) -> None:
+        self.labels = labels
+
+    def __call__(self, path: Path) -> str:
+        return self.labels[path]
+
+    def __reduce__(self) -> tuple[type[LabelOf], tuple[dict[Path, str]]]:
+        return LabelOf, ({},)
+
+
+def _block(
+    opener: Callable[[Any], DecodedImage],
+    label: Callable[[Any], str],
+    n_train: int,
+    config: Config,
+    device: torch.device,
+) -> DataBlock:
+    size = config.learn.size
+    of_items, of_batches = _augmented(size, config.train)
+    return DataBlock(
+        blocks=(TransformBlock(opener, IntToFloatTensor), CategoryBlock(vocab=config.labels)),
+        get_y=label,
+        splitter=lambda items: (list(range(n_train)), list(range(n_train, len(items)))),
+        item_tfms=[of_items, Fit(size)],
+        batch_tfms=[*of_batches, _normalise(config, device)],
+    )
+
+
+def loaded(
+    block: DataBlock,
+    learned: Sequence[str],
+    items: Sequence[Any],
+    config: Config,
+    device: torch.device,
+) -> DataLoaders:
+    """fastai's DataLoaders of the items, of which the first are learned from.
+
+    learned: their labels. Raises TrainError (NO_BATCH)."""
+    batch_size = config.train.batch_size
+    if len(learned) < max(2, batch_size):
+        raise TrainError(
+            "NO_BATCH", f"{len(learned)} training photos do not fill one batch of {batch_size}"
+        )
+    words: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
+    if config.train.balance == "oversample":
+        many = Counter(learned)  # of the validation split weights are not used
+        weights = np.array(
+            [1 / many[label] for label in learned] + [1.0] * (len(items) - len(learned))
+        )
+        return block.weighted_dataloaders(items, weights, **words)
+    return block.dataloaders(items, **words)
+
+
+class Augment:
+    """Random views of pictures, as training sees them."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        of_items, of_batches = _augmented(config.learn.size, config.train)
+        norm = _normalise(config, device)
+        self._device = device
+        self._items = Pipeline([of_items, ToTensor()], split_idx=0)
+        self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
+
+    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
+        """A view of each: (n, 3, size, size), normalised."""
+        items = torch.stack([self._items(DecodedImage(image)) for image in images])
+        batch: Tensor = self._batches(items.to(self._device))
+        return batch.as_subclass(Tensor)
+
+
+def _normalise(config: Config, device: torch.device) -> Normalize:
+    """What fastai keeps in it lies on the device: of itself it would know CUDA only."""
+    norm = Normalize.from_stats(*normalisation(config.learn), cuda=False)
+    norm.mean, norm.std = norm.mean.to(device), norm.std.to(device)
+    return norm
+
+
+def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:
+    """`train.resize`: what is done to each photo to learn from, and to batches of them.
+
+    Photos of validation keep the resize of serving: of them only a batch transform that changes
+    sizes has to be kept away."""
+    of_batches = aug_transforms()
+    if settings.resize == "random-crop":
+        of_items = RandomResizedCrop(size, min_scale=settings.crop)
+    elif settings.resize == "presize":
+        of_items = Resize(max(_PRESIZED, size))
+        of_batches = aug_transforms(size=size, min_scale=settings.crop)
+        for transform in of_batches:
+            if isinstance(transform, RandomResizedCropGPU):
+                transform.split_idx = 0
+    else:
+        of_items = Resize(size, method=settings.resize)
+    of_items.split_idx = 0
+    return of_items, of_batches
+
+
+def _opener(
+    train: Sequence[tuple[Path, str]],
+    valid: Sequence[tuple[Path, str]],
+    unreadable: Unreadable | None,
+) -> Callable[[int], DecodedImage]:
+    """Opens the photo of a number, counted through both sides.
+
+    Where one of training cannot be read, the next of its class stands in, so that batches stay
+    full: a small set has only one. One of validation is left out of its batch."""
+    items = [*train, *valid]
+    bad = unreadable or Unreadable(len(items))
+    of_class: dict[str, list[int]] = {}
+    for number, (_, label) in enumerate(train):
+        of_class.setdefault(label, []).append(number)
+
+    def opened(number: int) -> DecodedImage:
+        same = of_class[items[number][1]] if number < len(train) else []
+        later = [i for i in same if i > number]
+        for i in (number, *later, *same):
+            if items[i][0] in bad.found:
+                continue
+            try:
+                return DecodedImage.create(items[i][0])
+            except PhotoError as exc:
+                bad.add(items[i][0], exc)
+        raise SkipItemException
+
+    return opened
+
+
+def batches(
+    paths: Sequence[Path],
+    size: int,
+    batch_size: int,
+    unreadable: Unreadable | None = None,
+    norm: Norm = IMAGENET,
+) -> Iterator[Tensor]:
+    """Normalised batches (n, 3, size, size) in order, decoded by threads ahead of their use.
+
+    norm: as `normalisation`.
+
+    Raises DataError (STORED_DAMAGED) at a photo that cannot be read; with `unreadable` it is added
+    there and left out."""
+
+    def opened(path: Path) -> _Pixels | PhotoError:
+        try:
+            return np.asarray(decoder.fit(decoder.decode(stored(path)), size))
+        except PhotoError as exc:
+            return exc
+
+    ready: list[_Pixels] = []
+    for path, found in ahead(opened, paths, threads=2, room=_AHEAD * batch_size):
+        if not isinstance(found, PhotoError):
+            ready.append(found)
+        elif unreadable is None:
+            raise DataError(
+                "STORED_DAMAGED",
+                f"{path} cannot be used any more ({found}); to set it aside and fetch it again,"
+                " run: bears run --retry",
+            )
+        else:
+            unreadable.add(path, found)
+        if len(ready) == batch_size:
+            yield normalise(np.stack(ready), norm)
+            ready = []
+    if ready:
+        yield normalise(np.stack(ready), norm)
+
+
+def normalise(pixels: _Pixels, norm: Norm = IMAGENET) -> Tensor:
+    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w); norm: as `normalisation`."""
+    mean, std = (torch.tensor(part)[:, None, None] for part in norm)
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    return x.sub_(mean).div_(std)

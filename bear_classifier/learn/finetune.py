@@ -1,0 +1,109 @@
+"""Fine-tune a network from where it stands, going on if that very training was broken off."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from fastai.torch_core import set_seed
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.learn import backbone, checkpoints, weight_interpolation
+from bear_classifier.learn.checkpoints import State
+from bear_classifier.learn.data import IMAGENET, normalisation
+from bear_classifier.learn.fit import fit
+from bear_classifier.learn.plan import lasting, plan_of
+from bear_classifier.learn.trainable_part import Part
+from bear_classifier.runtime.terminal import warn_above_bars
+
+_FORMAT = 2  # of checkpoints; a new number makes those of before start anew
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """first, last: weights before and after; the part has the last. notes: what went wrong."""
+
+    first: dict[str, Tensor]
+    last: dict[str, Tensor]
+    end: State
+    notes: list[str]
+
+
+def tune(
+    catalog: Catalog,
+    config: Config,
+    part: Part,
+    learned: Sequence[Photo],
+    checked: Sequence[Photo],
+    folder: Path,
+) -> Tuned:
+    """Learn from some photos; others, `checked`, tell which epoch is kept. config.train fits their
+    number; the head of the part is that of the probe. folder: for checkpoints.
+
+    Raises DataError (DISK_FULL) and TrainError."""
+    settings, network = config.train, part.model
+    checkpoints.require_space(folder, network)
+    set_seed(settings.seed, reproducible=True)
+    first = backbone.copied(network)
+    if settings.head == "new":
+        network.new_head(settings.seed)
+    dls = part.loaders(learned, checked, config)
+    made_from = _made_from(catalog, config, network, [*learned, *checked])
+    if not settings.resume:
+        checkpoints.clear(folder)
+    state, notes = checkpoints.newest(folder, made_from)
+    if state is None:
+        checkpoints.clear(folder)
+    else:
+        last = state.epoch == settings.epochs
+        place = "at the end" if last else f"at epoch {state.epoch + 1}"
+        notes.append(f"Resuming {place} of {settings.epochs}")
+    for words in notes:
+        warn_above_bars(words)
+    plan = plan_of(config, [p.label for p in learned])
+    end, more = fit(dls, network, plan, state, partial(checkpoints.write, folder, made_from))
+    return Tuned(first, backbone.copied(network), end, notes + more)
+
+
+def mixtures(
+    config: Config, part: Part, tuned: Tuned, asked: Sequence[Photo]
+) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
+    """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
+    numbers of their classes and their groups (n,). The part ends with the tuned weights."""
+    said: list[NDArray[np.float32]] = []
+    rows: list[int] = []
+    for share in weight_interpolation.SHARES:
+        part.model.load_state_dict(weight_interpolation.mixed(tuned.first, tuned.last, share))
+        rows, logits, _ = part.outputs(asked, config)
+        said.append(logits)
+    there = [asked[row] for row in rows]
+    targets = np.array([config.labels.index(photo.label) for photo in there])
+    return said, targets, np.array([photo.family for photo in there])
+
+
+def _made_from(
+    catalog: Catalog, config: Config, network: backbone.Classifier, photos: Sequence[Photo]
+) -> str:
+    """Digest of all that determines a training: settings, photos, and the weights it starts from.
+
+    Not the device: a training may go on elsewhere."""
+    learn = dataclasses.asdict(config.learn)
+    del learn["device"]
+    norm = normalisation(config.learn)
+    learn |= {} if norm == IMAGENET else {"norm": norm}
+    tables = [lasting(config.train), learn]
+    names = [photo.sha256 for photo in photos]
+    value = [
+        _FORMAT, tables, config.labels, catalog.fingerprint(), names, backbone.digest(network)
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""Passes through layers that do not learn, as quick as a processor allows.
+
+In torch each normalisation and each activation is a step of its own through memory, which takes
+most of the time. onnxruntime works them into the convolutions, exactly; where half precision is
+enough and the processor has it, torch with the normalisations worked in is quicker still, but for
+depthwise convolutions (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from bear_classifier.learn.mixed_precision import depthwise, exactly, half_precision
+from bear_classifier.runtime.processors import processors
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
+import onnxruntime as ort
+
+OPSET = 17
+_PART = 4  # pictures at once: what lies between layers then fits into the cache
+_WORTH = 32  # pictures; for fewer the preparation, about a second, takes longer than it spares
+_FAILED = (
+    *(RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError),
+    *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
+    *(ort.capi.onnxruntime_pybind11_state.NotImplemented, torch.fx.proxy.TraceError),
+)
+Pass = Callable[[Tensor], list[Tensor]]
+
+
+def frozen(
+    module: nn.Module, example: Tensor, outputs: Sequence[str], n: int, exact: bool = True
+) -> Pass:
+    """The module, which is put into eval mode and must not change meanwhile, as a function from a
+    batch to its outputs, on the processor in single precision.
+
+    example: a batch of one. outputs: a name for each tensor that the module gives. n: pictures that
+    will be asked for; for few nothing is prepared. exact: else half precision may be used where it
+    is quicker."""
+    module.eval()
+    kind = None if exact else half_precision(example.device)
+    if example.device.type != "cpu" or n < _WORTH:
+        return _torch(module, kind)
+    try:
+        if kind is not None and not any(map(depthwise, module.modules())):
+            return _torch(fuse(module).to(memory_format=torch.channels_last), kind)
+        return _onnx(as_onnx(module, example, "image", outputs))
+    except _FAILED:  # a network that cannot be taken apart
+        return _torch(module, kind)
+
+
+def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str]) -> bytes:
+    """The module as one ONNX file for any number of pictures. example: a batch of one."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own future
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            input_names=[name],
+            output_names=list(outputs),
+            dynamic_axes={tensor: {0: "n"} for tensor in (name, *outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def _onnx(network: bytes) -> Pass:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = (
+        1  # each part has a thread to itself: nobody waits at every layer
+    )
+    options.log_severity_level = 3
+    pool = ThreadPoolExecutor(min(torch.get_num_threads(), processors()))
+    session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+    def run(batch: Tensor) -> list[Tensor]:
+        pixels: NDArray[Any] = batch.as_subclass(Tensor).contiguous().numpy()
+        parts = [pixels[start : start + _PART] for start in range(0, len(pixels), _PART)]
+        found = zip(*pool.map(lambda part: session.run(None, {"image": part}), parts), strict=True)
+        return [torch.from_numpy(np.concatenate(rows)) for rows in found]
+
+    return run
+
+
+def _torch(module: nn.Module, kind: torch.dtype | None) -> Pass:
+    device = next(module.parameters()).device
+
+    def run(batch: Tensor) -> list[Tensor]:
+        x = batch.as_subclass(Tensor).to(device).contiguous(memory_format=torch.channels_last)
+        wanted = torch.autocast(device.type, kind) if kind else exactly()
+        with torch.inference_mode(), wanted:
+            found = module(x)
+        return [t.float().cpu() for t in ([found] if isinstance(found, Tensor) else found)]
+
+    return run

@@ -1,0 +1,1 @@
+"""Lesson pages without photos: gradient descent, learning rates, losses."""

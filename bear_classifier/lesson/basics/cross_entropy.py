@@ -1,0 +1,207 @@
+"""From numbers to classes: softmax, cross-entropy, and why accuracy is no loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bear_classifier.lesson.contents import TITLES
+from bear_classifier.lesson.page import Page, Sheet
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+
+VOCAB = ("black", "grizzly", "teddy")
+CENTRES = ((-1.4, -0.6), (1.2, -0.9), (0.1, 1.5))
+EACH, SEED = 60, 7
+RATE, STEPS = 0.5, 200
+NUDGE, TRIES = 1e-4, 300
+
+
+def points(seed: int = SEED) -> tuple[Tensor, Tensor]:
+    """X (n, 3), whose last column is 1, and the number of each point's class (n,)."""
+    dice = torch.Generator().manual_seed(seed)
+    targets = torch.arange(len(VOCAB)).repeat_interleave(EACH)
+    at = torch.tensor(CENTRES)[targets] + 0.6 * torch.randn(len(targets), 2, generator=dice)
+    return torch.cat([at, torch.ones(len(at), 1)], dim=1), targets
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Probabilities: positive, of sum 1 in each row. The largest is taken off first, which changes
+    nothing but keeps exp from overflowing. logits: (n, classes)."""
+    powers = torch.exp(logits - logits.max(dim=1, keepdim=True).values)
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean of −log of the probability that each example's own class was given. targets: (n,)."""
+    given = softmax(logits)[torch.arange(len(targets)), targets]
+    return -given.log().mean()
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> float:
+    return float((logits.argmax(dim=1) == targets).float().mean())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """W: (3, classes); losses, accuracies: (steps + 1,)."""
+
+    W: Tensor
+    losses: list[float]
+    accuracies: list[float]
+
+
+def train(X: Tensor, targets: Tensor, classes: int = len(VOCAB), steps: int = STEPS) -> Trained:
+    """Gradient descent on the cross-entropy from W = 0, where all classes are equally likely."""
+    W = torch.zeros(X.shape[1], classes, requires_grad=True)
+    losses, accuracies = [], []
+    for number in range(steps + 1):
+        loss = cross_entropy(X @ W, targets)
+        losses.append(float(loss.detach()))
+        accuracies.append(accuracy(X @ W, targets))
+        if number < steps:
+            loss.backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                assert W.grad is not None
+                W -= RATE * W.grad
+                W.grad.zero_()
+    return Trained(W.detach(), losses, accuracies)
+
+
+def nudged(X: Tensor, targets: Tensor, W: Tensor) -> tuple[float, float]:
+    """Of many tiny random nudges of W the share that changes the loss, and the accuracy."""
+    dice = torch.Generator().manual_seed(SEED)
+    X, W = X.double(), W.double()
+    loss, right = cross_entropy(X @ W, targets), accuracy(X @ W, targets)
+    changed = [0, 0]
+    for _ in range(TRIES):
+        other = W + NUDGE * torch.randn(W.shape, generator=dice, dtype=torch.float64)
+        changed[0] += bool(cross_entropy(X @ other, targets) != loss)
+        changed[1] += accuracy(X @ other, targets) != right
+    return changed[0] / TRIES, changed[1] / TRIES
+
+
+def page() -> Page:
+    sheet = Sheet("classes", TITLES["classes"])
+    X, targets = points()
+    sheet.say(
+        "A line gives a number; to tell bears apart, give one number for each class, and turn them"
+        " into probabilities with [[softmax]]. The [[architecture]] is still a matrix product.",
+    )
+    sheet.code(softmax, cross_entropy, accuracy)
+    sheet.formula("p<sub>c</sub> = e<sup>z<sub>c</sub></sup> / Σ e<sup>z</sup>,"
+                  " loss = mean of −log p<sub>true</sub>")  # fmt: skip
+    _softmax(sheet, X)
+    found = train(X, targets)
+    _training(sheet, X, targets, found)
+    _order(sheet, X, targets, found)
+    _metric(sheet, X, targets, found)
+    return sheet.page()
+
+
+def _softmax(sheet: Sheet, X: Tensor) -> None:
+    wild = torch.tensor([[1000.0, 1001.0, 999.0], [-3.0, 0.0, 3.0]])
+    sums = softmax(wild).sum(dim=1)
+    rows = [[str(a.tolist()), str([round(float(v), 3) for v in b])]
+            for a, b in zip(wild, softmax(wild), strict=True)]  # fmt: skip
+    sheet.table(["numbers", "probabilities"], rows)
+    sheet.claim(
+        "the probabilities of a row sum to one, of huge numbers too",
+        bool(torch.allclose(sums, torch.ones(2))),
+        f"sums {[round(float(s), 6) for s in sums]}",
+    )
+    start = float(cross_entropy(torch.zeros(9, 3), torch.zeros(9, dtype=torch.long)))
+    sheet.claim(
+        "a model that knows nothing has the loss log 3",
+        abs(start - math.log(3)) < 1e-6,
+        f"{start:.4f} and {math.log(3):.4f}",
+    )
+
+
+def _training(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
+    sheet.head("Descent on the cross-entropy")
+    sheet.code(train)
+    sheet.picture("regions", _regions(X, targets, found), "Three clouds and the borders between")
+    logits = X @ found.W
+    by_torch = float(torch.nn.functional.cross_entropy(logits, targets))
+    sheet.claim(
+        "the same loss as torch.nn.functional.cross_entropy",
+        abs(by_torch - found.losses[-1]) < 1e-5,
+        f"{found.losses[-1]:.6f} and {by_torch:.6f}",
+    )
+    sheet.claim(
+        f"the loss falls with every one of {STEPS} steps, and most points come out right",
+        bool((np.diff(found.losses) < 0).all()) and found.accuracies[-1] > 0.9,
+        f"loss {found.losses[0]:.3f} to {found.losses[-1]:.3f}, accuracy"
+        f" {found.accuracies[0]:.0%} to {found.accuracies[-1]:.1%}",
+    )
+
+
+def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
+    sheet.head("Which output is which class?")
+    sheet.say(
+        f"Only the order of the names says so: {', '.join(VOCAB)}. Whoever saves the numbers and"
+        " loses the order has a model that is wrong with great confidence; the same training with"
+        " another order gives the same model with its columns exchanged."
+    )
+    order = torch.tensor([2, 0, 1])  # new number of each class
+    other = train(X, order[targets])
+    worst = float((other.W[:, order] - found.W).abs().max())
+    lost = accuracy(X @ found.W, order[targets])
+    sheet.claim(
+        "another order of the names exchanges the columns and changes nothing else",
+        worst < 1e-4,
+        f"largest difference {worst:.1e}",
+    )
+    sheet.claim(
+        "the right model with the wrong order is worse than guessing",
+        lost < 1 / len(VOCAB),
+        f"accuracy {lost:.1%} in place of {found.accuracies[-1]:.1%}",
+    )
+
+
+def _metric(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
+    sheet.head("Why not descend on accuracy?")
+    sheet.say(
+        "Accuracy is the [[metric]] that people care for. But nudge the parameters a little and it"
+        " stays where it is: its slope is 0 nearly everywhere, and 0 shows no way. The"
+        " [[cross-entropy]] moves with every nudge."
+    )
+    sheet.code(nudged)
+    loss_moves, accuracy_moves = nudged(X, targets, found.W)
+    sheet.claim(
+        "tiny nudges move the loss always, accuracy hardly ever",
+        loss_moves > 0.99 and accuracy_moves < 0.05,
+        f"of {TRIES} nudges {loss_moves:.0%} and {accuracy_moves:.1%}",
+    )
+    same = [a for a, b in zip(found.accuracies, found.accuracies[1:], strict=False) if a == b]
+    sheet.claim(
+        "so the loss goes on falling while accuracy stands still for most steps",
+        len(same) > STEPS / 2,
+        f"accuracy unchanged in {len(same)} of {STEPS} steps",
+    )
+
+
+def _regions(X: Tensor, targets: Tensor, found: Trained) -> bytes:
+    figure, (left, right) = panels(3.6, 2)
+    across, up = np.meshgrid(np.linspace(-3.4, 3.2, 160), np.linspace(-3.0, 3.4, 160))
+    flat = np.column_stack([across.ravel(), up.ravel(), np.ones(across.size)])
+    said = (flat @ found.W.double().numpy()).argmax(1).reshape(across.shape)
+    colours: tuple[str, ...] = (GREY, ORANGE, BLUE)
+    left.contourf(across, up, said, levels=[-0.5, 0.5, 1.5, 2.5], colors=colours, alpha=0.18)
+    for number, name in enumerate(VOCAB):
+        mine: NDArray[np.float32] = X[targets == number].numpy()
+        left.scatter(mine[:, 0], mine[:, 1], s=12, color=colours[number], label=name)
+    left.legend(frameon=False, fontsize=9)
+    title(left, "What is said where")
+    right.plot(found.losses, color=INK, lw=1.8, label="cross-entropy")
+    right.plot([1 - a for a in found.accuracies], color=ORANGE, lw=1.8, label="share of errors")
+    right.set_xscale("symlog", linthresh=1)
+    right.set_xlabel("step")
+    right.legend(frameon=False, fontsize=9)
+    title(right, "The loss falls smoothly, errors by jumps")
+    return png(figure)

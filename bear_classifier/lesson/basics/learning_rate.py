@@ -1,0 +1,190 @@
+"""The learning rate: what too low and too high look like, and where the border lies."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bear_classifier.lesson.basics.sgd import GUESS, descend, least_squares, mse, points, step
+from bear_classifier.lesson.contents import TITLES
+from bear_classifier.lesson.page import Page, Sheet
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+
+Verdict = Literal["crawls", "converges", "diverges"]
+Floats = NDArray[np.float64]
+CURVATURE = 4.0  # of the parabola
+SHARES = {"too low": 0.005, "right": 0.5, "just below": 0.98, "just above": 1.02, "too high": 1.3}
+STEPS = 100
+FIRST, LAST, SWEEP = 1e-4, 10.0, 60  # rates and steps of the finder; as close as fastai's
+
+
+def parabola(rate: float, start: float = 1.0, steps: int = STEPS) -> Floats:
+    """x (steps + 1,) on f(x) = ½ k x², whose gradient is k x: each step is x ← x (1 − rate k)."""
+    x = np.empty(steps + 1)
+    x[0] = start
+    for i in range(steps):
+        x[i + 1] = x[i] - rate * CURVATURE * x[i]
+    return x
+
+
+def curvatures(X: Tensor) -> Floats:
+    """Eigenvalues (2,) of the second derivative of the mean squared error, the least first."""
+    return np.asarray(torch.linalg.eigvalsh(2 * X.double().T @ X.double() / len(X)).numpy())
+
+
+def critical(largest: float) -> float:
+    """The rate above which the direction of this curvature grows with each step: |1 − rate k| > 1
+    where rate > 2 / k."""
+    return 2 / largest
+
+
+def verdict(excess: Floats) -> Verdict:
+    """What a run did. excess: (steps,) its losses above the least that there is."""
+    if not np.isfinite(excess).all() or excess[-1] > excess[0]:
+        return "diverges"
+    return "converges" if excess[-1] < 1e-3 * excess[0] else "crawls"
+
+
+def sweep(X: Tensor, y: Tensor) -> tuple[Floats, Floats]:
+    """The learning-rate finder (Smith, arXiv 1506.01186): a step at each of growing rates, and the
+    losses before them; it ends where the loss is four times the least so far."""
+    rates = np.geomspace(FIRST, LAST, SWEEP)
+    a = torch.tensor(GUESS, requires_grad=True)
+    losses: list[float] = []
+    for rate in rates:
+        losses.append(float(step(X, y, a, float(rate))))
+        if losses[-1] > 4 * min(losses):
+            break
+    return rates[: len(losses)], np.array(losses)
+
+
+def steepest(rates: Floats, losses: Floats) -> float:
+    """The rate at which the loss falls fastest for a given growth of the rate."""
+    return float(rates[np.argmin(np.gradient(losses, np.log(rates)))])
+
+
+def page() -> Page:
+    sheet = Sheet("rates", TITLES["rates"])
+    sheet.say(
+        "The [[gradient]] says which way is down, not how far to go. That is the"
+        " [[learning rate]], the one number that one has to choose. There is a border that can be"
+        " computed: it lies where the ground curves so much that a step lands higher on the other"
+        " side."
+    )
+    _parabola(sheet)
+    _line(sheet)
+    _finder(sheet)
+    return sheet.page()
+
+
+def _parabola(sheet: Sheet) -> None:
+    sheet.head("On a parabola")
+    sheet.code(parabola, critical, verdict)
+    sheet.formula("x ← x − rate · k x = x (1 − rate · k)")
+    border = critical(CURVATURE)
+    runs = {name: parabola(share * border) for name, share in SHARES.items()}
+    said = {name: verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
+    figure, cells = panels(3.0, 3)
+    ground = np.linspace(-1.4, 1.4, 200)
+    for axes, name in zip(cells, ("too low", "right", "too high"), strict=True):
+        few = runs[name][: 12 if name != "too high" else 4]
+        axes.plot(ground, 0.5 * CURVATURE * ground**2, color=GREY, lw=1.2)
+        axes.plot(few, 0.5 * CURVATURE * few**2, "o-", color=ORANGE, ms=4, lw=1.2)
+        axes.set_ylim(-0.2, 8)
+        axes.set_xlim(-2.3, 2.3)
+        title(axes, f"{name}: rate {SHARES[name] * border:.3g}")
+    sheet.picture("parabola", png(figure), "Steps on a parabola: too short, right, ever longer")
+    expected: dict[str, Verdict] = {
+        "too low": "crawls", "right": "converges", "just below": "converges",
+        "just above": "diverges", "too high": "diverges",
+    }  # fmt: skip
+    sheet.claim(
+        f"with curvature {CURVATURE:g} the border is {border:g}: steps converge 2 % below it and"
+        " diverge 2 % above it; far below it they crawl",
+        said == expected,
+        ", ".join(f"{name} ({SHARES[name] * border:.3g}): {said[name]}" for name in SHARES),
+    )
+
+
+def _line(sheet: Sheet) -> None:
+    sheet.head("On the line")
+    X, y = points()
+    least, most = curvatures(X)
+    border = critical(float(most))
+    floor = float(mse((X.double() @ least_squares(X, y)), y.double()))
+    sheet.code(curvatures)
+    sheet.say(
+        f"The [[loss]] of a line curves by {least:.2f} in its flattest direction and by {most:.2f}"
+        f" in its steepest. The steepest one sets the border, 2 / {most:.2f} = {border:.2f}; the"
+        " flattest one is why it takes long all the same."
+    )
+    runs = {
+        name: descend(X, y, rate=share * border, steps=STEPS).losses.astype(float) - floor
+        for name, share in SHARES.items()
+    }
+    said = {name: verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
+    figure, (axes,) = panels(3.4, 1)
+    for name, excess in runs.items():
+        axes.plot(np.clip(excess, 1e-9, 1e6), lw=1.8, label=f"{name} ({SHARES[name] * border:.3g})")
+    axes.set_yscale("log")
+    axes.set_ylim(1e-8, 1e4)
+    axes.set_xlabel("step")
+    axes.legend(frameon=False, fontsize=9, ncols=2)
+    title(axes, "Loss above the least that there is")
+    sheet.picture("line", png(figure), "Five rates on the line: two fall, one crawls, two explode")
+    sheet.claim(
+        f"on the line the border is {border:.3f}: 2 % below it converges, 2 % above it diverges",
+        said["just below"] == "converges" and said["just above"] == "diverges",
+        ", ".join(f"{name}: {word}" for name, word in said.items()),
+    )
+    sheet.claim(
+        "a rate of half the border converges, of a 200th crawls, of 1.3 times diverges",
+        (said["right"], said["too low"], said["too high"]) == ("converges", "crawls", "diverges"),
+        f"after {STEPS} steps the excess loss is "
+        + ", ".join(f"{runs[name][-1]:.1e}" for name in ("right", "too low", "too high")),
+    )
+
+
+def _finder(sheet: Sheet) -> None:
+    sheet.head("Finding it without computing the border")
+    sheet.say(
+        "The curvature of a network is not known. The <em>learning-rate finder</em> tries: one step"
+        " at each of growing rates. The loss first stays, then falls, then explodes; a good rate"
+        " lies where it falls fastest, well before it explodes."
+    )
+    sheet.code(sweep, steepest)
+    X, y = points()
+    border = critical(float(curvatures(X)[1]))
+    rates, losses = sweep(X, y)
+    chosen, lowest = steepest(rates, losses), float(rates[losses.argmin()])
+    figure, (axes,) = panels(3.2, 1)
+    axes.plot(rates, losses, color=BLUE, lw=1.8)
+    axes.set_xscale("log")
+    axes.axvline(border, color=INK, lw=1, ls=":")
+    axes.annotate("border", (border, losses.max()), size=9, ha="right", xytext=(-4, -10),
+                  textcoords="offset points")  # fmt: skip
+    axes.plot(chosen, np.interp(chosen, rates, losses), "o", color=ORANGE, ms=8)
+    axes.set_xlabel("learning rate")
+    title(axes, "The finder on the line")
+    sheet.picture("finder", png(figure), "The loss falls as the rate grows, then explodes")
+    floor = float(mse((X.double() @ least_squares(X, y)), y.double()))
+    excess = np.maximum(descend(X, y, rate=chosen, steps=STEPS).losses.astype(float) - floor, 0)
+    sheet.claim(
+        "the finder's loss explodes only after the border",
+        len(rates) < SWEEP and rates[-1] > border,
+        f"it stopped at {rates[-1]:.2f}; the border is {border:.2f}",
+    )
+    sheet.claim(
+        "the rate at which it falls fastest lies below the border, and converges",
+        chosen < border and verdict(excess) == "converges",
+        f"{chosen:.3f}, which {verdict(excess)}",
+    )
+    sheet.claim(
+        "the rate of the lowest loss is higher: where the loss is lowest, it is about to explode",
+        lowest > chosen,
+        f"{lowest:.2f}, against {chosen:.3f}",
+    )

@@ -1,0 +1,173 @@
+"""Mini-batches: more steps from the same number of examples, in directions that are right on
+average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bear_classifier.lesson.basics.sgd import GUESS, least_squares, mse, points, step
+from bear_classifier.lesson.contents import TITLES
+from bear_classifier.lesson.page import Page, Sheet
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+
+N, BATCH, EPOCHS, RATE, SEED = 1024, 64, 4, 0.1, 1
+SIZES = (16, 64, 256)
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """at: (steps + 1, 2) parameters; losses: (epochs + 1,) on all examples, before each epoch and
+    at the end."""
+
+    at: Floats
+    losses: Floats
+
+    @property
+    def steps(self) -> int:
+        return len(self.at) - 1
+
+
+def train(
+    X: Tensor,
+    y: Tensor,
+    batch: int,
+    epochs: int = EPOCHS,
+    rate: float = RATE,
+    guess: Sequence[float] = GUESS,
+) -> Run:
+    """Each epoch the examples are shuffled and taken `batch` at a time, the last fewer."""
+    dice = torch.Generator().manual_seed(SEED)
+    a = torch.tensor(guess, requires_grad=True)
+    at, losses = [a.detach().clone()], []
+    for _ in range(epochs):
+        losses.append(float(mse(X @ a.detach(), y)))
+        for rows in torch.randperm(len(X), generator=dice).split(batch):  # type: ignore[no-untyped-call]
+            step(X[rows], y[rows], a, rate)
+            at.append(a.detach().clone())
+    losses.append(float(mse(X @ a.detach(), y)))
+    return Run(torch.stack(at).double().numpy(), np.array(losses))
+
+
+def gradient(X: Tensor, y: Tensor, a: Tensor) -> Tensor:
+    """(2,) of the mean squared error at `a`."""
+    return 2 * X.T @ (X @ a - y) / len(X)
+
+
+def gradients(X: Tensor, y: Tensor, a: Tensor, batch: int, rounds: int) -> Tensor:
+    """(m, 2) of all batches of `rounds` shuffles."""
+    dice = torch.Generator().manual_seed(SEED)
+    found = []
+    for _ in range(rounds):
+        for rows in torch.randperm(len(X), generator=dice).split(batch):  # type: ignore[no-untyped-call]
+            found.append(gradient(X[rows], y[rows], a))
+    return torch.stack(found)
+
+
+def expected_noise(X: Tensor, y: Tensor, a: Tensor, batch: int) -> float:
+    """Standard deviation of a batch's gradient in its first component: that of single examples by
+    the root of their number, and less where the batch is a good part of all (Cochran, Sampling
+    Techniques, 1977, chapter 2)."""
+    single = 2 * X[:, 0] * (X @ a - y)
+    return float(single.std() / math.sqrt(batch) * math.sqrt(1 - batch / len(X)))
+
+
+def page() -> Page:
+    sheet = Sheet("minibatch", TITLES["minibatch"])
+    X, y = points(N)
+    sheet.say(
+        "The [[gradient]] over all examples is exact, and costs a pass over all of them. That of a"
+        " random handful, a [[mini-batch]], is nearly as good and costs a fraction. [[SGD]] takes"
+        " many such steps in an [[epoch]] in place of one.",
+    )
+    sheet.code(train)
+    full, mini = train(X, y, N), train(X, y, BATCH)
+    per_epoch = math.ceil(N / BATCH)
+    sheet.claim(
+        f"an epoch of {N:,} examples has {N:,} / {BATCH} = {per_epoch} steps, or one with all",
+        (mini.steps, full.steps) == (per_epoch * EPOCHS, EPOCHS),
+        f"{EPOCHS} epochs took {mini.steps} steps and {full.steps}",
+    )
+    floor = float(mse(X.double() @ least_squares(X, y), y.double()))
+    sheet.picture("paths", _paths(X, y, full, mini), "Few long exact steps; many that tremble")
+    sheet.claim(
+        "after equal epochs mini-batches are further",
+        mini.losses[-1] - floor < 0.01 * (full.losses[-1] - floor),
+        f"loss {mini.losses[-1]:.4f} against {full.losses[-1]:.3f}; the least is {floor:.4f}",
+    )
+    _noise(sheet, X, y)
+    _tremble(sheet, X, y, mini, floor)
+    return sheet.page()
+
+
+def _noise(sheet: Sheet, X: Tensor, y: Tensor) -> None:
+    sheet.head("How wrong is a handful?")
+    sheet.code(gradient, gradients, expected_noise)
+    a = torch.tensor(GUESS)
+    exact = gradient(X, y, a)
+    rows, ratios, worst = [], [], 0.0
+    for batch in SIZES:
+        found = gradients(X, y, a, batch, rounds=2000 * batch // N)
+        spread, theory = float(found[:, 0].std()), expected_noise(X, y, a, batch)
+        worst = max(worst, float((found.mean(0) - exact).abs().max()))
+        ratios.append(spread / theory)
+        rows.append([str(batch), f"{found[:, 0].mean():.3f}", f"{spread:.3f}", f"{theory:.3f}"])
+    sheet.table(["examples", "mean gradient", "its spread", "in theory"], rows)
+    sheet.claim(
+        "the mean over batches is the gradient of all: a batch is right on average",
+        worst < 1e-4 * float(exact.abs().max()),
+        f"all: {float(exact[0]):.3f}; largest difference {worst:.1e}",
+    )
+    sheet.claim(
+        "its noise falls with the root of the batch: four times the examples, half the noise",
+        all(0.9 < ratio < 1.1 for ratio in ratios),
+        "spread / theory: " + ", ".join(f"{ratio:.2f}" for ratio in ratios),
+    )
+
+
+def _tremble(sheet: Sheet, X: Tensor, y: Tensor, mini: Run, floor: float) -> None:
+    sheet.head("It never quite arrives")
+    best = least_squares(X, y).numpy()
+    late = train(X, y, BATCH, epochs=20)
+    away = np.linalg.norm(late.at[-100:] - best, axis=1)
+    calm = train(X, y, BATCH, epochs=20, rate=RATE / 10, guess=late.at[-1].tolist())
+    calm_away = np.linalg.norm(calm.at[-100:] - best, axis=1)
+    sheet.say(
+        "At the end the handfuls still disagree: the parameters tremble around the best ones, the"
+        " more the higher the [[learning rate]]. That is why the rate falls towards the end of a"
+        " training."
+    )
+    sheet.claim(
+        "going on from there with a tenth of the rate, it trembles less than half as much",
+        calm_away.mean() < 0.5 * away.mean() and away.mean() > 0,
+        f"mean distance from the best: {away.mean():.4f} and {calm_away.mean():.4f}",
+    )
+
+
+def _paths(X: Tensor, y: Tensor, full: Run, mini: Run) -> bytes:
+    figure, (left, right) = panels(3.6, 2)
+    best = least_squares(X, y).numpy()
+    a1, a2 = np.meshgrid(np.linspace(-1.3, 4.3, 60), np.linspace(0.6, 3.2, 60))
+    at = torch.tensor(np.stack([a1.ravel(), a2.ravel()]), dtype=torch.float32)
+    heights = ((X @ at - y[:, None]) ** 2).mean(0).reshape(a1.shape).numpy()
+    left.contour(a1, a2, heights, levels=12, colors=[GREY], linewidths=0.5)
+    left.plot(*mini.at.T, "-", color=ORANGE, lw=1.2, label=f"batches of {BATCH}: {mini.steps}")
+    left.plot(*full.at.T, "o-", color=BLUE, ms=5, lw=1.6, label=f"all at once: {full.steps}")
+    left.plot(*best, "+", color=INK, ms=12)
+    left.legend(frameon=False, fontsize=9, title="steps", loc="lower right")
+    left.set_xlabel("a1")
+    left.set_ylabel("a2")
+    title(left, f"{EPOCHS} epochs from the same guess")
+    for run, colour in ((mini, ORANGE), (full, BLUE)):
+        right.plot(run.losses, "o-", color=colour, lw=1.8)
+    right.set_yscale("log")
+    right.set_xlabel("epoch")
+    title(right, "Loss on all examples")
+    return png(figure)

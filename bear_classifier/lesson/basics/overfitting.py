@@ -1,0 +1,179 @@
+"""Polynomials that bend too little and too much, and the cure that leaves their degree alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial.legendre import legvander
+from numpy.typing import NDArray
+
+from bear_classifier.lesson.contents import TITLES
+from bear_classifier.lesson.page import Page, Sheet
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
+
+LEARNED, ASKED, NOISE = 20, 500, 0.3
+RIGHT, HIGH = 2, 15
+DEGREES = (1, RIGHT, HIGH)
+PENALTIES = tuple(float(p) for p in np.geomspace(1e-6, 1e1, 15))
+DRAWS, SEED = 100, 3
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """x and y of each side: to learn from, to choose by, and to judge by at the end."""
+
+    train: tuple[Floats, Floats]
+    valid: tuple[Floats, Floats]
+    test: tuple[Floats, Floats]
+
+
+def truth(x: Floats) -> Floats:
+    """What the points come from: a parabola."""
+    return np.asarray(1 + 0.5 * x - 2 * x**2)
+
+
+def drawn(seed: int) -> Sides:
+    """Evenly spaced points to learn from, so that no gap between them is to blame, and others."""
+    dice = np.random.default_rng(seed)
+
+    def noisy(x: Floats) -> tuple[Floats, Floats]:
+        return x, truth(x) + dice.normal(0, NOISE, len(x))
+
+    even, (valid, test) = np.linspace(-1, 1, LEARNED), dice.uniform(-1, 1, (2, ASKED))
+    return Sides(noisy(even), noisy(valid), noisy(test))
+
+
+def fitted(x: Floats, y: Floats, degree: int, penalty: float = 0.0) -> Floats:
+    """Coefficients (degree + 1,) of Legendre's polynomials, which do not resemble one another as
+    powers of x do. penalty: ridge; what a coefficient costs, the more the faster its wave swings.
+
+    Least squares of the points, and of a row for each coefficient that asks it to be 0."""
+    basis = legvander(x, degree)
+    ask_zero = np.diag(np.sqrt(penalty) * np.arange(degree + 1.0) ** 2)
+    both = np.vstack([basis, ask_zero])
+    return np.asarray(np.linalg.lstsq(both, np.append(y, np.zeros(degree + 1)), rcond=None)[0])
+
+
+def rmse(coefficients: Floats, side: tuple[Floats, Floats]) -> float:
+    x, y = side
+    return float(np.sqrt(np.mean((legvander(x, len(coefficients) - 1) @ coefficients - y) ** 2)))
+
+
+def chosen(sides: Sides, degree: int = HIGH) -> tuple[float, Floats]:
+    """The penalty that does best on the validation split, and what it fits."""
+    fits = {p: fitted(*sides.train, degree, p) for p in PENALTIES}
+    best = min(fits, key=lambda p: rmse(fits[p], sides.valid))
+    return best, fits[best]
+
+
+def page() -> Page:
+    sheet = Sheet("fit", TITLES["fit"])
+    sheet.say(
+        f"{LEARNED} points from a parabola, with noise. Three functions are fitted to them: one"
+        " that cannot bend, one that bends as the truth does, and one that can go through nearly"
+        " every point. Which is good shows on points that none of them has seen, the"
+        " [[validation set]]."
+    )
+    sheet.code(truth, fitted, rmse)
+    sides = drawn(SEED)
+    fits = {degree: fitted(*sides.train, degree) for degree in DEGREES}
+    sheet.picture("degrees", _curves(sides, fits), "A line, a parabola, and a wild curve")
+    found = {d: (rmse(c, sides.train), rmse(c, sides.valid)) for d, c in fits.items()}
+    sheet.table(
+        ["degree", "parameters", "error on training", "error on validation"],
+        [[str(d), str(d + 1), f"{t:.3f}", f"{v:.3f}"] for d, (t, v) in found.items()],
+    )
+    (low_t, low_v), (right_t, right_v), (high_t, high_v) = (found[d] for d in DEGREES)
+    sheet.claim(
+        "[[underfitting]]: the line does badly on what it has seen too",
+        low_t > 1.5 * right_t and low_v > 1.5 * right_v,
+        f"training {low_t:.2f} against {right_t:.2f}, validation {low_v:.2f} against {right_v:.2f}",
+    )
+    sheet.claim(
+        "[[overfitting]]: the high degree does best on what it has seen, and much worse elsewhere"
+        " than the right one",
+        high_t < 0.7 * right_t and high_v > 1.3 * right_v,
+        f"training {high_t:.2f} against {right_t:.2f}, validation {high_v:.2f} against"
+        f" {right_v:.2f}",
+    )
+    _more(sheet)
+    _cure(sheet, sides)
+    return sheet.page()
+
+
+def _more(sheet: Sheet) -> None:
+    sheet.head("More data cures it as well")
+    dice = np.random.default_rng(SEED)
+    x = dice.uniform(-1, 1, 2000)
+    many = (x, truth(x) + dice.normal(0, NOISE, 2000))
+    asked = drawn(SEED).test
+    few, lots = (rmse(fitted(*side, HIGH), asked) for side in (drawn(SEED).train, many))
+    sheet.claim(
+        f"with 2,000 points degree {HIGH} is as good as the noise allows",
+        lots < 1.05 * NOISE < few,
+        f"error {lots:.3f} with 2,000 points, {few:.3f} with {LEARNED}; the noise is {NOISE}",
+    )
+
+
+def _cure(sheet: Sheet, sides: Sides) -> None:
+    sheet.head("The cure is not to count parameters")
+    sheet.say(
+        "The degree may stay. What hurts are not many [[parameters]] but wild ones:"
+        " [[regularisation]] makes them cost something. How much is chosen by the validation set,"
+        " and judged on a third set that had no part in it."
+    )
+    sheet.code(chosen)
+    penalty, tame = chosen(sides)
+    wild = fitted(*sides.train, HIGH)
+    sheet.picture("cure", _cured(sides, wild, tame, penalty), "The wild curve tamed by a penalty")
+    errors = np.array([_judged(drawn(100 + number)) for number in range(DRAWS)])
+    right, bare, ridge = np.median(errors, axis=0)
+    extra = [float(np.abs(coefficients[RIGHT + 1 :]).max()) for coefficients in (tame, wild)]
+    sheet.claim(
+        f"degree {HIGH} with a penalty does as well as degree {RIGHT}, without it far worse",
+        ridge < 1.05 * right and bare > 1.5 * right,
+        f"median error of {DRAWS} draws: degree {RIGHT} {right:.3f}, degree {HIGH} {bare:.3f},"
+        f" with the penalty {ridge:.3f}",
+    )
+    sheet.claim(
+        "it has all its parameters still; those that are not needed are small",
+        len(tame) == len(wild) and extra[0] < 0.2 * extra[1],
+        f"{len(tame)} of them, beyond degree {RIGHT} at most {extra[0]:.3f} in place of"
+        f" {extra[1]:.3f}",
+    )
+
+
+def _judged(sides: Sides) -> tuple[float, float, float]:
+    """Errors on the third side: of the right degree, of the high one, of that with a penalty."""
+    right, bare = (fitted(*sides.train, degree) for degree in (RIGHT, HIGH))
+    _, tame = chosen(sides)
+    return rmse(right, sides.test), rmse(bare, sides.test), rmse(tame, sides.test)
+
+
+def _curves(sides: Sides, fits: dict[int, Floats]) -> bytes:
+    figure, cells = panels(3.1, len(fits))
+    x = np.linspace(-1, 1, 400)
+    for axes, (degree, coefficients) in zip(cells, fits.items(), strict=True):
+        axes.scatter(*sides.train, s=14, color=GREY)
+        axes.plot(x, truth(x), color=GREY, lw=1, ls="--")
+        axes.plot(x, legvander(x, degree) @ coefficients, color=ORANGE, lw=2)
+        axes.set_ylim(-2.6, 2.2)
+        title(axes, f"degree {degree}")
+    return png(figure)
+
+
+def _cured(sides: Sides, wild: Floats, tame: Floats, penalty: float) -> bytes:
+    figure, (axes,) = panels(3.2, 1)
+    x = np.linspace(-1, 1, 400)
+    axes.scatter(*sides.train, s=14, color=GREY)
+    for coefficients, colour, name in (
+        (wild, ORANGE, "no penalty"), (tame, BLUE, f"penalty {penalty:.1g}"),
+    ):  # fmt: skip
+        axes.plot(x, legvander(x, HIGH) @ coefficients, color=colour, lw=2, label=name)
+    axes.plot(x, truth(x), color=GREY, lw=1, ls="--", label="the truth")
+    axes.set_ylim(-2.6, 2.2)
+    axes.legend(frameon=False, fontsize=9)
+    title(axes, f"Degree {HIGH}, with the same points")
+    return png(figure)

@@ -1,0 +1,203 @@
+"""A page that shows what it claims, and checks it: words, code, pictures, and claims with figures.
+
+A page is HTML that needs nothing else; beside it lie its pictures, the glossary and a list of all.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from bear_classifier.lesson.glossary import TERMS, anchor
+from bear_classifier.runtime.files import write_atomic
+
+_STATIC = Path(__file__).parent / "static"
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+    " base-uri 'none'"
+)
+_TERM = re.compile(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]")  # [[term]] or [[term|as it is written here]]
+_KINDS = {b"\x89PNG": "png", b"GIF8": "gif"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """said: what is claimed; found: the figures that speak for it, or against it."""
+
+    said: str
+    holds: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """body: HTML; files: what is written beside it, by name, such as the pictures of `body`."""
+
+    name: str
+    title: str
+    body: str
+    claims: tuple[Claim, ...]
+    files: Mapping[str, bytes]
+
+    @property
+    def holds(self) -> bool:
+        return all(claim.holds for claim in self.claims)
+
+    def html(self) -> str:
+        return whole(self.title, self.body)
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: in a frame of its own, since it has a style and scripts."""
+        return (
+            f'<iframe title="{escape(self.title)}" srcdoc="{escape(self.html())}"'
+            ' style="width: 100%; height: 46rem; border: 1px solid #ccc"></iframe>'
+        )
+
+
+@dataclass
+class Sheet:
+    """A page that is being written, from top to bottom.
+
+    Words are HTML in which [[term]], or [[term|another form]], leads to the glossary."""
+
+    name: str
+    title: str
+    _parts: list[str] = field(default_factory=list)
+    _claims: list[Claim] = field(default_factory=list)
+    _files: dict[str, bytes] = field(default_factory=dict)
+
+    def say(self, *paragraphs: str) -> None:
+        self._parts += [f"<p>{linked(words)}</p>" for words in paragraphs]
+
+    def head(self, words: str) -> None:
+        self._parts.append(f"<h2>{escape(words)}</h2>")
+
+    def code(self, *functions: Callable[..., Any]) -> None:
+        """Their source, as it runs."""
+        text = "\n\n".join(inspect.getsource(function).rstrip() for function in functions)
+        text = re.sub(r"  # (type: ignore|fmt|noqa)\S*( \S+)?", "", text)  # for machines
+        self._parts.append(f"<pre><code>{escape(text)}</code></pre>")
+
+    def formula(self, html: str) -> None:
+        self._parts.append(f'<p class="formula">{html}</p>')
+
+    def picture(self, name: str, data: bytes, alt: str) -> None:
+        """A PNG, or a GIF that moves. alt: what there is to see, for those who cannot."""
+        kind = _KINDS[data[:4]]
+        self._files[f"{self.name}-{name}.{kind}"] = data
+        source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        words = escape(alt)
+        self._parts.append(
+            f'<figure><img src="{source}" alt="{words}"><figcaption>{words}</figcaption></figure>'
+        )
+
+    def file(self, name: str, data: bytes) -> None:
+        """One that is only written beside the page, for other programs."""
+        self._files[f"{self.name}-{name}"] = data
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        cells = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+        cells += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+        inside = "".join(f"<tr>{row}</tr>" for row in cells)
+        self._parts.append(f'<div class="wide"><table>{inside}</table></div>')
+
+    def live(self, script: str, values: Mapping[str, Any], html: str) -> None:
+        """Something to play with. script: NAME.js of this folder, which may call `values()`, the
+        JSON of these; html: what it moves."""
+        told = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
+        code = (_STATIC / f"{script}.js").read_text(encoding="utf-8")
+        self._parts.append(
+            f'<div class="live" id="{script}">{html}'
+            f'<script type="application/json">{told}</script></div><script>{code}</script>'
+        )
+
+    def claim(self, said: str, holds: bool, found: str) -> None:
+        """holds: whether the figures bear the claim out. found: the figures."""
+        self._claims.append(Claim(plain(said), bool(holds), found))
+        kind, mark = ("holds", "✓") if holds else ("fails", "✗ does not hold:")
+        self._parts.append(
+            f'<p class="claim {kind}"><span>{mark}</span> {linked(said)}'
+            f" <small>{escape(found)}</small></p>"
+        )
+
+    def page(self) -> Page:
+        body = "\n".join(self._parts)
+        return Page(self.name, self.title, body, tuple(self._claims), dict(self._files))
+
+
+def linked(words: str) -> str:
+    """HTML with links to the glossary. Raises KeyError at a term that is not in it."""
+
+    def link(found: re.Match[str]) -> str:
+        term, shown = found[1], found[2] or found[1]
+        return f'<a class="term" href="glossary.html#{anchor(term)}">{shown}</a>'
+
+    return _TERM.sub(link, words)
+
+
+def plain(words: str) -> str:
+    """The same words without links and markup, for a terminal."""
+    return re.sub(r"<[^>]+>", "", _TERM.sub(lambda found: found[2] or found[1], words))
+
+
+def whole(title: str, body: str) -> str:
+    """An HTML document."""
+    style = (_STATIC / "lesson.css").read_text(encoding="utf-8")
+    terms = " · ".join(linked(f"[[{term}]]") for term in TERMS)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
+        f'<header><a href="index.html">The lesson</a></header><main><h1>{escape(title)}</h1>'
+        f"{body}</main><footer>Words: {terms}</footer></body></html>\n"
+    )
+
+
+def glossary() -> str:
+    rows = "".join(
+        f'<dt id="{anchor(term)}">{escape(term)}</dt><dd>{linked(words)}</dd>'
+        for term, words in TERMS.items()
+    )
+    return whole("Words", f"<dl>{rows}</dl>")
+
+
+def contents(pages: Mapping[str, str], there: Sequence[str]) -> str:
+    """pages: titles by name, in their order; there: names of those that lie beside it."""
+    rows = "".join(
+        f'<li><a href="{name}.html">{escape(title)}</a></li>' if name in there
+        else f"<li>{escape(title)} <small>bears lesson {name}</small></li>"
+        for name, title in pages.items()
+    )  # fmt: skip
+    return whole("The lesson, idea by idea", f"<ol>{rows}</ol>")
+
+
+def save(page: Page, folder: Path, titles: Mapping[str, str]) -> Path:
+    """The page, its pictures, the glossary and the list of what lies there. titles: of all pages,
+    by name. Returns the page's path. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
+    path = folder / f"{page.name}.html"
+    files = {path: page.html().encode(), folder / "glossary.html": glossary().encode()}
+    files |= {folder / name: data for name, data in page.files.items()}
+    for place, data in files.items():
+        write_atomic(place, data)
+    there = [name for name in titles if (folder / f"{name}.html").is_file()]
+    write_atomic(folder / "index.html", contents(titles, there).encode())
+    return path
+
+
+def as_text(page: Page) -> str:
+    """Each claim with its figures, as lines for a terminal."""
+    lines = [f"{page.name}: {page.title}"]
+    for claim in page.claims:
+        lines += [
+            f"  {'holds' if claim.holds else 'FAILS'}  {claim.said}",
+            f"         {claim.found}",
+        ]
+    return "\n".join(lines)

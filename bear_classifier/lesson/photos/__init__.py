@@ -1,0 +1,1 @@
+"""Lesson pages about photos and the trained model."""

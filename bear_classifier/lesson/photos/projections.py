@@ -1,0 +1,134 @@
+"""Places of photos in few dimensions, and what kind of neighbours they have in many."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from bear_classifier.lesson.photos.tensorboard_projector import one_line
+from bear_classifier.lesson.trained_model import Said
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+MOST, SEED = 1500, 7  # photos on a map
+KEPT, PERPLEXITY = 50, 30.0  # components that t-SNE begins with, neighbours that it looks to
+DRAWS = 1000  # random sets of photos, to compare one with
+
+
+def chosen(wrong: NDArray[np.bool_], most: int = MOST, seed: int = SEED) -> Ints:
+    """Rows of at most so many photos: the wrong ones (n,) first, then others by lot."""
+    order = np.random.default_rng(seed).permutation(len(wrong))
+    first = order[np.argsort(~wrong[order], kind="stable")][:most]
+    return np.sort(first)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """centre: (f,); axes: (k, f) of length 1 at right angles, the widest first; at: (n, k), the
+    photos along them; shares: (k,) of the variance."""
+
+    centre: Floats
+    axes: Floats
+    at: Floats
+    shares: Floats
+
+
+def principal(features: NDArray[np.floating]) -> Principal:
+    """Principal components of (n, f) by singular values (Jolliffe, Principal Component Analysis,
+    2002). An axis could point either way: here its largest entry is positive."""
+    centre = features.mean(axis=0, dtype=np.float64)
+    left, sizes, axes = np.linalg.svd(features - centre, full_matrices=False)
+    largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
+    signs = np.where(largest < 0, -1.0, 1.0)
+    shares = sizes**2 / (sizes @ sizes)
+    return Principal(centre, axes * signs[:, None], left * sizes * signs, shares)
+
+
+def rebuilt(found: Principal, k: int) -> Floats:
+    """The features (n, f) as the first k components know them."""
+    return np.asarray(found.centre + found.at[:, :k] @ found.axes[:k])
+
+
+def tsne(at: Floats, dims: int) -> Floats:
+    """t-SNE (van der Maaten and Hinton, JMLR 2008) of photos along principal components (n, k).
+    Begun at the first of them (Kobak and Berens, Nature Communications 2019), so nothing is left to
+    chance; by one thread, since sums in another order would lead elsewhere. Returns (n, dims)."""
+    begin = (1e-4 * at[:, :dims] / at[:, 0].std()).astype(np.float32)
+    near = min(PERPLEXITY, (len(at) - 1) / 3)
+    with threadpool_limits(1):
+        made = TSNE(dims, perplexity=near, init=begin, random_state=SEED, n_jobs=1)
+        return np.asarray(made.fit_transform(at[:, :KEPT]), dtype=np.float64)
+
+
+def umap(at: Floats, dims: int) -> Floats:
+    """UMAP (McInnes, Healy and Melville, arXiv 1802.03426), where it is installed."""
+    made = importlib.import_module("umap").UMAP(n_components=dims, random_state=SEED, n_jobs=1)
+    return np.asarray(made.fit_transform(at[:, :KEPT]), dtype=np.float64)
+
+
+def share_of(near: Sequence[Sequence[int]], classes: Ints, targets: Ints) -> Floats:
+    """Of the neighbours of each of m photos the share (m,) that is of a class. near: their numbers;
+    classes: (m,) which one is asked about; targets: (n,) the class of each photo."""
+    return np.array([
+        (targets[list(some)] == asked).mean() for some, asked in zip(near, classes, strict=True)
+    ])  # fmt: skip
+
+
+def by_chance(rows: Ints, targets: Ints, groups: Ints) -> Floats:
+    """The same (m,), expected of neighbours that are drawn by lot from all photos outside of the
+    photo's own group. groups: (n,) numbers of near-copies."""
+    table = np.zeros((groups.max() + 1, targets.max() + 1))
+    np.add.at(table, (groups, targets), 1)
+    own = table.sum(axis=0)[targets] - table[groups, targets]
+    every = len(targets) - table.sum(axis=1)[groups]
+    return np.asarray(own / np.maximum(every, 1))[rows]
+
+
+def so_low(shares: Floats, wrong: NDArray[np.bool_], seed: int = SEED) -> float:
+    """How often photos drawn by lot, as many as there are wrong ones, have a mean share as low as
+    these: a permutation test. shares, wrong: (m,)."""
+    dice, k = np.random.default_rng(seed), int(wrong.sum())
+    means = [shares[dice.permutation(len(shares))[:k]].mean() for _ in range(DRAWS)]
+    return float(np.mean(np.array(means) <= shares[wrong].mean()))
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The m photos of the map among all n. rows: (m,) theirs; answers: (n,) numbers of the classes
+    that the network says; groups: (n,) numbers of near-copies."""
+
+    every: Said
+    rows: Ints
+    answers: Ints
+    groups: Ints
+    labels: list[str]
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        return self.every.pooled[self.rows].astype(np.float32)
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        return np.asarray((self.answers != self.every.targets)[self.rows])
+
+    @property
+    def sides(self) -> list[str]:
+        return [self.every.photos[row].split or "no" for row in self.rows]
+
+    @property
+    def files(self) -> list[str]:
+        origins = [self.every.photos[row].origin for row in self.rows]
+        return [one_line(re.split(r"[\\/]", origin.rstrip("\\/"))[-1]) for origin in origins]
+
+
+def cloud(every: Said, labels: list[str]) -> Cloud:
+    answers = every.logits.argmax(axis=1)
+    groups = np.unique([p.family for p in every.photos], return_inverse=True)[1]
+    return Cloud(every, chosen(answers != every.targets), answers, groups, labels)

@@ -1,0 +1,302 @@
+"""The second half of `features`: which places of a photo the answer comes from, in three ways."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bear_classifier.learn.backbone import Classifier
+from bear_classifier.learn.frozen_forward import frozen
+from bear_classifier.lesson.page import Sheet
+from bear_classifier.lesson.photos import features_plot as plot
+from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.ship.explain import Head, evidence, overlay
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+SEED = 7
+LOTS, DRAWN = 4, 6  # quarters by lot of each photo; photos that are shown
+FEW, STEPS = 1, 400  # photos for integrated gradients; steps: of 50 the sum is off by 13 %
+_WIDE = 2  # places of the map, side of the square that covers one
+_DRAWS = 2000  # of the bootstrap
+
+
+def head(network: Classifier) -> Head:
+    """The numbers after the pool, as `ship.explain` wants them."""
+    norm, linear = network.head[2], network.head[-1]
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    parts = (norm.running_mean, scale, norm.bias, linear.weight, linear.bias)
+    return Head(*(part.detach().numpy() for part in parts))
+
+
+def windows(size: int, cells: int) -> Mask:
+    """Squares (cells * cells, size, size) around the middles of a map's places, row by row, so wide
+    as two places: neighbours overlap, so that no edge of a square is special."""
+    middles = (np.arange(cells) + 0.5) * size / cells
+    near = np.abs(np.arange(size) + 0.5 - middles[:, None]) < _WIDE * size / cells / 2
+    both = near[:, None, :, None] & near[None, :, None, :]
+    return np.asarray(both.reshape(cells * cells, size, size))
+
+
+def covered(x: Tensor, masks: Mask) -> Tensor:
+    """The picture (3, size, size) with its own mean colour where each mask (n, size, size) is set:
+    (n, 3, size, size)."""
+    mean = x.mean(dim=(1, 2))[:, None, None]
+    return torch.where(torch.from_numpy(masks)[:, None], mean, x)
+
+
+def falls(run: Callable[[Tensor], Tensor], x: Tensor, target: int, masks: Mask) -> Floats:
+    """How far covering each mask (n, size, size) lowers the logit of class `target`: (n,).
+
+    run: from pictures to logits (n, classes); x: (3, size, size)."""
+    before = run(x[None])[0, target]
+    return np.asarray((before - run(covered(x, masks))[:, target]).numpy(), dtype=np.float64)
+
+
+def highest(map_: NDArray[Any]) -> Mask:
+    """The quarter of the places (cells, cells) where the map is highest."""
+    order = np.argsort(-map_.ravel(), kind="stable")
+    found = np.zeros(map_.size, dtype=bool)
+    found[order[: max(1, round(map_.size / 4))]] = True
+    return found.reshape(map_.shape)
+
+
+def moved(mask: Mask, rng: np.random.Generator) -> Mask:
+    """The same shape elsewhere, by lot; what leaves on one side comes in on the other."""
+    shift = int(rng.integers(1, mask.size))
+    return np.roll(mask, divmod(shift, mask.shape[1]), axis=(0, 1))
+
+
+def grown(mask: Mask, size: int) -> Mask:
+    """A mask of places (cells, cells) as one of pixels (size, size)."""
+    at = np.arange(size) * len(mask) // size
+    return mask[at][:, at]
+
+
+def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Spearman's: the correlation of ranks, 1 where both maps put all places in the same order."""
+    first, second = (np.argsort(np.argsort(map_.ravel())) for map_ in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def interval(values: Floats) -> tuple[float, float, float]:
+    """Mean of (n,), and the ends of its 95 % interval by the bootstrap over the n."""
+    rng = np.random.default_rng(SEED)
+    means = values[rng.integers(0, len(values), (_DRAWS, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+def partners(targets: NDArray[np.int64]) -> list[int]:
+    """For each of n photos the next of the same answer, or the next at all where there is none."""
+    n = len(targets)
+    turns = [[(i + k) % n for k in range(1, n)] for i in range(n)]
+    return [
+        next((j for j in turn if targets[j] == targets[i]), turn[0]) for i, turn in enumerate(turns)
+    ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Of n photos: targets (n,), the classes that the network says; logits (n, classes); spoken
+    (n, classes, cells, cells), the evidence of each place for each class."""
+
+    targets: NDArray[np.int64]
+    logits: Floats
+    spoken: Floats
+
+    @property
+    def maps(self) -> Floats:
+        """(n, cells, cells), for the class that it says."""
+        return self.spoken[np.arange(len(self.targets)), self.targets]
+
+
+def ask(model: Classifier, x: Tensor) -> Asked:
+    """x: (n, 3, size, size)."""
+    with torch.inference_mode():
+        logits, _, maps = model.outputs(x)
+    weights = head(model)
+    spoken = np.stack([evidence(weights, map_) for map_ in maps.numpy()])
+    return Asked(logits.argmax(dim=1).numpy(), logits.double().numpy(), spoken.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Of n photos: falls (n, cells, cells) of the logit, a place covered; best, lot (n,): with the
+    highest quarter of the map covered, and the mean of quarters by lot."""
+
+    falls: Floats
+    best: Floats
+    lot: Floats
+
+
+def cover(run: Callable[[Tensor], Tensor], x: Tensor, asked: Asked) -> Covered:
+    """Each photo (n, 3, size, size) covered at each place, and at quarters."""
+    size, cells = x.shape[-1], asked.maps.shape[-1]
+    squares, rng, rows = windows(size, cells), np.random.default_rng(SEED), []
+    photos = zip(x, asked.targets.tolist(), asked.maps, strict=True)
+    bar = progress_bar(photos, "covering", len(x), unit="photo", leave=False)
+    for photo, target, map_ in bar:
+        best = highest(map_)
+        quarters = [grown(mask, size) for mask in (best, *(moved(best, rng) for _ in range(LOTS)))]
+        rows.append(falls(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
+    found, n = np.stack(rows), len(squares)
+    return Covered(found[:, :n].reshape(-1, cells, cells), found[:, n], found[:, n + 1 :].mean(1))
+
+
+def section(
+    sheet: Sheet, model: Classifier, names: Sequence[str], x: Tensor,
+    pixels: Sequence[NDArray[np.uint8]],
+) -> None:  # fmt: skip
+    """x: (n, 3, size, size), photos as the network takes them; pixels: of each (size, size, 3)."""
+    asked = ask(model, x)
+    cells, size = asked.maps.shape[-1], x.shape[-1]
+    _exact(sheet, model, asked)
+    run = frozen(model, torch.zeros(1, 3, size, size), ["logits"], len(x) * cells * cells)
+    found = cover(lambda batch: run(batch)[0], x, asked)
+    sheet.head("Covering places: an independent check")
+    sheet.say(
+        "The map comes from the network's own numbers, and each place of the last map has seen much"
+        " of the photo around it: does it point at what matters? Ask without it: cover a square of"
+        " the photo with the photo's mean colour, and see how far the logit falls (Zeiler and"
+        f" Fergus, too). There is a square for each of the {cells} x {cells} places, {_WIDE} places"
+        f" wide, on each of {len(x)} photos."
+    )
+    sheet.code(covered, falls, highest, moved)
+    _shown(sheet, names, pixels, asked, found)
+    _checked(sheet, names, asked, found)
+    _gradients(sheet, model, asked, x, pixels)
+
+
+def _exact(sheet: Sheet, model: Classifier, asked: Asked) -> None:
+    sheet.head("Which places decide")
+    sheet.say(
+        "This network ends with the mean over all places of the last map, a normalisation and one"
+        " linear layer. All of that is linear. So the logit, the number that goes into the"
+        " [[softmax]], falls apart into a part from each place: the class activation map (Zhou et"
+        " al., arXiv 1512.04150). It is no estimate."
+    )
+    sheet.code(evidence)
+    sheet.formula("logit = bias + mean over places of the evidence")
+    sums = asked.spoken.mean(axis=(2, 3)) + head(model).bias
+    off = float(np.abs(sums - asked.logits).max())
+    spread = float(np.ptp(asked.spoken, axis=(2, 3)).mean())
+    sheet.claim(
+        "the mean of the evidence, plus the bias, is the logit, to 1e-3",
+        off < 1e-3,
+        f"largest difference {off:.1e}, over {len(asked.logits)} photos and all classes; within a"
+        f" map the evidence spans {spread:.1f} on average",
+    )
+
+
+def _shown(
+    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], asked: Asked,
+    found: Covered,
+) -> None:  # fmt: skip
+    def over(maps: Floats) -> list[NDArray[np.uint8]]:
+        pairs = zip(pixels[:DRAWN], maps.astype(np.float32), strict=False)
+        return [
+            np.asarray(overlay(Image.fromarray(p), m, float(np.abs(m).max()))) for p, m in pairs
+        ]
+
+    rows = [list(pixels[:DRAWN]), over(asked.maps), over(found.falls)]
+    said = [f"says {names[target]}" for target in asked.targets[:DRAWN]]
+    sheet.picture(
+        "places", plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], said),
+        "Orange: the place speaks for the answer, or covering it lowers the logit. Blue: the"
+        " opposite. Each map has its own scale",
+    )  # fmt: skip
+
+
+def _checked(sheet: Sheet, names: Sequence[str], asked: Asked, found: Covered) -> None:
+    pairs = list(zip(asked.maps, found.falls, strict=True))
+    own = np.array([rank_correlation(map_, fall) for map_, fall in pairs])
+    others = zip(asked.maps[partners(asked.targets)], found.falls, strict=True)
+    other = np.array([rank_correlation(map_, fall) for map_, fall in others])
+    sheet.picture(
+        "agreement", plot.agreement(own, other, found.best, found.lot),
+        "Rank correlation of both maps; and falls of the logit, a point a photo",
+    )  # fmt: skip
+    said = [(name, own[asked.targets == number]) for number, name in enumerate(names)]
+    by = ", ".join(f"{name} {some.mean():.2f}" for name, some in said if len(some))
+    mean, low, high = interval(own)
+    sheet.claim(
+        "evidence and covering agree on which places matter: their rank correlation is above 0",
+        low > 0,
+        f"mean {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, {len(own)} photos; {by}",
+    )
+    sheet.say(
+        "The square is itself something to see: where covering <em>raises</em> the logit, it speaks"
+        " more for the answer than what it covers. And both maps could agree for a poor reason: the"
+        " animal is mostly in the middle. So each photo's falls are compared with the evidence of"
+        " <em>another</em> photo of the same answer, too."
+    )
+    mean, low, high = interval(own - other)
+    sheet.claim(
+        "they agree about this photo, not about photos in general: with another photo's map the"
+        " correlation is lower",
+        low > 0,
+        f"it is {other.mean():.2f}, {mean:.2f} less, 95 % interval {low:.2f} to {high:.2f}",
+    )
+    mean, low, high = interval(found.best - found.lot)
+    sheet.claim(
+        "covering the quarter where the map is highest lowers the logit more than a quarter"
+        " of the same shape at a random place",
+        low > 0,
+        f"by {found.best.mean():.2f} against {found.lot.mean():.2f}; difference {mean:.2f}, 95 %"
+        f" interval {low:.2f} to {high:.2f}; more in {int((found.best > found.lot).sum())} of"
+        f" {len(found.best)} photos",
+    )
+
+
+def integrated(model: Classifier, x: Tensor, targets: Tensor) -> Tensor:
+    """What each pixel adds to the logit on the straight way from the mean colour to the photo:
+    integrated gradients (Sundararajan et al., arXiv 1703.01365), by Captum. x: (n, 3, h, w)."""
+    method = importlib.import_module("captum.attr").IntegratedGradients(model)
+    found: Tensor = method.attribute(
+        x, baselines=torch.zeros_like(x), target=targets, n_steps=STEPS, internal_batch_size=16
+    )
+    return found.detach()
+
+
+def _gradients(
+    sheet: Sheet, model: Classifier, asked: Asked, x: Tensor, pixels: Sequence[NDArray[np.uint8]]
+) -> None:
+    sheet.head("Integrated gradients")
+    way = (
+        "A third way, for networks that do not end so simply: add up the [[gradient]] of the logit"
+        " while the photo fades in from the mean colour."
+    )
+    if importlib.util.find_spec("captum") is None:
+        sheet.say(f"{way} It is shown where Captum is installed: <code>pip install captum</code>")
+        return
+    sheet.say(f"{way} In {STEPS} steps, by Captum.")
+    sheet.code(integrated)
+    some, targets = x[:FEW], torch.from_numpy(asked.targets[:FEW])
+    found = integrated(model, some, targets)
+    pooled = torch.nn.functional.avg_pool2d(found.sum(dim=1, keepdim=True), 4)[0, 0].numpy()
+    strongest = float(np.quantile(np.abs(pooled), 0.99))
+    over = overlay(Image.fromarray(pixels[0]), pooled, strongest)
+    shown = plot.maps([[pixels[0], np.asarray(over)]], [""], ["the photo", "its parts"])
+    sheet.picture(
+        "gradients", shown, "Orange: pixels that add to the logit. Blue: that take from it"
+    )
+    with torch.inference_mode():
+        both = model(torch.cat([some, torch.zeros_like(some[:1])]))
+    rise = both[:-1].gather(1, targets[:, None])[:, 0] - both[-1][targets]
+    off = float(((found.sum(dim=(1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1)).max())
+    sheet.claim(
+        "it is complete: the parts of all pixels sum to what the photo adds to the logit, to 5 %",
+        off < 0.05,
+        f"largest difference {off:.1%}; the logits rise by"
+        f" {', '.join(f'{float(v):.2f}' for v in rise)}",
+    )

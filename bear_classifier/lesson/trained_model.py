@@ -1,0 +1,75 @@
+"""What the pages about photos look at: a dataset that a model was trained on, and that model."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.errors import DataError
+from bear_classifier.learn import backbone, probe
+
+
+@dataclass(frozen=True)
+class Subject:
+    """model: the folder of the published bundle, which may be missing."""
+
+    catalog: Catalog
+    config: Config
+    model: Path
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the trained network says of n photos: logits (n, classes), pooled features (n, f);
+    targets: numbers of their classes (n,)."""
+
+    photos: list[Photo]
+    logits: NDArray[np.float32]
+    pooled: NDArray[np.float32]
+    targets: NDArray[np.int64]
+
+    def of(self, side: str) -> NDArray[np.intp]:
+        """Rows of a side: "train", "valid" or "test"."""
+        return np.flatnonzero([photo.split == side for photo in self.photos])
+
+
+def said(subject: Subject) -> Said:
+    """Of all usable photos, from the last training. Raises DataError (NOT_TRAINED)."""
+    try:
+        with np.load(
+            subject.catalog.root / "train" / "predictions.npz", allow_pickle=False
+        ) as file:
+            rows = {sha: row for row, sha in enumerate(file["sha256"].tolist())}
+            logits, pooled = file["logits"], file["pooled"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        raise _not_trained(subject) from exc
+    photos = [photo for photo in subject.catalog.photos("ok") if photo.sha256 in rows]
+    at = [rows[photo.sha256] for photo in photos]
+    targets = np.array([subject.config.labels.index(photo.label) for photo in photos])
+    return Said(photos, logits[at], pooled[at], targets)
+
+
+def network(subject: Subject) -> backbone.Classifier:
+    """The trained network on the processor, in evaluation mode. Raises DataError (NOT_TRAINED)."""
+    made = probe.network(subject.config, None)
+    try:
+        made.load_state_dict(load_file(subject.catalog.root / "train" / "weights.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as exc:
+        raise _not_trained(subject) from exc
+    return made.eval().to(torch.device("cpu"))
+
+
+def _not_trained(subject: Subject) -> DataError:
+    return DataError(
+        "NOT_TRAINED", f"{subject.catalog.root} holds no trained model; run: bears run"
+    )

@@ -1,0 +1,1 @@
+"""The report: one page on a model and its data."""

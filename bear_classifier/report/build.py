@@ -1,0 +1,109 @@
+"""The command `report`: what is known of a model and its photos, as a page, as text and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bear_classifier import pipeline
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.errors import ConfigError, PhotoError
+from bear_classifier.runtime.files import writable, write_atomic
+from bear_classifier.runtime.heartbeat import heartbeat
+from bear_classifier.runtime.terminal import one_line, tell
+
+if TYPE_CHECKING:
+    from bear_classifier.report.html import Shown
+    from bear_classifier.ship.bundle import Bundle
+
+_QUALITY = 82
+_LARGEST = 10_000_000  # bytes of a learning curve
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def report(options: argparse.Namespace, project: pipeline.Project) -> int:
+    out: Path = options.out or project.data / "report" / "report.html"
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+        raise ConfigError("BAD_SETTING", f"--out {out}: the page's name ends with .html")
+    if options.out:
+        writable(out)
+    with heartbeat("report"), pipeline.existing(project) as catalog:
+        catalog.freeze()  # one state of the photos for all figures
+        found, page = make(catalog, project, options.model or project.model)
+    write(found, page, out)
+    if options.json:
+        print(json.dumps(found))
+    elif not options.quiet:
+        tell(options, found["verdict"])
+        for words in found["warnings"]:
+            tell(options, f"warning: {words}")
+        tell(options, one_line(f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json"))
+    return 0
+
+
+def make(catalog: Catalog, project: pipeline.Project, place: Path) -> tuple[dict[str, Any], str]:
+    """The figures and the page. place: of the bundle.
+
+    Raises DataError (NOT_TRAINED, NOT_JUDGED) and ModelError."""
+    from bear_classifier.report.facts import report, trained
+    from bear_classifier.report.html import page
+    from bear_classifier.ship import bundle
+
+    trained(catalog)  # the next step without a model is training, not looking for a bundle
+    made = bundle.load(place)
+    found = report(catalog, project.config, made.about)
+    curve = catalog.root / "curve" / "curve.png"
+    png = None
+    if found["curve"] and curve.is_file() and curve.stat().st_size < _LARGEST:
+        png = curve.read_bytes()
+    return found, page(found, pictures(catalog, found, made), png if _is_png(png) else None)
+
+
+def write(found: Mapping[str, Any], page: str, out: Path) -> None:
+    """The page as `out`, and the figures as text and as JSON beside it."""
+    from bear_classifier.report.markdown import text
+
+    write_atomic(out, page.encode(errors="replace"))
+    write_atomic(out.with_suffix(".json"), json.dumps(found, indent=1).encode())
+    write_atomic(out.with_suffix(".md"), text(found).encode(errors="replace"))
+
+
+def _is_png(data: bytes | None) -> bool:
+    return bool(data and data.startswith(_PNG))
+
+
+def pictures(catalog: Catalog, found: Mapping[str, Any], made: Bundle) -> dict[str, Shown]:
+    """The mistakes by sha256, with activation maps if the bundle is the model that made them."""
+    from bear_classifier.images.decoder import decode, encode, fit
+    from bear_classifier.report.html import Shown
+    from bear_classifier.ship import explain
+    from bear_classifier.ship.predict import Model
+
+    if not found["mistakes"]:
+        return {}
+    belongs = found["belongs"]["weights"] and made.labels == found["labels"]
+    model, head = (Model(made), explain.head(made)) if belongs else (None, None)
+    shown = {}
+    for row in found["mistakes"]:
+        photo = catalog.photo(row["sha256"])
+        if photo is None:
+            continue
+        try:
+            if model is None or head is None:
+                square = fit(decode(catalog.file(photo)), made.size)
+                shown[row["sha256"]] = Shown(encode(square, quality=_QUALITY))
+                continue
+            asked = [made.labels.index(row[name]) for name in ("said", "true")]
+            why = explain.explain(model, head, catalog.file(photo), asked)
+        except PhotoError:
+            continue  # its file is gone or was damaged since
+        said, true = (encode(one, quality=_QUALITY) for one in why.maps)
+        square_jpeg = encode(why.photo, quality=_QUALITY)
+        shown[row["sha256"]] = Shown(square_jpeg, said, true, why.strongest, why.cells)
+    return shown
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"report": report}

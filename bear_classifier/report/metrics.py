@@ -1,0 +1,145 @@
+"""Kernels of the report: calibration by bins, what chance would do, histograms, thirds, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact
+
+from bear_classifier.judge.evaluate import calibration_error
+from bear_classifier.stats.intervals import clustered, share
+
+FEW = 20  # photos; below, the interval of an error spans more than forty points
+_SURE = 0.05  # chance of a difference where there is none
+_ROUNDS = 1000
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def reliability(
+    confidence: Floats, right: Bools, groups: NDArray[Any], bins: int = 10
+) -> list[dict[str, Any]]:
+    """How often answers of like confidence (n,) are right, by bins of equal width; empty ones are
+    left out. groups: (n,) of near-copies."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    found = []
+    for number in np.unique(place):
+        rows = place == number
+        n, hits = int(rows.sum()), int(right[rows].sum())
+        found.append(
+            {
+                "from": number / bins,
+                "to": (number + 1) / bins,
+                "n": n,
+                "confidence": float(confidence[rows].mean()),
+                "right": share(hits, n),
+                "interval": clustered(right[rows], groups[rows]),
+            }
+        )
+    return found
+
+
+def chance_gap(confidence: Floats, seed: int, rounds: int = _ROUNDS) -> float | None:
+    """The calibration error below which 19 of 20 models stay whose confidences (n,) are exactly
+    right: with few photos even these are seen to be off."""
+    if not len(confidence):
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = [_gap(confidence, rng.random(len(confidence)) < confidence) for _ in range(rounds)]
+    return float(np.quantile(drawn, 0.95))
+
+
+def _gap(confidence: Floats, right: Bools) -> float:
+    """calibration_error wants two columns and the true class; the second is never the highest."""
+    columns = np.stack([confidence, np.zeros_like(confidence)], axis=1)
+    return calibration_error(columns, np.where(right, 0, 1)) or 0.0
+
+
+def histogram(scores: Floats, right: Bools, bins: int = 24) -> dict[str, list[float]]:
+    """Counts of scores (n,) by equal bins, of right and of wrong answers."""
+    if not len(scores):
+        return {"edges": [], "right": [], "wrong": []}
+    edges = np.histogram_bin_edges(scores, bins)
+    counts = {
+        name: np.histogram(scores[rows], edges)[0].tolist()
+        for name, rows in (("right", right), ("wrong", ~right))
+    }
+    return {"edges": edges.tolist(), **counts}
+
+
+def pairs(
+    targets: Ints, said: Ints, groups: NDArray[Any], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What is taken for what, most often first. targets, said, groups: (n,) of the photos."""
+    found = []
+    for i, j in sorted(set(zip(targets.tolist(), said.tolist(), strict=True))):
+        if i == j:
+            continue
+        mine = targets == i
+        taken = said[mine] == j
+        found.append(
+            {
+                "true": labels[i],
+                "said": labels[j],
+                "n": int(taken.sum()),
+                "of": len(taken),
+                "share": share(int(taken.sum()), len(taken)),
+                "interval": clustered(taken, groups[mine]),
+            }
+        )
+    return sorted(found, key=lambda pair: (-pair["n"], pair["true"], pair["said"]))
+
+
+def thirds(values: Floats) -> NDArray[np.int64]:
+    """0, 1 or 2 for the lowest, the middle and the highest third of values (n,); equal values stay
+    together, so that a third may be larger than another or empty."""
+    low, high = np.quantile(values, [1 / 3, 2 / 3]) if len(values) else (0.0, 0.0)
+    return (values > low).astype(np.int64) + (values > high)
+
+
+def errors_by(
+    parts: Sequence[tuple[str, str, Bools]], wrong: Bools, groups: NDArray[Any]
+) -> list[dict[str, Any]]:
+    """The error of each part of the photos, and whether it differs from that of all other photos.
+
+    parts: what it is cut by, the part's name, and (n,) which photos belong to it; wrong, groups:
+    (n,). By Fisher's exact test, in which a group of near-copies counts once, by the share of it
+    that is wrong; of several parts each has to pass the harder (Holm, 1979)."""
+    rows, chances = [], {}
+    for number, (kind, name, inside) in enumerate(parts):
+        n, bad = int(inside.sum()), int(wrong[inside].sum())
+        rest = int((~inside).sum())
+        rows.append(
+            {
+                "by": kind,
+                "name": name,
+                "n": n,
+                "wrong": bad,
+                "error": share(bad, n),
+                "interval": clustered(wrong[inside], groups[inside]),
+                "word": "too few to say"
+                if n < FEW or rest < FEW
+                else "no difference can be claimed",
+            }
+        )
+        if n >= FEW and rest >= FEW:
+            counts = [_once(wrong[some], groups[some]) for some in (inside, ~inside)]
+            chances[number] = float(fisher_exact(counts)[1])
+    for place, number in enumerate(sorted(chances, key=lambda k: chances[k])):
+        if chances[number] * (len(chances) - place) >= _SURE:
+            break
+        inside = parts[number][2]
+        more = wrong[inside].mean() > wrong[~inside].mean()
+        rows[number]["word"] = "more mistakes than elsewhere" if more else "fewer than elsewhere"
+    return rows
+
+
+def _once(wrong: Bools, groups: NDArray[Any]) -> tuple[int, int]:
+    """Groups (n,) of photos that are wrong, and that are right; of a mixed one parts of both."""
+    number = np.unique(groups, return_inverse=True)[1]
+    bad = round(float((np.bincount(number, wrong) / np.bincount(number)).sum()))
+    return bad, int(number.max()) + 1 - bad

@@ -1,0 +1,263 @@
+"""The sentences of the report, for page and text alike: nothing inside the noise is a gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bear_classifier.judge import membership_inference
+
+_FEW = 100  # test photos; below, the error is known to several points at best
+_SURE = 0.05  # chance of a difference where there is none
+_LOOK = {
+    "brightness": "brightness alone",
+    "border colour": "the mean colour of the outer tenth alone",
+    "shape": "width to height alone",
+    "size": "the number of pixels alone",
+}
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """A share, with its interval if there is one."""
+    if value is None:
+        return "unknown"
+    text = f"{value:.1%}"
+    return text if interval is None else f"{text} ({interval[0]:.1%} to {interval[1]:.1%})"
+
+
+def photos(n: int, kind: str = "") -> str:
+    """The number with its noun. kind: an adjective before the noun."""
+    return f"{n} {kind + ' ' if kind else ''}photo{'' if n == 1 else 's'}"
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """How good the model is, in one sentence."""
+    test = found["test"]
+    if not test["n"]:
+        return "There was no photo to judge the model with, so its error is unknown."
+    error = percent(test["error"], test["error_interval"])
+    wrong = test["wrong"] or "none"
+    return (
+        f"Of {photos(test['n'])} that it had never seen, the model got {wrong} wrong: an error of"
+        f" {error};"
+        f" {calibration(test)}; {refuses(found['rejection'])}."
+    )
+
+
+def calibration(test: Mapping[str, Any]) -> str:
+    off = f"the certainty that it states is off by {test['ece']:.1%} on average"
+    limit = test["chance_gap"]
+    if limit is None:
+        return off
+    if test["ece"] <= limit:
+        return (
+            f"{off}, as it may be by chance with so few photos"
+            if (limit > 0.05)
+            else f"{off}, as it may be by chance"
+        )
+    return f"{off}, more than chance explains (up to {limit:.1%})"
+
+
+def refuses(rule: Mapping[str, Any]) -> str:
+    """What gets no answer."""
+    test = rule["test"]
+    answered = percent(test["accepted_share"], test["accepted_interval"])
+    if rule["least"] is None:
+        return (
+            f"it answers {answered} of them and names a class even for pictures of something else"
+        )
+    return f"it answers {answered} of them and refuses pictures unlike its training photos"
+
+
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the rest, the gravest first."""
+    test, told = found["test"], []
+    if not found["belongs"]["weights"]:
+        told.append(
+            "This bundle is not the last training of this dataset: the figures below are those of"
+            " the training, not of the bundle, and no activation maps are shown. Name the bundle"
+            " that belongs to it with --model, or make a new one; run: bears run"
+        )
+    if not found["belongs"]["photos"]:
+        told.append(
+            "The model and the dataset do not belong together: the bundle was made from other"
+            " photos, labels or splits than the dataset holds now. To make a new one, run:"
+            " bears run"
+        )
+    if test["now"] != test["n"]:
+        told.append(
+            f"The test split has {photos(test['now'], 'usable')} now and had {test['n']} when the"
+            " model was judged; to judge again, run: bears run"
+        )
+    if 0 < test["n"] < _FEW:
+        low, high = test["error_interval"]
+        told.append(
+            f"{photos(test['n'], 'test')} cannot measure the error well: it may be anything from"
+            f" {low:.1%} to {high:.1%}. Do not compare models by it."
+        )
+    if empty := [label for label, row in test["per_class"].items() if not row["n"]]:
+        told.append(
+            f"The test split has no photo of {', '.join(empty)}: how well the model knows it is"
+            " unknown."
+        )
+    other = found["elsewhere"]
+    if other and other["paired"]["p"] < _SURE and _worse(other):
+        told.append(elsewhere(other))
+    if found["test_decisions"]:
+        n = found["test_decisions"]
+        told.append(
+            f"{photos(n)} of the test split got another label or {'was' if n == 1 else 'were'} left"
+            " out by hand before this was measured."
+        )
+    if found["test_looks"] > 1:
+        told.append(
+            f"{found['test_looks']} models of this dataset were judged on its test photos, this one"
+            " included. Whoever keeps the best of them finds it better than it is."
+        )
+    if clear := [row for row in found["shortcuts"] if row["clear"]]:
+        told.append(shortcut_warning(clear))
+    return told
+
+
+def _worse(other: Mapping[str, Any]) -> bool:
+    return bool(other["left_out"]["error"] > other["random"]["error"])
+
+
+def shortcut_warning(clear: Sequence[Mapping[str, Any]]) -> str:
+    """What a network could have learned instead of what the photos show."""
+    ways = ", ".join(
+        f"{_LOOK[r['look']]} in {percent(r['accuracy'], r['interval'])}" for r in clear
+    )
+    return (
+        f"The classes can partly be told apart without seeing what is shown: by {ways}; guessing"
+        f" would be right in {clear[0]['chance']:.1%}. The network may have learned that instead:"
+        " see the activation maps, and add photos that differ in it."
+    )
+
+
+def shortcut(row: Mapping[str, Any]) -> str:
+    """What one look says of the class."""
+    if row["clear"] is None:
+        return "too few to say"
+    return "better than guessing" if row["clear"] else "not clearly better than guessing"
+
+
+def chosen(training: Mapping[str, Any]) -> str:
+    """Which model was kept and why, without calling luck a gain."""
+    if "share" not in training:
+        return "It is not recorded which model was kept."
+    share = training["share"]
+    kept = f"What was kept lies {share:.0%} of the way from the first model to the fine-tuned one"
+    if share in (0, 1):
+        name = "fine-tuned network" if share else "first model (a linear probe)"
+        kept = f"The {name} was kept"
+    found = training.get("mixtures") or {}
+    asked = found.get("unseen") or found.get("valid")
+    if not asked:
+        return f"{kept}."
+    number = found["shares"].index(share)
+    first, last, own = (asked["wrong"][place] for place in (0, -1, number))
+    of = "sources that it never saw" if found.get("unseen") else "the validation split"
+    sentence = (
+        f"{kept}: of {photos(asked['n'])} of {of} the first model was wrong on {first}, the"
+        f" fine-tuned one on {last}" + (f", what was kept on {own}" if 0 < share < 1 else "")
+    )
+    p = [row[number] for row in asked["p"]] if "p" in asked else [1.0]
+    worst = max(chance for chance, other in ((p[0], 0.0), (p[-1], 1.0)) if share != other)
+    if worst >= _SURE:
+        return f"{sentence}; such differences may be chance."
+    return f"{sentence} (paired tests: p = {worst:.2g} or less)."
+
+
+def mixed(training: Mapping[str, Any]) -> str:
+    """How the mixture was chosen."""
+    rule = "the least log loss, calibrated, on validation"
+    if training["mixtures"].get("unseen"):
+        rule = (
+            "of those whose log loss, calibrated, is within one standard error of the least on the"
+            " harder question, the best on the other"
+        )
+    return f"{training['share']:.0%} were taken: {rule}. Bars are 95 % intervals."
+
+
+def sentences(said: Any) -> list[str]:
+    """What another stage left: a sentence, several, or findings that hold one each."""
+    items = said if isinstance(said, list) else [said]
+    texts = [item.get("sentence") if isinstance(item, dict) else item for item in items]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+def elsewhere(found: Mapping[str, Any] | None, why: str = "they are not known") -> str:
+    """What photos of sources that it never saw would do to the model. why: nothing was found."""
+    if not found:
+        return f"Whether it holds for photos of other sources was not measured: {why}."
+    far, near, p = found["left_out"], found["random"], found["paired"]["p"]
+    end = "more than chance explains" if p < _SURE else "a difference that may be chance"
+    return (
+        "On photos of sources that it never saw, the first model was wrong on"
+        f" {percent(far['error'], far['interval'])}; where sources are mixed, as in the test split,"
+        f" on {percent(near['error'], near['interval'])}: {end} (paired test: p = {p:.2g})."
+    )
+
+
+def why(found: Mapping[str, Any], figure: str) -> dict[str, str]:
+    """The reason why a figure is missing, where evaluation gave one."""
+    reason = found["missing"].get(figure)
+    return {"why": reason} if reason else {}
+
+
+def leak(found: Mapping[str, Any] | None, why: str = "") -> str:
+    """Whether the model tells which photos it was trained on. why: nothing was found."""
+    if not found:
+        reason = f": {why}" if why else ""
+        return f"Whether it gives away which photos it was trained on was not measured{reason}."
+    return membership_inference.sentence(found)
+
+
+def mistakes(found: Mapping[str, Any]) -> str:
+    test, shown = found["test"], len(found["mistakes"])
+    if not test["n"]:
+        return "There was no photo to judge with."
+    if not test["wrong"]:
+        _, high = test["error_interval"]
+        return (
+            f"No mistake on {photos(test['n'], 'test')}. The true error may still be as high as"
+            f" {high:.1%}."
+        )
+    some = f"the {shown} that it was surest of"
+    if shown == test["wrong"]:
+        some = "it" if shown == 1 else "all of them"
+    here = f"here {'is' if shown == 1 else 'are'} {some}"
+    return f"{test['wrong']} of {photos(test['n'], 'test')} got a wrong answer; {here}."
+
+
+def refused(rule: Mapping[str, Any]) -> list[str]:
+    """What the rule does to photos of the known classes."""
+    test = rule["test"]
+    told = [
+        f"Of {photos(test['n'], 'test')} it answers {test['accepted']}:"
+        f" {percent(test['accepted_share'], test['accepted_interval'])}."
+        f" {test['unlike_training']} were refused as unlike the training photos and"
+        f" {test['too_close']} as too close to call; {test['wrongly_refused']} of the refused"
+        f" answers would have been right. {test['answered_wrong']} answers were wrong."
+    ]
+    if rule["least"] is None:
+        told.append(
+            "Validation photos were too few to set a limit: a picture that shows none of the"
+            " classes is named after one of them all the same."
+        )
+    if measured := rule.get("measured"):
+        told.append(strangers(measured))
+    return told
+
+
+def strangers(found: Mapping[str, Any]) -> str:
+    """What became of pictures of none of the classes, in all and by folder."""
+    rows = {"": found, **found["kinds"]}
+    each = [
+        f"{row['let_through']} of {row['n']}{f' {name}' if name else ''}"
+        f" ({percent(row['share'], row['interval'])})"
+        for name, row in rows.items()
+    ]
+    more = f": {', '.join(each[1:])}" if found["kinds"] else ""
+    return f"Of pictures of none of the classes in {found['folder']} it answers {each[0]}{more}."

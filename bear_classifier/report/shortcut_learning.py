@@ -1,0 +1,119 @@
+"""Could a model tell the classes apart without looking at what the photos show?
+
+If the brightness, the border, the shape or the size of a photo already says much about its class, a
+network may have learned that instead, and will fail on photos that are made otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.errors import PhotoError
+from bear_classifier.images.decoder import measure
+from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.intervals import averaged
+
+CLEARLY = 0.05  # above chance; less would hardly tempt a network that sees the whole photo
+_SMALL = 60  # pixels, side of the thumbnail that is measured
+_FOLDS, _LEAST = 5, 10  # folds; groups of each class
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Of n photos: brightness (n,) in grey levels, border (n, 3) mean colour of the outer tenth,
+    shape (n,) log of width / height, size (n,) log of megapixels; NaN where a file is not to be
+    read."""
+
+    brightness: Floats
+    border: Floats
+    shape: Floats
+    size: Floats
+
+
+def looks(catalog: Catalog, photos: Sequence[Photo]) -> Looks:
+    """What can be said of photos without knowing what they show."""
+    seen = []
+    for photo in progress_bar(photos, desc="looks", unit="photo", leave=False):
+        try:
+            seen.append(look(measure(catalog.file(photo), least=_SMALL)[0]))
+        except PhotoError:
+            seen.append(np.full(4, np.nan))
+    table = np.array(seen, dtype=np.float64).reshape(-1, 4)
+    sides = np.array([(p.width, p.height) for p in photos], dtype=np.float64).reshape(-1, 2)
+    return Looks(
+        table[:, 0],
+        table[:, 1:],
+        np.log(sides[:, 0] / sides[:, 1]),
+        np.log(sides.prod(axis=1) / 1e6),
+    )
+
+
+def look(image: Image.Image) -> Floats:
+    """Mean grey level, and the mean red, green and blue of the outer tenth."""
+    small = np.asarray(image.resize((_SMALL, _SMALL), Image.Resampling.BOX), dtype=np.float64)
+    edge = np.ones((_SMALL, _SMALL), dtype=bool)
+    tenth = _SMALL // 10
+    edge[tenth:-tenth, tenth:-tenth] = False
+    grey = float((small @ [0.299, 0.587, 0.114]).mean())
+    return np.array([grey, *small[edge].mean(axis=0)])
+
+
+def shortcuts(
+    found: Looks, targets: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+) -> list[dict[str, Any]]:
+    """How well each look alone tells the classes apart. targets, groups: (n,) of the photos."""
+    kinds = {
+        "brightness": found.brightness[:, None],
+        "border colour": found.border,
+        "shape": found.shape[:, None],
+        "size": found.size[:, None],
+    }
+    rows = []
+    for name, features in kinds.items():
+        there = np.isfinite(features).all(axis=1)
+        said = alone(features[there], targets[there], groups[there], seed)
+        rows.append({"look": name, **said})
+    return rows
+
+
+def alone(
+    features: Floats, targets: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+) -> dict[str, Any]:
+    """Balanced accuracy of a small logistic regression on features (n, k), each photo judged by a
+    model that saw neither it nor its copies, with a 95 % interval.
+
+    clear: whether even the interval's lower end is clearly better than chance; None: too few."""
+    classes, numbers = np.unique(targets, return_inverse=True)
+    chance = 1 / max(1, len(classes))
+    nothing = {"n": len(targets), "accuracy": None, "interval": None, "chance": chance}
+    fewest = min((len(set(groups[numbers == c])) for c in range(len(classes))), default=0)
+    if len(classes) < 2 or fewest < _LEAST:
+        return {**nothing, "clear": None}
+    said = np.empty_like(numbers)
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    for learned, asked in folds.split(features, numbers, groups):
+        model = make_pipeline(
+            StandardScaler(),
+            PolynomialFeatures(2, include_bias=False),
+            StandardScaler(),
+            LogisticRegression(class_weight="balanced", max_iter=2000),
+        )
+        said[asked] = model.fit(features[learned], numbers[learned]).predict(features[asked])
+    right = said == numbers
+    accuracy = float(np.mean([right[numbers == c].mean() for c in range(len(classes))]))
+    interval = averaged(right, numbers, groups) or (0.0, 1.0)
+    clear = interval[0] > chance + CLEARLY
+    return {**nothing, "accuracy": accuracy, "interval": interval, "clear": clear}

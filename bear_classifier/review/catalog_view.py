@@ -1,0 +1,106 @@
+"""The catalog as it is at this moment: one connection, and nothing is read again without need.
+
+The page asks for it with every answer. What somebody else wrote is noticed by SQLite's own counter,
+which leaves out what this connection wrote; then everything is read anew.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import decided, revision
+from bear_classifier.dataset.schema import Event, Photo
+from bear_classifier.dataset.undo import in_force
+
+
+@dataclass(frozen=True)
+class Now:
+    """The catalog at one moment. revision: read first, so that it is never too new for the rest.
+
+    photos: one that was decided on since is another object, even if it stayed the same."""
+
+    revision: int
+    photos: dict[str, Photo]
+    decided: dict[str, Event]
+
+    def is_open(self, sha256: str) -> bool:
+        return self.photos[sha256].status == "ok" and sha256 not in self.decided
+
+
+def now(catalog: Catalog) -> Now:
+    at = revision(catalog)
+    return Now(at, {photo.sha256: photo for photo in catalog.photos()}, decided(catalog))
+
+
+def after(catalog: Catalog, before: Now, events: Sequence[Event]) -> Now:
+    """What these events, the only ones since `before`, have left; only their photos are read."""
+    hashes = {event.sha256 for event in events}
+    photos, looked = dict(before.photos), dict(before.decided)
+    for sha256 in hashes:
+        looked.pop(sha256, None)
+        if photo := catalog.photo(sha256):
+            photos[sha256] = photo
+    for event in in_force(_newest_first(catalog, hashes)):
+        if event.undoes is None and event.request:
+            looked.setdefault(event.sha256, event)
+    return Now(max([before.revision, *(event.id for event in events)]), photos, looked)
+
+
+def _newest_first(catalog: Catalog, hashes: Collection[str]) -> list[Event]:
+    where = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+    return catalog.events(where, (json.dumps(sorted(hashes)),))
+
+
+class Watched(Catalog):
+    """A catalog that stays open while others write to it, for threads that take turns."""
+
+    def others(self) -> int:
+        """Another number than before as soon as another connection has written."""
+        return int(self._select(["data_version"], "pragma_data_version")[0][0])
+
+
+class Fresh:
+    """The catalog for one thread at a time, and what it holds."""
+
+    def __init__(self, root: Path) -> None:
+        self._lock = threading.RLock()
+        self._catalog = Watched(root, shared=True)
+        self.last, self._known = self._read()
+
+    @contextmanager
+    def turn(self) -> Iterator[tuple[Catalog, Now]]:
+        with self._lock:
+            if (self._catalog.others(), revision(self._catalog)) != self._known:
+                self.last, self._known = self._read()
+            yield self._catalog, self.last
+
+    def now(self) -> Now:
+        with self.turn() as (_, today):
+            return today
+
+    def after(self, events: Sequence[Event]) -> Now:
+        """Once the holder of the turn has written these events."""
+        others = self._catalog.others()
+        if others == self._known[0]:
+            self.last = after(self._catalog, self.last, events)
+            self._known = others, self.last.revision
+        else:
+            self.last, self._known = self._read()
+        return self.last
+
+    def _read(self) -> tuple[Now, tuple[int, int]]:
+        others = self._catalog.others()  # first, so that nothing is taken for known that is not
+        today = now(self._catalog)
+        return today, (others, today.revision)
+
+    @asynccontextmanager
+    async def while_served(self, _: object) -> AsyncIterator[None]:
+        yield
+        with self._lock:
+            self._catalog.close()

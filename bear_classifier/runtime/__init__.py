@@ -1,0 +1,1 @@
+"""Files, processes, threads, memory and the terminal."""

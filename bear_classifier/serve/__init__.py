@@ -1,0 +1,1 @@
+"""The service: an HTTP API, the page for visitors, gradio."""

@@ -1,0 +1,51 @@
+"""Photos that people said were answered wrongly: a folder for each class, as a dataset is given.
+
+`bears search --source folder:CORRECTIONS` takes them in; they are screened, doubted and reviewed as
+all photos are. `corrections.jsonl` beside the folders says what the model had said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.serve.queue import Refused
+from bear_classifier.ship.manifest import shown
+
+NONE, NONE_AT_ALL = "none", "_none"  # of the classes; the second where a class is called none
+MOST = 5000  # photos
+_STRANGERS = "_none"  # a folder that no dataset takes for a class
+
+
+def keep(place: Path, photo: bytes, right: str, said: str, about: Mapping[str, Any]) -> Path:
+    """photo: a JPEG of ours, without metadata; right: a class of the bundle, or NONE or NONE_AT_ALL
+    of them; said: what the model answered; about: fields of its bundle.json.
+
+    Raises Refused where there is no room, or a class whose name is no name of a folder."""
+    is_class = right in about.get("labels", ()) or right not in (NONE, NONE_AT_ALL)
+    if is_class and (Path(right).name != right or right.startswith((".", "_"))):
+        raise Refused(422, "BAD_LABEL", f"{right!r} cannot be the name of a folder")
+    folder = place / (right if is_class else _STRANGERS)
+    file = folder / f"{hashlib.sha256(photo).hexdigest()}.jpg"
+    if sum(1 for _ in place.glob("*/*.jpg")) >= MOST and not file.exists():
+        raise Refused(
+            503, "FULL", f"{MOST} corrections wait to be looked at; no more are kept", 3600
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, photo)
+    row = {
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "photo": f"{folder.name}/{file.name}",
+        "right": right,
+        "said": said,
+        "model": about["name"],
+        "version": shown(about, "version", (int, str)),
+    }
+    with (place / "corrections.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+    return file

@@ -1,0 +1,251 @@
+"""What gradio is asked through here: only what its page and its client need, and never to fetch.
+
+gradio downloads addresses that stand in a request, serves files by path, and keeps what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bear_classifier.runtime.terminal import one_line
+from bear_classifier.serve.queue import Refused
+from bear_classifier.web.strict_json import strict_json
+
+PLACE = "/gradio"
+KEPT = 200_000_000  # bytes of uploads on the disk at once
+_NAME = r"[\w.@-]+"
+_GET = re.compile(
+    rf"/?|/(config|theme\.css|favicon\.ico|manifest\.json)/?|/(assets|static|svelte)(/{_NAME})+"
+    rf"|/gradio_api/(info|startup-events|app_id)/?"
+)
+_STREAM = re.compile(
+    rf"/gradio_api/((queue/data|upload_progress)/?|heartbeat/{_NAME}|call/predict/{_NAME})"
+)
+_POST = re.compile(r"/gradio_api/(upload|queue/join|call/predict|cancel|reset)/?")
+_FILE = "/gradio_api/file="
+_NEEDED = {  # what a request to these is made of; all else is left out
+    "queue/join": ("data", "fn_index", "session_hash"),
+    "call/predict": ("data",),
+    "cancel": ("session_hash", "fn_index", "event_id"),
+    "reset": ("event_id",),
+}
+_ALSO = {"queue/join": ("trigger_id",), "call/predict": ("session_hash",)}
+_ASKED = ("session_hash", "upload_id", "all_endpoints", "__theme")  # of a query
+_EVENT = 0  # the only one of our page
+_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
+_LONGEST = 200  # bytes of a file's name, of which the system allows 255
+
+
+def endless(path: str) -> bool:
+    """Whether what is told there goes on for as long as somebody listens."""
+    return path.startswith(PLACE) and bool(_STREAM.fullmatch(path[len(PLACE) :]))
+
+
+class Gate:
+    """uploads: the folder in which gradio keeps what was sent."""
+
+    def __init__(self, app: ASGIApp, uploads: Path) -> None:
+        self.app, self.uploads = app, uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(PLACE):
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"][len(PLACE) :]
+        self._known(scope["method"], path)
+        scope["query_string"] = _query(scope["query_string"])
+        if scope["method"] == "POST":
+            body = await _whole(receive)
+            if path.startswith("/gradio_api/upload"):
+                await self._one(scope, body)
+            else:
+                what = path.removeprefix("/gradio_api/").rstrip("/")
+                body = json.dumps(inspected(body, what, self._ours)).encode()
+            scope["headers"] = [item for item in scope["headers"] if item[0] != b"content-length"]
+            MutableHeaders(scope=scope)["Content-Length"] = str(len(body))
+            receive = _again(body, receive)
+        await self.app(scope, receive, send)
+
+    def _known(self, method: str, path: str) -> None:
+        if method in ("GET", "HEAD"):
+            known = _GET.fullmatch(path) or _STREAM.fullmatch(path)
+            fine = bool(known) and ".." not in path
+            if path.startswith(_FILE):
+                fine = self._ours(path[len(_FILE) :])
+        else:
+            fine = method == "POST" and bool(_POST.fullmatch(path))
+        if not fine:
+            raise Refused(404, "NOT_FOUND", "There is nothing here")
+
+    def _ours(self, name: str) -> bool:
+        """A file that was uploaded, named as it was told to whoever sent it: unguessable."""
+        try:
+            path = Path(name)
+            inside = path.resolve().is_relative_to(self.uploads.resolve())
+            return inside and ".." not in path.parts and path.is_file() and not path.is_symlink()
+        except (OSError, ValueError):
+            return False
+
+    async def _one(self, scope: Scope, body: bytes) -> None:
+        """As gradio would read it, whose parser breaks on what is no form."""
+        try:
+            again = Request({**scope, "app": self}, _again(body, _nothing))
+            async with again.form(max_files=1, max_fields=0) as form:
+                files = [value for _, value in form.multi_items() if not isinstance(value, str)]
+        except HTTPException as exc:
+            said = f"Send one picture as a form: {exc.detail}"
+            raise Refused(422, "NOT_ONE_PHOTO", said) from exc
+        except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
+            raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form") from exc
+        if len(files) != 1:
+            raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form")
+        name = files[0].filename or ""
+        if len(name.encode(errors="surrogatepass")) > _LONGEST or one_line(name) != name:
+            raise Refused(422, "NOT_ONE_PHOTO", "Give the picture a shorter, plain name")
+        lying = await asyncio.to_thread(_files, self.uploads)  # there may be thousands
+        if len(body) + sum(facts.st_size for _, facts in lying) > KEPT:
+            raise Refused(503, "BUSY", "Too many pictures lie here. Try again in 60 seconds", 60)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def swept(uploads: Path, before: float) -> int:
+    """Delete uploads last changed before this time (seconds since 1970), and folders left empty."""
+    gone = 0
+    for path, facts in _files(uploads):
+        if facts.st_mtime < before:
+            path.unlink(missing_ok=True)
+            gone += 1
+    found = os.walk(uploads, topdown=False)
+    for folder in [Path(place) for place, _, _ in found if place != str(uploads)]:
+        with contextlib.suppress(OSError):  # a new file came
+            if folder.stat().st_mtime < before:
+                folder.rmdir()
+    return gone
+
+
+def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """And what is known of them; they and their folders may go at any time, which `os.walk` takes
+    and `Path.rglob` does not."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                path = Path(place, name)
+                found.append((path, path.stat()))
+    return found
+
+
+async def _whole(receive: Receive) -> bytes:
+    """As far as the door lets it come."""
+    parts, more = [], True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused(499, "GONE", "the connection was closed before the end")
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def replay() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def inspected(body: bytes, what: str, ours: Callable[[str], bool]) -> dict[str, Any]:
+    """JSON for gradio, of which only what it needs is left, and in which no file is an address that
+    the server would fetch. what: is asked, such as "queue/join".
+
+    Raises Refused. A file's `url` beside its path, which gradio's page sends, is left out."""
+    try:
+        value = strict_json(body)
+    except ValueError as exc:
+        raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
+    if not isinstance(value, dict):
+        raise Refused(422, "BAD_REQUEST", "What was sent is not a JSON object")
+    try:
+        value = dict(_without_addresses(value, ours))
+    except RecursionError as exc:
+        raise Refused(400, "NOT_JSON", "What was sent is nested too deeply") from exc
+    needed = _NEEDED[what]
+    asked = {name: value[name] for name in (*needed, *_ALSO.get(what, ())) if name in value}
+    for name in needed:
+        if name not in asked:
+            raise Refused(422, "BAD_REQUEST", f"{name} is missing")
+    for name, known in asked.items():
+        if not _RIGHT[name](known):
+            raise Refused(422, "BAD_REQUEST", f"{name} is none that this service knows")
+    if "data" in asked:
+        asked["data"] = [_photo(item) for item in asked["data"][:1]] or [None]
+    return asked
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and bool(_ID.fullmatch(value))
+
+
+_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "data": lambda value: isinstance(value, list),
+    "fn_index": lambda value: type(value) is int and value == _EVENT,
+    "trigger_id": lambda value: value is None or (type(value) is int and abs(value) < 2**31),
+    "session_hash": _is_id,
+    "event_id": _is_id,
+}
+
+
+def _query(query: bytes) -> bytes:
+    """Of the words behind the question mark only the ids that gradio gave."""
+    found = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+    return urlencode([(k, v) for k, v in found if k in _ASKED and _is_id(v)]).encode()
+
+
+def _photo(item: Any) -> dict[str, Any] | None:
+    """All that gradio needs to know; what is odd about the rest it would write into the log."""
+    if item is None or (isinstance(item, dict) and item.get("path") is None):
+        return None
+    if not isinstance(item, dict) or not isinstance(item["path"], str):
+        raise Refused(422, "NOT_A_PHOTO", "Send one picture that was uploaded")
+    return {"path": item["path"], "meta": {"_type": "gradio.FileData"}}
+
+
+def _without_addresses(value: Any, ours: Callable[[str], bool]) -> Any:
+    if isinstance(value, list):
+        return [_without_addresses(item, ours) for item in value]
+    if isinstance(value, dict):
+        if isinstance(value.get("path"), str) and not _address(value["path"]):
+            if not ours(value["path"]):
+                raise Refused(422, "NOT_A_PHOTO", "Send the picture itself, not where it lies")
+            value = {key: item for key, item in value.items() if key != "url"}
+        return {key: _without_addresses(item, ours) for key, item in value.items()}
+    if isinstance(value, str) and _address(value):
+        raise Refused(422, "NOT_A_PHOTO", "Send the picture itself, not an address")
+    return value
+
+
+def _address(text: str) -> bool:
+    start = text.lstrip().lower()
+    return "://" in start[:20] or start.startswith(("data:", "file:", "//", "\\\\"))

@@ -1,0 +1,224 @@
+"""What answers, for whomever asks: the models, the processes that run them, and the queue.
+
+A photo is admitted or refused at once; what was admitted is answered, also while the service stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from bear_classifier.errors import BearsError, ModelError
+from bear_classifier.runtime.process_pool import Workers
+from bear_classifier.runtime.process_worker import MEMORY
+from bear_classifier.runtime.processors import processors
+from bear_classifier.serve import capacity, messages
+from bear_classifier.ship.bundle import load, standing
+from bear_classifier.ship.manifest import shown
+from bear_classifier.ship.sandbox import trust
+
+_MODULE = "bear_classifier.serve.inference_worker"
+
+Do = Literal["answer", "explain", "copy"]
+_MOST_RETRY = 60  # seconds
+_LOG = logging.getLogger("bears")
+
+
+class Refused(BearsError):
+    """A request that is not answered. status: of HTTP; after: seconds until it may be again."""
+
+    def __init__(self, status: int, code: str, sentence: str, after: int | None = None) -> None:
+        super().__init__(code, sentence)
+        self.status, self.after = status, after
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A verified bundle, without its weights. card: Markdown."""
+
+    name: str
+    path: Path
+    about: dict[str, Any]
+    card: str
+
+    def told(self) -> dict[str, Any]:
+        """What a page says about it."""
+        labels = list(self.about["labels"])
+        return {
+            "name": self.name,
+            "title": messages.title(labels),
+            "labels": labels,
+            "version": shown(self.about, "version", (int, str)),
+            "figures": messages.figures(shown(self.about, "metrics.test", dict) or {}),
+            "refuses": self.about["rejection"]["least"] is not None,
+            "limits": messages.limits(self.about["rejection"]),
+        }
+
+
+def offers(place: Path) -> list[Offer]:
+    """The bundle at this place, or all that lie in it, each of which has to pass its self-test.
+
+    Raises ModelError and SelfTestError."""
+    if (standing(place) / "bundle.json").is_file() or not place.is_dir():
+        paths = [place]
+    else:
+        paths = sorted(p.parent for p in place.glob("*/bundle.json") if p.parent.name[0] != ".")
+    if not paths:
+        raise ModelError(
+            "NO_MODEL",
+            f"there is no model in {place}; name another folder, or make one; run: bears run",
+        )
+    return [_offer(name, path) for name, path in named(paths)]
+
+
+def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Bundles by the names of their folders. Where links lead to different folders of one name, as
+    dated releases have, by the names of the links; what two links lead to is named once."""
+    places = {path.resolve(): path for path in reversed(paths)}  # of two links the first
+    found = [(place.name, path) for place, path in reversed(places.items())]
+    many = Counter(name for name, _ in found)
+    apart = [(path.name if many[name] > 1 else name, path) for name, path in found]
+    if len({name for name, _ in apart}) < len(apart):  # a link is called as another's folder is
+        return [(path.name, path) for _, path in found]
+    return apart
+
+
+def _offer(name: str, path: Path) -> Offer:
+    trust(bundle := load(path))
+    return Offer(name, path, dict(bundle.about), (path / "README.md").read_text("utf-8"))
+
+
+class Service:
+    """most_waiting: photos admitted beyond those that are worked on; processes: one for each
+    processor, as far as there is memory for them. memory: MB for all of these; 0: half of what may
+    be used. Usage: `async with Service(...) as service: await service.check()`."""
+
+    def __init__(self, found: Sequence[Offer], most_waiting: int, memory: int = 0) -> None:
+        self.offers = {offer.name: offer for offer in found}
+        self.default = found[0].name
+        self.at_once = processors()
+        self.most_waiting = most_waiting
+        self.memory = memory
+        self._listed = json.dumps({o.name: (str(o.path), o.about["checksum"]) for o in found})
+        self._workers = Workers(
+            _MODULE, self.at_once, capacity.SECONDS, [self._listed, str(MEMORY)]
+        )
+        self._turns = asyncio.Semaphore(self.at_once)
+        self._took = 0.1  # seconds for a photo, a running mean
+        self.admitted = 0
+        self.checked = False
+        self.slowest = 0.0  # seconds of a processor for an answer, as measured at the start
+        self.stopping_since: float | None = None
+
+    async def __aenter__(self) -> Service:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._workers.__aexit__(kind, exc, trace)
+
+    async def check(self) -> None:
+        """Let each model pass its self-test, measure what it needs, and start all processes.
+
+        Raises ModelError, SelfTestError and DataError (NO_WORKER)."""
+        memory = capacity.allowed(self.memory)
+        need = await capacity.measured(_MODULE, self._listed, self.offers, memory)
+        share = capacity.shared(need, memory, self.at_once)
+        self.slowest = need.answer
+        self.at_once, self._turns = share.processes, asyncio.Semaphore(share.processes)
+        words = [self._listed, str(share.addresses)]
+        self._workers = Workers(_MODULE, share.processes, share.seconds, words)
+        spare = [{"model": self.default, "do": "load"}] * self.at_once
+        await asyncio.gather(*(self._workers.ask(header, b"") for header in spare))
+        self.checked = True
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.admitted - self.at_once)
+
+    def not_ready(self) -> str:
+        """Why no new photo is taken; empty if one is."""
+        if self.stopping_since is not None:
+            return "stopping"
+        return "" if self.checked else "starting"
+
+    def stop(self) -> None:
+        """Admit nobody any more."""
+        if self.stopping_since is None:
+            self.stopping_since = time.monotonic()
+
+    def admit(self) -> None:
+        """Raises Refused where there is no room for one more photo now."""
+        if self.not_ready() == "stopping":
+            raise Refused(503, "STOPPING", "The service is stopping. Try again in 10 seconds", 10)
+        if self.not_ready():
+            raise Refused(503, "STARTING", "The service is starting. Try again in 10 seconds", 10)
+        if self.waiting >= self.most_waiting:
+            after = self.after()
+            raise Refused(
+                503, "BUSY",
+                f"The service is busy ({self.waiting} waiting). Try again in {after} seconds", after
+            )  # fmt: skip
+
+    def after(self) -> int:
+        """Seconds until those that wait now are answered."""
+        soon = math.ceil((self.admitted + 1) * self._took / self.at_once)
+        return min(max(soon, 1), _MOST_RETRY)
+
+    def offer(self, name: str) -> Offer:
+        """The model of this name, or the first. Raises Refused."""
+        if (name or self.default) not in self.offers:
+            known = list(self.offers)
+            raise Refused(404, "NO_MODEL", f"There is no model {name[:50]!r}; there are {known}")
+        return self.offers[name or self.default]
+
+    async def answer(
+        self,
+        name: str,
+        photo: bytes,
+        do: Do = "answer",
+        gone: Callable[[], Awaitable[bool]] | None = None,
+        admitted: bool = False,
+    ) -> dict[str, Any]:
+        """What a model says to the bytes of a photo: the fields of Prediction and a sentence.
+
+        do: "explain" adds `photo` and `maps`, "copy" adds `copy`, a new JPEG in base64; gone:
+        whether nobody waits any more, which is asked before work begins; admitted: it is one of a
+        batch that was. Raises Refused, PhotoError, and what keeps a model from answering."""
+        header = {"model": self.offer(name).name, "do": do}
+        if not admitted:
+            self.admit()
+        self.admitted += 1
+        try:
+            async with self._turns:
+                if gone and await gone():
+                    raise Refused(499, "GONE", "The connection was closed before the answer")
+                began = time.monotonic()
+                found = await self._ask(header, photo)
+                took = time.monotonic() - began
+        finally:
+            self.admitted -= 1
+        self._took += 0.1 * (took - self._took)
+        return {**found, "model": header["model"], "milliseconds": round(1000 * took, 1)}
+
+    async def _ask(self, header: dict[str, str], photo: bytes) -> dict[str, Any]:
+        try:
+            return await self._workers.ask(header, photo)
+        except RuntimeError as exc:  # a mistake of ours in the other process
+            _LOG.error("a model could not answer", extra={"trace": str(exc)})
+            raise Refused(
+                503, "INTERNAL", "Something went wrong with this picture; another may be fine", 1
+            ) from exc

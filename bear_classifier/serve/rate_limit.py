@@ -1,0 +1,78 @@
+"""A share for everybody: how many photos one address may send."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from bear_classifier.serve.queue import Refused
+
+_KNOWN = 10_000  # addresses at once; of more, those that have been silent longest are forgotten
+_NETWORK = 64  # bits of an IPv6 address that its owner cannot choose freely
+
+
+def client_of(scope: Scope) -> str:
+    """The address that the connection comes from; empty where there is none."""
+    return str((scope.get("client") or ("",))[0])
+
+
+class Fair:
+    """A token bucket for each address, which holds one minute's photos.
+
+    per_minute: photos from one address; 0: any number. proxy: the address that is believed about
+    whom it forwards for (X-Forwarded-For); "": nobody is. clock: seconds."""
+
+    def __init__(
+        self, per_minute: int = 0, proxy: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.per_minute, self.proxy, self.clock = per_minute, proxy, clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # photos, at what time
+
+    def who(self, scope: Scope) -> str:
+        """Whose request it is: an address, or the network of an IPv6 address."""
+        host = client_of(scope)
+        if self.proxy and host == self.proxy:  # the last one is what the proxy itself has seen
+            host = Headers(scope=scope).get("x-forwarded-for", host).rpartition(",")[2].strip()
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return host[:50]
+        if isinstance(address, ipaddress.IPv4Address):
+            return host
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))
+
+    def take(self, who: str) -> None:
+        """Count a photo. Raises Refused (429, TOO_MANY_REQUESTS), with the seconds until the next
+        one may be sent."""
+        left = self.charge(who, 0)
+        if left < 1:
+            after = math.ceil((1 - left) * 60 / self.per_minute)
+            raise Refused(
+                429,
+                "TOO_MANY_REQUESTS",
+                f"Too many photos came from your address; {self.per_minute} a minute are answered."
+                f" Try again in {after} seconds",
+                after,
+            )
+        self.charge(who, 1)
+
+    def charge(self, who: str, photos: int) -> float:
+        """Count photos, of which there may be too many: a batch is answered whole, and the next
+        ones wait for it. Returns how many are left of the address's share."""
+        if not self.per_minute:
+            return math.inf
+        now = self.clock()
+        left, at = self._left.pop(who, (float(self.per_minute), now))
+        left = min(left + (now - at) * self.per_minute / 60, self.per_minute) - photos
+        self._left[who] = left, now
+        if len(self._left) > _KNOWN:
+            self._left.popitem(last=False)
+        return left

@@ -1,0 +1,315 @@
+"""The API for programs: one photo, many photos, corrections, and what models there are."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from bear_classifier.errors import BearsError, PhotoError
+from bear_classifier.images.decoder import MAX_BYTES
+from bear_classifier.runtime.files import cell, printable
+from bear_classifier.runtime.system_files import left_by_system
+from bear_classifier.serve import card_page
+from bear_classifier.serve.corrections import NONE, NONE_AT_ALL, keep
+from bear_classifier.serve.metrics import Metrics
+from bear_classifier.serve.queue import Do, Refused, Service
+from bear_classifier.serve.rate_limit import Fair
+
+MANY = "/api/v1/classify-many"
+PHOTOS = 200  # in one request
+LISTED = 1_000_000  # bytes of a ZIP that name its files
+Read = Callable[[], bytes]
+_FORM = "multipart/form-data"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class Problem(BaseModel):
+    """Why there is no answer. code: for programs; message: for people."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class Picture(BaseModel):
+    label: str
+    image: str = Field(description="data: address of a JPEG")
+
+
+class Similar(Picture):
+    about: str = Field(description="author and licence, as far as known")
+    source: str = Field(description="web page that shows it, or empty")
+
+
+class Answer(BaseModel):
+    """accepted: whether label is to be shown as an answer; reason: why not."""
+
+    request_id: str
+    model: str
+    label: str
+    confidence: float = Field(description="calibrated probability of label")
+    probabilities: dict[str, float]
+    accepted: bool
+    reason: Literal["ok", "unlike_training", "too_close"]
+    sentence: str
+    milliseconds: float
+    photo: str | None = Field(None, description="the square that the model saw, with explain")
+    maps: list[Picture] | None = Field(None, description="what spoke for a class, with explain")
+    similar: list[Similar] | None = Field(None, description="training photos, if they may be shown")
+
+
+Model = Annotated[str, Query(description="its name; the first one if left out")]
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "An empty file, or a request that makes no sense"},
+    403: {"model": Problem, "description": "Sent by another website's page"},
+    404: {"model": Problem, "description": "No such model"},
+    408: {"model": Problem, "description": "The photo came too slowly"},
+    413: {"model": Problem, "description": "Too many bytes"},
+    415: {"model": Problem, "description": "Not a picture, or of a kind that is not read"},
+    422: {"model": Problem, "description": "A picture that cannot be used"},
+    429: {"model": Problem, "description": "Too many photos from one address; see Retry-After"},
+    503: {"model": Problem, "description": "Busy or stopping; Retry-After says when to ask again"},
+}
+_ONE = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": _BINARY,
+            _FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": _BINARY["schema"]},
+                    "required": ["file"],
+                }
+            },
+        },
+    }
+}
+_SEVERAL = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/zip": _BINARY,
+            _FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": _BINARY["schema"]}},
+                    "required": ["file"],
+                }
+            },
+        },
+    }
+}
+
+
+def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None) -> APIRouter:
+    """The routes. corrections: where they are kept; None: they are not taken."""
+    router = APIRouter(prefix="/api/v1", tags=["photos"])
+
+    @router.get("/models")
+    async def models() -> dict[str, Any]:
+        """What may be asked, with the figures of each."""
+        found = [
+            offer.told()
+            | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
+            for name, offer in service.offers.items()
+        ]
+        limits = {"bytes": MAX_BYTES, "photos": PHOTOS}
+        return {"models": found, "limits": limits, "corrections": corrections is not None}
+
+    @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
+    async def card(name: str, request: Request) -> Response:
+        """What a person should know before trusting a model: Markdown, or the same as a page for
+        browsers, which ask for text/html."""
+        text, vary = service.offer(name).card, {"Vary": "Accept"}
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(card_page.page(name, text), headers=vary)
+        return PlainTextResponse(text, media_type="text/markdown; charset=utf-8", headers=vary)
+
+    @router.post("/classify", response_model=Answer, openapi_extra=_ONE, responses=_ERRORS)
+    async def classify(request: Request, model: Model = "", explain: bool = False) -> Response:
+        """The answer to one photo: its bytes, or a form with one file."""
+        service.offer(model)
+        photo = await _one(request)
+        do: Do = "explain" if explain else "answer"
+        found = await service.answer(model, photo, do, request.is_disconnected)
+        metrics.answered(found["model"], found["reason"])
+        return JSONResponse({"request_id": request.scope["state"]["request_id"], **found})
+
+    @router.post(
+        "/classify-many",
+        openapi_extra=_SEVERAL,
+        responses=_ERRORS
+        | {200: {"content": {"application/x-ndjson": {}, "text/csv": {}}, "description": "Rows"}},
+    )
+    async def classify_many(
+        request: Request, model: Model = "", as_csv: Annotated[bool, Query(alias="csv")] = False
+    ) -> Response:
+        """Answers to many photos, a ZIP or a form with several files: a row each, as it comes."""
+        offer = service.offer(model)
+        photos = await _several(request)
+        fair.charge(fair.who(request.scope), len(photos) - 1)  # the door has counted one
+        rows = _rows(service, metrics, offer.name, photos)
+        if as_csv:
+            labels = list(offer.about["labels"])
+            return StreamingResponse(_table(rows, labels), media_type="text/csv; charset=utf-8")
+        return StreamingResponse(
+            (json.dumps(row) + "\n" async for row in rows), media_type="application/x-ndjson"
+        )
+
+    @router.post(
+        "/corrections",
+        status_code=201,
+        openapi_extra=_ONE,
+        responses=_ERRORS,
+        include_in_schema=corrections is not None,
+    )
+    async def correct(request: Request, right: str, said: str = "", model: Model = "") -> Response:
+        """Keep a photo that was answered wrongly. right: its class, or "none" of
+        them, or "_none" where a class is called none."""
+        if corrections is None:
+            raise Refused(404, "NOT_FOUND", "This service keeps no corrections")
+        offer = service.offer(model)
+        labels = list(offer.about["labels"])
+        for word, known in ((right, [*labels, NONE, NONE_AT_ALL]), (said, [*labels, ""])):
+            if word not in known:
+                raise Refused(422, "BAD_LABEL", f"{word[:50]!r} is not one of {known}")
+        photo = await _one(request)
+        found = await service.answer(offer.name, photo, "copy")
+        keep(corrections, base64.b64decode(found["copy"]), right, said, offer.about)
+        return JSONResponse({"request_id": request.scope["state"]["request_id"]}, 201)
+
+    return router
+
+
+async def _one(request: Request) -> bytes:
+    if _kind(request) != _FORM:
+        return await request.body()
+    files = await _files(request, 1)
+    if len(files) != 1:
+        raise Refused(400, "NOT_ONE_PHOTO", 'Send one picture, as the form field "file"')
+    return files[0][1]
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
+    try:
+        async with request.form(max_files=most, max_fields=10) as form:
+            found = [value for _, value in form.multi_items() if not isinstance(value, str)]
+            return [(printable(file.filename or ""), await file.read()) for file in found]
+    except HTTPException as exc:
+        raise Refused(400, "BAD_FORM", f"The form cannot be read: {exc.detail}") from exc
+    except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
+        raise Refused(400, "BAD_FORM", "The form cannot be read: send it in UTF-8") from exc
+
+
+async def _several(request: Request) -> list[tuple[str, Read]]:
+    """Names, and how to get at the contents, of which only one is unpacked at a time."""
+    if _kind(request) == _FORM:
+        found: list[tuple[str, Read]] = [
+            (name, partial(bytes, data))
+            for name, data in await _files(request, 2 * PHOTOS + 1)  # each with a companion
+            if not _of_a_system(name)
+        ]
+        _few_enough("form", len(found))
+    else:
+        found = _entries(await request.body())
+    if not found:
+        raise Refused(400, "NOT_ONE_PHOTO", "Send a ZIP with pictures, or a form with files")
+    return found
+
+
+def _entries(data: bytes) -> list[tuple[str, Read]]:
+    try:
+        end = zipfile._EndRecData(io.BytesIO(data))  # type: ignore[attr-defined]
+        if end and end[5] > LISTED:  # all of it would be read before it can be counted
+            raise Refused(413, "TOO_MANY", f"The ZIP lists too many files; the limit is {PHOTOS}")
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
+        raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
+    entries = [
+        entry
+        for entry in archive.infolist()
+        if not entry.is_dir() and not _of_a_system(entry.filename)
+    ]
+    _few_enough("ZIP", len(entries))
+    return [(entry.filename, partial(_unzipped, archive, entry)) for entry in entries]
+
+
+def _of_a_system(name: str) -> bool:
+    """Such as the companions that the Finder packs below __MACOSX. name: with its folders."""
+    return left_by_system(name.replace("\\", "/").split("/"))
+
+
+def _few_enough(what: str, files: int) -> None:
+    if files > PHOTOS:
+        raise Refused(413, "TOO_MANY", f"The {what} has {files} files; the limit is {PHOTOS}")
+
+
+def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Never many more bytes than a photo may have, whatever the entry says."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise PhotoError("DAMAGED", "it cannot be unpacked: only stored and deflated entries are")
+    try:
+        with archive.open(entry) as file:
+            return file.read(MAX_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
+            EOFError, ValueError) as exc:  # fmt: skip
+        raise PhotoError("DAMAGED", f"it cannot be unpacked: {exc}") from exc
+
+
+async def _rows(
+    service: Service,
+    metrics: Metrics,
+    model: str,
+    photos: list[tuple[str, Read]],
+) -> AsyncIterator[dict[str, Any]]:
+    for name, read in photos:
+        try:
+            photo = await asyncio.to_thread(read)
+            found = await service.answer(model, photo, admitted=True)
+        except BearsError as exc:
+            yield {"name": name, "code": exc.code, "message": exc.sentence}
+            continue
+        metrics.answered(model, found["reason"])
+        yield {"name": name, **found}
+
+
+async def _table(rows: AsyncIterator[dict[str, Any]], labels: list[str]) -> AsyncIterator[str]:
+    head = ["name", "label", "confidence", "accepted", "reason", *labels, "code", "message"]
+    yield _line(head)
+    async for row in rows:
+        shares = row.get("probabilities", {})
+        plain = [row.get(key, "") for key in head[:5]]
+        yield _line(
+            [*plain, *(shares.get(k, "") for k in labels), *(row.get(k, "") for k in head[-2:])]
+        )
+
+
+def _line(cells: list[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(map(cell, cells))
+    return buffer.getvalue()

@@ -1,0 +1,107 @@
+"""The training photos most like one that is asked about, where a bundle may show them.
+
+A bundle holds no photo unless `export.pictures` says that it may: small copies then, each with its
+author and licence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.dataset.schema import Source
+from bear_classifier.errors import ModelError
+from bear_classifier.images import decoder
+from bear_classifier.runtime.npz import as_npz, products, read_npz
+from bear_classifier.ship import bundle
+from bear_classifier.ship.bundle import Bundle
+
+FILE = "pictures.npz"
+_LARGEST = 2**28  # bytes of all its arrays
+MOST = 1000  # photos; about 6 MB
+SIDE = 144  # pixels, longer side
+_SHARED = re.compile(r"(cc0|cc by|cc-by|by|by-sa|public domain|pdm)\b(?!.*\bnd\b)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """jpeg: a small copy; about: author and licence, as far as known; page: where it stands."""
+
+    label: str
+    jpeg: bytes
+    about: str
+    page: str
+
+
+class Pictures:
+    """features: (n, f) pooled, of the photos that are shown."""
+
+    def __init__(self, features: NDArray[np.floating], shown: Sequence[Picture]) -> None:
+        self.shown = shown
+        self._known = _unit(features)
+
+    def nearest(self, pooled: NDArray[np.float32], n: int) -> list[Picture]:
+        """By the cosine of pooled features (f,), the most alike first."""
+        order = np.argsort(-products(_unit(pooled[None]), self._known)[0], kind="stable")
+        return [self.shown[row] for row in order[:n]]
+
+    def as_bytes(self) -> bytes:
+        """An .npz file of plain arrays."""
+        jpegs = [picture.jpeg for picture in self.shown]
+        return as_npz(
+            features=self._known.astype(np.float16),
+            jpegs=np.frombuffer(b"".join(jpegs), dtype=np.uint8),
+            sizes=np.array([len(jpeg) for jpeg in jpegs], dtype=np.int64),
+            labels=np.array([picture.label for picture in self.shown]),
+            abouts=np.array([picture.about for picture in self.shown]),
+            pages=np.array([picture.page for picture in self.shown]),
+        )
+
+
+def of(found: Bundle) -> Pictures | None:
+    """What a bundle may show. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE, BAD_MODEL)."""
+    if FILE not in found.about["files"]:
+        return None
+    try:
+        file = read_npz(bundle.part(found, FILE), _LARGEST)
+        ends = np.cumsum(file["sizes"])
+        data = file["jpegs"].tobytes()
+        starts = ends - file["sizes"]
+        names = (file[key].astype(str).tolist() for key in ("labels", "abouts", "pages"))
+        shown = [
+            Picture(label, data[start:end], about, page)
+            for start, end, label, about, page in zip(starts, ends, *names, strict=True)
+        ]
+        features = file["features"]
+        if features.shape[0] != len(shown) or len(data) != (ends[-1] if len(ends) else 0):
+            raise ValueError("the arrays do not fit together")
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
+        raise ModelError("BAD_MODEL", f"{FILE} holds no pictures ({exc})") from exc
+    return Pictures(features, shown)
+
+
+def shareable(source: Source) -> bool:
+    """Whether its licence, as far as the source itself names it, lets small copies be published."""
+    return bool(_SHARED.match(source.licence.strip())) and "filter" not in source.licence
+
+
+def credit(source: Source) -> str:
+    """Who made it and under which licence; empty where neither is known."""
+    author = f"by {source.author.strip()}" if source.author.strip() else ""
+    return ", ".join(part for part in (author, source.licence.strip()) if part)
+
+
+def small(file: bytes) -> bytes:
+    """A copy without anything that rode along. Raises PhotoError."""
+    image, _ = decoder.measure(file, least=SIDE)
+    image.thumbnail((SIDE, SIDE))
+    return decoder.encode(image, quality=75)
+
+
+def _unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    plain = features.astype(np.float32)
+    return np.asarray(plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12))

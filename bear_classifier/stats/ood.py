@@ -1,0 +1,186 @@
+"""How much a photo is like the photos that a model learned from, and when that is too little.
+
+A photo is compared with the photos of a reference by the cosine of their features and, where the
+weights have classes of their own (ImageNet's), also by what kinds of things these see in both:
+Hellinger's affinity of two distributions is the cosine of their square roots. Of each the mean over
+the nearest few counts. See docs/LOG.md for what else was tried.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.runtime.npz import as_small_npz, products, read_npz
+
+NEIGHBOURS = 5
+MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
+_LARGEST = 2**27  # bytes of all arrays: a classifier of 20,000 classes beside them
+_BLOCK = 1024
+_SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, of 50 mostly 0.96
+_RARE = 0.98  # of photos; so many have nothing as like them that is no copy
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Photos to compare with. features: (n, f), pooled, half precision, as they are stored; groups:
+    (n,) numbers of near-copies; weight, bias: (k, f), (k,) of the weights' own classes, or None;
+    centre, scale: mean and deviation of each kind of likeness among the photos themselves."""
+
+    features: NDArray[np.float16]
+    groups: NDArray[np.int64]
+    classifier: tuple[NDArray[np.float16], NDArray[np.float16]] | None
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def score(self, features: Floats) -> NDArray[np.float64]:
+        """Familiarity (m,) of photos by their features (m, f): about 0 for the photos themselves,
+        negative for strangers; in standard deviations, averaged over the kinds of likeness."""
+        asked = self._views(features)
+        found = np.stack([_near(a, b) for a, b in zip(asked, self._known, strict=True)])
+        return self._standard(found)
+
+    def own(self) -> NDArray[np.float64]:
+        """The same (n,) for its own photos, each compared with those that are no copies of it."""
+        return self._standard(self._own())
+
+    def holds(self, features: Floats) -> NDArray[np.bool_]:
+        """Whether photos (m,) are those of the reference, or encoded anew from them: by the cosine
+        of features (m, f), which lies higher than between two of its own that are no copies."""
+        asked, known = self._views(features)[0], self._known[0]
+        return np.asarray((asked @ known.T).max(axis=1) > self._same)
+
+    @cached_property
+    def _same(self) -> float:
+        """A cosine that hardly two different pictures reach."""
+        known = self._known[0]
+        nearest = np.empty(len(known))
+        for start in range(0, len(known), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            alike = known[rows] @ known.T
+            alike[self.groups[rows, None] == self.groups[None, :]] = -1.0
+            nearest[rows] = alike.max(axis=1)
+        return max(_SAME, float(np.quantile(nearest, _RARE)))
+
+    def _own(self) -> NDArray[np.float64]:
+        return np.stack([_near(view, view, self.groups) for view in self._known])
+
+    @cached_property
+    def _layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The classifier in single precision, as it is multiplied with."""
+        if self.classifier is None:
+            return None
+        weight, bias = self.classifier
+        return weight.astype(np.float32), bias.astype(np.float32)
+
+    @cached_property
+    def _known(self) -> list[NDArray[np.float32]]:
+        """Once, not for every photo that is asked about."""
+        return self._views(self.features)
+
+    def _standard(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(((found - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
+
+    def _views(self, features: Floats) -> list[NDArray[np.float32]]:
+        """Vectors of length 1 whose products are likenesses."""
+        plain = features.astype(np.float32)
+        views = [plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)]
+        if self._layer:
+            weight, bias = self._layer
+            logits = products(plain, weight) + bias
+            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            views.append(np.sqrt(powers / powers.sum(axis=1, keepdims=True)))
+        return views
+
+    def as_bytes(self) -> bytes:
+        """An .npz file of plain arrays."""
+        values: dict[str, NDArray[Any]] = {
+            "features": self.features,
+            "groups": self.groups,
+            "centre": self.centre,
+            "scale": self.scale,
+        }
+        if self.classifier:
+            values["weight"], values["bias"] = self.classifier
+        return as_small_npz(**values)
+
+
+def make(
+    features: Floats, groups: NDArray[np.int64], classifier: tuple[Floats, Floats] | None, seed: int
+) -> Reference:
+    """A reference of at most `MOST` of these photos. features: (n, f); groups: (n,)."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST])
+    layer = None
+    if classifier:
+        layer = classifier[0].astype(np.float16), classifier[1].astype(np.float16)
+    ones = np.ones(2 if classifier else 1)
+    plain = Reference(features[chosen].astype(np.float16), groups[chosen], layer, 0 * ones, ones)
+    own = plain._own()
+    spread = np.maximum(own.std(axis=1), 1e-6)
+    return Reference(plain.features, plain.groups, layer, own.mean(axis=1), spread)
+
+
+def read(data: bytes) -> Reference:
+    """What `as_bytes` wrote. Raises ValueError and KeyError where it is none."""
+    found = read_npz(data, _LARGEST)
+    if strange := [name for name, part in found.items() if part.dtype.kind not in "fiu"]:
+        raise ValueError(f"{strange[0]} holds no numbers")
+    layer = (found["weight"], found["bias"]) if "weight" in found else None
+    features, groups = found["features"], found["groups"]
+    centre, scale = found["centre"], found["scale"]
+    views = 2 if layer else 1
+    fits = (
+        features.ndim == 2
+        and features.shape[0] > 0
+        and groups.shape == features.shape[:1]
+        and centre.shape == scale.shape == (views,)
+        and (layer is None or layer[0].shape == (layer[1].size, features.shape[1]))
+    )
+    numbers = (features, centre, scale, *(layer or ()))
+    if not fits or not all(np.isfinite(part).all() for part in numbers) or not (scale > 0).all():
+        raise ValueError("the arrays do not fit together")
+    return Reference(features, groups, layer, centre, scale)
+
+
+def threshold(scores: NDArray[np.float64], share: float) -> float:
+    """The familiarity below which at most this share of new photos like these falls, on average
+    over samples (split conformal prediction: Vovk et al., Algorithmic Learning in a Random World,
+    2005). Minus infinity, so that nothing is refused, where the scores are too few to say."""
+    rank = int(np.floor((len(scores) + 1) * share))
+    numbers = np.where(np.isnan(scores), -np.inf, scores)
+    return float(np.sort(numbers)[rank - 1]) if rank > 0 else -np.inf
+
+
+def _near(
+    asked: NDArray[np.float32],
+    known: NDArray[np.float32],
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """Mean likeness (m,) to the nearest few. groups: of both, if they are the same photos."""
+    found = np.empty(len(asked))
+    for start in range(0, len(asked), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        likeness = products(asked[rows], known)
+        if groups is not None:
+            likeness[groups[rows, None] == groups[None, :]] = -1.0
+        most = min(NEIGHBOURS, likeness.shape[1])
+        found[rows] = -np.partition(-likeness, most - 1, axis=1)[:, :most].mean(axis=1)
+    return found
+
+
+def verdicts(
+    probabilities: NDArray[np.float64], scores: NDArray[np.float64], least: float, close: float
+) -> NDArray[np.str_]:
+    """Of each photo "ok", "unlike_training" (familiarity below `least`) or "too_close" (the two
+    highest of its probabilities differ by less than `close`).
+
+    probabilities: (n, classes); scores: (n,)."""
+    top = np.sort(probabilities, axis=1)
+    near = ~(top[:, -1] - top[:, -2] >= close)  # what is not a number is not answered
+    return np.where(~(scores >= least), "unlike_training", np.where(near, "too_close", "ok"))

@@ -1,0 +1,1 @@
+"""What every web application here needs: host names, sockets, strict JSON."""

@@ -1,0 +1,408 @@
+import csv
+import dataclasses
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bundles import tiny_config, trained_dataset
+from test_clean import DULL, leave_probe
+from test_probe import deal
+
+from bear_classifier.cli import main
+from bear_classifier.config.project_file import as_toml
+from bear_classifier.dataset import decisions
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Decision
+
+LABELS = tiny_config().labels
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory):
+    """A project of 24 drawn photos whose first model is up to date. What that left is replaced:
+    a train photo under a wrong label, a dark one, and a blurred one on the test split."""
+    root = tmp_path_factory.mktemp("probed")
+    (root / "tiny.toml").write_text(as_toml(tiny_config()), encoding="utf-8")
+    with trained_dataset(root / "data" / "tiny", tiny_config()) as catalog:
+        deal(catalog)
+        photos = catalog.photos()
+    assert main.main(["probe", "--quiet", *where(root)]) == 0
+    targets = np.array([LABELS.index(p.label) for p in photos])
+    second = np.full((24, 3), 0.03)
+    second[np.arange(24), targets] = 0.94
+    train = [i for i, p in enumerate(photos) if p.split == "train"]
+    wrong = next(i for i in train if photos[i].label == "black")
+    dark = next(i for i in train if photos[i].label == "teddy")
+    blurred = next(i for i, p in enumerate(photos) if p.split == "test" and p.label == "grizzly")
+    second[wrong] = 0.02, 0.01, 0.97
+    light, sharpness = np.full(24, 99), np.full(24, 20)
+    light[dark] = sharpness[blurred] = 0
+    rng = np.random.default_rng(0)
+    features = 6 * np.eye(5)[targets] + rng.normal(size=(24, 5))
+    hashes = [p.sha256 for p in photos]
+    leave_probe(root / "data" / "tiny", hashes, second, features, light, sharpness, DULL)
+    named = {"wrong": photos[wrong], "dark": photos[dark], "blurred": photos[blurred]}
+    return root, named, photos
+
+
+def where(root):
+    return ["--project", str(root / "tiny.toml"), "--data", str(root / "data")]
+
+
+@pytest.fixture
+def project(probed, tmp_path, capsys):
+    """bears("clean", "--list") is (exit code, what was printed, errors), on a copy."""
+    root, named, photos = probed
+    shutil.copytree(root, tmp_path / "copy")
+
+    def bears(*words):
+        code = main.main([*map(str, words), *where(tmp_path / "copy")])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    data = tmp_path / "copy" / "data" / "tiny"
+
+    def state():
+        with Catalog(data) as catalog:
+            return {p.sha256: (p.label, p.status) for p in catalog.photos()}
+
+    return SimpleNamespace(
+        bears=bears, data=data, state=state, photos=photos, table=tmp_path / "t.csv", **named
+    )
+
+
+def filled(project, *rows, header="sha256,action,new_label"):
+    """A table of these decisions."""
+    project.table.write_text(
+        "\n".join([header, *(",".join(map(str, row)) for row in rows)]), encoding="utf-8"
+    )
+    return project.table
+
+
+def change(project, answers):
+    """Fill in the table that was written: {sha256: (action, new label)}."""
+    with project.table.open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file)
+    with project.table.open("w", encoding="utf-8", newline="") as file:
+        whole = [[*row[:-2], *answers.get(row[0], row[-2:])] for row in rows]
+        csv.writer(file).writerows([header, *whole])
+
+
+def test_a_stage_works_on_the_photos_of_one_moment(project, monkeypatch):
+    """A decision made while a model is made neither changes nor spoils it."""
+    seen = []
+
+    def clean(catalog, config):
+        seen.append((len(catalog.photos("ok")), catalog.fingerprint(), catalog.revision()))
+        with Catalog(project.data) as other:
+            wanted = [Decision(project.wrong.sha256, "drop")]
+            decisions.decide(other, LABELS, wanted, "ann", "meanwhile")
+        seen.append((len(catalog.photos("ok")), catalog.fingerprint(), catalog.revision()))
+        assert decisions.decided(catalog) == {}
+        return {"photos": 24, "suspects": 0, "expected": 0.0, "kinds": {}}
+
+    monkeypatch.setattr("bear_classifier.judge.clean.clean", clean)
+    (project.data / "clean" / "summary.json").unlink(missing_ok=True)
+    assert project.bears("clean")[0] == 0
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 24
+    assert project.state()[project.wrong.sha256][1] == "dropped"
+    assert project.bears("clean")[0] == 2  # the first model knows nothing of the decision
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def test_the_stage_says_how_much_looks_wrong(project):
+    code, said, _ = project.bears("clean")
+    assert code == 0
+    assert "3 of 24 photos are suspect (1 label, 2 quality)" in said
+    assert "bears review" in said
+    code, said, _ = project.bears("clean", "--json")
+    assert code == 0
+    outcome = json.loads(said)
+    assert outcome["outcome"] == "up to date"
+    assert (outcome["photos"], outcome["suspects"]) == (24, 3)
+    assert outcome["kinds"] == {"label": 1, "quality": 2}
+    assert project.bears("clean", "--quiet") == (0, "", "")
+
+
+def test_the_suspects_in_words(project):
+    code, said, _ = project.bears("clean", "--list")
+    assert code == 0
+    lines = said.splitlines()
+    assert lines[0] == f" 98%  black: looks like teddy (97%)  {project.wrong.origin}"
+    assert set(lines[1:3]) == {
+        f" 91%  teddy: very dark  {project.dark.origin}",
+        f" 91%  grizzly: blurred or empty  {project.blurred.origin}  [test split]",
+    }
+    hint = "3 of 24 photos are suspect; to look at them, run: bears review --project "
+    assert [line[: len(hint)] for line in lines[3:]] == [hint]
+
+
+def test_the_suspects_for_programs(project):
+    code, said, _ = project.bears("clean", "--list", "--json")
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert code == 0
+    assert len(rows) == 24
+    assert all(
+        set(row) == {"origin", "sha256", "label", "suggested", "score", "reasons", "split",
+                     "scores", "probabilities"}
+        for row in rows
+    )  # fmt: skip
+    assert [r["score"] for r in rows] == sorted((r["score"] for r in rows), reverse=True)
+    first = rows[0]
+    assert first["sha256"] == project.wrong.sha256
+    assert (first["label"], first["suggested"], first["split"]) == ("black", "teddy", "train")
+    assert first["score"] == pytest.approx(0.98, abs=1e-4)
+    assert first["reasons"] == ["looks like teddy (97%)"]
+    assert set(first["scores"]) == {"label", "outlier", "duplicate", "quality"}
+    assert first["probabilities"] == {"black": 0.02, "grizzly": 0.01, "teddy": 0.97}
+
+
+def test_what_was_decided_or_set_aside_is_not_listed(project):
+    rows = [(project.wrong.sha256, "keep"), (project.dark.sha256, "drop")]
+    assert project.bears("clean", "--apply", filled(project, *rows))[0] == 0
+    listed = project.bears("clean", "--list", "--json")[1]
+    assert len(listed.splitlines()) == 22
+    assert project.wrong.sha256 not in listed
+    assert project.dark.sha256 not in listed
+    project.bears("undo")
+    assert len(project.bears("clean", "--list", "--json")[1].splitlines()) == 24
+
+
+def test_what_screening_set_aside_is_left_alone(project):
+    with Catalog(project.data) as catalog, catalog.transaction():
+        catalog.put_photos([dataclasses.replace(project.dark, status="unusable", reason="DARK")])
+    listed = project.bears("clean", "--list", "--json")[1]
+    assert len(listed.splitlines()) == 23
+    assert project.dark.sha256 not in listed
+    assert project.bears("clean", "--auto")[1] == "nothing to do\n"
+
+
+# -- deciding --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("--list", "--csv"), ("--csv",)])
+def test_a_table_is_written_filled_in_and_applied(project, words):
+    code, said, _ = project.bears("clean", *words, project.table)
+    assert code == 0
+    assert f"bears clean --apply {project.table}" in said
+    before = project.state()
+    answers = {
+        project.wrong.sha256: ("relabel", "teddy"),
+        project.dark.sha256: ("drop", ""),
+        project.blurred.sha256: ("drop", ""),
+    }
+    change(project, answers)
+    code, said, errors = project.bears("clean", "--apply", project.table)
+    assert (code, errors) == (0, "")
+    assert "1 relabel, 2 drop; to take it all back, run: bears undo" in said
+    assert "warning: 1 of them changes the test split" in said
+    after = project.state()
+    assert {sha: new for sha, new in after.items() if new != before[sha]} == {
+        project.wrong.sha256: ("teddy", "ok"),
+        project.dark.sha256: ("teddy", "dropped"),
+        project.blurred.sha256: ("grizzly", "dropped"),
+    }
+    events = [json.loads(line) for line in project.bears("history", "--json")[1].splitlines()]
+    assert {(e["based"], e["score"] > 0.9) for e in events} == {(0, True)}
+    assert len({e["request"] for e in events}) == 1
+
+
+def test_a_decision_made_after_the_list_was_written(project):
+    project.bears("clean", "--list", "--csv", project.table)
+    written = project.table.read_text(encoding="utf-8")
+    row = (project.dark.sha256, "keep")
+    assert project.bears("clean", "--apply", filled(project, row))[0] == 0
+    project.table.write_text(written, encoding="utf-8")
+    change(project, {p.sha256: ("drop", "") for p in (project.wrong, project.dark)})
+    before = project.state()
+    code, said, errors = project.bears("clean", "--apply", project.table)
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: CONFLICT: ")
+    assert project.dark.sha256[:12] in errors
+    assert project.state() == before
+    assert len(project.bears("history")[1].splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        (("{wrong}", "relabel", "panda"), "UNKNOWN_CLASS"),
+        (("{wrong}", "restore", ""), "NOT_DROPPED"),
+        (("{wrong}", "burn", ""), "BAD_TABLE"),
+        (("f" * 64, "drop", ""), "NO_SUCH_PHOTO"),
+        (("", "drop", ""), "NO_SUCH_PHOTO"),
+    ],
+)
+def test_a_table_with_one_bad_row_changes_nothing(project, row, code):
+    bad = tuple(word.format(wrong=project.wrong.sha256) for word in row)
+    path = filled(project, (project.dark.sha256, "drop", ""), bad)
+    before = project.state()
+    exit_code, said, errors = project.bears("clean", "--apply", path)
+    assert (exit_code, said) == (2, "")
+    assert errors.startswith(f"bears: {code}: ")
+    assert project.state() == before
+    assert project.bears("history")[1] == "nothing was decided yet\n"
+    exit_code, said, _ = project.bears("clean", "--apply", path, "--json")
+    assert json.loads(said)["error"]["code"] == code
+
+
+def test_the_beginning_of_a_hash_is_enough(project):
+    short = project.wrong.sha256[:8]
+    assert project.bears("clean", "--apply", filled(project, (short, "relabel", "teddy")))[0] == 0
+    assert project.state()[project.wrong.sha256] == ("teddy", "ok")
+    code, _, errors = project.bears("clean", "--apply", filled(project, (short[:7], "drop", "")))
+    assert code == 2
+    assert "give 8 digits or more" in errors
+
+
+def test_only_what_is_beyond_doubt_is_dropped_by_itself(project):
+    code, said, _ = project.bears("clean", "--auto", "--json")
+    assert code == 0
+    assert json.loads(said) == {"decisions": {"drop": 1}, "test_side": 0, "events": [1]}
+    state = project.state()
+    assert state[project.dark.sha256] == ("teddy", "dropped")
+    assert sum(status == "dropped" for _, status in state.values()) == 1
+    assert "  auto  drop " in project.bears("history")[1]
+    assert project.bears("clean", "--auto")[:2] == (0, "nothing to do\n")
+
+
+def test_the_precision_is_a_setting(project):
+    assert project.bears("clean", "--auto", "--set", "clean.precision=0.95")[1] == "nothing to do\n"
+
+
+def test_what_somebody_kept_is_not_dropped_by_itself(project):
+    project.bears("clean", "--apply", filled(project, (project.dark.sha256, "keep", "")))
+    assert project.bears("clean", "--auto")[1] == "nothing to do\n"
+
+
+def test_the_effect_in_words_and_numbers(project):
+    code, said, errors = project.bears("clean", "--effect")
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: NO_DECISIONS: ")
+    row = (project.wrong.sha256, "relabel", "teddy")
+    project.bears("clean", "--apply", filled(project, row, (project.blurred.sha256, "keep", "")))
+    code, said, errors = project.bears("clean", "--effect")
+    assert (code, errors) == (0, "")
+    assert "on 5 untouched test photos" in said
+    assert "paired test: p = 1): no difference can be claimed" in said
+    found = json.loads(project.bears("clean", "--effect", "--json")[1])
+    assert set(found) == {"n", "wrong_before", "wrong_after", "put_right", "newly_wrong", "p",
+                          "verdict"}  # fmt: skip
+    assert (found["n"], found["verdict"]) == (5, "no difference")
+
+
+# -- looking back ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decided(project):
+    rows = [(project.wrong.sha256, "relabel", "teddy"), (project.dark.sha256, "drop", "")]
+    assert project.bears("clean", "--apply", filled(project, *rows), "--quiet") == (0, "", "")
+    row = (project.blurred.sha256, "keep", "")
+    assert project.bears("clean", "--apply", filled(project, row), "--quiet") == (0, "", "")
+    return project
+
+
+def test_history(decided):
+    code, said, _ = decided.bears("history")
+    lines = said.splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    assert f"relabel {decided.wrong.sha256[:12]}  black -> teddy" in lines[0]
+    assert f"drop {decided.dark.sha256[:12]}  ok -> dropped" in lines[1]
+    assert lines[2].endswith(f"keep {decided.blurred.sha256[:12]}  grizzly")
+    rows = [json.loads(line) for line in decided.bears("history", "--json")[1].splitlines()]
+    assert [row["action"] for row in rows] == ["relabel", "drop", "keep"]
+    assert rows[0]["sha256"] == decided.wrong.sha256
+
+
+def test_history_of_one_photo(decided):
+    said = decided.bears("history", decided.dark.sha256[:8])[1]
+    assert len(said.splitlines()) == 1
+    assert f"drop {decided.dark.sha256[:12]}" in said
+    assert decided.bears("history", decided.dark.sha256)[1] == said
+    other = next(p for p in decided.photos if p.sha256 not in
+                 {decided.dark.sha256, decided.wrong.sha256, decided.blurred.sha256})  # fmt: skip
+    assert decided.bears("history", other.sha256[:8])[1] == "nothing was decided yet\n"
+    for short, words in ((decided.dark.sha256[:7], "8 digits"), ("0" * 12, "0 photos begin")):
+        code, said, errors = decided.bears("history", short)
+        assert (code, said) == (2, "")
+        assert errors.startswith("bears: NO_SUCH_PHOTO: ")
+        assert words in errors
+
+
+def test_undo_takes_back_a_whole_table_at_a_time(decided):
+    state = decided.state()
+    code, said, _ = decided.bears("undo")
+    assert code == 0
+    assert "takes back event 3" in said
+    assert decided.state() == state  # it was a keep
+    code, said, _ = decided.bears("undo", "--json")
+    assert json.loads(said) == {"events": [5, 6]}
+    assert set(decided.state().values()) == {(label, "ok") for label in LABELS}
+    assert decided.state()[decided.wrong.sha256] == ("black", "ok")
+    code, said, errors = decided.bears("undo")
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: NOTHING_TO_UNDO: ")
+
+
+def test_undo_of_one_event_and_of_that(decided):
+    assert decided.bears("undo", 1)[0] == 0
+    assert decided.state()[decided.wrong.sha256] == ("black", "ok")
+    assert decided.state()[decided.dark.sha256] == ("teddy", "dropped")
+    assert decided.bears("undo", 4)[0] == 0
+    assert decided.state()[decided.wrong.sha256] == ("teddy", "ok")
+    code, _, errors = decided.bears("undo", 99)
+    assert code == 2
+    assert errors.startswith("bears: CANNOT_UNDO: there is no event 99")
+
+
+# -- what is not there -----------------------------------------------------------------------------
+
+LOOKING = [("clean", "--list"), ("clean", "--auto"), ("clean", "--effect")]
+
+
+@pytest.mark.parametrize("words", [*LOOKING, ("history",), ("undo",)])
+def test_without_a_dataset(project, words):
+    shutil.rmtree(project.data)
+    code, said, errors = project.bears(*words)
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: NO_DATA: ")
+    assert not project.data.exists()
+
+
+def test_applying_without_a_dataset(project):
+    shutil.rmtree(project.data)
+    path = filled(project, (project.dark.sha256, "drop", ""))
+    assert project.bears("clean", "--apply", path)[2].startswith("bears: NO_DATA: ")
+    assert project.bears("clean", "--apply", "none.csv")[2].startswith("bears: BAD_TABLE: ")
+
+
+@pytest.mark.parametrize("words", LOOKING)
+def test_without_a_first_model(project, words):
+    shutil.rmtree(project.data / "probe")
+    code, said, errors = project.bears(*words)
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: NOT_PROBED: ")
+    assert "bears probe" in errors
+
+
+def test_the_stage_needs_a_first_model_that_is_up_to_date(project):
+    path = filled(project, (project.dark.sha256, "drop", ""))
+    assert project.bears("clean", "--apply", path)[0] == 0
+    code, said, errors = project.bears("clean")
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: STAGE_MISSING: clean needs probe")
+
+
+@pytest.mark.parametrize("words", [("clean", "--auto"), ("undo",)])
+def test_nobody_decides_while_another_run_works(project, words):
+    with Catalog(project.data) as catalog, catalog.lock("train"):
+        code, said, errors = project.bears(*words)
+    assert (code, said) == (2, "")
+    assert errors.startswith("bears: LOCKED: Another train")
