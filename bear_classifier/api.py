@@ -29,7 +29,6 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Action, Decision, Event, Photo, Source, Split
 from bear_classifier.errors import ConfigError, ModelError
 from bear_classifier.results import Evaluation, Report, StageResults, Study, frame
-from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import say
 
 if TYPE_CHECKING:
@@ -80,12 +79,8 @@ def new_project(
         raise ConfigError("BAD_SETTING", f"classes={classes!r}: give a list of names")
     given = classes if isinstance(classes, Mapping) else {label: [label] for label in classes}
     queries = {label: list(words) for label, words in given.items()}
-    config = project_file.build({"name": name, "classes": queries}, where="new_project")
     place = Path(folder)
-    path = place / f"{config.name}.toml"
-    if path.exists():
-        raise ConfigError("EXISTS", f"{path} exists and is kept; open it with open_project")
-    write_atomic(path, project_file.as_toml(config).encode())
+    path = project_file.create(name, queries, place, "new_project")
     return open_project(path, data=place / "data", models=place / "models")
 
 
@@ -247,14 +242,12 @@ class Project:
         """Run what is not up to date, and write the report as report/report.html."""
         from bear_classifier.plots import gallery
         from bear_classifier.report import build
-        from bear_classifier.ship import bundle
 
         self.run(quiet=True)
         path = self.data / "report" / "report.html"
         with self._catalog() as catalog:
             catalog.freeze()  # one state of the photos for all figures
-            found, page = build.make(catalog, self._opened, self.model_folder)
-            shown = build.pictures(catalog, found, bundle.load(self.model_folder))
+            found, page, shown = build.make(catalog, self._opened, self.model_folder)
         build.write(found, page, path)
         return Report(path, found, gallery.mistakes(found["mistakes"], shown))
 
@@ -266,7 +259,7 @@ class Project:
 
         with _libraries_silent():
             found = study.find(self._opened, seeds, steps)
-        return Study("find_lr", "\n".join(study.words(found)), Path(found["figure"]), found)
+        return Study("find_lr", "\n".join(study.text(found)), Path(found["figure"]), found)
 
     def learning_curve(self, seeds: int = 5) -> Study:
         """Learn from ever larger parts of the photos: would more of them help?"""

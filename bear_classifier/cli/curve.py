@@ -1,34 +1,50 @@
-"""The commands of measuring: curve, and what it says."""
+"""`bears curve`: whether more photos would help."""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
 
 from bear_classifier import pipeline
+from bear_classifier.cli import project
+from bear_classifier.cli.output import print_result
 from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import one_line, tell
+from bear_classifier.runtime.terminal import one_line
 
 
-def curve(options: argparse.Namespace, project: pipeline.Project) -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--half",
+        action="store_true",
+        help="only the check: predict the error at all photos from half of them, and measure it",
+    )
+    parser.add_argument(
+        "--more",
+        metavar="N",
+        type=int,
+        help="what so many more photos would bring, at most twice the present number"
+        " (default: a round number)",
+    )
+    parser.add_argument(
+        "--seeds", metavar="N", type=int, default=10,
+        help="orders of the photos to learn from (default: 10); more narrow the interval",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    opened = project.opened(options)
     with heartbeat("curve"):
         from bear_classifier.experiments.curve import text
         from bear_classifier.experiments.curve.plot import draw
         from bear_classifier.experiments.curve.runs import growth
 
-        with pipeline.existing(project) as catalog:
-            found = growth(catalog, project.config, options.seeds, options.more, options.half)
-        place = project.data / "curve" / "curve.png"
+        with pipeline.existing(opened) as catalog:
+            found = growth(catalog, opened.config, options.seeds, options.more, options.half)
+        place = opened.data / "curve" / "curve.png"
         if not options.half:
             draw(found, place)
-    if options.json:
-        print(json.dumps(found))
-    elif options.half:
-        tell(options, text.check(found["check"]))
+    if options.half:
+        print_result(options, found, lambda found: text.check(found["check"]))
     else:
-        tell(options, "\n".join([*text.verdict(found), one_line(f"picture    {place}")]))
+        picture = one_line(f"picture    {place}")
+        print_result(options, found, lambda found: [*text.verdict(found), picture])
     return 0
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"curve": curve}

@@ -1,40 +1,46 @@
-"""A bundle on folders of pictures: of its classes, or of nothing that it knows."""
+"""`bears evaluate`: the model on the test split, or a bundle on folders of photos."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bear_classifier.cli import messages
-from bear_classifier.errors import ConfigError, DataError, PhotoError
+from bear_classifier import pipeline
+from bear_classifier.cli import project
+from bear_classifier.cli.output import print_json, print_result
+from bear_classifier.errors import ConfigError
+from bear_classifier.report.stage_lines import share, some
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import complain, one_line, progress_bar, tell
+from bear_classifier.runtime.terminal import complain, one_line, tell
 
 if TYPE_CHECKING:
-    from bear_classifier.ship.predict import Model, Prediction
-
-Failures = list[tuple[Path, PhotoError]]
+    from bear_classifier.ship.folder_evaluation import Failures
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What became of one photo. pooled: (f,) its features; hash: by which near-copies are found."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="DIR", type=Path, help="a bundle")
+    parser.add_argument("--photos", metavar="FOLDER", type=Path, help="a folder per class")
+    parser.add_argument(
+        "--strangers", metavar="FOLDER", type=Path, help="pictures of none of the classes"
+    )
 
-    prediction: Prediction
-    pooled: NDArray[np.float32]
-    hash: str
+
+def run(options: argparse.Namespace) -> int:
+    from bear_classifier.judge.evaluate import as_text
+
+    if options.photos is None and options.strangers is None and options.model is None:
+        outcome = pipeline.run_one(project.opened(options), "evaluate")
+        print_result(options, outcome["test"], as_text)
+        return 0
+    dataset = None if options.model else project.opened(options).data
+    return _folders(options, project.model(options), dataset)
 
 
-def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int:
+def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> int:
     """What `bears evaluate` prints of --photos and --strangers; 1 if files were unreadable.
 
     dataset: of the model, whose report shows what became of strangers; None: of no dataset here."""
@@ -43,6 +49,8 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
             "NO_PHOTOS",
             "--model needs --photos FOLDER, a folder per class to judge on, or --strangers FOLDER",
         )
+    from bear_classifier.judge.evaluate import as_text
+    from bear_classifier.ship import folder_evaluation
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.predict import Model
     from bear_classifier.ship.sandbox import trust
@@ -54,100 +62,46 @@ def judge(options: argparse.Namespace, model: Path, dataset: Path | None) -> int
     found: dict[str, Any] = {}
     if options.photos:
         with heartbeat("evaluate"):
-            found |= known(ready, options.photos, failures)
+            found |= folder_evaluation.known(ready, options.photos, failures)
         if not options.json:
-            tell(options, "\n".join([messages.report(found), *messages.apart(found)]))
+            tell(options, "\n".join([as_text(dict(found)), *apart(found)]))
     if options.strangers:
         with heartbeat("evaluate"):
-            found["strangers"] = strange(ready, options.strangers, failures)
+            found["strangers"] = folder_evaluation.strange(ready, options.strangers, failures)
         if dataset and dataset.is_dir():
             weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
             left = {**found["strangers"], "folder": options.strangers.name, "weights": weights}
             write_atomic(dataset / "evaluate" / "strangers.json", json.dumps(left).encode())
         if not options.json:
-            tell(options, messages.strangers(found["strangers"]))
+            tell(options, strangers(found["strangers"]))
     if options.json:
-        print(json.dumps(found))
+        print_json(found)
     for path, exc in failures:
         complain(options, one_line(f"{path}: {exc}"))
     return int(bool(failures))
 
 
-def known(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
-    """The report on a folder per class, as a dictionary: near-copies widen its intervals, `ignored`
-    says of files and folders why they are left out, `training_photos` which photos the model
-    learned from. Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, NO_PHOTOS)."""
-    from bear_classifier.collect.sources.local_files import list_folder
-    from bear_classifier.judge.evaluate import report
-
-    labels = model.bundle.labels
-    listed = list_folder(folder, labels)
-    true = {Path(one.origin): one.label for one in listed.candidates}
-    seen = dict(_answers(model, true, failures))
-    if not seen:
-        raise DataError("NO_PHOTOS", f"no photo of {folder} could be read")
-    said = [one.prediction for one in seen.values()]
-    rows = np.array([[one.probabilities[label] for label in labels] for one in said])
-    targets = np.array([labels.index(true[path]) for path in seen])
-    accepted = np.array([one.accepted for one in said])
-    learned = model.learned_from(np.stack([one.pooled for one in seen.values()]))
-    found = report(rows, targets, labels, copies(list(seen.values())), accepted)
-    return {
-        **dataclasses.asdict(found),
-        "ignored": {path: why for path, why in listed.ignored.items() if why != "hidden"},
-        "training_photos": [str(path) for path, yes in zip(seen, learned, strict=True) if yes],
-    }
+def apart(found: Mapping[str, Any]) -> list[str]:
+    """What a report on a folder leaves out, and which of its photos prove nothing."""
+    learned, lines = len(found["training_photos"]), []
+    if learned:
+        which = "the only photo" if found["n"] == 1 else f"these {found['n']} photos"
+        lines.append(
+            f"warning: the model was trained on {learned} of {which}, or on the"
+            " same pictures encoded otherwise: these figures are not of new photos"
+        )
+    lines += some([one_line(f"left out: {path}: {why}") for path, why in found["ignored"].items()])
+    return ["", *lines] if lines else []
 
 
-def copies(seen: Sequence[Seen]) -> NDArray[np.intp]:
-    """(n,) the group of near-copies of each photo, as screening ties them."""
-    from bear_classifier.collect.screen import components, near_pairs
-    from bear_classifier.config.settings import ScreenConfig
-    from bear_classifier.images.dhash import hash_bits
-
-    pairs, _ = near_pairs(hash_bits([one.hash for one in seen]), ScreenConfig().near)
-    groups = np.empty(len(seen), dtype=np.intp)
-    for number, rows in enumerate(components(len(seen), pairs, [True] * len(seen))):
-        groups[rows] = number
-    return groups
-
-
-def strange(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
-    """How many pictures of none of the classes get an answer all the same, in all and for each
-    folder in it. Raises DataError (NO_FOLDER, NO_PHOTOS)."""
-    from bear_classifier.judge.rejection import let_through
-    from bear_classifier.ship.predict import files_of
-
-    if not folder.is_dir():
-        raise DataError("NO_FOLDER", f"{folder} is not a folder of pictures")
-    seen = dict(_answers(model, files_of([folder]), failures))
-    if not seen:
-        raise DataError("NO_PHOTOS", f"no photo of {folder} could be read")
-    reasons = np.array([one.prediction.reason for one in seen.values()])
-    groups = copies(list(seen.values()))
-    kinds: dict[str, list[int]] = {}
-    for row, path in enumerate(seen):
-        inside = path.relative_to(folder).parts
-        kinds.setdefault(inside[0] if len(inside) > 1 else "", []).append(row)
-    kinds.pop("", None)
-    return {
-        **let_through(reasons, groups),
-        "kinds": {kind: let_through(reasons[rows], groups[rows]) for kind, rows in kinds.items()},
-    }
-
-
-def _answers(
-    model: Model, paths: Iterable[Path], failures: Failures
-) -> Iterator[tuple[Path, Seen]]:
-    from bear_classifier.collect.http.ingest import examine
-    from bear_classifier.images import decoder
-
-    for path in progress_bar(list(paths), desc="judge", unit="photo", leave=False):
-        try:
-            data = decoder.read(path)
-            logits, pooled, _ = model.outputs(data)
-            facts = examine(data)
-        except PhotoError as exc:
-            failures.append((path, exc))
-        else:
-            yield path, Seen(model.answer(logits, pooled), pooled, facts.dhash)
+def strangers(found: Mapping[str, Any]) -> str:
+    """How many pictures of nothing known got an answer, in all and by folder."""
+    kinds = {one_line(name): row for name, row in found["kinds"].items()}
+    rows = {"pictures of none of the classes": found, **kinds}
+    lines = ["answered although they show none of the classes:"]
+    width = max(len(name) for name in rows)
+    lines += [
+        f"  {name:<{width}}  {share(row['let_through'], row['n'], row['interval'])}"
+        for name, row in rows.items()
+    ]
+    return "\n".join(lines)

@@ -5,29 +5,36 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bear_classifier.cli.output import print_json
 from bear_classifier.runtime.files import writable
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line, progress_bar, say_above_bars, tell
 
 if TYPE_CHECKING:
     from bear_classifier.lesson.page import Page
-    from bear_classifier.pipeline import Project
 
 
-def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
-    """Run pages and say whether their claims hold. Returns the exit code: 1 where one does not.
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "page", metavar="NAME", nargs="*", help="such as sgd; all: every one; none: list them"
+    )
+    parser.add_argument(
+        "--save", metavar="DIR", type=Path, help="write each page there as HTML, with its pictures"
+    )
 
-    project: whose photos and model the pages about photos look at. Raises ConfigError (NO_PAGE) and
-    DataError (NO_DATA, NOT_TRAINED, DISK_FULL, CANNOT_WRITE)."""
+
+def run(options: argparse.Namespace) -> int:
+    """The exit code is 1 where a claim of a page does not hold."""
     from bear_classifier.lesson import contents
     from bear_classifier.lesson import page as sheet
 
     if not options.page:
         if options.json:
-            print(json.dumps(contents.TITLES))
+            print_json(contents.TITLES)
         else:
             tell(options, _listed(contents.TITLES))
         return 0
@@ -41,9 +48,7 @@ def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
     for name in bar:
         bar.set_description(f"lesson {name}")
         with heartbeat(f"lesson {name}"):
-            page = (
-                _about_photos(name, project()) if name in contents.PHOTOS else contents.page(name)
-            )
+            page = _about_photos(name, options) if name in contents.PHOTOS else contents.page(name)
         fine = fine and page.holds
         if options.json:
             say_above_bars(json.dumps(_plain(page)))
@@ -56,13 +61,17 @@ def lesson(options: argparse.Namespace, project: Callable[[], Project]) -> int:
     return 0 if fine else 1
 
 
-def _about_photos(name: str, project: Project) -> Page:
+def _about_photos(name: str, options: argparse.Namespace) -> Page:
     from bear_classifier import pipeline
+    from bear_classifier.cli import project
     from bear_classifier.lesson import contents
     from bear_classifier.lesson.trained_model import Subject
 
-    with pipeline.existing(project) as catalog:
-        return contents.page(name, Subject(catalog, project.config, project.model))
+    if not options.project and not Path("bears.toml").exists():
+        options.project = "starter"
+    opened = project.opened(options)
+    with pipeline.existing(opened) as catalog:
+        return contents.page(name, Subject(catalog, opened.config, opened.model))
 
 
 def _listed(titles: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bear_classifier.config.settings import Config, TrainConfig
 from bear_classifier.errors import ConfigError
-from bear_classifier.runtime.files import refused
+from bear_classifier.runtime.files import refused, write_atomic
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -278,6 +278,20 @@ def _literal(value: Any) -> str:
 
 
 # -- a class taken out of the text, and put back ---------------------------------------------
+
+
+def create(name: str, classes: Mapping[str, Sequence[str]], folder: Path, where: str) -> Path:
+    """Write NAME.toml into a folder; it is never overwritten. where: of errors.
+
+    Raises ConfigError (EXISTS, and those of `build`)."""
+    config = build({"name": name, "classes": classes}, where)
+    path = folder / f"{config.name}.toml"
+    if path.exists():
+        raise ConfigError(
+            "EXISTS", f"{path} exists and is kept; choose another name, or move it away"
+        )
+    write_atomic(path, as_toml(config).encode())
+    return path
 
 
 def without(text: str, label: str) -> str | None:

@@ -1,19 +1,16 @@
-"""The command `report`: what is known of a model and its photos, as a page, as text and as JSON."""
+"""Make the report on a model and its photos: its figures, its page, and the pictures in it."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bear_classifier import pipeline
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.errors import ConfigError, PhotoError
-from bear_classifier.runtime.files import writable, write_atomic
-from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import one_line, tell
+from bear_classifier.errors import PhotoError
+from bear_classifier.runtime.files import write_atomic
 
 if TYPE_CHECKING:
     from bear_classifier.report.html import Shown
@@ -24,28 +21,10 @@ _LARGEST = 10_000_000  # bytes of a learning curve
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def report(options: argparse.Namespace, project: pipeline.Project) -> int:
-    out: Path = options.out or project.data / "report" / "report.html"
-    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
-        raise ConfigError("BAD_SETTING", f"--out {out}: the page's name ends with .html")
-    if options.out:
-        writable(out)
-    with heartbeat("report"), pipeline.existing(project) as catalog:
-        catalog.freeze()  # one state of the photos for all figures
-        found, page = make(catalog, project, options.model or project.model)
-    write(found, page, out)
-    if options.json:
-        print(json.dumps(found))
-    elif not options.quiet:
-        tell(options, found["verdict"])
-        for words in found["warnings"]:
-            tell(options, f"warning: {words}")
-        tell(options, one_line(f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json"))
-    return 0
-
-
-def make(catalog: Catalog, project: pipeline.Project, place: Path) -> tuple[dict[str, Any], str]:
-    """The figures and the page. place: of the bundle.
+def make(
+    catalog: Catalog, project: pipeline.Project, place: Path
+) -> tuple[dict[str, Any], str, dict[str, Shown]]:
+    """The figures, the page, and the mistakes as `pictures`. place: of the bundle.
 
     Raises DataError (NOT_TRAINED, NOT_JUDGED) and ModelError."""
     from bear_classifier.report.facts import report, trained
@@ -59,7 +38,8 @@ def make(catalog: Catalog, project: pipeline.Project, place: Path) -> tuple[dict
     png = None
     if found["curve"] and curve.is_file() and curve.stat().st_size < _LARGEST:
         png = curve.read_bytes()
-    return found, page(found, pictures(catalog, found, made), png if _is_png(png) else None)
+    shown = pictures(catalog, found, made)
+    return found, page(found, shown, png if _is_png(png) else None), shown
 
 
 def write(found: Mapping[str, Any], page: str, out: Path) -> None:
@@ -104,6 +84,3 @@ def pictures(catalog: Catalog, found: Mapping[str, Any], made: Bundle) -> dict[s
         square_jpeg = encode(why.photo, quality=_QUALITY)
         shown[row["sha256"]] = Shown(square_jpeg, said, true, why.strongest, why.cells)
     return shown
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"report": report}

@@ -9,15 +9,17 @@ import os
 import re
 import shlex
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from within import bears
 
 from bear_classifier import pipeline
-from bear_classifier.cli import main, messages
+from bear_classifier.cli import main, run
 from bear_classifier.errors import DataError
-from bear_classifier.runtime import files, new_process
+from bear_classifier.judge import evaluate
+from bear_classifier.runtime import files
 
 PROJECT = ["new", "c", "--class", "red", "--class", "green", "--quiet"]
 
@@ -137,8 +139,8 @@ def test_a_model_of_before_the_evaluation_is_called_old(
     if published:
         project.model.mkdir(parents=True)
         (project.model / "bundle.json").touch()
-    monkeypatch.setattr(messages, "report", lambda test: "error 3 %")
-    words = messages.summary(project, {"n": 3}, current, [])
+    monkeypatch.setattr(evaluate, "as_text", lambda test: "error 3 %")
+    words = run.summary(project, {"n": 3}, current, [])
     assert said in words
     assert ("run: bears serve" in words) == current
     assert ("to publish it, run: bears run" in words) != current
@@ -243,7 +245,7 @@ def test_ctrl_c_says_how_to_go_on_where_something_does(words, said, tmp_path, mo
     def stopped(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "_WORK", dict.fromkeys([words[0]], stopped))
+    monkeypatch.setattr(main, "module", lambda _: types.SimpleNamespace(run=stopped))
     done = bears(*words, cwd=tmp_path)
     assert done.returncode == 130
     assert done.stderr.strip() == said
@@ -254,7 +256,7 @@ def test_closing_the_page_after_a_run_is_no_interrupted_run(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "run", lambda *_: {})
-    monkeypatch.setattr(new_process, "become", closed)
+    monkeypatch.setattr(run, "become", closed)
     done = bears("run", "--source", "starter", "--serve", cwd=tmp_path)
     assert done.returncode == 130
     assert done.stderr.strip() == "Stopped."

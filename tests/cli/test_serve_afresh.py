@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bear_classifier.cli import main
+from bear_classifier.cli import main, run
 from bear_classifier.cli.options import parser
-from bear_classifier.runtime import new_process
 
 CHILD = "import os, sys; print(os.getpid(), 'numpy' in sys.modules, *sys.argv[1:], flush=True)"
 
@@ -26,7 +25,7 @@ CHILD = "import os, sys; print(os.getpid(), 'numpy' in sys.modules, *sys.argv[1:
 )
 def test_the_command_that_serves_asks_for_the_same(before: list[str], tmp_path: Path) -> None:
     first = parser().parse_args(["run", *before, "--serve"])
-    again = parser().parse_args(main.serving_words(first, tmp_path / "a model"))
+    again = parser().parse_args(run.serving_words(first, tmp_path / "a model"))
     assert (again.name, again.model) == ("serve", tmp_path / "a model")
     for name in ("project", "data", "models", "set", "host", "port"):
         assert getattr(again, name) == getattr(first, name), name
@@ -35,9 +34,9 @@ def test_the_command_that_serves_asks_for_the_same(before: list[str], tmp_path: 
 def test_run_serves_in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Never in this one, in which torch is."""
     begun: list[list[str]] = []
-    monkeypatch.setattr(new_process, "become", lambda words: begun.append(words) or 7)
+    monkeypatch.setattr(run, "become", lambda words: begun.append(words) or 7)
     monkeypatch.setattr("bear_classifier.pipeline.run", lambda *_: {})
-    monkeypatch.setattr("bear_classifier.cli.messages.summary", lambda *_: "done")
+    monkeypatch.setattr("bear_classifier.cli.run.summary", lambda *_: "done")
     monkeypatch.chdir(tmp_path)
     assert main.main(["run", "--project", "starter", "--serve"]) == 7
     assert begun == [["serve", "models/starter", *begun[0][2:]]]
@@ -47,9 +46,9 @@ def test_run_serves_in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_it_is_the_same_process_with_nothing_imported() -> None:
     program = (
         "import os, sys, numpy; print(os.getpid(), end=' ')\n"
-        "from bear_classifier.runtime import new_process\n"
-        f"new_process.PROGRAM = ['-c', {CHILD!r}]\n"
-        "new_process.become(['a b', 'ü'])"
+        "from bear_classifier.cli import run\n"
+        f"run.PROGRAM = ['-c', {CHILD!r}]\n"
+        "run.become(['a b', 'ü'])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8")
     first, then, *rest = done.stdout.split(" ", 3)
@@ -83,10 +82,10 @@ def test_where_no_process_can_be_replaced_it_waits_for_another(
         made.append(Child(words))
         return made[0]
 
-    monkeypatch.setattr(new_process, "subprocess", types.SimpleNamespace(Popen=popen))
-    monkeypatch.setattr(new_process, "sys", types.SimpleNamespace(
+    monkeypatch.setattr(run, "subprocess", types.SimpleNamespace(Popen=popen))
+    monkeypatch.setattr(run, "sys", types.SimpleNamespace(
         platform="win32", executable="python.exe", stdout=sys.stdout, stderr=sys.stderr
     ))  # fmt: skip
-    assert new_process.become(["serve", "x"]) == 130
+    assert run.become(["serve", "x"]) == 130
     assert made[0].words == ["python.exe", "-m", "bear_classifier", "serve", "x"]
     assert (made[0].waited, made[0].stopped) == (2, 0)

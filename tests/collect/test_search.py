@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import within
 
-from bear_classifier.cli import main
 from bear_classifier.cli.options import parse
+from bear_classifier.cli.project import opened
 from bear_classifier.collect.download import download
 from bear_classifier.collect.search import search, shared_out
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
@@ -646,7 +646,7 @@ def test_per_class_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     words = ["search", "--source", "starter", "--set", "search.per_class=60", "--json"]
     for given, found in (([], 60), (["--per-class", "40"], 40)):
-        assert main._project(parse([*words, *given])).config.search.per_class == found
+        assert opened(parse([*words, *given])).config.search.per_class == found
     done = within.bears(*words, "--per-class", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "search.per_class = 0 must be" in done.stderr

@@ -18,6 +18,8 @@ from scipy.stats import ttest_1samp
 from training import changed, dataset, same
 
 from bear_classifier import pipeline
+from bear_classifier.cli import compare
+from bear_classifier.cli import project as cli_project
 from bear_classifier.cli.options import parser
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -290,12 +292,13 @@ def test_a_comparison_from_the_command_line(
     project = project_of(catalog, config)
     before, dice = tree(catalog.root), torch.get_rng_state()
     words = asked("balance", "--seeds", "2", "--epochs", "1", "--json")
+    monkeypatch.setattr(cli_project, "opened", lambda _: project)
     done = counted(monkeypatch, stop=3)
     with pytest.raises(KeyboardInterrupt):
-        study.compare(words, project)
+        compare.run(words)
     assert len(done) == 3
     done = counted(monkeypatch)
-    assert study.compare(words, project) == 0
+    assert compare.run(words) == 0
     assert len(done) == 3
     found = json.loads(capsys.readouterr().out)
     done = counted(monkeypatch)
@@ -312,7 +315,7 @@ def test_a_comparison_from_the_command_line(
     saved = json.loads((catalog.root / "compare" / "balance.json").read_text(encoding="utf-8"))
     assert saved == {**again}
     assert len(found["verdicts"]) == 2
-    lines = study.words(found)
+    lines = study.text(found)
     assert any(line.startswith("oversample ") for line in lines)
     assert lines[-1] == f"The picture: {found['figure']}"
 

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from tqdm import tqdm
 from training import dataset, loaders_of, same, weights
 
 from bear_classifier import pipeline
+from bear_classifier.cli import lr as lr_command
+from bear_classifier.cli import project as cli_project
 from bear_classifier.cli.options import parser
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Run
@@ -231,6 +234,12 @@ def options(*words):
     return parser().parse_args(["lr", "--seeds", "2", "--steps", "25", *words])
 
 
+def run_lr(asked, given):
+    """`bears lr` on a project that is given."""
+    with mock.patch.object(cli_project, "opened", lambda _: given):
+        return lr_command.run(asked)
+
+
 def tree(root):
     """Everything a dataset holds but for the catalog's journal and what this command leaves."""
     return {
@@ -248,7 +257,7 @@ def test_a_training_is_the_same_with_and_without_it_before(prepared, tmp_path, c
     before = weights(catalog)
     project = project_of(prepared, tmp_path)
     files, states, rows = tree(catalog.root), dice(), catalog.photos()
-    assert study.lr(options("--compare", "--json"), project) == 0
+    assert run_lr(options("--compare", "--json"), project) == 0
     assert dice() == states
     assert tree(catalog.root) == files
     assert catalog.photos() == rows
@@ -386,7 +395,7 @@ def test_too_little_memory_is_said(prepared, monkeypatch):
 
 @pytest.mark.long
 def test_words_say_why_not_the_lowest_point(prepared, tmp_path, capsys):
-    study.lr(options(), project_of(prepared, tmp_path))
+    run_lr(options(), project_of(prepared, tmp_path))
     said = capsys.readouterr().out
     for name, about in analysis.ABOUT.items():
         assert f"\n{name} " in said
@@ -398,16 +407,16 @@ def test_words_say_why_not_the_lowest_point(prepared, tmp_path, capsys):
 def test_errors_name_the_remedy(prepared, tmp_path):
     catalog, config = prepared
     with pytest.raises(DataError, match="NO_DATA"):
-        study.lr(options(), pipeline.Project(config, tmp_path / "none", tmp_path))
+        run_lr(options(), pipeline.Project(config, tmp_path / "none", tmp_path))
     fresh = dataset(tmp_path / "data", config)
     with pytest.raises(DataError, match="NO_PROBE: .* run: bears probe"):
-        study.lr(options(), pipeline.Project(config, fresh.root, tmp_path))
+        run_lr(options(), pipeline.Project(config, fresh.root, tmp_path))
     other = tiny_config(learn={"size": 96})
     with pytest.raises(DataError, match="STAGE_MISSING: .* run: bears run --until probe"):
-        study.lr(options(), pipeline.Project(other, catalog.root, tmp_path))
+        run_lr(options(), pipeline.Project(other, catalog.root, tmp_path))
     for words, what in ((["--seeds", "0"], "--seeds 0"), (["--steps", "5"], "--steps 5")):
         with pytest.raises(ConfigError, match=f"BAD_SETTING: {what}: give"):
-            study.lr(options(*words), pipeline.Project(config, catalog.root, tmp_path))
+            run_lr(options(*words), pipeline.Project(config, catalog.root, tmp_path))
     with pytest.raises(DataError, match="run: bears split"):
         lr.bench(Catalog(tmp_path / "empty"), config)
 

@@ -413,7 +413,7 @@ def made(tmp_path_factory):
     (root / "tiny.toml").write_text(as_toml(config), encoding="utf-8")
     project = Project(config, root / "data" / "tiny", root / "models" / "tiny")
     export(catalog, config, project.model)
-    found, html = build.make(catalog, project, project.model)
+    found, html, _ = build.make(catalog, project, project.model)
     return Made(project, catalog, found, html)
 
 
@@ -422,7 +422,7 @@ def test_strangers_of_another_model_are_not_told(made):
     before = path.read_bytes()
     path.write_text(json.dumps({**json.loads(before), "weights": "0" * 64}), encoding="utf-8")
     try:
-        found, _ = build.make(made.catalog, made.project, made.project.model)
+        found, _, _ = build.make(made.catalog, made.project, made.project.model)
     finally:
         path.write_bytes(before)
     assert made.found["rejection"]["measured"]["n"] == 3
@@ -655,7 +655,7 @@ def test_decisions_since_then_are_told(tmp_path):
 
     gone = next(p for p in catalog.photos("ok") if p.split == "test")
     decide(catalog, LABELS, [Decision(gone.sha256, "drop")], "ann", "later")
-    found, html = build.make(catalog, project, project.model)
+    found, html, _ = build.make(catalog, project, project.model)
     assert found["belongs"] == {"photos": False, "weights": True}
     assert "has 7 usable photos now and had 8" in Seen(html).text
     assert found["data"]["decisions"] == {"drop": 1}
@@ -667,7 +667,7 @@ def test_a_judgement_of_before_membership_was_measured_is_shown_too(made):
     old = {k: v for k, v in json.loads(before).items() if k != "membership"}
     path.write_text(json.dumps(old), encoding="utf-8")
     try:
-        found, html = build.make(made.catalog, made.project, made.project.model)
+        found, html, _ = build.make(made.catalog, made.project, made.project.model)
     finally:
         path.write_bytes(before)
     said = "Whether it gives away which photos it was trained on was not measured."

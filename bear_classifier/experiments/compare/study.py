@@ -1,8 +1,7 @@
-"""The command that compares recipes of training at equal budget: compare."""
+"""Compare training recipes at equal budget, with the same seeds on the same photos."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import time
@@ -16,8 +15,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.runtime.files import write_atomic
-from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import one_line, progress_bar, tell
+from bear_classifier.runtime.terminal import one_line, progress_bar
 
 if TYPE_CHECKING:
     from bear_classifier.experiments.compare.runs import Alternative, Workshop
@@ -97,16 +95,6 @@ PRESETS: dict[str, Callable[[Config, Callable[[], float]], Named]] = {
     "crops": _crops,
     "backbones": _backbones,
 }
-
-
-def compare(options: argparse.Namespace, project: pipeline.Project) -> int:
-    with heartbeat("compare"):
-        found = measure(project, options.what, options.seeds, options.epochs, options.by)
-    if options.json:
-        print(json.dumps(found))
-    elif not options.quiet:
-        tell(options, "\n".join(words(found)))
-    return 0
 
 
 def measure(
@@ -273,7 +261,7 @@ def _budget(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"the budgets differ: {told} passes over the training photos"]
 
 
-def words(found: Mapping[str, Any]) -> list[str]:
+def text(found: Mapping[str, Any]) -> list[str]:
     """A table, then what can be told. found: of `measure`."""
     from bear_classifier.experiments.compare.analysis import NAMES
     from bear_classifier.stats.paired import amount
@@ -298,6 +286,3 @@ def words(found: Mapping[str, Any]) -> list[str]:
             lines.append(f"{'':<24} diverged {row['diverged']} of {seeds} times")
     lines += ["", *found["verdicts"], *(f"note: {note}" for note in found["notes"])]
     return [*lines, one_line(f"The picture: {found['figure']}")]
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"compare": compare}

@@ -1,11 +1,10 @@
-"""The command that finds a learning rate and explains it: lr."""
+"""Find a learning rate over several seeds, and say how far it may be believed."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,9 @@ from bear_classifier import pipeline
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.runtime.files import write_atomic
-from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import count, one_line, tell
+from bear_classifier.runtime.terminal import count, one_line
 
 _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
-
-
-def lr(options: argparse.Namespace, project: pipeline.Project) -> int:
-    with heartbeat("lr"):
-        found = find(project, options.seeds, options.steps, options.compare)
-    if options.json:
-        print(json.dumps(found))
-    elif not options.quiet:
-        tell(options, "\n".join(words(found)))
-    return 0
 
 
 def find(
@@ -123,7 +111,7 @@ def _trained_with(data: Path) -> dict[str, Any] | None:
         return None  # not trained yet
 
 
-def words(found: Mapping[str, Any]) -> list[str]:
+def text(found: Mapping[str, Any]) -> list[str]:
     n = len(found["runs"])
     lines = [
         f"{n} {'runs' if n > 1 else 'run'} of {found['steps']} steps with {found['batch_size']}"
@@ -169,6 +157,3 @@ def _compared(found: Mapping[str, Any]) -> list[str]:
             f"{row['rate']:8.1e}  {row['loss']:6.3f}  {row['wrong']:6.1f}  {behind:<26}  {who}"
         )
     return [*lines, found["verdict"]]
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, pipeline.Project], int]] = {"lr": lr}

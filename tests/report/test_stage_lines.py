@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bear_classifier.cli import messages
+from bear_classifier.cli import predict
 from bear_classifier.report import stage_lines
 
 SEARCH = {"ignored": {}, "gone": 1, "found": 1, "new": 1, "spare": 1, "shared": 1}
@@ -73,7 +73,7 @@ def test_names_of_files_stay_in_their_line():
     )
     assert "/photos/a\\n\\x1b[31m.jpg: EMPTY_FILE: 0 bytes" in said
     row = {"path": "b\nsecond.jpg", "error": {"code": "UNREADABLE", "message": "\x07"}}
-    assert messages.prediction(row) == "b\\nsecond.jpg: UNREADABLE: \\x07"
+    assert predict.line(row) == "b\\nsecond.jpg: UNREADABLE: \\x07"
 
 
 def test_a_failure_that_may_have_passed_can_be_asked_again_as_it_stands():

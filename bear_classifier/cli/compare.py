@@ -1,0 +1,65 @@
+"""`bears compare`: train alternatives alike, and say which recipe does better."""
+
+from __future__ import annotations
+
+import argparse
+
+from bear_classifier.cli import project
+from bear_classifier.cli.output import print_outcome
+from bear_classifier.experiments.compare import study
+from bear_classifier.runtime.heartbeat import heartbeat
+
+_COMPARISONS = """comparisons:
+  balance    unequal classes: nothing against it, oversampling, a weighted loss
+  method     from the probe (LP-FT), fastai's fine_tune, the head only, all layers at once
+  layers     only the last stage, or all of the network
+  cycles     one long cycle, or two or three short ones
+  rates      the LR finder's rate, a tenth, a third and three times of it
+  crops      random-crop, crop, squish, pad, presize
+  backbones  the present network, resnet18, resnet34, mobilenet_v2; each needs its weights
+
+examples:
+  bears compare balance
+  bears compare train.epochs=2 train.epochs=4
+  bears compare "train.crop=0.5" "train.crop=0.9,train.dropout=0.2" --seeds 5
+  bears compare train.dropout=0.3               against the present settings
+
+All are set against the first, which is what the settings say, or what was named first. Each is
+trained with each seed from the same start on the same photos in the same order, and judged on
+validation. An alternative is called better only where chance (photos, seeds) does not
+explain the difference, for all alternatives together. Every finished training is kept in
+compare/trainings; after Ctrl-C the same command goes on. The rest of the dataset stays as it is.
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _COMPARISONS
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        nargs="+",
+        help="balance, method, layers, cycles, rates, crops, backbones; or TABLE.KEY=VALUE, several"
+        " joined by commas",
+    )
+    parser.add_argument(
+        "--seeds", metavar="N", type=int, default=3,
+        help="trainings of each alternative (default: 3); more narrow the intervals",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs", metavar="N", type=int, help="of each training (default: train.epochs)"
+    )
+    parser.add_argument(
+        "--by",
+        choices=["loss", "error", "macro"],
+        help="what decides: log loss, error, or the mean of the classes' errors (default: macro"
+        " for balance, otherwise loss)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    opened = project.opened(options)
+    with heartbeat("compare"):
+        found = study.measure(opened, options.what, options.seeds, options.epochs, options.by)
+    print_outcome(options, found, "\n".join(study.text(found)))
+    return 0

@@ -1,0 +1,97 @@
+"""`bears predict`: classify photos and folders of photos."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bear_classifier.cli.output import print_json
+from bear_classifier.errors import PhotoError
+from bear_classifier.runtime.files import printable, writable, write_table
+from bear_classifier.runtime.heartbeat import heartbeat
+from bear_classifier.runtime.terminal import one_line, tell
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a photo or a folder")
+    parser.add_argument(
+        "--model", metavar="DIR", type=Path, help="a bundle (default: the project's)"
+    )
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="write a table as well")
+
+
+def run(options: argparse.Namespace) -> int:
+    with heartbeat("predict"):  # a large HEIC takes seconds; each line takes the clock's place
+        return _predictions(options)
+
+
+def _predictions(options: argparse.Namespace) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from bear_classifier.ship.bundle import load
+
+    if options.csv:
+        writable(options.csv)
+    with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
+        loading = pool.submit(load, options.model or _of_project(options))
+        from bear_classifier.ship.predict import answers
+        from bear_classifier.ship.sandbox import trust
+
+        bundle = loading.result()
+    trust(bundle)
+    failed, table = 0, []
+    for path, answer in answers(bundle, options.paths):
+        row: dict[str, Any] = {"path": printable(path)}
+        if isinstance(answer, PhotoError):
+            row["error"] = {"code": answer.code, "message": answer.sentence}
+            failed += 1
+        else:
+            row |= dataclasses.asdict(answer)
+        if options.json:
+            print_json(row)
+        else:
+            tell(options, line(row))
+        if options.csv:
+            table.append(row)
+    if options.csv:
+        write_csv(options.csv, table, bundle.labels)
+    return int(failed > 0)
+
+
+def _of_project(options: argparse.Namespace) -> Path:
+    from bear_classifier.cli import project
+
+    return project.model(options)
+
+
+def line(row: Mapping[str, Any]) -> str:
+    return one_line(f"{row['path']}: {_answer(row)}")
+
+
+def _answer(row: Mapping[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['error']['code']}: {row['error']['message']}"
+    if row["reason"] == "unlike_training":
+        return "no answer: unlike the photos that the model learned from"
+    if row["reason"] == "too_close":
+        first, second = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])[:2]
+        pair = f"{first[0]} {first[1]:.1%} or {second[0]} {second[1]:.1%}"
+        return f"too close to call: {pair}"
+    return f"{row['label']} {row['confidence']:.1%}"
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
+    """One line per photo; text that a spreadsheet would run as a formula is quoted by a '."""
+    columns = ["path", "label", "confidence", "accepted", "reason"]
+    table: list[list[object]] = [[*columns, *labels, "error"]]
+    for row in rows:
+        p = row.get("probabilities", {})
+        table.append(
+            [row.get(c, "") for c in columns]
+            + [p.get(label, "") for label in labels]
+            + [row["error"]["code"] if "error" in row else ""]
+        )
+    write_table(path, table)

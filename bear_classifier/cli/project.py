@@ -1,0 +1,30 @@
+"""The project that the options of a command name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from bear_classifier import pipeline
+
+
+def opened(options: argparse.Namespace) -> pipeline.Project:
+    """Raises ConfigError."""
+    name = options.project or ("starter" if options.source == "starter" else "bears.toml")
+    overrides = list(options.set)
+    for key in ("source", "licence", "size", "region"):
+        if value := getattr(options, key, None):
+            overrides.append(f"search.{key}={json.dumps(value, ensure_ascii=False)}")
+    if getattr(options, "per_class", None) is not None:
+        overrides.append(f"search.per_class={options.per_class}")
+    if options.retry:
+        overrides.append("download.retry=true")
+    if options.device:
+        overrides.append(f"learn.device={options.device}")
+    return pipeline.open_project(name, overrides, options.data, options.models)
+
+
+def model(options: argparse.Namespace) -> Path:
+    """The bundle that was named, or the project's."""
+    return options.model or opened(options).model

@@ -1,0 +1,23 @@
+"""`bears review`: the page on which people review suspect photos."""
+
+from __future__ import annotations
+
+import argparse
+
+from bear_classifier import pipeline
+from bear_classifier.cli import project
+from bear_classifier.cli.options import add_address_options
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_address_options(parser, 7861)
+
+
+def run(options: argparse.Namespace) -> int:
+    from bear_classifier.review.app import serve
+
+    opened = project.opened(options)
+    with pipeline.existing(opened):
+        pass
+    serve(opened.data, opened.config, options.host, options.port)
+    return 0

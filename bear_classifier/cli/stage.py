@@ -1,0 +1,28 @@
+"""The commands of single stages: search, download, screen, split, probe, train, export."""
+
+from __future__ import annotations
+
+import argparse
+
+from bear_classifier import pipeline
+from bear_classifier.cli import project
+from bear_classifier.cli.options import (
+    CommandParser,
+    add_download_options,
+    add_search_options,
+)
+from bear_classifier.cli.output import exit_code, note, print_outcome
+from bear_classifier.report import stage_lines
+
+
+def add_options(parser: CommandParser) -> None:
+    if parser.command == "search":
+        add_search_options(parser)
+    if parser.command == "download":
+        add_download_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    outcome = pipeline.run_one(project.opened(options), options.name, note(options))
+    print_outcome(options, outcome, stage_lines.stage(options.name, outcome))
+    return exit_code(options, outcome)
