@@ -19,14 +19,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from bear_classifier import pipeline
 from bear_classifier.config import project_file
 from bear_classifier.config.settings import SHIPPED
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Action, Decision, Event, Photo, Source, Split
+from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Photo, Source
 from bear_classifier.errors import ConfigError, ModelError
 from bear_classifier.results import Evaluation, Report, StageResults, Study, frame
 from bear_classifier.runtime.terminal import say
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
     from matplotlib.figure import Figure
 
-    from bear_classifier.ship.predict import Model, Picture
+    from bear_classifier.ship.predict import ImageSource, Model
 
-SPLITS = get_args(Split)
 _SUSPECT = ["sha256", "origin", "label", "suggested", "score", "reasons", "split"]
 
 
@@ -109,7 +108,7 @@ def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = 
     return Model(bundle, threads)
 
 
-def show_predictions(model: Model, sources: Iterable[Picture]) -> Figure:
+def show_predictions(model: Model, sources: Iterable[ImageSource]) -> Figure:
     """Photos, each above the model's answer, its probability and whether it is accepted. sources:
     as `Model.predict` takes them. Raises PhotoError.
 
@@ -121,7 +120,7 @@ def show_predictions(model: Model, sources: Iterable[Picture]) -> Figure:
     shown = list(sources)
     answers = [model.predict(source) for source in shown]
     words = [f"{answer.label} {answer.confidence:.0%}\n{answer.reason}" for answer in answers]
-    return gallery.grid(shown, words)
+    return gallery.photo_grid(shown, words)
 
 
 class Project:
@@ -172,7 +171,7 @@ class Project:
         def tell(stage: pipeline.Stage, outcome: dict[str, Any]) -> None:
             from bear_classifier.report import stage_lines
 
-            say(stage_lines.stage(stage.name, outcome))
+            say(stage_lines.stage_text(stage.name, outcome))
 
         listeners = {} if quiet else {"tell": tell, "note": say}
         with _libraries_silent():
@@ -194,10 +193,10 @@ class Project:
 
     def splits(self) -> pd.DataFrame:
         """How many photos of each class there are in each split, set aside, or dropped."""
-        from bear_classifier.report.provenance import places
+        from bear_classifier.report.provenance import photos_by_place
 
         with self._catalog() as catalog:
-            table = places(catalog.photos(), self.labels)
+            table = photos_by_place(catalog.photos(), self.labels)
         return frame([{"class": label, **row} for label, row in table.items()])
 
     def suspects(self) -> pd.DataFrame:
@@ -247,9 +246,9 @@ class Project:
         path = self.data / "report" / "report.html"
         with self._catalog() as catalog:
             catalog.freeze()  # one state of the photos for all figures
-            found, page, shown = build.make(catalog, self._opened, self.model_folder)
-        build.write(found, page, path)
-        return Report(path, found, gallery.mistakes(found["mistakes"], shown))
+            found, page, shown = build.make_report(catalog, self._opened, self.model_folder)
+        build.write_report(found, page, path)
+        return Report(path, found, gallery.mistake_grid(found["mistakes"], shown))
 
     def find_lr(self, seeds: int = 3, steps: int = 40) -> Study:
         """Run the LR finder with several seeds, and say how far its suggestions can be trusted.
@@ -258,7 +257,7 @@ class Project:
         from bear_classifier.experiments.lr import study
 
         with _libraries_silent():
-            found = study.find(self._opened, seeds, steps)
+            found = study.find_rates(self._opened, seeds, steps)
         return Study("find_lr", "\n".join(study.text(found)), Path(found["figure"]), found)
 
     def learning_curve(self, seeds: int = 5) -> Study:
@@ -271,7 +270,7 @@ class Project:
         with self._catalog() as catalog:
             found = growth(catalog, self._opened.config, seeds)
         plot.draw(found, path)
-        return Study("learning_curve", "\n".join(curve_words.verdict(found)), path, found)
+        return Study("learning_curve", "\n".join(curve_words.verdict_sentences(found)), path, found)
 
     def learner(self) -> Learner:
         """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.
@@ -280,9 +279,9 @@ class Project:
         `export` work. What it trains or saves changes nothing in the dataset. Raises DataError
         (NOT_TRAINED)."""
         with _libraries_silent(), self._catalog() as catalog:
-            from bear_classifier.learn.learner import learner
+            from bear_classifier.learn.learner import trained_learner
 
-            return learner(catalog, self._opened.config)
+            return trained_learner(catalog, self._opened.config)
 
     def model(self) -> Model:
         """The published model. Raises ModelError (NO_MODEL)."""
@@ -306,26 +305,26 @@ class Project:
             )
         each = -(-n // len(labels)) if label is None else min(n, 6)
         with self._catalog() as catalog:
-            return gallery.classes(catalog, labels, each, seed, split, n)
+            return gallery.class_samples(catalog, labels, each, seed, split, n)
 
     def show_suspects(self, n: int = 12) -> Figure:
         """The most suspect photos, each with its label, the chance and the reason."""
         from bear_classifier.plots import gallery
 
         with self._catalog() as catalog:
-            return gallery.suspects(catalog, self._suspects()[:n])
+            return gallery.suspect_grid(catalog, self._suspects()[:n])
 
     def training(self) -> Study:
         """Losses and errors of the last training, by epoch; what went wrong in it, if anything; and
         which model was kept. Raises DataError (NOT_TRAINED)."""
         from bear_classifier.plots import charts
         from bear_classifier.report import sentences
-        from bear_classifier.report.facts import trained
+        from bear_classifier.report.facts import training_record
 
         with self._catalog() as catalog:
-            record = trained(catalog)
-        text = f"{record['diagnosis']['sentence']}.\n{sentences.chosen(record)}"
-        return Study("training", text, charts.history(record), record)
+            record = training_record(catalog)
+        text = f"{record['diagnosis']['sentence']}.\n{sentences.kept_model(record)}"
+        return Study("training", text, charts.training_history(record), record)
 
     def _suspects(self) -> list[Any]:
         from bear_classifier.judge.clean import suspects

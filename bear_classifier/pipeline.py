@@ -16,7 +16,7 @@ from bear_classifier.config import project_file
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Run
+from bear_classifier.dataset.schema import StageRun
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.malloc import pages_kept
@@ -49,7 +49,7 @@ def open_project(
     """name: "starter" (which brings its own project, so that drawings and photos never mix) or a
     project file; settings: as after --set, such as "train.epochs=6". Raises ConfigError."""
     path = project_file.STARTER if name == "starter" else Path(name)
-    config = project_file.load(path, settings)
+    config = project_file.read_project(path, settings)
     return Project(config, data / config.name, models / config.name)
 
 
@@ -144,7 +144,7 @@ def _of_earlier_version(project: Project, catalog: Catalog, until: str) -> list[
 def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False) -> dict[str, Any]:
     if stage.leaves:
         catalog.freeze()  # what people decide from now on is for the next model
-    inputs = digest(project, catalog, stage)
+    inputs = stage_digest(project, catalog, stage)
     last = catalog.last_run(stage.name)
     if last and not forced and is_current(project, catalog, stage):
         if last.inputs != inputs:  # of an earlier version, which did not know files by content
@@ -159,7 +159,9 @@ def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False
         outcome = work(catalog, project.config, *extra)
     seconds = round(time.monotonic() - began, 2)
     kept = {**outcome, _LEFT: stage_fingerprint.hashes(project.place(stage), stage, catalog.root)}
-    catalog.add_run(Run(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, kept))
+    catalog.add_run(
+        StageRun(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, kept)
+    )
     return {"seconds": seconds, **outcome, "outcome": "done"}
 
 
@@ -178,7 +180,7 @@ def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:
         bool(stage.leaves)
         and last is not None
         and _same(project, catalog, stage, last.inputs)
-        and stage_fingerprint.whole(
+        and stage_fingerprint.is_complete(
             project.place(stage), stage, last.outcome.get(_LEFT, {}), catalog.root
         )
     )
@@ -188,12 +190,12 @@ def _same(project: Project, catalog: Catalog, stage: Stage, inputs: str) -> bool
     if stage_fingerprint.is_earlier(inputs):
         before = STAGES[: STAGES.index(stage) + 1]
         return inputs == stage_fingerprint.earlier(project.config, catalog, before)
-    return inputs == digest(project, catalog, stage)
+    return inputs == stage_digest(project, catalog, stage)
 
 
-def digest(project: Project, catalog: Catalog, stage: Stage) -> str:
+def stage_digest(project: Project, catalog: Catalog, stage: Stage) -> str:
     """Hash of the settings, files and photos behind a stage, those of its forerunners included."""
-    return stage_fingerprint.digest(project.config, catalog, STAGES[: STAGES.index(stage) + 1])
+    return stage_fingerprint.fingerprint(project.config, catalog, STAGES[: STAGES.index(stage) + 1])
 
 
 def _preflight(project: Project, catalog: Catalog) -> None:

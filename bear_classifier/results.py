@@ -125,9 +125,9 @@ class Report:
         if what == "calibration":
             return words.calibration(self.data["test"])
         if what == "mistakes":
-            return words.mistakes(self.data)
+            return words.mistakes_sentence(self.data)
         if what == "rejection":
-            return " ".join(words.refused(self.data["rejection"]))
+            return " ".join(words.refusal_sentences(self.data["rejection"]))
         raise ConfigError(
             "BAD_SETTING", f"explain({what!r}): give calibration, mistakes or rejection"
         )
@@ -157,7 +157,7 @@ class Study:
         from bear_classifier.plots import charts
 
         is_file = isinstance(self.figure, Path)
-        png = self.figure.read_bytes() if is_file else charts.png(self.figure)  # type: ignore[union-attr, arg-type]
+        png = self.figure.read_bytes() if is_file else charts.figure_png(self.figure)  # type: ignore[union-attr, arg-type]
         picture = base64.b64encode(png).decode()
         shown = f'<img alt="" style="max-width:100%" src="data:image/png;base64,{picture}">'
         return f"{shown}<pre>{escape(self.text)}</pre>"

@@ -50,7 +50,7 @@ def read(root: Path, most: int | None, seed: int = 0) -> Data:
     with Catalog(root) as catalog:
         photos = catalog.photos("ok")
         paths = [catalog.file(photo) for photo in photos]
-    evidence = clean.load(root)
+    evidence = clean.load_evidence(root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     labels = sorted({photo.label for photo in photos})
     targets = np.array([labels.index(photo.label) for photo in photos])

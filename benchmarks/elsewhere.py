@@ -29,14 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier import pipeline
-from bear_classifier.config.project_file import load
+from bear_classifier.config.project_file import read_project
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import drop
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import sites
 from bear_classifier.stats.intervals import clustered
-from bear_classifier.stats.paired import compared
+from bear_classifier.stats.paired import paired_comparison
 
 SIDES = ("lesson", "bears")
 
@@ -99,7 +99,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     options.keep.mkdir(parents=True, exist_ok=True)
     fixed = ["learn.arch=mobilenet_v2", f"learn.weights={options.weights}"]
-    settings = load(options.config, [*fixed, *options.set])
+    settings = read_project(options.config, [*fixed, *options.set])
     with Catalog(options.data) as catalog:
         photos = catalog.photos("ok")
         files = [catalog.file(photo) for photo in photos]
@@ -158,7 +158,7 @@ def report(
         n, bad = len(wrong[side]), int(wrong[side].sum())
         low, high = clustered(wrong[side], groups[there]) or (0.0, 1.0)
         print(f"{side}: {bad / max(n, 1):.1%} wrong ({low:.1%} to {high:.1%})")
-    pair = compared(wrong["lesson"], wrong["bears"], groups[there])
+    pair = paired_comparison(wrong["lesson"], wrong["bears"], groups[there])
     print(f"put right {pair['put_right']}, newly wrong {pair['newly_wrong']}, p = {pair['p']:.2g}")
 
 

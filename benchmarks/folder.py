@@ -53,9 +53,9 @@ with open(sys.argv[3], "w", newline="") as file:
 
 def decoding(size: int) -> Callable[..., float]:
     """A turn: (files) -> median seconds of decoding one."""
-    from bear_classifier.images.decoder import decode, fit
+    from bear_classifier.images.decoder import decode, fit_square
 
-    return median_of(lambda file: fit(decode(file), size))
+    return median_of(lambda file: fit_square(decode(file), size))
 
 
 def compare(folder: Path, many: int, rounds: int, told: Told) -> None:

@@ -122,7 +122,7 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
             if until == "probe":
                 with np.load(made.data / "probe" / "head.npz") as file:
                     head = probe.Head(*(file[k] for k in ("mean", "var", "weight", "bias")))
-            network = probe.network(made.config, head)
+            network = probe.probe_network(made.config, head)
             if until == "train":
                 network.load_state_dict(load_file(made.data / "train" / "weights.safetensors"))
             device = backbone.pick_device(made.config.learn.device)
@@ -167,7 +167,7 @@ def theirs(epochs: int, arch: str, weights: str) -> Callable[..., Any]:
 
 def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str, float]) -> Told:
     """limits: times faster on a processor ("cpu") and on a GPU ("cuda"), at least."""
-    from bear_classifier.stats.paired import compared
+    from bear_classifier.stats.paired import paired_comparison
 
     blind = words.weights == "none"
     require(words.photos, *([] if blind else [Path(words.weights)]))
@@ -204,7 +204,7 @@ def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str
         shown = "-" if blind else " ".join(map(str, each))
         told.rows.append([name, spread(seconds[name]), said, str(held), shown])
     copies = np.concatenate([data.groups[held] for held in helds])  # of a photo, also over seeds
-    pair = compared(np.concatenate(wrong["lesson"]), np.concatenate(wrong["ours"]), copies)
+    pair = paired_comparison(np.concatenate(wrong["lesson"]), np.concatenate(wrong["ours"]), copies)
     better = sum(a < b for a, b in zip(counts["ours"], counts["lesson"], strict=True))
     worse = sum(a > b for a, b in zip(counts["ours"], counts["lesson"], strict=True))
     if not blind:

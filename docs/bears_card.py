@@ -19,7 +19,7 @@ def renew(place: Path) -> None:
     files["README.md"] = card(about).encode()
     made = {"README.md": files["README.md"], "bundle.json": bundle.describe(files, about)}
     if any((place / name).read_bytes() != data for name, data in made.items()):
-        bundle.write(place, made)
+        bundle.write_bundle(place, made)
 
 
 if __name__ == "__main__":

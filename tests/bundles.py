@@ -18,7 +18,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.images import decoder
 from bear_classifier.judge import rejection
-from bear_classifier.judge.evaluate import report
+from bear_classifier.judge.evaluate import evaluation_report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
 from bear_classifier.ship import golden
@@ -47,7 +47,7 @@ def trained_dataset(root: Path, config: Config, seed: int = 0) -> Catalog:
     catalog = Catalog(root)
     rows = []
     for i in range(24):
-        suffix, data = golden.draw(seeded(500 + i))
+        suffix, data = golden.draw_picture(seeded(500 + i))
         image = decoder.decode(data)
         sha = hashlib.sha256(data).hexdigest()
         photo = Photo(sha, f"p{i}", LABELS[i % 3], suffix, *image.size, len(data), "00", 50.0,
@@ -77,9 +77,11 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
     record = {"chosen": "tuned", "lr": 1e-3, "lr_reason": "given", "epochs": 1, "batch_size": 8}
     (root / "train" / "history.json").write_text(json.dumps(record), encoding="utf-8")
     groups = np.arange(len(files))
-    reference = ood.make(pooled.numpy(), groups, None, seed=0)
+    reference = ood.make_reference(pooled.numpy(), groups, None, seed=0)
     (root / "evaluate" / "reference.npz").write_bytes(reference.as_bytes())
-    judged = dataclasses.asdict(report(np.eye(3), np.array([0, 1, 2]), config.labels, np.arange(3)))
+    judged = dataclasses.asdict(
+        evaluation_report(np.eye(3), np.array([0, 1, 2]), config.labels, np.arange(3))
+    )
     answers = np.array(["ok", "ok", "unlike_training"])
     refused = rejection.refusals(answers, np.ones(3, dtype=bool), np.arange(3))
     rule = {"least": -4.0, "close": 0.0, "share": 0.03, "left_out": {}}

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from bear_classifier.errors import DataError, ModelError, PhotoError
-from bear_classifier.runtime.process_worker import needed, serve
+from bear_classifier.runtime.process_worker import needed, serve_requests
 
 
 def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:
@@ -47,4 +47,4 @@ def obey(header: dict[str, Any], body: bytes) -> dict[str, Any]:
 if __name__ == "__main__":
     if os.environ.get("ODD_WORKER") == "no":
         sys.exit(3)
-    serve(obey, *map(int, sys.argv[1:][-1:]))
+    serve_requests(obey, *map(int, sys.argv[1:][-1:]))

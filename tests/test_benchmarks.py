@@ -86,13 +86,13 @@ def test_near_copies_are_held_out_together_and_of_each_class_a_fifth() -> None:
 
 
 def test_errors_no_worse() -> None:
-    from bear_classifier.stats.paired import compared
+    from bear_classifier.stats.paired import paired_comparison
 
     theirs, mine = np.array([True, True, False, False]), np.array([True, False, False, False])
-    goal = paired.error_goal(compared(theirs, mine, np.arange(4)), 1, 0)
+    goal = paired.error_goal(paired_comparison(theirs, mine, np.arange(4)), 1, 0)
     assert goal.met
     assert goal.found.startswith("1 against 2; 1 put right, 0 newly wrong")
-    assert not paired.error_goal(compared(mine, theirs, np.arange(4)), 0, 1).met
+    assert not paired.error_goal(paired_comparison(mine, theirs, np.arange(4)), 0, 1).met
 
 
 def test_n_log_n_is_allowed_and_the_square_is_not() -> None:

@@ -11,7 +11,7 @@ from corpus import drawn, saved
 
 import bear_classifier as bc
 from bear_classifier.cli.options import COMMANDS, module, parser
-from bear_classifier.config.project_file import STARTER, as_toml, load
+from bear_classifier.config.project_file import STARTER, as_toml, read_project
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -83,10 +83,10 @@ def test_every_command_has_a_module_with_its_options(name: str) -> None:
 
 
 def test_the_project_files_are_valid_and_complete():
-    bears = load(ROOT / "bears.toml")
+    bears = read_project(ROOT / "bears.toml")
     assert (ROOT / "bears.toml").read_text(encoding="utf-8") == as_toml(bears)
-    assert load(STARTER).search.source == "starter"
-    assert load(STARTER).labels == bears.labels
+    assert read_project(STARTER).search.source == "starter"
+    assert read_project(STARTER).labels == bears.labels
 
 
 def test_every_error_code_stands_in_the_manual():

@@ -331,7 +331,7 @@ def test_adding_and_removing_photos_moves_nobody(folder):
     from bear_classifier.ship import golden
 
     for i in range(9):
-        suffix, data = golden.draw(i)
+        suffix, data = golden.draw_picture(i)
         (folder / "mine" / "teddy" / f"new{i}.{suffix}").write_bytes(data)
     assert bears(*words, cwd=folder).returncode == 0
     after = placed()
@@ -471,7 +471,7 @@ def test_a_new_form_of_what_a_stage_leaves_spares_the_stages_before_it(tmp_path,
     def digests():
         project = pipeline.open_project("starter", data=tmp_path, models=tmp_path)
         with Catalog(tmp_path / "d") as catalog:
-            return {s.name: pipeline.digest(project, catalog, s) for s in pipeline.STAGES}
+            return {s.name: pipeline.stage_digest(project, catalog, s) for s in pipeline.STAGES}
 
     now = digests()
     first = tuple(dataclasses.replace(stage, renewed=0) for stage in pipeline.STAGES)

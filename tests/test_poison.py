@@ -36,10 +36,10 @@ Sides = tuple[Path, Path]  # a dataset, and the same with its test split poisone
 def one_way_to_compute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread; so few photos are enough for a rehearsal and for shortcuts; noise in place of
     what was stored is learned from."""
-    monkeypatch.setattr(data, "stored", decoder.read)
-    monkeypatch.setattr(trainable_part, "stored", decoder.read)
+    monkeypatch.setattr(data, "stored", decoder.read_file)
+    monkeypatch.setattr(trainable_part, "stored", decoder.read_file)
     monkeypatch.setattr(source_holdout, "_LEAST", 1)
-    monkeypatch.setattr(acceptance, "ENOUGH", 2)
+    monkeypatch.setattr(acceptance, "LEAST_PHOTOS", 2)
     monkeypatch.setattr(int8, "milliseconds", lambda networks, image: [2.0, 1.0])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -196,7 +196,7 @@ def test_nothing_is_learned_from_validation(
         states[folder.name, state.epoch] = {k: digest(t.numpy()) for k, t in of_training.items()}
 
     monkeypatch.setattr(probe_module, "strength_of", strength)
-    monkeypatch.setattr(checkpoints, "write", keep)
+    monkeypatch.setattr(checkpoints, "write_checkpoint", keep)
     for root in (tmp_path / "clean", tmp_path / "poisoned"):
         with Catalog(root / "data") as catalog:
             first = probe(catalog, config)

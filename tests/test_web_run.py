@@ -22,7 +22,7 @@ from waiting import STUCK
 
 from bear_classifier.collect.download import download
 from bear_classifier.collect.http.fetch_many import Net
-from bear_classifier.collect.http.rate_limit import Manners
+from bear_classifier.collect.http.rate_limit import PolitenessLimits
 from bear_classifier.collect.http.ssrf_guard import Limits, World
 from bear_classifier.collect.search import search
 from bear_classifier.collect.sources.duckduckgo import engines
@@ -93,7 +93,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     """A project in a folder whose photos were found and downloaded; the web is gone again."""
     cwd = tmp_path_factory.mktemp("web")
     (cwd / "small.toml").write_text(PROJECT, encoding="utf-8")
-    settings = project_file.load(cwd / "small.toml")
+    settings = project_file.read_project(cwd / "small.toml")
     said: dict[str, Any] = {}
     with (
         Internet(cwd, address) as web,
@@ -109,7 +109,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
             small = source.thumbnail.split("/", 3)
             there = answers.photo(7000 + index) if index % 20 == 3 else answers.status(410)
             hosts.add(small[2], f"/{small[3]}", there)
-        net = Net(World(hosts.resolve, hosts.allowed, hosts.tls), Limits(), Manners(apart=0.01))
+        net = Net(
+            World(hosts.resolve, hosts.allowed, hosts.tls), Limits(), PolitenessLimits(apart=0.01)
+        )
         said["download"] = download(catalog, settings, net=net)
         said["again"] = search(catalog, settings, engines(settings.search, client), quick())
         said["requests"], said["keys"] = len(web.log), len(web.asked("vqd"))

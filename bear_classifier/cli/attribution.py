@@ -17,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from bear_classifier.collect.rights.attribution import attribution, attribution_text
 
-    opened = project.opened(options)
+    opened = project.named_project(options)
     with pipeline.existing(opened) as catalog, heartbeat("attribution"):
         outcome = attribution(catalog, opened.config)
     print_result(options, outcome, attribution_text)

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     if options.remove is not None or options.restore is not None:
         return _edit(options, opened)
     found = _counts(opened)

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     if options.apply:
         return _apply(options, opened)
     if options.auto:
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list or options.csv:
         return _list(options, opened)
     outcome = pipeline.run_one(opened, "clean")
-    print_outcome(options, outcome, stage_lines.stage("clean", outcome))
+    print_outcome(options, outcome, stage_lines.stage_text("clean", outcome))
     return 0
 
 

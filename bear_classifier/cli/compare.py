@@ -58,8 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     with heartbeat("compare"):
-        found = study.measure(opened, options.what, options.seeds, options.epochs, options.by)
+        found = study.compare_recipes(
+            opened, options.what, options.seeds, options.epochs, options.by
+        )
     print_outcome(options, found, "\n".join(study.text(found)))
     return 0

@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     with heartbeat("curve"):
         from bear_classifier.experiments.curve import text
         from bear_classifier.experiments.curve.plot import draw
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
         if not options.half:
             draw(found, place)
     if options.half:
-        print_result(options, found, lambda found: text.check(found["check"]))
+        print_result(options, found, lambda found: text.check_sentence(found["check"]))
     else:
         picture = one_line(f"picture    {place}")
-        print_result(options, found, lambda found: [*text.verdict(found), picture])
+        print_result(options, found, lambda found: [*text.verdict_sentences(found), picture])
     return 0

@@ -12,7 +12,7 @@ from bear_classifier import pipeline
 from bear_classifier.cli import project
 from bear_classifier.cli.output import print_json, print_result
 from bear_classifier.errors import ConfigError
-from bear_classifier.report.stage_lines import share, some
+from bear_classifier.report.stage_lines import first_lines, rate_text
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import complain, one_line, tell
@@ -33,11 +33,11 @@ def run(options: argparse.Namespace) -> int:
     from bear_classifier.judge.evaluate import as_text
 
     if options.photos is None and options.strangers is None and options.model is None:
-        outcome = pipeline.run_one(project.opened(options), "evaluate")
+        outcome = pipeline.run_one(project.named_project(options), "evaluate")
         print_result(options, outcome["test"], as_text)
         return 0
-    dataset = None if options.model else project.opened(options).data
-    return _folders(options, project.model(options), dataset)
+    dataset = None if options.model else project.named_project(options).data
+    return _folders(options, project.bundle_folder(options), dataset)
 
 
 def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> int:
@@ -62,12 +62,12 @@ def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> 
     found: dict[str, Any] = {}
     if options.photos:
         with heartbeat("evaluate"):
-            found |= folder_evaluation.known(ready, options.photos, failures)
+            found |= folder_evaluation.evaluate_labelled(ready, options.photos, failures)
         if not options.json:
             tell(options, "\n".join([as_text(dict(found)), *apart(found)]))
     if options.strangers:
         with heartbeat("evaluate"):
-            found["strangers"] = folder_evaluation.strange(ready, options.strangers, failures)
+            found["strangers"] = folder_evaluation.evaluate_ood(ready, options.strangers, failures)
         if dataset and dataset.is_dir():
             weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
             left = {**found["strangers"], "folder": options.strangers.name, "weights": weights}
@@ -90,7 +90,9 @@ def apart(found: Mapping[str, Any]) -> list[str]:
             f"warning: the model was trained on {learned} of {which}, or on the"
             " same pictures encoded otherwise: these figures are not of new photos"
         )
-    lines += some([one_line(f"left out: {path}: {why}") for path, why in found["ignored"].items()])
+    lines += first_lines(
+        [one_line(f"left out: {path}: {why}") for path, why in found["ignored"].items()]
+    )
     return ["", *lines] if lines else []
 
 
@@ -101,7 +103,7 @@ def strangers(found: Mapping[str, Any]) -> str:
     lines = ["answered although they show none of the classes:"]
     width = max(len(name) for name in rows)
     lines += [
-        f"  {name:<{width}}  {share(row['let_through'], row['n'], row['interval'])}"
+        f"  {name:<{width}}  {rate_text(row['let_through'], row['n'], row['interval'])}"
         for name, row in rows.items()
     ]
     return "\n".join(lines)

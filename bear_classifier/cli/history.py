@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    with pipeline.existing(project.opened(options)) as catalog:
+    with pipeline.existing(project.named_project(options)) as catalog:
         photo = decisions.full_sha256(catalog, options.photo) if options.photo else None
         events = decisions.history(catalog, photo)
     if options.json:

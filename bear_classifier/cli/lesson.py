@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             say_above_bars(json.dumps(_plain(page)))
         else:
-            say_above_bars(sheet.as_text(page))
+            say_above_bars(sheet.page_text(page))
         if options.save:
             path = sheet.save(page, options.save, contents.TITLES)
             if not options.json:
@@ -69,7 +69,7 @@ def _about_photos(name: str, options: argparse.Namespace) -> Page:
 
     if not options.project and not Path("bears.toml").exists():
         options.project = "starter"
-    opened = project.opened(options)
+    opened = project.named_project(options)
     with pipeline.existing(opened) as catalog:
         return contents.page(name, Subject(catalog, opened.config, opened.model))
 

@@ -27,6 +27,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     with heartbeat("lr"):
-        found = study.find(project.opened(options), options.seeds, options.steps, options.compare)
+        found = study.find_rates(
+            project.named_project(options), options.seeds, options.steps, options.compare
+        )
     print_outcome(options, found, "\n".join(study.text(found)))
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from bear_classifier.cli.options import module, parse, parser
 from bear_classifier.cli.output import print_json
 from bear_classifier.errors import BearsError, NoCopy
-from bear_classifier.runtime.files import refused
+from bear_classifier.runtime.files import os_error
 from bear_classifier.runtime.terminal import (
     command,
     complain,
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as exc:  # what nobody met where it happened
-        return _failed(options, refused(exc))
+        return _failed(options, os_error(exc))
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:

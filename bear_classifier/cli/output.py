@@ -39,7 +39,7 @@ def print_result(
         tell(options, shown if isinstance(shown, str) else "\n".join(shown))
 
 
-def note(options: argparse.Namespace) -> Callable[[str], None]:
+def note_printer(options: argparse.Namespace) -> Callable[[str], None]:
     """Prints a sentence on what was set aside or made anew."""
     return lambda sentence: complain(options, one_line(sentence))
 

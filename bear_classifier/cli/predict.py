@@ -64,7 +64,7 @@ def _predictions(options: argparse.Namespace) -> int:
 def _of_project(options: argparse.Namespace) -> Path:
     from bear_classifier.cli import project
 
-    return project.model(options)
+    return project.bundle_folder(options)
 
 
 def line(row: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bear_classifier import pipeline
 
 
-def opened(options: argparse.Namespace) -> pipeline.Project:
+def named_project(options: argparse.Namespace) -> pipeline.Project:
     """Raises ConfigError."""
     name = options.project or ("starter" if options.source == "starter" else "bears.toml")
     overrides = list(options.set)
@@ -25,6 +25,6 @@ def opened(options: argparse.Namespace) -> pipeline.Project:
     return pipeline.open_project(name, overrides, options.data, options.models)
 
 
-def model(options: argparse.Namespace) -> Path:
+def bundle_folder(options: argparse.Namespace) -> Path:
     """The bundle that was named, or the project's."""
-    return options.model or opened(options).model
+    return options.model or named_project(options).model

@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     out: Path = options.out or opened.data / "report" / "report.html"
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise ConfigError("BAD_SETTING", f"--out {out}: the page's name ends with .html")
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
         writable(out)
     with heartbeat("report"), pipeline.existing(opened) as catalog:
         catalog.freeze()  # one state of the photos for all figures
-        found, page, _ = build.make(catalog, opened, options.model or opened.model)
-    build.write(found, page, out)
+        found, page, _ = build.make_report(catalog, opened, options.model or opened.model)
+    build.write_report(found, page, out)
     print_outcome(options, found, "\n".join(_lines(found, out)))
     return 0
 

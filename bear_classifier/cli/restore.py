@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     if not backups.made(opened.data):
         with pipeline.existing(opened):  # says what is wrong, if something is
             pass
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _restored(done: backups.Restored) -> list[str]:
-    lines = [f"put back the copy of {backups.told(done.copy)}"]
+    lines = [f"put back the copy of {backups.backup_time(done.copy)}"]
     if done.aside:
         lines.append(f"what stood there is kept: {done.aside}")
     lost = [event_line(event) for event in done.events]

@@ -14,10 +14,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from bear_classifier.review.app import serve
+    from bear_classifier.review.app import serve_review
 
-    opened = project.opened(options)
+    opened = project.named_project(options)
     with pipeline.existing(opened):
         pass
-    serve(opened.data, opened.config, options.host, options.port)
+    serve_review(opened.data, opened.config, options.host, options.port)
     return 0

@@ -17,7 +17,7 @@ from bear_classifier.cli.options import (
     add_download_options,
     add_search_options,
 )
-from bear_classifier.cli.output import exit_code, note, print_json, print_text
+from bear_classifier.cli.output import exit_code, note_printer, print_json, print_text
 from bear_classifier.config.settings import SHIPPED
 from bear_classifier.report import stage_lines
 from bear_classifier.runtime.terminal import command, one_line, project_of
@@ -47,13 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    opened = project.opened(options)
+    opened = project.named_project(options)
     results = pipeline.run(
         opened,
         options.until,
-        lambda stage, out: print_text(options, stage_lines.stage(stage.name, out)),
+        lambda stage, out: print_text(options, stage_lines.stage_text(stage.name, out)),
         options.again or "",
-        note(options),
+        note_printer(options),
     )
     report = results.get("evaluate", {}).get("test")
     if options.json:

@@ -22,10 +22,10 @@ def run(options: argparse.Namespace) -> int:
 
     settings = ServeConfig()
     if options.project or Path("bears.toml").exists():
-        settings = project.opened(options).config.serve
+        settings = project.named_project(options).config.serve
     elif options.set:  # of no project: those of the starter's are as they come
         from bear_classifier import pipeline
 
         settings = pipeline.open_project("starter", options.set).config.serve
-    serve(project.model(options), options.host, options.port, settings)
+    serve(project.bundle_folder(options), options.host, options.port, settings)
     return 0

@@ -11,7 +11,7 @@ from bear_classifier.cli.options import (
     add_download_options,
     add_search_options,
 )
-from bear_classifier.cli.output import exit_code, note, print_outcome
+from bear_classifier.cli.output import exit_code, note_printer, print_outcome
 from bear_classifier.report import stage_lines
 
 
@@ -23,6 +23,6 @@ def add_options(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    outcome = pipeline.run_one(project.opened(options), options.name, note(options))
-    print_outcome(options, outcome, stage_lines.stage(options.name, outcome))
+    outcome = pipeline.run_one(project.named_project(options), options.name, note_printer(options))
+    print_outcome(options, outcome, stage_lines.stage_text(options.name, outcome))
     return exit_code(options, outcome)

@@ -18,11 +18,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    print_result(options, pipeline.status(project.opened(options)), text)
+    print_result(options, pipeline.status(project.named_project(options)), _text)
     return 0
 
 
-def text(found: Mapping[str, Any]) -> str:
+def _text(found: Mapping[str, Any]) -> str:
     columns = sorted({place for row in found["photos"].values() for place in row}, key=_order)
     width = max(5, *(len(label) for label in found["photos"]))
     cells = [max(6, len(c)) for c in columns]

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     from bear_classifier.collect.rights.take_down import take_down, take_down_text
 
     kind = next(k for k in ("domain", "url", "sha256") if getattr(options, k) is not None)
-    with pipeline.existing(project.opened(options)) as catalog, catalog.lock("take-down"):
+    with pipeline.existing(project.named_project(options)) as catalog, catalog.lock("take-down"):
         outcome = take_down(catalog, kind, getattr(options, kind), "take-down", options.why)
     print_result(options, outcome, take_down_text)
     return 0

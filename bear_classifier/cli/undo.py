@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    with pipeline.existing(project.opened(options)) as catalog, catalog.lock("undo"):
+    with pipeline.existing(project.named_project(options)) as catalog, catalog.lock("undo"):
         events = decisions.undo(catalog, decisions.user_name(), options.event)
     lines = "\n".join(map(event_line, events[:SHOWN]))
     print_outcome(options, {"events": [event.id for event in events]}, lines)

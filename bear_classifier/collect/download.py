@@ -19,7 +19,7 @@ from bear_classifier.collect.http.fetch_many import INTERNET, Net, Outcome, fetc
 from bear_classifier.collect.http.ingest import Facts, examine
 from bear_classifier.collect.integrity import brought_back
 from bear_classifier.collect.placeholders import placeholders
-from bear_classifier.collect.rights.take_down import refused
+from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources.folder_changes import LOCAL, overwritten
 from bear_classifier.collect.spare_candidates import lacking, replacements
 from bear_classifier.config.settings import Config, DownloadConfig
@@ -71,7 +71,7 @@ class Failure:
 def fetch_file(source: Source) -> Fetched | Failure:
     """Read one file of this computer."""
     try:
-        data = decoder.read(Path(source.origin))
+        data = decoder.read_file(Path(source.origin))
         return Fetched(data, examine(data))
     except PhotoError as exc:
         return Failure(exc.code, exc.sentence)
@@ -90,7 +90,7 @@ def download(
     asked = {source.origin for source in pending}
     here = [source for source in pending if source.kind in LOCAL]
     there = [source for source in pending if source.kind not in LOCAL]
-    refusal = refused(catalog.take_downs())
+    refusal = refusal_of(catalog.take_downs())
     keep = partial(_keep, catalog, refusal)
     with progress_bar(
         total=len(pending),
@@ -99,7 +99,7 @@ def download(
         hidden=not pending,
         bar_format=SHORT_BAR,
     ) as bar:
-        progress, settled = Progress(bar, len(pending)), False
+        progress, settled = DownloadBar(bar, len(pending)), False
         try:
             for group in _from_files(here, fetch, keep):
                 _record(catalog, group)
@@ -161,7 +161,7 @@ async def _from_web(
     settings: DownloadConfig,
     net: Net,
     refusal: Callable[[str], str],
-    progress: Progress,
+    progress: DownloadBar,
 ) -> None:
     most = min(2 * processors(), _MOST, 1 + len(sources) // _EACH)  # half wait for disks
     header = {"folder": str(catalog.root / "photos")}
@@ -184,7 +184,7 @@ async def _from_web(
                 progress.add(group)
 
 
-class Progress:
+class DownloadBar:
     """The bar: done of found, how many photos came of it, and the most frequent reasons for having
     none, up to three."""
 

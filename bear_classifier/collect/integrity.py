@@ -18,7 +18,7 @@ from pathlib import Path
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import PENDING, STORED, Photo
 from bear_classifier.errors import DataError
-from bear_classifier.runtime.files import explained, hash_of, write_atomic
+from bear_classifier.runtime.files import hash_of, write_atomic, write_errors
 from bear_classifier.runtime.processors import processors
 from bear_classifier.runtime.terminal import count
 
@@ -108,7 +108,7 @@ def _move(catalog: Catalog, photo: Photo) -> None:
     if not os.path.lexists(path):
         return
     aside = catalog.root / "damaged" / path.name
-    with explained(aside):
+    with write_errors(aside):
         aside.parent.mkdir(exist_ok=True)
         if aside.is_dir() and not aside.is_symlink():
             aside = aside.with_name(f"{path.name}.{time.time_ns()}")

@@ -11,7 +11,7 @@ from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.dataset.sources import site_of
 from bear_classifier.images.dhash import hash_bits
 
-MANY = 3  # addresses of one site that lead to one picture
+SHARED_BY = 3  # addresses of one site that lead to one picture
 
 
 def placeholders(
@@ -52,7 +52,7 @@ def _of(
         name: f"{len(origins)} addresses of {site} show this picture, as in place of photos that"
         " are gone"
         for (name, site), origins in sorted(asked.items())
-        if len(origins) >= MANY
+        if len(origins) >= SHARED_BY
     }
     return {sha256: why[name] for sha256, name in heap.items() if name in why}
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.collect.rights.take_down import refused
+from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources.class_name_hints import meant
 from bear_classifier.collect.sources.folder_changes import departed, is_read
 from bear_classifier.collect.sources.local_files import Listing, list_folder, list_urls
 from bear_classifier.collect.sources.pagination import REAL, Time, collect
 from bear_classifier.collect.sources.search_engine import Engine
-from bear_classifier.collect.sources.search_progress import Wanted
+from bear_classifier.collect.sources.search_progress import SearchGoal
 from bear_classifier.collect.spare_candidates import found_by, options, shared_out
 from bear_classifier.collect.starter.dataset import OWN, write_starter
 from bear_classifier.config.settings import Config, SearchConfig
@@ -153,7 +153,7 @@ def _gone(source: Source, sentence: str) -> Source:
 
 
 def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, Any]:
-    reason = refused(catalog.take_downs())
+    reason = refusal_of(catalog.take_downs())
     why = {c.origin: text for c in listing.candidates if (text := reason(c.origin))}
     known = {source.origin: source for source in catalog.sources()}
     listed = [c for c in listing.candidates if c.origin not in why]
@@ -232,7 +232,7 @@ def _search(
     catalog: Catalog, config: Config, engines: Sequence[Engine], time: Time
 ) -> dict[str, Any]:
     settings = config.search
-    wanted = Wanted(
+    wanted = SearchGoal(
         config.classes, settings.source, options(settings), settings.per_class, config.split.least,
         -(-settings.per_class // _SPARE),
     )  # fmt: skip
@@ -246,7 +246,7 @@ def _search(
             bar.set_postfix_str(words if len(words) <= room("search", total) else "")
 
         try:
-            found = collect(catalog, wanted, engines, refused(catalog.take_downs()), tell, time)
+            found = collect(catalog, wanted, engines, refusal_of(catalog.take_downs()), tell, time)
         finally:
             spare = _share_out(catalog, wanted)
     chosen = {label: n - spare.get(label, 0) for label, n in found["per_class"].items()}
@@ -261,7 +261,7 @@ def _search(
     }
 
 
-def _follow_names(catalog: Catalog, wanted: Wanted) -> list[str]:
+def _follow_names(catalog: Catalog, wanted: SearchGoal) -> list[str]:
     """A class that was given another name is known by its words: what they found, photos included,
     gets the new name. Returns a sentence for each such class."""
     owner = {query: label for label, queries in wanted.classes.items() for query in queries}
@@ -285,7 +285,7 @@ def _follow_names(catalog: Catalog, wanted: Wanted) -> list[str]:
     ]
 
 
-def _share_out(catalog: Catalog, wanted: Wanted) -> Counter[str]:
+def _share_out(catalog: Catalog, wanted: SearchGoal) -> Counter[str]:
     """Leave each class its first `per_class` candidates; a page may bring more, which are kept for
     the day when that is raised. Returns how many of them there are, by class."""
     ours = found_by(catalog, wanted.classes, wanted.kind, wanted.options)

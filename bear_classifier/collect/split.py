@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bear_classifier.collect.screen import of_classes
-from bear_classifier.collect.split_by_source import SIDES, by_source, place
+from bear_classifier.collect.split_by_source import by_source, place
 from bear_classifier.config.settings import Config, SplitConfig
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo, Split
+from bear_classifier.dataset.schema import SPLITS, Photo, Split
 from bear_classifier.dataset.sources import sites
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import count
@@ -37,7 +37,7 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
             sides = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
             sides = assign(photos, config.split)
-        per_side = {side: dict.fromkeys(config.labels, 0) for side in SIDES}
+        per_side = {side: dict.fromkeys(config.labels, 0) for side in SPLITS}
         for photo, side in zip(photos, sides, strict=True):
             per_side[side][photo.label] += 1
         groups = {(photo.label, photo.group) for photo in photos}
@@ -138,7 +138,7 @@ def _refuse_unlearnable(
     """A class whose photos all stand elsewhere, as versions up to 0.1 left those of one group."""
     for label, n in per_side["train"].items():
         if n == 0:
-            elsewhere = {side: per_side[side][label] for side in SIDES if per_side[side][label]}
+            elsewhere = {side: per_side[side][label] for side in SPLITS if per_side[side][label]}
             where = " and ".join(f"{side} ({n})" for side, n in elsewhere.items())
             raise DataError(
                 "NO_TRAIN_PHOTOS",
@@ -159,9 +159,9 @@ def _warnings(
 ) -> list[str]:
     warnings = []
     for label, n in scenes.items():
-        lacking = [side for side in SIDES if not per_side[side][label]]
+        lacking = [side for side in SPLITS if not per_side[side][label]]
         if lacking:
-            few = f", since all are {_scenes(n)}" if n < len(SIDES) else ""
+            few = f", since all are {_scenes(n)}" if n < len(SPLITS) else ""
             warnings.append(
                 f'Class "{label}" has no photo in {" and ".join(lacking)}{few}: how well the'
                 " model knows it cannot be measured there. Add photos of other scenes"

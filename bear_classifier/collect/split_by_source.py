@@ -6,20 +6,14 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bear_classifier.config.settings import SplitConfig
-from bear_classifier.dataset.schema import Photo, Split
+from bear_classifier.dataset.schema import SPLITS, Photo, Split
 from bear_classifier.dataset.sources import homes
 from bear_classifier.errors import DataError
-
-SIDES: tuple[Split, ...] = get_args(Split)
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from bear_classifier.stats.arrays import Floats, Ints
 
 
 def by_source(
@@ -32,10 +26,10 @@ def by_source(
     (DEALT_BY_PHOTO, TOO_FEW_SOURCES)."""
     groups = [photo.family for photo in photos]
     names, units = np.unique(homes(groups, sources), return_inverse=True)
-    if len(names) < len(SIDES):
+    if len(names) < len(SPLITS):
         raise DataError(
             "TOO_FEW_SOURCES",
-            f'split.by = "source" needs {len(SIDES)} or more sources; there are {len(names)}. Add'
+            f'split.by = "source" needs {len(SPLITS)} or more sources; there are {len(names)}. Add'
             " photos of others, name those of your own in split.sources, or set split.by ="
             ' "photo"',
         )
@@ -48,18 +42,18 @@ def by_source(
     share["train"] = 1 - settings.test - settings.valid
     order = np.array([place(settings.seed, name) for name in names])
     kept = _kept(photos, groups, sources, list(names), units)
-    sides = dealt(sizes, kept, [share[side] for side in SIDES], order)
+    sides = assign_sources(sizes, kept, [share[side] for side in SPLITS], order)
     _refuse_empty(labels, sizes, sides)
     held = {g: photo.split for g, photo in zip(groups, photos, strict=True) if photo.split}
     return [
-        photo.split or held.get(group) or SIDES[sides[unit]]
+        photo.split or held.get(group) or SPLITS[sides[unit]]
         for photo, group, unit in zip(photos, groups, units, strict=True)
     ]
 
 
 def _refuse_empty(labels: Sequence[str], sizes: Floats, sides: Ints) -> None:
     """Where every source is needed to learn from, nothing is left to judge with."""
-    empty = [name for number, name in enumerate(SIDES) if not (sides == number).any()]
+    empty = [name for number, name in enumerate(SPLITS) if not (sides == number).any()]
     if empty:
         few = (sizes > 0).sum(0)
         label, n = labels[few.argmin()], few.min()
@@ -86,11 +80,11 @@ def _kept(
     kept = np.full(len(names), -1, dtype=np.int64)
     for photo, group, unit in zip(photos, groups, units, strict=True):
         if photo.split and len(shown[group]) == 1:
-            side = SIDES.index(photo.split)
+            side = SPLITS.index(photo.split)
             if kept[unit] not in (-1, side):
                 raise DataError(
                     "DEALT_BY_PHOTO",
-                    f"photos of {names[unit]} are in the splits {SIDES[kept[unit]]} and"
+                    f"photos of {names[unit]} are in the splits {SPLITS[kept[unit]]} and"
                     f" {photo.split}: this dataset was split by photo, and no photo moves. Begin a"
                     ' new one (--data), or set split.by = "photo"',
                 )
@@ -98,7 +92,7 @@ def _kept(
     return kept
 
 
-def dealt(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> Ints:
+def assign_sources(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> Ints:
     """(units,) the number of each unit's side. The largest first, each to where the counts of all
     classes come nearest to their shares (least chi square). Before that counts that the first
     side, train, gets photos of every class, that no side stays empty, and that no class is missing

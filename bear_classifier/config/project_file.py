@@ -18,7 +18,7 @@ from typing import Any
 
 from bear_classifier.config.settings import Config, TrainConfig
 from bear_classifier.errors import ConfigError
-from bear_classifier.runtime.files import refused, write_atomic
+from bear_classifier.runtime.files import os_error, write_atomic
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +44,7 @@ _LONGEST = 30  # lines of one class
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+def read_project(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a project file, then apply `--set table.key=value` overrides in order."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -59,7 +59,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     except OSError as exc:
         if path.is_dir():
             raise ConfigError("NO_PROJECT", f"{path} cannot be read: it is a folder") from exc
-        raise refused(exc) from exc
+        raise os_error(exc) from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError("BAD_TOML", f"{path} is not valid TOML: {exc}") from exc
     given = {_override(tables, text): f"--set {text!r}" for text in overrides}

@@ -23,11 +23,11 @@ from typing import Any
 
 from bear_classifier.dataset.schema import Event, TakeDown
 from bear_classifier.errors import DataError, NoCopy
-from bear_classifier.runtime.files import explained, move, replace, write_atomic, write_partial
+from bear_classifier.runtime.files import move, replace, write_atomic, write_errors, write_partial
 
 CATALOG, FOLDER = "catalog.sqlite", "copies"
-KEPT = 3
-APART = timedelta(hours=1)
+MAX_BACKUPS = 3
+BACKUP_INTERVAL = timedelta(hours=1)
 _STAMP = "%Y%m%d-%H%M%S"
 _NAME = re.compile(r"catalog-(\d{8}-\d{6})(?:-(\d+))?\.sqlite", re.ASCII)
 _JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
@@ -60,7 +60,7 @@ def _number(copy: Path) -> int:
     return int(_NAME.fullmatch(copy.name)[2] or 0)  # type: ignore[index]
 
 
-def told(copy: Path) -> str:
+def backup_time(copy: Path) -> str:
     """The time of a copy, for a person."""
     return f"{at(copy):%Y-%m-%d %H:%M} UTC"
 
@@ -80,7 +80,7 @@ def check_pages(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(verdict)
 
 
-def check(db: sqlite3.Connection) -> None:
+def check_rows(db: sqlite3.Connection) -> None:
     """As `check_pages`, and every row is read: SQLite does not look at letters.
 
     Raises sqlite3.Error or ValueError."""
@@ -123,14 +123,14 @@ def damage_explained(path: Path) -> Iterator[None]:
             " it are lost"
         )
         if copies := made(path.parent):
-            advice = f"to put back the copy of {told(copies[0])}, run: bears restore"
+            advice = f"to put back the copy of {backup_time(copies[0])}, run: bears restore"
         raise DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}") from exc
 
 
 # -- making ----------------------------------------------------------------------------------------
 
 
-def keep(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
+def back_up(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
     """Copy the catalog, unless the newest copy is young or the same; the newest three stay.
 
     Returns the new copy. One that cannot be made is a NoCopy warning: the work is worth more."""
@@ -145,7 +145,7 @@ def keep(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
 
 
 def _is_due(db: sqlite3.Connection, root: Path, now: datetime) -> bool:
-    if any(timedelta(0) <= now - at(copy) < APART for copy in made(root)[:1]):
+    if any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in made(root)[:1]):
         return False
     return bool(db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0])
 
@@ -160,7 +160,7 @@ def _keep(db: sqlite3.Connection, root: Path, place: Path) -> Path | None:
         replace(partial, place)
     finally:
         partial.unlink(missing_ok=True)
-    for old in made(root)[KEPT:]:
+    for old in made(root)[MAX_BACKUPS:]:
         old.unlink(missing_ok=True)
     return place
 
@@ -173,7 +173,7 @@ def _copy(db: sqlite3.Connection, partial: Path) -> None:
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     with _at_rest(partial) as copy:
-        check(copy)
+        check_rows(copy)
 
 
 def _at_rest(path: Path) -> closing[sqlite3.Connection]:
@@ -195,7 +195,8 @@ def restore(root: Path, force: bool = False) -> Restored:
     if not is_cut_off(root) and not _damage(place) and not force:
         raise DataError(
             "NOT_DAMAGED",
-            f"{place} is not damaged; what was decided since the copy of {told(copy)} would be"
+            f"{place} is not damaged; what was decided since the copy of"
+            f" {backup_time(copy)} would be"
             " lost; to put it back all the same, run: bears restore --force",
         )
     partial = write_partial(place, copy.read_bytes())
@@ -204,7 +205,7 @@ def restore(root: Path, force: bool = False) -> Restored:
             now = datetime.now(timezone.utc)
             write_atomic(note, f"damaged-{now:{_STAMP}-%f}.sqlite".encode())
         aside = note.with_name(note.read_text(encoding="utf-8"))
-        with explained(aside):
+        with write_errors(aside):
             _move_aside(place, aside)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -220,7 +221,7 @@ def _newest_good(root: Path) -> Path:
     for copy in made(root):
         try:
             with _at_rest(copy) as db:
-                check(db)
+                check_rows(db)
         except (sqlite3.Error, ValueError):
             continue
         return copy
@@ -239,7 +240,7 @@ def _damage(place: Path) -> str:
     with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as db:
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            check(db)
+            check_rows(db)
         except (sqlite3.Error, ValueError) as exc:
             if "locked" not in str(exc):
                 return str(exc)

@@ -22,12 +22,12 @@ from bear_classifier.dataset import backups, schema
 from bear_classifier.dataset.backups import check_pages, damage_explained
 from bear_classifier.dataset.lock import hold
 from bear_classifier.dataset.schema import (
-    Asked,
     Event,
     Photo,
     Published,
-    Run,
+    SearchPage,
     Source,
+    StageRun,
     Status,
     TakeDown,
 )
@@ -35,7 +35,7 @@ from bear_classifier.errors import DataError
 
 _PHOTO_COLUMNS = [f.name for f in dataclasses.fields(Photo)]
 _SOURCE_COLUMNS = [f.name for f in dataclasses.fields(Source)]
-_ASKED_COLUMNS = [f.name for f in dataclasses.fields(Asked)]
+_ASKED_COLUMNS = [f.name for f in dataclasses.fields(SearchPage)]
 _EVENT_COLUMNS = [f.name for f in dataclasses.fields(Event)]
 
 
@@ -82,16 +82,16 @@ class Catalog:
         check_pages(self._db)
         with self.transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if not 0 <= version <= schema.VERSION:
+            if not 0 <= version <= schema.SCHEMA_VERSION:
                 raise DataError(
                     "CATALOG_VERSION",
                     f"{self.path} has format {version}; this program reads formats up to"
-                    f" {schema.VERSION}; update it: pip install --upgrade bear-classifier",
+                    f" {schema.SCHEMA_VERSION}; update it: pip install --upgrade bear-classifier",
                 )
             for statement in schema.upgrades(version):
                 self._db.execute(statement)
-            if version < schema.VERSION:
-                self._db.execute(f"PRAGMA user_version = {schema.VERSION}")
+            if version < schema.SCHEMA_VERSION:
+                self._db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
 
     def _inode(self) -> int:
         return self.path.stat().st_ino if self.path.is_file() else 0
@@ -136,10 +136,10 @@ class Catalog:
         if self._db.in_transaction:
             raise RuntimeError("half of a transaction would be in the copy")
         at = at or datetime.now(timezone.utc)
-        if self._looked and timedelta(0) <= at - self._looked < backups.APART:
+        if self._looked and timedelta(0) <= at - self._looked < backups.BACKUP_INTERVAL:
             return None
         self._looked = at
-        return backups.keep(self._db, self.root, at)
+        return backups.back_up(self._db, self.root, at)
 
     # -- photos and sources ------------------------------------------------------------------
 
@@ -268,10 +268,10 @@ class Catalog:
 
     # -- searches, take-downs and published bundles ------------------------------------------
 
-    def asked(self) -> list[Asked]:
-        return [Asked(*row) for row in self._select(_ASKED_COLUMNS, "asked ORDER BY rowid")]
+    def asked(self) -> list[SearchPage]:
+        return [SearchPage(*row) for row in self._select(_ASKED_COLUMNS, "asked ORDER BY rowid")]
 
-    def put_asked(self, row: Asked) -> None:
+    def put_asked(self, row: SearchPage) -> None:
         """Remember a page of answers; asking for it again replaces what was remembered."""
         self._db.execute(
             "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?, ?, ?)", dataclasses.astuple(row)
@@ -298,23 +298,23 @@ class Catalog:
             (row.model, row.version, row.at, json.dumps(row.photos)),
         )
 
-    def add_run(self, run: Run) -> None:
+    def add_run(self, run: StageRun) -> None:
         with self.transaction():
             self._db.execute(
                 "INSERT INTO run (stage, started, seconds, inputs, outcome) VALUES (?, ?, ?, ?, ?)",
                 (run.stage, run.started, run.seconds, run.inputs, json.dumps(run.outcome)),
             )
 
-    def last_run(self, stage: str) -> Run | None:
+    def last_run(self, stage: str) -> StageRun | None:
         return next(iter(self.runs(stage, "DESC LIMIT 1")), None)
 
-    def runs(self, stage: str, which: str = "") -> list[Run]:
+    def runs(self, stage: str, which: str = "") -> list[StageRun]:
         """All runs of a stage, or those that a piece of SQL picks; the oldest first."""
         columns = ["stage", "started", "seconds", "inputs", "outcome"]
         rows = self._select(columns, f"run WHERE stage = ? ORDER BY id {which}", (stage,))
         with damage_explained(self.path):
             return [
-                Run(name, started, seconds, inputs, json.loads(outcome))
+                StageRun(name, started, seconds, inputs, json.loads(outcome))
                 for name, started, seconds, inputs, outcome in rows
             ]
 

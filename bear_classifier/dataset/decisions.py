@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.schema import CONFLICT, TAKEN_DOWN, Action, Decision, Event, Photo
-from bear_classifier.dataset.undo import Pile, cannot, in_force, inverse, states
+from bear_classifier.dataset.undo import UndoStack, cannot, in_force, inverse, states
 from bear_classifier.errors import DataError
 
 _PAGE = 20  # events read on the way back to the last one in force; then twice as many, ...
@@ -148,7 +148,7 @@ def undo(
         targets = _last_request(catalog) if event is None else _one(catalog, event)
         hashes = {target.sha256 for target in targets}
         photos, past = _photos(catalog, hashes), _past(catalog, hashes)
-        piles = {sha256: Pile(past[sha256]) for sha256 in hashes}
+        piles = {sha256: UndoStack(past[sha256]) for sha256 in hashes}
         for target in sorted(targets, key=lambda e: -e.id):
             photo, pile = photos[target.sha256], piles[target.sha256]
             _refuse_taken_down(photo)

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bear_classifier.errors import DataError
-from bear_classifier.runtime.files import explained, write_atomic
+from bear_classifier.runtime.files import write_atomic, write_errors
 from bear_classifier.runtime.terminal import one_line
 
 _PATIENCE = 600.0  # seconds that a publisher waits for another; proving a model takes a minute
@@ -27,7 +27,7 @@ def hold(root: Path, work: str) -> Iterator[None]:
     note, path = root / "lock.json", root / "lock"
     lock = FileLock(path, timeout=0)
     _refuse_odd(path)
-    with explained(path):
+    with write_errors(path):
         try:
             lock.acquire()
         except Timeout:
@@ -72,7 +72,7 @@ def publishing(place: Path) -> Iterator[None]:
     path = place.with_name(f".{place.name}.lock")
     lock = FileLock(path, timeout=_PATIENCE)
     _refuse_odd(path)
-    with explained(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()

@@ -7,10 +7,11 @@ address has exactly one. A picture becomes a `Photo`, once, however many sources
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Status = Literal["ok", "unusable", "duplicate", "dropped"]
 Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Action = Literal["keep", "relabel", "drop", "restore"]
 
 PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
@@ -80,7 +81,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchPage:
     """One page of answers that a search engine gave, or why it gave none."""
 
     engine: str
@@ -171,7 +172,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Run:
+class StageRun:
     """One finished stage. inputs: digest of everything that it was made from."""
 
     stage: str
@@ -181,7 +182,7 @@ class Run:
     outcome: dict[str, Any]
 
 
-VERSION = 3
+SCHEMA_VERSION = 3
 # What version 2 added to the table of version 1, with its type; the order is that of `Source`.
 _FOUND_AND_FETCHED = {
     name: "INTEGER NOT NULL DEFAULT 0"
@@ -245,4 +246,4 @@ _VERSION_3 = [
 def upgrades(version: int) -> list[str]:
     """The statements that make a catalog of `version` (0: empty) one of `VERSION`."""
     steps = {0: _VERSION_1, 1: _VERSION_2, 2: _VERSION_3}
-    return [statement for n in range(version, VERSION) for statement in steps[n]]
+    return [statement for n in range(version, SCHEMA_VERSION) for statement in steps[n]]

@@ -25,12 +25,12 @@ from bear_classifier.runtime.files import hash_of, write_atomic
 from bear_classifier.stages import Stage
 
 FORM = 3  # of the digest, which begins with it; what a stage leaves is Stage.renewed
-MEMORY = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
+HASH_CACHE = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
 # Settings that change no result: where a model is made, and whether a break is made good.
 WITHOUT_EFFECT = {"learn.device", "train.resume"}
 
 
-def digest(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
+def fingerprint(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
     """Of the last of these stages, which are it and all before it, in their order."""
     made = [stage for stage in stages if stage.leaves]
     values = {
@@ -148,13 +148,15 @@ def content(path: Path, root: Path) -> str:
     except OSError:  # the stage that reads it will say so
         return ""
     with contextlib.suppress(DataError):  # whoever only looks need not be able to write
-        write_atomic(root / MEMORY, json.dumps({**known, name: [*now, found]}, indent=1).encode())
+        write_atomic(
+            root / HASH_CACHE, json.dumps({**known, name: [*now, found]}, indent=1).encode()
+        )
     return found
 
 
 def _remembered(root: Path) -> dict[str, list[Any]]:
     try:
-        known = json.loads((root / MEMORY).read_text(encoding="utf-8"))
+        known = json.loads((root / HASH_CACHE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     good = known.items() if isinstance(known, dict) else ()
@@ -167,7 +169,7 @@ def hashes(place: Path, stage: Stage, root: Path) -> dict[str, str]:
     return {name: content(place / name, root) for name in names}
 
 
-def whole(place: Path, stage: Stage, known: Mapping[str, str], root: Path) -> bool:
+def is_complete(place: Path, stage: Stage, known: Mapping[str, str], root: Path) -> bool:
     """Whether all that a stage left in `place` is there and can be read as what it is.
 
     known: as `hashes` when it had run; empty where it is not known."""

@@ -10,7 +10,7 @@ from bear_classifier.dataset.schema import Event
 from bear_classifier.errors import DataError
 
 
-class Pile:
+class UndoStack:
     """The decisions in force on one photo, the newest on top, as all of its events leave them.
 
     An undo takes one from the top, and puts it back if what it takes back is an undo. `latest` has

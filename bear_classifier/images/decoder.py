@@ -42,7 +42,7 @@ from bear_classifier.runtime.files import printable
 MAX_BYTES = 20_000_000
 MEGAPIXELS = {"jpeg": 64, "png": 24, "gif": 24, "bmp": 24, "avif": 24, "webp": 16, "heic": 50}
 DEEP_AVIF = 16  # megapixels: 10 and 12 bits take twice the memory
-SIDES = (16, 16_384)
+PIXEL_LIMITS = (16, 16_384)
 MAX_ASPECT = 50
 MAX_SCANS = 100
 MAX_SCAN_MEGAPIXELS = 1_500  # scans x megapixels, about 2 s; a progressive photo of 64 has 640
@@ -57,7 +57,7 @@ BROKEN = (*_MET, *_ELSE)
 _TOO_BIG = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """The bytes of a photo; never many more than the limit, whatever the path leads to."""
     try:
         facts = path.stat()
@@ -112,10 +112,12 @@ def decode(source: bytes | Path) -> Image.Image:
     A JPEG of more than 16 megapixels comes at half its width and height. No content raises anything
     but PhotoError; at most 300 MB are held.
     """
-    return measure(source)[0]
+    return decode_with_size(source)[0]
 
 
-def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def decode_with_size(
+    source: bytes | Path, least: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     """As `decode`, and the width and height of the upright picture in the file.
 
     least: enough for the shorter side, in pixels: a JPEG may come at 1/2, 1/4 or 1/8 where that
@@ -124,7 +126,7 @@ def measure(source: bytes | Path, least: int | None = None) -> tuple[Image.Image
         raise RuntimeError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: cut photos would pass as whole"
         )
-    data = read(source) if isinstance(source, Path) else source
+    data = read_file(source) if isinstance(source, Path) else source
     check_bytes(len(data))
     found = formats.inspect(data)
     del data
@@ -154,9 +156,9 @@ def opened(source: Any, least: int | None = None) -> Image.Image:
     (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError, also
     (NOT_AN_IMAGE) for anything else. least: as `measure`."""
     if isinstance(source, (str, os.PathLike)):
-        return measure(Path(os.fsdecode(source)), least)[0]
+        return decode_with_size(Path(os.fsdecode(source)), least)[0]
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return measure(bytes(source), least)[0]
+        return decode_with_size(bytes(source), least)[0]
     if isinstance(source, np.ndarray):
         source = _of_array(source)
     if not isinstance(source, Image.Image) or source.mode == "F":
@@ -205,10 +207,12 @@ def check_size(format: str, width: int, height: int, deep: bool = False) -> None
             "TOO_MANY_PIXELS",
             f"{size} is {amount} megapixels; the limit is {limit}{_why(format, deep)}",
         )
-    if max(width, height) > SIDES[1]:
-        raise PhotoError("TOO_MANY_PIXELS", f"{size}; the limit for a side is {SIDES[1]} pixels")
-    if min(width, height) < SIDES[0]:
-        raise PhotoError("TOO_SMALL", f"{size}; each side needs at least {SIDES[0]} pixels")
+    if max(width, height) > PIXEL_LIMITS[1]:
+        raise PhotoError(
+            "TOO_MANY_PIXELS", f"{size}; the limit for a side is {PIXEL_LIMITS[1]} pixels"
+        )
+    if min(width, height) < PIXEL_LIMITS[0]:
+        raise PhotoError("TOO_SMALL", f"{size}; each side needs at least {PIXEL_LIMITS[0]} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise PhotoError(
             "ODD_SHAPE", f"{size}; the limit is {MAX_ASPECT} times as long as wide; crop it"
@@ -339,7 +343,7 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit(image: Image.Image, size: int) -> Image.Image:
+def fit_square(image: Image.Image, size: int) -> Image.Image:
     """The middle square, then bilinear to size x size: what fastai's Resize does to validate.
 
     fastai divides before it multiplies, which can cost a pixel to rounding: so does this.

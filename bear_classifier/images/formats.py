@@ -21,7 +21,6 @@ from bear_classifier.runtime import git_lfs
 MAX_SEGMENTS = 5_000  # JPEG: 20 MB in segments of 64 KB are 320
 MAX_CHUNKS = 50_000  # PNG, WebP: an animation of 10,000 frames has about 20,000
 MAX_BLOCKS = 1_000_000  # GIF: 20 MB in sub-blocks of 255 bytes are 80,000
-MAX_ICC = 1 << 20  # bytes of a colour profile; a larger one is ignored
 MAX_RLE_BYTES, MAX_RLE_PIXELS = 1_000_000, 4_000_000  # run-length encoded BMP
 
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
@@ -199,7 +198,7 @@ def _png(data: bytes) -> Found:
 def _small_profile(body: bytes) -> bool:
     unpacker = zlib.decompressobj()
     try:
-        unpacker.decompress(body[body.find(b"\0") + 2 :], MAX_ICC)
+        unpacker.decompress(body[body.find(b"\0") + 2 :], heif.MAX_ICC)
     except zlib.error:
         return False
     return not unpacker.unconsumed_tail
@@ -292,8 +291,10 @@ def _avif(data: bytes) -> Found:
         box = data[pos:end]
         if kind in (b"meta", b"moov"):
             box = box.replace(b"Exif", b"skip")
-            sizes += [unpack_from(">II", box, at.end()) for at in _ISPE.finditer(box, 0, MAX_ICC)]
-            deep = deep or any(flags[0] & 0x40 for flags in _AV1C.findall(box, 0, MAX_ICC))
+            sizes += [
+                unpack_from(">II", box, at.end()) for at in _ISPE.finditer(box, 0, heif.MAX_ICC)
+            ]
+            deep = deep or any(flags[0] & 0x40 for flags in _AV1C.findall(box, 0, heif.MAX_ICC))
         parts.append(box)
         pos = end
     whole = b"".join(parts)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder
-from bear_classifier.runtime.process_worker import FRAME, MEMORY, limit_memory
+from bear_classifier.runtime.process_worker import FRAME, WORKER_MEMORY, limit_memory
 
 # Before these, photos could run code: see the releases of libheif and libde265 of 2026.
 SAFE = {"libheif": (1, 23, 4), "libde265": (1, 1, 3)}
@@ -76,7 +76,7 @@ def main() -> None:
         signal.signal(asked_to_stop, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    limit_memory(MEMORY)
+    limit_memory(WORKER_MEMORY)
     no = refusal()
     while len(frame := requests.read(FRAME.size)) == FRAME.size:
         header, body = FRAME.unpack(frame)

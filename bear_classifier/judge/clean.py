@@ -34,6 +34,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo, Suspect
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_atomic
+from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import softmax
 
 KINDS = ("label", "outlier", "duplicate", "quality")
@@ -45,9 +46,6 @@ _BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,0
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _COMPONENTS = 128
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Rows = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     Photos of the test split are judged too, but by the others, and change nothing about those.
 
     Raises DataError (NOT_PROBED)."""
-    evidence = load(catalog.root)
+    evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     photos = [p for p in catalog.photos() if p.sha256 in rows and p.label in config.labels]
     known = np.array([photo.split != "test" for photo in photos])
@@ -136,7 +134,7 @@ def outlier(
     features: NDArray[np.float32],
     targets: Ints,
     groups: Ints,
-    known: Rows,
+    known: Bools,
     classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
 ) -> Floats:
     """How little a photo is like its class, 0 to 1. known: (n,) of which photos a class consists.
@@ -150,7 +148,7 @@ def outlier(
     return np.asarray(atypical(softmax(features @ weight.T + bias), targets, groups, known) ** 3)
 
 
-def atypical(seen: Floats, targets: Ints, groups: Ints, known: Rows) -> Floats:
+def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> Floats:
     """seen: (n, k), shares of a photo that are of k kinds. Returns (n,): how much of it is of
     kinds that less than about 0.5 % of the known photos of its class show, without itself and its
     near-copies; 0 where there are no others."""
@@ -169,7 +167,7 @@ def atypical(seen: Floats, targets: Ints, groups: Ints, known: Rows) -> Floats:
     return np.clip(found, 0, 1)
 
 
-def distance(features: NDArray[np.float32], targets: Ints, known: Rows) -> Floats:
+def distance(features: NDArray[np.float32], targets: Ints, known: Bools) -> Floats:
     """Mahalanobis distance (n,) to the known photos of the photo's class, covariance shrunk (Ledoit
     and Wolf, 2004); 0 where there are fewer than two."""
     base = features[known]
@@ -197,7 +195,7 @@ def quality(light: NDArray[np.float32], sharpness: NDArray[np.float32]) -> Float
 
 
 def nearest(
-    features: NDArray[np.float32], groups: Ints, rows: Ints, known: Rows
+    features: NDArray[np.float32], groups: Ints, rows: Ints, known: Bools
 ) -> list[list[int]]:
     """For each of these rows the numbers of the eight known photos most like it by cosine,
     near-copies left out. features: (n, f); groups, known: (n,)."""
@@ -219,7 +217,7 @@ def nearest(
     return found
 
 
-def _ranks(values: Floats, targets: Ints, known: Rows) -> Floats:
+def _ranks(values: Floats, targets: Ints, known: Bools) -> Floats:
     """Which share of the known photos of its class has a larger value."""
     found = np.zeros(len(values))
     for target in np.unique(targets):
@@ -244,7 +242,7 @@ def _reasons(
     return told or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
 
 
-def load(root: Path) -> Evidence:
+def load_evidence(root: Path) -> Evidence:
     """What the first model left in a dataset. Raises DataError (NOT_PROBED)."""
     try:
         found = _arrays(root / "probe" / "probabilities.npz")
@@ -257,13 +255,13 @@ def load(root: Path) -> Evidence:
             cache["features"][at],
             cache["light"][at],
             cache["sharpness"][at],
-            own_classifier(root),
+            stored_classifier(root),
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise _not_probed() from exc
 
 
-def own_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def stored_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """The layer by which the weights tell their own classes apart, if the first model left one."""
     path = root / "probe" / "pretrained.npz"
     if not path.exists():

@@ -14,15 +14,15 @@ from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Event, Photo
 from bear_classifier.errors import DataError
-from bear_classifier.judge.clean import load
+from bear_classifier.judge.clean import load_evidence
 from bear_classifier.stats.linear_probe import choose_strength, fit_linear, n_folds
-from bear_classifier.stats.paired import compared
+from bear_classifier.stats.paired import paired_comparison
 
 
 def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Trained on train and valid before and after all decisions; asked on the test photos that no
     decision touched. Raises DataError (NOT_PROBED, NO_DECISIONS, NO_PHOTOS)."""
-    evidence = load(catalog.root)
+    evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     events = decisions.history(catalog)
     if not decisions.decided(catalog):
@@ -50,7 +50,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     now = {p.sha256: {"label": p.label, "status": p.status} for p in learning} | first
     before = wrong([(p, now[p.sha256]["label"], now[p.sha256]["status"]) for p in learning])
     after = wrong([(p, p.label, p.status) for p in learning])
-    return compared(before, after, np.array([photo.family for photo in asked]))
+    return paired_comparison(before, after, np.array([photo.family for photo in asked]))
 
 
 def _first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:

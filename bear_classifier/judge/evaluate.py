@@ -20,12 +20,12 @@ from bear_classifier.dataset.schema import Event
 from bear_classifier.errors import BearsError, DataError
 from bear_classifier.judge import membership_inference
 from bear_classifier.judge import rejection as reject
-from bear_classifier.judge.clean import own_classifier
-from bear_classifier.judge.leave_source_out import NotMeasured, elsewhere
+from bear_classifier.judge.clean import stored_classifier
+from bear_classifier.judge.leave_source_out import NotMeasured, leave_sources_out
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.calibration import fit_temperature, softmax
-from bear_classifier.stats.intervals import Interval, clustered, share
-from bear_classifier.stats.ood import make, verdicts
+from bear_classifier.stats.intervals import Interval, clustered, proportion
+from bear_classifier.stats.ood import accept_reasons, make_reference
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """All shares lie in 0 to 1; intervals are of 95 %, near-copies heeded (`intervals.clustered`).
     confusion: rows true, columns said.
 
@@ -70,21 +70,23 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     p = softmax(logits, temperature)
     right = p.argmax(axis=1) == targets
 
-    classifier = own_classifier(catalog.root)
+    classifier = stored_classifier(catalog.root)
     numbers = np.unique(groups, return_inverse=True)[1]
     train = at["train"]
-    reference = make(pooled[train], numbers[train], classifier, config.train.seed)
+    reference = make_reference(pooled[train], numbers[train], classifier, config.train.seed)
     scores = reference.score(pooled)
     valid, rejection = at["valid"], config.reject
     least, close = reject.rule(
         reference, p[valid], right[valid], scores[valid], groups[valid],
         rejection.share, rejection.close,
     )  # fmt: skip
-    verdict = verdicts(p, scores, least, close)
+    verdict = accept_reasons(p, scores, least, close)
     reports, refused = {}, {}
     for side in ("valid", "test"):
         rows = at[side]
-        made = report(p[rows], targets[rows], config.labels, groups[rows], verdict[rows] == "ok")
+        made = evaluation_report(
+            p[rows], targets[rows], config.labels, groups[rows], verdict[rows] == "ok"
+        )
         reports[side] = asdict(made)
         refused[side] = reject.refusals(verdict[rows], right[rows], groups[rows])
     missing: dict[str, str] = {}
@@ -100,13 +102,14 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
             "share": config.reject.share,
             **refused,
             "left_out": optional(
-                missing, "left_out", reject.left_out, pooled[train], targets[train],
+                missing, "left_out", reject.left_out_classes, pooled[train], targets[train],
                 numbers[train], classifier, config.labels, config.reject.share,
             ) or {},
         },
-        "elsewhere": optional(missing, "elsewhere", elsewhere, catalog, config),
+        "elsewhere": optional(missing, "elsewhere", leave_sources_out, catalog, config),
         "membership": optional(
-            missing, "membership", leak, membership_inference.losses(p, targets), groups, at
+            missing, "membership", membership_leak, membership_inference.own_class_losses(p,
+            targets), groups, at
         ),
         "missing": missing,
         **reports,
@@ -168,7 +171,7 @@ def _test_looks(catalog: Catalog, digest: str) -> int:
     return len({digest, *(run.outcome.get("test_digest") or run.inputs for run in before)})
 
 
-def leak(
+def membership_leak(
     losses: NDArray[np.float64], groups: NDArray[np.str_], at: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """How well the losses (n,) tell the training split from the test split.
@@ -182,31 +185,31 @@ def leak(
     )
 
 
-def report(
+def evaluation_report(
     probabilities: NDArray[np.float64],
     targets: NDArray[np.int64],
     labels: Sequence[str],
     groups: NDArray[Any],
     accepted: NDArray[np.bool_] | None = None,
-) -> Report:
+) -> EvaluationReport:
     """Every figure of probabilities (n, classes) against true class numbers (n,). groups: (n,) of
     near-copies, which intervals do not count as so many photos."""
     said = probabilities.argmax(axis=1) if len(targets) else targets
-    table = confusion(targets, said, len(labels))
+    table = confusion_matrix(targets, said, len(labels))
     n, wrong = len(targets), said != targets
     per_class = {}
     for i, label in enumerate(labels):
         hits, true, named = int(table[i, i]), int(table[i].sum()), int(table[:, i].sum())
         per_class[label] = {
             "n": true,
-            "recall": share(hits, true),
+            "recall": proportion(hits, true),
             "recall_interval": clustered(~wrong[targets == i], groups[targets == i]),
-            "precision": share(hits, named),
+            "precision": proportion(hits, named),
             "precision_interval": clustered(~wrong[said == i], groups[said == i]),
         }
-    return Report(
+    return EvaluationReport(
         n=n,
-        error=share(int(wrong.sum()), n),
+        error=proportion(int(wrong.sum()), n),
         error_interval=clustered(wrong, groups),
         per_class=per_class,
         macro_f1=macro_f1(table),
@@ -217,7 +220,7 @@ def report(
     )
 
 
-def confusion(
+def confusion_matrix(
     targets: NDArray[np.int64], said: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
     """Counts (classes, classes): row the truth, column the answer."""

@@ -17,27 +17,26 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import sites
-from bear_classifier.judge.clean import load
-from bear_classifier.stats.intervals import clustered, share
+from bear_classifier.judge.clean import load_evidence
+from bear_classifier.stats.arrays import Ints
+from bear_classifier.stats.intervals import clustered, proportion
 from bear_classifier.stats.linear_probe import choose_strength, model, n_folds, out_of_fold
-from bear_classifier.stats.paired import compared
+from bear_classifier.stats.paired import paired_comparison
 
 _LEAST = 20  # photos; smaller sources are left out together with others
 _FOLDS = 10  # of the small ones
-
-Ints = NDArray[np.int64]
 
 
 class NotMeasured(ValueError):
     """Why there is no such figure: a sentence that stands in the report in place of it."""
 
 
-def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any]:
+def leave_sources_out(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Both figures of the first model for photos of train and validation whose source is known.
     `without`: classes that are left out, for of fewer than two of their photos it is. The test
     split stays out of it. Raises NotMeasured where no source can be judged by another; DataError
     (NOT_PROBED, BAD_TABLE)."""
-    evidence = load(catalog.root)
+    evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     photos = [
         p
@@ -59,10 +58,12 @@ def elsewhere(catalog: Catalog, config: Config) -> dict[str, Any]:
     targets = np.array([config.labels.index(photos[i].label) for i in known])
     groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
     without = [label for label in config.labels if many[label] < 2]
-    return both(features, targets, groups, names, config.probe.folds) | {"without": without}
+    return compare_folds(features, targets, groups, names, config.probe.folds) | {
+        "without": without
+    }
 
 
-def both(
+def compare_folds(
     features: NDArray[np.float32], targets: Ints, groups: Ints, names: Sequence[str], folds: int
 ) -> dict[str, Any]:
     """Random folds against folds of whole sources, the same photos. features: (n, f); targets,
@@ -97,7 +98,7 @@ def both(
     return {
         "random": _figure(at_random[judged], groups[judged]),
         "left_out": _figure(wrong[judged], groups[judged]),
-        "paired": compared(at_random[judged], wrong[judged], groups[judged]),
+        "paired": paired_comparison(at_random[judged], wrong[judged], groups[judged]),
         "sources": len(set(names)),
         "by_source": by_source,
     }
@@ -117,4 +118,4 @@ def partition(names: Sequence[str]) -> list[str]:
 def _figure(wrong: NDArray[np.bool_], groups: Ints) -> dict[str, Any]:
     n, errors = len(wrong), int(wrong.sum())
     interval = clustered(wrong, groups)
-    return {"n": n, "wrong": errors, "error": share(errors, n), "interval": interval}
+    return {"n": n, "wrong": errors, "error": proportion(errors, n), "interval": interval}

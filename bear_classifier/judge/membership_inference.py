@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.intervals import Interval, wilson
 from bear_classifier.stats.linear_probe import model
 
-DRAWS = 1000  # samples of the bootstrap
+BOOTSTRAP_SAMPLES = 1000  # samples of the bootstrap
 _TINY = 1e-300  # a probability of 0 would have no logarithm
-Floats = NDArray[np.float64]
-Rows = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Leak:
     others: int
 
 
-def losses(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> Floats:
+def own_class_losses(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> Floats:
     """Minus the log of the probability of each photo's own class, (n,), in nats.
 
     probabilities: (n, classes); targets: (n,)."""
@@ -56,7 +55,7 @@ def resampled(
     others: Floats,
     of_members: NDArray[Any],
     of_others: NDArray[Any],
-    draws: int = DRAWS,
+    draws: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
 ) -> Floats:
     """AUC (draws,) of samples into which each group of near-copies is drawn as a whole, with
@@ -86,7 +85,7 @@ def attack(
     others: Floats,
     of_members: NDArray[Any],
     of_others: NDArray[Any],
-    draws: int = DRAWS,
+    draws: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
 ) -> Leak:
     """How well the loss tells members (n,) from others (m,), at least one each, with the percentile
@@ -103,10 +102,10 @@ def attack(
 
 
 @dataclass(frozen=True)
-class Sides:
+class Membership:
     """member, (n,): whether a photo was learned from; groups, (n,): of near-copies."""
 
-    member: Rows
+    member: Bools
     groups: NDArray[Any]
 
     def leak(self, losses: Floats) -> Leak:
@@ -115,7 +114,7 @@ class Sides:
         return attack(losses[mine], losses[~mine], g[mine], g[~mine])
 
 
-def halves(sides: Sides, losses: Floats, times: int, draws: int, seed: int = 0) -> list[Leak]:
+def halves(sides: Membership, losses: Floats, times: int, draws: int, seed: int = 0) -> list[Leak]:
     """Members against other members, cut at random between groups: there is nothing to find.
 
     losses: (n,)."""
@@ -128,14 +127,14 @@ def halves(sides: Sides, losses: Floats, times: int, draws: int, seed: int = 0) 
     return found
 
 
-def _half(groups: NDArray[Any], dice: np.random.Generator) -> Rows:
+def _half(groups: NDArray[Any], dice: np.random.Generator) -> Bools:
     """(n,) whether a photo's group (n,) is in the one half of all groups."""
     names, at = np.unique(groups, return_inverse=True)
     return np.asarray(dice.permutation(len(names))[at] < len(names) / 2)
 
 
 def head_losses(
-    features: NDArray[np.float32], targets: NDArray[np.int64], learned: Rows, strength: float
+    features: NDArray[np.float32], targets: NDArray[np.int64], learned: Bools, strength: float
 ) -> Floats:
     """Losses (n,) of a logistic regression that learned from some of the photos (n,).
 
@@ -143,7 +142,7 @@ def head_losses(
     fitted = model(strength).fit(features[learned], targets[learned])
     said = np.zeros((len(targets), int(targets.max()) + 1))
     said[:, fitted.classes_] = fitted.predict_proba(features)
-    return losses(said, targets)
+    return own_class_losses(said, targets)
 
 
 def exchanged(
@@ -161,7 +160,7 @@ def exchanged(
     return np.where(half, one, two), np.where(half, two, one)
 
 
-def by_heart(
+def attack_shuffled_labels(
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
     groups: NDArray[Any],
@@ -177,7 +176,7 @@ def by_heart(
     return attack(*losses, groups[rows], groups[rows])
 
 
-def sentence(leak: Mapping[str, Any]) -> str:
+def card_sentence(leak: Mapping[str, Any]) -> str:
     """For the model card. leak: the fields of a `Leak`."""
     low, high = leak["interval"]
     verdict = "The loss gives something away"

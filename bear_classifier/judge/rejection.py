@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.intervals import clustered, share
-from bear_classifier.stats.ood import Reference, make, threshold
+from bear_classifier.stats.intervals import clustered, proportion
+from bear_classifier.stats.ood import Reference, make_reference, threshold
 
 
 def rule(
@@ -60,7 +60,7 @@ def refusals(
     return {
         "n": n,
         "accepted": accepted,
-        "accepted_share": share(accepted, n),
+        "accepted_share": proportion(accepted, n),
         "accepted_interval": clustered(said == "ok", groups),
         "unlike_training": int((said == "unlike_training").sum()),
         "too_close": int((said == "too_close").sum()),
@@ -69,18 +69,18 @@ def refusals(
     }
 
 
-def let_through(said: NDArray[np.str_], groups: NDArray[Any]) -> dict[str, Any]:
+def false_accepts(said: NDArray[np.str_], groups: NDArray[Any]) -> dict[str, Any]:
     """What became of pictures of nothing known. said: as `verdicts`; groups: (n,)."""
     n, through = len(said), int((said == "ok").sum())
     return {
         "n": n,
         "let_through": through,
-        "share": share(through, n),
+        "share": proportion(through, n),
         "interval": clustered(said == "ok", groups),
     }
 
 
-def left_out(
+def left_out_classes(
     features: NDArray[np.floating],
     targets: NDArray[np.int64],
     groups: NDArray[np.int64],
@@ -96,9 +96,9 @@ def left_out(
         others, stranger = targets != number, targets == number
         if not stranger.any() or not others.any():
             continue
-        reference = make(features[others], groups[others], classifier, seed=0)
+        reference = make_reference(features[others], groups[others], classifier, seed=0)
         least = threshold(reference.own()[_lone(reference.groups)], refused)
         familiar = reference.score(features[stranger]) >= least
         said = np.where(familiar, "ok", "unlike_training")
-        found[label] = let_through(said, groups[stranger])
+        found[label] = false_accepts(said, groups[stranger])
     return found

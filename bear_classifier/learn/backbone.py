@@ -123,7 +123,9 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
     return body
 
 
-def own_classifier(settings: LearnConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def weights_classifier(
+    settings: LearnConfig,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """The layer (classes, f) and (classes,) by which the weights tell their own classes apart;
     None where they have none or it is more than one linear layer on the pooled features."""
     path = settings.place
@@ -232,7 +234,7 @@ def _state(path: Path) -> Mapping[str, Tensor]:
     """Tensors of a file, without running anything that it may hold."""
     try:
         with path.open("rb") as file:
-            if git_lfs.is_pointer(file.read(git_lfs.LONGEST)):
+            if git_lfs.is_pointer(file.read(git_lfs.MAX_POINTER_BYTES)):
                 raise TrainError("BAD_WEIGHTS", f"{path} is {git_lfs.ADVICE}")
         if path.suffix == ".safetensors":
             return cast(Mapping[str, Tensor], load_file(path))
@@ -307,7 +309,7 @@ def _refuse_non_finite(state: Mapping[str, Tensor], where: str) -> None:
             raise TrainError("BAD_WEIGHTS", f"{where}: {name} holds values that are not numbers")
 
 
-def digest(body: nn.Module) -> str:
+def weights_digest(body: nn.Module) -> str:
     """Hash (16 hex digits) of all weights: cached features are never taken for others."""
     sha = hashlib.sha256()
     for name, tensor in body.state_dict().items():

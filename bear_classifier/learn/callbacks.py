@@ -17,7 +17,7 @@ from bear_classifier.learn.diagnose import kept_epoch
 from bear_classifier.runtime.terminal import progress_bar
 
 
-class Progress(Callback):  # type: ignore[misc]
+class TrainingBar(Callback):  # type: ignore[misc]
     """A bar over training steps with the smoothed loss, and a line for each epoch.
 
     behind: epochs of earlier phases, which fastai does not count."""
@@ -39,7 +39,7 @@ class Progress(Callback):  # type: ignore[misc]
         self.bar.set_postfix(epoch=epoch, loss=f"{float(self.learn.smooth_loss):.3f}")
 
 
-class Finite(Callback):  # type: ignore[misc]
+class StopOnNonFinite(Callback):  # type: ignore[misc]
     """Stop at the first number that is none: a loss, a weight, or the loss on validation.
 
     stopped: whether there was one; the epoch in which it was is given up."""
@@ -64,7 +64,7 @@ class Finite(Callback):  # type: ignore[misc]
         raise CancelFitException()
 
 
-class Keeper(Callback):  # type: ignore[misc]
+class BestCheckpoint(Callback):  # type: ignore[misc]
     """After every whole epoch: its row of the history, whether its weights are the best so far, and
     the state of the training, which is handed on.
 

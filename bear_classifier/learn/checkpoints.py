@@ -83,7 +83,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
     return State({**facts, **added}, tensors)
 
 
-def restore(learn: Learner, state: State) -> None:
+def load_state(learn: Learner, state: State) -> None:
     """Put model, optimizer and dice back. The scaler exists only within a fit: `restore_scaler`."""
     learn.model.load_state_dict(state.part("model."))
     learn.model.zero_grad(set_to_none=True)  # half a batch may lie there
@@ -134,7 +134,7 @@ def _tuple(value: Any) -> Any:
 # -- on disk: epoch-03.<SHA-256 of the file>.safetensors; nothing in it is ever run ---------------
 
 
-def write(folder: Path, made_from: str, state: State) -> None:
+def write_checkpoint(folder: Path, made_from: str, state: State) -> None:
     """Keep a state, whole or not at all, and the one before it. made_from: digest of all that
     determines the training. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
     facts = json.dumps({**state.facts, "made_from": made_from}).encode()

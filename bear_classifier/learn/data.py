@@ -70,7 +70,7 @@ def stored(path: Path) -> bytes:
     """The bytes of a photo; of a stored one, which is named by their hash, those and no others.
 
     Raises PhotoError."""
-    data = decoder.read(path)
+    data = decoder.read_file(path)
     if _HASH.fullmatch(path.stem) and hashlib.sha256(data).hexdigest() != path.stem:
         raise PhotoError("DAMAGED", f"{path.name} is not the picture that was stored")
     return data
@@ -85,7 +85,7 @@ class Fit(Transform):  # type: ignore[misc]
         self.size = size
 
     def encodes(self, image: DecodedImage) -> DecodedImage:
-        return DecodedImage(decoder.fit(image, self.size))
+        return DecodedImage(decoder.fit_square(image, self.size))
 
 
 class Unreadable:
@@ -297,7 +297,7 @@ def batches(
 
     def opened(path: Path) -> _Pixels | PhotoError:
         try:
-            return np.asarray(decoder.fit(decoder.decode(stored(path)), size))
+            return np.asarray(decoder.fit_square(decoder.decode(stored(path)), size))
         except PhotoError as exc:
             return exc
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # epoch, train_loss, valid_loss, error; since version 0.2 also train_error and valid_error, the
 # standard errors of `callbacks.Keeper`
-Row = Mapping[str, float]
+EpochRow = Mapping[str, float]
 
 _LITTLE = 0.05  # share: epochs of random crops differ by a few per cent, however many photos
 _JUMP = 2.0  # over-fitting raises the validation loss by tenths in an epoch; twice is a leap ...
@@ -30,7 +30,7 @@ class Finding:
 
 
 def diagnose(
-    rows: Sequence[Row],
+    rows: Sequence[EpochRow],
     lr: float,
     start: float,
     photos: int,
@@ -87,7 +87,7 @@ def diagnose(
     return Finding("fine", "Rate and epochs fit: the loss fell and then levelled off")
 
 
-def mixed(found: Finding, share: float, lost: float, start: float) -> Finding:
+def diagnose_interpolated(found: Finding, share: float, lost: float, start: float) -> Finding:
     """The same of a training of which a mixture with its start is kept (`blend`), which may be
     better than both. share: of the tuned weights; lost: loss of the mixture on validation."""
     if found.code not in ("rate_too_high", "harmful") or share in (0, 1) or lost >= start:
@@ -108,7 +108,7 @@ def _swing(photos: int) -> float:
     return max(_LITTLE, 1 / math.sqrt(photos))
 
 
-def _too_high(rows: Sequence[Row], start: float, swing: float) -> bool:
+def _too_high(rows: Sequence[EpochRow], start: float, swing: float) -> bool:
     """Training loss well above that of the first epoch; or validation loss leaping while that has
     not fallen, so that the photos are not being learned by heart either."""
     first, lowest = rows[0]["train_loss"], start
@@ -123,13 +123,13 @@ def _too_high(rows: Sequence[Row], start: float, swing: float) -> bool:
     return False
 
 
-def _apart(one: Row, other: Row) -> float:
+def _apart(one: EpochRow, other: EpochRow) -> float:
     """Standard error of the difference of two epochs' training losses, as if of other photos: they
     are the same, but cropped otherwise."""
     return math.hypot(one.get("train_error", 0.0), other.get("train_error", 0.0))
 
 
-def _step(row: Row) -> float:
+def _step(row: EpochRow) -> float:
     return row.get("valid_error", 0.0)
 
 
@@ -138,7 +138,7 @@ def _clearly_below(one: float, other: float, error: float) -> bool:
     return one < min(_CLEARLY * other, other - _WORTH, other - _LIKELY * error)
 
 
-def kept_epoch(rows: Sequence[Row]) -> int:
+def kept_epoch(rows: Sequence[EpochRow]) -> int:
     """The epoch with the fewest errors on validation; of equal ones, that with the least loss.
 
     rows: one per epoch, at least one. Rounded, since a mean over batches is not exact."""

@@ -23,7 +23,7 @@ from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import IMAGENET, normalisation
 from bear_classifier.learn.fit import fit
 from bear_classifier.learn.plan import lasting, plan_of
-from bear_classifier.learn.trainable_part import Part
+from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.runtime.terminal import warn_above_bars
 
 _FORMAT = 2  # of checkpoints; a new number makes those of before start anew
@@ -42,7 +42,7 @@ class Tuned:
 def tune(
     catalog: Catalog,
     config: Config,
-    part: Part,
+    part: TrainablePart,
     learned: Sequence[Photo],
     checked: Sequence[Photo],
     folder: Path,
@@ -71,19 +71,23 @@ def tune(
     for words in notes:
         warn_above_bars(words)
     plan = plan_of(config, [p.label for p in learned])
-    end, more = fit(dls, network, plan, state, partial(checkpoints.write, folder, made_from))
+    end, more = fit(
+        dls, network, plan, state, partial(checkpoints.write_checkpoint, folder, made_from)
+    )
     return Tuned(first, backbone.copied(network), end, notes + more)
 
 
-def mixtures(
-    config: Config, part: Part, tuned: Tuned, asked: Sequence[Photo]
+def interpolated_logits(
+    config: Config, part: TrainablePart, tuned: Tuned, asked: Sequence[Photo]
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
     """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
     numbers of their classes and their groups (n,). The part ends with the tuned weights."""
     said: list[NDArray[np.float32]] = []
     rows: list[int] = []
-    for share in weight_interpolation.SHARES:
-        part.model.load_state_dict(weight_interpolation.mixed(tuned.first, tuned.last, share))
+    for share in weight_interpolation.ALPHAS:
+        part.model.load_state_dict(
+            weight_interpolation.interpolated_state(tuned.first, tuned.last, share)
+        )
         rows, logits, _ = part.outputs(asked, config)
         said.append(logits)
     there = [asked[row] for row in rows]
@@ -104,6 +108,7 @@ def _made_from(
     tables = [lasting(config.train), learn]
     names = [photo.sha256 for photo in photos]
     value = [
-        _FORMAT, tables, config.labels, catalog.fingerprint(), names, backbone.digest(network)
+        _FORMAT, tables, config.labels, catalog.fingerprint(), names,
+        backbone.weights_digest(network)
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

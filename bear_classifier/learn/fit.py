@@ -19,10 +19,10 @@ from fastai.metrics import error_rate
 
 from bear_classifier.errors import TrainError
 from bear_classifier.learn import backbone, micro_batches
-from bear_classifier.learn.callbacks import Finite, Keeper, Progress, Weighted
-from bear_classifier.learn.checkpoints import State, begin, restore
-from bear_classifier.learn.lr_finder import STEPS, find
-from bear_classifier.learn.mixed_precision import half_precision, training
+from bear_classifier.learn.callbacks import BestCheckpoint, StopOnNonFinite, TrainingBar, Weighted
+from bear_classifier.learn.checkpoints import State, begin, load_state
+from bear_classifier.learn.lr_finder import STEPS, find_lr
+from bear_classifier.learn.mixed_precision import fast_precision, half_precision
 from bear_classifier.runtime.malloc import pages_kept
 from bear_classifier.runtime.terminal import progress_bar
 
@@ -95,11 +95,11 @@ def fit(
     OUT_OF_MEMORY)."""
     start = begin(model)
     device = next(model.parameters()).device
-    keeper, guard = Keeper(state or start, keep), Finite()
-    with pages_kept(), training(model):
+    keeper, guard = BestCheckpoint(state or start, keep), StopOnNonFinite()
+    with pages_kept(), fast_precision(model):
         while not _finished(dls, model, plan, keeper, guard):
             facts = keeper.state.facts
-            part = micro_batches.halved(facts["part"] or dls.train.bs, device)
+            part = micro_batches.smaller_part(facts["part"] or dls.train.bs, device)
             keeper.state = dataclasses.replace(keeper.state, facts={**facts, "part": part})
     end = keeper.state
     model.load_state_dict(end.best())
@@ -117,14 +117,18 @@ def fit(
 
 
 def _finished(
-    dls: DataLoaders, model: backbone.Classifier, plan: Plan, keeper: Keeper, guard: Finite
+    dls: DataLoaders,
+    model: backbone.Classifier,
+    plan: Plan,
+    keeper: BestCheckpoint,
+    guard: StopOnNonFinite,
 ) -> bool:
     """Go on from the keeper's state; False if memory did not suffice.
 
     With a learner of its own, since a broken-off fit leaves one in disorder, and returning only
     after the error is gone, since its traceback holds the activations."""
     with tempfile.TemporaryDirectory() as scratch:  # the LR finder keeps the weights there
-        learn = learner(dls, model, Path(scratch), plan, keeper.state.facts["part"])
+        learn = make_learner(dls, model, Path(scratch), plan, keeper.state.facts["part"])
         try:
             _run(learn, plan, keeper, guard)
             return True
@@ -137,8 +141,8 @@ def _finished(
     return False
 
 
-def _run(learn: Learner, plan: Plan, keeper: Keeper, guard: Finite) -> None:
-    restore(learn, keeper.state)
+def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite) -> None:
+    load_state(learn, keeper.state)
     facts = keeper.state.facts
     if facts["lr"] is None:
         _freeze(learn, plan.frozen > 0)
@@ -146,7 +150,7 @@ def _run(learn: Learner, plan: Plan, keeper: Keeper, guard: Finite) -> None:
         facts = {**facts, "lr": lr, "lr_reason": reason, "finder": curve}
         keeper.state = dataclasses.replace(keeper.state, facts=facts)
     begun = keeper.state.epoch
-    bar = Progress((plan.epochs - begun) * len(learn.dls.train), "train")
+    bar = TrainingBar((plan.epochs - begun) * len(learn.dls.train), "train")
     with bar.attached(learn), learn.no_logging():
         for phase in phases(plan, facts["lr"]):
             done = begun - phase.first
@@ -176,7 +180,7 @@ def _nothing_moved(start: State, end: State, model: backbone.Classifier) -> bool
     return all(torch.equal(before[name], after[name]) for name, _ in model.named_parameters())
 
 
-def learner(
+def make_learner(
     dls: DataLoaders,
     model: backbone.Classifier,
     scratch: Path,
@@ -215,7 +219,7 @@ def choose_lr(learn: Learner, lr: float | str) -> tuple[float, str, dict[str, li
     if isinstance(lr, float):
         return lr, "given in the settings", None
     with progress_bar(total=STEPS, desc="LR finder", unit="step", leave=None) as bar:
-        curve = find(learn, bar)
+        curve = find_lr(learn, bar)
     found = curve.suggestions()["valley"]
     if found is None:
         why = f"the LR finder found nothing (its loss exploded after {len(curve.rates)} steps)"

@@ -17,22 +17,24 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import portable_dataloaders
-from bear_classifier.learn.plan import fitted
+from bear_classifier.learn.plan import adjusted_settings
 
 
 def trained_network(catalog: Catalog, config: Config) -> backbone.Classifier:
     """The network of the last training, on the CPU. Raises DataError (NOT_TRAINED)."""
-    try:
-        state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
-    except (OSError, ValueError, SafetensorError) as exc:
-        raise DataError("NOT_TRAINED", "there is no trained model yet; run: bears run") from exc
     body = backbone.bare_body(config.learn.arch)
     network = backbone.Classifier(body, len(config.labels), config.train.dropout)
-    network.load_state_dict(state)
+    try:
+        state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
+        network.load_state_dict(state)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise DataError(
+            "NOT_TRAINED", f"{catalog.root} holds no model of these settings; run: bears run"
+        ) from exc
     return network
 
 
-def learner(catalog: Catalog, config: Config) -> Learner:
+def trained_learner(catalog: Catalog, config: Config) -> Learner:
     """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.
 
     What it trains or saves lies in `learner/` of the dataset and changes nothing else there.
@@ -45,7 +47,7 @@ def learner(catalog: Catalog, config: Config) -> Learner:
     if not train or not valid:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
     device = backbone.pick_device(config.learn.device)
-    config = dataclasses.replace(config, train=fitted(config.train, len(train))[0])
+    config = dataclasses.replace(config, train=adjusted_settings(config.train, len(train))[0])
     dls = portable_dataloaders(train, valid, config, device)
     place = catalog.root / "learner"
     place.mkdir(exist_ok=True)

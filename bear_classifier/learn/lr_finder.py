@@ -13,16 +13,14 @@ import torch
 from fastai.callback.core import Callback, CancelFitException, CancelValidException
 from fastai.callback.schedule import minimum, slide, steep, valley
 from fastai.learner import Learner
-from numpy.typing import NDArray
 
-from bear_classifier.stats.curve_noise import WIDTH, falls
+from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.curve_noise import WINDOW, falls_below_noise
 
 FIRST, LAST, STEPS = 1e-6, 1.0, 40  # rates and steps of a run; fastai takes 100 over 8 decades
 _CLEAR = 2.5  # standard deviations of a batch's loss: noise alone reaches it once in 100 runs
 _LEAST = 6  # points from which a suggestion can be read
 _FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum}
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,12 @@ class Curve:
         as with a probe that is good already, the suggestions rest on nothing. A run too short to
         say is believed."""
         quarter = self.steps // 4
-        if len(self.losses) <= quarter + WIDTH:
+        if len(self.losses) <= quarter + WINDOW:
             return True
-        return falls(self.losses, quarter, _CLEAR)
+        return falls_below_noise(self.losses, quarter, _CLEAR)
 
 
-def find(learn: Learner, bar: Any, steps: int = STEPS) -> Curve:
+def find_lr(learn: Learner, bar: Any, steps: int = STEPS) -> Curve:
     """Train `steps` batches while the rate grows from FIRST to LAST, and put the learner back.
 
     bar: of tqdm, moved by all steps, those left out after an explosion too. fastai's own rule to

@@ -80,7 +80,7 @@ def exhausted(exc: RuntimeError) -> bool:
     return isinstance(exc, torch.OutOfMemoryError) or any(words in str(exc) for words in _SAID)
 
 
-def halved(part: int, device: torch.device) -> int:
+def smaller_part(part: int, device: torch.device) -> int:
     """Photos at a time after `part` of them did not fit. Raises TrainError (OUT_OF_MEMORY)."""
     if part == 1:
         way = "close other programs" if device.type == "cpu" else "use --device cpu"

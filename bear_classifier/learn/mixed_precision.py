@@ -42,7 +42,7 @@ def exactly() -> Iterator[None]:
 
 
 @contextmanager
-def training(model: Classifier) -> Iterator[None]:
+def fast_precision(model: Classifier) -> Iterator[None]:
     """Within, a model computes in the precision that it learns fastest in, with channels last.
     Where that is float16, on older GPUs, it is the work of fastai's MixedPrecision.
 

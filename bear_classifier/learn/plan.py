@@ -23,7 +23,7 @@ def plan_of(config: Config, labels: Sequence[str]) -> Plan:
     return Plan(
         settings.epochs,
         settings.lr,
-        spread_of(config),
+        lr_ratio_of(config),
         frozen=settings.frozen,
         cycles=settings.cycles,
         weights=class_weights(labels, config.labels) if weighted else (),
@@ -57,12 +57,12 @@ def lasting(settings: TrainConfig) -> dict[str, Any]:
     return found
 
 
-def spread_of(config: Config) -> float:
+def lr_ratio_of(config: Config) -> float:
     """Rate of the head / rate of the first layers."""
     return config.train.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
 
 
-def fitted(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
+def adjusted_settings(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
     """Settings whose batch fits the data, and what was changed. n: training photos."""
     if n >= settings.batch_size:
         return settings, []

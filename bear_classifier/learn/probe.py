@@ -163,7 +163,7 @@ def strength_of(
     return choose_strength(features, labels, by, n_folds(labels, by, config.probe.folds))
 
 
-def network(config: Config, head: Head | None) -> backbone.Classifier:
+def probe_network(config: Config, head: Head | None) -> backbone.Classifier:
     """The untuned body with this head, or one that knows nothing yet."""
     body = backbone.build_body(config.learn, config.train.seed)
     made = backbone.Classifier(body, len(config.labels), config.train.dropout)
@@ -200,7 +200,7 @@ def cached_features(
             for number, batch in enumerate(passes):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
                 done = todo[number * _BATCH : (number + 1) * _BATCH]
-                rows = zip(pooled, light(batch, norm), sharpness(batch, norm), strict=True)
+                rows = zip(pooled, mean_grey(batch, norm), sharpness(batch, norm), strict=True)
                 cache.update(zip((photo.sha256 for photo in done), rows, strict=True))
                 bar.update(len(done))
                 if (number + 1) % _KEEP_EVERY == 0:
@@ -211,7 +211,7 @@ def cached_features(
     return np.stack([cache[photo.sha256][0] for photo in photos])
 
 
-def light(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
+def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
     return np.asarray(_grey(batch, norm).mean((1, 2)).numpy())
 
@@ -235,14 +235,14 @@ def _grey(batch: Tensor, norm: Norm) -> Tensor:
 def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
     norm = normalisation(config.learn)
     other = "" if norm == IMAGENET else f"-{hashlib.sha256(repr(norm).encode()).hexdigest()[:8]}"
-    name = f"{config.learn.arch}-{backbone.digest(body)}-{config.learn.size}{other}.npz"
+    name = f"{config.learn.arch}-{backbone.weights_digest(body)}-{config.learn.size}{other}.npz"
     return catalog.root / "features" / name
 
 
 def _save_classifier(catalog: Catalog, config: Config) -> None:
     """What the weights themselves could tell apart, such as ImageNet's classes, where that is a
     linear layer on the pooled features; nothing else otherwise."""
-    found = backbone.own_classifier(config.learn)
+    found = backbone.weights_classifier(config.learn)
     path = catalog.root / "probe" / "pretrained.npz"
     if found is None:
         path.unlink(missing_ok=True)

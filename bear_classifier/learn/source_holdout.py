@@ -23,9 +23,9 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.learn import backbone, probe, weight_interpolation
-from bear_classifier.learn.finetune import mixtures, tune
-from bear_classifier.learn.plan import fitted
-from bear_classifier.learn.trainable_part import Part
+from bear_classifier.learn.finetune import interpolated_logits, tune
+from bear_classifier.learn.plan import adjusted_settings
+from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.runtime.terminal import warn_above_bars
 from bear_classifier.stats.linear_probe import fit_linear
 
@@ -35,7 +35,7 @@ _HALVES = 2
 
 
 @dataclass(frozen=True)
-class Cast:
+class HeldOutSources:
     """Photos of train and validation whose source is known. half: (n,) 0 or 1; sources: in all."""
 
     photos: list[Photo]
@@ -43,7 +43,7 @@ class Cast:
     sources: int
 
 
-def cast(catalog: Catalog, config: Config) -> Cast | None:
+def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
     """None where there is no such thing as an unseen source: too few of them, or too few photos of
     a class in one half, or the sides were dealt by source, so that validation asks for that."""
     if config.split.by == "source" or not config.train.rehearse:
@@ -74,10 +74,10 @@ def cast(catalog: Catalog, config: Config) -> Cast | None:
         }
         if min(Counter(label for label, _ in mine).values()) < _GROUPS:
             return None
-    return Cast(photos, half, len(set(found)))
+    return HeldOutSources(photos, half, len(set(found)))
 
 
-def unrehearsed(catalog: Catalog, config: Config) -> list[str]:
+def why_not_validated(catalog: Catalog, config: Config) -> list[str]:
     """Why photos of unseen sources cannot be asked although there are sources; else nothing."""
     if config.split.by == "source" or not config.train.rehearse:
         return []
@@ -92,11 +92,11 @@ def unrehearsed(catalog: Catalog, config: Config) -> list[str]:
     return [f"how the model does on photos of unseen sources cannot be measured: {why}"]
 
 
-def rehearse(
+def cross_source_validation(
     catalog: Catalog,
     config: Config,
-    actors: Cast,
-    part: Part,
+    actors: HeldOutSources,
+    part: TrainablePart,
     features: NDArray[np.float32],
     lr: float,
 ) -> dict[str, Any]:
@@ -109,14 +109,17 @@ def rehearse(
     parts = [_half(catalog, config, actors, part, features, number) for number in range(_HALVES)]
     said = [np.concatenate(halves) for halves in zip(*(part[0] for part in parts), strict=True)]
     targets, groups = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
-    return {**weight_interpolation.figures(said, targets, groups), "sources": actors.sources}
+    return {
+        **weight_interpolation.interpolation_figures(said, targets, groups),
+        "sources": actors.sources,
+    }
 
 
 def _half(
     catalog: Catalog,
     config: Config,
-    actors: Cast,
-    part: Part,
+    actors: HeldOutSources,
+    part: TrainablePart,
     features: NDArray[np.float32],
     number: int,
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
@@ -131,14 +134,14 @@ def _half(
         f"Held-out sources, {number + 1} of {_HALVES}: trains on {mine.sum()} photos and is judged"
         f" on {len(asked)} photos of other sources"
     )
-    config = dataclasses.replace(config, train=fitted(config.train, len(learned))[0])
+    config = dataclasses.replace(config, train=adjusted_settings(config.train, len(learned))[0])
     network = start_of(catalog, config, learned, features[mine & train])
     part = part.begun(network.to(backbone.pick_device(config.learn.device)))
-    tuned = tune(catalog, config, part, learned, checked, folders(catalog)[number])
-    return mixtures(config, part, tuned, asked)
+    tuned = tune(catalog, config, part, learned, checked, checkpoint_folders(catalog)[number])
+    return interpolated_logits(config, part, tuned, asked)
 
 
-def folders(catalog: Catalog) -> list[Path]:
+def checkpoint_folders(catalog: Catalog) -> list[Path]:
     """Where the checkpoints of the rehearsals lie."""
     return [catalog.root / "train" / f"rehearsal-{number + 1}" for number in range(_HALVES)]
 
@@ -149,4 +152,4 @@ def start_of(
     """The untuned body with a probe of these photos as its head. features: (n, f)."""
     labels = np.array([config.labels.index(p.label) for p in learned])
     strength = probe.strength_of(catalog, config, learned, features, labels)
-    return probe.network(config, probe.head_of(fit_linear(strength, features, labels)))
+    return probe.probe_network(config, probe.head_of(fit_linear(strength, features, labels)))

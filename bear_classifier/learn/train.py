@@ -23,11 +23,16 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone, checkpoints, probe, weight_interpolation
 from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.diagnose import diagnose, mixed
-from bear_classifier.learn.finetune import mixtures, tune
-from bear_classifier.learn.plan import fitted, spread_of, unbalanced
+from bear_classifier.learn.diagnose import diagnose, diagnose_interpolated
+from bear_classifier.learn.finetune import interpolated_logits, tune
+from bear_classifier.learn.plan import adjusted_settings, lr_ratio_of, unbalanced
 from bear_classifier.learn.probe import Head, cached_features
-from bear_classifier.learn.source_holdout import cast, folders, rehearse, unrehearsed
+from bear_classifier.learn.source_holdout import (
+    checkpoint_folders,
+    cross_source_validation,
+    held_out_sources,
+    why_not_validated,
+)
 from bear_classifier.learn.trainable_part import Whole, part_of
 from bear_classifier.runtime.files import move, write_partial
 from bear_classifier.runtime.npz import as_npz
@@ -46,13 +51,13 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     sides = {s: [p for p in photos if p.split == s] for s in ("train", "valid")}
     if not sides["train"] or not sides["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
-    settings, notes = fitted(config.train, len(sides["train"]))
+    settings, notes = adjusted_settings(config.train, len(sides["train"]))
     labels = [p.label for p in sides["train"]]
     notes += unbalanced(labels, settings)
     config = dataclasses.replace(config, train=settings)
     network = start(catalog, config).to(backbone.pick_device(config.learn.device))
-    actors = cast(catalog, config)
-    notes += [] if actors else unrehearsed(catalog, config)
+    actors = held_out_sources(catalog, config)
+    notes += [] if actors else why_not_validated(catalog, config)
     pooled = cached_features(catalog, config, photos, network.body)
     unreadable = Unreadable(len(photos))
     folder = catalog.root / "train" / "checkpoints"
@@ -62,15 +67,19 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     notes += said_of_it
     tuned = tune(catalog, config, part, sides["train"], sides["valid"], folder)
     facts, seconds = tuned.end.facts, time.monotonic() - began
-    said = mixtures(config, part, tuned, sides["valid"])
-    asked = {"valid": weight_interpolation.figures(*said)}
+    said = interpolated_logits(config, part, tuned, sides["valid"])
+    asked = {"valid": weight_interpolation.interpolation_figures(*said)}
     if actors and facts["kept_epoch"]:
         rows = {photo.sha256: row for row, photo in enumerate(photos)}
         features = pooled[[rows[photo.sha256] for photo in actors.photos]]
-        asked["unseen"] = rehearse(catalog, config, actors, part, features, facts["lr"])
+        asked["unseen"] = cross_source_validation(
+            catalog, config, actors, part, features, facts["lr"]
+        )
     number = weight_interpolation.best(list(asked.values())) if facts["kept_epoch"] else 0
     part.model.load_state_dict(
-        weight_interpolation.mixed(tuned.first, tuned.last, weight_interpolation.SHARES[number])
+        weight_interpolation.interpolated_state(
+            tuned.first, tuned.last, weight_interpolation.ALPHAS[number]
+        )
     )
     there, logits, features = part.outputs(photos, config)
     valid = asked["valid"]
@@ -83,15 +92,15 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         weight_interpolation.error_of_change(said[0][0], said[0][-1], said[1]),
     )
     kept = valid["calibrated"]
-    found = mixed(found, weight_interpolation.SHARES[number], kept[number], kept[0])
+    found = diagnose_interpolated(found, weight_interpolation.ALPHAS[number], kept[number], kept[0])
     record = {
         "chosen": "tuned" if number else "probe",
-        "share": weight_interpolation.SHARES[number],
+        "share": weight_interpolation.ALPHAS[number],
         "layers": "all" if isinstance(part, Whole) else "last-stage",
         "lr": facts["lr"],
         "lr_reason": facts["lr_reason"],
         "finder": facts["finder"],
-        "spread": spread_of(config),
+        "spread": lr_ratio_of(config),
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
         "history": facts["history"],
@@ -102,7 +111,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid_wrong": _named(valid["wrong"], number),
         "valid_intervals": _named(valid["intervals"], number),
         "valid_copies": copies_effect(said[2]),
-        "mixtures": {"shares": weight_interpolation.SHARES, **asked},
+        "mixtures": {"shares": weight_interpolation.ALPHAS, **asked},
         "fit_seconds": round(seconds, 1),
         "notes": [*notes, *tuned.notes, *unreadable.note()],
     }
@@ -113,7 +122,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "chosen": np.array(record["chosen"]),
     }
     _save(catalog.root / "train", network, predicted, record)
-    for done in (folder, *folders(catalog)):
+    for done in (folder, *checkpoint_folders(catalog)):
         checkpoints.clear(done)
     return record
 
@@ -130,7 +139,7 @@ def start(catalog: Catalog, config: Config) -> backbone.Classifier:
             head = Head(*(file[name] for name in ("mean", "var", "weight", "bias")))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NO_PROBE", "the probe has not run yet; run: bears probe") from exc
-    return probe.network(config, head)
+    return probe.probe_network(config, head)
 
 
 def _save(

@@ -49,10 +49,10 @@ VIEWS = 3  # random ones of each photo that is learned from, at most, beside the
 ROOM = 2_000_000_000  # bytes that views and photos may take
 _BATCH = 32
 _AHEAD = 2 * _BATCH  # photos decoded while the network works
-Said = tuple[list[int], NDArray[np.float32], NDArray[np.float32]]
+PartOutputs = tuple[list[int], NDArray[np.float32], NDArray[np.float32]]
 
 
-class Part(Protocol):
+class TrainablePart(Protocol):
     """model: what learns; its modules are those of the network, which learns with it."""
 
     @property
@@ -63,10 +63,10 @@ class Part(Protocol):
     ) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
+    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
         """As `outputs.outputs`, of photos to learn from or to check with."""
 
-    def begun(self, network: Classifier) -> Part:
+    def begun(self, network: Classifier) -> TrainablePart:
         """The same part of another network, whose body is untuned as well."""
 
 
@@ -85,7 +85,7 @@ class Whole:
         device = next(self.model.parameters()).device
         return dataloaders(train, valid, config, device, self.unreadable)
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
+    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
         return outputs(self.catalog, self.model, photos, config, self.unreadable)
 
     def begun(self, network: Classifier) -> Whole:
@@ -126,7 +126,7 @@ class LastStage:
         numbers = list(range(len(rows)))
         return loaded(block, labels[: len(learned)], numbers, config, device)
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> Said:
+    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
         rows = [self.row[photos[i].sha256] for i in there]
         device = next(self.model.parameters()).device
@@ -150,7 +150,7 @@ def part_of(
     network: Classifier,
     photos: Sequence[Photo],
     unreadable: Unreadable,
-) -> tuple[Part, list[str]]:
+) -> tuple[TrainablePart, list[str]]:
     """What of the untuned network learns by `train.layers`, and what there is to say of it.
 
     photos: to learn from (the training split), and all that will be asked for. The views follow

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import clustered
-from bear_classifier.stats.paired import compared
+from bear_classifier.stats.paired import paired_comparison
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
 _LEAST = 1e-12  # probability; of a photo that a model is dead sure is something else
 
 
-def mixed(
+def interpolated_state(
     start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
     """State of a model whose weights, and BatchNorms' means and variances, lie between two others.
@@ -57,14 +57,16 @@ def error_of_change(
     return found if np.isfinite(found) else 0.0
 
 
-def losses(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+def calibrated_losses(
+    logits: NDArray[np.float32], targets: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Log loss of each photo (n,), in nats, at the temperature that makes their mean least: every
     model that is exported gets that, so one merely too sure of itself is not the worse for it."""
     said = softmax(logits, fit_temperature(logits, targets))
     return np.asarray(-np.log(np.maximum(said[np.arange(len(targets)), targets], _LEAST)))
 
 
-def figures(
+def interpolation_figures(
     logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64], groups: NDArray[np.str_]
 ) -> dict[str, Any]:
     """What each mixture made of the same photos. logits: (n, classes) of each; targets, groups
@@ -73,14 +75,14 @@ def figures(
     intervals: of the error, at 95 %; p: of the paired test of any two of them; apart: standard
     error of how much more it loses than the best of them. In all of these a group of near-copies
     is one piece of evidence."""
-    each = np.array([losses(said, targets) for said in logits])
+    each = np.array([calibrated_losses(said, targets) for said in logits])
     more = each - each[each.mean(1).argmin()]
     wrong = [said.argmax(1) != targets for said in logits]
     return {
         "n": len(targets),
         "wrong": [int(one.sum()) for one in wrong],
         "intervals": [clustered(one, groups) for one in wrong],
-        "p": [[compared(one, other, groups)["p"] for other in wrong] for one in wrong],
+        "p": [[paired_comparison(one, other, groups)["p"] for other in wrong] for one in wrong],
         "loss": [loss(said, targets) for said in logits],
         "calibrated": each.mean(1).tolist(),
         "apart": [_standard_error(one, groups) for one in more],

@@ -51,7 +51,7 @@ class Page:
         return all(claim.holds for claim in self.claims)
 
     def html(self) -> str:
-        return whole(self.title, self.body)
+        return html_document(self.title, self.body)
 
     def _repr_html_(self) -> str:
         """As a notebook shows it: in a frame of its own, since it has a style and scripts."""
@@ -120,7 +120,7 @@ class Sheet:
 
     def claim(self, said: str, holds: bool, found: str) -> None:
         """holds: whether the figures bear the claim out. found: the figures."""
-        self._claims.append(Claim(plain(said), bool(holds), found))
+        self._claims.append(Claim(without_markup(said), bool(holds), found))
         kind, mark = ("holds", "✓") if holds else ("fails", "✗ does not hold:")
         self._parts.append(
             f'<p class="claim {kind}"><span>{mark}</span> {linked(said)}'
@@ -142,12 +142,12 @@ def linked(words: str) -> str:
     return _TERM.sub(link, words)
 
 
-def plain(words: str) -> str:
+def without_markup(words: str) -> str:
     """The same words without links and markup, for a terminal."""
     return re.sub(r"<[^>]+>", "", _TERM.sub(lambda found: found[2] or found[1], words))
 
 
-def whole(title: str, body: str) -> str:
+def html_document(title: str, body: str) -> str:
     """An HTML document."""
     style = (_STATIC / "lesson.css").read_text(encoding="utf-8")
     terms = " · ".join(linked(f"[[{term}]]") for term in TERMS)
@@ -166,17 +166,17 @@ def glossary() -> str:
         f'<dt id="{anchor(term)}">{escape(term)}</dt><dd>{linked(words)}</dd>'
         for term, words in TERMS.items()
     )
-    return whole("Words", f"<dl>{rows}</dl>")
+    return html_document("Words", f"<dl>{rows}</dl>")
 
 
-def contents(pages: Mapping[str, str], there: Sequence[str]) -> str:
+def index_page(pages: Mapping[str, str], there: Sequence[str]) -> str:
     """pages: titles by name, in their order; there: names of those that lie beside it."""
     rows = "".join(
         f'<li><a href="{name}.html">{escape(title)}</a></li>' if name in there
         else f"<li>{escape(title)} <small>bears lesson {name}</small></li>"
         for name, title in pages.items()
     )  # fmt: skip
-    return whole("The lesson, idea by idea", f"<ol>{rows}</ol>")
+    return html_document("The lesson, idea by idea", f"<ol>{rows}</ol>")
 
 
 def save(page: Page, folder: Path, titles: Mapping[str, str]) -> Path:
@@ -188,11 +188,11 @@ def save(page: Page, folder: Path, titles: Mapping[str, str]) -> Path:
     for place, data in files.items():
         write_atomic(place, data)
     there = [name for name in titles if (folder / f"{name}.html").is_file()]
-    write_atomic(folder / "index.html", contents(titles, there).encode())
+    write_atomic(folder / "index.html", index_page(titles, there).encode())
     return path
 
 
-def as_text(page: Page) -> str:
+def page_text(page: Page) -> str:
     """Each claim with its figures, as lines for a terminal."""
     lines = [f"{page.name}: {page.title}"]
     for claim in page.claims:

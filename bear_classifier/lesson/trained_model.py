@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
-from bear_classifier.learn import backbone, probe
+from bear_classifier.learn import backbone
+from bear_classifier.learn.learner import trained_network
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Said:
+class NetworkOutputs:
     """What the trained network says of n photos: logits (n, classes), pooled features (n, f);
     targets: numbers of their classes (n,)."""
 
@@ -43,7 +41,7 @@ class Said:
         return np.flatnonzero([photo.split == side for photo in self.photos])
 
 
-def said(subject: Subject) -> Said:
+def said(subject: Subject) -> NetworkOutputs:
     """Of all usable photos, from the last training. Raises DataError (NOT_TRAINED)."""
     try:
         with np.load(
@@ -56,17 +54,12 @@ def said(subject: Subject) -> Said:
     photos = [photo for photo in subject.catalog.photos("ok") if photo.sha256 in rows]
     at = [rows[photo.sha256] for photo in photos]
     targets = np.array([subject.config.labels.index(photo.label) for photo in photos])
-    return Said(photos, logits[at], pooled[at], targets)
+    return NetworkOutputs(photos, logits[at], pooled[at], targets)
 
 
-def network(subject: Subject) -> backbone.Classifier:
+def evaluation_network(subject: Subject) -> backbone.Classifier:
     """The trained network on the processor, in evaluation mode. Raises DataError (NOT_TRAINED)."""
-    made = probe.network(subject.config, None)
-    try:
-        made.load_state_dict(load_file(subject.catalog.root / "train" / "weights.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as exc:
-        raise _not_trained(subject) from exc
-    return made.eval().to(torch.device("cpu"))
+    return trained_network(subject.catalog, subject.config).eval()
 
 
 def _not_trained(subject: Subject) -> DataError:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from bear_classifier.plots import fonts
 
-WIDTH = 9.6  # inches
+FIGURE_WIDTH = 9.6  # inches
 DPI = 200  # twice what a page shows, so that letters are sharp on every screen
 INK, GREY, PALE, BLUE, ORANGE = "#222222", "#666666", "#e4e4e4", "#1f6fb4", "#d1701f"
 
@@ -23,10 +23,10 @@ class ShownFigure(Figure):
     """A matplotlib figure that a notebook shows as it is, without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        return png(self)
+        return figure_png(self)
 
 
-def history(record: Mapping[str, Any]) -> Figure:
+def training_history(record: Mapping[str, Any]) -> Figure:
     """Losses and error of each epoch. record: of a training, as train/history.json holds it."""
     rows = record["history"]
     epochs = [row["epoch"] for row in rows]
@@ -41,14 +41,14 @@ def history(record: Mapping[str, Any]) -> Figure:
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     left.yaxis.set_minor_locator(NullLocator())
-    title(left, "Loss (lower is better)")
+    set_title(left, "Loss (lower is better)")
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     right.plot(epochs, [row["error"] for row in rows], "o-", color=ORANGE, ms=3.5, lw=1.8)
     before = record["valid_wrong"]["probe"] / record["valid"]
     right.axhline(before, color=GREY, lw=1, ls=(0, (4, 3)))
     right.set_ylim(0, 1.1 * max(before, *(row["error"] for row in rows), 0.01))
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    title(right, "Wrong answers on validation")
+    set_title(right, "Wrong answers on validation")
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -80,7 +80,7 @@ def confusion(report: Mapping[str, Any]) -> Figure:
     left.tick_params(length=0)
     left.grid(False)
     left.spines[:].set_visible(False)
-    title(left, f"{report['n']} test photos")
+    set_title(left, f"{report['n']} test photos")
     for number, label in enumerate(labels):
         row = report["per_class"][label]
         for name, colour, shift in (("recall", BLUE, -0.13), ("precision", ORANGE, 0.13)):
@@ -97,7 +97,7 @@ def confusion(report: Mapping[str, Any]) -> Figure:
     right.grid(axis="y", visible=False)
     right.grid(axis="x", color=PALE, lw=0.8)
     right.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.12))
-    title(right, "Each share with its 95 % interval")
+    set_title(right, "Each share with its 95 % interval")
     return figure
 
 
@@ -115,7 +115,7 @@ def certainty(rows: Sequence[Mapping[str, Any]]) -> Figure:
     left.set_ylim(0, 1.03)
     left.set_ylabel("answers that are right")
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    title(left, "Does certainty come true?")
+    set_title(left, "Does certainty come true?")
     edges = [row["from"] for row in rows]
     width = [0.94 * (row["to"] - row["from"]) for row in rows]
     bars = right.bar(edges, [row["n"] for row in rows], width, align="edge", color=BLUE)
@@ -124,7 +124,7 @@ def certainty(rows: Sequence[Mapping[str, Any]]) -> Figure:
     right.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     right.set_xlim(0, 1.03)
     right.set_ylabel("photos")
-    title(right, "How sure are the answers?")
+    set_title(right, "How sure are the answers?")
     for axes in (left, right):
         axes.set_xlabel("stated certainty")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -151,20 +151,20 @@ def familiarity(rejection: Mapping[str, Any]) -> Figure:
     axes.margins(y=0.1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
-    title(axes, "Validation and test photos")
+    set_title(axes, "Validation and test photos")
     return figure
 
 
-def png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
     """The figure as a PNG file, all letters as they are given, whatever their script."""
-    return fonts.png(figure, DPI)
+    return fonts.render_png(figure, DPI)
 
 
 def panels(
     height: float, columns: int, ratios: Sequence[float] | None = None
 ) -> tuple[Figure, Any]:
     """A figure of the one width and its plots side by side."""
-    figure = ShownFigure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    figure = ShownFigure(figsize=(FIGURE_WIDTH, height), layout="constrained", facecolor="white")
     cells = figure.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
     figure.get_layout_engine().set(wspace=0.06, w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
     for axes in cells:
@@ -175,7 +175,7 @@ def panels(
     return figure, cells
 
 
-def title(axes: Axes, words: str) -> None:
+def set_title(axes: Axes, words: str) -> None:
     axes.set_title(words, loc="left", size=11.5, weight="bold", color=INK, pad=9)
 
 

@@ -22,7 +22,7 @@ _OWN = "DejaVu Sans"  # which matplotlib brings
 _NO_LETTERS = "Last Resort"  # fonts that draw a box for everything
 
 
-def png(figure: Figure, dpi: float | None = None) -> bytes:
+def render_png(figure: Figure, dpi: float | None = None) -> bytes:
     """The figure as a PNG. dpi: None: the figure's own."""
     FigureCanvasAgg(figure)
     write_plainly(figure)

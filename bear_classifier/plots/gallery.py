@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Suspect
 from bear_classifier.images import decoder
-from bear_classifier.plots.charts import GREY, INK, WIDTH, ShownFigure
+from bear_classifier.plots.charts import FIGURE_WIDTH, GREY, INK, ShownFigure
 
 if TYPE_CHECKING:
     from bear_classifier.report.html import Shown
@@ -24,14 +24,14 @@ _WORST = 8  # mistakes that are shown; each takes half a row
 _Tile = tuple[Any, str]  # a picture and its words
 
 
-def grid(pictures: Sequence[Any], words: Sequence[str], columns: int = 6) -> Figure:
+def photo_grid(pictures: Sequence[Any], words: Sequence[str], columns: int = 6) -> Figure:
     """Squares in rows, each above its words, of which the first line is bold. pictures: as
     `photos.opened` takes them. Raises PhotoError."""
     tiles = list(zip(pictures, words, strict=True))
     return _drawn([tiles[k : k + columns] for k in range(0, len(tiles), columns)], columns)
 
 
-def classes(
+def class_samples(
     catalog: Catalog,
     labels: Sequence[str],
     each: int = 6,
@@ -53,15 +53,15 @@ def classes(
     return _drawn(rows, max(1, each))
 
 
-def suspects(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> Figure:
+def suspect_grid(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> Figure:
     """Photos with their label, the chance that something is wrong, and why it is thought so."""
     known = {photo.sha256: photo for photo in catalog.photos()}
     files = [catalog.file(known[suspect.sha256]) for suspect in found]
     words = [f"{s.label}?  {s.score:.0%}\n{'; '.join(s.reasons)}" for s in found]
-    return grid(files, words, columns)
+    return photo_grid(files, words, columns)
 
 
-def mistakes(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) -> Figure:
+def mistake_grid(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) -> Figure:
     """The worst mistakes: the photo, what spoke for the answer (orange; blue: against it), and what
     spoke for the truth. rows: of the report; shown: of `reporting.pictures`."""
     tiles: list[_Tile] = []
@@ -71,16 +71,16 @@ def mistakes(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) -> F
         tiles.append((one.photo, f"is {row['true']}\n{sure}"))
         if one.said and one.true:
             tiles += [(one.said, f"why {row['said']}?"), (one.true, f"why {row['true']}?")]
-    return grid([picture for picture, _ in tiles], [words for _, words in tiles])
+    return photo_grid([picture for picture, _ in tiles], [words for _, words in tiles])
 
 
 def _drawn(rows: Sequence[Sequence[_Tile]], columns: int) -> Figure:
-    side = WIDTH / columns
+    side = FIGURE_WIDTH / columns
     letters = int(side * 14.5)
     lines = [[_wrapped(words, letters) for _, words in row] for row in rows]
     heights = [side + _LINE * max(map(len, row), default=0) + 0.14 for row in lines]
     whole = max(sum(heights), 0.5)
-    figure, top = ShownFigure(figsize=(WIDTH, whole), facecolor="white"), whole
+    figure, top = ShownFigure(figsize=(FIGURE_WIDTH, whole), facecolor="white"), whole
     for row, texts, height in zip(rows, lines, heights, strict=True):
         for place, ((picture, _), text) in enumerate(zip(row, texts, strict=True)):
             left, bottom = (place + 0.02) / columns, (top - side) / whole
@@ -91,7 +91,7 @@ def _drawn(rows: Sequence[Sequence[_Tile]], columns: int) -> Figure:
 
 
 def _picture(axes: Axes, source: Any, lines: Sequence[str]) -> None:
-    axes.imshow(np.asarray(decoder.fit(decoder.opened(source), _SIZE)), aspect="auto")
+    axes.imshow(np.asarray(decoder.fit_square(decoder.opened(source), _SIZE)), aspect="auto")
     axes.set_axis_off()
     for number, line in enumerate(lines):
         style: dict[str, Any] = {"weight": "bold", "color": INK} if not number else {"color": GREY}

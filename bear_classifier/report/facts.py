@@ -29,7 +29,7 @@ _SITES = 6  # whose errors are told one by one
 
 
 @dataclass(frozen=True)
-class Said:
+class StoredPredictions:
     """What the last training said of the photos that are still in use, in one order for all.
 
     targets, groups: (n,) numbers; probabilities: (n, classes), calibrated; scores: (n,)
@@ -50,12 +50,12 @@ class Said:
         return np.flatnonzero([photo.split in names for photo in self.photos])
 
 
-def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[str, Any]:
+def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of the last training and of its photos. about: the fields of bundle.json.
 
     Raises DataError (NOT_TRAINED, NOT_JUDGED)."""
-    history, judged = trained(catalog), _json(catalog, "evaluate/report.json")
-    said = read(catalog, config, judged)
+    history, judged = training_record(catalog), _json(catalog, "evaluate/report.json")
+    said = read_predictions(catalog, config, judged)
     test, seed = said.side("test"), config.train.seed
     seen = _measured(said, seed)
     found_looks = looks(catalog, [said.photos[i] for i in seen])
@@ -81,20 +81,22 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
             **judged["test"],
             "now": len(test),
             "wrong": int(sum(map(sum, table)) - np.trace(table)),
-            "reliability": metrics.reliability(confidence, said.right[test], said.groups[test]),
+            "reliability": metrics.reliability_bins(
+                confidence, said.right[test], said.groups[test]
+            ),
             "chance_gap": metrics.chance_gap(confidence, seed),
-            "pairs": metrics.pairs(said.targets[test], answers, said.groups[test], labels),
+            "pairs": metrics.confused_pairs(said.targets[test], answers, said.groups[test], labels),
         },
         "elsewhere": judged.get("elsewhere"),
         "membership": judged.get("membership"),
         "missing": judged.get("missing", {}),
-        "mistakes": mistakes(said, test, labels, names),
+        "mistakes": worst_mistakes(said, test, labels, names),
         "rejection": {
             **judged["rejection"],
-            "familiarity": metrics.histogram(said.scores[known], said.right[known]),
+            "familiarity": metrics.score_histogram(said.scores[known], said.right[known]),
             "measured": _strangers(catalog, about),
         },
-        "slices": slices(said, test, seen, found_looks, names),
+        "slices": error_slices(said, test, seen, found_looks, names),
         "shortcuts": shortcuts(found_looks, said.targets[seen], said.groups[seen], seed),
         "curve": _curve(catalog),
         "settings": asdict(config),
@@ -102,12 +104,12 @@ def report(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[s
     }
     return {
         "verdict": sentences.verdict(found),
-        "warnings": sentences.warnings(found),
+        "warnings": sentences.report_warnings(found),
         **found,
     }
 
 
-def trained(catalog: Catalog) -> dict[str, Any]:
+def training_record(catalog: Catalog) -> dict[str, Any]:
     """The record of the last training. Raises DataError (NOT_TRAINED)."""
     return _json(catalog, "train/history.json")
 
@@ -125,7 +127,9 @@ def _not_trained() -> DataError:
     return DataError("NOT_TRAINED", "there is nothing to report on yet; run: bears run")
 
 
-def read(catalog: Catalog, config: Config, judged: Mapping[str, Any]) -> Said:
+def read_predictions(
+    catalog: Catalog, config: Config, judged: Mapping[str, Any]
+) -> StoredPredictions:
     """What training and evaluation left. Raises DataError (NOT_TRAINED, NOT_JUDGED)."""
     try:
         data = (catalog.root / "train" / "predictions.npz").read_bytes()
@@ -135,7 +139,7 @@ def read(catalog: Catalog, config: Config, judged: Mapping[str, Any]) -> Said:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise _not_trained() from exc
     try:
-        reference = ood.read((catalog.root / "evaluate" / "reference.npz").read_bytes())
+        reference = ood.read_reference((catalog.root / "evaluate" / "reference.npz").read_bytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise DataError("NOT_JUDGED", "the model was not judged yet; run: bears evaluate") from exc
     labels = config.labels
@@ -147,13 +151,13 @@ def read(catalog: Catalog, config: Config, judged: Mapping[str, Any]) -> Said:
     scores = reference.score(pooled[at])
     rule = judged["rejection"]
     least = -np.inf if rule["least"] is None else rule["least"]
-    return Said(
+    return StoredPredictions(
         photos,
         np.array([labels.index(photo.label) for photo in photos]),
         np.unique([p.family for p in photos], return_inverse=True)[1],
         probabilities,
         scores,
-        ood.verdicts(probabilities, scores, least, rule["close"]),
+        ood.accept_reasons(probabilities, scores, least, rule["close"]),
     )
 
 
@@ -170,8 +174,11 @@ def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
-def mistakes(
-    said: Said, test: NDArray[np.int64], labels: Sequence[str], names: Mapping[str, str]
+def worst_mistakes(
+    said: StoredPredictions,
+    test: NDArray[np.int64],
+    labels: Sequence[str],
+    names: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """The wrong answers of the test split, the surest first, at most `WORST`."""
     wrong = test[~said.right[test]]
@@ -191,15 +198,15 @@ def mistakes(
     ]
 
 
-def _measured(said: Said, seed: int) -> NDArray[np.int64]:
+def _measured(said: StoredPredictions, seed: int) -> NDArray[np.int64]:
     """The photos to be measured: those of the test split and by chance so many others."""
     test, others = said.side("test"), said.side("train", "valid")
     mixed = np.random.default_rng(seed).permutation(others)
     return np.sort(np.concatenate([test, mixed])[:_LOOKED_AT])
 
 
-def slices(
-    said: Said,
+def error_slices(
+    said: StoredPredictions,
     test: NDArray[np.int64],
     seen: NDArray[np.int64],
     found: Looks,

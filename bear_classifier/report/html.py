@@ -18,14 +18,14 @@ from bear_classifier.report import sentences as words
 from bear_classifier.report import svg
 from bear_classifier.report.html_sections import (
     bins,
+    class_table,
+    confused_table,
     data,
     heat,
-    of_class,
-    pairs,
     rejection,
-    slices,
+    slices_section,
 )
-from bear_classifier.report.html_training import training
+from bear_classifier.report.html_training import training_section
 
 _STYLE = Path(__file__).parent / "static" / "report.css"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
@@ -50,16 +50,22 @@ class Shown:
     cells: int = 0
 
 
-def page(found: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | None = None) -> str:
+def report_page(
+    found: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | None = None
+) -> str:
     """HTML of what `report` found. shown: by sha256; curve: the learning curve's PNG."""
     sections = [
         ("mistakes", "Mistakes", _mistakes(found, shown)),
         ("classes", "Class by class", _classes(found)),
         ("certainty", "Does it know how sure it may be?", _certainty(found)),
         ("refusals", "When it gives no answer", rejection(found["rejection"])),
-        ("weaknesses", "Where it fails, and what it may have learned instead", slices(found)),
+        (
+            "weaknesses",
+            "Where it fails, and what it may have learned instead",
+            slices_section(found),
+        ),
         ("data", "The photos", _data(found)),
-        ("training", "The training", training(found["training"])),
+        ("training", "The training", training_section(found["training"])),
     ]
     if found["curve"]:
         sections.append(("curve", "Would more photos help?", _curve(found["curve"], curve)))
@@ -138,7 +144,7 @@ def _warnings(texts: Sequence[str]) -> str:
 
 def _mistakes(found: Mapping[str, Any], shown: Mapping[str, Shown]) -> str:
     rows = [row for row in found["mistakes"] if row["sha256"] in shown]
-    lead = f"<p>{escape(words.mistakes(found))}</p>"
+    lead = f"<p>{escape(words.mistakes_sentence(found))}</p>"
     if any(shown[row["sha256"]].said for row in rows):
         lead += (
             '<p class="soft small">The maps show where the answer came from: '
@@ -193,10 +199,11 @@ def _classes(found: Mapping[str, Any]) -> str:
     return (
         "<p>Recall: of the photos of a class, how many are called by its name. Precision: of those"
         " that are called so, how many are. The bars are what the number of photos allows (95 %)."
-        f'</p><div class="cards"><div class="card wide">{of_class(test["per_class"])}</div>'
+        f'</p><div class="cards"><div class="card wide">{class_table(test["per_class"])}</div>'
         f'<div class="card{wide}"><h3>What is taken for what</h3><div class="scroll">'
         f"{heat(test['confusion'], test['labels'])}</div></div>"
-        f'<div class="card{wide}"><h3>Most often confused</h3>{pairs(test["pairs"])}</div></div>'
+        f'<div class="card{wide}"><h3>Most often confused</h3>'
+        f"{confused_table(test['pairs'])}</div></div>"
     )
 
 
@@ -217,7 +224,7 @@ def _certainty(found: Mapping[str, Any]) -> str:
 
 
 def _data(found: Mapping[str, Any]) -> str:
-    leak = words.leak(found["membership"], **words.why(found, "membership"))
+    leak = words.leak_sentence(found["membership"], **words.why(found, "membership"))
     return f"{data(found['data'])}<p>{escape(leak)}</p>"
 
 

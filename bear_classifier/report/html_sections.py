@@ -38,7 +38,7 @@ def _cell(n: int, of: int, right: bool) -> str:
     return f'<td style="{style}">{n}<small>{n / of:.0%}</small></td>'
 
 
-def of_class(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def class_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     body = "".join(
         f'<tr><th>{escape(label)}</th><td class="n" data-of="photos">{row["n"]}</td>'
         + "".join(
@@ -63,7 +63,7 @@ def _share(value: float | None, interval: Sequence[float] | None) -> str:
     return f'{value:.1%}<br><span class="soft small">{interval[0]:.1%} to {interval[1]:.1%}</span>'
 
 
-def pairs(found: Sequence[Mapping[str, Any]]) -> str:
+def confused_table(found: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
         f"<tr><th>{escape(pair['true'])} taken for {escape(pair['said'])}</th>"
         f'<td class="n">{pair["n"]} of {pair["of"]}</td>'
@@ -93,7 +93,7 @@ def bins(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rejection(rule: Mapping[str, Any]) -> str:
-    told = "".join(f"<p>{escape(text)}</p>" for text in words.refused(rule))
+    told = "".join(f"<p>{escape(text)}</p>" for text in words.refusal_sentences(rule))
     limit = "" if rule["least"] is None else f" Below {rule['least']:.2f} no answer is given."
     shape = rule["familiarity"]
     chart = ""
@@ -122,7 +122,7 @@ def rejection(rule: Mapping[str, Any]) -> str:
     return f'{told}<div class="cards">{chart}{strangers if rows else ""}</div>'
 
 
-def slices(found: Mapping[str, Any]) -> str:
+def slices_section(found: Mapping[str, Any]) -> str:
     """Errors by brightness, size and site, and what could be learned without seeing anything."""
     error = found["test"]["error"]
     top = max((row["interval"][1] for row in found["slices"] if row["interval"]), default=1.0)
@@ -164,7 +164,8 @@ def slices(found: Mapping[str, Any]) -> str:
         '<th class="bar"></th><th class="n">right</th><th></th></tr></thead>'
         f"<tbody>{looks}</tbody></table></div>"
     )
-    lead = f"<p>{escape(words.elsewhere(found['elsewhere'], **words.why(found, 'elsewhere')))}</p>"
+    sentence = words.unseen_sources(found["elsewhere"], **words.why(found, "elsewhere"))
+    lead = f"<p>{escape(sentence)}</p>"
     return f'{lead}<div class="cards">{"".join(parts)}</div>'
 
 

@@ -13,8 +13,8 @@ from bear_classifier.report.svg import Series
 from bear_classifier.stats.intervals import Interval, wilson
 
 
-def training(history: Mapping[str, Any]) -> str:
-    told = [words.chosen(history), *words.sentences(history.get("diagnosis"))]
+def training_section(history: Mapping[str, Any]) -> str:
+    told = [words.kept_model(history), *words.sentences(history.get("diagnosis"))]
     told += words.sentences(history.get("notes"))
     lead = "".join(f"<p>{escape(text)}</p>" for text in told)
     cards = [*_mixtures(history), *_history(history), *_finder(history)]
@@ -43,8 +43,10 @@ def _mixtures(history: Mapping[str, Any]) -> list[str]:
         )
         for kind, name, one in asked
     ]
-    plot = svg.lines(series, "tuned weights, %", "error", percent=True, at=shares)
-    return [_card("From the first model to the tuned one", plot, words.mixed(history))]
+    plot = svg.line_chart(series, "tuned weights, %", "error", percent=True, at=shares)
+    return [
+        _card("From the first model to the tuned one", plot, words.interpolation_sentence(history))
+    ]
 
 
 def _history(history: Mapping[str, Any]) -> list[str]:
@@ -70,10 +72,10 @@ def _history(history: Mapping[str, Any]) -> list[str]:
     last = rows[-1]["error"]
     end = f"{words.photos(n, 'validation')}; at the end {percent(last, interval(last))}."
     return [
-        _card("Loss while fine-tuning", svg.lines(losses, "epoch", "log loss")),
+        _card("Loss while fine-tuning", svg.line_chart(losses, "epoch", "log loss")),
         _card(
             "Error on validation while fine-tuning",
-            svg.lines([error], "epoch", "error", percent=True),
+            svg.line_chart([error], "epoch", "error", percent=True),
             end,
         ),
     ]

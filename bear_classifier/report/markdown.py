@@ -13,7 +13,7 @@ from bear_classifier.report.sentences import percent
 _MARKS = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
-def text(found: Mapping[str, Any]) -> str:
+def as_markdown(found: Mapping[str, Any]) -> str:
     """Markdown of what `report` found; names of strangers cannot become marks or HTML."""
     test, rule, story = found["test"], found["rejection"], found["data"]
     lines = [f"# {_plain(found['name'])}, version {found['model']['version']}", ""]
@@ -39,14 +39,14 @@ def text(found: Mapping[str, Any]) -> str:
         ("is / said", *test["labels"]),
         ((label, *row) for label, row in zip(test["labels"], test["confusion"], strict=True)),
     )
-    lines += ["## Mistakes", "", _plain(words.mistakes(found)), ""]
+    lines += ["## Mistakes", "", _plain(words.mistakes_sentence(found)), ""]
     lines += [
         f"* {_plain(row['true'])} taken for {_plain(row['said'])}, {row['sure']:.0%} sure:"
         f" {_plain(row['origin'])}"
         for row in found["mistakes"]
     ]
     lines += ["", "## When it gives no answer", ""]
-    lines += [_plain(sentence) + "\n" for sentence in words.refused(rule)]
+    lines += [_plain(sentence) + "\n" for sentence in words.refusal_sentences(rule)]
     lines += _table(
         ("class, were it unknown", "let through", "share"),
         (
@@ -57,7 +57,7 @@ def text(found: Mapping[str, Any]) -> str:
     lines += [
         "## Where it fails",
         "",
-        _plain(words.elsewhere(found["elsewhere"], **words.why(found, "elsewhere"))),
+        _plain(words.unseen_sources(found["elsewhere"], **words.why(found, "elsewhere"))),
         "",
     ]
     lines += _table(
@@ -90,8 +90,14 @@ def text(found: Mapping[str, Any]) -> str:
         ("class", *next(iter(story["classes"].values()))),
         ((label, *row.values()) for label, row in story["classes"].items()),
     )
-    lines += [_plain(words.leak(found["membership"], **words.why(found, "membership"))), ""]
-    told = [words.chosen(found["training"]), *words.sentences(found["training"].get("diagnosis"))]
+    lines += [
+        _plain(words.leak_sentence(found["membership"], **words.why(found, "membership"))),
+        "",
+    ]
+    told = [
+        words.kept_model(found["training"]),
+        *words.sentences(found["training"].get("diagnosis")),
+    ]
     lines += ["## The training", "", *(_plain(sentence) + "\n" for sentence in told)]
     if found["curve"] and found["curve"]["verdict"]:
         lines += ["## Would more photos help?", "", _plain(found["curve"]["verdict"]), ""]

@@ -10,17 +10,15 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from bear_classifier.judge.evaluate import calibration_error
-from bear_classifier.stats.intervals import clustered, share
+from bear_classifier.stats.arrays import Bools, Floats, Ints
+from bear_classifier.stats.intervals import clustered, proportion
 
-FEW = 20  # photos; below, the interval of an error spans more than forty points
+SMALL_SLICE = 20  # photos; below, the interval of an error spans more than forty points
 _SURE = 0.05  # chance of a difference where there is none
 _ROUNDS = 1000
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
-def reliability(
+def reliability_bins(
     confidence: Floats, right: Bools, groups: NDArray[Any], bins: int = 10
 ) -> list[dict[str, Any]]:
     """How often answers of like confidence (n,) are right, by bins of equal width; empty ones are
@@ -36,7 +34,7 @@ def reliability(
                 "to": (number + 1) / bins,
                 "n": n,
                 "confidence": float(confidence[rows].mean()),
-                "right": share(hits, n),
+                "right": proportion(hits, n),
                 "interval": clustered(right[rows], groups[rows]),
             }
         )
@@ -59,7 +57,7 @@ def _gap(confidence: Floats, right: Bools) -> float:
     return calibration_error(columns, np.where(right, 0, 1)) or 0.0
 
 
-def histogram(scores: Floats, right: Bools, bins: int = 24) -> dict[str, list[float]]:
+def score_histogram(scores: Floats, right: Bools, bins: int = 24) -> dict[str, list[float]]:
     """Counts of scores (n,) by equal bins, of right and of wrong answers."""
     if not len(scores):
         return {"edges": [], "right": [], "wrong": []}
@@ -71,7 +69,7 @@ def histogram(scores: Floats, right: Bools, bins: int = 24) -> dict[str, list[fl
     return {"edges": edges.tolist(), **counts}
 
 
-def pairs(
+def confused_pairs(
     targets: Ints, said: Ints, groups: NDArray[Any], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
     """What is taken for what, most often first. targets, said, groups: (n,) of the photos."""
@@ -87,7 +85,7 @@ def pairs(
                 "said": labels[j],
                 "n": int(taken.sum()),
                 "of": len(taken),
-                "share": share(int(taken.sum()), len(taken)),
+                "share": proportion(int(taken.sum()), len(taken)),
                 "interval": clustered(taken, groups[mine]),
             }
         )
@@ -119,14 +117,14 @@ def errors_by(
                 "name": name,
                 "n": n,
                 "wrong": bad,
-                "error": share(bad, n),
+                "error": proportion(bad, n),
                 "interval": clustered(wrong[inside], groups[inside]),
                 "word": "too few to say"
-                if n < FEW or rest < FEW
+                if n < SMALL_SLICE or rest < SMALL_SLICE
                 else "no difference can be claimed",
             }
         )
-        if n >= FEW and rest >= FEW:
+        if n >= SMALL_SLICE and rest >= SMALL_SLICE:
             counts = [_once(wrong[some], groups[some]) for some in (inside, ~inside)]
             chances[number] = float(fisher_exact(counts)[1])
     for place, number in enumerate(sorted(chances, key=lambda k: chances[k])):

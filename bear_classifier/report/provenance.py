@@ -26,7 +26,7 @@ def story(catalog: Catalog, config: Config) -> dict[str, Any]:
     codes = Counter(source.code for source in sources)
     made = decisions.decided(catalog).values()
     return {
-        "classes": places(photos, config.labels),
+        "classes": photos_by_place(photos, config.labels),
         "candidates": len(sources),
         "fetched": codes[OK] + codes[DUPLICATE],
         "photos": len(photos),
@@ -49,7 +49,7 @@ def story(catalog: Catalog, config: Config) -> dict[str, Any]:
     }
 
 
-def places(photos: Iterable[Photo], labels: Sequence[str]) -> dict[str, dict[str, int]]:
+def photos_by_place(photos: Iterable[Photo], labels: Sequence[str]) -> dict[str, dict[str, int]]:
     """Label -> place -> photos; labels that are no class any more come last."""
     table = {label: dict.fromkeys(PLACES, 0) for label in labels}
     for photo in photos:

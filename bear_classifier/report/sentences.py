@@ -69,7 +69,7 @@ def refuses(rule: Mapping[str, Any]) -> str:
     return f"it answers {answered} of them and refuses pictures unlike its training photos"
 
 
-def warnings(found: Mapping[str, Any]) -> list[str]:
+def report_warnings(found: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the rest, the gravest first."""
     test, told = found["test"], []
     if not found["belongs"]["weights"]:
@@ -102,7 +102,7 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         )
     other = found["elsewhere"]
     if other and other["paired"]["p"] < _SURE and _worse(other):
-        told.append(elsewhere(other))
+        told.append(unseen_sources(other))
     if found["test_decisions"]:
         n = found["test_decisions"]
         told.append(
@@ -142,7 +142,7 @@ def shortcut(row: Mapping[str, Any]) -> str:
     return "better than guessing" if row["clear"] else "not clearly better than guessing"
 
 
-def chosen(training: Mapping[str, Any]) -> str:
+def kept_model(training: Mapping[str, Any]) -> str:
     """Which model was kept and why, without calling luck a gain."""
     if "share" not in training:
         return "It is not recorded which model was kept."
@@ -169,7 +169,7 @@ def chosen(training: Mapping[str, Any]) -> str:
     return f"{sentence} (paired tests: p = {worst:.2g} or less)."
 
 
-def mixed(training: Mapping[str, Any]) -> str:
+def interpolation_sentence(training: Mapping[str, Any]) -> str:
     """How the mixture was chosen."""
     rule = "the least log loss, calibrated, on validation"
     if training["mixtures"].get("unseen"):
@@ -187,7 +187,7 @@ def sentences(said: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text]
 
 
-def elsewhere(found: Mapping[str, Any] | None, why: str = "they are not known") -> str:
+def unseen_sources(found: Mapping[str, Any] | None, why: str = "they are not known") -> str:
     """What photos of sources that it never saw would do to the model. why: nothing was found."""
     if not found:
         return f"Whether it holds for photos of other sources was not measured: {why}."
@@ -206,15 +206,15 @@ def why(found: Mapping[str, Any], figure: str) -> dict[str, str]:
     return {"why": reason} if reason else {}
 
 
-def leak(found: Mapping[str, Any] | None, why: str = "") -> str:
+def leak_sentence(found: Mapping[str, Any] | None, why: str = "") -> str:
     """Whether the model tells which photos it was trained on. why: nothing was found."""
     if not found:
         reason = f": {why}" if why else ""
         return f"Whether it gives away which photos it was trained on was not measured{reason}."
-    return membership_inference.sentence(found)
+    return membership_inference.card_sentence(found)
 
 
-def mistakes(found: Mapping[str, Any]) -> str:
+def mistakes_sentence(found: Mapping[str, Any]) -> str:
     test, shown = found["test"], len(found["mistakes"])
     if not test["n"]:
         return "There was no photo to judge with."
@@ -231,7 +231,7 @@ def mistakes(found: Mapping[str, Any]) -> str:
     return f"{test['wrong']} of {photos(test['n'], 'test')} got a wrong answer; {here}."
 
 
-def refused(rule: Mapping[str, Any]) -> list[str]:
+def refusal_sentences(rule: Mapping[str, Any]) -> list[str]:
     """What the rule does to photos of the known classes."""
     test = rule["test"]
     told = [
@@ -247,11 +247,11 @@ def refused(rule: Mapping[str, Any]) -> list[str]:
             " classes is named after one of them all the same."
         )
     if measured := rule.get("measured"):
-        told.append(strangers(measured))
+        told.append(ood_sentence(measured))
     return told
 
 
-def strangers(found: Mapping[str, Any]) -> str:
+def ood_sentence(found: Mapping[str, Any]) -> str:
     """What became of pictures of none of the classes, in all and by folder."""
     rows = {"": found, **found["kinds"]}
     each = [

@@ -21,14 +21,14 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import PhotoError
-from bear_classifier.images.decoder import measure
+from bear_classifier.images.decoder import decode_with_size
 from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.arrays import Floats
 from bear_classifier.stats.intervals import averaged
 
 CLEARLY = 0.05  # above chance; less would hardly tempt a network that sees the whole photo
 _SMALL = 60  # pixels, side of the thumbnail that is measured
 _FOLDS, _LEAST = 5, 10  # folds; groups of each class
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def looks(catalog: Catalog, photos: Sequence[Photo]) -> Looks:
     seen = []
     for photo in progress_bar(photos, desc="looks", unit="photo", leave=False):
         try:
-            seen.append(look(measure(catalog.file(photo), least=_SMALL)[0]))
+            seen.append(look(decode_with_size(catalog.file(photo), least=_SMALL)[0]))
         except PhotoError:
             seen.append(np.full(4, np.nan))
     table = np.array(seen, dtype=np.float64).reshape(-1, 4)

@@ -11,7 +11,7 @@ from bear_classifier.runtime.terminal import count, one_line
 _SHOWN = 8  # lines of failures or ignored files; the rest is counted
 
 
-def stage(name: str, outcome: Mapping[str, Any]) -> str:
+def stage_text(name: str, outcome: Mapping[str, Any]) -> str:
     """A line on one finished stage, and indented lines on what a person should know of it."""
     if outcome["outcome"] == "up to date":
         return f"{name:<10} up to date"
@@ -89,7 +89,7 @@ def _download(out: Mapping[str, Any]) -> list[str]:
         f"{count(out['photos'], 'photo')}, {sum(out['failed'].values())} refused"
         f"{reasons(out['failed'])}",
         *extra,
-        *some(failed),
+        *first_lines(failed),
     ]
 
 
@@ -124,9 +124,9 @@ def _split(out: Mapping[str, Any]) -> list[str]:
 
 def _probe(out: Mapping[str, Any]) -> list[str]:
     return [
-        f"validation error {share(out['valid_wrong'], out['valid'], out['valid_interval'])}; "
+        f"validation error {rate_text(out['valid_wrong'], out['valid'], out['valid_interval'])}; "
         "out of fold "
-        + share(out["out_of_fold_wrong"], out["out_of_fold"], out["out_of_fold_interval"])
+        + rate_text(out["out_of_fold_wrong"], out["out_of_fold"], out["out_of_fold_interval"])
     ]
 
 
@@ -142,7 +142,7 @@ def _clean(out: Mapping[str, Any]) -> list[str]:
 
 def _train(out: Mapping[str, Any]) -> list[str]:
     wrong = {
-        name: share(n, out["valid"], out["valid_intervals"][name])
+        name: rate_text(n, out["valid"], out["valid_intervals"][name])
         for name, n in out["valid_wrong"].items()
     }
     epochs = [
@@ -162,7 +162,7 @@ def _train(out: Mapping[str, Any]) -> list[str]:
         f" fully tuned {wrong['tuned']}; {kept}",
         *(
             "photos of sources that it did not train on: error"
-            f" {share(unseen['wrong'][k], unseen['n'], unseen['intervals'][k])} {name}"
+            f" {rate_text(unseen['wrong'][k], unseen['n'], unseen['intervals'][k])} {name}"
             for k, name in ((number, "as kept"), (0, "of the probe"), (-1, "fully tuned"))
             if unseen
         ),
@@ -181,9 +181,9 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
     photos = count(changed, "photo")
     note = f"warning: {photos} of the test split got another label or left it by hand"
     refused = out["rejection"]["test"]
-    answers = share(refused["accepted"], refused["n"], refused["accepted_interval"])
+    answers = rate_text(refused["accepted"], refused["n"], refused["accepted_interval"])
     lines = [
-        f"test error {share(wrong, test['n'], test['error_interval'])}",
+        f"test error {rate_text(wrong, test['n'], test['error_interval'])}",
         f"answers {answers} of the test photos",
         *([note] if changed else []),
     ]
@@ -191,8 +191,8 @@ def _evaluate(out: Mapping[str, Any]) -> list[str]:
         far, near = other["left_out"], other["random"]
         lines.append(
             "first model on sources that it never saw:"
-            f" {share(far['wrong'], far['n'], far['interval'])}, {near['error']:.1%} where sources"
-            f" are mixed (paired test: p = {other['paired']['p']:.2g})"
+            f" {rate_text(far['wrong'], far['n'], far['interval'])}, {near['error']:.1%} where"
+            f" sources are mixed (paired test: p = {other['paired']['p']:.2g})"
         )
         if other["without"]:
             lines[-1] += f", without {', '.join(other['without'])}: too few known sources"
@@ -246,12 +246,12 @@ def _spread(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in rows if (len(rows) - row["epoch"]) % step == 0] if rows else []
 
 
-def some(lines: Sequence[str]) -> list[str]:
+def first_lines(lines: Sequence[str]) -> list[str]:
     rest = len(lines) - _SHOWN
     return [*lines[:_SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]
 
 
-def share(part: int, whole: int, interval: Sequence[float] | None) -> str:
+def rate_text(part: int, whole: int, interval: Sequence[float] | None) -> str:
     """A rate with its 95 % interval, as every rate should come."""
     if interval is None:
         return "unknown (no photos)"

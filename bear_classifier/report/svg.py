@@ -41,7 +41,7 @@ class _Frame:
         return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - _TOP)
 
 
-def lines(
+def line_chart(
     series: Sequence[Series],
     x_name: str,
     y_name: str,

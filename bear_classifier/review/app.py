@@ -21,19 +21,19 @@ from fastapi.responses import FileResponse, Response
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Action, Decision, Event, Suspect
-from bear_classifier.images.decoder import encode, measure
+from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Suspect
+from bear_classifier.images.decoder import decode_with_size, encode
 from bear_classifier.review import progress as review_progress
 from bear_classifier.review import queue as review_page
 from bear_classifier.review.catalog_view import Fresh, Now
-from bear_classifier.review.queue import Ranking, Wanted
-from bear_classifier.review.request_guard import Refused, protect, read_json
+from bear_classifier.review.queue import QueueFilter, Ranking
+from bear_classifier.review.request_guard import RequestRefused, protect, read_json
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
-from bear_classifier.web.sockets import address, listening
+from bear_classifier.web.sockets import browser_url, listening
 
 WHO = "review"
-SIZES = (160, 400, 1000)  # pixels, longer side
+THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _HELD = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
 Load = Callable[[Catalog, Config], list[Suspect]]
@@ -46,7 +46,7 @@ def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
     return suspects(catalog, config)
 
 
-class Pictures:
+class ThumbnailCache:
     """Shrunk photos as new JPEG files, the last ones kept in memory."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Pictures:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         with self._turns:
-            image, _ = measure(path, least=size)
+            image, _ = decode_with_size(path, least=size)
             image.thumbnail((size, size))
             data = encode(image, quality=85)
         with self._lock:
@@ -78,7 +78,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     fresh = Fresh(root)
     with fresh.turn() as (catalog, today):
         ranking = Ranking(load(catalog, config), today)
-    pictures = Pictures()
+    pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
 
@@ -100,14 +100,14 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         return {
             "name": config.name,
             "labels": labels,
-            "sides": review_page.SIDES,
+            "sides": SPLITS,
             "states": review_page.STATES,
             "reasons": sorted({name for s in ranking.suspects for name in s.scores}),
         }
 
     @app.get("/api/queue")
     def queue(
-        wanted: Annotated[Wanted, Depends(_wanted)],
+        wanted: Annotated[QueueFilter, Depends(_wanted)],
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         at: str = "",
@@ -117,7 +117,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         return review_page.queue(ranking, fresh.now(), wanted, offset, limit, at, after, before)
 
     @app.get("/api/progress")
-    def progress(wanted: Annotated[Wanted, Depends(_wanted)]) -> dict[str, Any]:
+    def progress(wanted: Annotated[QueueFilter, Depends(_wanted)]) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
             return review_progress.progress(catalog, ranking, today, wanted)
 
@@ -130,8 +130,8 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     @app.get("/photo/{sha256}")
     def picture(sha256: str, size: int = 400) -> Response:
-        if size not in SIZES:
-            raise Refused(400, "BAD_SIZE", f"size {size} is not one of {SIZES}")
+        if size not in THUMBNAIL_SIZES:
+            raise RequestRefused(400, "BAD_SIZE", f"size {size} is not one of {THUMBNAIL_SIZES}")
         photo = fresh.last.photos.get(sha256) or fresh.now().photos.get(sha256)  # its file stays
         if photo is None:
             raise _unknown(sha256)
@@ -141,7 +141,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     @app.post("/api/decide")
     def decide(
-        wanted: Annotated[Wanted, Depends(_wanted)],
+        wanted: Annotated[QueueFilter, Depends(_wanted)],
         body: Annotated[dict[str, Any], Depends(read_json)],
     ) -> dict[str, Any]:
         request, asked = _asked(body, ranking)
@@ -153,7 +153,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     @app.post("/api/undo")
     def undo(
-        wanted: Annotated[Wanted, Depends(_wanted)],
+        wanted: Annotated[QueueFilter, Depends(_wanted)],
         body: Annotated[dict[str, Any], Depends(read_json)],
     ) -> dict[str, Any]:
         """event: this one; shown: the one that the page said it would take back, and no other."""
@@ -162,16 +162,16 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
             waiting = review_progress.undo_next(catalog, today)
             if shown is not None and (waiting is None or waiting["event"] != shown):
                 then = f"; undo would now take back: {waiting['words']}" if waiting else ""
-                raise Refused(
+                raise RequestRefused(
                     409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
                 )
             catalog.keep_copy()
             return _answer(catalog, wanted, decisions.undo(catalog, WHO, event))
 
-    def _answer(catalog: Catalog, wanted: Wanted, events: list[Event]) -> dict[str, Any]:
+    def _answer(catalog: Catalog, wanted: QueueFilter, events: list[Event]) -> dict[str, Any]:
         today = fresh.after(events)
         return {
-            "events": [review_page.told(event) for event in events],
+            "events": [review_page.event_row(event) for event in events],
             "rows": review_page.rows_of(ranking, today, [event.sha256 for event in events]),
             "progress": review_progress.progress(catalog, ranking, today, wanted),
         }
@@ -179,33 +179,35 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     return app
 
 
-def _wanted(label: str = "", reason: str = "", side: str = "", state: str = "open") -> Wanted:
+def _wanted(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
     for name, value, known in (
-        ("side", side, ("", *review_page.SIDES)),
+        ("side", side, ("", *SPLITS)),
         ("state", state, review_page.STATES),
     ):
         if value not in known:
-            raise Refused(400, "BAD_FILTER", f"{name} {value[:50]!r} is not one of {known}")
-    return Wanted(label, reason, side, state)
+            raise RequestRefused(400, "BAD_FILTER", f"{name} {value[:50]!r} is not one of {known}")
+    return QueueFilter(label, reason, side, state)
 
 
 def _asked(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decision]]:
     request, items = body.get("request"), body.get("items")
     if not isinstance(request, str) or not re.fullmatch(r"[\w.-]{1,100}", request, re.ASCII):
-        raise Refused(400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _")
+        raise RequestRefused(
+            400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _"
+        )
     if not isinstance(items, list) or not 0 < len(items) <= 1000:
-        raise Refused(400, "BAD_REQUEST", "items has to be a list of 1 to 1000 decisions")
+        raise RequestRefused(400, "BAD_REQUEST", "items has to be a list of 1 to 1000 decisions")
     return request, [_decision(item, body.get("overwrite") is True, ranking) for item in items]
 
 
 def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
     if not isinstance(item, dict):
-        raise Refused(400, "BAD_REQUEST", "a decision has to be a JSON object")
+        raise RequestRefused(400, "BAD_REQUEST", "a decision has to be a JSON object")
     sha256, action, label = item.get("sha256"), item.get("action"), item.get("label", "")
     if not isinstance(sha256, str) or not isinstance(label, str):
-        raise Refused(400, "BAD_REQUEST", "sha256 and label have to be texts")
+        raise RequestRefused(400, "BAD_REQUEST", "sha256 and label have to be texts")
     if not isinstance(action, str) or action not in get_args(Action):
-        raise Refused(400, "BAD_REQUEST", f"action is not one of {get_args(Action)}")
+        raise RequestRefused(400, "BAD_REQUEST", f"action is not one of {get_args(Action)}")
     based = None if overwrite else _number(item, "based")
     place = ranking.place.get(sha256)
     suspect = None if place is None else ranking.suspects[place]
@@ -221,7 +223,7 @@ def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None
         for d in asked
     )
     if tests and confirmed != tests:
-        raise Refused(
+        raise RequestRefused(
             409, "TEST_SIDE", f"this would change {count(tests, 'photo')} of the test split, which"
             " judges the model; to do it all the same, discard this, reload the page and press the"
             f' key twice (a program: send "test_side": {tests})'
@@ -232,21 +234,23 @@ def _number(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
     whole = isinstance(value, int) and not isinstance(value, bool)
     if value is not None and not (whole and abs(value) < 2**63):  # as many bits as SQLite keeps
-        raise Refused(400, "BAD_REQUEST", f"{name} has to be a whole number")
+        raise RequestRefused(400, "BAD_REQUEST", f"{name} has to be a whole number")
     return value
 
 
-def _unknown(sha256: str) -> Refused:
-    return Refused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
+def _unknown(sha256: str) -> RequestRefused:
+    return RequestRefused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
 
 
-def serve(root: Path, config: Config, host: str, port: int, open_browser: bool = False) -> None:
+def serve_review(
+    root: Path, config: Config, host: str, port: int, open_browser: bool = False
+) -> None:
     """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
     with listening(host, port) as listener:
         listener.listen(128)  # before the photos are ranked, which takes a while
         with heartbeat("review"):
             app = make_app(root, config, host=host)
-        where = address(host, listener)
+        where = browser_url(host, listener)
         say(f"Reviewing {config.name} on {where} (Ctrl-C stops)")
         if host not in ("127.0.0.1", "localhost", "::1"):
             say(f"Everybody who reaches {host} can see and decide; there is no password")

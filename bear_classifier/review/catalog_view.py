@@ -33,7 +33,7 @@ class Now:
         return self.photos[sha256].status == "ok" and sha256 not in self.decided
 
 
-def now(catalog: Catalog) -> Now:
+def current_state(catalog: Catalog) -> Now:
     at = revision(catalog)
     return Now(at, {photo.sha256: photo for photo in catalog.photos()}, decided(catalog))
 
@@ -57,7 +57,7 @@ def _newest_first(catalog: Catalog, hashes: Collection[str]) -> list[Event]:
     return catalog.events(where, (json.dumps(sorted(hashes)),))
 
 
-class Watched(Catalog):
+class SharedCatalog(Catalog):
     """A catalog that stays open while others write to it, for threads that take turns."""
 
     def others(self) -> int:
@@ -70,7 +70,7 @@ class Fresh:
 
     def __init__(self, root: Path) -> None:
         self._lock = threading.RLock()
-        self._catalog = Watched(root, shared=True)
+        self._catalog = SharedCatalog(root, shared=True)
         self.last, self._known = self._read()
 
     @contextmanager
@@ -96,7 +96,7 @@ class Fresh:
 
     def _read(self) -> tuple[Now, tuple[int, int]]:
         others = self._catalog.others()  # first, so that nothing is taken for known that is not
-        today = now(self._catalog)
+        today = current_state(self._catalog)
         return today, (others, today.revision)
 
     @asynccontextmanager

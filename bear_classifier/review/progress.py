@@ -12,7 +12,7 @@ from bear_classifier.dataset.decisions import is_taken_down
 from bear_classifier.dataset.schema import Event
 from bear_classifier.dataset.undo import in_force
 from bear_classifier.review.catalog_view import Now
-from bear_classifier.review.queue import Ranking, Wanted, alike, missing_of
+from bear_classifier.review.queue import QueueFilter, Ranking, alike, missing_of
 
 _AHEAD = 20  # photos over which the stop sentence looks
 _BATCHES = 2_500  # events in which the last batch and what undid it are looked for
@@ -21,7 +21,7 @@ _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly wor
 _PRIOR = 5.0  # faults, expected and found, before anything was looked at
 
 
-def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: Wanted) -> dict[str, Any]:
+def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: QueueFilter) -> dict[str, Any]:
     """How many of the filter's photos were looked at, what is left, and what undo takes back."""
     found = ranking.facets(today)
     kinds = alike(found)
@@ -39,7 +39,7 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: Wanted) -> 
         (score, today.decided[sha256].action in ("drop", "relabel"))
         for sha256, score in scores("decided")
     ]
-    trusted = trust(seen)
+    trusted = suspicion_factor(seen)
     ahead = [min(1.0, score * trusted) for _, score in scores("open")]
     counts: dict[str, Counter[str]] = {
         name: Counter() for name in ("label", "side", "reason", "state")
@@ -60,7 +60,7 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: Wanted) -> 
     }
 
 
-def trust(seen: Sequence[tuple[float, bool]]) -> float:
+def suspicion_factor(seen: Sequence[tuple[float, bool]]) -> float:
     """What to multiply chances by, after so many were looked at: faults found over faults expected,
     both with a few more, so that the first photos do not decide. seen: (chance, was it a fault)."""
     found = sum(fault for _, fault in seen)
@@ -97,7 +97,7 @@ def undo_next(catalog: Catalog, today: Now) -> dict[str, Any] | None:
             break
     if not batch:
         return None
-    return {"event": batch[0].id, "sha256": batch[0].sha256, "words": words(batch)}
+    return {"event": batch[0].id, "sha256": batch[0].sha256, "words": batch_text(batch)}
 
 
 def _backwards(catalog: Catalog) -> Iterator[Event]:
@@ -108,7 +108,7 @@ def _backwards(catalog: Catalog) -> Iterator[Event]:
         before, size = page[-1].id, 2 * size
 
 
-def words(batch: Sequence[Event]) -> str:
+def batch_text(batch: Sequence[Event]) -> str:
     """What was decided, such as "drop of 3 photos" or "relabel of 1 photo to black"."""
     verbs = {event.action for event in batch}
     verb = verbs.pop() if len(verbs) == 1 else "decision"

@@ -16,12 +16,11 @@ from bear_classifier.dataset.decisions import history
 from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.review.catalog_view import Now
 
-SIDES = ("train", "valid", "test")
 STATES = ("open", "decided", "all")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class QueueFilter:
     """The filter. label: of now or of when it was ranked; reason: the strongest one."""
 
     label: str = ""
@@ -104,7 +103,7 @@ def row(ranking: Ranking, today: Now, rank: int, place: int = 0) -> dict[str, An
         "kind": ranking.kinds[rank],
         "split": photo.split,
         "status": photo.status,
-        "decision": told(event) if event else None,
+        "decision": event_row(event) if event else None,
         "width": photo.width,
         "height": photo.height,
         "based": today.revision,
@@ -117,7 +116,7 @@ def rows_of(ranking: Ranking, today: Now, hashes: Sequence[str]) -> list[dict[st
     return [row(ranking, today, ranking.place[sha]) for sha in known]
 
 
-def told(event: Event) -> dict[str, Any]:
+def event_row(event: Event) -> dict[str, Any]:
     return {
         name: getattr(event, name)
         for name in ("id", "at", "who", "action", "old", "new", "why", "undoes")
@@ -129,7 +128,7 @@ def alike(found: Sequence[dict[str, set[str]]]) -> dict[int, dict[str, set[str]]
     return {id(facets): facets for facets in found}
 
 
-def missing_of(wanted: Wanted, facets: dict[str, set[str]]) -> set[str]:
+def missing_of(wanted: QueueFilter, facets: dict[str, set[str]]) -> set[str]:
     """The parts of the filter that a photo does not fulfil."""
     if not facets:
         return {"photo"}  # it is no longer in the catalog
@@ -143,7 +142,7 @@ def missing_of(wanted: Wanted, facets: dict[str, set[str]]) -> set[str]:
 def queue(
     ranking: Ranking,
     today: Now,
-    wanted: Wanted,
+    wanted: QueueFilter,
     offset: int = 0,
     limit: int = 50,
     at: str = "",
@@ -195,5 +194,5 @@ def photo_in_full(catalog: Catalog, ranking: Ranking, today: Now, sha256: str) -
             {"sha256": p.sha256, "label": p.label, "split": p.split, "status": p.status}
             for p in near
         ],
-        "history": [told(event) for event in history(catalog, sha256)],
+        "history": [event_row(event) for event in history(catalog, sha256)],
     }

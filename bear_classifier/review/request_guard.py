@@ -33,7 +33,7 @@ _HEADERS = {
 }
 
 
-class Refused(BearsError):
+class RequestRefused(BearsError):
     """A request that is not answered. status: of HTTP."""
 
     def __init__(self, status: int, code: str, sentence: str) -> None:
@@ -61,7 +61,7 @@ class Guard:
             return
         try:
             self._check(Headers(scope=scope), scope["method"])
-        except Refused as exc:
+        except RequestRefused as exc:
             await _said(exc.status, exc.code, exc.sentence)(scope, receive, answer)
             return
         await self.app(scope, receive, answer)
@@ -69,18 +69,18 @@ class Guard:
     def _check(self, headers: Headers, method: str) -> None:
         host = headers.get("host", "")
         if not self.names.answers(host):
-            raise Refused(
+            raise RequestRefused(
                 400, "WRONG_HOST", f"this page does not answer to the name {host[:100]!r}; "
                 "open it under the address that `bears review` printed"
             )  # fmt: skip
         if method in ("GET", "HEAD"):
             return
         if headers.get("x-bears") != "1":
-            raise Refused(
+            raise RequestRefused(
                 403, "NOT_THE_PAGE", "only the page itself may change something: X-Bears is missing"
             )
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise Refused(415, "NOT_JSON", "what is sent has to be application/json")
+            raise RequestRefused(415, "NOT_JSON", "what is sent has to be application/json")
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -89,13 +89,13 @@ async def read_json(request: Request) -> dict[str, Any]:
     async for part in request.stream():
         data += part
         if len(data) > MAX_BODY:
-            raise Refused(413, "TOO_LARGE", f"more than {MAX_BODY // 1_000_000} MB at once")
+            raise RequestRefused(413, "TOO_LARGE", f"more than {MAX_BODY // 1_000_000} MB at once")
     try:
         body = strict_json(data)
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise Refused(400, "BAD_REQUEST", "what was sent is not a JSON object")
+        raise RequestRefused(400, "BAD_REQUEST", "what was sent is not a JSON object")
     return body
 
 
@@ -105,7 +105,7 @@ def _said(status: int, code: str, sentence: str) -> JSONResponse:
 
 def _status(exc: BearsError) -> int:
     """Of HTTP. 503: nothing was stored, and trying again may help."""
-    if isinstance(exc, Refused):
+    if isinstance(exc, RequestRefused):
         return exc.status
     if isinstance(exc, PhotoError):
         return 422

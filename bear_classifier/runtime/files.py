@@ -35,7 +35,7 @@ def write_partial(path: Path, data: bytes) -> Path:
     """A hidden file beside the place, flushed to the disk; for `move`. Raises as `write_atomic`."""
     writer = f"{os.getpid()}-{threading.get_ident()}"  # two threads may write the same photo
     partial = path.with_name(f".{path.name}.{writer}.partial")
-    with explained(path):
+    with write_errors(path):
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def write_partial(path: Path, data: bytes) -> Path:
 
 def move(partial: Path, path: Path) -> None:
     """To its place, at once and whole, or not at all. Raises as `write_atomic`."""
-    with explained(path):
+    with write_errors(path):
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def clear_partial(root: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def refused(exc: OSError) -> DataError:
+def os_error(exc: OSError) -> DataError:
     """The system's no as a sentence: to which path, why, and what to do."""
     place = exc.filename if exc.filename is not None else "a file"
     place = os.fsdecode(place) if isinstance(place, bytes) else str(place)
@@ -167,7 +167,7 @@ _ADVICE = {
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turn the system's word for a failed write into what a person can do about it."""
     try:
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LONGEST = 1024  # bytes of a pointer, by the specification
+MAX_POINTER_BYTES = 1024  # bytes of a pointer, by the specification
 _BEGINS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
 ADVICE = "a pointer of Git LFS and not the file itself; fetch what it stands for with: git lfs pull"
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 _BEAT = 2.0  # seconds
 
 
-class Clock:
+class TerminalClock:
     """What one beat draws: every open bar again or, where there is none, words and a clock.
 
     The clock is no bar of tqdm's, which would push the next one to the line below. It leaves the
@@ -57,7 +57,7 @@ def heartbeat(words: str, beat: float = _BEAT) -> Iterator[None]:
     if not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"):
         yield
         return
-    clock, over = Clock(words), threading.Event()
+    clock, over = TerminalClock(words), threading.Event()
 
     def go_on() -> None:
         while not over.wait(beat):

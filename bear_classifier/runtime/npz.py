@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FEW = 4  # rows
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 
 def as_npz(**values: NDArray[Any]) -> bytes:
@@ -65,7 +65,7 @@ def _whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
             raise ValueError(f"{entry.filename} has not the numbers that its header says")
 
 
-def products(asked: Floats, known: Floats) -> Floats:
+def products(asked: Floats32, known: Floats32) -> Floats32:
     """Dot products (m, n) of rows (m, f) with rows (n, f).
 
     Of a few rows without BLAS: its threads, once woken, keep turning for a tenth of a second, on

@@ -23,11 +23,13 @@ from bear_classifier.errors import BearsError
 
 FRAME = struct.Struct("!IQ")  # bytes of the header, bytes of the picture
 LENGTH = struct.Struct("!I")  # bytes of the answer
-MEMORY = 1_500_000_000  # bytes of addresses, about 1 GB more than any picture within the limits
+WORKER_MEMORY = (
+    1_500_000_000  # bytes of addresses, about 1 GB more than any picture within the limits
+)
 Work = Callable[[dict[str, Any], bytes], dict[str, Any]]
 
 
-def serve(work: Work, memory: int = MEMORY) -> None:
+def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
     """Answer until nobody asks any more. Raises BrokenPipeError if nobody takes an answer.
 
     memory: bytes of addresses that this process may have."""

@@ -31,7 +31,7 @@ def quota(text: str) -> float:
     return most / period if most > 0 and period > 0 else math.inf
 
 
-def folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
+def cgroup_folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
     """Where limits may lie below `sys/fs/cgroup`, by the text of `proc/self/cgroup`: names from the
     process's own group up to the root, since the limit of each holds for all in it. kind: what is
     limited, as v1 calls it.
@@ -54,7 +54,7 @@ def folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
 def _limits(root: Path) -> Iterator[str]:
     """The texts of all limits that there are; of v1 both files as one line."""
     text = text_of(root / "proc" / "self" / "cgroup")
-    for names in folders(text) or [(), ("cpu",)]:
+    for names in cgroup_folders(text) or [(), ("cpu",)]:
         folder = (root / "sys" / "fs" / "cgroup").joinpath(*names)
         yield text_of(folder / "cpu.max")
         yield " ".join(

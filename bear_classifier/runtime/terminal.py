@@ -32,26 +32,26 @@ def prepare() -> None:
 
 def say(text: str) -> None:
     """Print lines for people to standard output. Nothing else in the package prints them."""
-    print(lines(text), flush=True)
+    print(printable_lines(text), flush=True)
 
 
 def warn(text: str) -> None:
     """As `say`, to standard error."""
-    print(lines(text), file=sys.stderr, flush=True)
+    print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def say_above_bars(text: str) -> None:
     """As `say`, while progress bars are drawn, which stay below."""
     from tqdm import tqdm  # only now: most commands draw none
 
-    tqdm.write(lines(text))
+    tqdm.write(printable_lines(text))
 
 
 def warn_above_bars(text: str) -> None:
     """As `warn`, while progress bars are drawn, which stay below."""
     from tqdm import tqdm
 
-    tqdm.write(lines(text), file=sys.stderr)
+    tqdm.write(printable_lines(text), file=sys.stderr)
 
 
 def tell(options: argparse.Namespace, text: str) -> None:
@@ -151,7 +151,7 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
-def lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """As `one_line`, but line breaks stay."""
     return "\n".join(map(one_line, text.split("\n")))
 

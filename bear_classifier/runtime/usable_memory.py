@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bear_classifier.runtime.processors import folders, text_of
+from bear_classifier.runtime.processors import cgroup_folders, text_of
 
 _ROOT = Path("/")  # in tests a folder that stands for it
 _UNKNOWN = 8_000_000_000  # bytes, where the system does not say
@@ -37,7 +37,7 @@ def limit(text: str) -> int:
 
 def _limits(root: Path) -> Iterator[str]:
     text = text_of(root / "proc" / "self" / "cgroup")
-    for names in folders(text, "memory") or [(), ("memory",)]:
+    for names in cgroup_folders(text, "memory") or [(), ("memory",)]:
         folder = (root / "sys" / "fs" / "cgroup").joinpath(*names)
         yield text_of(folder / "memory.max")
         yield text_of(folder / "memory.limit_in_bytes")

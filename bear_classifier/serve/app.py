@@ -24,7 +24,7 @@ from bear_classifier.serve import gradio_guard, request_guard
 from bear_classifier.serve.metrics import Metrics
 from bear_classifier.serve.queue import Refused, Service
 from bear_classifier.serve.rate_limit import Fair
-from bear_classifier.serve.routes import MANY, api
+from bear_classifier.serve.routes import CLASSIFY_MANY, api
 from bear_classifier.web.head_requests import Heads
 from bear_classifier.web.host_names import EVERYWHERE, HostNames
 
@@ -155,7 +155,7 @@ def _limit(path: str) -> int:
         f"{gradio_guard.PLACE}/gradio_api/upload",
     ):
         return MAX_BYTES + request_guard.AROUND
-    return request_guard.MANY if path == MANY else request_guard.SMALL
+    return request_guard.MAX_BATCH_BYTES if path == CLASSIFY_MANY else request_guard.SMALL
 
 
 def _closed(service: Service, fair: Fair, scope: Scope, inside: int) -> None:
@@ -167,7 +167,7 @@ def _closed(service: Service, fair: Fair, scope: Scope, inside: int) -> None:
         service.admit()
         if not path.startswith(_TAKEN):
             fair.take(fair.who(scope))
-        if path == MANY and inside >= _BATCHES:
+        if path == CLASSIFY_MANY and inside >= _BATCHES:
             raise Refused(503, "BUSY", f"{inside} batches are worked on. Try again later", 30)
 
 

@@ -11,10 +11,10 @@ from dataclasses import astuple, dataclass
 
 from bear_classifier.errors import ModelError, PhotoError
 from bear_classifier.runtime.process_pool import Workers
-from bear_classifier.runtime.process_worker import MEMORY
+from bear_classifier.runtime.process_worker import WORKER_MEMORY
 from bear_classifier.runtime.usable_memory import usable_memory
 
-SECONDS = 10.0  # of a processor, for a photo with a model that takes hardly any time
+CPU_SECONDS = 10.0  # of a processor, for a photo with a model that takes hardly any time
 _TIMES = 5  # as long as the slowest answer that was measured, beyond that
 _LOADS = 2  # as long as loading, since the first photo of a process waits for that
 _SPARE = 500_000_000  # bytes of addresses for what a picture may take beyond the largest one
@@ -44,7 +44,7 @@ class Share:
     seconds: float
 
 
-def allowed(memory: int) -> int:
+def allowed_memory(memory: int) -> int:
     """Bytes for all processes that answer. memory: MB, as set; 0: half of what may be used."""
     if memory:
         return memory * _MEGA
@@ -65,17 +65,17 @@ def shared(need: Need, memory: int, most: int) -> Share:
             f" --set serve.memory={wanted}",
         )
     processes = max(1, min(most, memory // max(need.held, 1)))
-    addresses = max(MEMORY, need.addresses + _SPARE)
-    return Share(processes, addresses, SECONDS + _TIMES * need.answer + _LOADS * need.load)
+    addresses = max(WORKER_MEMORY, need.addresses + _SPARE)
+    return Share(processes, addresses, CPU_SECONDS + _TIMES * need.answer + _LOADS * need.load)
 
 
-async def measured(module: str, listed: str, names: Iterable[str], memory: int) -> Need:
+async def measure_models(module: str, listed: str, names: Iterable[str], memory: int) -> Need:
     """What a process needs that answers with all these models, each of which passes its self-test.
 
     module, listed: what the process runs, and its first argument; memory: bytes that it may take.
     Raises ModelError (MODEL_TOO_LARGE, MODEL_TOO_SLOW), SelfTestError and DataError (NO_WORKER)."""
     found: list[Need] = []
-    async with Workers(module, 1, _START, [listed, str(MEMORY + memory)]) as workers:
+    async with Workers(module, 1, _START, [listed, str(WORKER_MEMORY + memory)]) as workers:
         for name in names:
             try:
                 said = await workers.ask({"model": name, "do": "measure"}, b"")

@@ -7,7 +7,7 @@ from html import escape
 from markdown_it import MarkdownIt
 
 
-def page(name: str, markdown: str) -> str:
+def render_card(name: str, markdown: str) -> str:
     """A whole HTML page in the style of ours. The card quotes what its author wrote: tags are shown
     as they stand, and links lead to web pages and mail addresses only."""
     inside = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)

@@ -15,10 +15,10 @@ from typing import Any
 
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.serve.queue import Refused
-from bear_classifier.ship.manifest import shown
+from bear_classifier.ship.manifest import optional_field
 
 NONE, NONE_AT_ALL = "none", "_none"  # of the classes; the second where a class is called none
-MOST = 5000  # photos
+MAX_CORRECTIONS = 5000  # photos
 _STRANGERS = "_none"  # a folder that no dataset takes for a class
 
 
@@ -32,9 +32,12 @@ def keep(place: Path, photo: bytes, right: str, said: str, about: Mapping[str, A
         raise Refused(422, "BAD_LABEL", f"{right!r} cannot be the name of a folder")
     folder = place / (right if is_class else _STRANGERS)
     file = folder / f"{hashlib.sha256(photo).hexdigest()}.jpg"
-    if sum(1 for _ in place.glob("*/*.jpg")) >= MOST and not file.exists():
+    if sum(1 for _ in place.glob("*/*.jpg")) >= MAX_CORRECTIONS and not file.exists():
         raise Refused(
-            503, "FULL", f"{MOST} corrections wait to be looked at; no more are kept", 3600
+            503,
+            "FULL",
+            f"{MAX_CORRECTIONS} corrections wait to be looked at; no more are kept",
+            3600,
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(file, photo)
@@ -44,7 +47,7 @@ def keep(place: Path, photo: bytes, right: str, said: str, about: Mapping[str, A
         "right": right,
         "said": said,
         "model": about["name"],
-        "version": shown(about, "version", (int, str)),
+        "version": optional_field(about, "version", (int, str)),
     }
     with (place / "corrections.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")

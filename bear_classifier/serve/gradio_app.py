@@ -25,7 +25,7 @@ def uploaded(payload: Any) -> str | None:
     return payload.path if payload else None
 
 
-def page(service: Service) -> gr.Blocks:
+def gradio_blocks(service: Service) -> gr.Blocks:
     """A form around the first model; `predict` for gradio_client."""
     offer = service.offer("")
 
@@ -72,7 +72,7 @@ def mount(app: FastAPI, service: Service, path: str, uploads: Path) -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     gr.mount_gradio_app(
         app,
-        page(service),
+        gradio_blocks(service),
         path=path,
         css=_CSS,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),

@@ -25,7 +25,7 @@ from bear_classifier.serve.queue import Refused
 from bear_classifier.web.strict_json import strict_json
 
 PLACE = "/gradio"
-KEPT = 200_000_000  # bytes of uploads on the disk at once
+MAX_UPLOADS_BYTES = 200_000_000  # bytes of uploads on the disk at once
 _NAME = r"[\w.@-]+"
 _GET = re.compile(
     rf"/?|/(config|theme\.css|favicon\.ico|manifest\.json)/?|/(assets|static|svelte)(/{_NAME})+"
@@ -116,7 +116,7 @@ class Gate:
         if len(name.encode(errors="surrogatepass")) > _LONGEST or one_line(name) != name:
             raise Refused(422, "NOT_ONE_PHOTO", "Give the picture a shorter, plain name")
         lying = await asyncio.to_thread(_files, self.uploads)  # there may be thousands
-        if len(body) + sum(facts.st_size for _, facts in lying) > KEPT:
+        if len(body) + sum(facts.st_size for _, facts in lying) > MAX_UPLOADS_BYTES:
             raise Refused(503, "BUSY", "Too many pictures lie here. Try again in 60 seconds", 60)
 
 

@@ -22,11 +22,11 @@ from PIL import Image
 
 from bear_classifier.errors import ModelError
 from bear_classifier.images import decoder
-from bear_classifier.runtime.process_worker import needed, serve
-from bear_classifier.serve.messages import sentence
+from bear_classifier.runtime.process_worker import needed, serve_requests
+from bear_classifier.serve.messages import answer_sentence
 from bear_classifier.ship.bundle import load
-from bear_classifier.ship.explain import Head, explain, head
-from bear_classifier.ship.nearest_photos import Pictures, of
+from bear_classifier.ship.explain import CamHead, cam_head, explain
+from bear_classifier.ship.nearest_photos import SimilarPhotos, of
 from bear_classifier.ship.predict import Model
 
 _HELD = 3  # models at once in one process, whose memory is limited
@@ -43,11 +43,11 @@ class Held:
         self.model = model
 
     @cached_property
-    def head(self) -> Head:
-        return head(self.model.bundle)
+    def head(self) -> CamHead:
+        return cam_head(self.model.bundle)
 
     @cached_property
-    def pictures(self) -> Pictures | None:
+    def pictures(self) -> SimilarPhotos | None:
         return of(self.model.bundle)
 
 
@@ -85,7 +85,7 @@ def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, An
     Memory that is lacking beside a photo that was decoded is no photo's fault."""
     try:
         if header["do"] == "measure":
-            return measured(models, header["model"])
+            return measure_model(models, header["model"])
         return answered(models, header, body)
     except MemoryError as exc:
         name = header["model"]
@@ -94,7 +94,7 @@ def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, An
         ) from exc
 
 
-def measured(models: Models, name: str) -> dict[str, Any]:
+def measure_model(models: Models, name: str) -> dict[str, Any]:
     """What this process needs for a model that passes its self-test and answers to a picture as
     large as any may be, with maps: bytes as in `worker.needed`, and seconds of the processor to
     load it and for that answer."""
@@ -120,15 +120,15 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
     decoder.format_of_stranger(body)
     prediction = model.predict(body)
     found = dataclasses.asdict(prediction)
-    found["sentence"] = sentence(prediction)
+    found["sentence"] = answer_sentence(prediction)
     if header["do"] == "explain":
         ranked = sorted(prediction.probabilities, key=lambda label: -found["probabilities"][label])
         shown = ranked[:_MAPS]
         numbers = [model.bundle.labels.index(label) for label in shown]
         told = explain(model, held.head, body, numbers)
-        found["photo"] = address(told.photo)
+        found["photo"] = data_url(told.photo)
         found["maps"] = [
-            {"label": label, "image": address(image)}
+            {"label": label, "image": data_url(image)}
             for label, image in zip(shown, told.maps, strict=True)
         ]
         if held.pictures:
@@ -148,7 +148,7 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
     return found
 
 
-def address(image: Image.Image) -> str:
+def data_url(image: Image.Image) -> str:
     """The picture as a data: address, for a page."""
     return _data(decoder.encode(image, quality=85))
 
@@ -161,4 +161,4 @@ if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(_NICE)
     models = Models(json.loads(sys.argv[1]))
-    serve(lambda header, body: work(models, header, body), int(sys.argv[2]))
+    serve_requests(lambda header, body: work(models, header, body), int(sys.argv[2]))

@@ -21,11 +21,11 @@ class Lines(logging.Formatter):
         row["event"] = record.getMessage() if ours else record.name
         row |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[1]:
-            row["trace"] = places(record.exc_info[1])
+            row["trace"] = error_places(record.exc_info[1])
         return json.dumps(row)
 
 
-def places(exc: BaseException | None) -> str:
+def error_places(exc: BaseException | None) -> str:
     """The kinds of the errors and the lines where they were met, the cause last. Not what they say,
     which may quote a file's name."""
     found = []

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bear_classifier.runtime.terminal import count
-from bear_classifier.ship.manifest import number, whole
+from bear_classifier.ship.manifest import number, whole_number
 from bear_classifier.ship.predict import Prediction
 
 CERTAIN, SURE, LIKELY = 0.99, 0.9, 0.6  # calibrated probability
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def sentence(prediction: Prediction) -> str:
+def answer_sentence(prediction: Prediction) -> str:
     """What a person is told about one photo."""
     chances = prediction.probabilities
     if prediction.reason == "unlike_training":
@@ -32,19 +32,19 @@ def listed(labels: Mapping[str, Any] | Sequence[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def title(labels: Sequence[str]) -> str:
+def page_title(labels: Sequence[str]) -> str:
     question = f"{listed(labels)}?"
     return question[0].upper() + question[1:]
 
 
-def figures(test: Mapping[str, Any]) -> str:
+def test_figures(test: Mapping[str, Any]) -> str:
     """How often it is wrong. test: of `about["metrics"]` of a bundle, as it claims."""
     found: list[Any] = [test.get(name) for name in ("n", "error", "error_interval")]
     photos, error, interval = found
     if photos == 0 and not isinstance(photos, bool):
         return "This model was not tested."
     rates = [error, *interval] if isinstance(interval, list) else [error]
-    if not whole(1, 10**12)(photos) or len(rates) != 3 or not all(map(number(0, 1), rates)):
+    if not whole_number(1, 10**12)(photos) or len(rates) != 3 or not all(map(number(0, 1), rates)):
         return "How often this model is wrong is not known: its bundle states no such figures."
     return (
         f"Wrong on {round(error * photos)} of {count(photos, 'test photo')}: {error:.1%} (95 %"

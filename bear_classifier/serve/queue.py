@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.runtime.process_pool import Workers
-from bear_classifier.runtime.process_worker import MEMORY
+from bear_classifier.runtime.process_worker import WORKER_MEMORY
 from bear_classifier.runtime.processors import processors
 from bear_classifier.serve import capacity, messages
 from bear_classifier.ship.bundle import load, standing
-from bear_classifier.ship.manifest import shown
+from bear_classifier.ship.manifest import optional_field
 from bear_classifier.ship.sandbox import trust
 
 _MODULE = "bear_classifier.serve.inference_worker"
@@ -42,7 +42,7 @@ class Refused(BearsError):
 
 
 @dataclass(frozen=True)
-class Offer:
+class ServedModel:
     """A verified bundle, without its weights. card: Markdown."""
 
     name: str
@@ -55,16 +55,18 @@ class Offer:
         labels = list(self.about["labels"])
         return {
             "name": self.name,
-            "title": messages.title(labels),
+            "title": messages.page_title(labels),
             "labels": labels,
-            "version": shown(self.about, "version", (int, str)),
-            "figures": messages.figures(shown(self.about, "metrics.test", dict) or {}),
+            "version": optional_field(self.about, "version", (int, str)),
+            "figures": messages.test_figures(
+                optional_field(self.about, "metrics.test", dict) or {}
+            ),
             "refuses": self.about["rejection"]["least"] is not None,
             "limits": messages.limits(self.about["rejection"]),
         }
 
 
-def offers(place: Path) -> list[Offer]:
+def served_models(place: Path) -> list[ServedModel]:
     """The bundle at this place, or all that lie in it, each of which has to pass its self-test.
 
     Raises ModelError and SelfTestError."""
@@ -92,9 +94,9 @@ def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     return apart
 
 
-def _offer(name: str, path: Path) -> Offer:
+def _offer(name: str, path: Path) -> ServedModel:
     trust(bundle := load(path))
-    return Offer(name, path, dict(bundle.about), (path / "README.md").read_text("utf-8"))
+    return ServedModel(name, path, dict(bundle.about), (path / "README.md").read_text("utf-8"))
 
 
 class Service:
@@ -102,7 +104,7 @@ class Service:
     processor, as far as there is memory for them. memory: MB for all of these; 0: half of what may
     be used. Usage: `async with Service(...) as service: await service.check()`."""
 
-    def __init__(self, found: Sequence[Offer], most_waiting: int, memory: int = 0) -> None:
+    def __init__(self, found: Sequence[ServedModel], most_waiting: int, memory: int = 0) -> None:
         self.offers = {offer.name: offer for offer in found}
         self.default = found[0].name
         self.at_once = processors()
@@ -110,7 +112,7 @@ class Service:
         self.memory = memory
         self._listed = json.dumps({o.name: (str(o.path), o.about["checksum"]) for o in found})
         self._workers = Workers(
-            _MODULE, self.at_once, capacity.SECONDS, [self._listed, str(MEMORY)]
+            _MODULE, self.at_once, capacity.CPU_SECONDS, [self._listed, str(WORKER_MEMORY)]
         )
         self._turns = asyncio.Semaphore(self.at_once)
         self._took = 0.1  # seconds for a photo, a running mean
@@ -134,8 +136,8 @@ class Service:
         """Let each model pass its self-test, measure what it needs, and start all processes.
 
         Raises ModelError, SelfTestError and DataError (NO_WORKER)."""
-        memory = capacity.allowed(self.memory)
-        need = await capacity.measured(_MODULE, self._listed, self.offers, memory)
+        memory = capacity.allowed_memory(self.memory)
+        need = await capacity.measure_models(_MODULE, self._listed, self.offers, memory)
         share = capacity.shared(need, memory, self.at_once)
         self.slowest = need.answer
         self.at_once, self._turns = share.processes, asyncio.Semaphore(share.processes)
@@ -178,7 +180,7 @@ class Service:
         soon = math.ceil((self.admitted + 1) * self._took / self.at_once)
         return min(max(soon, 1), _MOST_RETRY)
 
-    def offer(self, name: str) -> Offer:
+    def offer(self, name: str) -> ServedModel:
         """The model of this name, or the first. Raises Refused."""
         if (name or self.default) not in self.offers:
             known = list(self.offers)

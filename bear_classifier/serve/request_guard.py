@@ -27,9 +27,9 @@ from bear_classifier.web.host_names import HostNames
 
 SMALL = 65_536  # bytes of a body that is no photo
 AROUND = 65_536  # bytes that a form may add to a photo
-MANY = 100_000_000  # bytes of a request with many photos
+MAX_BATCH_BYTES = 100_000_000  # bytes of a request with many photos
 HELD = 400_000_000  # bytes of bodies at once
-SECONDS = 30.0  # for a whole body
+BODY_SECONDS = 30.0  # for a whole body
 _PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would have no code
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
@@ -37,7 +37,7 @@ POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none';"
     " base-uri 'none'; form-action 'none'"
 )
-HEADERS = {
+RESPONSE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -148,11 +148,11 @@ class Visit:
     async def receive(self) -> Message:
         if self.whole or self.refused:
             return await self._receive()
-        left = self.began + SECONDS - time.monotonic()
+        left = self.began + BODY_SECONDS - time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except asyncio.TimeoutError:
-            self.refused = Refused(408, "TOO_SLOW", _SLOW.format(SECONDS))
+            self.refused = Refused(408, "TOO_SLOW", _SLOW.format(BODY_SECONDS))
             raise self.refused from None
         if message["type"] == "http.request":
             self.read += len(message.get("body", b""))
@@ -179,7 +179,7 @@ class Visit:
         await self._send(message)
 
     def _dress(self, headers: MutableHeaders) -> None:
-        for name, value in HEADERS.items():
+        for name, value in RESPONSE_HEADERS.items():
             headers[name] = value
         del headers["Access-Control-Allow-Credentials"]  # gradio's
         framed = self.door.framed_by or "'none'"
@@ -230,7 +230,7 @@ def too_large(size: int, limit: int) -> Refused:
     """size: bytes, as far as they are known."""
     if limit == SMALL:
         return Refused(413, "TOO_LARGE", f"The request is larger than {limit // 1024} KB")
-    most = {MANY: MANY}.get(limit, MAX_BYTES)
+    most = {MAX_BATCH_BYTES: MAX_BATCH_BYTES}.get(limit, MAX_BYTES)
     return Refused(
         413, "TOO_LARGE", f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
     )

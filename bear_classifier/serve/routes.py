@@ -35,8 +35,8 @@ from bear_classifier.serve.metrics import Metrics
 from bear_classifier.serve.queue import Do, Refused, Service
 from bear_classifier.serve.rate_limit import Fair
 
-MANY = "/api/v1/classify-many"
-PHOTOS = 200  # in one request
+CLASSIFY_MANY = "/api/v1/classify-many"
+MAX_BATCH_PHOTOS = 200  # in one request
 LISTED = 1_000_000  # bytes of a ZIP that name its files
 Read = Callable[[], bytes]
 _FORM = "multipart/form-data"
@@ -78,7 +78,7 @@ class Answer(BaseModel):
     similar: list[Similar] | None = Field(None, description="training photos, if they may be shown")
 
 
-Model = Annotated[str, Query(description="its name; the first one if left out")]
+ModelName = Annotated[str, Query(description="its name; the first one if left out")]
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "An empty file, or a request that makes no sense"},
     403: {"model": Problem, "description": "Sent by another website's page"},
@@ -134,7 +134,7 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
             | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
             for name, offer in service.offers.items()
         ]
-        limits = {"bytes": MAX_BYTES, "photos": PHOTOS}
+        limits = {"bytes": MAX_BYTES, "photos": MAX_BATCH_PHOTOS}
         return {"models": found, "limits": limits, "corrections": corrections is not None}
 
     @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
@@ -143,11 +143,11 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         browsers, which ask for text/html."""
         text, vary = service.offer(name).card, {"Vary": "Accept"}
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(card_page.page(name, text), headers=vary)
+            return HTMLResponse(card_page.render_card(name, text), headers=vary)
         return PlainTextResponse(text, media_type="text/markdown; charset=utf-8", headers=vary)
 
     @router.post("/classify", response_model=Answer, openapi_extra=_ONE, responses=_ERRORS)
-    async def classify(request: Request, model: Model = "", explain: bool = False) -> Response:
+    async def classify(request: Request, model: ModelName = "", explain: bool = False) -> Response:
         """The answer to one photo: its bytes, or a form with one file."""
         service.offer(model)
         photo = await _one(request)
@@ -163,7 +163,7 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         | {200: {"content": {"application/x-ndjson": {}, "text/csv": {}}, "description": "Rows"}},
     )
     async def classify_many(
-        request: Request, model: Model = "", as_csv: Annotated[bool, Query(alias="csv")] = False
+        request: Request, model: ModelName = "", as_csv: Annotated[bool, Query(alias="csv")] = False
     ) -> Response:
         """Answers to many photos, a ZIP or a form with several files: a row each, as it comes."""
         offer = service.offer(model)
@@ -184,7 +184,9 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         responses=_ERRORS,
         include_in_schema=corrections is not None,
     )
-    async def correct(request: Request, right: str, said: str = "", model: Model = "") -> Response:
+    async def correct(
+        request: Request, right: str, said: str = "", model: ModelName = ""
+    ) -> Response:
         """Keep a photo that was answered wrongly. right: its class, or "none" of
         them, or "_none" where a class is called none."""
         if corrections is None:
@@ -231,7 +233,9 @@ async def _several(request: Request) -> list[tuple[str, Read]]:
     if _kind(request) == _FORM:
         found: list[tuple[str, Read]] = [
             (name, partial(bytes, data))
-            for name, data in await _files(request, 2 * PHOTOS + 1)  # each with a companion
+            for name, data in await _files(
+                request, 2 * MAX_BATCH_PHOTOS + 1
+            )  # each with a companion
             if not _of_a_system(name)
         ]
         _few_enough("form", len(found))
@@ -246,7 +250,9 @@ def _entries(data: bytes) -> list[tuple[str, Read]]:
     try:
         end = zipfile._EndRecData(io.BytesIO(data))  # type: ignore[attr-defined]
         if end and end[5] > LISTED:  # all of it would be read before it can be counted
-            raise Refused(413, "TOO_MANY", f"The ZIP lists too many files; the limit is {PHOTOS}")
+            raise Refused(
+                413, "TOO_MANY", f"The ZIP lists too many files; the limit is {MAX_BATCH_PHOTOS}"
+            )
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
         raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
@@ -265,8 +271,10 @@ def _of_a_system(name: str) -> bool:
 
 
 def _few_enough(what: str, files: int) -> None:
-    if files > PHOTOS:
-        raise Refused(413, "TOO_MANY", f"The {what} has {files} files; the limit is {PHOTOS}")
+    if files > MAX_BATCH_PHOTOS:
+        raise Refused(
+            413, "TOO_MANY", f"The {what} has {files} files; the limit is {MAX_BATCH_PHOTOS}"
+        )
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

@@ -24,11 +24,11 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line, say
 from bear_classifier.serve.app import make_app
 from bear_classifier.serve.json_log import Lines
-from bear_classifier.serve.queue import Service, offers
+from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.web.host_names import is_loopback
-from bear_classifier.web.sockets import address, listening
+from bear_classifier.web.sockets import browser_url, listening
 
-HEADERS = 30.0  # seconds for the first line and the headers of a request
+HEADER_SECONDS = 30.0  # seconds for the first line and the headers of a request
 UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
 HURRIED = 4.0  # the same once the service is stopping
 NOTICE = 1.0  # seconds between "not ready" and closing the port, for whoever balances the load
@@ -53,7 +53,7 @@ class Patient(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(HEADERS)
+        self._wait(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._due, self._unread):
@@ -65,7 +65,7 @@ class Patient(H11Protocol):
         super().on_response_complete()
         self._watch()
         if not self.transport.is_closing():
-            self._wait(HEADERS)
+            self._wait(HEADER_SECONDS)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -164,12 +164,12 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
 
     Raises ModelError, SelfTestError and ConfigError (PORT_TAKEN) before the port is open."""
     with heartbeat("serve: self-test"):
-        found = offers(place)
+        found = served_models(place)
     _many_files()
     with listening(host, port) as listener:
         service = Service(found, settings.max_waiting, settings.memory)
         app = make_app(service, settings, host)
-        said = one_line(f"Serving {place} on {address(host, listener)} (Ctrl-C stops)")
+        said = one_line(f"Serving {place} on {browser_url(host, listener)} (Ctrl-C stops)")
         said = "\n".join([said, *reachable(host, settings)])
         with logging_to_stderr():
             asyncio.run(_run(app, service, listener, said))
@@ -230,13 +230,13 @@ async def _run(app: FastAPI, service: Service, listener: socket.socket, said: st
     gc.collect()
     gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
     say("\n".join(filter(None, (said, cut_off(service.slowest)))))
-    server = Server(config(app), service)
+    server = Server(uvicorn_config(app), service)
     await server.serve(sockets=[listener])
     if server.asked[:1] == [signal.SIGINT]:
         raise KeyboardInterrupt
 
 
-def config(app: FastAPI) -> uvicorn.Config:
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Patient,

@@ -25,12 +25,12 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import ModelError
 from bear_classifier.judge.evaluate import calibration_error
-from bear_classifier.runtime.files import explained
+from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import count, progress_bar
 from bear_classifier.ship import int8, manifest
 from bear_classifier.ship.predict import Model
 
-ENOUGH = 100  # photos; that none of fewer is answered otherwise says little
+LEAST_PHOTOS = 100  # photos; that none of fewer is answered otherwise says little
 _MOST = 2000  # validation photos to compare on
 _CALIBRATING = 200  # training photos that show the range of activations
 _ROOM = 8 / 7  # of the shorter side over the square: 256 pixels for 224
@@ -59,15 +59,15 @@ INT8, DECODING = Bar(agreement=0.995), Bar(agreement=0.998)
 
 
 @dataclass(frozen=True)
-class Said:
+class ModelAnswers:
     """Of n photos: probabilities (n, classes), familiarity (n,) and whether answered (n,)."""
 
     probabilities: NDArray[np.float64]
     familiarity: NDArray[np.float64]
     answered: NDArray[np.bool_]
 
-    def of(self, rows: NDArray[np.bool_]) -> Said:
-        return Said(self.probabilities[rows], self.familiarity[rows], self.answered[rows])
+    def of(self, rows: NDArray[np.bool_]) -> ModelAnswers:
+        return ModelAnswers(self.probabilities[rows], self.familiarity[rows], self.answered[rows])
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Taken:
     precision: Mapping[str, Any]
 
 
-def compared(full: Said, short: Said, targets: NDArray[np.int64]) -> dict[str, Any]:
+def compare_models(
+    full: ModelAnswers, short: ModelAnswers, targets: NDArray[np.int64]
+) -> dict[str, Any]:
     """Figures of two models on the same photos. targets: (n,) true class numbers."""
     n = len(targets)
     if not n:
@@ -145,12 +147,12 @@ def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
     chosen = scaled if decoding["is"] == "scaled" else proved
     onnx, precision = proved.bundle.onnx, {"is": "fp32", "why": "export.precision says so"}
     if config.export.precision == "int8" or (
-        config.export.precision == "auto" and len(files) >= ENOUGH
+        config.export.precision == "auto" and len(files) >= LEAST_PHOTOS
     ):
         network, precision = _integers(catalog, config, photos, chosen, (full, files, targets))
         onnx = network if precision["is"] == "int8" else onnx
     elif config.export.precision == "auto":
-        why = f"{count(len(files), 'validation photo')}, and trying int8 needs {ENOUGH}"
+        why = f"{count(len(files), 'validation photo')}, and trying int8 needs {LEAST_PHOTOS}"
         precision = {"is": "fp32", "why": why}
     changes = {"decode": decoding["is"]}
     if decoding["is"] == "scaled":
@@ -167,7 +169,7 @@ def with_least(model: Model, least: int) -> Model:
 
 def _both_ways(
     full: Model, small: Model, files: Sequence[Path]
-) -> tuple[Said, Said, NDArray[np.bool_]]:
+) -> tuple[ModelAnswers, ModelAnswers, NDArray[np.bool_]]:
     """What a model says of photos decoded in full and smaller, and (n,) where pixels differ."""
     theirs, ours, changed = [], [], []
     for file in progress_bar(files, desc="decoding", unit="photo"):
@@ -179,17 +181,17 @@ def _both_ways(
 
 
 def _decoding(
-    config: Config, full: Said, small: Said, targets: NDArray[np.int64]
+    config: Config, full: ModelAnswers, small: ModelAnswers, targets: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Whether to decode no larger than needed, by the photos that this makes smaller."""
     if config.export.decode == "full":
         return {"is": "full", "why": "export.decode says so"}
-    figures, n = compared(full, small, targets), len(targets)
+    figures, n = compare_models(full, small, targets), len(targets)
     why = objection("decoding smaller", figures, DECODING)
-    if n < ENOUGH:
+    if n < LEAST_PHOTOS:
         are = "is" if n == 1 else "are"
         large = f"{count(n, 'validation photo')} {are} large enough to be decoded smaller"
-        why = f"{large}; {ENOUGH} are needed"
+        why = f"{large}; {LEAST_PHOTOS} are needed"
     if why:
         return {"is": "full", "why": why, **figures}
     same = n - figures["differ"]
@@ -202,7 +204,7 @@ def _integers(
     config: Config,
     photos: Sequence[Photo],
     model: Model,
-    proved: tuple[Said, Sequence[Path], NDArray[np.int64]],
+    proved: tuple[ModelAnswers, Sequence[Path], NDArray[np.int64]],
 ) -> tuple[bytes, dict[str, Any]]:
     """The network in integers, and whether and why it is taken. model: as it decodes; proved: what
     full precision said of which files, and their classes."""
@@ -215,7 +217,7 @@ def _integers(
     try:
         if not files or not images:
             raise ModelError("NOT_QUANTISED", "int8 needs training and validation photos")
-        with explained(model.bundle.path):
+        with write_errors(model.bundle.path):
             network = int8.quantised(model.bundle.onnx, images)
         short = Model(dataclasses.replace(model.bundle, onnx=network))
     except ModelError as exc:
@@ -226,7 +228,7 @@ def _integers(
     answers = [_answer(short, np.asarray(short.square(file))) for file in bar]
     drawn, _ = model.bundle.golden()
     moved = int8.rounding(network, [_image(short, picture)() for picture in drawn])
-    figures = compared(full, _said(answers), targets) | {
+    figures = compare_models(full, _said(answers), targets) | {
         "rounding": moved,
         "bytes": [len(model.bundle.onnx), len(network)],
         "milliseconds": int8.milliseconds([model.bundle.onnx, network], images[0]()),
@@ -278,8 +280,8 @@ def _answer(model: Model, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], floa
     return probabilities, familiarity, model.verdict(probabilities, pooled) == "ok"
 
 
-def _said(answers: Sequence[tuple[NDArray[Any], float, bool]]) -> Said:
-    return Said(
+def _said(answers: Sequence[tuple[NDArray[Any], float, bool]]) -> ModelAnswers:
+    return ModelAnswers(
         np.array([answer[0] for answer in answers]),
         np.array([answer[1] for answer in answers]),
         np.array([answer[2] for answer in answers], dtype=bool),

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from bear_classifier.errors import ModelError
 from bear_classifier.runtime import git_lfs
-from bear_classifier.runtime.files import explained, replace, write_atomic
+from bear_classifier.runtime.files import replace, write_atomic, write_errors
 from bear_classifier.runtime.npz import read_npz
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 from bear_classifier.ship import manifest
@@ -212,7 +212,7 @@ def _manifest(data: bytes) -> dict[str, Any]:
         about = json.loads(data)
     except (ValueError, RecursionError) as exc:
         raise ModelError("BAD_MODEL", f"bundle.json does not describe a model ({exc!r})") from exc
-    manifest.check(about)
+    manifest.check_manifest(about)
     return dict(about)
 
 
@@ -268,7 +268,7 @@ def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
     return blank.replace(b'"checksum": "' + _ZEROS, b'"checksum": "' + digest)
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         write_atomic(folder / name, data)
 
@@ -278,7 +278,7 @@ def publish(partial: Path, place: Path) -> None:
 
     Cut off between them, readers find the old one beside it and `recover` puts it back."""
     previous = _previous(place)
-    with explained(place):
+    with write_errors(place):
         if place.exists():
             replace(place, previous)
         try:

@@ -108,7 +108,7 @@ def pins(imported: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
     return {name: version for name, version in every.items() if name in direct}, every
 
 
-def allowed(versions: Mapping[str, str], package: str, extras: Iterable[str]) -> dict[str, str]:
+def compatible(versions: Mapping[str, str], package: str, extras: Iterable[str]) -> dict[str, str]:
     """Those of the versions that package, installed with these extras, can be beside."""
     asked = [other for extra in ("", *extras) for other in _requirements(package, extra)]
     refused = {

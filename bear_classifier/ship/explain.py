@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load as from_safetensors
 
 from bear_classifier.errors import ModelError
+from bear_classifier.runtime.npz import Floats32
 from bear_classifier.ship.bundle import Bundle, part
 from bear_classifier.ship.predict import Model
 
@@ -26,19 +26,17 @@ _EPS = 1e-5  # of torch's BatchNorm
 FOR, AGAINST = (214, 84, 0), (0, 92, 184)  # orange and blue: told apart by the colour-blind, too
 _DEEPEST = 0.75  # of the colour over the photo, which stays to be seen below it
 
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
-class Head:
+class CamHead:
     """norm: mean, scale and shift (f,) of the standardised features; weight: (classes, f); bias:
     (classes,)."""
 
-    mean: Floats
-    scale: Floats
-    shift: Floats
-    weight: Floats
-    bias: Floats
+    mean: Floats32
+    scale: Floats32
+    shift: Floats32
+    weight: Floats32
+    bias: Floats32
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,11 @@ class Explained:
     maps: list[Image.Image]
     strongest: float
     cells: int
-    logits: Floats
-    pooled: Floats
+    logits: Floats32
+    pooled: Floats32
 
 
-def head(bundle: Bundle) -> Head:
+def cam_head(bundle: Bundle) -> CamHead:
     """The head's numbers, from the file that the bundle was checked with.
 
     Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT, BAD_MODEL)."""
@@ -68,7 +66,7 @@ def head(bundle: Bundle) -> Head:
             k for k, v in values.items() if re.fullmatch(r"head\.\d+\.weight", k) and v.ndim == 2
         )
         deviation = np.sqrt(values[f"{norm}running_var"] + _EPS)
-        found = Head(
+        found = CamHead(
             values[f"{norm}running_mean"],
             values[f"{norm}weight"] / deviation,
             values[f"{norm}bias"],
@@ -82,7 +80,7 @@ def head(bundle: Bundle) -> Head:
     return found
 
 
-def evidence(head: Head, map_: Floats) -> Floats:
+def evidence(head: CamHead, map_: Floats32) -> Floats32:
     """Logits (classes, h, w) that each place of a feature map (f, h, w) gives to each class.
 
     Nought is what the average training photo gives; `mean over places + head.bias` is the logit."""
@@ -90,12 +88,12 @@ def evidence(head: Head, map_: Floats) -> Floats:
     return np.asarray(np.tensordot(head.weight, standard + head.shift[:, None, None], axes=1))
 
 
-def against_others(found: Floats) -> Floats:
+def against_others(found: Floats32) -> Floats32:
     """The same without what a place gives to all classes alike, which changes no probability."""
     return np.asarray(found - found.mean(axis=0))
 
 
-def overlay(photo: Image.Image, found: Floats, strongest: float) -> Image.Image:
+def overlay(photo: Image.Image, found: Floats32, strongest: float) -> Image.Image:
     """The photo, pale and grey, under the evidence (h, w) for one class: orange speaks for it, blue
     against it. strongest: the evidence of the deepest colour; a map of noughts shows no colour."""
     grey = np.asarray(photo.convert("L"), dtype=np.float32)[:, :, None]
@@ -108,7 +106,9 @@ def overlay(photo: Image.Image, found: Floats, strongest: float) -> Image.Image:
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
-def explain(model: Model, weights: Head, source: bytes | Path, classes: Sequence[int]) -> Explained:
+def explain(
+    model: Model, weights: CamHead, source: bytes | Path, classes: Sequence[int]
+) -> Explained:
     """What of one photo spoke for each of these class numbers. Raises PhotoError."""
     photo = model.square(source)
     logits, pooled, map_ = model.outputs(source)

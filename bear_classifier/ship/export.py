@@ -60,7 +60,9 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     files = _golden()
     files["model.onnx"] = to_onnx(model, config.learn.size)
     trained = _weights_file(catalog).read_bytes()
-    files["weights.safetensors"] = trained if config.export.weights == "fp32" else halved(model)
+    files["weights.safetensors"] = (
+        trained if config.export.weights == "fp32" else half_precision_state(model)
+    )
     files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
     shown = _pictures(catalog, config)
     if shown.shown:
@@ -68,7 +70,7 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     bundle.clear_leftovers(place)
     try:
-        bundle.write(partial, files)
+        bundle.write_bundle(partial, files)
         drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
         expected = torch_outputs(model, drawn, config.learn, temperature)
         files["golden/expected.npz"] = as_npz(**expected)
@@ -77,8 +79,8 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         about["data"]["pictures"] = len(shown.shown)
         files["README.md"] = card(about).encode()
         names = ("golden/expected.npz", "README.md")
-        bundle.write(partial, {name: files[name] for name in names})
-        bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
+        bundle.write_bundle(partial, {name: files[name] for name in names})
+        bundle.write_bundle(partial, {"bundle.json": bundle.describe(files, about)})
         candidate = Model(bundle.load(partial))
         candidate.self_test()
         about["parity"] = prove(catalog, config, model, candidate)
@@ -88,11 +90,11 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         if (about["decoding"]["is"], about["precision"]["is"]) != ("full", "fp32"):
             published = replace(candidate.bundle, onnx=taken.onnx, about=about)
             files |= {"model.onnx": taken.onnx, **_golden(published.least)}
-            bundle.write(partial, files)
+            bundle.write_bundle(partial, files)
             files["golden/expected.npz"] = as_npz(**_outputs(Model(published), drawn))
         files["README.md"] = card(about).encode()
-        bundle.write(partial, files)
-        bundle.write(partial, {"bundle.json": bundle.describe(files, about)})
+        bundle.write_bundle(partial, files)
+        bundle.write_bundle(partial, {"bundle.json": bundle.describe(files, about)})
         proved = bundle.load(partial)
         Model(proved).self_test()
         _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
@@ -142,7 +144,7 @@ def _trained(
     return model.eval(), record, judged
 
 
-def halved(model: backbone.Classifier) -> bytes:
+def half_precision_state(model: backbone.Classifier) -> bytes:
     """The state of a model, its body in half precision; of the head maps are made, which are to be
     exact. Raises ModelError (TOO_LARGE_FOR_FP16)."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -162,7 +164,8 @@ def to_onnx(model: backbone.Classifier, size: int) -> bytes:
 def _golden(least: int | None = None) -> dict[str, bytes]:
     """Files of the self-test. least: as `photos.measure`; some are then so large that it counts."""
     drawn = {
-        i: golden.draw(i, 2 * least if least and i in _LARGE else 0) for i in range(bundle.GOLDEN)
+        i: golden.draw_picture(i, 2 * least if least and i in _LARGE else 0)
+        for i in range(bundle.GOLDEN)
     }
     return {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in drawn.items()}
 
@@ -174,10 +177,10 @@ def _outputs(model: Model, files: Sequence[Path]) -> dict[str, NDArray[Any]]:
     return {"logits": logits, "pooled": pooled, "probabilities": model.probabilities(logits)}
 
 
-def _pictures(catalog: Catalog, config: Config) -> nearest_photos.Pictures:
+def _pictures(catalog: Catalog, config: Config) -> nearest_photos.SimilarPhotos:
     """Small copies of training photos that may be published, and who made them."""
     if config.export.pictures == "none":
-        return nearest_photos.Pictures(np.zeros((0, 1)), [])
+        return nearest_photos.SimilarPhotos(np.zeros((0, 1)), [])
     with np.load(catalog.root / "train" / "predictions.npz", allow_pickle=False) as file:
         pooled = dict(zip(file["sha256"].tolist(), file["pooled"], strict=True))
     known = {source.sha256: source for source in catalog.sources() if source.sha256}
@@ -189,17 +192,19 @@ def _pictures(catalog: Catalog, config: Config) -> nearest_photos.Pictures:
         and photo.sha256 in pooled
         and (config.export.pictures == "all" or photo.sha256 in free)
     ]
-    order = np.random.default_rng(config.train.seed).permutation(len(found))[: nearest_photos.MOST]
+    order = np.random.default_rng(config.train.seed).permutation(len(found))[
+        : nearest_photos.MAX_PICTURES
+    ]
     chosen = [found[row] for row in np.sort(order)]
     shown = []
     for photo in chosen:
         source = known.get(photo.sha256)
-        about, page = (nearest_photos.credit(source), source.page) if source else ("", "")
-        small = nearest_photos.small(catalog.file(photo).read_bytes())
-        shown.append(nearest_photos.Picture(photo.label, small, about, page))
+        about, page = (nearest_photos.credit_line(source), source.page) if source else ("", "")
+        small = nearest_photos.thumbnail(catalog.file(photo).read_bytes())
+        shown.append(nearest_photos.SimilarPhoto(photo.label, small, about, page))
     width = next(iter(pooled.values())).shape[0]
     rows = [pooled[photo.sha256] for photo in chosen]
-    return nearest_photos.Pictures(np.array(rows, dtype=np.float32).reshape(-1, width), shown)
+    return nearest_photos.SimilarPhotos(np.array(rows, dtype=np.float32).reshape(-1, width), shown)
 
 
 def _about(
@@ -224,7 +229,7 @@ def _about(
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
         "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
-        "membership": membership_inference.sentence(found)
+        "membership": membership_inference.card_sentence(found)
         if (found := judged["membership"])
         else None,
         "training": {

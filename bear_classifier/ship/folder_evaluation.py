@@ -19,7 +19,7 @@ Failures = list[tuple[Path, PhotoError]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class EvaluatedPhoto:
     """What became of one photo. pooled: (f,) its features; hash: by which near-copies are found."""
 
     prediction: Prediction
@@ -27,12 +27,12 @@ class Seen:
     hash: str
 
 
-def known(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
+def evaluate_labelled(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
     """The report on a folder per class, as a dictionary: near-copies widen its intervals, `ignored`
     says of files and folders why they are left out, `training_photos` which photos the model
     learned from. Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, NO_PHOTOS)."""
     from bear_classifier.collect.sources.local_files import list_folder
-    from bear_classifier.judge.evaluate import report
+    from bear_classifier.judge.evaluate import evaluation_report
 
     labels = model.bundle.labels
     listed = list_folder(folder, labels)
@@ -45,7 +45,7 @@ def known(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
     targets = np.array([labels.index(true[path]) for path in seen])
     accepted = np.array([one.accepted for one in said])
     learned = model.learned_from(np.stack([one.pooled for one in seen.values()]))
-    found = report(rows, targets, labels, copies(list(seen.values())), accepted)
+    found = evaluation_report(rows, targets, labels, copies(list(seen.values())), accepted)
     return {
         **dataclasses.asdict(found),
         "ignored": {path: why for path, why in listed.ignored.items() if why != "hidden"},
@@ -53,7 +53,7 @@ def known(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
     }
 
 
-def copies(seen: Sequence[Seen]) -> NDArray[np.intp]:
+def copies(seen: Sequence[EvaluatedPhoto]) -> NDArray[np.intp]:
     """(n,) the group of near-copies of each photo, as screening ties them."""
     from bear_classifier.collect.screen import components, near_pairs
     from bear_classifier.config.settings import ScreenConfig
@@ -66,10 +66,10 @@ def copies(seen: Sequence[Seen]) -> NDArray[np.intp]:
     return groups
 
 
-def strange(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
+def evaluate_ood(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
     """How many pictures of none of the classes get an answer all the same, in all and for each
     folder in it. Raises DataError (NO_FOLDER, NO_PHOTOS)."""
-    from bear_classifier.judge.rejection import let_through
+    from bear_classifier.judge.rejection import false_accepts
     from bear_classifier.ship.predict import files_of
 
     if not folder.is_dir():
@@ -85,23 +85,23 @@ def strange(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
         kinds.setdefault(inside[0] if len(inside) > 1 else "", []).append(row)
     kinds.pop("", None)
     return {
-        **let_through(reasons, groups),
-        "kinds": {kind: let_through(reasons[rows], groups[rows]) for kind, rows in kinds.items()},
+        **false_accepts(reasons, groups),
+        "kinds": {kind: false_accepts(reasons[rows], groups[rows]) for kind, rows in kinds.items()},
     }
 
 
 def _answers(
     model: Model, paths: Iterable[Path], failures: Failures
-) -> Iterator[tuple[Path, Seen]]:
+) -> Iterator[tuple[Path, EvaluatedPhoto]]:
     from bear_classifier.collect.http.ingest import examine
     from bear_classifier.images import decoder
 
     for path in progress_bar(list(paths), desc="judge", unit="photo", leave=False):
         try:
-            data = decoder.read(path)
+            data = decoder.read_file(path)
             logits, pooled, _ = model.outputs(data)
             facts = examine(data)
         except PhotoError as exc:
             failures.append((path, exc))
         else:
-            yield path, Seen(model.answer(logits, pooled), pooled, facts.dhash)
+            yield path, EvaluatedPhoto(model.answer(logits, pooled), pooled, facts.dhash)

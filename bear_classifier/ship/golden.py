@@ -13,7 +13,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 
 
 @lru_cache(maxsize=256)  # drawn for the bundle, its checks and int8: 10 MB
-def draw(number: int, least: int = 0) -> tuple[str, bytes]:
+def draw_picture(number: int, least: int = 0) -> tuple[str, bytes]:
     """Picture `number` as (suffix, file): soft colours, shapes and grain, in all kinds of files.
 
     least: pixels of the shorter side, at least; the same picture enlarged."""

@@ -28,6 +28,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bear_classifier.errors import ModelError
+from bear_classifier.runtime.npz import Floats32
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.predict import REFUSED
 
@@ -40,10 +41,8 @@ _BROKEN = (
     *(*REFUSED, DecodeError),
 )
 
-Floats = NDArray[np.float32]
 
-
-def quantised(network: bytes, images: Sequence[Callable[[], Floats]]) -> bytes:
+def quantised(network: bytes, images: Sequence[Callable[[], Floats32]]) -> bytes:
     """The same ONNX network, the head after the pool excepted, in integers.
 
     images: each gives one (3, size, size) as the network is fed, and may be called twice. Files are
@@ -74,7 +73,7 @@ def quantised(network: bytes, images: Sequence[Callable[[], Floats]]) -> bytes:
         return bytes(result.SerializeToString())
 
 
-def milliseconds(networks: Sequence[bytes], image: Floats) -> list[float]:
+def milliseconds(networks: Sequence[bytes], image: Floats32) -> list[float]:
     """Median time of each for one image (3, size, size) on one thread, taken in turns."""
     sessions = [_session(network) for network in networks]
     found: list[list[float]] = [[] for _ in sessions]
@@ -89,7 +88,7 @@ def milliseconds(networks: Sequence[bytes], image: Floats) -> list[float]:
     return [float(np.median(times[1:])) for times in found]  # the first one warms up
 
 
-def rounding(network: bytes, images: Sequence[Floats]) -> float:
+def rounding(network: bytes, images: Sequence[Floats32]) -> float:
     """How far outputs move, relative to their largest value, where the sums are made otherwise.
 
     In floats, as processors would for which there are no integer kernels: the largest over logits
@@ -107,15 +106,15 @@ def rounding(network: bytes, images: Sequence[Floats]) -> float:
 class _Reader:
     """Batches as onnxruntime's calibration asks for them."""
 
-    def __init__(self, images: Sequence[Callable[[], Floats]]) -> None:
+    def __init__(self, images: Sequence[Callable[[], Floats32]]) -> None:
         self._batches = _batches(images)
 
-    def get_next(self) -> dict[str, Floats] | None:
+    def get_next(self) -> dict[str, Floats32] | None:
         batch = next(self._batches, None)
         return None if batch is None else {"image": batch}
 
 
-def _batches(images: Sequence[Callable[[], Floats]]) -> Iterator[Floats]:
+def _batches(images: Sequence[Callable[[], Floats32]]) -> Iterator[Floats32]:
     starts = range(0, len(images), _BATCH)
     for start in progress_bar(starts, desc="int8", unit="batch", leave=False):
         yield np.stack([image() for image in images[start : start + _BATCH]])
@@ -148,7 +147,7 @@ def _after(model: onnx.ModelProto, name: str) -> list[str]:
     return found
 
 
-def _means(model: onnx.ModelProto, images: Sequence[Callable[[], Floats]]) -> dict[str, Floats]:
+def _means(model: onnx.ModelProto, images: Sequence[Callable[[], Floats32]]) -> dict[str, Floats32]:
     """What goes into each convolution: the mean (channels,) over images and places, by its name."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
@@ -168,7 +167,7 @@ def _means(model: onnx.ModelProto, images: Sequence[Callable[[], Floats]]) -> di
     return dict(zip(names, means, strict=True))
 
 
-def _correct(model: onnx.ModelProto, plain: onnx.ModelProto, means: dict[str, Floats]) -> None:
+def _correct(model: onnx.ModelProto, plain: onnx.ModelProto, means: dict[str, Floats32]) -> None:
     """Take off the biases of model what rounding the weights of plain adds on average."""
     exact = {tensor.name: tensor for tensor in plain.graph.initializer}
     rounded = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -188,7 +187,7 @@ def _correct(model: onnx.ModelProto, plain: onnx.ModelProto, means: dict[str, Fl
 
 
 def added(
-    rounded: NDArray[np.int8], scale: Floats, exact: Floats, mean: Floats
+    rounded: NDArray[np.int8], scale: Floats32, exact: Floats32, mean: Floats32
 ) -> NDArray[np.float64]:
     """What rounding adds to the mean of each output of a convolution (out,).
 

@@ -37,7 +37,7 @@ def number(low: float, high: float) -> Callable[[Any], bool]:
     )
 
 
-def whole(low: int, high: int) -> Callable[[Any], bool]:
+def whole_number(low: int, high: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and low <= value <= high
 
 
@@ -78,10 +78,14 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", name, "a name"),
     ("labels", _labels, "two or more different names"),
     ("preprocessing", lambda value: isinstance(value, dict), "a table"),
-    ("preprocessing.size", whole(16, 2048), "a whole number from 16 to 2048"),
+    ("preprocessing.size", whole_number(16, 2048), "a whole number from 16 to 2048"),
     ("preprocessing.mean", _three(number(-1e4, 1e4)), "three numbers from -10000 to 10000"),
     ("preprocessing.std", _three(number(1e-4, 1e4)), "three numbers from 0.0001 to 10000"),
-    ("preprocessing.least", _or_absent(_or_none(whole(16, 65_535))), "a whole number or null"),
+    (
+        "preprocessing.least",
+        _or_absent(_or_none(whole_number(16, 65_535))),
+        "a whole number or null",
+    ),
     ("temperature", number(1e-3, 1e3), "a number from 0.001 to 1000"),
     ("rejection", lambda value: isinstance(value, dict), "a table"),
     ("rejection.close", number(0, 1), "a number from 0 to 1"),
@@ -92,7 +96,7 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 )
 
 
-def check(about: Any) -> None:
+def check_manifest(about: Any) -> None:
     """Raises ModelError (BAD_MODEL, which names the field; MODEL_VERSION, UNEXPECTED_FILE,
     MODEL_INCOMPLETE)."""
     if not isinstance(about, dict):
@@ -139,11 +143,11 @@ def _files(listed: Mapping[str, Any]) -> None:
         sha = entry.get("sha256") if isinstance(entry, dict) else None
         if not isinstance(sha, str) or not _SHA256.fullmatch(sha):
             raise ModelError("BAD_MODEL", f"bundle.json: files: {file} has no checksum")
-        if not whole(0, 2**40)(entry.get("size")):
+        if not whole_number(0, 2**40)(entry.get("size")):
             raise ModelError("BAD_MODEL", f"bundle.json: files: {file} has no size")
 
 
-def shown(about: Mapping[str, Any], path: str, kind: type | tuple[type, ...]) -> Any:
+def optional_field(about: Mapping[str, Any], path: str, kind: type | tuple[type, ...]) -> Any:
     """A field that is only shown, by its path; None where it is missing or of another type."""
     found = _at(about, path)
     return found if isinstance(found, kind) and not isinstance(found, bool) else None

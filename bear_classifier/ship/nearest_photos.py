@@ -22,13 +22,13 @@ from bear_classifier.ship.bundle import Bundle
 
 FILE = "pictures.npz"
 _LARGEST = 2**28  # bytes of all its arrays
-MOST = 1000  # photos; about 6 MB
-SIDE = 144  # pixels, longer side
+MAX_PICTURES = 1000  # photos; about 6 MB
+THUMBNAIL_PIXELS = 144  # pixels, longer side
 _SHARED = re.compile(r"(cc0|cc by|cc-by|by|by-sa|public domain|pdm)\b(?!.*\bnd\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Picture:
+class SimilarPhoto:
     """jpeg: a small copy; about: author and licence, as far as known; page: where it stands."""
 
     label: str
@@ -37,14 +37,14 @@ class Picture:
     page: str
 
 
-class Pictures:
+class SimilarPhotos:
     """features: (n, f) pooled, of the photos that are shown."""
 
-    def __init__(self, features: NDArray[np.floating], shown: Sequence[Picture]) -> None:
+    def __init__(self, features: NDArray[np.floating], shown: Sequence[SimilarPhoto]) -> None:
         self.shown = shown
         self._known = _unit(features)
 
-    def nearest(self, pooled: NDArray[np.float32], n: int) -> list[Picture]:
+    def nearest(self, pooled: NDArray[np.float32], n: int) -> list[SimilarPhoto]:
         """By the cosine of pooled features (f,), the most alike first."""
         order = np.argsort(-products(_unit(pooled[None]), self._known)[0], kind="stable")
         return [self.shown[row] for row in order[:n]]
@@ -62,7 +62,7 @@ class Pictures:
         )
 
 
-def of(found: Bundle) -> Pictures | None:
+def of(found: Bundle) -> SimilarPhotos | None:
     """What a bundle may show. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE, BAD_MODEL)."""
     if FILE not in found.about["files"]:
         return None
@@ -73,7 +73,7 @@ def of(found: Bundle) -> Pictures | None:
         starts = ends - file["sizes"]
         names = (file[key].astype(str).tolist() for key in ("labels", "abouts", "pages"))
         shown = [
-            Picture(label, data[start:end], about, page)
+            SimilarPhoto(label, data[start:end], about, page)
             for start, end, label, about, page in zip(starts, ends, *names, strict=True)
         ]
         features = file["features"]
@@ -81,7 +81,7 @@ def of(found: Bundle) -> Pictures | None:
             raise ValueError("the arrays do not fit together")
     except (ValueError, KeyError, TypeError, IndexError) as exc:
         raise ModelError("BAD_MODEL", f"{FILE} holds no pictures ({exc})") from exc
-    return Pictures(features, shown)
+    return SimilarPhotos(features, shown)
 
 
 def shareable(source: Source) -> bool:
@@ -89,16 +89,16 @@ def shareable(source: Source) -> bool:
     return bool(_SHARED.match(source.licence.strip())) and "filter" not in source.licence
 
 
-def credit(source: Source) -> str:
+def credit_line(source: Source) -> str:
     """Who made it and under which licence; empty where neither is known."""
     author = f"by {source.author.strip()}" if source.author.strip() else ""
     return ", ".join(part for part in (author, source.licence.strip()) if part)
 
 
-def small(file: bytes) -> bytes:
+def thumbnail(file: bytes) -> bytes:
     """A copy without anything that rode along. Raises PhotoError."""
-    image, _ = decoder.measure(file, least=SIDE)
-    image.thumbnail((SIDE, SIDE))
+    image, _ = decoder.decode_with_size(file, least=THUMBNAIL_PIXELS)
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     return decoder.encode(image, quality=75)
 
 

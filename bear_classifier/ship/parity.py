@@ -16,7 +16,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches, normalisation
-from bear_classifier.runtime.files import explained
+from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
@@ -63,10 +63,10 @@ def prove(
     files = [catalog.file(photo) for photo in photos[:n]]
     drawings = candidate.bundle.path.with_suffix(".drawings")
     try:
-        with explained(drawings):
+        with write_errors(drawings):
             drawings.mkdir()
             for number in range(len(files), n):
-                suffix, data = golden.draw(bundle.GOLDEN + number)
+                suffix, data = golden.draw_picture(bundle.GOLDEN + number)
                 files.append(drawings / f"{number}.{suffix}")
                 files[-1].write_bytes(data)
         theirs, ours = [], []
@@ -79,11 +79,11 @@ def prove(
                 bar.update(len(chunk))
     finally:
         shutil.rmtree(drawings, ignore_errors=True)
-    found = compare(np.concatenate(theirs), softmax(np.stack(ours)))
+    found = compare_probabilities(np.concatenate(theirs), softmax(np.stack(ours)))
     return {**found, "photos": min(n, len(photos))}
 
 
-def compare(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:
+def compare_probabilities(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:
     """Largest difference of probabilities (n, classes) and differing answers; ties are excused."""
     gap = float(np.abs(theirs - ours).max())
     top = np.sort(theirs, axis=1)

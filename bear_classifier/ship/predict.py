@@ -30,7 +30,7 @@ from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.manifest import EXACT
 from bear_classifier.stats import ood
 
-Picture = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
+ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
 Reason = Literal["ok", "unlike_training", "too_close"]
 _STATE = ort.capi.onnxruntime_pybind11_state
 REFUSED = (
@@ -87,7 +87,7 @@ class Model:
                 " pixels, as preprocessing.size of bundle.json says",
             )
         try:
-            self._reference = ood.read(bundle.reference)
+            self._reference = ood.read_reference(bundle.reference)
         except (ValueError, KeyError) as exc:
             raise ModelError("BAD_MODEL", f"reference.npz is no reference ({exc})") from exc
         if self._reference.features.shape[1:] != (outputs["pooled"][-1],):
@@ -96,13 +96,13 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.bundle})"
 
-    def square(self, source: Picture) -> Image.Image:
+    def square(self, source: ImageSource) -> Image.Image:
         """What the network sees of one picture, decoded no larger than the bundle asks for.
 
         Raises PhotoError."""
-        return decoder.fit(decoder.opened(source, self.bundle.least), self.bundle.size)
+        return decoder.fit_square(decoder.opened(source, self.bundle.least), self.bundle.size)
 
-    def outputs(self, source: Picture) -> tuple[NDArray[np.float32], ...]:
+    def outputs(self, source: ImageSource) -> tuple[NDArray[np.float32], ...]:
         """logits (classes,), pooled (f,) and map (f, h, w) of one picture. Raises PhotoError."""
         return self.of_square(np.asarray(self.square(source)))
 
@@ -121,7 +121,7 @@ class Model:
         exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
 
-    def predict(self, source: Picture) -> Prediction:
+    def predict(self, source: ImageSource) -> Prediction:
         """The answer to one photo.
 
         source: the name of a file (str or PathLike), its content (bytes), a PIL image, or an array
@@ -137,8 +137,8 @@ class Model:
         return self.answer(logits, pooled)
 
     def predict_many(
-        self, sources: Picture | Iterable[Picture]
-    ) -> Iterator[tuple[Picture, Prediction | PhotoError]]:
+        self, sources: ImageSource | Iterable[ImageSource]
+    ) -> Iterator[tuple[ImageSource, Prediction | PhotoError]]:
         """Each photo and the answer to it, in order; a photo that cannot be used comes with its
         PhotoError. Photos are decoded ahead of their turn by as many threads as there are
         processors, and a progress bar shows how far it is.
@@ -174,7 +174,7 @@ class Model:
         rule = self.bundle.about["rejection"]
         least = -np.inf if rule["least"] is None else rule["least"]
         score = self.familiarity(pooled[None])
-        said = ood.verdicts(probabilities[None], score, least, rule["close"])
+        said = ood.accept_reasons(probabilities[None], score, least, rule["close"])
         return cast(Reason, str(said[0]))
 
     def familiarity(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -234,7 +234,7 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(_inside(path)) if _is_folder(path) else [path]
 
 
-def _unfolded(sources: Iterable[Picture]) -> Iterator[Picture]:
+def _unfolded(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
     """Names of folders become those of their files; all else stays what it is."""
     for source in sources:
         name = isinstance(source, (str, os.PathLike))
@@ -290,7 +290,7 @@ def answers(
     yield from ahead(partial(_answer, model), chain(first, files), at_once, room=2 * at_once)
 
 
-def _answer(model: Model, source: Picture) -> Prediction | PhotoError:
+def _answer(model: Model, source: ImageSource) -> Prediction | PhotoError:
     try:
         return model.predict(source)
     except PhotoError as exc:

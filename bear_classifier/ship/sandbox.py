@@ -21,7 +21,7 @@ from typing import Any
 
 from bear_classifier import __version__, errors
 from bear_classifier.errors import BearsError, ModelError
-from bear_classifier.runtime.process_worker import MEMORY, limit_memory
+from bear_classifier.runtime.process_worker import WORKER_MEMORY, limit_memory
 from bear_classifier.ship.bundle import Bundle, load
 
 _SECONDS = 5.0  # of a processor
@@ -40,7 +40,7 @@ def trust(bundle: Bundle) -> None:
     mark = _mark(bundle)
     if mark and mark.is_file():
         return
-    memory = MEMORY + _TIMES * len(bundle.onnx)
+    memory = WORKER_MEMORY + _TIMES * len(bundle.onnx)
     seconds = _SECONDS + _MORE * len(bundle.onnx) * (bundle.size / _SIDE) ** 2
     words = [str(bundle.path.resolve()), str(bundle.about["checksum"]), str(memory), str(seconds)]
     try:

@@ -30,8 +30,8 @@ from bear_classifier.errors import ConfigError
 from bear_classifier.runtime import terminal
 from bear_classifier.runtime.system_files import left_by_system
 from bear_classifier.ship import bundle
-from bear_classifier.ship.dependencies import allowed, closure, libraries, pins
-from bear_classifier.ship.manifest import shown
+from bear_classifier.ship.dependencies import closure, compatible, libraries, pins
+from bear_classifier.ship.manifest import optional_field
 from bear_classifier.ship.predict import Model
 from bear_classifier.ship.sandbox import trust
 
@@ -82,7 +82,7 @@ def _written(model: Path, out: Path, place: Path) -> Written:
     files[MARKER] = _marker(files)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
-        bundle.write(partial, files)
+        bundle.write_bundle(partial, files)
         bundle.load(partial / "models" / name)  # what was read is what was proved
         for path in (partial, *partial.rglob("*")):  # whoever runs it may read it
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -95,7 +95,9 @@ def _written(model: Path, out: Path, place: Path) -> Written:
         raise
     size = sum(len(data) for data in files.values())
     pinned = files["requirements.txt"].decode().splitlines()
-    return Written(out, name, shown(proved.about, "version", int), len(files), size, pinned)
+    return Written(
+        out, name, optional_field(proved.about, "version", int), len(files), size, pinned
+    )
 
 
 def space_text(done: Written) -> str:
@@ -134,7 +136,7 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
     texts = {path: sources[path] for path in closure(app, sources)}
     programs = [app, *(text for path, text in texts.items() if path.endswith(".py"))]
     imported, needed = pins(libraries(programs))
-    imported = allowed(imported, "gradio", _ON_THE_HUB)
+    imported = compatible(imported, "gradio", _ON_THE_HUB)
     card = (model.path / "README.md").read_text(encoding="utf-8", errors="replace")
     texts |= {
         "app.py": app,
@@ -160,16 +162,16 @@ def readme(name: str, labels: Sequence[str], card: str, gradio: str) -> str:
         short = f"Tells apart {len(labels)} classes of photos"
     lines = [
         "---",
-        f"title: {quoted(f'{name[0].upper()}{name[1:]} classifier')}",
+        f"title: {yaml_string(f'{name[0].upper()}{name[1:]} classifier')}",
         "emoji: 📷",
         "colorFrom: yellow",
         "colorTo: gray",
         "sdk: gradio",
-        f"sdk_version: {quoted(gradio)}",
+        f"sdk_version: {yaml_string(gradio)}",
         f'python_version: "{sys.version_info.major}.{sys.version_info.minor}"',
         "app_file: app.py",
         "pinned: false",
-        f"short_description: {quoted(short)}",
+        f"short_description: {yaml_string(short)}",
         "tags:",
         "  - image-classification",
         "  - onnx",
@@ -189,7 +191,7 @@ def readme(name: str, labels: Sequence[str], card: str, gradio: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def quoted(text: str) -> str:
+def yaml_string(text: str) -> str:
     """One line of YAML that is read as this text; white space becomes single blanks."""
     plain = json.dumps(" ".join(text.split()), ensure_ascii=False)
     return "".join(sign if sign.isprintable() else _escaped(sign) for sign in plain)

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 COLDEST, HOTTEST = 0.25, 10.0  # bounds, so that few photos cannot saturate or flatten the softmax
-ENOUGH = 10  # wrong photos; with fewer, how seldom a model is wrong cannot be told well enough
+LEAST_ERRORS = (
+    10  # wrong photos; with fewer, how seldom a model is wrong cannot be told well enough
+)
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -32,7 +34,7 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) ->
     if len(targets) == 0 or not np.isfinite(logits).all():
         return 1.0
     wrong = int((np.asarray(logits).argmax(axis=1) != targets).sum())
-    coldest = COLDEST if wrong >= ENOUGH else 1.0
+    coldest = COLDEST if wrong >= LEAST_ERRORS else 1.0
     best = minimize_scalar(
         lambda log_t: log_loss(softmax(logits, float(np.exp(log_t))), targets),
         bounds=(float(np.log(coldest)), float(np.log(HOTTEST))),

@@ -17,7 +17,7 @@ _Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interva
 Interval = tuple[float, float]
 
 
-def share(part: int, whole: int) -> float | None:
+def proportion(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 

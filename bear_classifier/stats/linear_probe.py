@@ -16,7 +16,7 @@ STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the 
 DOUBTFUL = 3.0  # odds for another class from which a label is not learned from
 _DEALS = 50  # of groups to folds
 _LEAST = 1e-15  # probability; of a photo that a model is dead sure is something else
-Part = tuple[NDArray[np.int64], NDArray[np.int64]]
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def model(strength: float) -> Pipeline:
@@ -50,7 +50,7 @@ def choose_strength(
 
     A fold counts where all classes are learned from: of others there is no probability to score.
     Where there is none such, each group is a fold. Raises DataError (NOT_FINITE)."""
-    whole = [part for part in dealt(labels, groups, folds) if _all_learned(labels, part)]
+    whole = [part for part in grouped_folds(labels, groups, folds) if _all_learned(labels, part)]
     parts = whole or [
         part
         for part in LeaveOneGroupOut().split(features, labels, groups)
@@ -72,7 +72,7 @@ def choose_strength(
     return float(STRENGTHS[np.where(np.isfinite(losses), losses, np.inf).argmin()])
 
 
-def dealt(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> list[Part]:
+def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> list[Fold]:
     """Rows to learn from and rows to ask for of each fold, such that no group is in both.
 
     By StratifiedGroupKFold; where it puts a class as a whole into one fold, as few large groups
@@ -92,7 +92,7 @@ def dealt(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> li
     return best
 
 
-def _all_learned(labels: NDArray[np.int64], part: Part) -> bool:
+def _all_learned(labels: NDArray[np.int64], part: Fold) -> bool:
     learning, asked = part
     return len(asked) > 0 and set(labels[learning].tolist()) == set(labels.tolist())
 
@@ -125,7 +125,7 @@ def out_of_fold(
     learned: (n,) which labels may be learned from; None: all."""
     usable = np.ones(len(labels), dtype=bool) if learned is None else learned
     found = np.zeros((len(labels), int(labels.max()) + 1))
-    for learning, asked in dealt(labels, groups, folds):
+    for learning, asked in grouped_folds(labels, groups, folds):
         rows = learning[usable[learning]]
         if len(set(labels[rows].tolist())) < found.shape[1]:  # a class is doubtful as a whole
             rows = learning

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from bear_classifier.runtime.npz import as_small_npz, products, read_npz
 
 NEIGHBOURS = 5
-MOST = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
+MAX_REFERENCE = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
 _LARGEST = 2**27  # bytes of all arrays: a classifier of 20,000 classes beside them
 _BLOCK = 1024
 _SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, of 50 mostly 0.96
 _RARE = 0.98  # of photos; so many have nothing as like them that is no copy
 
-Floats = NDArray[np.floating]
+AnyFloats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Reference:
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
 
-    def score(self, features: Floats) -> NDArray[np.float64]:
+    def score(self, features: AnyFloats) -> NDArray[np.float64]:
         """Familiarity (m,) of photos by their features (m, f): about 0 for the photos themselves,
         negative for strangers; in standard deviations, averaged over the kinds of likeness."""
         asked = self._views(features)
@@ -50,7 +50,7 @@ class Reference:
         """The same (n,) for its own photos, each compared with those that are no copies of it."""
         return self._standard(self._own())
 
-    def holds(self, features: Floats) -> NDArray[np.bool_]:
+    def holds(self, features: AnyFloats) -> NDArray[np.bool_]:
         """Whether photos (m,) are those of the reference, or encoded anew from them: by the cosine
         of features (m, f), which lies higher than between two of its own that are no copies."""
         asked, known = self._views(features)[0], self._known[0]
@@ -87,7 +87,7 @@ class Reference:
     def _standard(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(((found - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
 
-    def _views(self, features: Floats) -> list[NDArray[np.float32]]:
+    def _views(self, features: AnyFloats) -> list[NDArray[np.float32]]:
         """Vectors of length 1 whose products are likenesses."""
         plain = features.astype(np.float32)
         views = [plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)]
@@ -111,11 +111,14 @@ class Reference:
         return as_small_npz(**values)
 
 
-def make(
-    features: Floats, groups: NDArray[np.int64], classifier: tuple[Floats, Floats] | None, seed: int
+def make_reference(
+    features: AnyFloats,
+    groups: NDArray[np.int64],
+    classifier: tuple[AnyFloats, AnyFloats] | None,
+    seed: int,
 ) -> Reference:
     """A reference of at most `MOST` of these photos. features: (n, f); groups: (n,)."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MAX_REFERENCE])
     layer = None
     if classifier:
         layer = classifier[0].astype(np.float16), classifier[1].astype(np.float16)
@@ -126,7 +129,7 @@ def make(
     return Reference(plain.features, plain.groups, layer, own.mean(axis=1), spread)
 
 
-def read(data: bytes) -> Reference:
+def read_reference(data: bytes) -> Reference:
     """What `as_bytes` wrote. Raises ValueError and KeyError where it is none."""
     found = read_npz(data, _LARGEST)
     if strange := [name for name, part in found.items() if part.dtype.kind not in "fiu"]:
@@ -174,7 +177,7 @@ def _near(
     return found
 
 
-def verdicts(
+def accept_reasons(
     probabilities: NDArray[np.float64], scores: NDArray[np.float64], least: float, close: float
 ) -> NDArray[np.str_]:
     """Of each photo "ok", "unlike_training" (familiarity below `least`) or "too_close" (the two

@@ -14,19 +14,18 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from scipy.stats import t as student
 
+from bear_classifier.stats.arrays import Bools, Floats, Ints
+
 SURE = 0.05  # chance that a difference is claimed where there is none
 MOST_SEEDS = 20  # nobody trains more often to decide on a setting
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Measure = Literal["loss", "error", "macro"]
 
 
 # -- two models, each trained once -----------------------------------------------------------------
 
 
-def compared(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
+def paired_comparison(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
     """Two models on the same photos: counts, the p of `sign_flip`, and what may be claimed.
 
     before, after: (n,) which photos were wrong; groups: (n,) of near-copies."""

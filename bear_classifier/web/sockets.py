@@ -26,7 +26,7 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address(host: str, listener: socket.socket) -> str:
+def browser_url(host: str, listener: socket.socket) -> str:
     """Where a browser on this computer finds it."""
     shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host
     return f"http://{shown}:{listener.getsockname()[1]}"

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from test_report import EVIL, hostile, made  # noqa: F401  # made is a fixture
 
 from bear_classifier.report import build
-from bear_classifier.report.html import page
+from bear_classifier.report.html import report_page
 from bear_classifier.ship import bundle
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.browser
 def pages(made, tmp_path_factory):  # noqa: F811
     """Addresses of the page as it is, and with texts of strangers, long words and ten classes."""
     folder = tmp_path_factory.mktemp("pages")
-    shown = build.pictures(made.catalog, made.found, bundle.load(made.project.model))
+    shown = build.mistake_pictures(made.catalog, made.found, bundle.load(made.project.model))
     (folder / "plain.html").write_text(made.html, encoding="utf-8")
-    (folder / "hostile.html").write_text(page(hostile(made.found), shown), encoding="utf-8")
+    (folder / "hostile.html").write_text(report_page(hostile(made.found), shown), encoding="utf-8")
     wide = hostile(made.found)
     labels = ["x" * 100, *(f"class {n}" for n in range(9))]
     row = next(iter(wide["test"]["per_class"].values()))
@@ -37,7 +37,7 @@ def pages(made, tmp_path_factory):  # noqa: F811
         "confusion": [[1000] * 10] * 10,
     }
     wide["data"]["sites"] = [{"site": "y" * 200, "n": 1, "classes": labels}]
-    (folder / "wide.html").write_text(page(wide, shown), encoding="utf-8")
+    (folder / "wide.html").write_text(report_page(wide, shown), encoding="utf-8")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
 

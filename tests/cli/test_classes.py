@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bear_classifier.cli import main
-from bear_classifier.config.project_file import again, load, without
+from bear_classifier.config.project_file import again, read_project, without
 from bear_classifier.dataset.catalog import Catalog
 
 Fill = Callable[[Path, dict[str, "int | bytes"]], None]
@@ -37,7 +37,9 @@ def test_taken_out_and_put_back_is_as_it_was(tmp_path: Path, label: str, ends: s
     shorter = without(text, label)
     assert shorter is not None
     (tmp_path / "c.toml").write_bytes(shorter.encode())
-    assert load(tmp_path / "c.toml").labels == sorted({"red", "blue", "light green"} - {label})
+    assert read_project(tmp_path / "c.toml").labels == sorted(
+        {"red", "blue", "light green"} - {label}
+    )
     assert len(shorter.splitlines()) == len(text.splitlines())
     if label != "blue":  # of two comments the first would be taken
         assert again(shorter, label) == text

@@ -12,7 +12,7 @@ from bear_classifier.cli import main
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
 from bear_classifier.stats.intervals import wilson
-from bear_classifier.stats.ood import make
+from bear_classifier.stats.ood import make_reference
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def strangers(tmp_path):
 def known(tmp_path):
     root = tmp_path / "known"
     for number in range(6):
-        suffix, data = golden.draw(500 + number)
+        suffix, data = golden.draw_picture(500 + number)
         path = root / LABELS[number % 3] / f"{number}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -120,12 +120,12 @@ def test_photos_that_the_model_was_trained_on_are_said():
     """Also encoded anew: the cosine to one of the reference is higher than between any others."""
     rng = np.random.default_rng(0)
     known = np.abs(rng.normal(size=(60, 40)))
-    reference = make(known, np.arange(60), None, seed=0)
+    reference = make_reference(known, np.arange(60), None, seed=0)
     again = known[:10] * 1.5 + rng.normal(scale=0.02, size=(10, 40))
     assert reference.holds(again).all()
     assert not reference.holds(np.abs(rng.normal(size=(200, 40)))).any()
     alike = 1 + 0.001 * known  # a network to which all photos are nearly the same
-    reference = make(alike, np.arange(60), None, seed=0)
+    reference = make_reference(alike, np.arange(60), None, seed=0)
     assert reference.holds(1 + 0.001 * np.abs(rng.normal(size=(200, 40)))).mean() < 0.2
 
 

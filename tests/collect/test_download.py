@@ -23,9 +23,9 @@ from tqdm import tqdm
 from waiting import STUCK
 
 from bear_classifier.collect.download import (
+    DownloadBar,
     Failure,
     Fetched,
-    Progress,
     download,
     fetch_file,
     settle,
@@ -466,7 +466,7 @@ def test_the_bar_says_found_downloaded_and_the_most_frequent_reasons(
     file = io.StringIO()
     with tqdm(total=20, file=file, ncols=80, mininterval=0, desc="download",
               bar_format=SHORT_BAR) as bar:  # fmt: skip
-        progress = Progress(bar, 20)
+        progress = DownloadBar(bar, 20)
         progress.add([(Source("a", "teddy", "web", code=OK), make(1))] * 3)
         assert progress.words(80) == "3 downloaded"
         for code, n in {"HTTP_404": 4, "OPTED_OUT": 1, "TIMEOUT_READ": 2, "TLS_ERROR": 3}.items():

@@ -14,7 +14,7 @@ import pytest
 import within
 
 from bear_classifier.cli.options import parse
-from bear_classifier.cli.project import opened
+from bear_classifier.cli.project import named_project
 from bear_classifier.collect.download import download
 from bear_classifier.collect.search import search, shared_out
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
@@ -638,7 +638,7 @@ def test_an_engine_that_ignores_safe_search_is_said(tmp_path: Path) -> None:
             outcome = sought(catalog, web, {"grizzly": ["bear"], "teddy": ["toy"]})
         words = "careless does not keep to safe search: look through what it found"
         assert outcome["warnings"] == [words] * said
-        lines = stage_lines.stage("search", {**outcome, "outcome": "done", "seconds": 1.0})
+        lines = stage_lines.stage_text("search", {**outcome, "outcome": "done", "seconds": 1.0})
         assert lines.count(f"warning: {words}") == said
 
 
@@ -646,7 +646,7 @@ def test_per_class_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     words = ["search", "--source", "starter", "--set", "search.per_class=60", "--json"]
     for given, found in (([], 60), (["--per-class", "40"], 40)):
-        assert opened(parse([*words, *given])).config.search.per_class == found
+        assert named_project(parse([*words, *given])).config.search.per_class == found
     done = within.bears(*words, "--per-class", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "search.per_class = 0 must be" in done.stderr

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from bear_classifier.collect.screen import screen
-from bear_classifier.collect.split import SIDES, assign, split
+from bear_classifier.collect.split import assign, split
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config, SplitConfig
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
+from bear_classifier.dataset.schema import SPLITS, Photo
 from bear_classifier.errors import DataError
 
 Make = Callable[..., Photo]
@@ -100,7 +100,7 @@ def test_groups_stay_whole_in_a_fresh_deal(make: Make) -> None:
     for photo in dealt(photos):
         sides.setdefault(photo.group, set()).add(photo.split)
     assert {len(of_group) for of_group in sides.values()} == {1}
-    assert set().union(*sides.values()) == set(SIDES)
+    assert set().union(*sides.values()) == set(SPLITS)
 
 
 # shares
@@ -210,7 +210,7 @@ def test_sides_are_stored_and_a_second_time_changes_nothing(tmp_path: Path, make
         assert [p.split for p in state] == [*assign(photos[:60], SplitConfig()), None, None]
         found = Counter((p.split, p.label) for p in state)
         assert outcome == {
-            "photos": {side: {label: found[side, label] for label in LABELS} for side in SIDES},
+            "photos": {side: {label: found[side, label] for label in LABELS} for side in SPLITS},
             "warnings": [],
         }
         assert split(catalog, project()) == outcome
@@ -303,7 +303,7 @@ def panned(make: Make, label: str, *sizes: int, start: int = 500) -> list[Photo]
 def in_splits(photos: Sequence[Photo], label: str) -> dict[str, tuple[int, int]]:
     """Split -> groups and photos of a class."""
     found = {}
-    for side in SIDES:
+    for side in SPLITS:
         ours = [photo for photo in photos if photo.label == label and photo.split == side]
         if ours:
             found[side] = len({photo.group for photo in ours}), len(ours)

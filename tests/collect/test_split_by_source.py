@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from bear_classifier.collect.split import split
-from bear_classifier.collect.split_by_source import SIDES, by_source, dealt
+from bear_classifier.collect.split_by_source import assign_sources, by_source
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import SplitConfig
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
+from bear_classifier.dataset.schema import SPLITS, Photo
 from bear_classifier.dataset.sources import homes
 from bear_classifier.errors import DataError
 
@@ -45,7 +45,7 @@ def test_no_source_stands_on_two_sides_and_shares_are_near(make: Make) -> None:
         sizes = dice.integers(2, 20, 60).tolist()
         photos, sources = some(make, sizes)
         sides = sides_of(photos, sources, seed=seed)
-        held = {s: sum(sizes[int(k[1:])] for k, v in sides.items() if v == s) for s in SIDES}
+        held = {s: sum(sizes[int(k[1:])] for k, v in sides.items() if v == s) for s in SPLITS}
         assert held["valid"] / sum(sizes) == pytest.approx(0.2, abs=0.02)
         assert held["test"] / sum(sizes) == pytest.approx(0.15, abs=0.02)
 
@@ -53,7 +53,7 @@ def test_no_source_stands_on_two_sides_and_shares_are_near(make: Make) -> None:
 def test_three_sources_fill_three_sides(make: Make) -> None:
     for sizes in ([50, 50, 50], [90, 5, 5], [400, 390, 20]):
         photos, sources = some(make, sizes)
-        assert set(sides_of(photos, sources).values()) == set(SIDES)
+        assert set(sides_of(photos, sources).values()) == set(SPLITS)
 
 
 def test_a_source_of_a_thousand_near_copies_empties_no_split(make: Make) -> None:
@@ -65,7 +65,7 @@ def test_a_source_of_a_thousand_near_copies_empties_no_split(make: Make) -> None
         found = by_source(photos, [*sources, *["large"] * 1000], SplitConfig(seed=seed))
         assert set(found[240:]) == {"train"}
         for ours in (found[:120], found[120:240]):
-            assert all(ours.count(side) >= 10 for side in SIDES)
+            assert all(ours.count(side) >= 10 for side in SPLITS)
 
 
 def test_every_class_has_photos_to_learn_from() -> None:
@@ -73,10 +73,10 @@ def test_every_class_has_photos_to_learn_from() -> None:
     for n in (3, 4, 5, 7):
         sizes = np.zeros((n, 3))
         sizes[np.arange(n), np.arange(n) % 3] = 10 * np.arange(1, n + 1)
-        sides = dealt(sizes, np.full(n, -1), [0.65, 0.2, 0.15], np.arange(float(n)))
+        sides = assign_sources(sizes, np.full(n, -1), [0.65, 0.2, 0.15], np.arange(float(n)))
         assert (sizes[sides == 0].sum(0) > 0).all()
     sizes = np.array([[50.0, 0], [9, 0], [8, 0], [0, 50], [0, 9], [0, 8]])
-    sides = dealt(sizes, np.full(6, -1), [0.65, 0.2, 0.15], np.arange(6.0))
+    sides = assign_sources(sizes, np.full(6, -1), [0.65, 0.2, 0.15], np.arange(6.0))
     assert sorted(sides[:3].tolist()) == sorted(sides[3:].tolist()) == [0, 1, 2]
 
 
@@ -102,7 +102,7 @@ def test_every_class_is_dealt_by_its_share() -> None:
     """Sources of one class each: twelve of either, in turn larger and smaller."""
     sizes = np.zeros((24, 2))
     sizes[:12, 0], sizes[12:, 1] = 10, 30
-    sides = dealt(sizes, np.full(24, -1), [0.5, 0.25, 0.25], np.arange(24.0))
+    sides = assign_sources(sizes, np.full(24, -1), [0.5, 0.25, 0.25], np.arange(24.0))
     for label in (0, 1):
         photos = [sizes[sides == side, label].sum() for side in range(3)]
         assert photos == (np.array([0.5, 0.25, 0.25]) * sizes[:, label].sum()).tolist()
@@ -126,7 +126,7 @@ def test_near_copies_stay_together_though_sources_share_them(make: Make) -> None
     rest = [i for i in range(80) if i not in {*shared, *shared.values()}]
     by = {(sources[i], found[i]) for i in rest}
     assert len(by) == 4
-    assert {side for _, side in by} == set(SIDES)
+    assert {side for _, side in by} == set(SPLITS)
     kept = [dataclasses.replace(p, split=s) for p, s in zip(photos, found, strict=True)]
     copies = [make(200 + i, label="a", group=photos[0].group) for i in range(5)]
     again = by_source([*kept, *copies], [*sources, *["s0"] * 5], SplitConfig())
@@ -163,7 +163,7 @@ def test_a_dataset_dealt_by_photo_is_refused(make: Make) -> None:
     photos, sources = some(make, [20, 20, 20])
     for places in itertools.combinations(range(3), 2):
         half = list(photos)
-        for place, side in zip(places, SIDES, strict=False):
+        for place, side in zip(places, SPLITS, strict=False):
             half[place] = dataclasses.replace(half[place], split=side)
         with pytest.raises(DataError, match="are in the splits") as caught:
             by_source(half, sources, SplitConfig())
@@ -186,4 +186,4 @@ def test_the_stage_deals_by_the_table_of_sources(make: Make, tmp_path: Path) -> 
     for photo, source in zip(photos, sources, strict=True):
         sides.setdefault(source, set()).add(stored[photo.sha256])
     assert all(len(of_source) == 1 for of_source in sides.values())
-    assert set().union(*sides.values()) == set(SIDES)
+    assert set().union(*sides.values()) == set(SPLITS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from corpus import ROOT
 
-from bear_classifier.config.project_file import STARTER, TABLES, as_toml, build, load
+from bear_classifier.config.project_file import STARTER, TABLES, as_toml, build, read_project
 from bear_classifier.config.settings import Config
 from bear_classifier.errors import BearsError, ConfigError
 
@@ -181,16 +181,16 @@ def test_vocabulary_is_sorted_whatever_the_order_of_the_file() -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^NO_PROJECT: there is no project file .*bears new"):
-        load(tmp_path / "missing.toml")
+        read_project(tmp_path / "missing.toml")
 
 
 def test_a_folder_or_noise_instead_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^NO_PROJECT: .* cannot be read: "):
-        load(tmp_path)
+        read_project(tmp_path)
     noise = tmp_path / "noise.toml"
     noise.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"^NO_PROJECT: .*noise.toml cannot be read: "):
-        load(noise)
+        read_project(noise)
 
 
 def test_a_file_that_may_not_be_read_says_what_the_system_said(
@@ -201,19 +201,19 @@ def test_a_file_that_may_not_be_read_says_what_the_system_said(
 
     monkeypatch.setattr(Path, "read_text", read_text)
     with pytest.raises(BearsError, match=r"^SYSTEM: .*mine\.toml: Permission denied; give your"):
-        load(tmp_path / "mine.toml")
+        read_project(tmp_path / "mine.toml")
 
 
 def test_bad_toml_names_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text("name = 'x'\n[train\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"^BAD_TOML: .*bad.toml is not valid TOML: .*line 2"):
-        load(path)
+        read_project(path)
 
 
 def test_file_as_windows_notepad_saves_it(project: Path) -> None:
     project.write_text(project.read_text(encoding="utf-8"), encoding="utf-8-sig", newline="\r\n")
-    assert load(project) == built()
+    assert read_project(project) == built()
 
 
 # --set
@@ -237,21 +237,23 @@ def test_file_as_windows_notepad_saves_it(project: Path) -> None:
     ],
 )
 def test_override(project: Path, text: str, table: str, key: str, value: object) -> None:
-    assert getattr(getattr(load(project, [text]), table), key) == value
+    assert getattr(getattr(read_project(project, [text]), table), key) == value
 
 
 def test_later_override_wins(project: Path) -> None:
-    assert load(project, ["train.epochs=6", "train.epochs=7"]).train.epochs == 7
+    assert read_project(project, ["train.epochs=6", "train.epochs=7"]).train.epochs == 7
 
 
 def test_override_of_a_class(project: Path) -> None:
-    assert load(project, ['classes.polar=["polar bear"]']).classes["polar"] == ["polar bear"]
+    assert read_project(project, ['classes.polar=["polar bear"]']).classes["polar"] == [
+        "polar bear"
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "train", "train.epochs", "epochs=3", ".epochs=3", "train.=3"])
 def test_override_of_bad_form(project: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(project, [text])
+        read_project(project, [text])
     assert (
         str(caught.value)
         == f"BAD_SETTING: --set {text!r} must look like table.key=value, such as train.epochs=6"
@@ -274,7 +276,7 @@ def test_override_of_bad_form(project: Path, text: str) -> None:
 )
 def test_override_is_checked_like_the_file(project: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(project, [text])
+        read_project(project, [text])
     assert words in str(caught.value)
 
 
@@ -309,7 +311,7 @@ def another(field: dataclasses.Field[Any]) -> float | str:
 def test_written_and_read_again_is_equal(tmp_path: Path, config: Config) -> None:
     path = tmp_path / "x.toml"
     path.write_text(as_toml(config), encoding="utf-8")
-    assert load(path) == config
+    assert read_project(path) == config
 
 
 def test_every_setting_explains_itself() -> None:
@@ -323,15 +325,15 @@ def test_every_setting_explains_itself() -> None:
 
 def test_the_project_file_of_the_bears_is_what_would_be_written() -> None:
     path = ROOT / "bears.toml"
-    assert path.read_text(encoding="utf-8") == as_toml(load(path))
+    assert path.read_text(encoding="utf-8") == as_toml(read_project(path))
 
 
 def test_the_project_file_of_the_bears_has_the_defaults() -> None:
-    config = load(ROOT / "bears.toml")
+    config = read_project(ROOT / "bears.toml")
     assert {table: getattr(config, table) for table in TABLES} == {
         table: kind() for table, kind in TABLES.items()
     }
 
 
 def test_the_starter_project_is_valid() -> None:
-    assert load(STARTER).labels == ["black", "grizzly", "teddy"]
+    assert read_project(STARTER).labels == ["black", "grizzly", "teddy"]

@@ -171,7 +171,7 @@ def test_a_look_that_is_not_due_costs_nothing(
 ) -> None:
     catalog.keep_copy(NINE)
     catalog.keep_copy(NINE + HOUR)  # nothing has changed, which took a copy to know
-    monkeypatch.setattr(backups, "keep", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr(backups, "back_up", lambda *_: pytest.fail("looked again"))
     assert catalog.keep_copy(NINE + HOUR + timedelta(minutes=59)) is None
 
 
@@ -179,7 +179,7 @@ def test_the_newest_three_stay(catalog: Catalog) -> None:
     for hours in range(5):
         run(catalog, on(2, "keep"))
         assert catalog.keep_copy(NINE + hours * HOUR)
-    assert [backups.told(c) for c in made(catalog.root)] == [
+    assert [backups.backup_time(c) for c in made(catalog.root)] == [
         "2026-11-21 13:00 UTC",
         "2026-11-21 12:00 UTC",
         "2026-11-21 11:00 UTC",

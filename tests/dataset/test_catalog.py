@@ -23,20 +23,20 @@ from bear_classifier.dataset.decisions import drop, relabel, undo
 from bear_classifier.dataset.schema import (
     GONE,
     OK,
-    VERSION,
-    Asked,
+    SCHEMA_VERSION,
     Event,
     Photo,
     Published,
-    Run,
+    SearchPage,
     Source,
+    StageRun,
     TakeDown,
     upgrades,
 )
 from bear_classifier.errors import DataError
 
 AT = "2026-08-01T10:00:00+00:00"
-ASKED = Asked("bing", "grizzly bear", 2, "size=Large", AT, OK, 35)
+ASKED = SearchPage("bing", "grizzly bear", 2, "size=Large", AT, OK, 35)
 TAKE_DOWN = TakeDown("domain", "bears.example", AT, "take-down", "asked by mail")
 PUBLISHED = Published("models/bears", 3, AT, {f"{1:064x}": "train", f"{2:064x}": "test"})
 Child = Callable[..., "subprocess.Popen[str]"]
@@ -94,7 +94,7 @@ def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
             made.put_asked(ASKED)
             made.put_take_down(TAKE_DOWN)
             made.put_published(PUBLISHED)
-        made.add_run(Run("search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}))
+        made.add_run(StageRun("search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}))
         yield made
 
 
@@ -126,7 +126,7 @@ def test_rows_come_back_as_they_went_in(catalog: Catalog, make: Make) -> None:
     assert catalog.photos() == [make(1), make(2, label="teddy", group=None)]
     assert catalog.photo(f"{2:064x}") == make(2, label="teddy", group=None)
     assert catalog.photo(f"{3:064x}") is None
-    assert catalog.last_run("search") == Run(
+    assert catalog.last_run("search") == StageRun(
         "search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}
     )
     assert catalog.last_run("split") is None
@@ -217,7 +217,7 @@ def test_an_event_keeps_every_field(catalog: Catalog) -> None:
 
 
 def test_the_last_run_is_the_latest(catalog: Catalog) -> None:
-    catalog.add_run(Run("search", "2026-08-02T10:00:00+00:00", 1.0, "def", {}))
+    catalog.add_run(StageRun("search", "2026-08-02T10:00:00+00:00", 1.0, "def", {}))
     last = catalog.last_run("search")
     assert last is not None
     assert last.inputs == "def"
@@ -498,14 +498,15 @@ def test_any_flipped_byte_gives_data_or_a_sentence(closed: Path) -> None:
 
 def test_newer_version_is_refused_and_left_alone(closed: Path) -> None:
     with contextlib.closing(sqlite3.connect(closed)) as db:
-        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = closed.read_bytes()
     with pytest.raises(DataError) as caught:
         Catalog(closed.parent)
     assert (
         str(caught.value)
-        == f"CATALOG_VERSION: {closed} has format {VERSION + 1}; this program reads formats up to"
-        f" {VERSION}; update it: pip install --upgrade bear-classifier"
+        == f"CATALOG_VERSION: {closed} has format {SCHEMA_VERSION + 1}; this program"
+        " reads formats up to"
+        f" {SCHEMA_VERSION}; update it: pip install --upgrade bear-classifier"
     )
     assert closed.read_bytes() == before
 

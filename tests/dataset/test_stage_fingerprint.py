@@ -16,7 +16,7 @@ from bear_classifier import pipeline
 from bear_classifier.config.settings import TrainConfig
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Run, Source
+from bear_classifier.dataset.schema import Source, StageRun
 from bear_classifier.pipeline import NAMES, STAGES, Project
 from bear_classifier.runtime.npz import as_npz
 
@@ -48,9 +48,9 @@ def project(tmp_path, make, fill):
 def made_anew(before: Project, after: Project) -> list[str]:
     """Stages whose digest differs."""
     with Catalog(before.data) as catalog:
-        was = {s.name: pipeline.digest(before, catalog, s) for s in COSTLY}
+        was = {s.name: pipeline.stage_digest(before, catalog, s) for s in COSTLY}
     with Catalog(after.data) as catalog:
-        now = {s.name: pipeline.digest(after, catalog, s) for s in COSTLY}
+        now = {s.name: pipeline.stage_digest(after, catalog, s) for s in COSTLY}
     return [name for name in was if was[name] != now[name]]
 
 
@@ -64,13 +64,13 @@ def test_sources_that_are_set_or_edited_later_count(project, tmp_path):
     named = changed(project, split={"sources": str(table)})
     assert made_anew(project, named) == ALL
     with Catalog(project.data) as catalog:
-        was = pipeline.digest(named, catalog, COSTLY[0])
+        was = pipeline.stage_digest(named, catalog, COSTLY[0])
         table.write_text("path,source\n/photos/black/0.png,alps\n", encoding="utf-8")
-        assert pipeline.digest(named, catalog, COSTLY[0]) != was
+        assert pipeline.stage_digest(named, catalog, COSTLY[0]) != was
         table.write_text(
             "path,source\n/photos/black/0.png,zoo\nnowhere/else.png,alps\n", encoding="utf-8"
         )
-        assert pipeline.digest(named, catalog, COSTLY[0]) == was  # about none of these photos
+        assert pipeline.stage_digest(named, catalog, COSTLY[0]) == was  # about none of these photos
 
 
 def test_a_table_that_is_gone_is_for_the_stage_to_say(project):
@@ -80,11 +80,11 @@ def test_a_table_that_is_gone_is_for_the_stage_to_say(project):
 
 def test_pages_of_photos_count_as_sources(project):
     with Catalog(project.data) as catalog:
-        was = pipeline.digest(project, catalog, COSTLY[0])
+        was = pipeline.stage_digest(project, catalog, COSTLY[0])
         with catalog.transaction():
             catalog.put_sources(dataclasses.replace(s, page="https://zoo.example/bears")
                                 for s in catalog.sources()[:1])  # fmt: skip
-        assert pipeline.digest(project, catalog, COSTLY[0]) != was
+        assert pipeline.stage_digest(project, catalog, COSTLY[0]) != was
 
 
 def test_sides_by_source_spare_the_rehearsal(project):
@@ -104,9 +104,9 @@ def test_files_count_by_content(project, tmp_path, setting, table):
     moved = changed(project, **{table: {setting: str(other)}})
     assert made_anew(first, moved) == []
     with Catalog(project.data) as catalog:
-        was = pipeline.digest(first, catalog, STAGES[-1])
+        was = pipeline.stage_digest(first, catalog, STAGES[-1])
         one.write_bytes(b"another")
-        assert pipeline.digest(first, catalog, STAGES[-1]) != was
+        assert pipeline.stage_digest(first, catalog, STAGES[-1]) != was
 
 
 def test_a_bundle_to_start_from_counts_by_its_list(project, tmp_path):
@@ -135,12 +135,12 @@ def test_a_large_file_is_read_once(project, tmp_path, monkeypatch):
     os.utime(file, (1, 1))
     stage_fingerprint.content(file, project.data)
     assert len(read) == 2
-    (project.data / stage_fingerprint.MEMORY).write_text(
+    (project.data / stage_fingerprint.HASH_CACHE).write_text(
         '{"x": 3, "y": [1]}', encoding="utf-8"
     )  # of whoever wrote there
     assert stage_fingerprint.content(file, project.data)
-    (project.data / stage_fingerprint.MEMORY).unlink()
-    (project.data / stage_fingerprint.MEMORY).mkdir()  # nothing can be remembered
+    (project.data / stage_fingerprint.HASH_CACHE).unlink()
+    (project.data / stage_fingerprint.HASH_CACHE).mkdir()  # nothing can be remembered
     assert stage_fingerprint.content(file, project.data)
     assert stage_fingerprint.content(tmp_path / "none", project.data) == ""
 
@@ -174,12 +174,12 @@ def as_first(monkeypatch):
 def ran(project: Project, inputs: dict[str, str]) -> None:
     with Catalog(project.data) as catalog:
         for name, digest in inputs.items():
-            catalog.add_run(Run(name, AT, 1.0, digest, {"from": "0.1.0"}))
+            catalog.add_run(StageRun(name, AT, 1.0, digest, {"from": "0.1.0"}))
 
 
 @pytest.fixture
 def everything_whole(monkeypatch):
-    monkeypatch.setattr(stage_fingerprint, "whole", lambda *_: True)
+    monkeypatch.setattr(stage_fingerprint, "is_complete", lambda *_: True)
 
 
 def current(project: Project) -> list[str]:
@@ -211,7 +211,9 @@ def test_it_is_remembered_in_the_new_form(project, everything_whole, as_first):
     with Catalog(project.data) as catalog:
         assert pipeline._step(project, catalog, stage)["outcome"] == "up to date"
         last = catalog.last_run("probe")
-        assert last == Run("probe", AT, 1.0, pipeline.digest(project, catalog, stage), last.outcome)
+        assert last == StageRun(
+            "probe", AT, 1.0, pipeline.stage_digest(project, catalog, stage), last.outcome
+        )
         assert last.outcome == {"from": "0.1.0"}
 
 
@@ -220,7 +222,7 @@ def test_what_is_made_anew_of_an_earlier_version_is_said_first(project, everythi
     with Catalog(project.data) as catalog:
         assert pipeline._of_earlier_version(project, catalog, "export") == ["probe", "train"]
         assert pipeline._of_earlier_version(project, catalog, "clean") == ["probe"]
-        new = pipeline.digest(project, catalog, STAGES[NAMES.index("probe")])
+        new = pipeline.stage_digest(project, catalog, STAGES[NAMES.index("probe")])
     ran(project, {"probe": new, "train": "3:" + "f" * 64})
     with Catalog(project.data) as catalog:
         assert pipeline._of_earlier_version(project, catalog, "export") == []
@@ -256,7 +258,7 @@ def whole(project: Project, known: dict[str, dict[str, str]]) -> list[str]:
     return [
         s.name
         for s in COSTLY
-        if stage_fingerprint.whole(project.place(s), s, known.get(s.name, {}), project.data)
+        if stage_fingerprint.is_complete(project.place(s), s, known.get(s.name, {}), project.data)
     ]
 
 
@@ -339,8 +341,8 @@ def test_again_forces_a_stage_and_those_after_it(project, everything_whole, monk
 def test_a_forced_stage_runs_although_it_is_up_to_date(project, everything_whole):
     stage = STAGES[NAMES.index("clean")]
     with Catalog(project.data) as catalog:
-        inputs = pipeline.digest(project, catalog, stage)
-        catalog.add_run(Run("clean", AT, 1.0, inputs, {}))
+        inputs = pipeline.stage_digest(project, catalog, stage)
+        catalog.add_run(StageRun("clean", AT, 1.0, inputs, {}))
         assert pipeline._step(project, catalog, stage)["outcome"] == "up to date"
         with pytest.raises(Exception, match="NOT_PROBED"):
             pipeline._step(project, catalog, stage, forced=True)
@@ -356,8 +358,8 @@ def test_all_digests_read_the_catalog_once(project, monkeypatch):
 
     monkeypatch.setattr(Catalog, "_select", select)
     with Catalog(project.data) as catalog:
-        one = [pipeline.digest(project, catalog, stage) for stage in STAGES]
-        assert [pipeline.digest(project, catalog, stage) for stage in STAGES] == one
+        one = [pipeline.stage_digest(project, catalog, stage) for stage in STAGES]
+        assert [pipeline.stage_digest(project, catalog, stage) for stage in STAGES] == one
     assert sum(rest.startswith("photo ") for rest in reads) == 2  # hashes; where they come from
     assert sum(rest.startswith("source") for rest in reads) == 1
 
@@ -367,18 +369,18 @@ def test_what_was_read_once_is_read_again_after_a_change(project, make):
     stage = STAGES[NAMES.index("train")]
     row = make(50, label="teddy", split="train", origin="https://www.example.com/1.png")
     with Catalog(project.data) as catalog, Catalog(project.data) as other:
-        seen = [pipeline.digest(project, catalog, stage)]
+        seen = [pipeline.stage_digest(project, catalog, stage)]
         for writer, photo in ((catalog, row), (other, dataclasses.replace(row, split="valid"))):
             with writer.transaction():
                 writer.put_photos([photo])
-            seen.append(pipeline.digest(project, catalog, stage))
+            seen.append(pipeline.stage_digest(project, catalog, stage))
         with other.transaction():
             other.put_sources([Source(row.origin, "teddy", "web", page="https://b.org/")])
-        seen.append(pipeline.digest(project, catalog, stage))
+        seen.append(pipeline.stage_digest(project, catalog, stage))
         with Catalog(project.data) as fresh:
-            assert pipeline.digest(project, fresh, stage) == seen[-1]
+            assert pipeline.stage_digest(project, fresh, stage) == seen[-1]
         assert len(set(seen)) == 4
         catalog.freeze()
         with other.transaction():
             other.put_photos([dataclasses.replace(row, split="test")])
-        assert pipeline.digest(project, catalog, stage) == seen[-1]
+        assert pipeline.stage_digest(project, catalog, stage) == seen[-1]

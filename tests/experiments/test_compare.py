@@ -23,7 +23,7 @@ from bear_classifier.cli import project as cli_project
 from bear_classifier.cli.options import parser
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Run
+from bear_classifier.dataset.schema import StageRun
 from bear_classifier.errors import ConfigError, DataError, TrainError
 from bear_classifier.experiments.compare import analysis as judge
 from bear_classifier.experiments.compare import runs as learn
@@ -38,7 +38,7 @@ from bear_classifier.learn.train import start
 
 def test_loss_and_error_of_a_photo_by_hand() -> None:
     logits = np.log(np.array([[[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [1.0, 1e-12, 1e-12]]]))
-    losses, wrong = judge.judged(logits, np.array([0, 1, 2]))
+    losses, wrong = judge.losses_and_errors(logits, np.array([0, 1, 2]))
     assert losses == pytest.approx(np.array([[-np.log(0.7), -np.log(0.2), judge.MOST_LOSS]]))
     assert wrong.tolist() == [[False, True, True]]
 
@@ -67,7 +67,7 @@ def compared(
 ) -> dict[str, Any]:
     assert logits.shape[1] == seeds
     groups = [str(i) for i in range(len(targets))] if groups is None else groups
-    return judge.compared(names(len(logits)), logits, targets, groups, LABELS, by)
+    return judge.compare_alternatives(names(len(logits)), logits, targets, groups, LABELS, by)
 
 
 def test_a_difference_is_paired_over_photos_and_over_seeds() -> None:
@@ -177,30 +177,34 @@ def test_what_decides_was_chosen_before() -> None:
 def test_a_claim_says_by_how_much() -> None:
     got = compared(*simulated(np.random.default_rng(6), 2, 200, 0.0, 0.2, 1.5), by="error")
     row = got["rows"][1]["error"]
-    (words,) = judge.verdicts(got)
+    (words,) = judge.alternative_verdicts(got)
     near, far = -100 * row["high"], -100 * row["low"]
     amount = -100 * row["difference"]
     assert words == f"r1 does better than r0 by {amount:.1f} points ({near:.1f} to {far:.1f})"
     got["rows"].reverse()
     logits, targets = simulated(np.random.default_rng(6), 2, 200, 0.0, 0.2, -2.5)
-    assert judge.verdicts(compared(logits, targets))[0].startswith("r1 does worse than r0 by ")
+    assert judge.alternative_verdicts(compared(logits, targets))[0].startswith(
+        "r1 does worse than r0 by "
+    )
 
 
 def test_no_claim_says_what_it_would_take() -> None:
     logits, targets = simulated(np.random.default_rng(7), 2, 100, 0.5, 0.0, 1.0)
     got = compared(logits, targets)
-    (words,) = judge.verdicts(got)
+    (words,) = judge.alternative_verdicts(got)
     assert words.startswith("no difference is shown between r1 and r0: r1 has 0.")
     needed = got["rows"][1]["loss"]["seeds_needed"]
     assert 3 < needed <= 20
     assert words.endswith(f"to show such a difference: about --seeds {needed}")
     assert "better" not in words
     alone = compared(logits[:, :1], targets, seeds=1)
-    assert judge.verdicts(alone)[0].endswith("give --seeds 3 or more")
+    assert judge.alternative_verdicts(alone)[0].endswith("give --seeds 3 or more")
     equal = compared(logits[[0, 0]], targets)
-    assert judge.verdicts(equal)[0].endswith("so small a difference can hardly be measured")
+    assert judge.alternative_verdicts(equal)[0].endswith(
+        "so small a difference can hardly be measured"
+    )
     photos = simulated(np.random.default_rng(8), 2, 60, 0.0, 0.6, 0.4)
-    (words,) = judge.verdicts(compared(*photos))
+    (words,) = judge.alternative_verdicts(compared(*photos))
     wanted = compared(*photos)["rows"][1]["loss"]["photos_needed"]
     assert words.endswith(f"about {wanted} validation photos instead of 60, and more seeds")
 
@@ -229,7 +233,7 @@ def test_a_class_of_few_photos_is_a_remark() -> None:
 def test_the_picture_is_one(seeds: int) -> None:
     logits, targets = simulated(np.random.default_rng(6), 4, 60, 0.1, 0.2, 1.0)
     got = compared(logits[:, :seeds], targets, seeds=seeds)
-    picture = Image.open(io.BytesIO(draw(got, judge.verdicts(got))))
+    picture = Image.open(io.BytesIO(draw(got, judge.alternative_verdicts(got))))
     assert picture.format == "PNG"
     assert picture.size[0] > picture.size[1] > 300
 
@@ -249,8 +253,8 @@ def project_of(catalog: Catalog, config: Config) -> pipeline.Project:
     """A project whose probe is up to date."""
     project = pipeline.Project(config, catalog.root, catalog.root / "model")
     stage = pipeline.STAGES[pipeline.NAMES.index("probe")]
-    inputs = pipeline.digest(project, catalog, stage)
-    catalog.add_run(Run("probe", "2026-01-01T00:00:00+00:00", 1.0, inputs, {}))
+    inputs = pipeline.stage_digest(project, catalog, stage)
+    catalog.add_run(StageRun("probe", "2026-01-01T00:00:00+00:00", 1.0, inputs, {}))
     return project
 
 
@@ -292,7 +296,7 @@ def test_a_comparison_from_the_command_line(
     project = project_of(catalog, config)
     before, dice = tree(catalog.root), torch.get_rng_state()
     words = asked("balance", "--seeds", "2", "--epochs", "1", "--json")
-    monkeypatch.setattr(cli_project, "opened", lambda _: project)
+    monkeypatch.setattr(cli_project, "named_project", lambda _: project)
     done = counted(monkeypatch, stop=3)
     with pytest.raises(KeyboardInterrupt):
         compare.run(words)
@@ -302,7 +306,7 @@ def test_a_comparison_from_the_command_line(
     assert len(done) == 3
     found = json.loads(capsys.readouterr().out)
     done = counted(monkeypatch)
-    again = study.measure(project, ["balance"], 2, 1)
+    again = study.compare_recipes(project, ["balance"], 2, 1)
     assert done == []
     assert again["rows"] == found["rows"]
     assert tree(catalog.root) == before
@@ -326,7 +330,7 @@ def test_a_training_is_the_one_of_train(prepared: tuple[Catalog, Config], tmp_pa
     from bear_classifier.learn.train import train
 
     catalog, config = prepared
-    shop = learn.Workshop(catalog, tmp_path)
+    shop = learn.TrainingRuns(catalog, tmp_path)
     (done,) = shop.trained(learn.Alternative("x", config, "y"), [config.train.seed], Bar())
     record = train(catalog, config)
     assert done.facts["history"] == record["history"]
@@ -348,7 +352,7 @@ class Bar:
 
 def test_the_bar_ends_where_it_should(prepared: tuple[Catalog, Config], tmp_path: Path) -> None:
     catalog, config = prepared
-    shop, bar = learn.Workshop(catalog, tmp_path), Bar()
+    shop, bar = learn.TrainingRuns(catalog, tmp_path), Bar()
     for lr in (0.003, 0.003, 1e30):  # the second time it is there already, the last diverges
         one = learn.Alternative("x", changed(config, lr=lr), "y")
         before = bar.n
@@ -376,7 +380,7 @@ def test_all_alternatives_see_the_same_photos_in_the_same_order(
         return cycle.fit(dls, model, plan, *words, **more)
 
     monkeypatch.setattr(learn, "fit", fit)
-    shop = learn.Workshop(catalog, tmp_path)
+    shop = learn.TrainingRuns(catalog, tmp_path)
     for lr, frozen in ((0.003, 0), ("find", 1)):
         one = learn.Alternative("x", changed(config, lr=lr, frozen=frozen), "y")
         random.seed(frozen)  # dice of others must not matter
@@ -392,7 +396,7 @@ def test_other_weights_get_a_probe_and_a_rate_of_their_own(
     catalog, config = prepared
     project = project_of(catalog, config)
     before = tree(catalog.root)
-    found = study.measure(project, ["learn.size=96", "train.epochs=1"], 1)
+    found = study.compare_recipes(project, ["learn.size=96", "train.epochs=1"], 1)
     assert [row["epochs"] for row in found["rows"]] == [2, 1]
     assert found["notes"][-1] == "the budgets differ: 1, 2 passes over the training photos"
     assert found["what"] == "learn.size-train.epochs"
@@ -449,24 +453,24 @@ def test_what_cannot_be_compared_is_refused(
     prepared: tuple[Catalog, Config], what: list[str], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        study.measure(project_of(*prepared), what, 2)
+        study.compare_recipes(project_of(*prepared), what, 2)
 
 
 def test_errors_name_the_remedy(prepared: tuple[Catalog, Config], tmp_path: Path) -> None:
     catalog, config = prepared
     project = project_of(catalog, config)
     with pytest.raises(ConfigError, match="BAD_SETTING: --seeds 0: give 1 or more"):
-        study.measure(project, ["balance"], 0)
+        study.compare_recipes(project, ["balance"], 0)
     with pytest.raises(ConfigError, match="--epochs 1: method needs 2 or more"):
-        study.measure(project, ["method"], 2, 1)
+        study.compare_recipes(project, ["method"], 2, 1)
     with pytest.raises(DataError, match="NO_DATA"):
-        study.measure(pipeline.Project(config, tmp_path / "none", tmp_path), ["balance"])
+        study.compare_recipes(pipeline.Project(config, tmp_path / "none", tmp_path), ["balance"])
     other = pipeline.Project(tiny_config(learn={"size": 96}), catalog.root, tmp_path)
     with pytest.raises(DataError, match="STAGE_MISSING: compare needs probe, .* --until probe"):
-        study.measure(other, ["balance"], 2)
+        study.compare_recipes(other, ["balance"], 2)
     gone = f"learn.weights={tmp_path / 'gone.pth'}"
     with pytest.raises(TrainError, match=r"WEIGHTS_UNAVAILABLE: .*gone\.pth"):
-        study.measure(project, [gone], 2)
+        study.compare_recipes(project, [gone], 2)
     assert not list((catalog.root / "compare" / "trainings").glob("*gone*"))
 
 

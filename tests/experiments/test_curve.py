@@ -7,12 +7,12 @@ from test_clean import CONFIG, LABELS, leave_probe
 from bear_classifier.cli.main import main
 from bear_classifier.config.project_file import as_toml
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Run
+from bear_classifier.dataset.schema import StageRun
 from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.experiments.curve import power_law as law
 from bear_classifier.experiments.curve.plot import spaced
 from bear_classifier.experiments.curve.runs import growth
-from bear_classifier.experiments.curve.text import check, headline, verdict
+from bear_classifier.experiments.curve.text import check_sentence, headline, verdict_sentences
 from bear_classifier.stats.intervals import wilson
 
 # -- which photos are learned from -----------------------------------------------------------------
@@ -29,7 +29,7 @@ def pile():
 
 
 def parts(labels, groups, seed, shares):
-    place, home = law.places(labels, groups, np.random.default_rng(seed))
+    place, home = law.order_of_photos(labels, groups, np.random.default_rng(seed))
     return [law.subset(place, home, np.full(3, share)) for share in shares]
 
 
@@ -49,7 +49,7 @@ def test_subsets_are_nested_and_of_whole_groups(pile):
 def test_a_group_of_two_classes_stays_whole_where_one_class_is_small(pile):
     labels, groups = pile
     for seed in range(20):
-        place, home = law.places(labels, groups, np.random.default_rng(seed))
+        place, home = law.order_of_photos(labels, groups, np.random.default_rng(seed))
         for share in ([0.1, 1, 1], [1, 0.1, 1]):
             rows = law.subset(place, home, np.array(share))
             assert len(set(rows[groups == "both"])) == 1
@@ -148,7 +148,7 @@ EVEN = np.full(6, 0.01)
 
 @pytest.mark.parametrize(("a", "b", "c"), [(0.04, 0.5, 0.02), (0.1, 0.25, 0.0), (0.02, 1.0, 0.1)])
 def test_a_law_is_found_again(a, b, c):
-    (found,) = law.fit(SIZES, (a * (SIZES / 800) ** -b + c)[None], EVEN)
+    (found,) = law.fit_power_law(SIZES, (a * (SIZES / 800) ** -b + c)[None], EVEN)
     assert law.predicted(found[None], 800, np.array([1600.0]))[0, 0] == pytest.approx(
         a * 2**-b + c, abs=5e-4
     )
@@ -157,7 +157,7 @@ def test_a_law_is_found_again(a, b, c):
 
 def test_no_gain_is_no_law():
     errors = np.array([[0.1] * 6, [0.05, 0.06, 0.07, 0.08, 0.09, 0.1]])
-    flat, rising = law.fit(SIZES, errors, EVEN)
+    flat, rising = law.fit_power_law(SIZES, errors, EVEN)
     assert flat[0] == pytest.approx(0, abs=1e-9)
     assert flat[2] == pytest.approx(0.1)
     assert rising[0] == 0
@@ -165,29 +165,29 @@ def test_no_gain_is_no_law():
 
 
 def test_a_law_is_never_below_zero():
-    (found,) = law.fit(SIZES, np.array([[0.5, 0.3, 0.15, 0.05, 0.0, 0.0]]), EVEN)
+    (found,) = law.fit_power_law(SIZES, np.array([[0.5, 0.3, 0.15, 0.05, 0.0, 0.0]]), EVEN)
     assert (found >= 0).all()
 
 
 def test_uncertain_sizes_count_less():
     error = np.array([[0.5, 0.05, 0.05, 0.05, 0.05, 0.05]])
-    (sure,) = law.fit(SIZES, error, EVEN)
-    (unsure,) = law.fit(SIZES, error, np.array([10, 0.01, 0.01, 0.01, 0.01, 0.01]))
+    (sure,) = law.fit_power_law(SIZES, error, EVEN)
+    (unsure,) = law.fit_power_law(SIZES, error, np.array([10, 0.01, 0.01, 0.01, 0.01, 0.01]))
     assert unsure[0] < 1e-4 < sure[0]
 
 
 def might_have_been(error, rounds=400, noise=0.004):
     rng = np.random.default_rng(0)
     drawn = error + noise * rng.normal(size=(rounds, 6))
-    return law.fit(SIZES, error[None], EVEN)[0], law.fit(SIZES, drawn, EVEN)
+    return law.fit_power_law(SIZES, error[None], EVEN)[0], law.fit_power_law(SIZES, drawn, EVEN)
 
 
 def test_the_band_never_rises():
     _, laws = might_have_been(0.04 * (SIZES / 800) ** -0.5 + 0.02)
     grid = np.geomspace(25, 2400, 50)
-    for edge in law.interval(law.predicted(laws, 800, grid)):
+    for edge in law.percentile_interval(law.predicted(laws, 800, grid)):
         assert (np.diff(edge) <= 1e-12).all()
-    low, high = law.interval(law.predicted(laws, 800, grid))
+    low, high = law.percentile_interval(law.predicted(laws, 800, grid))
     assert (low < high).all()
 
 
@@ -262,7 +262,7 @@ def dataset(tmp_path, make):
             with catalog.transaction():
                 catalog.put_photos(rows)
             if strength:
-                catalog.add_run(Run("probe", "2026-01-01", 1.0, "", {"strength": strength}))
+                catalog.add_run(StageRun("probe", "2026-01-01", 1.0, "", {"strength": strength}))
         return Catalog(root)
 
     return write
@@ -296,7 +296,7 @@ def test_photos_that_help(dataset):
     assert found["all"]["more"] == 200
     low, high = found["all"]["gain_interval"]
     assert 0.001 < low < found["all"]["gain"] < high < 0.2
-    assert "would bring about" in verdict(found)[1]
+    assert "would bring about" in verdict_sentences(found)[1]
     assert found["most"] is None  # the classes are alike
     for label in LABELS:  # 100 more of one are as many as 300 of all, of which 200 are `all`
         assert found["classes"][label]["gain"] < 1.5 * found["all"]["gain"]
@@ -363,7 +363,7 @@ def test_the_check_foretells_the_whole_from_a_half(dataset):
     assert row["predicted"] == pytest.approx(row["measured"], abs=0.03)
     assert row["off"] == pytest.approx(row["predicted"] - row["measured"], abs=1e-5)
     assert row["predicted"] < row["error"][-1] - 0.003  # it foretells a further fall
-    assert "the curve holds that far" in check(row)
+    assert "the curve holds that far" in check_sentence(row)
 
 
 def test_the_test_side_is_never_asked(dataset):
@@ -423,7 +423,7 @@ CHECK = {"sizes": [50, 400], "n": 800.0, "predicted": 0.11, "predicted_interval"
 
 def said(whole, most=None, held=True, **classes):
     found = {"photos": 800, "asked": 1000, "all": whole, "classes": classes, "most": most}
-    return verdict(found | {"check": CHECK | {"held": held}}), headline(found)
+    return verdict_sentences(found | {"check": CHECK | {"held": held}}), headline(found)
 
 
 def test_words_where_photos_help():

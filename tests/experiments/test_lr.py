@@ -22,7 +22,7 @@ from bear_classifier.cli import lr as lr_command
 from bear_classifier.cli import project as cli_project
 from bear_classifier.cli.options import parser
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Run
+from bear_classifier.dataset.schema import StageRun
 from bear_classifier.errors import ConfigError, DataError, TrainError
 from bear_classifier.experiments.lr import analysis, plot, study
 from bear_classifier.experiments.lr import runs as lr
@@ -50,29 +50,36 @@ def test_the_band_ends_where_most_runs_have_ended():
 
 
 def test_the_middle_of_rates_is_that_of_their_magnitudes():
-    rows = analysis.summary([found(valley=1e-4), found(valley=None), found(valley=1e-2)])
+    rows = analysis.summarise_suggestions(
+        [found(valley=1e-4), found(valley=None), found(valley=1e-2)]
+    )
     assert rows["valley"]["rate"] == pytest.approx(1e-3)
     assert (rows["valley"]["low"], rows["valley"]["high"], rows["valley"]["runs"]) == (
         1e-4,
         1e-2,
         2,
     )
-    nothing = analysis.summary([found(steep=None)])["steep"]
+    nothing = analysis.summarise_suggestions([found(steep=None)])["steep"]
     assert (nothing["rate"], nothing["low"], nothing["runs"]) == (None, None, 0)
 
 
 def test_suggestions_further_apart_than_threefold_are_a_warning():
-    near = analysis.summary([found(slide=2.9e-3)])
+    near = analysis.summarise_suggestions([found(slide=2.9e-3)])
     assert analysis.doubts(near, 1) == []
-    (note,) = analysis.doubts(analysis.summary([found(slide=3.2e-3)]), 1)
+    (note,) = analysis.doubts(analysis.summarise_suggestions([found(slide=3.2e-3)]), 1)
     assert note.startswith("the suggestions disagree 3-fold: valley says 1.0e-03, slide 3.2e-03")
 
 
 def test_seeds_further_apart_than_threefold_are_a_warning():
-    assert analysis.doubts(analysis.summary([found(), found(steep=2.9e-3), found()]), 3) == []
-    (note,) = analysis.doubts(analysis.summary([found(), found(steep=1e-2), found()]), 3)
+    assert (
+        analysis.doubts(analysis.summarise_suggestions([found(), found(steep=2.9e-3), found()]), 3)
+        == []
+    )
+    (note,) = analysis.doubts(
+        analysis.summarise_suggestions([found(), found(steep=1e-2), found()]), 3
+    )
     assert note.startswith("steep differs 10-fold from seed to seed (1.0e-03 to 1.0e-02)")
-    (note,) = analysis.doubts(analysis.summary([found(), found(slide=None)]), 2)
+    (note,) = analysis.doubts(analysis.summarise_suggestions([found(), found(slide=None)]), 2)
     assert note == "slide was given by 1 of 2 runs; try --steps 80"
 
 
@@ -86,7 +93,9 @@ def test_a_loss_that_never_falls_is_a_warning():
 
 
 def test_rivals_are_the_suggestions_and_ten_times_less_and_more():
-    rows = analysis.summary([found(valley=1e-3, slide=1.9e-3, steep=None, minimum=1e-2)])
+    rows = analysis.summarise_suggestions(
+        [found(valley=1e-3, slide=1.9e-3, steep=None, minimum=1e-2)]
+    )
     (least, valley, minimum, most) = analysis.rivals(rows, 0.09)
     assert least.rate == pytest.approx(1e-4)
     assert least.names == ["valley / 10", "slide / 10"]
@@ -117,7 +126,9 @@ def test_nothing_is_better_inside_the_noise(of_photo):
     claims = 0
     for _ in range(200):
         losses = rng.normal(0, 0.3, (5, 3, 1)) + of_photo * rng.normal(0, 1, (5, 3, 40))
-        got = analysis.compared(entries(5), losses, losses > 1, losses.mean((0, 1)), ALONE[:40])
+        got = analysis.compare_rates(
+            entries(5), losses, losses > 1, losses.mean((0, 1)), ALONE[:40]
+        )
         claims += any(row["verdict"] == "worse" for row in got["rows"])
     assert claims <= 0.06 * 200
 
@@ -125,11 +136,11 @@ def test_nothing_is_better_inside_the_noise(of_photo):
 def test_a_clear_winner_is_named_and_by_how_much():
     rng = np.random.default_rng(3)
     losses = rng.exponential(0.3, (3, 3, 60)) + np.array([0.0, 1.0, 2.0])[:, None, None]
-    got = analysis.compared(entries(3), losses, losses > 1, losses[1].mean(0), ALONE[:60])
+    got = analysis.compare_rates(entries(3), losses, losses > 1, losses[1].mean(0), ALONE[:60])
     assert [row["verdict"] for row in got["rows"]] == ["best", "worse", "worse"]
     assert got["clear"]
     assert got["gain"]["sure"]
-    words = analysis.verdict(got)
+    words = analysis.comparison_verdict(got)
     assert words.startswith("1.0e+00 (r0) did best: the next, 1.0e-01 (r1), lost ")
     assert "None is shown" not in words
 
@@ -137,21 +148,21 @@ def test_a_clear_winner_is_named_and_by_how_much():
 def test_the_verdict_refuses_what_it_cannot_know():
     losses = np.random.default_rng(4).exponential(0.3, (3, 3, 20))
     losses[2] += 5
-    got = analysis.compared(entries(3), losses, losses > 1, losses[0].mean(0), ALONE[:20])
-    words = analysis.verdict(got)
+    got = analysis.compare_rates(entries(3), losses, losses > 1, losses[0].mean(0), ALONE[:20])
+    words = analysis.comparison_verdict(got)
     assert "had the least loss, but this may be chance against" in words
     assert "certainly worse: 1.0e-02 (r2)" in words
     assert "did best" not in words
     assert words.endswith("None is shown to beat the probe that all began from.")
     one = losses[:, :1]
-    alone = analysis.compared(entries(3), one, one > 1, losses[0].mean(0), ALONE[:20])
-    assert "with one seed that may be chance" in analysis.verdict(alone)
+    alone = analysis.compare_rates(entries(3), one, one > 1, losses[0].mean(0), ALONE[:20])
+    assert "with one seed that may be chance" in analysis.comparison_verdict(alone)
     assert not alone["clear"]
 
 
 def test_the_table_of_a_comparison_says_how_far_behind_and_who_diverged():
     losses = np.random.default_rng(5).exponential(0.3, (2, 3, 20)) + np.array([[[0.0]], [[5.0]]])
-    got = analysis.compared(entries(2), losses, losses > 1, losses[0].mean(0), ALONE[:20])
+    got = analysis.compare_rates(entries(2), losses, losses > 1, losses[0].mean(0), ALONE[:20])
     for row, times in zip(got["rows"], (0, 2), strict=True):
         row["diverged"] = times
     made = {**got, "steps": 21, "start_wrong": 4, "verdict": "Said."}
@@ -190,7 +201,7 @@ def test_a_run_that_was_too_short_gives_no_suggestion_where_none_can_be():
 @pytest.mark.parametrize("slide", [None, 2e-3])
 def test_the_picture_is_one(slide):
     x, y = curve()
-    rows = analysis.summary([found(slide=slide)])
+    rows = analysis.summarise_suggestions([found(slide=slide)])
     raw = y + np.random.default_rng(0).normal(0, 0.1, 60)
     data = plot.draw([x, x[:50]], [raw, raw[:50]], [y, y[:50]], rows, ["so so"])
     picture = Image.open(io.BytesIO(data))
@@ -225,8 +236,8 @@ def project_of(prepared, tmp_path):
     catalog, config = prepared
     project = pipeline.Project(config, catalog.root, tmp_path / "model")
     stage = pipeline.STAGES[pipeline.NAMES.index("probe")]
-    inputs = pipeline.digest(project, catalog, stage)
-    catalog.add_run(Run("probe", "2026-01-01T00:00:00+00:00", 1.0, inputs, {}))
+    inputs = pipeline.stage_digest(project, catalog, stage)
+    catalog.add_run(StageRun("probe", "2026-01-01T00:00:00+00:00", 1.0, inputs, {}))
     return project
 
 
@@ -236,7 +247,7 @@ def options(*words):
 
 def run_lr(asked, given):
     """`bears lr` on a project that is given."""
-    with mock.patch.object(cli_project, "opened", lambda _: given):
+    with mock.patch.object(cli_project, "named_project", lambda _: given):
         return lr_command.run(asked)
 
 
@@ -276,8 +287,8 @@ def test_a_training_is_the_same_with_and_without_it_before(prepared, tmp_path, c
 
 @pytest.mark.long
 def test_a_run_is_repeatable_and_another_seed_is_another_run(prepared):
-    made = lr.bench(*prepared)
-    one, again, other = lr.sweep(made, [5, 5, 6], 25)
+    made = lr.finder_setup(*prepared)
+    one, again, other = lr.run_finder(made, [5, 5, 6], 25)
     assert np.array_equal(one.losses, again.losses)
     assert one.suggestions == again.suggestions
     assert not np.array_equal(one.losses, other.losses)
@@ -316,7 +327,7 @@ def test_it_runs_as_training_does():
 
 def test_a_trial_moves_weights_by_its_rate(prepared):
     """A step of Adam is about as long as the rate, whatever the photos and the gradient."""
-    made, steps = lr.bench(*prepared), 6
+    made, steps = lr.finder_setup(*prepared), 6
     for rate in (1e-6, 1e-3):
         lr.trials(made, [rate], [1], steps)
         moved = max(
@@ -328,7 +339,7 @@ def test_a_trial_moves_weights_by_its_rate(prepared):
 
 def test_each_trial_is_judged_photo_by_photo(prepared, monkeypatch):
     """Heads that give every photo the same known answer, one at each rate and seed."""
-    made, labels = lr.bench(*prepared), ["black", "grizzly", "teddy"]
+    made, labels = lr.finder_setup(*prepared), ["black", "grizzly", "teddy"]
     answers = {(1e-2, 1): (9.0, 0.0, 0.0), (1e-2, 2): (0.0, 0.0, 0.0),
                (1e-3, 1): (0.0, 9.0, 0.0), (1e-3, 2): (0.0, 0.0, 9.0)}  # fmt: skip
 
@@ -349,7 +360,7 @@ def test_each_trial_is_judged_photo_by_photo(prepared, monkeypatch):
 
 
 def test_every_trial_begins_from_the_same_start(prepared):
-    made = lr.bench(*prepared)
+    made = lr.finder_setup(*prepared)
     twice = lr.trials(made, [1e-2, 1e-3, 1e-2], [1], 4)
     assert np.array_equal(twice.losses[0], twice.losses[2])
     assert not np.array_equal(twice.losses[0], twice.losses[1])
@@ -357,13 +368,15 @@ def test_every_trial_begins_from_the_same_start(prepared):
 
 
 def test_equal_rates_are_not_told_apart(prepared):
-    tried = lr.trials(lr.bench(*prepared), [1e-3, 1e-3], [1, 2], 6)
-    got = analysis.compared(entries(2), tried.losses, tried.wrong, tried.start_losses, tried.groups)
+    tried = lr.trials(lr.finder_setup(*prepared), [1e-3, 1e-3], [1, 2], 6)
+    got = analysis.compare_rates(
+        entries(2), tried.losses, tried.wrong, tried.start_losses, tried.groups
+    )
     assert sorted(row["verdict"] for row in got["rows"]) == ["best", "no difference"]
 
 
 def test_a_rate_that_explodes_is_the_worst_and_no_crash(prepared):
-    made = lr.bench(*prepared)
+    made = lr.finder_setup(*prepared)
     tried = lr.trials(made, [1e30, 1e-3], [1], 6)
     assert tried.diverged.tolist() == [[True], [False]]
     assert np.isfinite(tried.losses).all()
@@ -375,7 +388,7 @@ def test_a_photo_that_broke_is_left_out(prepared, tmp_path):
     catalog, config = prepared
     shutil.copytree(catalog.root, tmp_path / "copy")
     with Catalog(tmp_path / "copy") as copy:
-        made = lr.bench(copy, config)
+        made = lr.finder_setup(copy, config)
         copy.file(made.valid[2]).write_bytes(b"no picture")
     made.part.unreadable.total = 100
     tried = lr.trials(made, [1e-3], [1], 3)
@@ -383,14 +396,14 @@ def test_a_photo_that_broke_is_left_out(prepared, tmp_path):
 
 
 def test_too_little_memory_is_said(prepared, monkeypatch):
-    made = lr.bench(*prepared)
+    made = lr.finder_setup(*prepared)
 
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(made.model, "forward", full)
     with pytest.raises(TrainError, match=r"OUT_OF_MEMORY: 4 photos .* --set train.batch_size=2,"):
-        lr.sweep(made, [1], 25)
+        lr.run_finder(made, [1], 25)
 
 
 @pytest.mark.long
@@ -418,7 +431,7 @@ def test_errors_name_the_remedy(prepared, tmp_path):
         with pytest.raises(ConfigError, match=f"BAD_SETTING: {what}: give"):
             run_lr(options(*words), pipeline.Project(config, catalog.root, tmp_path))
     with pytest.raises(DataError, match="run: bears split"):
-        lr.bench(Catalog(tmp_path / "empty"), config)
+        lr.finder_setup(Catalog(tmp_path / "empty"), config)
 
 
 # -- what a run that hardly falls is worth
@@ -443,7 +456,7 @@ def test_training_believes_no_finder_that_saw_only_noise(prepared, monkeypatch, 
     losses = 0.2 + 0.1 * np.resize([1.0, -1.0, -0.5, 0.5], 40)
     monkeypatch.setattr(fit, "find", lambda *_: curve_of(losses))
     plan = fit.Plan(1, "find", 1.0)
-    learn = fit.learner(loaders_of(catalog), training.start(catalog, config), tmp_path, plan)
+    learn = fit.make_learner(loaders_of(catalog), training.start(catalog, config), tmp_path, plan)
     rate, why, kept = fit.choose_lr(learn, "find")
     assert rate == 1e-3
     assert "never falls by more than its noise" in why

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder, formats
-from bear_classifier.images.decoder import decode, encode, fit, read
+from bear_classifier.images.decoder import decode, encode, fit_square, read_file
 from bear_classifier.images.dhash import dhash, hash_bits, mirrored
 
 NEAR = 32  # bits: in 1,400 photos from the web, pairs this close were copies
@@ -469,7 +469,7 @@ def test_a_palette_that_is_missing() -> None:
 def test_read(tmp_path: Path) -> None:
     photo = tmp_path / "photo.txt"  # the name says nothing
     photo.write_bytes(good()["jpeg"])
-    assert read(photo) == good()["jpeg"]
+    assert read_file(photo) == good()["jpeg"]
     assert difference(decode(photo), decode(good()["jpeg"])) == 0
     for path in (tmp_path, tmp_path / "none.jpg", tmp_path / "a\0b.jpg"):
         assert refusal(path).code == "UNREADABLE"
@@ -610,7 +610,7 @@ def test_fit_is_what_fastai_does_to_validate() -> None:
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
         for size in (224, 49, 128):
             theirs = Resize(size)(PILImage.create(pixels), split_idx=1)
-            ours = fit(Image.fromarray(pixels), size)
+            ours = fit_square(Image.fromarray(pixels), size)
             assert ours.size == (size, size)
             assert np.array_equal(np.asarray(theirs), np.asarray(ours)), (width, height, size)
 
@@ -618,7 +618,7 @@ def test_fit_is_what_fastai_does_to_validate() -> None:
 def test_fit_takes_the_middle() -> None:
     wide = Image.new("RGB", (300, 100), "red")
     wide.paste("blue", (100, 0, 200, 100))
-    assert fit(wide, 50).getcolors() == [(2500, (0, 0, 255))]
+    assert fit_square(wide, 50).getcolors() == [(2500, (0, 0, 255))]
 
 
 # The hash

@@ -30,7 +30,7 @@ from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder, formats, heic, heic_worker, heif
 from bear_classifier.plots import gallery
-from bear_classifier.review.app import Pictures
+from bear_classifier.review.app import ThumbnailCache
 from bear_classifier.runtime import process_worker
 
 SIZE = (96, 64)
@@ -58,7 +58,7 @@ def turned(tag: int = 6) -> bytes:
 
 def refusal(data: bytes) -> PhotoError:
     with pytest.raises(PhotoError) as caught:
-        decoder.measure(data)
+        decoder.decode_with_size(data)
     return caught.value
 
 
@@ -79,7 +79,7 @@ def test_the_turns_of_container_and_exif_are_one(tag: int) -> None:
     back = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
     back |= {n: turn for n, turn in decoder._TURNS.items() if n not in back}
     stored = upright.transpose(back[tag]) if tag > 1 else upright
-    image, size = decoder.measure(encoded(stored, exif=corpus.exif(tag)))
+    image, size = decoder.decode_with_size(encoded(stored, exif=corpus.exif(tag)))
     assert size == SIZE
     assert apart(image, upright) < 10
     assert image.info == {}
@@ -89,8 +89,8 @@ def test_exif_alone_turns_nothing() -> None:
     """As the standard of the format wants it, and as with AVIF."""
     data = turned().replace(b"irot", b"free")
     assert b"Exif" in data
-    assert decoder.measure(data)[1] == SIZE
-    assert decoder.measure(turned())[1] == SIZE[::-1]
+    assert decoder.decode_with_size(data)[1] == SIZE
+    assert decoder.decode_with_size(turned())[1] == SIZE[::-1]
 
 
 def test_what_no_pixel_depends_on_never_reaches_the_decoder() -> None:
@@ -125,9 +125,9 @@ def test_kinds_of_photos() -> None:
 
 def test_less_is_decoded_where_less_is_enough() -> None:
     data = encoded(corpus.drawn(256, 192), quality=50)
-    image, size = decoder.measure(data, least=40)
+    image, size = decoder.decode_with_size(data, least=40)
     assert (image.size, size) == ((64, 48), (256, 192))
-    assert decoder.measure(data)[0].size == (256, 192)
+    assert decoder.decode_with_size(data)[0].size == (256, 192)
 
 
 @pytest.mark.parametrize("data", [plain, turned], ids=["plain", "turned"])
@@ -143,7 +143,7 @@ def test_a_cut_of_data_without_an_end_is_noticed() -> None:
     """A box of length 0 reaches to the end, wherever that is: the items tell what was there."""
     start = plain().index(b"mdat") - 4
     open_end = plain()[:start] + bytes(4) + plain()[start + 4 :]
-    assert decoder.measure(open_end)[1] == SIZE
+    assert decoder.decode_with_size(open_end)[1] == SIZE
     assert refusal(open_end[:-50]).code == "TRUNCATED"
 
 
@@ -247,7 +247,7 @@ def test_the_process_that_decodes_is_kept_and_replaced() -> None:
     assert heic._pool().idle[-1] is child
     child.kill()
     child.wait()
-    assert decoder.measure(plain())[1] == SIZE
+    assert decoder.decode_with_size(plain())[1] == SIZE
     assert heic._pool().idle[-1] is not child
 
 
@@ -280,11 +280,11 @@ def test_the_process_has_a_limit_of_memory() -> None:
     child = heic._pool().idle[-1]
     limits = Path(f"/proc/{child.pid}/limits").read_text(encoding="utf-8")
     (line,) = [line for line in limits.splitlines() if line.startswith("Max address space")]
-    assert int(line.split()[3]) == process_worker.MEMORY
+    assert int(line.split()[3]) == process_worker.WORKER_MEMORY
 
 
 def _in_fork(answers) -> None:
-    answers.put((decoder.measure(plain())[1], heic._pool().owner == os.getpid()))
+    answers.put((decoder.decode_with_size(plain())[1], heic._pool().owner == os.getpid()))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
@@ -386,7 +386,7 @@ def test_the_page_of_credits_shows_what_browsers_can_show(catalog: Catalog) -> N
 
 def test_the_pages_of_the_review_and_the_gallery_show_it(catalog: Catalog) -> None:
     photo = catalog.photos()[0]
-    with Image.open(io.BytesIO(Pictures().get(catalog.file(photo), 400))) as image:
+    with Image.open(io.BytesIO(ThumbnailCache().get(catalog.file(photo), 400))) as image:
         assert (image.format, image.size) == ("JPEG", (64, 96))
-    figure = gallery.grid([catalog.file(photo)], ["a"])
+    figure = gallery.photo_grid([catalog.file(photo)], ["a"])
     assert Image.open(io.BytesIO(figure._repr_png_())).format == "PNG"

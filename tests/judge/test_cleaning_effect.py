@@ -9,7 +9,7 @@ from bear_classifier.dataset.decisions import decide, history, undo
 from bear_classifier.dataset.schema import Decision
 from bear_classifier.errors import DataError
 from bear_classifier.judge.cleaning_effect import effect
-from bear_classifier.stats.paired import compared
+from bear_classifier.stats.paired import paired_comparison
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_two_models_on_the_same_photos(fixed, broken, p, verdict):
     both, neither = 4, 7
     before = np.repeat([True, False, True, False], [fixed, broken, both, neither])
     after = np.repeat([False, True, True, False], [fixed, broken, both, neither])
-    assert compared(before, after, np.arange(len(before))) == {
+    assert paired_comparison(before, after, np.arange(len(before))) == {
         "n": fixed + broken + 11,
         "wrong_before": fixed + 4,
         "wrong_after": broken + 4,

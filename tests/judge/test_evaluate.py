@@ -9,17 +9,17 @@ from scipy.stats import binomtest
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decide, relabel
-from bear_classifier.dataset.schema import Decision, Run
+from bear_classifier.dataset.schema import Decision, StageRun
 from bear_classifier.errors import DataError
 from bear_classifier.judge import evaluate as judge
 from bear_classifier.judge.evaluate import (
     as_text,
     calibration_error,
-    confusion,
+    confusion_matrix,
     evaluate,
-    leak,
+    evaluation_report,
     macro_f1,
-    report,
+    membership_leak,
 )
 from bear_classifier.judge.leave_source_out import NotMeasured
 from bear_classifier.report import stage_lines
@@ -29,7 +29,10 @@ from bear_classifier.stats.intervals import wilson
 
 
 def test_confusion_has_the_truth_in_rows():
-    assert confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2).tolist() == [[1, 1], [0, 2]]
+    assert confusion_matrix(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2).tolist() == [
+        [1, 1],
+        [0, 2],
+    ]
 
 
 def test_wilson_interval_is_the_one_of_scipy():
@@ -52,7 +55,7 @@ def test_wilson_covers_as_often_as_it_says():
 
 def test_report_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
-    made = report(probabilities, np.array([0, 0, 1, 1]), ["a", "b"], np.arange(4))
+    made = evaluation_report(probabilities, np.array([0, 0, 1, 1]), ["a", "b"], np.arange(4))
     assert (made.n, made.error) == (4, 0.25)
     assert made.error_interval == wilson(1, 4)
     assert made.confusion == [[1, 1], [0, 2]]
@@ -64,14 +67,18 @@ def test_report_by_hand():
 
 
 def test_a_class_without_photos_has_no_recall_and_does_not_drag_the_f1():
-    made = report(np.array([[0.9, 0.1, 0.0]]), np.array([0]), ["a", "b", "c"], np.arange(1))
+    made = evaluation_report(
+        np.array([[0.9, 0.1, 0.0]]), np.array([0]), ["a", "b", "c"], np.arange(1)
+    )
     assert made.per_class["b"]["recall"] is None
     assert made.macro_f1 == 1.0
     assert "b" in as_text(made.__dict__)
 
 
 def test_no_photos_at_all():
-    made = report(np.empty((0, 2)), np.empty(0, dtype=np.int64), ["a", "b"], np.arange(0))
+    made = evaluation_report(
+        np.empty((0, 2)), np.empty(0, dtype=np.int64), ["a", "b"], np.arange(0)
+    )
     assert (made.n, made.error, made.ece) == (0, None, None)
     assert as_text(made.__dict__) == "no photos to judge with"
 
@@ -203,7 +210,7 @@ def test_all_optional_figures_are_optional(tmp_path, monkeypatch):
     outcome = judged(tmp_path, monkeypatch)
     assert set(outcome["missing"]) == {"elsewhere", "left_out", "membership"}
     assert outcome["test"]["n"] == 8
-    words = stage_lines.stage("evaluate", {**outcome, "outcome": "done", "seconds": 1.0})
+    words = stage_lines.stage_text("evaluate", {**outcome, "outcome": "done", "seconds": 1.0})
     assert len(re.findall("not measured: .*: a class has one photo", words)) == 3
 
 
@@ -211,13 +218,13 @@ def test_the_training_side_is_told_from_the_test_side_by_whole_groups():
     losses = np.array([0.1, 9.0, 0.4, 0.2, 0.3, 0.5])
     groups = np.array(list("axbbcc"))
     at = {"train": [0, 2, 3], "valid": [1], "test": [4, 5]}
-    found = leak(losses, groups, at)
+    found = membership_leak(losses, groups, at)
     assert found["auc"] == pytest.approx(5 / 6)  # 0.1 and 0.2 before both, 0.4 before one
     # groups drawn on the training split: a and b, a twice, or b twice (3 of 4 pairs in order)
     assert found["interval"] == pytest.approx((3 / 4, 1.0))
     for side in ("train", "test"):
         with pytest.raises(NotMeasured, match=f"no photo in the {side} split"):
-            leak(losses, groups, {**at, side: []})
+            membership_leak(losses, groups, {**at, side: []})
 
 
 def test_a_label_that_was_confirmed_is_no_decision_on_the_test_side(tmp_path, make):
@@ -244,8 +251,8 @@ def test_models_that_were_judged_on_the_test_side_are_counted(tmp_path):
         assert judge._test_looks(catalog, "a") == 1
         for inputs, digest in (("x", ""), ("x", ""), ("y", "a"), ("z", "b")):
             outcome = {"test_digest": digest} if digest else {}
-            catalog.add_run(Run("evaluate", "2026-11-29T00:00:00", 1.0, inputs, outcome))
-        catalog.add_run(Run("train", "2026-11-29T00:00:00", 1.0, "w", {}))
+            catalog.add_run(StageRun("evaluate", "2026-11-29T00:00:00", 1.0, inputs, outcome))
+        catalog.add_run(StageRun("train", "2026-11-29T00:00:00", 1.0, "w", {}))
         assert judge._test_looks(catalog, "a") == 3
         assert judge._test_looks(catalog, "c") == 4
 

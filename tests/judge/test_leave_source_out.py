@@ -8,7 +8,12 @@ from test_clean import leave_probe
 
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.judge.leave_source_out import NotMeasured, both, elsewhere, partition
+from bear_classifier.judge.leave_source_out import (
+    NotMeasured,
+    compare_folds,
+    leave_sources_out,
+    partition,
+)
 from bear_classifier.stats.intervals import wilson
 
 CLASSES = 3
@@ -27,7 +32,7 @@ def world(n, shift, seed=0, sites=4):
 
 def test_sources_that_differ_make_it_harder():
     features, targets, names = world(480, shift=2.5)
-    found = both(features, targets, np.arange(480), names, 5)
+    found = compare_folds(features, targets, np.arange(480), names, 5)
     assert found["left_out"]["error"] > found["random"]["error"] + 0.05
     assert found["paired"]["p"] < 0.01
     assert set(found["by_source"]) == {f"site {p}" for p in range(4)}
@@ -38,7 +43,7 @@ def test_sources_that_differ_make_it_harder():
 
 def test_sources_that_do_not_differ_make_no_difference():
     features, targets, names = world(480, shift=0.0)
-    found = both(features, targets, np.arange(480), names, 5)
+    found = compare_folds(features, targets, np.arange(480), names, 5)
     assert found["paired"]["p"] > 0.05
     assert found["left_out"]["n"] == found["random"]["n"] == 480
 
@@ -50,8 +55,8 @@ def test_copies_that_stand_on_other_sites_give_nothing_away():
     features = rng.normal(size=(240, 600))[numbers].astype(np.float32)
     targets = rng.integers(0, 3, 240)[numbers]
     names = ["one", "two"] * 120 + ["three"] * 120
-    known = both(features, targets, np.arange(360), names, 5)["by_source"]
-    tied = both(features, targets, numbers, names, 5)["by_source"]
+    known = compare_folds(features, targets, np.arange(360), names, 5)["by_source"]
+    tied = compare_folds(features, targets, numbers, names, 5)["by_source"]
     assert max(known["one"]["error"], known["two"]["error"]) < 0.1
     assert min(tied["one"]["error"], tied["two"]["error"]) > 0.4
 
@@ -60,13 +65,13 @@ def test_sites_that_hold_the_same_photos_say_nothing():
     features, targets, _ = world(60, shift=0.0)
     twice, names = np.tile(np.arange(60), 2), ["one"] * 60 + ["two"] * 60
     with pytest.raises(NotMeasured, match="a class that no other source has"):
-        both(features[twice], targets[twice], twice, names, 5)
+        compare_folds(features[twice], targets[twice], twice, names, 5)
 
 
 def test_a_source_that_alone_has_a_class_cannot_be_judged():
     features, targets, names = world(240, shift=0.0)
     names = ["zoo" if t == 2 else name for t, name in zip(targets, names, strict=True)]
-    found = both(features, targets, np.arange(240), names, 5)
+    found = compare_folds(features, targets, np.arange(240), names, 5)
     assert "zoo" not in found["by_source"]
     assert found["random"]["n"] == found["left_out"]["n"] == 160
 
@@ -106,7 +111,7 @@ def dataset(tmp_path, make):
 
 
 def test_the_test_side_stays_out_of_it(dataset):
-    found = elsewhere(dataset, CONFIG)
+    found = leave_sources_out(dataset, CONFIG)
     assert found["left_out"]["n"] == sum(p.split != "test" for p in dataset.photos()) == 66
     assert set(found["by_source"]) == {"a.org", "b.org"}
 
@@ -116,7 +121,7 @@ def test_nothing_is_said_where_sources_are_not_known(dataset):
         rows = dataset.photos()
         dataset.put_photos(dataclasses.replace(p, origin=f"/p/{p.sha256}.png") for p in rows)
     with pytest.raises(NotMeasured, match="split.sources"):
-        elsewhere(dataset, CONFIG)
+        leave_sources_out(dataset, CONFIG)
 
 
 def unknown(dataset, *labels, but=()):
@@ -135,7 +140,7 @@ def unknown(dataset, *labels, but=()):
 def test_sources_that_are_known_for_some_classes_only(dataset, label):
     """A class in the middle was a hole in the numbers of classes: the run ended there."""
     unknown(dataset, label)
-    found = elsewhere(dataset, CONFIG)
+    found = leave_sources_out(dataset, CONFIG)
     assert found["without"] == [label]
     assert 40 <= found["left_out"]["n"] <= 44
 
@@ -143,7 +148,7 @@ def test_sources_that_are_known_for_some_classes_only(dataset, label):
 @pytest.mark.parametrize("left", [1, 2])
 def test_a_class_with_one_or_two_photos_of_known_sources_stops_nothing(dataset, left):
     unknown(dataset, "grizzly", but={"grizzly": left})
-    found = elsewhere(dataset, CONFIG)
+    found = leave_sources_out(dataset, CONFIG)
     assert found["without"] == (["grizzly"] if left == 1 else [])
     assert found["left_out"]["n"] >= 20
 
@@ -151,4 +156,4 @@ def test_a_class_with_one_or_two_photos_of_known_sources_stops_nothing(dataset, 
 def test_sources_of_a_single_class_tell_nothing(dataset):
     unknown(dataset, "black", "teddy")
     with pytest.raises(NotMeasured, match="two classes"):
-        elsewhere(dataset, CONFIG)
+        leave_sources_out(dataset, CONFIG)

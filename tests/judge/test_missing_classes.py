@@ -52,7 +52,7 @@ def test_a_run_comes_to_its_end_whatever_class_is_missing(tmp_path: Path, lackin
         found["evaluate"] = evaluate(catalog, config)
         found["export"] = export(catalog, config, project.model)
         Model(bundle.load(project.model)).self_test()
-        about, _, _ = build.make(catalog, project, project.model)
+        about, _, _ = build.make_report(catalog, project, project.model)
     json.dumps([about, found], allow_nan=False)  # no number that is none
     there = len(LABELS) - sum(side == "test" for _, side in LACKING[lacking])
     assert found["evaluate"]["test"]["n"] == 2 * there

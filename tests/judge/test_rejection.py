@@ -5,16 +5,16 @@ import pytest
 from scipy.stats import beta, norm
 from test_ood import crowd, strangers
 
-from bear_classifier.judge.rejection import left_out, let_through, refusals, rule
+from bear_classifier.judge.rejection import false_accepts, left_out_classes, refusals, rule
 from bear_classifier.stats.intervals import wilson
-from bear_classifier.stats.ood import make, verdicts
+from bear_classifier.stats.ood import accept_reasons, make_reference
 
 SURE, CLOSE = [0.98, 0.01, 0.01], [0.5, 0.45, 0.05]
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return make(crowd(300, 1), np.arange(300), None, seed=0)
+    return make_reference(crowd(300, 1), np.arange(300), None, seed=0)
 
 
 def fitted(reference, n_close, refused=0.03, n=400):
@@ -47,7 +47,7 @@ def test_a_weak_model_still_answers(reference):
     """40 of 400 right answers have a margin of 0.05: no more than 1.5 % may be lost to that."""
     least, close, p, scores = fitted(reference, 40)
     assert close == pytest.approx(0.05)
-    said = verdicts(p, scores, least, close)
+    said = accept_reasons(p, scores, least, close)
     assert (said == "ok").mean() >= 0.97
     assert least > -np.inf
 
@@ -80,7 +80,7 @@ def test_a_network_that_knows_the_reference_too_well_is_found_out(reference):
 def test_a_share_of_zero_refuses_nobody(reference):
     least, close, p, scores = fitted(reference, 8, refused=0.0)
     assert least == -np.inf
-    assert (verdicts(p, scores, least, close) == "ok").all()
+    assert (accept_reasons(p, scores, least, close) == "ok").all()
 
 
 class Likeness:
@@ -147,7 +147,7 @@ def test_refusals_by_hand():
 
 def test_let_through_by_hand():
     said = np.array(["ok", "unlike_training", "too_close", "too_close"])
-    assert let_through(said, np.arange(4)) == {
+    assert false_accepts(said, np.arange(4)) == {
         "n": 4,
         "let_through": 1,
         "share": 0.25,
@@ -160,7 +160,7 @@ def test_each_class_once_as_a_stranger():
     centres = np.abs(np.random.default_rng(1).normal(size=(3, 64)))
     centres[1] = centres[0]
     features, targets = crowd(300, 1, centres), np.arange(300) % 3
-    found = left_out(features, targets, np.arange(300), None, ["a", "b", "c"], 0.03)
+    found = left_out_classes(features, targets, np.arange(300), None, ["a", "b", "c"], 0.03)
     assert found["a"]["share"] > 0.9
     assert found["b"]["share"] > 0.9
-    assert found["c"] == let_through(np.array(["unlike_training"] * 100), np.arange(100))
+    assert found["c"] == false_accepts(np.array(["unlike_training"] * 100), np.arange(100))

@@ -113,7 +113,7 @@ def broken_off(
     catalog: Catalog, config: Config, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training that ends right after it kept the state of an epoch."""
-    honest = checkpoints.write
+    honest = checkpoints.write_checkpoint
 
     def write(folder: Path, made_from: str, state: State) -> None:
         honest(folder, made_from, state)
@@ -121,7 +121,7 @@ def broken_off(
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "write", write)
+        patch.setattr(checkpoints, "write_checkpoint", write)
         with pytest.raises(Interrupted):
             train(catalog, config)
 
@@ -222,7 +222,7 @@ def test_every_bit_of_a_state_survives_the_disk_and_a_new_learner(
     dls, model = fresh(catalog, config)
     states: list[State] = []
     fit(dls, model, Plan(3, 1e-3, 2.0), keep=states.append)
-    checkpoints.write(tmp_path, "x", states[0])
+    checkpoints.write_checkpoint(tmp_path, "x", states[0])
     read, _ = checkpoints.newest(tmp_path, "x")
     assert read is not None
     again: list[State] = []
@@ -269,7 +269,7 @@ def test_another_photo_begins_anew(
 @pytest.mark.parametrize("at", [0.0001, 0.5, 0.9999])
 def test_a_flipped_bit_falls_back_to_the_state_before(tmp_path: Path, at: float) -> None:
     for epoch in (3, 4):
-        checkpoints.write(tmp_path, "x", small_state(epoch))
+        checkpoints.write_checkpoint(tmp_path, "x", small_state(epoch))
     flip(newest_file(tmp_path), at)
     state, notes = checkpoints.newest(tmp_path, "x")
     assert state is not None
@@ -282,7 +282,7 @@ def test_a_flipped_bit_falls_back_to_the_state_before(tmp_path: Path, at: float)
 @pytest.mark.parametrize("kept", [0, 1, 7, 0.5, 0.99])
 def test_a_torn_state_falls_back_to_the_one_before(tmp_path: Path, kept: float) -> None:
     for epoch in (3, 4):
-        checkpoints.write(tmp_path, "x", small_state(epoch))
+        checkpoints.write_checkpoint(tmp_path, "x", small_state(epoch))
     newest = newest_file(tmp_path)
     data = newest.read_bytes()
     newest.write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
@@ -308,7 +308,7 @@ def test_a_damaged_state_still_leads_to_the_same_model(
 
 
 def test_what_a_kill_left_half_written_is_no_state(tmp_path: Path) -> None:
-    checkpoints.write(tmp_path, "x", small_state(3))
+    checkpoints.write_checkpoint(tmp_path, "x", small_state(3))
     half = tmp_path / ".epoch-04.ab.safetensors.1-2.partial"
     half.write_bytes(b"half")
     state, notes = checkpoints.newest(tmp_path, "x")
@@ -320,7 +320,7 @@ def test_what_a_kill_left_half_written_is_no_state(tmp_path: Path) -> None:
 
 def test_two_states_are_kept_and_those_of_another_training_removed(tmp_path: Path) -> None:
     for epoch in range(1, 12):
-        checkpoints.write(tmp_path, "x", small_state(epoch))
+        checkpoints.write_checkpoint(tmp_path, "x", small_state(epoch))
     assert names(tmp_path) == ["epoch-10", "epoch-11"]
     assert checkpoints.newest(tmp_path, "y") == (None, [])
     assert not tmp_path.exists()
@@ -354,7 +354,7 @@ def test_the_room_that_was_asked_for_is_what_is_written(prepared: tuple[Catalog,
     state = states[0]
     best = {f"best.{k}": t.clone() for k, t in state.best().items()}  # an earlier epoch was better
     whole = State(state.facts, {**state.tensors, **best})
-    checkpoints.write(catalog.root / "size", "x", whole)
+    checkpoints.write_checkpoint(catalog.root / "size", "x", whole)
     (path,) = (catalog.root / "size").iterdir()
     size = sum(t.nbytes for t in model.state_dict().values())
     assert 0.9 * 4 * size < path.stat().st_size < 1.02 * 4 * size + 50_000
@@ -382,7 +382,7 @@ def test_a_disk_that_fills_up_leaves_the_old_model_and_no_halves(
     """At the first state; without states at the history, the predictions or the weights."""
     catalog, config = prepared
     if not states:
-        monkeypatch.setattr(checkpoints, "write", lambda *words: None)
+        monkeypatch.setattr(checkpoints, "write_checkpoint", lambda *words: None)
     folder = catalog.root / "train"
     (folder / "weights.safetensors").write_bytes(b"the old one")
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

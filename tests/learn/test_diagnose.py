@@ -14,7 +14,7 @@ from training import dataset, fresh
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.learn.diagnose import Finding, diagnose, kept_epoch, mixed
+from bear_classifier.learn.diagnose import Finding, diagnose, diagnose_interpolated, kept_epoch
 from bear_classifier.learn.fit import Plan, fit
 from bear_classifier.learn.probe import probe
 from bear_classifier.report import stage_lines
@@ -229,22 +229,26 @@ def test_what_is_told() -> None:
         "notes": ["Resuming at epoch 3 of 3"],
         "diagnosis": dataclasses.asdict(found),
     }
-    said = stage_lines.stage("train", outcome).splitlines()
+    said = stage_lines.stage_text("train", outcome).splitlines()
     assert [line.strip() for line in said[-3:]] == [
         "the weights of epoch 2 were kept",
         "note: Resuming at epoch 3 of 3",
         found.sentence,
     ]
-    again = stage_lines.stage("train", outcome | {"kept_epoch": 3})
+    again = stage_lines.stage_text("train", outcome | {"kept_epoch": 3})
     assert "were kept" not in again
 
 
 def test_a_mixture_that_is_better_than_its_start_takes_the_edge_off_a_wrong_rate() -> None:
     wrong = Finding("rate_too_high", "too high; try less")
-    said = mixed(wrong, 0.25, 0.018, 0.023).sentence
+    said = diagnose_interpolated(wrong, 0.25, 0.018, 0.023).sentence
     assert said.startswith("too high; try less. What is kept, 25% of the way, is better than")
     assert "0.018 instead of 0.023" in said
-    assert mixed(wrong, 0.25, 0.03, 0.023) == wrong  # it is not
-    assert mixed(wrong, 0.0, 0.02, 0.023) == mixed(wrong, 1.0, 0.02, 0.023) == wrong
+    assert diagnose_interpolated(wrong, 0.25, 0.03, 0.023) == wrong  # it is not
+    assert (
+        diagnose_interpolated(wrong, 0.0, 0.02, 0.023)
+        == diagnose_interpolated(wrong, 1.0, 0.02, 0.023)
+        == wrong
+    )
     fine = Finding("fine", "fits")
-    assert mixed(fine, 0.25, 0.018, 0.023) == fine
+    assert diagnose_interpolated(fine, 0.25, 0.018, 0.023) == fine

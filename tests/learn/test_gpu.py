@@ -19,9 +19,9 @@ from bear_classifier.learn import backbone, checkpoints, mixed_precision
 from bear_classifier.learn import fit as cycle
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.fit import Plan, fit, learner
+from bear_classifier.learn.fit import Plan, fit, make_learner
 from bear_classifier.learn.frozen_forward import frozen
-from bear_classifier.learn.mixed_precision import exactly, half_precision, training
+from bear_classifier.learn.mixed_precision import exactly, fast_precision, half_precision
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start
 from bear_classifier.learn.trainable_part import LastStage, part_of
@@ -112,8 +112,8 @@ def test_only_float16_has_its_losses_scaled(
     for module in (cycle, mixed_precision):
         monkeypatch.setattr(module, "half_precision", lambda _: kind)
     dls, model = fresh(*prepared)
-    with training(model):
-        names = [cb.name for cb in learner(dls, model, tmp_path, Plan(1, 1e-3, 1.0)).cbs]
+    with fast_precision(model):
+        names = [cb.name for cb in make_learner(dls, model, tmp_path, Plan(1, 1e-3, 1.0)).cbs]
         assert ("mixed_precision" in names) == (kind == torch.float16)
         assert model.precision == (torch.bfloat16 if kind == torch.bfloat16 else None)
 
@@ -156,7 +156,7 @@ def test_a_training_on_the_processor_leaves_the_gpu_alone(
         pytest.fail("CUDA was started")
 
     dls, model = fresh(*prepared)
-    learn = learner(dls, model, tmp_path, Plan(1, 1e-3, 1.0))
+    learn = make_learner(dls, model, tmp_path, Plan(1, 1e-3, 1.0))
     learn.create_opt()
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
@@ -166,7 +166,7 @@ def test_a_training_on_the_processor_leaves_the_gpu_alone(
         state = checkpoints.capture(learn, checkpoints.begin(model).facts, None)
         assert not state.part("dice.cuda.")
         state.tensors["dice.cuda.0"] = torch.zeros(16, dtype=torch.uint8)  # begun on a GPU
-        checkpoints.restore(learn, state)
+        checkpoints.load_state(learn, state)
 
 
 @needs_gpu

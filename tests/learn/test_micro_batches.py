@@ -207,11 +207,11 @@ def test_words_for_people() -> None:
     assert micro_batches.note(64, 16, CUDA) == ["Not enough GPU memory for 64; using 16 x 4"]
     assert micro_batches.note(64, 0, CUDA) == []
     assert micro_batches.note(7, 3, CPU) == ["Not enough memory for 7; using 3 x 3"]
-    assert micro_batches.halved(64, CUDA) == 32
+    assert micro_batches.smaller_part(64, CUDA) == 32
     with pytest.raises(TrainError, match="use --device cpu or --set learn.size=128"):
-        micro_batches.halved(1, CUDA)
+        micro_batches.smaller_part(1, CUDA)
     with pytest.raises(TrainError, match="close other programs or --set learn.size=128"):
-        micro_batches.halved(1, CPU)
+        micro_batches.smaller_part(1, CPU)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU that PyTorch can use")

@@ -11,7 +11,7 @@ from torch import nn
 
 from bear_classifier.config.settings import LearnConfig
 from bear_classifier.learn import backbone, mixed_precision
-from bear_classifier.learn.mixed_precision import depthwise, training
+from bear_classifier.learn.mixed_precision import depthwise, fast_precision
 
 
 def classifier(arch: str = "mobilenet_v2") -> backbone.Classifier:
@@ -44,7 +44,7 @@ def kinds(model: backbone.Classifier) -> dict[str, torch.dtype]:
 @pytest.mark.usefixtures("half")
 def test_depthwise_convolutions_alone_stay_in_single_precision() -> None:
     model = classifier().eval()
-    with training(model):
+    with fast_precision(model):
         seen = kinds(model)
     alone = {name for name, part in model.named_modules() if depthwise(part)}
     assert len(alone) == 17
@@ -57,7 +57,7 @@ def test_afterwards_it_is_exact_and_can_be_copied() -> None:
     model, x = classifier().eval(), torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         before = model(x)
-        with pytest.raises(ZeroDivisionError), training(model):
+        with pytest.raises(ZeroDivisionError), fast_precision(model):
             assert 0 < (model(x) - before).abs().max() < 0.2
             _ = 1 / 0
         assert torch.allclose(model(x), before, atol=1e-5)
@@ -73,7 +73,7 @@ def test_gradients_are_those_of_single_precision_but_for_rounding(arch: str) -> 
     for within in (False, True):
         model.zero_grad()
         if within:
-            with training(model):
+            with fast_precision(model):
                 model(x).square().sum().backward()
         else:
             model(x).square().sum().backward()
@@ -86,7 +86,7 @@ def test_gradients_are_those_of_single_precision_but_for_rounding(arch: str) -> 
 def test_without_bfloat16_everything_is_single(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixed_precision, "half_precision", lambda device: None)
     model = classifier().eval()
-    with training(model):
+    with fast_precision(model):
         assert model.precision is None
         assert set(kinds(model).values()) == {torch.float32}
 
@@ -112,7 +112,7 @@ def test_the_slope_of_the_map_lies_channels_last() -> None:
 
     model = classifier().train()
     model.body = nn.Sequential(model.body, Watched())
-    with training(model):
+    with fast_precision(model):
         model(torch.randn(4, 3, 64, 64)).square().sum().backward()
     assert found == [True]
 

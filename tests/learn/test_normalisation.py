@@ -32,7 +32,7 @@ from bear_classifier.learn.data import (
     normalise,
 )
 from bear_classifier.learn.inference import outputs
-from bear_classifier.learn.probe import cached_features, light, network, sharpness
+from bear_classifier.learn.probe import cached_features, mean_grey, probe_network, sharpness
 from bear_classifier.ship import golden
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.export import export
@@ -96,7 +96,7 @@ def test_features_training_and_predictions_see_the_same_values(
     rows = [p for p in catalog.photos("ok") if p.split != "test"]
     files = [catalog.file(photo) for photo in rows]
     x = torch.cat(list(batches(files, 64, 32, norm=CENTRED)))
-    net = network(config, None)
+    net = probe_network(config, None)
     with torch.no_grad():
         logits, pooled, _ = (part.numpy() for part in net.outputs(x))
     assert np.allclose(cached_features(catalog, config, rows, net.body), pooled, atol=1e-4)
@@ -124,13 +124,13 @@ def test_features_of_other_values_are_kept_apart(
     catalog, config, _ = centred
     body = backbone.bare_body("squeezenet1_1")
     one = cached_features(catalog, config, catalog.photos("ok"), body)
-    now = stage_fingerprint.digest(config, catalog, STAGES)
+    now = stage_fingerprint.fingerprint(config, catalog, STAGES)
     first = stage_fingerprint.earlier(config, catalog, STAGES)
     monkeypatch.setattr(settings, "_CENTRED", ())
     other = cached_features(catalog, config, catalog.photos("ok"), body)
     assert not np.allclose(one, other, atol=1e-3)
     assert len(list((catalog.root / "features").glob("*.npz"))) == 2
-    assert stage_fingerprint.digest(config, catalog, STAGES) != now
+    assert stage_fingerprint.fingerprint(config, catalog, STAGES) != now
     assert stage_fingerprint.earlier(config, catalog, STAGES) != first
 
 
@@ -142,12 +142,12 @@ def test_a_bundle_says_what_it_wants_and_answers_as_the_network(centred: Prepare
     assert found["parity"]["n"] == 40
     made = load(root / "tiny")
     Model(made).self_test()
-    pixels = np.asarray(decoder.fit(decoder.decode(golden.draw(3)[1]), 64)).copy()
+    pixels = np.asarray(decoder.fit_square(decoder.decode(golden.draw_picture(3)[1]), 64)).copy()
     theirs = normalise(pixels[None], CENTRED)[0].numpy()
     assert np.allclose(made.normalise(pixels), theirs, atol=1e-6)
 
 
 def test_light_and_sharpness_do_not_depend_on_the_values() -> None:
-    for kind in (light, sharpness):
+    for kind in (mean_grey, sharpness):
         one, other = (kind(normalise(PIXELS, norm), norm) for norm in (IMAGENET, CENTRED))
         assert np.allclose(one, other, atol=1e-3)

@@ -20,7 +20,7 @@ from bear_classifier.errors import ConfigError
 from bear_classifier.learn import mixed_precision
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import dataloaders
-from bear_classifier.learn.fit import Phase, Plan, fit, learner, phases
+from bear_classifier.learn.fit import Phase, Plan, fit, make_learner, phases
 from bear_classifier.learn.plan import class_weights, plan_of, unbalanced
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start, train
@@ -91,9 +91,9 @@ def test_a_new_head_and_one_frozen_epoch_is_fine_tune(
     fit(dls, model, Plan(3, 3e-3, 2.0, frozen=1), keep=states.append)
     dls, theirs = fresh(catalog, config)
     theirs.new_head(1)
-    learn = learner(dls, theirs, tmp_path, Plan(3, 3e-3, 2.0))
+    learn = make_learner(dls, theirs, tmp_path, Plan(3, 3e-3, 2.0))
     learn.create_opt()
-    with mixed_precision.training(theirs), learn.no_logging():
+    with mixed_precision.fast_precision(theirs), learn.no_logging():
         learn.fine_tune(2, 3e-3, freeze_epochs=1, lr_mult=2.0)
     assert same(states[-1].part("model."), theirs.state_dict())
 

@@ -18,7 +18,7 @@ from bear_classifier.learn.data import batches
 from bear_classifier.learn.probe import (
     cached_features,
     head_of,
-    light,
+    mean_grey,
     probe,
     sharpness,
     strength_of,
@@ -197,7 +197,7 @@ def batch_of(tmp_path, *pictures):
 def test_light_is_the_mean_grey_level(tmp_path):
     grey = [Image.new("RGB", (64, 64), (level,) * 3) for level in (0, 90, 255)]
     red, green, blue = (Image.new("RGB", (64, 64), c) for c in ("#f00", "#0f0", "#00f"))
-    found = light(batch_of(tmp_path, *grey, red, green, blue))
+    found = mean_grey(batch_of(tmp_path, *grey, red, green, blue))
     assert found.dtype == np.float32
     assert found == pytest.approx([0, 90, 255, 255 * 0.299, 255 * 0.587, 255 * 0.114], abs=0.05)
 
@@ -232,7 +232,7 @@ def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
             assert all(np.array_equal(file[name], whole[name]) for name in whole)
     pictures = next(iter(batches([catalog.file(p) for p in photos], config.learn.size, 32)))
     order = [whole["sha256"].tolist().index(p.sha256) for p in photos]
-    assert np.allclose(whole["light"][order], light(pictures))
+    assert np.allclose(whole["light"][order], mean_grey(pictures))
     assert np.allclose(whole["sharpness"][order], sharpness(pictures))
 
 
@@ -248,21 +248,21 @@ def test_one_linear_layer_is_the_weights_own_classifier(tmp_path, arch, layer, w
     save_file(state, tmp_path / "w.safetensors")
     settings = LearnConfig(arch, str(tmp_path / "w.safetensors"))
     with torch.device("meta"):  # no random numbers for layers that are not looked at
-        weight, bias = backbone.own_classifier(settings)
+        weight, bias = backbone.weights_classifier(settings)
         assert torchvision.models.get_model(arch).get_parameter(f"{layer}.weight").shape[1] == width
     assert np.array_equal(weight, state[f"{layer}.weight"].numpy())
     assert np.array_equal(bias, state[f"{layer}.bias"].numpy())
     for part in ("weight", "bias"):  # a body that was saved without its head
         rest = {name: value for name, value in state.items() if name != f"{layer}.{part}"}
         save_file(rest, tmp_path / "w.safetensors")
-        assert backbone.own_classifier(settings) is None
+        assert backbone.weights_classifier(settings) is None
 
 
 def test_the_layer_of_a_residual_network_is_read_from_a_file(tmp_path):
     state = {"fc.weight": torch.randn(4, 512).half(), "fc.bias": torch.randn(4).half()}
     torch.save(state, tmp_path / "w.pth")
     with torch.device("meta"):
-        weight, bias = backbone.own_classifier(LearnConfig("resnet18", str(tmp_path / "w.pth")))
+        weight, bias = backbone.weights_classifier(LearnConfig("resnet18", str(tmp_path / "w.pth")))
     assert np.array_equal(weight, state["fc.weight"].float().numpy())
     assert (weight.dtype, bias.dtype) == (np.float32, np.float32)
 
@@ -270,15 +270,15 @@ def test_the_layer_of_a_residual_network_is_read_from_a_file(tmp_path):
 @pytest.mark.parametrize("arch", ["squeezenet1_0", "vgg11", "mobilenet_v3_small", "convnext_tiny"])
 def test_other_heads_are_no_linear_layer(tmp_path, arch):
     with torch.device("meta"):  # 500 MB of random numbers less
-        assert backbone.own_classifier(LearnConfig(arch, str(tmp_path / "not read"))) is None
+        assert backbone.weights_classifier(LearnConfig(arch, str(tmp_path / "not read"))) is None
 
 
 def test_weights_without_classes_of_their_own(tmp_path):
-    assert backbone.own_classifier(LearnConfig("mobilenet_v2", "none")) is None
+    assert backbone.weights_classifier(LearnConfig("mobilenet_v2", "none")) is None
     (tmp_path / "bundle.json").write_text('{"architecture": "mobilenet_v2"}', encoding="utf-8")
-    assert backbone.own_classifier(LearnConfig("mobilenet_v2", str(tmp_path))) is None
+    assert backbone.weights_classifier(LearnConfig("mobilenet_v2", str(tmp_path))) is None
     with pytest.raises(TrainError, match="WEIGHTS_UNAVAILABLE"):
-        backbone.own_classifier(LearnConfig("mobilenet_v2", str(tmp_path / "missing.pth")))
+        backbone.weights_classifier(LearnConfig("mobilenet_v2", str(tmp_path / "missing.pth")))
 
 
 def test_the_layer_is_kept_beside_the_probe_while_the_weights_have_one(

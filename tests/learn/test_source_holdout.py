@@ -69,7 +69,7 @@ def source_of(catalog: Catalog, config: Config) -> dict[str, str]:
 
 def test_no_source_and_no_copy_stands_in_both_halves(prepared: Prepared) -> None:
     catalog, config = prepared
-    actors = source_holdout.cast(catalog, config)
+    actors = source_holdout.held_out_sources(catalog, config)
     assert actors is not None
     assert actors.sources == 3
     assert {p.split for p in actors.photos} == {"train", "valid"}
@@ -82,7 +82,7 @@ def test_no_source_and_no_copy_stands_in_both_halves(prepared: Prepared) -> None
                 for half in (0, 1))  # fmt: skip
     with catalog.transaction():
         catalog.put_photos([dataclasses.replace(one, group=two.group)])
-    tied = source_holdout.cast(catalog, config)
+    tied = source_holdout.held_out_sources(catalog, config)
     if tied is not None:
         half = {p.sha256: h for p, h in zip(tied.photos, tied.half, strict=True)}
         assert half[one.sha256] == half[two.sha256]
@@ -109,9 +109,9 @@ def test_no_half_learns_a_class_of_one_group_of_near_copies(
     with Catalog(tmp_path / "data") as catalog:
         with catalog.transaction():
             catalog.put_photos(rows)
-        found = source_holdout.cast(catalog, config_of(tmp_path))
+        found = source_holdout.held_out_sources(catalog, config_of(tmp_path))
         assert (found is not None) == possible
-        assert len(source_holdout.unrehearsed(catalog, config_of(tmp_path))) == 1
+        assert len(source_holdout.why_not_validated(catalog, config_of(tmp_path))) == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -138,7 +138,7 @@ def test_labels_of_validation_cut_no_halves(
                     dataclasses.replace(p, label=p.label if p.split == "train" else str(label))
                     for p, label in zip(rows, labels, strict=True)
                 )
-            actors = source_holdout.cast(catalog, config)
+            actors = source_holdout.held_out_sources(catalog, config)
             assert actors is not None
             found.append(actors.half.tolist())
     assert found[0] == found[1]
@@ -146,17 +146,22 @@ def test_labels_of_validation_cut_no_halves(
 
 def test_there_is_none_where_no_source_is_unseen(prepared: Prepared, tmp_path: Path) -> None:
     catalog, config = prepared
-    assert source_holdout.cast(catalog, changed(config, rehearse=False)) is None
+    assert source_holdout.held_out_sources(catalog, changed(config, rehearse=False)) is None
     by_source = dataclasses.replace(config.split, by="source")
-    assert source_holdout.cast(catalog, dataclasses.replace(config, split=by_source)) is None
+    assert (
+        source_holdout.held_out_sources(catalog, dataclasses.replace(config, split=by_source))
+        is None
+    )
     nowhere = dataclasses.replace(config.split, sources="")
-    assert source_holdout.cast(catalog, dataclasses.replace(config, split=nowhere)) is None
+    assert (
+        source_holdout.held_out_sources(catalog, dataclasses.replace(config, split=nowhere)) is None
+    )
     table = tmp_path / "sources.tsv"
     table.write_text(
         table.read_text(encoding="utf-8").replace("source 1", "source 0").replace("2", "0"),
         encoding="utf-8",
     )
-    assert source_holdout.cast(catalog, config) is None
+    assert source_holdout.held_out_sources(catalog, config) is None
 
 
 def test_that_there_is_none_although_sources_are_named_is_said(
@@ -164,11 +169,11 @@ def test_that_there_is_none_although_sources_are_named_is_said(
 ) -> None:
     catalog, config = prepared
     said = "how the model does on photos of unseen sources cannot be measured: "
-    assert source_holdout.unrehearsed(catalog, changed(config, rehearse=False)) == []
+    assert source_holdout.why_not_validated(catalog, changed(config, rehearse=False)) == []
     for settings in ({"by": "source"}, {"sources": ""}):
         other = dataclasses.replace(config, split=dataclasses.replace(config.split, **settings))
-        assert source_holdout.unrehearsed(catalog, other) == []
-    table, told = tmp_path / "sources.tsv", source_holdout.unrehearsed
+        assert source_holdout.why_not_validated(catalog, other) == []
+    table, told = tmp_path / "sources.tsv", source_holdout.why_not_validated
     assert told(catalog, config) == [f"{said}half of the sources have too few photos of a class"]
     table.write_text(
         table.read_text(encoding="utf-8").replace("source 1", "source 0").replace("2", "0"),
@@ -185,14 +190,14 @@ def test_there_is_none_where_a_half_would_lack_a_class(
 ) -> None:
     catalog, config = prepared
     monkeypatch.setattr(source_holdout, "_LEAST", 10)
-    assert source_holdout.cast(catalog, config) is None
+    assert source_holdout.held_out_sources(catalog, config) is None
 
 
 def test_nothing_of_the_asked_sources_is_learned(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog, config = prepared
-    actors = source_holdout.cast(catalog, config)
+    actors = source_holdout.held_out_sources(catalog, config)
     assert actors is not None
     network = start(catalog, config)
     features = cached_features(catalog, config, actors.photos, network.body)
@@ -215,11 +220,11 @@ def test_nothing_of_the_asked_sources_is_learned(
     monkeypatch.setattr(source_holdout, "mixtures", spied)
     monkeypatch.setattr(source_holdout, "tune", tuned)
     part = Whole(catalog, network, Unreadable(100))
-    found = source_holdout.rehearse(catalog, config, actors, part, features, 0.01)
+    found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
     assert len(seen) == 2
     assert all(learned and asked and not learned & asked for learned, asked, _ in seen)
     assert found["n"] == len(actors.photos) == sum(n for *_, n in seen)
-    assert len(found["calibrated"]) == len(weight_interpolation.SHARES)
+    assert len(found["calibrated"]) == len(weight_interpolation.ALPHAS)
 
 
 def test_a_rehearsal_takes_the_rate_of_the_training_in_earnest(
@@ -227,7 +232,7 @@ def test_a_rehearsal_takes_the_rate_of_the_training_in_earnest(
 ) -> None:
     """It would else seek one of its own, and another training would be asked."""
     catalog, config = prepared
-    actors = source_holdout.cast(catalog, config)
+    actors = source_holdout.held_out_sources(catalog, config)
     assert actors is not None
     network, rates = start(catalog, config), list[Any]()
 
@@ -240,18 +245,18 @@ def test_a_rehearsal_takes_the_rate_of_the_training_in_earnest(
     part = Whole(catalog, network, Unreadable(100))
     with pytest.raises(KeyboardInterrupt):
         seeking = changed(config, lr="find")
-        source_holdout.rehearse(catalog, seeking, actors, part, features, 0.0123)
+        source_holdout.cross_source_validation(catalog, seeking, actors, part, features, 0.0123)
     assert rates == [0.0123]
 
 
 def test_the_untuned_share_is_the_probe_of_the_half(prepared: Prepared) -> None:
     catalog, config = prepared
-    actors = source_holdout.cast(catalog, config)
+    actors = source_holdout.held_out_sources(catalog, config)
     assert actors is not None
     network = start(catalog, config)
     features = cached_features(catalog, config, actors.photos, network.body)
     part = Whole(catalog, network, Unreadable(100))
-    found = source_holdout.rehearse(catalog, config, actors, part, features, 0.01)
+    found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
     losses = []
     for half in (0, 1):
         mine = actors.half == half
@@ -272,7 +277,7 @@ def test_the_kept_weights_are_the_best_mixture_of_both_questions(prepared: Prepa
     record = train(catalog, changed(config, epochs=2))
     found = record["mixtures"]
     number = weight_interpolation.best([found["valid"], found["unseen"]])
-    assert record["share"] == weight_interpolation.SHARES[number]
+    assert record["share"] == weight_interpolation.ALPHAS[number]
     assert record["chosen"] == ("tuned" if record["share"] else "probe")
     assert record["valid_wrong"]["kept"] == found["valid"]["wrong"][number]
     left = [path.name for path in (catalog.root / "train").rglob("*.safetensors")]
@@ -286,14 +291,15 @@ def test_a_mixture_that_is_kept_is_what_is_saved(
 ) -> None:
     catalog, config = prepared
     ends = {}
-    for forced in (0, len(weight_interpolation.SHARES) - 1, number):
+    for forced in (0, len(weight_interpolation.ALPHAS) - 1, number):
         monkeypatch.setattr(weight_interpolation, "best", lambda asked, forced=forced: forced)
         record = train(catalog, config)
         ends[forced] = weights(catalog)
-        assert record["share"] == weight_interpolation.SHARES[forced]
-    first, last = ends[0], ends[len(weight_interpolation.SHARES) - 1]
+        assert record["share"] == weight_interpolation.ALPHAS[forced]
+    first, last = ends[0], ends[len(weight_interpolation.ALPHAS) - 1]
     assert same(
-        ends[number], weight_interpolation.mixed(first, last, weight_interpolation.SHARES[number])
+        ends[number],
+        weight_interpolation.interpolated_state(first, last, weight_interpolation.ALPHAS[number]),
     )
     assert not same(first, last)
 
@@ -304,7 +310,7 @@ def test_broken_off_in_the_rehearsal_nothing_is_trained_twice(
 ) -> None:
     catalog, config = prepared
     train(catalog, config)
-    undisturbed, real = weights(catalog), fit.learner
+    undisturbed, real = weights(catalog), fit.make_learner
     (catalog.root / "train" / "weights.safetensors").unlink()
     begun = 0
 
@@ -325,7 +331,7 @@ def test_broken_off_in_the_rehearsal_nothing_is_trained_twice(
     from fastai.learner import Learner
 
     fit_one_cycle = Learner.fit_one_cycle
-    monkeypatch.setattr(fit, "learner", counted)
+    monkeypatch.setattr(fit, "make_learner", counted)
     monkeypatch.setattr(Learner, "fit_one_cycle", fitted)
     with pytest.raises(KeyboardInterrupt):
         train(catalog, config)

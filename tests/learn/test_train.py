@@ -19,7 +19,7 @@ from bear_classifier.learn import backbone, lr_finder
 from bear_classifier.learn import train as train_module
 from bear_classifier.learn.data import Unreadable, batches, dataloaders
 from bear_classifier.learn.finetune import tune
-from bear_classifier.learn.fit import Plan, choose_lr, fit, learner
+from bear_classifier.learn.fit import Plan, choose_lr, fit, make_learner
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import fitted, start, train
 
@@ -269,7 +269,7 @@ def test_the_finder_finds_a_rate_and_restores_the_model(prepared, tmp_path, monk
     model = start(catalog, config)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     plan = Plan(1, "find", 1.0)
-    learn = learner(loaders_of(catalog), model, tmp_path, plan)
+    learn = make_learner(loaders_of(catalog), model, tmp_path, plan)
     lr, why, curve = choose_lr(learn, "find")
     assert 1e-7 <= lr <= 1
     assert why == "the LR finder's valley"
@@ -293,7 +293,7 @@ def test_one_lucky_batch_does_not_end_the_finder(prepared, tmp_path):
         return Plan.loss(logits, targets) * (0.001 if len(seen) == 1 else 1.0)
 
     plan = Plan(1, "find", 1.0, lucky)
-    _, _, curve = choose_lr(learner(loaders_of(catalog), model, tmp_path, plan), "find")
+    _, _, curve = choose_lr(make_learner(loaders_of(catalog), model, tmp_path, plan), "find")
     assert len(curve["rates"]) > 10
 
 

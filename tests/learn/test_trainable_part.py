@@ -26,9 +26,15 @@ from bear_classifier.learn import backbone, data, trainable_part, weight_interpo
 from bear_classifier.learn.data import Augment, Unreadable, batches
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.inference import outputs
-from bear_classifier.learn.probe import network, probe
+from bear_classifier.learn.probe import probe, probe_network
 from bear_classifier.learn.train import start, train
-from bear_classifier.learn.trainable_part import LastStage, Part, Whole, last_stage, part_of
+from bear_classifier.learn.trainable_part import (
+    LastStage,
+    TrainablePart,
+    Whole,
+    last_stage,
+    part_of,
+)
 from bear_classifier.ship import golden
 
 Prepared = tuple[Catalog, Config]
@@ -210,7 +216,7 @@ def test_early_layers_stay_and_the_last_stage_learns(
     """Also in what is saved, and in what is said to have come of it."""
     catalog, config = prepared
     monkeypatch.setattr(
-        weight_interpolation, "best", lambda asked: len(weight_interpolation.SHARES) - 1
+        weight_interpolation, "best", lambda asked: len(weight_interpolation.ALPHAS) - 1
     )
     before = start(catalog, config).state_dict()
     record = train(catalog, config)
@@ -222,7 +228,7 @@ def test_early_layers_stay_and_the_last_stage_learns(
     assert any(not torch.equal(before[name], after[name]) for name in late)
     with np.load(catalog.root / "train" / "predictions.npz") as file:
         said = dict(zip(file["sha256"].tolist(), file["logits"], strict=True))
-    model = network(config, None)
+    model = probe_network(config, None)
     model.load_state_dict(after)
     judged = catalog.photos("ok")
     with torch.inference_mode():
@@ -297,7 +303,7 @@ def test_a_photo_that_broke_is_left_out(prepared: Prepared, tmp_path: Path) -> N
         assert len(rows) == len(logits) == len(seen(catalog)) - 2
 
 
-def kind(prepared: Prepared, config: Config) -> tuple[type[Part], list[str]]:
+def kind(prepared: Prepared, config: Config) -> tuple[type[TrainablePart], list[str]]:
     catalog, settings = prepared
     found, notes = part_of(
         catalog, config, start(catalog, settings), seen(catalog), Unreadable(100)
@@ -345,7 +351,7 @@ def test_all_of_a_view_is_made_on_the_device(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def golden_picture() -> Image.Image:
-    return decoder.decode(golden.draw(3)[1])
+    return decoder.decode(golden.draw_picture(3)[1])
 
 
 def test_what_a_pass_gives_lies_on_the_processor_and_what_it_gets_on_the_device() -> None:

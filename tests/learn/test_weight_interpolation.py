@@ -20,13 +20,13 @@ def asked(*losses: float, apart: float = 0.0) -> dict[str, list[float]]:
 
 
 def calibrated(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    return float(weight_interpolation.losses(logits, targets).mean())
+    return float(weight_interpolation.calibrated_losses(logits, targets).mean())
 
 
 def test_a_mixture_lies_between_and_its_ends_are_the_models_themselves() -> None:
-    assert weight_interpolation.mixed(A, B, 0.25)["w"].tolist() == [1.0, 1.0]
+    assert weight_interpolation.interpolated_state(A, B, 0.25)["w"].tolist() == [1.0, 1.0]
     for share, end in ((0.0, A), (1.0, B)):
-        found = weight_interpolation.mixed(A, B, share)
+        found = weight_interpolation.interpolated_state(A, B, share)
         assert all(torch.equal(found[name], end[name]) for name in end)
 
 
@@ -36,7 +36,7 @@ def test_statistics_of_normalisation_lie_between_too() -> None:
     end.running_mean.fill_(4.0)  # 0 at the start
     end.running_var.fill_(3.0)  # 1
     end.num_batches_tracked.fill_(9)
-    found = weight_interpolation.mixed(start.state_dict(), end.state_dict(), 0.25)
+    found = weight_interpolation.interpolated_state(start.state_dict(), end.state_dict(), 0.25)
     assert found["running_mean"].tolist() == [1.0, 1.0]
     assert found["running_var"].tolist() == [1.5, 1.5]
     assert int(found["num_batches_tracked"]) == 9
@@ -44,7 +44,7 @@ def test_statistics_of_normalisation_lie_between_too() -> None:
 
 def test_nothing_of_a_model_that_is_no_number_reaches_the_probe() -> None:
     broken = {"w": torch.tensor([torch.nan, torch.inf]), "n": torch.tensor(7)}
-    assert torch.equal(weight_interpolation.mixed(A, broken, 0.0)["w"], A["w"])
+    assert torch.equal(weight_interpolation.interpolated_state(A, broken, 0.0)["w"], A["w"])
 
 
 def test_the_harder_question_decides() -> None:
@@ -69,10 +69,10 @@ def test_how_far_mixtures_are_apart_is_paired() -> None:
     logits[np.arange(500), targets] += 2
     alike = logits + dice.normal(scale=0.01, size=logits.shape).astype(np.float32)
     other = dice.permutation(logits, axis=1)
-    found = weight_interpolation.figures(
+    found = weight_interpolation.interpolation_figures(
         [logits, alike, other], targets, np.arange(500).astype(str)
     )
-    spread = weight_interpolation.losses(logits, targets).std() / 500**0.5
+    spread = weight_interpolation.calibrated_losses(logits, targets).std() / 500**0.5
     assert found["apart"][0] == 0
     assert found["apart"][1] < 0.05 * spread < spread < found["apart"][2]
 
@@ -94,7 +94,7 @@ def test_one_photo_tells_no_mixtures_apart() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         logits = [np.float32([[2, 0]]), np.float32([[0, 2]])]
-        found = weight_interpolation.figures(logits, np.array([0]), np.array(["a"]))
+        found = weight_interpolation.interpolation_figures(logits, np.array([0]), np.array(["a"]))
     assert all(np.isfinite(found["apart"]))
     assert weight_interpolation.best([asked(0.1, 0.05), found]) == 1
 
@@ -115,6 +115,8 @@ def test_being_too_sure_of_oneself_costs_nothing() -> None:
 
 def test_figures_are_of_each_mixture() -> None:
     right, wrong = np.eye(3, dtype=np.float32) * 5, np.eye(3, dtype=np.float32)[[1, 2, 0]] * 5
-    found = weight_interpolation.figures([right, wrong], np.arange(3), np.array(list("abc")))
+    found = weight_interpolation.interpolation_figures(
+        [right, wrong], np.arange(3), np.array(list("abc"))
+    )
     assert (found["n"], found["wrong"]) == (3, [0, 3])
     assert found["loss"][0] < found["calibrated"][1] < found["loss"][1]

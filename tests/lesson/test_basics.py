@@ -109,7 +109,11 @@ def always(value: Any) -> Callable[..., Any]:
     return lambda *_, **__: value
 
 
-right_fit, right_heights, right_train = overfitting.fitted, loss_surface.heights, minibatch.train
+right_fit, right_heights, right_train = (
+    overfitting.fit_polynomial,
+    loss_surface.heights,
+    minibatch.train_minibatch,
+)
 FAULTS: list[tuple[str, Any, str, Any, str]] = [
     ("sgd", sgd, "looped", lambda X, a: X[:, 0] * a[0], "the matrix product is the loop"),
     ("sgd", sgd, "mse", lambda a, b: (a - b).abs().mean(), "a loss of about 8.9"),
@@ -210,13 +214,13 @@ def test_a_parabola_of_known_steps() -> None:
     ],
 )
 def test_the_verdict(excess: list[float], word: str) -> None:
-    assert learning_rate.verdict(np.array(excess)) == word
+    assert learning_rate.run_verdict(np.array(excess)) == word
 
 
 def test_an_epoch_counts_a_last_batch_that_is_not_full() -> None:
     X, y = sgd.points(100)
-    assert minibatch.train(X, y, 64, epochs=3).steps == 6
-    assert minibatch.train(X, y, 100, epochs=3).steps == 3
+    assert minibatch.train_minibatch(X, y, 64, epochs=3).steps == 6
+    assert minibatch.train_minibatch(X, y, 100, epochs=3).steps == 3
 
 
 def test_heights_are_the_loss() -> None:
@@ -227,8 +231,10 @@ def test_heights_are_the_loss() -> None:
 
 def test_a_penalty_leaves_the_mean_alone() -> None:
     x, y = np.linspace(-1, 1, 9), np.full(9, 7.0)
-    assert overfitting.fitted(x, y, 5, penalty=1e9) == pytest.approx([7, 0, 0, 0, 0, 0], abs=1e-6)
-    assert overfitting.fitted(x, 3 * x, 1) == pytest.approx([0, 3], abs=1e-12)
+    assert overfitting.fit_polynomial(x, y, 5, penalty=1e9) == pytest.approx(
+        [7, 0, 0, 0, 0, 0], abs=1e-6
+    )
+    assert overfitting.fit_polynomial(x, 3 * x, 1) == pytest.approx([0, 3], abs=1e-12)
 
 
 def test_the_cross_entropy_of_known_odds() -> None:
@@ -267,7 +273,7 @@ def test_terms_lead_to_the_glossary() -> None:
     found = sheet.linked("a [[loss]], two [[gradient|gradients]]")
     assert '<a class="term" href="glossary.html#loss">loss</a>' in found
     assert ">gradients</a>" in found
-    assert sheet.plain("a [[loss]], two [[gradient|gradients]], <em>now</em>") == (
+    assert sheet.without_markup("a [[loss]], two [[gradient|gradients]], <em>now</em>") == (
         "a loss, two gradients, now"
     )
     with pytest.raises(KeyError, match="no 'lost'"):

@@ -26,7 +26,7 @@ from bear_classifier.judge import clean
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import embedding_map as photo_map
 from bear_classifier.lesson.photos import embedding_plot, projections, tensorboard_projector
-from bear_classifier.lesson.trained_model import Said
+from bear_classifier.lesson.trained_model import NetworkOutputs
 
 Make = Callable[..., Photo]
 DRAWN = ("clouds", "widths", "mixtures")
@@ -36,7 +36,7 @@ right_principal, right_rebuilt = projections.principal, projections.rebuilt
 right_tensors, right_metadata = tensorboard_projector.tensors, tensorboard_projector.metadata
 
 
-def told(make: Make) -> Said:
+def told(make: Make) -> NetworkOutputs:
     """Eight clumps in 30 dimensions, of three classes in turn; and photos half way between two of
     different classes, which are answered wrongly."""
     dice = np.random.default_rng(3)
@@ -50,11 +50,11 @@ def told(make: Make) -> Said:
     sides = ("train", "train", "valid", "test")
     rows = [make(i, label=LABELS[t], split=sides[i % 4]) for i, t in enumerate(targets)]
     rows[0] = dataclasses.replace(rows[0], origin=f"http://a.example/{EVIL}")
-    return Said(rows, np.eye(3, dtype=np.float32)[answers], pooled, targets)
+    return NetworkOutputs(rows, np.eye(3, dtype=np.float32)[answers], pooled, targets)
 
 
 @pytest.fixture
-def asked(make: Make) -> Said:
+def asked(make: Make) -> NetworkOutputs:
     return told(make)
 
 
@@ -82,7 +82,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Any, undrawn: None
-) -> Callable[[Said], Page]:
+) -> Callable[[NetworkOutputs], Page]:
     """The page of what is said; two photos are there, one is broken, the others are missing."""
     (tmp_path / f"{0:064x}").write_bytes(saved(drawn(seed=1), "PNG"))
     (tmp_path / f"{1:064x}").write_bytes(saved(drawn(seed=2), "JPEG"))
@@ -91,7 +91,7 @@ def made(
     subject: Any = SimpleNamespace(catalog=catalog, config=tiny_config())
     monkeypatch.setattr(photo_map, "tsne", quick)
 
-    def page(what: Said) -> Page:
+    def page(what: NetworkOutputs) -> Page:
         monkeypatch.setattr(photo_map, "said", lambda _: what)
         return photo_map.page(subject)
 
@@ -117,7 +117,7 @@ def kinds(page: Page) -> dict[str, int]:
 
 
 def test_all_its_claims_hold_where_they_should(
-    made: Any, asked: Said, monkeypatch: pytest.MonkeyPatch
+    made: Any, asked: NetworkOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in DRAWN:
         monkeypatch.setattr(photo_map, name, getattr(embedding_plot, name))
@@ -139,7 +139,7 @@ def test_all_its_claims_hold_where_they_should(
     assert f"Of {len(asked.photos) - 2} of them the file is missing or broken" in page.body
 
 
-def test_what_strangers_wrote_is_escaped(made: Any, asked: Said) -> None:
+def test_what_strangers_wrote_is_escaped(made: Any, asked: NetworkOutputs) -> None:
     page = made(asked)
     assert "<img src=x" not in page.html()
     assert values(page)["file"][0].startswith("<img src=x")
@@ -155,17 +155,20 @@ def test_a_photo_leads_to_its_review() -> None:
     assert f"http://127.0.0.1:{port}/#view=one&state=all&at=" == photo_map.REVIEW
 
 
-def test_the_files_are_what_the_projector_asks_for(made: Any, asked: Said) -> None:
+def test_the_files_are_what_the_projector_asks_for(made: Any, asked: NetworkOutputs) -> None:
     page = made(asked)
     about = page.files[f"map-{tensorboard_projector.CONFIG}"].decode()
     named = re.findall(r'_path: "(.*?)"', about)
     assert named == ["map-tensors.tsv", "map-metadata.tsv", "map-sprite.png"]
     assert set(named) <= set(page.files)
     side = Image.open(io.BytesIO(page.files["map-sprite.png"])).size
-    assert side == (11 * tensorboard_projector.SIDE, 11 * tensorboard_projector.SIDE), "120 photos"
+    assert side == (
+        11 * tensorboard_projector.SPRITE_PIXELS,
+        11 * tensorboard_projector.SPRITE_PIXELS,
+    ), "120 photos"
 
 
-def test_few_mistakes_are_not_talked_about(made: Any, asked: Said) -> None:
+def test_few_mistakes_are_not_talked_about(made: Any, asked: NetworkOutputs) -> None:
     right = np.eye(3, dtype=np.float32)[asked.targets]
     page = made(dataclasses.replace(asked, logits=right))
     assert "There are no wrong answers" in page.body
@@ -174,7 +177,7 @@ def test_few_mistakes_are_not_talked_about(made: Any, asked: Said) -> None:
     assert "There are only 3 wrong answers" in made(dataclasses.replace(asked, logits=right)).body
 
 
-def test_near_copies_do_not_speak_for_a_class(made: Any, asked: Said) -> None:
+def test_near_copies_do_not_speak_for_a_class(made: Any, asked: NetworkOutputs) -> None:
     """Six copies of each photo lie on one another; but for them neighbours are a lottery."""
     dice = np.random.default_rng(0)
     n = len(asked.photos)
@@ -190,7 +193,7 @@ def test_near_copies_do_not_speak_for_a_class(made: Any, asked: Said) -> None:
 
 
 def test_umap_has_a_map_where_it_is_installed(
-    made: Any, asked: Said, monkeypatch: pytest.MonkeyPatch
+    made: Any, asked: NetworkOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class UMAP:
         def __init__(self, n_components: int, **_: Any) -> None:
@@ -266,7 +269,7 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
     ids=[f"{kernel}-{number}" for number, (_, kernel, *_rest) in enumerate(FAULTS)],
 )
 def test_a_broken_kernel_breaks_its_claim(
-    monkeypatch: pytest.MonkeyPatch, made: Any, asked: Said,
+    monkeypatch: pytest.MonkeyPatch, made: Any, asked: NetworkOutputs,
     module: Any, kernel: str, fault: Any, claim: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(module, kernel, fault)
@@ -276,14 +279,14 @@ def test_a_broken_kernel_breaks_its_claim(
     assert not page.holds
 
 
-def test_features_of_other_photos_share_no_class(made: Any, asked: Said) -> None:
+def test_features_of_other_photos_share_no_class(made: Any, asked: NetworkOutputs) -> None:
     mixed = np.random.default_rng(1).permutation(len(asked.photos))
     page = made(dataclasses.replace(asked, pooled=asked.pooled[mixed]))
     assert any("far more often than chance" in said for said in fallen(page))
 
 
 def test_mistakes_in_the_midst_of_their_class_are_not_of_mixed_neighbourhoods(
-    made: Any, asked: Said
+    made: Any, asked: NetworkOutputs
 ) -> None:
     logits = np.eye(3, dtype=np.float32)[asked.targets]
     logits[:80:10] = np.roll(logits[:80:10], 1, axis=1)
@@ -291,7 +294,9 @@ def test_mistakes_in_the_midst_of_their_class_are_not_of_mixed_neighbourhoods(
     assert any("mixed neighbourhoods" in said for said in fallen(page))
 
 
-def test_photos_that_were_not_learned_from_count_for_themselves(made: Any, asked: Said) -> None:
+def test_photos_that_were_not_learned_from_count_for_themselves(
+    made: Any, asked: NetworkOutputs
+) -> None:
     """Where only the training split lies well, the claim falls."""
     pooled = asked.pooled.copy()
     new = np.flatnonzero([photo.split != "train" for photo in asked.photos])
@@ -326,7 +331,7 @@ def test_the_largest_entry_of_an_axis_is_positive(turn: int) -> None:
     assert axes @ axes.T == pytest.approx(np.eye(5), abs=1e-12)
 
 
-def test_t_sne_is_the_same_each_time_and_throws_no_dice_of_others(asked: Said) -> None:
+def test_t_sne_is_the_same_each_time_and_throws_no_dice_of_others(asked: NetworkOutputs) -> None:
     np.random.seed(5)
     before = np.random.get_state()[1].tolist()  # type: ignore[index]
     at = projections.principal(asked.pooled[:40]).at
@@ -357,14 +362,14 @@ def test_how_often_a_mean_is_so_low() -> None:
 
 def test_the_mistakes_are_kept_and_others_drawn_by_lot() -> None:
     wrong = np.arange(1000) % 100 == 7
-    rows = projections.chosen(wrong, most=50)
+    rows = projections.sample_photos(wrong, most=50)
     assert len(rows) == len(set(rows)) == 50
     assert set(np.flatnonzero(wrong)) < set(rows)
     assert rows.tolist() == sorted(rows)
-    assert np.array_equal(projections.chosen(wrong, most=50), rows)
-    assert not np.array_equal(projections.chosen(wrong, most=50, seed=1), rows)
-    assert projections.chosen(wrong, most=4000).tolist() == list(range(1000))
-    assert wrong[projections.chosen(wrong, most=6)].all()
+    assert np.array_equal(projections.sample_photos(wrong, most=50), rows)
+    assert not np.array_equal(projections.sample_photos(wrong, most=50, seed=1), rows)
+    assert projections.sample_photos(wrong, most=4000).tolist() == list(range(1000))
+    assert wrong[projections.sample_photos(wrong, most=6)].all()
 
 
 def test_a_map_fits_into_a_ball() -> None:
@@ -390,7 +395,7 @@ def test_words_stay_in_their_row() -> None:
 
 
 def test_a_sprite_is_filled_row_by_row() -> None:
-    side = tensorboard_projector.SIDE
+    side = tensorboard_projector.SPRITE_PIXELS
     colours = ["red", "lime", "blue", None, "black"]
     pictures = [c and Image.new("RGB", (side, side), c) for c in colours]
     whole = Image.open(io.BytesIO(tensorboard_projector.sprite(pictures)))  # type: ignore[arg-type]
@@ -404,16 +409,18 @@ def test_a_broken_photo_has_no_small_copy(tmp_path: Path) -> None:
     whole, broken = tmp_path / "a.png", tmp_path / "b.png"
     whole.write_bytes(saved(drawn(seed=3), "PNG"))
     broken.write_bytes(whole.read_bytes()[:200])
-    found = tensorboard_projector.small(whole)
+    found = tensorboard_projector.middle_square(whole)
     assert found is not None
-    assert found.size == (tensorboard_projector.SIDE, tensorboard_projector.SIDE)
-    assert tensorboard_projector.small(broken) is None
-    assert tensorboard_projector.small(tmp_path / "missing.png") is None
+    assert found.size == (tensorboard_projector.SPRITE_PIXELS, tensorboard_projector.SPRITE_PIXELS)
+    assert tensorboard_projector.middle_square(broken) is None
+    assert tensorboard_projector.middle_square(tmp_path / "missing.png") is None
 
 
 def test_classes_are_told_apart_by_colour_and_shape() -> None:
-    n = len(embedding_plot.COLOURS) * len(embedding_plot.SHAPES)
-    pairs = {(k % len(embedding_plot.COLOURS), k % len(embedding_plot.SHAPES)) for k in range(n)}
+    n = len(embedding_plot.CLASS_COLOURS) * len(embedding_plot.SHAPES)
+    pairs = {
+        (k % len(embedding_plot.CLASS_COLOURS), k % len(embedding_plot.SHAPES)) for k in range(n)
+    }
     assert len(pairs) == n
 
 

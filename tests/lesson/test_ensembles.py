@@ -42,7 +42,7 @@ Trained = dict[str, dict[int, list[nn.Sequential]]]
 
 def linear(weight: Any, bias: Any) -> nn.Sequential:
     """The network that says weight (3, 8) times x, plus bias (3,): its units hold x and -x."""
-    found = ensemble_runs.network(8, 3, 0)
+    found = ensemble_runs.small_network(8, 3, 0)
     layers = [layer for layer in found if isinstance(layer, nn.Linear)]
     with torch.no_grad():
         for layer in layers:
@@ -125,11 +125,15 @@ def test_every_claim_holds(made: pytest.MonkeyPatch) -> None:
         ),
         ("mean_weights", lambda team, shares=None: team[0], "reordered it says the same, and"),
         ("mean_weights", lambda team, shares=None: team[0], "trained separately is wrong more"),
-        ("mean_weights", lambda t, shares=None: ensemble_runs.network(8, 3, 5), "it does no harm"),
+        (
+            "mean_weights",
+            lambda t, shares=None: ensemble_runs.small_network(8, 3, 5),
+            "it does no harm",
+        ),
         ("reordered", lambda model, seed: model, "reordered it says the same, and the mean"),
         (
             "reordered",
-            lambda model, seed: ensemble_runs.network(8, 3, 77),
+            lambda model, seed: ensemble_runs.small_network(8, 3, 77),
             "reordered it says the same",
         ),
     ],
@@ -155,7 +159,7 @@ def test_a_claim_falls_with_what_it_claims(
         ),
         (
             "folds",
-            lambda t, seed: [ensemble_runs.network(8, 3, k) for k in range(5)],
+            lambda t, seed: [ensemble_runs.small_network(8, 3, k) for k in range(5)],
             "do better together",
         ),
         ("together", lambda t, seed: t["folds"][seed], "the less they differ"),
@@ -179,19 +183,19 @@ def _instead(instead: Any, trained: Trained, *asked: Any) -> list[nn.Sequential]
 
 
 def test_reordering_changes_the_numbers_and_not_the_function() -> None:
-    model = ensemble_runs.network(8, 3, 0)
+    model = ensemble_runs.small_network(8, 3, 0)
     other = ensemble_runs.reordered(model, 1)
     assert not torch.equal(model[0].weight, other[0].weight)
     assert np.abs(
         ensemble_runs.probabilities(model, ASKED.x) - ensemble_runs.probabilities(other, ASKED.x)
     ).max() < 1e-6  # fmt: skip
     assert torch.equal(
-        model[0].weight.sum(), ensemble_runs.network(8, 3, 0)[0].weight.sum()
+        model[0].weight.sum(), ensemble_runs.small_network(8, 3, 0)[0].weight.sum()
     )  # untouched
 
 
 def test_the_mean_of_weights_is_that_of_each_parameter() -> None:
-    one, two = ensemble_runs.network(8, 3, 0), ensemble_runs.network(8, 3, 1)
+    one, two = ensemble_runs.small_network(8, 3, 0), ensemble_runs.small_network(8, 3, 1)
     mean, mostly = (
         ensemble_runs.mean_weights([one, two]),
         ensemble_runs.mean_weights([one, two], [0.75, 0.25]),
@@ -202,7 +206,7 @@ def test_the_mean_of_weights_is_that_of_each_parameter() -> None:
 
 
 def test_the_mean_of_answers_is_that_of_probabilities() -> None:
-    team = [ensemble_runs.network(8, 3, seed) for seed in range(3)]
+    team = [ensemble_runs.small_network(8, 3, seed) for seed in range(3)]
     said = np.stack([ensemble_runs.probabilities(model, ASKED.x) for model in team])
     assert np.allclose(ensemble_runs.mean_answer(team, ASKED.x), said.mean(0))
     assert np.allclose(ensemble_runs.mean_answer(team, ASKED.x).sum(1), 1)
@@ -213,7 +217,7 @@ def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
 ) -> None:
     seen: list[Set] = []
     monkeypatch.setattr(
-        ensemble_runs, "trained", lambda model, s, epochs, seed: seen.append(s) or model
+        ensemble_runs, "train_copy", lambda model, s, epochs, seed: seen.append(s) or model
     )
     ensemble_runs.by_folds(LEARNED, 3, 0)
     out = [set(LEARNED.groups) - set(one.groups) for one in seen]
@@ -223,9 +227,9 @@ def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
 
 
 def test_a_training_leaves_the_start_alone_and_can_be_repeated() -> None:
-    start = ensemble_runs.network(8, 3, 0)
+    start = ensemble_runs.small_network(8, 3, 0)
     before = start[0].weight.clone()
-    one, two, other = (ensemble_runs.trained(start, LEARNED, 2, seed) for seed in (5, 5, 6))
+    one, two, other = (ensemble_runs.train_copy(start, LEARNED, 2, seed) for seed in (5, 5, 6))
     assert torch.equal(start[0].weight, before)
     assert torch.equal(one[0].weight, two[0].weight)
     assert not torch.equal(one[0].weight, other[0].weight)
@@ -234,15 +238,18 @@ def test_a_training_leaves_the_start_alone_and_can_be_repeated() -> None:
 def test_losses_and_wrongs_by_hand() -> None:
     asked = Set(torch.zeros(3, 8), torch.tensor([0, 1, 2]), np.array(["a", "b", "c"]))
     said = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.0, 0.5, 0.5]])
-    losses, wrong = ensembles.told(said, asked)
+    losses, wrong = ensembles.score_answers(said, asked)
     assert np.allclose(losses, -np.log([0.5, 0.25, 0.5]))
     assert wrong.tolist() == [0, 1, 1]
 
 
 def test_the_worst_of_a_team_is_the_one_that_is_wrong_most_often() -> None:
-    team = [ensemble_runs.network(8, 3, seed) for seed in range(3)]
-    each = [ensembles.told(ensemble_runs.probabilities(m, ASKED.x), ASKED)[1].mean() for m in team]
-    assert ensembles.figures(team, ASKED).worst == max(each)
+    team = [ensemble_runs.small_network(8, 3, seed) for seed in range(3)]
+    each = [
+        ensembles.score_answers(ensemble_runs.probabilities(m, ASKED.x), ASKED)[1].mean()
+        for m in team
+    ]
+    assert ensembles.ensemble_figures(team, ASKED).worst == max(each)
 
 
 def test_sides_of_a_dataset_and_too_few_photos(

@@ -19,11 +19,11 @@ from bear_classifier.lesson.page import Page
 from bear_classifier.lesson.photos import failure_runs as runs
 from bear_classifier.lesson.photos import failures
 from bear_classifier.lesson.photos.failure_runs import (
+    FailureRun,
     Recipe,
-    Run,
-    by_heart,
     crawls,
     explodes,
+    is_overfitting,
     unfinished,
 )
 from bear_classifier.lesson.trained_model import Subject
@@ -31,14 +31,14 @@ from bear_classifier.lesson.trained_model import Subject
 
 def run(
     train: list[float], valid: list[float], errors: list[float] | None = None, **facts: Any
-) -> Run:
+) -> FailureRun:
     errors = errors or [0.1] * len(train)
     rows = [
         {"epoch": n + 1, "train_loss": t, "valid_loss": v, "error": e}
         for n, (t, v, e) in enumerate(zip(train, valid, errors, strict=True))
     ]
     usual: dict[str, Any] = {"recipe": Recipe(), "start": 1.0, "diverged": False, "plain": 0.05}
-    return Run(rows=rows, **usual | facts)
+    return FailureRun(rows=rows, **usual | facts)
 
 
 RIGHT = run([1.0, 0.5, 0.2, 0.1], [0.8, 0.4, 0.25, 0.248], [0.3, 0.2, 0.1, 0.1])
@@ -60,12 +60,16 @@ NONE = run([], [], diverged=True)
         (unfinished, [FEW, run([1.0], [0.5])], [RIGHT, LOW, MANY, NONE, run([1.0], [0.95])]),
         (unfinished, [], [run([1.0, 0.8], [0.7, 0.65])]),  # hardly falling
         (unfinished, [], [run([1.0, 0.39], [0.7, 0.4])]),  # falling, and below
-        (by_heart, [MANY], [RIGHT, HIGH, LOW, FEW, NONE]),
-        (by_heart, [], [run([1, 0.5, 0.01], [1, 0.5, 2.0], [0.3, 0.2, 0.22])]),  # by chance
-        (by_heart, [], [run([1, 0.5, 0.4], [1, 0.5, 2.0], [0.3, 0.2, 0.3])]),  # nor by heart yet
+        (is_overfitting, [MANY], [RIGHT, HIGH, LOW, FEW, NONE]),
+        (is_overfitting, [], [run([1, 0.5, 0.01], [1, 0.5, 2.0], [0.3, 0.2, 0.22])]),  # by chance
+        (
+            is_overfitting,
+            [],
+            [run([1, 0.5, 0.4], [1, 0.5, 2.0], [0.3, 0.2, 0.3])],
+        ),  # nor by heart yet
     ],
 )
-def test_symptoms_by_hand(symptom: Any, shown: list[Run], missing: list[Run]) -> None:
+def test_symptoms_by_hand(symptom: Any, shown: list[FailureRun], missing: list[FailureRun]) -> None:
     assert [symptom(one) for one in shown] == [True] * len(shown)
     assert [symptom(one) for one in missing] == [False] * len(missing)
 
@@ -85,7 +89,7 @@ MADE = {
 }
 
 
-def page(monkeypatch: pytest.MonkeyPatch, changed: dict[Recipe, Run] | None = None) -> Page:
+def page(monkeypatch: pytest.MonkeyPatch, changed: dict[Recipe, FailureRun] | None = None) -> Page:
     histories = {failures.RECIPES[name]: one for name, one in MADE.items()}
     histories |= {
         Recipe(epochs=failures.SHORT, crops=False): FEW,
@@ -137,7 +141,7 @@ def test_every_claim_holds_of_trainings_that_went_that_way(monkeypatch: pytest.M
     ],
 )
 def test_a_training_that_went_otherwise_turns_its_claim_red(
-    monkeypatch: pytest.MonkeyPatch, recipe: Recipe, instead: Run, words: str
+    monkeypatch: pytest.MonkeyPatch, recipe: Recipe, instead: FailureRun, words: str
 ) -> None:
     found = failed(page(monkeypatch, {recipe: instead}))
     assert any(words in said for said in found) == bool(words)
@@ -165,9 +169,9 @@ def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> No
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
     with failures.undisturbed():
         made = runs.shop(subject)
-        high = runs.trained(made, Recipe(rate=1e3, epochs=2))
-        low = runs.trained(made, Recipe(rate=1e-7, epochs=2, crops=False))
-        few = runs.trained(made, Recipe(epochs=1, photos=6, dropout=0.5))
+        high = runs.train_new_head(made, Recipe(rate=1e3, epochs=2))
+        low = runs.train_new_head(made, Recipe(rate=1e-7, epochs=2, crops=False))
+        few = runs.train_new_head(made, Recipe(epochs=1, photos=6, dropout=0.5))
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
     assert before == after
     assert (len(made.learned), len(made.checked)) == (12, 6)
@@ -182,15 +186,15 @@ def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> No
 def test_the_same_recipe_gives_the_same_history(subject: Subject) -> None:
     with failures.undisturbed():
         made = runs.shop(subject)
-        one, two = (runs.trained(made, Recipe(rate=1e-3, epochs=2)) for _ in range(2))
+        one, two = (runs.train_new_head(made, Recipe(rate=1e-3, epochs=2)) for _ in range(2))
     assert one == two
 
 
 def test_some_photos_are_of_all_classes(subject: Subject) -> None:
-    few = runs.some(subject.catalog.photos("ok"), 6)
+    few = runs.balanced_sample(subject.catalog.photos("ok"), 6)
     assert sorted(photo.label for photo in few) == ["black"] * 2 + ["grizzly"] * 2 + ["teddy"] * 2
-    assert few == runs.some(subject.catalog.photos("ok"), 6)
-    assert len(runs.some(few, 100)) == 6
+    assert few == runs.balanced_sample(subject.catalog.photos("ok"), 6)
+    assert len(runs.balanced_sample(few, 100)) == 6
 
 
 def test_photos_that_cleaning_suspects_are_left_out(
@@ -208,7 +212,7 @@ def test_photos_that_cleaning_suspects_are_left_out(
 
 
 def test_a_wrong_label_is_that_of_the_next_class(subject: Subject) -> None:
-    few = runs.some(subject.catalog.photos("ok"), 6)
+    few = runs.balanced_sample(subject.catalog.photos("ok"), 6)
     changed = runs.mislabelled(few, 3, LABELS)
     after = {"black": "grizzly", "grizzly": "teddy", "teddy": "black"}
     assert [p.label for p in changed] == [after[p.label] for p in few[:3]] + [

@@ -20,7 +20,7 @@ from bear_classifier.learn.train import train
 from bear_classifier.lesson import contents
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import activations, features, saliency
-from bear_classifier.lesson.trained_model import Subject, network
+from bear_classifier.lesson.trained_model import Subject, evaluation_network
 
 # kernels
 
@@ -99,7 +99,7 @@ def test_top_and_purity_by_hand() -> None:
 
 def test_chance_keeps_the_classes_and_their_sizes() -> None:
     """Two photos of one class of two, of four: 1 where they agree, else a half."""
-    found = activations.shuffled(np.array([0, 0, 1, 1]), np.array([[0, 1]]), seed=0)
+    found = activations.shuffled_purity(np.array([0, 0, 1, 1]), np.array([[0, 1]]), seed=0)
     assert set(found.tolist()) == {0.5, 1.0}
     assert found.mean() == pytest.approx(1 / 3 * 1.0 + 2 / 3 * 0.5, abs=0.03)
 
@@ -151,10 +151,10 @@ def red(x: Tensor) -> Tensor:
 def test_falls_where_it_matters() -> None:
     x = torch.zeros(3, 8, 8)
     x[0, 1, 1] = 64.0  # its mean colour is 1
-    found = saliency.falls(red, x, 0, saliency.windows(8, 4)).reshape(4, 4)
+    found = saliency.logit_drops(red, x, 0, saliency.windows(8, 4)).reshape(4, 4)
     assert found[0, 0] == 64 - 9.0  # nine pixels of 1 in place of 64 and noughts
     assert found[3, 3] == 0
-    assert (saliency.falls(red, x, 1, saliency.windows(8, 4)) == 0).all()
+    assert (saliency.logit_drops(red, x, 1, saliency.windows(8, 4)) == 0).all()
 
 
 def test_the_highest_quarter_and_the_same_shape_elsewhere() -> None:
@@ -163,7 +163,7 @@ def test_the_highest_quarter_and_the_same_shape_elsewhere() -> None:
     assert np.flatnonzero(best).tolist() == [12, 13, 14, 15]
     rng = np.random.default_rng(0)
     for _ in range(50):
-        other = saliency.moved(map_ == 5, rng)
+        other = saliency.shifted_mask(map_ == 5, rng)
         assert other.sum() == 1
         assert not other[1, 1]
     grown = saliency.grown(best, 8)
@@ -179,9 +179,9 @@ def test_rank_correlation_by_hand() -> None:
 
 
 def test_intervals_hold_the_mean_and_know_doubt() -> None:
-    mean, low, high = saliency.interval(np.array([1.0, 1, 1]))
+    mean, low, high = saliency.bootstrap_mean(np.array([1.0, 1, 1]))
     assert (mean, low, high) == (1, 1, 1)
-    mean, low, high = saliency.interval(np.array([-1.0, 1] * 20))
+    mean, low, high = saliency.bootstrap_mean(np.array([-1.0, 1] * 20))
     assert low < mean == 0 < high
 
 
@@ -250,7 +250,7 @@ def test_photos_that_it_did_not_learn_from_where_there_are_enough(
 ) -> None:
     every = features.watch(subject)
     assert (len(every.photos), every.unseen) == (24, False)
-    monkeypatch.setattr(features, "ENOUGH", 4)
+    monkeypatch.setattr(features, "PHOTOS_PER_CLASS", 4)
     others = features.watch(subject)
     assert others.unseen
     assert {photo.split for photo in others.photos} == {"valid", "test"}
@@ -258,7 +258,7 @@ def test_photos_that_it_did_not_learn_from_where_there_are_enough(
     assert [names[label] for label in others.labels] == [photo.label for photo in others.photos]
     assert others.pixels(0).shape == (64, 64, 3)
     monkeypatch.setattr(activations, "once", lambda photos: photos[:9])
-    monkeypatch.setattr(features, "ENOUGH", 99)
+    monkeypatch.setattr(features, "PHOTOS_PER_CLASS", 99)
     assert len(features.watch(subject).photos) == 9  # the near-copies are out on all paths
 
 
@@ -277,7 +277,7 @@ def test_a_kernel_of_another_sum_is_noticed(
 
 def test_a_wrong_loop_is_noticed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mirrored kernel, as mathematics has it."""
-    model, pixels = network(subject), features.watch(subject).pixels(0)
+    model, pixels = evaluation_network(subject), features.watch(subject).pixels(0)
     right = activations.convolve
     monkeypatch.setattr(activations, "convolve", lambda p, k: right(p, k[::-1, ::-1]))
     sheet = Sheet("a", "a")
@@ -330,7 +330,7 @@ def test_units_that_are_chosen_by_the_photos_that_judge_them_would_look_readable
 
 @pytest.fixture(scope="module")
 def asked(subject: Subject) -> tuple[Any, Tensor]:
-    model, watched = network(subject), features.watch(subject)
+    model, watched = evaluation_network(subject), features.watch(subject)
     pixels = np.stack([watched.pixels(row) for row in range(8)])
     return model, features.normalise(pixels)
 
@@ -345,16 +345,16 @@ def test_evidence_that_forgets_something_is_noticed(
     asked: tuple[Any, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert exact(asked)
-    whole = saliency.head(asked[0])
+    whole = saliency.network_head(asked[0])
     for part in ("mean", "scale", "bias"):
         wrong = dataclasses.replace(whole, **{part: getattr(whole, part) * 1.1 + 0.01})
-        monkeypatch.setattr(saliency, "head", lambda _, wrong=wrong: wrong)
+        monkeypatch.setattr(saliency, "network_head", lambda _, wrong=wrong: wrong)
         assert not exact(asked)
 
 
 def checked(maps: Any, falls: Any, best: Any, lot: Any) -> Sheet:
     n, sheet = len(maps), Sheet("a", "a")
-    said = saliency.Asked(np.zeros(n, np.int64), np.zeros((n, 1)), maps[:, None])
+    said = saliency.Predicted(np.zeros(n, np.int64), np.zeros((n, 1)), maps[:, None])
     saliency._checked(sheet, ["black"], said, saliency.Covered(falls, best, lot))
     return sheet
 
@@ -381,8 +381,8 @@ def test_covering_finds_what_a_network_looks_at() -> None:
     map_[:, :, :2, :2] = 1
     targets = np.zeros(6, np.int64)
     for sign in (1, -1):
-        said = saliency.Asked(targets, red(x).numpy(), sign * map_)
-        found = saliency.cover(red, x, said)
+        said = saliency.Predicted(targets, red(x).numpy(), sign * map_)
+        found = saliency.occlude(red, x, said)
         assert found.falls.shape == (6, 4, 4)
         assert (found.falls[:, 0, 0] > 5).all()
         assert np.abs(found.falls[:, 3, 3]).max() < 1e-5
@@ -430,7 +430,7 @@ def test_integrated_gradients_are_shown_where_captum_is(
     x = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     photos = [np.zeros((64, 64, 3), np.uint8)] * len(x)
     model: Any = Square()
-    said = saliency.Asked(np.array([0, 1, 2, 0]), model(x).numpy(), np.zeros((4, 3, 2, 2)))
+    said = saliency.Predicted(np.array([0, 1, 2, 0]), model(x).numpy(), np.zeros((4, 3, 2, 2)))
     sheet = Sheet("a", "a")
     saliency._gradients(sheet, model, said, x, photos)
     assert holds(sheet, COMPLETE) is complete

@@ -20,17 +20,17 @@ from training import dataset
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.judge import membership_inference
-from bear_classifier.judge.membership_inference import Sides, attack, auc, resampled
+from bear_classifier.judge.membership_inference import Membership, attack, auc, resampled
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import memorisation as traces
 from bear_classifier.lesson.photos import privacy
-from bear_classifier.lesson.photos.privacy import Known
-from bear_classifier.lesson.trained_model import Said, Subject
+from bear_classifier.lesson.photos.privacy import ProbedPhotos
+from bear_classifier.lesson.trained_model import NetworkOutputs, Subject
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import golden
 from bear_classifier.ship.export import export
 from bear_classifier.stats.intervals import wilson
-from bear_classifier.stats.ood import make
+from bear_classifier.stats.ood import make_reference
 
 
 def floats(*values: float) -> Any:
@@ -41,7 +41,7 @@ def floats(*values: float) -> Any:
 
 
 def test_losses_are_of_each_photos_own_class() -> None:
-    found = membership_inference.losses(
+    found = membership_inference.own_class_losses(
         floats(0.5, 0.5, 0.1, 0.9, 1.0, 0.0).reshape(3, 2), np.array([0, 1, 1])
     )
     assert found[:2] == pytest.approx([math.log(2), -math.log(0.9)])
@@ -120,7 +120,7 @@ def test_halves_of_members_cannot_be_told_apart() -> None:
     losses = np.random.default_rng(1).exponential(1, 90)
     member = np.arange(90) < 60
     groups = np.arange(90) // 2
-    cuts = membership_inference.halves(Sides(member, groups), losses, times=200, draws=100)
+    cuts = membership_inference.halves(Membership(member, groups), losses, times=200, draws=100)
     assert np.mean([cut.auc for cut in cuts]) == pytest.approx(0.5, abs=0.02)
     assert {cut.members for cut in cuts} == {30}  # groups of two stay together
     assert len({cut.auc for cut in cuts}) > 100
@@ -137,7 +137,7 @@ def test_a_head_that_never_saw_a_class_gives_it_nothing() -> None:
 def test_shuffled_labels_are_learned_by_heart() -> None:
     features = np.random.default_rng(0).normal(size=(300, 100)).astype(np.float32)
     targets = np.arange(300) % 3
-    found = membership_inference.by_heart(features, targets, np.arange(300), 100.0)
+    found = membership_inference.attack_shuffled_labels(features, targets, np.arange(300), 100.0)
     assert (found.members, found.others) == (100, 100)  # as many as there are features
     assert found.auc > 0.9
 
@@ -167,7 +167,7 @@ def test_exchanged_heads_ask_every_photo_both_ways() -> None:
 )
 def test_the_sentence_for_the_card(interval: tuple[float, float], words: str) -> None:
     leak = {"auc": sum(interval) / 2, "interval": interval, "members": 834, "others": 193}
-    said = membership_inference.sentence(leak)
+    said = membership_inference.card_sentence(leak)
     assert words in said
     assert f"{interval[0]:.2f} to {interval[1]:.2f}, 834 and 193 photos" in said
     assert "guessing would have 0.50" in said and said.endswith(".")
@@ -207,24 +207,24 @@ def jpeg(gps: bool = False, format: str = "JPEG") -> bytes:
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 def test_pictures_and_positions_in_the_middle_of_other_bytes(format: str) -> None:
     around = np.random.default_rng(1).integers(0, 255, 5000, dtype=np.uint8).tobytes()
-    assert traces.pictures(around + jpeg(format=format) + around) == 1
+    assert traces.count_picture_files(around + jpeg(format=format) + around) == 1
     assert traces.has_gps(around + jpeg(gps=True, format=format) + around)
     assert not traces.has_gps(around + jpeg(format=format) + around)
     assert traces.has_gps(b"<exif:GPSLatitude>52,31.2N</exif:GPSLatitude>")
 
 
 def test_three_bytes_are_no_picture() -> None:
-    assert traces.pictures(b"\xff\xd8\xff" + bytes(100)) == 0
-    assert traces.pictures(b"\xff\xd8\xff") == 0
+    assert traces.count_picture_files(b"\xff\xd8\xff" + bytes(100)) == 0
+    assert traces.count_picture_files(b"\xff\xd8\xff") == 0
     assert not traces.has_gps(b"II*\0\xff\xff\xff\xff")
     assert not traces.has_gps(b"MM\0*")
 
 
 def test_drawings_are_known_by_their_number_at_any_size() -> None:
     for number in (0, 5):
-        assert traces.is_drawn(number, golden.draw(number)[1])
-        assert traces.is_drawn(number, golden.draw(number, least=420)[1])
-        assert not traces.is_drawn(number, golden.draw(number + 32)[1])
+        assert traces.is_drawn(number, golden.draw_picture(number)[1])
+        assert traces.is_drawn(number, golden.draw_picture(number, least=420)[1])
+        assert not traces.is_drawn(number, golden.draw_picture(number + 32)[1])
     assert not traces.is_drawn(0, b"no picture")
 
 
@@ -247,14 +247,14 @@ def test_names_that_say_nothing_are_not_looked_for(make: Callable[..., Photo]) -
 N, F = 300, 400  # photos and features
 
 
-def known(suspected: Any = None, noise: float = 0.2) -> Known:
+def known(suspected: Any = None, noise: float = 0.2) -> ProbedPhotos:
     """200 members and 100 others; some labels are wrong, and suspected."""
     dice = np.random.default_rng(5)
     truth = np.arange(N) % 3
     features = dice.normal(size=(N, F)) + 1.2 * np.eye(3)[truth] @ dice.normal(size=(3, F)) / 3
     wrong = dice.random(N) < noise
     targets = np.where(wrong, (truth + 1) % 3, truth)
-    return Known(
+    return ProbedPhotos(
         photos_of(N), features.astype(np.float32), targets, np.arange(N).astype(str),
         dice.exponential(1, N), wrong if suspected is None else suspected,
     )  # fmt: skip
@@ -269,16 +269,16 @@ def photos_of(n: int) -> list[Photo]:
     ]  # fmt: skip
 
 
-def said(root: Path, leak: float = 0.3) -> Said:
+def said(root: Path, leak: float = 0.3) -> NetworkOutputs:
     """Logits of 200 photos of training and 100 of test; those of the former are surer by `leak`."""
     dice = np.random.default_rng(2)
     targets = np.arange(300) % 3
     sure = dice.normal(1.0, 1.0, 300) + leak * (np.arange(300) < 200)
     logits = (np.eye(3)[targets] * sure[:, None]).astype(np.float32)
     pooled = dice.normal(size=(300, 20)).astype(np.float32)
-    made = make(pooled[:200], np.arange(200), None, seed=0)
+    made = make_reference(pooled[:200], np.arange(200), None, seed=0)
     (root / "evaluate" / "reference.npz").write_bytes(made.as_bytes())
-    return Said(photos_of(300), logits, pooled, targets)
+    return NetworkOutputs(photos_of(300), logits, pooled, targets)
 
 
 @pytest.fixture(scope="module")
@@ -298,12 +298,12 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 @pytest.fixture
 def make_page(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Page]:
     def made(
-        other: Subject | None = None, first: Known | None = None, leak: float = 0.3,
+        other: Subject | None = None, first: ProbedPhotos | None = None, leak: float = 0.3,
         whole: bool = False,
     ) -> Page:  # fmt: skip
         found, asked = first or known(), said(subject.catalog.root, leak)
         monkeypatch.setitem(privacy.TITLES, "privacy", "Do the weights give the photos away?")
-        monkeypatch.setattr(privacy, "known", lambda _: found)
+        monkeypatch.setattr(privacy, "probed_photos", lambda _: found)
         monkeypatch.setattr(privacy, "said", lambda _: asked)
         for slow, instead in {"drawn": b"GIF8", "curves": b"GIF8", "_bundle": None}.items():
             if not whole:
@@ -380,12 +380,12 @@ def test_without_suspects_the_page_says_so(make_page: Callable[..., Page]) -> No
     assert not any("suspected photos" in claim.said for claim in page.claims)
 
 
-DRAW = functools.cache(golden.draw)
+DRAW = functools.cache(golden.draw_picture)
 
 
 def searched(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Page:
     """The part of the page that is about the bundle."""
-    monkeypatch.setattr(golden, "draw", DRAW)
+    monkeypatch.setattr(golden, "draw_picture", DRAW)
     sheet = Sheet("privacy", "Do the weights give the photos away?")
     privacy._bundle(sheet, subject)
     return sheet.page()
@@ -481,7 +481,7 @@ def test_what_the_first_model_knows(tmp_path: Path) -> None:
     config = tiny_config(probe={"folds": 2})
     with dataset(tmp_path, config) as catalog:
         probe(catalog, config)
-        found = privacy.known(Subject(catalog, config, tmp_path / "none"))
+        found = privacy.probed_photos(Subject(catalog, config, tmp_path / "none"))
         kept = catalog.photos("ok")
         rows, sides = privacy.sides_of(found.photos)
         assert [kept[row].split for row in rows].count("valid") == 0

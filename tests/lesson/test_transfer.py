@@ -20,8 +20,8 @@ from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson.page import Page
 from bear_classifier.lesson.photos import transfer as stages
 from bear_classifier.lesson.photos import transfer_runs
-from bear_classifier.lesson.photos.transfer import Run
-from bear_classifier.lesson.photos.transfer_runs import Photos, Seen, adam, descent
+from bear_classifier.lesson.photos.transfer import TransferRun
+from bear_classifier.lesson.photos.transfer_runs import EarlyFeatures, Photos, adam, descent
 from bear_classifier.lesson.trained_model import Subject
 from bear_classifier.stats.paired import Difference
 
@@ -29,13 +29,13 @@ SHAPES = torch.from_numpy(np.random.default_rng(seeded(0)).normal(size=(3, 3, 6,
 SUBJECT: Any = type("Any", (), {"config": tiny_config()})()
 
 
-def seen(seed: int, n: int, dark: bool) -> Seen:
+def seen(seed: int, n: int, dark: bool) -> EarlyFeatures:
     """Maps of three classes in much noise; at night they are fainter, and all have a lamp."""
     dice = torch.Generator().manual_seed(seeded(seed))
     y = torch.arange(n) % 3
     x = SHAPES[y] + 2 * torch.randn(n, 3, 6, 6, generator=dice)
     x = 0.8 * x + 0.1 if dark else x
-    return Seen(x, y, np.array([f"g{number}" for number in range(n)]))
+    return EarlyFeatures(x, y, np.array([f"g{number}" for number in range(n)]))
 
 
 def network() -> Classifier:
@@ -48,11 +48,11 @@ THERE = Photos(network(), seen(1, 240, False), seen(2, 60, True), seen(3, 150, T
                seen(3, 150, False), b"\x89PNG")  # fmt: skip
 
 
-def run(share: float, shifts: list[float]) -> Run:
+def run(share: float, shifts: list[float]) -> TransferRun:
     """Of three draws: so many wrong of 150 photos, others in each."""
     one = np.random.default_rng(0).permutation(150) < share * 150
     wrongs = np.stack([np.roll(one, 50 * draw) for draw in range(3)])
-    return Run(wrongs.astype(float), wrongs.astype(float), np.array(shifts))
+    return TransferRun(wrongs.astype(float), wrongs.astype(float), np.array(shifts))
 
 
 RUNS = {
@@ -68,7 +68,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(transfer_runs, "photos_of", lambda subject, each: THERE)
     monkeypatch.setattr(stages, "_run", lambda there, classes, method: RUNS[method])
     monkeypatch.setattr(stages, "MANY", (3e-3, 3e-3))
-    monkeypatch.setattr(stages, "DRAWS", 3)
+    monkeypatch.setattr(stages, "PHOTO_DRAWS", 3)
     return monkeypatch
 
 
@@ -112,7 +112,7 @@ def test_a_claim_on_stages_falls_with_what_it_claims(
     ],
 )
 def test_a_claim_on_methods_falls_with_what_it_claims(
-    made: pytest.MonkeyPatch, method: str, instead: Run, words: str
+    made: pytest.MonkeyPatch, method: str, instead: TransferRun, words: str
 ) -> None:
     made.setattr(stages, "_run", lambda t, c, m: instead if m == method else RUNS[m])
     assert any(words in said for said in fallen(stages.page(SUBJECT)))
@@ -120,7 +120,7 @@ def test_a_claim_on_methods_falls_with_what_it_claims(
 
 def test_real_runs_of_the_three_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "FEW", (3e-3, 3e-3))
-    monkeypatch.setattr(stages, "DRAWS", 2)
+    monkeypatch.setattr(stages, "PHOTO_DRAWS", 2)
     head, once, first = (stages._run(THERE, 3, method) for method in stages.METHODS)
     assert head.wrongs.shape == once.by_day.shape == (2, 150)
     assert (head.shifts < 1e-5).all()  # its body never learns
@@ -162,8 +162,10 @@ def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool, by: Any) -
 
 def test_how_far_features_moved_by_hand() -> None:
     before = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    assert transfer_runs.moved(before, before + torch.tensor([0.0, 0.5])) == pytest.approx(0.5)
-    assert transfer_runs.moved(before, before) == 0
+    assert transfer_runs.feature_shift(before, before + torch.tensor([0.0, 0.5])) == pytest.approx(
+        0.5
+    )
+    assert transfer_runs.feature_shift(before, before) == 0
 
 
 def test_a_few_of_each_class_by_lot() -> None:
@@ -174,7 +176,7 @@ def test_a_few_of_each_class_by_lot() -> None:
 
 
 def test_labels_by_lot_are_those_of_the_others() -> None:
-    lot = transfer_runs.shuffled(THERE.by_day, 0)
+    lot = transfer_runs.with_shuffled_labels(THERE.by_day, 0)
     assert lot.y.bincount().tolist() == THERE.by_day.y.bincount().tolist()
     assert 0.2 < float((lot.y == THERE.by_day.y).double().mean()) < 0.5
     assert lot.x is THERE.by_day.x

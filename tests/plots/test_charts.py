@@ -40,13 +40,13 @@ def record(epochs, kept):
 def judged(targets, said):
     p = np.full((len(targets), 3), 0.1)
     p[np.arange(len(targets)), said] = 0.8
-    return vars(evaluate.report(p, np.array(targets), LABELS, np.arange(len(targets))))
+    return vars(evaluate.evaluation_report(p, np.array(targets), LABELS, np.arange(len(targets))))
 
 
 @pytest.mark.parametrize("epochs, kept", [(1, 1), (4, 2), (30, 0)])
 def test_history_has_both_curves_and_the_kept_epoch(epochs, kept):
-    picture = opened(charts.history(record(epochs, kept)))
-    assert picture.width == charts.WIDTH * charts.DPI
+    picture = opened(charts.training_history(record(epochs, kept)))
+    assert picture.width == charts.FIGURE_WIDTH * charts.DPI
     assert shows(picture, charts.BLUE) > 100
     assert shows(picture, charts.ORANGE) > 200
 
@@ -54,7 +54,7 @@ def test_history_has_both_curves_and_the_kept_epoch(epochs, kept):
 def test_a_wild_epoch_hides_no_other():
     wild = record(6, 6)
     wild["history"][2]["valid_loss"] = 5000.0
-    picture = np.asarray(opened(charts.history(wild)).crop((0, 0, 960, 500)))
+    picture = np.asarray(opened(charts.training_history(wild)).crop((0, 0, 960, 500)))
     blue = np.abs(picture.astype(int) - [0x1F, 0x6F, 0xB4]).max(axis=2) <= 6
     rows = np.flatnonzero(blue.any(axis=1))
     assert rows.max() - rows.min() > 40  # still seen to fall
@@ -66,23 +66,25 @@ def test_confusion_is_dark_where_the_photos_are():
     assert right.size == wrong.size
     places = [np.asarray(picture.convert("L"))[:, : right.width // 3] for picture in (right, wrong)]
     assert (places[0] != places[1]).any()
-    assert right.width == charts.WIDTH * charts.DPI
+    assert right.width == charts.FIGURE_WIDTH * charts.DPI
 
 
 def test_confusion_of_a_class_without_photos_and_of_many_classes():
     assert opened(charts.confusion(judged([0, 1, 0, 1], [0, 1, 1, 1])))
     names = [f"class {n}" for n in range(20)]
-    many = evaluate.report(np.eye(20), np.arange(20), names, np.arange(20))
+    many = evaluate.evaluation_report(np.eye(20), np.arange(20), names, np.arange(20))
     tall = opened(charts.confusion(vars(many)))
     assert tall.height > tall.width / 2
 
 
 def test_certainty_marks_every_bin():
-    rows = metrics.reliability(
+    rows = metrics.reliability_bins(
         np.array([0.55, 0.95, 0.96]), np.array([True, True, False]), np.arange(3)
     )
     assert len(rows) == 2
-    more = metrics.reliability(np.linspace(0.35, 0.99, 40), np.ones(40, dtype=bool), np.arange(40))
+    more = metrics.reliability_bins(
+        np.linspace(0.35, 0.99, 40), np.ones(40, dtype=bool), np.arange(40)
+    )
     few, many = (shows(opened(charts.certainty(r)), charts.BLUE) for r in (rows, more))
     assert 0 < few < many
     assert opened(charts.certainty([]))
@@ -91,9 +93,9 @@ def test_certainty_marks_every_bin():
 @pytest.mark.parametrize("least", [None, -2.0])
 def test_familiarity_shows_right_and_wrong_answers_and_the_limit(least):
     scores = np.linspace(-1, 1, 30)
-    found = {"familiarity": metrics.histogram(scores, scores > 0), "least": least}
+    found = {"familiarity": metrics.score_histogram(scores, scores > 0), "least": least}
     picture = opened(charts.familiarity(found))
     assert shows(picture, charts.BLUE) > 1000
     assert shows(picture, charts.ORANGE) > 1000
-    nothing = metrics.histogram(np.array([]), np.array([], dtype=bool))
+    nothing = metrics.score_histogram(np.array([]), np.array([], dtype=bool))
     assert opened(charts.familiarity({"familiarity": nothing, "least": least}))

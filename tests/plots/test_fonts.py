@@ -40,16 +40,16 @@ def formulas(monkeypatch):
 @pytest.mark.series
 @pytest.mark.parametrize("names", NAMES)
 def test_names_are_no_formulas(names, formulas):
-    made = vars(evaluate.report(np.eye(2), np.arange(2), names, np.arange(2)))
-    assert charts.png(charts.confusion(made)).startswith(b"\x89PNG")
+    made = vars(evaluate.evaluation_report(np.eye(2), np.arange(2), names, np.arange(2)))
+    assert charts.figure_png(charts.confusion(made)).startswith(b"\x89PNG")
     figure, (axes,) = charts.panels(3, 1)
     axes.plot([1], [1], "o", label=names[0])
     axes.text(1, 1, names[1])
     axes.legend()
     axes.set_xticks([1], names[:1])
-    charts.title(axes, f"{names[0]} and {names[1]}")
+    charts.set_title(axes, f"{names[0]} and {names[1]}")
     figure.suptitle(names[0])
-    assert charts.png(figure).startswith(b"\x89PNG")
+    assert charts.figure_png(figure).startswith(b"\x89PNG")
     assert formulas == []
 
 
@@ -67,7 +67,7 @@ def test_powers_of_ten_stay_formulas(formulas):
     axes.set_xscale("log")
     axes.plot([1e-6, 1], [0, 1])
     axes.set_xlabel("$")
-    fonts.png(figure)
+    fonts.render_png(figure)
     assert any("10" in text for text in formulas)
     assert "$" not in formulas
 
@@ -108,18 +108,18 @@ def test_a_font_that_has_the_letters_is_found(tmp_path, monkeypatch):
     manager.ttflist.append(broken)
     assert fonts.fallbacks("熊猫") == ["More Han"]
     figure, (axes,) = charts.panels(3, 1)
-    charts.title(axes, "熊猫 bear")
-    charts.png(figure)
+    charts.set_title(axes, "熊猫 bear")
+    charts.figure_png(figure)
     assert axes.get_title(loc="left") == "熊猫 bear"
     assert "More Han" in axes._left_title.get_fontfamily()
 
 
 def test_a_letter_that_no_font_has_warns_nobody(formulas):
     figure, (axes,) = charts.panels(3, 1)
-    charts.title(axes, "\U0001fabf \ue123")
-    assert charts.png(figure)
+    charts.set_title(axes, "\U0001fabf \ue123")
+    assert charts.figure_png(figure)
 
 
 def test_reliability_is_drawn_of_groups(formulas):
-    rows = metrics.reliability(np.array([0.6, 0.9]), np.array([True, False]), np.arange(2))
-    assert charts.png(charts.certainty(rows)).startswith(b"\x89PNG")
+    rows = metrics.reliability_bins(np.array([0.6, 0.9]), np.array([True, False]), np.arange(2))
+    assert charts.figure_png(charts.certainty(rows)).startswith(b"\x89PNG")

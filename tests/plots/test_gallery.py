@@ -52,16 +52,16 @@ def catalog(tmp_path, make):
 
 
 def test_a_grid_shows_the_pictures_in_their_order():
-    png = gallery.grid([plain(RED), plain(GREEN), plain(BLUE)], ["a", "b", "c"], columns=2)
+    png = gallery.photo_grid([plain(RED), plain(GREEN), plain(BLUE)], ["a", "b", "c"], columns=2)
     found = tiles(png, 2, 2)
     assert [near(*pair) for pair in zip(found, (RED, GREEN, BLUE), strict=False)] == [True] * 3
     assert near(found[3], (255, 255, 255))
-    assert opened(png).width == charts.WIDTH * charts.DPI
+    assert opened(png).width == charts.FIGURE_WIDTH * charts.DPI
 
 
 def test_long_words_make_room_and_hide_no_picture():
-    short = opened(gallery.grid([plain(RED)] * 2, ["a", "b"], columns=2))
-    png = gallery.grid([plain(RED)] * 2, ["a", "a good many words " * 20], columns=2)
+    short = opened(gallery.photo_grid([plain(RED)] * 2, ["a", "b"], columns=2))
+    png = gallery.photo_grid([plain(RED)] * 2, ["a", "a good many words " * 20], columns=2)
     long = opened(png)
     assert long.height > short.height + 50
     red = (np.abs(np.asarray(long).astype(int) - RED).max(axis=2) < 12).sum()
@@ -71,25 +71,25 @@ def test_long_words_make_room_and_hide_no_picture():
 
 
 def test_nothing_to_show_is_an_empty_picture():
-    assert opened(gallery.grid([], [])).width == charts.WIDTH * charts.DPI
+    assert opened(gallery.photo_grid([], [])).width == charts.FIGURE_WIDTH * charts.DPI
 
 
 def test_what_is_no_picture_says_so():
     with pytest.raises(PhotoError, match="NOT_AN_IMAGE"):
-        gallery.grid([b"<html>"], ["a"])
+        gallery.photo_grid([b"<html>"], ["a"])
 
 
 def test_classes_shows_usable_photos_of_each_and_the_same_again(catalog):
-    found = gallery.classes(catalog, ["black", "teddy"], each=2)
+    found = gallery.class_samples(catalog, ["black", "teddy"], each=2)
     assert [near(*p) for p in zip(tiles(found, 2, 2), [RED, RED, BLUE, BLUE], strict=True)] == [
         True
     ] * 4
-    again = gallery.classes(catalog, ["black", "teddy"], each=2)
+    again = gallery.class_samples(catalog, ["black", "teddy"], each=2)
     assert again._repr_png_() == found._repr_png_()
 
 
 def test_a_class_with_few_photos_begins_its_own_row(catalog):
-    found = tiles(gallery.classes(catalog, ["teddy", "black"], each=3), 3, 2)
+    found = tiles(gallery.class_samples(catalog, ["teddy", "black"], each=3), 3, 2)
     white = (255, 255, 255)
     wanted = [BLUE, BLUE, white, RED, RED, RED]
     assert [near(*pair) for pair in zip(found, wanted, strict=True)] == [True] * 6
@@ -101,7 +101,7 @@ def test_suspects_stand_with_the_worst_first(catalog):
         Suspect(p.sha256, p.origin, p.label, "train", "grizzly", 0.9, ["looks like grizzly (90%)"])
         for p in (rows[4], rows[0])
     ]
-    shown = tiles(gallery.suspects(catalog, found, columns=2), 2, 1)
+    shown = tiles(gallery.suspect_grid(catalog, found, columns=2), 2, 1)
     assert near(shown[0], BLUE)
     assert near(shown[1], RED)
 
@@ -110,7 +110,7 @@ def test_mistakes_stand_beside_their_maps():
     row = {"sha256": "a", "true": "black", "said": "teddy", "sure": 0.97}
     shown = {"a": Shown(plain(RED), plain(GREEN), plain(BLUE), 2.0, 7)}
     gone = {**row, "sha256": "gone"}
-    found = tiles(gallery.mistakes([gone, row], shown), 6, 1)
+    found = tiles(gallery.mistake_grid([gone, row], shown), 6, 1)
     white = (255, 255, 255)
     wanted = [RED, GREEN, BLUE, white, white, white]
     assert [near(*pair) for pair in zip(found, wanted, strict=True)] == [True] * 6
@@ -118,10 +118,10 @@ def test_mistakes_stand_beside_their_maps():
 
 def test_a_mistake_without_maps_is_shown_alone():
     row = {"sha256": "a", "true": "black", "said": "teddy", "sure": 0.97}
-    found = tiles(gallery.mistakes([row], {"a": Shown(plain(RED))}), 6, 1)
+    found = tiles(gallery.mistake_grid([row], {"a": Shown(plain(RED))}), 6, 1)
     assert near(found[0], RED)
     assert near(found[1], (255, 255, 255))
 
 
 def test_no_mistake_is_no_picture():
-    assert opened(gallery.mistakes([], {}))
+    assert opened(gallery.mistake_grid([], {}))

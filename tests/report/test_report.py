@@ -20,9 +20,9 @@ from bear_classifier.learn import weight_interpolation
 from bear_classifier.pipeline import Project
 from bear_classifier.report import build, metrics, svg
 from bear_classifier.report import sentences as words
-from bear_classifier.report.html import page
-from bear_classifier.report.markdown import text
-from bear_classifier.report.provenance import origins, places
+from bear_classifier.report.html import report_page
+from bear_classifier.report.markdown import as_markdown
+from bear_classifier.report.provenance import origins, photos_by_place
 from bear_classifier.report.shortcut_learning import alone, look
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.ship import bundle
@@ -38,7 +38,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
 
 def test_reliability_by_hand():
     confidence = np.array([0.55, 0.95, 1.0, 0.91])
-    rows = metrics.reliability(confidence, np.array([True, True, False, True]), np.arange(4))
+    rows = metrics.reliability_bins(confidence, np.array([True, True, False, True]), np.arange(4))
     assert [(row["from"], row["to"], row["n"]) for row in rows] == [(0.5, 0.6, 1), (0.9, 1.0, 3)]
     assert rows[1]["confidence"] == pytest.approx((0.95 + 1.0 + 0.91) / 3)
     assert rows[1]["right"] == pytest.approx(2 / 3)
@@ -55,7 +55,7 @@ def test_few_photos_look_badly_calibrated_by_chance_alone():
 
 def test_the_histogram_counts_every_photo_once():
     right = np.array([True, True, False, True])
-    found = metrics.histogram(np.array([0.0, 1.0, 1.0, 4.0]), right, bins=4)
+    found = metrics.score_histogram(np.array([0.0, 1.0, 1.0, 4.0]), right, bins=4)
     assert found["edges"] == [0, 1, 2, 3, 4]
     assert (found["right"], found["wrong"]) == ([1, 1, 0, 1], [0, 1, 0, 0])
 
@@ -63,7 +63,7 @@ def test_the_histogram_counts_every_photo_once():
 def test_pairs_by_hand():
     table = np.array([[5, 0, 1], [3, 7, 0], [0, 0, 9]])
     targets, said = (np.repeat(k.ravel(), table.ravel()) for k in np.indices(table.shape))
-    found = metrics.pairs(targets, said, np.arange(25), LABELS)
+    found = metrics.confused_pairs(targets, said, np.arange(25), LABELS)
     assert [(p["true"], p["said"], p["n"], p["of"]) for p in found] == [
         ("grizzly", "black", 3, 10),
         ("black", "teddy", 1, 6),
@@ -183,7 +183,7 @@ def test_every_photo_has_one_place(make):
         make(3, label="black", status="dropped", split="test"),
         make(4, label="old", status="duplicate"),
     ]
-    table = places(rows, ["black", "teddy"])
+    table = photos_by_place(rows, ["black", "teddy"])
     assert {place: n for place, n in table["black"].items() if n} == {
         "train": 1, "no split": 1, "dropped": 1,
     }  # fmt: skip
@@ -215,7 +215,7 @@ def test_no_better_inside_the_noise():
         chances = [[1.0 if i == j else p for j in range(3)] for i in range(3)]
         asked = {"valid": {"n": 50, "wrong": wrong, "p": chances}, **unseen}
         shares = [0.0, 0.25, 1.0]
-        return words.chosen({"share": share, "mixtures": {"shares": shares, **asked}})
+        return words.kept_model({"share": share, "mixtures": {"shares": shares, **asked}})
 
     assert "fine-tuned network was kept" in said(1.0, 9, 5, 3)
     assert "chance" not in said(1.0, 9, 5, 3)
@@ -226,7 +226,7 @@ def test_no_better_inside_the_noise():
     assert "lies 25% of the way" in between
     assert "of 80 photos of sources that it never saw the first model was wrong on 30" in between
     assert "the fine-tuned one on 20, what was kept on 10 (paired tests: p = 0.04" in between
-    assert "not recorded" in words.chosen({})
+    assert "not recorded" in words.kept_model({})
 
 
 def test_fifteen_put_right_and_nine_newly_wrong_may_be_chance():
@@ -234,13 +234,15 @@ def test_fifteen_put_right_and_nine_newly_wrong_may_be_chance():
     targets = np.zeros(80, dtype=int)
     first, last = (np.tile([5.0, 0.0], (80, 1)).astype(np.float32) for _ in range(2))
     first[:20] = last[15:29] = [0, 5]  # 15 put right, 5 wrong in both, 9 newly wrong
-    asked = weight_interpolation.figures([first, last], targets, np.arange(80).astype(str))
+    asked = weight_interpolation.interpolation_figures(
+        [first, last], targets, np.arange(80).astype(str)
+    )
     assert asked["wrong"] == [20, 14]
     assert asked["p"][0][1] == pytest.approx(binomtest(15, 24).pvalue)
     record = {"share": 1.0, "mixtures": {"shares": [0.0, 1.0], "valid": asked}}
-    assert words.chosen(record).endswith("such differences may be chance.")
+    assert words.kept_model(record).endswith("such differences may be chance.")
     del asked["p"]
-    assert words.chosen(record).endswith("such differences may be chance.")
+    assert words.kept_model(record).endswith("such differences may be chance.")
 
 
 def test_one_photo_is_a_photo(made):
@@ -248,8 +250,10 @@ def test_one_photo_is_a_photo(made):
     found = {**made.found, "test": test, "mistakes": [], "test_decisions": 1}
     said = words.verdict(found)
     assert said.startswith("Of 1 photo that it had never seen, the model got none wrong: an error")
-    assert words.mistakes(found).startswith("No mistake on 1 test photo. The true error may")
-    every = " ".join([said, words.mistakes(found), *words.warnings(found)])
+    assert words.mistakes_sentence(found).startswith(
+        "No mistake on 1 test photo. The true error may"
+    )
+    every = " ".join([said, words.mistakes_sentence(found), *words.report_warnings(found)])
     assert "1 photos" not in every and "1 test photos" not in every
     assert "1 photo of the test split got another label or was left out" in every
 
@@ -270,14 +274,14 @@ def test_other_sources_are_a_warning_only_where_they_are_clearly_harder(made):
         ({**near, "error": 0.01}, 0.01, 0),
     ):
         other = {"random": near, "left_out": left_out, "paired": {"p": p}}
-        told = words.warnings({**made.found, "elsewhere": other})
+        told = words.report_warnings({**made.found, "elsewhere": other})
         assert sum("sources that it never saw" in sentence for sentence in told) == expected
 
 
 def test_many_looks_at_the_test_side_are_a_warning(made):
     assert made.found["test_looks"] == 1
-    assert not any("were judged" in sentence for sentence in words.warnings(made.found))
-    told = words.warnings({**made.found, "test_looks": 3})
+    assert not any("were judged" in sentence for sentence in words.report_warnings(made.found))
+    told = words.report_warnings({**made.found, "test_looks": 3})
     assert any(sentence.startswith("3 models of this dataset were judged") for sentence in told)
 
 
@@ -312,13 +316,13 @@ def test_a_span_shows_share_and_interval():
 
 
 def test_one_epoch_is_a_dot_in_the_middle():
-    found = svg.lines([svg.Series("loss", "a", [(1, 0.5)])], "epoch", "loss")
+    found = svg.line_chart([svg.Series("loss", "a", [(1, 0.5)])], "epoch", "loss")
     assert found.count("<circle") == 1
     assert "nan" not in found
 
 
 def test_charts_escape_their_words():
-    found = svg.lines([svg.Series(EVIL, "a", [(1, 0.5)])], EVIL, EVIL)
+    found = svg.line_chart([svg.Series(EVIL, "a", [(1, 0.5)])], EVIL, EVIL)
     assert "<img" not in found
     assert "<script" not in found
 
@@ -386,16 +390,16 @@ def leave(catalog, config):
     verdict = np.where(p.max(1) < 0.5, "too_close", "ok")
     right = p.argmax(1) == targets[test]
     alone = np.arange(len(test))
-    made = evaluate.report(p, targets[test], config.labels, alone, verdict == "ok")
+    made = evaluate.evaluation_report(p, targets[test], config.labels, alone, verdict == "ok")
     judged["test"] = dataclasses.asdict(made)
     judged["rejection"] |= {
         "test": rejection.refusals(verdict, right, alone), "least": -4.0, "close": 0.2,
-        "left_out": {"teddy": rejection.let_through(np.array(["ok", "unlike_training"]),
+        "left_out": {"teddy": rejection.false_accepts(np.array(["ok", "unlike_training"]),
         alone[:2])},
     }  # fmt: skip
     judged["membership"] = {"auc": 0.61, "interval": [0.52, 0.7], "members": 9, "others": 8}
     write_atomic(catalog.root / "evaluate" / "report.json", json.dumps(judged).encode())
-    row = rejection.let_through(np.array(["ok", "unlike_training", "too_close"]), alone[:3])
+    row = rejection.false_accepts(np.array(["ok", "unlike_training", "too_close"]), alone[:3])
     weights = (catalog.root / "train" / "weights.safetensors").read_bytes()
     strangers = {
         **row, "kinds": {"pets": row}, "folder": "not_bears",
@@ -413,7 +417,7 @@ def made(tmp_path_factory):
     (root / "tiny.toml").write_text(as_toml(config), encoding="utf-8")
     project = Project(config, root / "data" / "tiny", root / "models" / "tiny")
     export(catalog, config, project.model)
-    found, html, _ = build.make(catalog, project, project.model)
+    found, html, _ = build.make_report(catalog, project, project.model)
     return Made(project, catalog, found, html)
 
 
@@ -422,7 +426,7 @@ def test_strangers_of_another_model_are_not_told(made):
     before = path.read_bytes()
     path.write_text(json.dumps({**json.loads(before), "weights": "0" * 64}), encoding="utf-8")
     try:
-        found, _, _ = build.make(made.catalog, made.project, made.project.model)
+        found, _, _ = build.make_report(made.catalog, made.project, made.project.model)
     finally:
         path.write_bytes(before)
     assert made.found["rejection"]["measured"]["n"] == 3
@@ -517,7 +521,7 @@ def test_the_page_needs_nothing_else(made):
 
 
 def test_the_pictures_are_small_jpegs_of_what_the_model_saw(made):
-    shown = build.pictures(made.catalog, made.found, bundle.load(made.project.model))
+    shown = build.mistake_pictures(made.catalog, made.found, bundle.load(made.project.model))
     first = shown[made.found["mistakes"][0]["sha256"]]
     for data_ in (first.photo, first.said, first.true):
         assert data_[:2] == b"\xff\xd8"
@@ -542,44 +546,44 @@ def hostile(found):
     evil["settings"]["search"]["source"] = evil["versions"]["numpy"] = EVIL
     evil["model"]["architecture"] = EVIL
     evil["curve"] = {"verdict": EVIL}
-    evil["warnings"] = [*words.warnings(evil), EVIL]
+    evil["warnings"] = [*words.report_warnings(evil), EVIL]
     return evil
 
 
 def test_texts_of_strangers_stay_texts(made):
     evil = hostile(made.found)
     assert EVIL in evil["labels"]
-    shown = build.pictures(made.catalog, made.found, bundle.load(made.project.model))
-    seen = Seen(page(evil, shown))
+    shown = build.mistake_pictures(made.catalog, made.found, bundle.load(made.project.model))
+    seen = Seen(report_page(evil, shown))
     plain = Seen(made.html)
     assert "script" not in seen.tags
     assert seen.tags.count("img") == plain.tags.count("img")
     assert [name for _, name, _ in seen.attributes if name.startswith("on")] == []
     assert seen.text.count(EVIL) > 20
-    assert "<img" not in text(evil)
-    assert "<script" not in text(evil)
+    assert "<img" not in as_markdown(evil)
+    assert "<script" not in as_markdown(evil)
 
 
 def test_a_model_of_other_photos_is_told(made, tmp_path):
     about = bundle.load(made.project.model).about
     strange = {**about, "data": {**about["data"], "fingerprint": "0" * 64}}
     with Catalog(made.project.data) as catalog:
-        from bear_classifier.report.facts import belongs, report
+        from bear_classifier.report.facts import belongs, report_facts
 
-        found = report(catalog, made.project.config, strange)
+        found = report_facts(catalog, made.project.config, strange)
         assert belongs(catalog, about)["photos"] is True
     assert found["belongs"] == {"photos": False, "weights": True}
     assert found["warnings"][0].startswith("The model and the dataset do not belong together")
-    assert found["warnings"][0] in Seen(page(found, {})).text
+    assert found["warnings"][0] in Seen(report_page(found, {})).text
 
 
 def test_another_model_explains_nothing(made):
     found = {**made.found, "belongs": {"photos": True, "weights": False}}
-    assert words.warnings(found)[0].startswith("This bundle is not the last training")
-    shown = build.pictures(made.catalog, found, bundle.load(made.project.model))
+    assert words.report_warnings(found)[0].startswith("This bundle is not the last training")
+    shown = build.mistake_pictures(made.catalog, found, bundle.load(made.project.model))
     assert len(shown) == 2
     assert {(one.said, one.true) for one in shown.values()} == {(None, None)}
-    assert Seen(page(found, shown)).tags.count("img") == 2
+    assert Seen(report_page(found, shown)).tags.count("img") == 2
 
 
 def test_the_command_writes_three_files(made, tmp_path, capsys):
@@ -620,14 +624,14 @@ def test_the_curve_is_shown_where_there_is_one(made):
 
 
 def remade(made):
-    return build.make(made.catalog, made.project, made.project.model)[1]
+    return build.make_report(made.catalog, made.project, made.project.model)[1]
 
 
 def test_what_is_missing_names_the_next_step(made, tmp_path):
     project = dataclasses.replace(made.project, data=tmp_path / "none")
     missing = pytest.raises(DataError, match="NOT_TRAINED.*bears run")
     with Catalog(tmp_path / "none") as catalog, missing:
-        build.make(catalog, project, project.model)
+        build.make_report(catalog, project, project.model)
     for name, code in (
         ("train/history.json", "NOT_TRAINED"),
         ("train/predictions.npz", "NOT_TRAINED"),
@@ -655,7 +659,7 @@ def test_decisions_since_then_are_told(tmp_path):
 
     gone = next(p for p in catalog.photos("ok") if p.split == "test")
     decide(catalog, LABELS, [Decision(gone.sha256, "drop")], "ann", "later")
-    found, html, _ = build.make(catalog, project, project.model)
+    found, html, _ = build.make_report(catalog, project, project.model)
     assert found["belongs"] == {"photos": False, "weights": True}
     assert "has 7 usable photos now and had 8" in Seen(html).text
     assert found["data"]["decisions"] == {"drop": 1}
@@ -667,10 +671,10 @@ def test_a_judgement_of_before_membership_was_measured_is_shown_too(made):
     old = {k: v for k, v in json.loads(before).items() if k != "membership"}
     path.write_text(json.dumps(old), encoding="utf-8")
     try:
-        found, html, _ = build.make(made.catalog, made.project, made.project.model)
+        found, html, _ = build.make_report(made.catalog, made.project, made.project.model)
     finally:
         path.write_bytes(before)
     said = "Whether it gives away which photos it was trained on was not measured."
     assert said in Seen(html).text
-    assert said in text(found)
-    assert "chance of 0.61" in text(made.found)
+    assert said in as_markdown(found)
+    assert "chance of 0.61" in as_markdown(made.found)

@@ -28,7 +28,7 @@ EXPORT = {
      ("export", EXPORT)],
 )  # fmt: skip
 def test_one_is_singular(name, outcome):
-    said = stage_lines.stage(name, {"outcome": "done", "seconds": 1.0, **outcome})
+    said = stage_lines.stage_text(name, {"outcome": "done", "seconds": 1.0, **outcome})
     nouns = "photo|candidate|duplicate|file|thumbnail|failure|group|decision|picture"
     assert not re.search(rf"\b1 (\w+ )?({nouns})s\b", said), said
     assert not re.search(r"\b1 (\w+ ){1,3}(are|were)\b", said), said
@@ -39,7 +39,7 @@ def test_one_is_singular(name, outcome):
 )
 def test_a_hint_ends_its_line(name, outcome):
     """The seconds that a stage took end its first line, and are no part of a command."""
-    said = stage_lines.stage(name, {"outcome": "done", "seconds": 1.0, **outcome})
+    said = stage_lines.stage_text(name, {"outcome": "done", "seconds": 1.0, **outcome})
     hints = [line for line in said.splitlines() if "run: bears" in line]
     assert hints
     assert not [line for line in hints if line.endswith("s]")]
@@ -47,7 +47,7 @@ def test_a_hint_ends_its_line(name, outcome):
 
 def test_what_a_folder_holds_besides_photos_is_one_line():
     def lines(ignored):
-        said = stage_lines.stage(
+        said = stage_lines.stage_text(
             "search", {"outcome": "done", "seconds": 1.0, **SEARCH, "ignored": ignored}
         )
         return [line.strip() for line in said.splitlines() if "ignored" in line]
@@ -68,7 +68,7 @@ def test_what_a_folder_holds_besides_photos_is_one_line():
 
 def test_names_of_files_stay_in_their_line():
     failed = {"/photos/a\n\x1b[31m.jpg": "EMPTY_FILE: 0 bytes"}
-    said = stage_lines.stage(
+    said = stage_lines.stage_text(
         "download", {"outcome": "done", "seconds": 1.0, **DOWNLOAD, "failed_now": failed}
     )
     assert "/photos/a\\n\\x1b[31m.jpg: EMPTY_FILE: 0 bytes" in said
@@ -77,5 +77,5 @@ def test_names_of_files_stay_in_their_line():
 
 
 def test_a_failure_that_may_have_passed_can_be_asked_again_as_it_stands():
-    said = stage_lines.stage("download", {"outcome": "done", "seconds": 1.0, **DOWNLOAD})
+    said = stage_lines.stage_text("download", {"outcome": "done", "seconds": 1.0, **DOWNLOAD})
     assert "run: bears run --retry" in {line[-22:] for line in said.splitlines()}

@@ -30,8 +30,8 @@ from bear_classifier.dataset.backups import made
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision, Event, Photo, Suspect
 from bear_classifier.errors import ConfigError, DataError
-from bear_classifier.review.app import make_app, serve
-from bear_classifier.review.progress import stop_sentence, trust, words
+from bear_classifier.review.app import make_app, serve_review
+from bear_classifier.review.progress import batch_text, stop_sentence, suspicion_factor
 
 LABELS = ["black", "grizzly", "teddy"]
 CONFIG = build({"name": "tiny", "classes": {label: [label] for label in LABELS}}, where="test")
@@ -422,9 +422,11 @@ def test_what_undo_takes_back_in_words():
     def event(action: str, new: str) -> Event:
         return Event(1, "", "review", action, "0", "black", new, "", request="r")
 
-    assert words([event("relabel", "teddy")] * 2) == "relabel of 2 photos to teddy"
-    assert words([event("relabel", "teddy"), event("relabel", "black")]) == "relabel of 2 photos"
-    assert words([event("keep", ""), event("drop", "")]) == "decision of 2 photos"
+    assert batch_text([event("relabel", "teddy")] * 2) == "relabel of 2 photos to teddy"
+    assert (
+        batch_text([event("relabel", "teddy"), event("relabel", "black")]) == "relabel of 2 photos"
+    )
+    assert batch_text([event("keep", ""), event("drop", "")]) == "decision of 2 photos"
 
 
 # -- the test split --------------------------------------------------------------------------------
@@ -831,7 +833,7 @@ def test_a_taken_port_is_a_sentence(root, order):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"PORT_TAKEN: cannot listen on 127.0.0.1:{port}"):
-            serve(root, CONFIG, "127.0.0.1", port)
+            serve_review(root, CONFIG, "127.0.0.1", port)
 
 
 def test_a_photo_dropped_earlier_can_still_be_found_and_restored(page, root, order, decide):
@@ -848,7 +850,7 @@ def test_a_photo_dropped_earlier_can_still_be_found_and_restored(page, root, ord
 
 
 def test_chances_are_trusted_as_far_as_they_came_true() -> None:
-    assert trust([]) == 1
-    assert trust([(0.5, True)] * 10) == pytest.approx(1.5)
-    assert trust([(0.9, False)] * 100) == pytest.approx(5 / 95)
-    assert trust([(0.8, True)] * 80 + [(0.8, False)] * 20) == pytest.approx(1)
+    assert suspicion_factor([]) == 1
+    assert suspicion_factor([(0.5, True)] * 10) == pytest.approx(1.5)
+    assert suspicion_factor([(0.9, False)] * 100) == pytest.approx(5 / 95)
+    assert suspicion_factor([(0.8, True)] * 80 + [(0.8, False)] * 20) == pytest.approx(1)

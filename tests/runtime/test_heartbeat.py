@@ -13,7 +13,7 @@ from bear_classifier.cli.main import main
 from bear_classifier.config.settings import SHIPPED
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
-from bear_classifier.runtime.heartbeat import Clock, heartbeat
+from bear_classifier.runtime.heartbeat import TerminalClock, heartbeat
 
 
 class Screen(io.StringIO):
@@ -43,7 +43,7 @@ def beats() -> bool:
 
 
 def test_without_a_bar_a_clock_counts(screen: Screen) -> None:
-    clock = Clock("export")
+    clock = TerminalClock("export")
     with redirect_stderr(screen):
         for _ in range(2):
             clock.beat()
@@ -55,7 +55,7 @@ def test_without_a_bar_a_clock_counts(screen: Screen) -> None:
 def test_an_open_bar_goes_on_between_its_steps_and_no_clock_stands_beside_it(
     screen: Screen,
 ) -> None:
-    clock = Clock("export")
+    clock = TerminalClock("export")
     with redirect_stderr(screen):
         clock.beat()
         with tqdm(total=3, desc="checking", disable=None) as bar:
@@ -138,10 +138,12 @@ def test_covering_places_has_a_bar(screen: Screen) -> None:
     import numpy as np
     import torch
 
-    from bear_classifier.lesson.photos.saliency import Asked, cover
+    from bear_classifier.lesson.photos.saliency import Predicted, occlude
 
     x = torch.zeros(2, 3, 8, 8)
-    asked = Asked(np.array([0, 1]), np.zeros((2, 2)), np.random.default_rng(0).random((2, 2, 4, 4)))
+    asked = Predicted(
+        np.array([0, 1]), np.zeros((2, 2)), np.random.default_rng(0).random((2, 2, 4, 4))
+    )
     with redirect_stderr(screen):
-        cover(lambda pictures: torch.zeros(len(pictures), 2), x, asked)
+        occlude(lambda pictures: torch.zeros(len(pictures), 2), x, asked)
     assert "covering:   0%|          | 0/2 [" in screen.getvalue()

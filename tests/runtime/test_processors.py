@@ -13,7 +13,7 @@ from corpus import ROOT
 
 from bear_classifier.learn import backbone
 from bear_classifier.runtime import processors as module
-from bear_classifier.runtime.processors import folders, processors, quota
+from bear_classifier.runtime.processors import cgroup_folders, processors, quota
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,18 @@ def test_a_quota_is_read(text: str, found: float) -> None:
 
 
 def test_limits_are_sought_from_the_own_group_to_the_root() -> None:
-    assert folders("0::/\n") == [()]
-    assert folders("0::/user.slice/a b.scope\n") == [
+    assert cgroup_folders("0::/\n") == [()]
+    assert cgroup_folders("0::/user.slice/a b.scope\n") == [
         ("user.slice", "a b.scope"), ("user.slice",), ()
     ]  # fmt: skip
-    assert folders("0::/../../x\n") == [("x",), ()]  # above the root that a namespace shows
-    v1 = folders("5:memory:/m\n4:cpu,cpuacct:/docker/77\n3:cpuset:/set\n")
+    assert cgroup_folders("0::/../../x\n") == [("x",), ()]  # above the root that a namespace shows
+    v1 = cgroup_folders("5:memory:/m\n4:cpu,cpuacct:/docker/77\n3:cpuset:/set\n")
     assert sorted(v1) == sorted(
         (mount, *path)
         for mount in ("cpu,cpuacct", "cpu")
         for path in (("docker", "77"), ("docker",), ())
     )
-    assert folders("") == folders("nonsense\n") == []
+    assert cgroup_folders("") == cgroup_folders("nonsense\n") == []
 
 
 @pytest.fixture

@@ -37,11 +37,11 @@ def options(*words: str):
 )
 def test_no_name_breaks_a_line_or_is_obeyed(name, shown):
     assert terminal.one_line(name) == shown
-    assert terminal.lines(f"{name}\nx").splitlines()[-1] == "x"
+    assert terminal.printable_lines(f"{name}\nx").splitlines()[-1] == "x"
 
 
 def test_line_breaks_of_a_text_stay():
-    assert terminal.lines("one\ntwo\x07") == "one\ntwo\\x07"
+    assert terminal.printable_lines("one\ntwo\x07") == "one\ntwo\\x07"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

@@ -11,7 +11,9 @@ from bear_classifier.ship.predict import Prediction, Reason
 def said(*shares: float, reason: Reason = "ok") -> str:
     chances = dict(zip(("black", "grizzly", "teddy"), shares, strict=True))
     label = max(chances, key=lambda name: chances[name])
-    return messages.sentence(Prediction(label, chances[label], chances, reason == "ok", reason))
+    return messages.answer_sentence(
+        Prediction(label, chances[label], chances, reason == "ok", reason)
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,10 +37,10 @@ def test_a_refusal_names_no_class_as_the_answer() -> None:
 
 def test_a_model_says_how_good_it_is() -> None:
     test = {"n": 215, "error": 0.014, "error_interval": [0.005, 0.04]}
-    assert messages.figures(test) == (
+    assert messages.test_figures(test) == (
         "Wrong on 3 of 215 test photos: 1.4% (95 % interval 0.5% to 4.0%)."
     )
-    assert messages.figures({"n": 0}) == "This model was not tested."
+    assert messages.test_figures({"n": 0}) == "This model was not tested."
     assert "always names" in messages.limits({"least": None})
     assert "gives no answer" in messages.limits({"least": 0.3})
-    assert messages.title(["black", "grizzly", "teddy"]) == "Black, grizzly or teddy?"
+    assert messages.page_title(["black", "grizzly", "teddy"]) == "Black, grizzly or teddy?"

@@ -17,8 +17,15 @@ from bear_classifier.images import decoder
 from bear_classifier.runtime import usable_memory
 from bear_classifier.runtime.usable_memory import free, limit
 from bear_classifier.serve import capacity, inference_worker
-from bear_classifier.serve.capacity import Need, Share, allowed, measured, most_of, shared
-from bear_classifier.serve.queue import Service, offers
+from bear_classifier.serve.capacity import (
+    Need,
+    Share,
+    allowed_memory,
+    measure_models,
+    most_of,
+    shared,
+)
+from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
 
@@ -60,8 +67,8 @@ def test_no_limit(text: str) -> None:
 def test_half_may_be_taken_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for usable, half in ((16 * GB, 8 * GB), (GB, GB), (GB // 2, GB // 2), (3 * GB, 3 * GB // 2)):
         monkeypatch.setattr(capacity, "usable_memory", lambda usable=usable: usable)
-        assert allowed(0) == half
-        assert allowed(700) == 700_000_000
+        assert allowed_memory(0) == half
+        assert allowed_memory(700) == 700_000_000
 
 
 def test_there_are_as_many_processes_as_there_is_memory_for() -> None:
@@ -83,7 +90,7 @@ def test_there_are_as_many_processes_as_there_is_memory_for() -> None:
 
 def test_the_largest_picture_is_one_that_is_read() -> None:
     data = decoder.largest()
-    _, size = decoder.measure(data)
+    _, size = decoder.decode_with_size(data)
     assert size[0] * size[1] == decoder.MEGAPIXELS["png"] * 1_000_000
     assert len(data) < decoder.MAX_BYTES
 
@@ -93,14 +100,14 @@ def test_what_a_model_needs_is_measured_in_the_process_that_answers(model_dir: P
     """Whatever its bundle says: a small one takes what libraries and the largest picture take."""
 
     async def work() -> tuple[Service, dict[str, Any]]:
-        service = Service(offers(model_dir), 4)
+        service = Service(served_models(model_dir), 4)
         async with service:
             await service.check()
             return service, await service.answer("", PHOTO)
 
     service, answer = asyncio.run(work())
     assert answer["label"]
-    assert service._workers.seconds > capacity.SECONDS
+    assert service._workers.seconds > capacity.CPU_SECONDS
     assert service.slowest > 0
     assert int(service._workers.words[1]) >= 1_500_000_000
 
@@ -110,7 +117,7 @@ def test_too_large_a_model_is_said_at_the_start(model_dir: Path) -> None:
     """With the setting's name; no photo is blamed."""
 
     async def work() -> None:
-        async with Service(offers(model_dir), 4, memory=60) as service:
+        async with Service(served_models(model_dir), 4, memory=60) as service:
             await service.check()
 
     with pytest.raises(ModelError, match=r"^MODEL_TOO_LARGE: .*serve\.memory allows 60 MB here"):
@@ -128,7 +135,7 @@ def test_what_goes_wrong_before_there_is_a_photo_is_the_models_fault(
     monkeypatch.setenv("ODD_WORKER", f"always {word}")
     monkeypatch.setattr(capacity, "_START", 0.5)
     with pytest.raises(ModelError, match=f"^{code}: tiny ") as told:
-        asyncio.run(measured("odd_worker", "1", ["tiny"], 2 * GB))
+        asyncio.run(measure_models("odd_worker", "1", ["tiny"], 2 * GB))
     assert ("serve.memory" in told.value.sentence) == (code == "MODEL_TOO_LARGE")
 
 

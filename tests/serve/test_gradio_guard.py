@@ -208,7 +208,7 @@ def test_a_form_in_a_charset_that_is_none(tmp_path: Path, charset: str) -> None:
 
 def test_uploads_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"x" * 1000)
-    monkeypatch.setattr(gradio_guard, "KEPT", 1050)
+    monkeypatch.setattr(gradio_guard, "MAX_UPLOADS_BYTES", 1050)
     with pytest.raises(Refused, match="Too many pictures lie here") as caught:
         ask(tmp_path, "POST", "/gradio/gradio_api/upload", form(b"a"),
             "multipart/form-data; boundary=XX")  # fmt: skip

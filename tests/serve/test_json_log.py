@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from bear_classifier.serve import uvicorn_server
-from bear_classifier.serve.json_log import Lines, places
+from bear_classifier.serve.json_log import Lines, error_places
 
 NAME = "holiday-at-home.jpg"
 
@@ -26,7 +26,7 @@ def test_an_error_is_told_by_its_kind_and_place() -> None:
     try:
         failing()
     except RuntimeError as exc:
-        said = places(exc)
+        said = error_places(exc)
     assert said.startswith("RuntimeError < test_json_log.py:")
     assert "; ValueError < test_json_log.py:" in said and NAME not in said
 

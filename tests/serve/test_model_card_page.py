@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bear_classifier.config.settings import SHIPPED
-from bear_classifier.serve.card_page import page
+from bear_classifier.serve.card_page import render_card
 from bear_classifier.ship.model_card import card
 
 
@@ -14,7 +14,7 @@ def test_a_card_is_rendered_and_nothing_in_it_runs():
         "# bears, version 3\n\n| class | photos |\n|---|---|\n| black | 3 |\n\n"
         "**1.4%** <script>alert(1)</script> [a](javascript:alert(1)) [b](https://example.org)\n"
     )
-    made = page("<bears>", card)
+    made = render_card("<bears>", card)
     assert "<h1>bears, version 3</h1>" in made
     assert "<td>black</td>" in made and "<strong>1.4%</strong>" in made
     assert "<script" not in made and "&lt;script&gt;" in made

@@ -16,7 +16,7 @@ from bear_classifier.collect.sources.local_files import list_folder
 from bear_classifier.errors import BearsError, ModelError, PhotoError
 from bear_classifier.serve import corrections
 from bear_classifier.serve.inference_worker import Models, work
-from bear_classifier.serve.queue import Refused, Service, offers
+from bear_classifier.serve.queue import Refused, Service, served_models
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
 
@@ -27,7 +27,7 @@ def with_service(
     place: Path, work: Callable[[Service], Awaitable[Any]], most_waiting: int = 4
 ) -> Any:
     async def inside() -> Any:
-        async with Service(offers(place), most_waiting) as service:
+        async with Service(served_models(place), most_waiting) as service:
             await service.check()
             return await work(service)
 
@@ -38,7 +38,7 @@ class Slow(Service):
     """Answers when it is told to."""
 
     def __init__(self, place: Path, most_waiting: int = 2) -> None:
-        super().__init__(offers(place), most_waiting)
+        super().__init__(served_models(place), most_waiting)
         self.checked, self.free = True, asyncio.Event()
 
     async def _ask(self, header: dict[str, str], photo: bytes) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_nobody_works_for_a_client_that_left(model_dir: Path) -> None:
 
 def test_until_the_models_passed_nothing_is_answered(model_dir: Path) -> None:
     async def early() -> None:
-        service = Service(offers(model_dir), 4)
+        service = Service(served_models(model_dir), 4)
         assert service.not_ready() == "starting"
         with pytest.raises(Refused, match="STARTING"):
             await service.answer("", PHOTO)
@@ -143,11 +143,11 @@ def test_a_folder_offers_every_bundle_in_it(model_dir: Path, tmp_path: Path) -> 
         shutil.copytree(model_dir, tmp_path / name)
     (tmp_path / "notes").mkdir()
     shutil.copytree(model_dir, tmp_path / ".one.previous")
-    assert [offer.name for offer in offers(tmp_path)] == ["one", "two"]
+    assert [offer.name for offer in served_models(tmp_path)] == ["one", "two"]
     found = with_service(tmp_path, lambda service: service.answer("two", PHOTO))
     assert found["model"] == "two"
     with pytest.raises(ModelError, match="NO_MODEL"):
-        offers(tmp_path / "notes")
+        served_models(tmp_path / "notes")
 
 
 def linked(shelf: Path, **places: Path) -> list[tuple[str, Path]]:
@@ -155,7 +155,7 @@ def linked(shelf: Path, **places: Path) -> list[tuple[str, Path]]:
     shelf.mkdir()
     for name, place in places.items():
         (shelf / name).symlink_to(place)
-    return [(offer.name, offer.path.resolve()) for offer in offers(shelf)]
+    return [(offer.name, offer.path.resolve()) for offer in served_models(shelf)]
 
 
 def test_two_bundles_of_one_name_are_both_offered(model_dir: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_corrections_do_not_fill_the_disk_nor_leave_the_folder(
 ) -> None:
     with pytest.raises(Refused, match="BAD_LABEL"):
         corrections.keep(tmp_path, PHOTO, "../outside", "", {"name": "a", "version": 1})
-    monkeypatch.setattr(corrections, "MOST", 1)
+    monkeypatch.setattr(corrections, "MAX_CORRECTIONS", 1)
     corrections.keep(tmp_path, PHOTO, "teddy", "", {"name": "a", "version": 1})
     with pytest.raises(Refused, match="FULL"):
         corrections.keep(tmp_path, PHOTO + b"x", "teddy", "", {"name": "a", "version": 1})

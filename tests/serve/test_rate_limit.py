@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.serve import rate_limit as fair_module
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.queue import Refused, Service, offers
+from bear_classifier.serve.queue import Refused, Service, served_models
 from bear_classifier.serve.rate_limit import Fair
 
 
@@ -108,7 +108,7 @@ def test_who_it_is(host: str, forwarded: str, who: str) -> None:
 
 @pytest.fixture
 def client(model_dir: Path) -> TestClient:
-    service = Service(offers(model_dir), 1)
+    service = Service(served_models(model_dir), 1)
     service.checked = True
     return TestClient(make_app(service, ServeConfig(per_minute=2, proxy="testclient")))
 

@@ -119,7 +119,7 @@ def test_the_sentence_names_size_and_limit_of_a_picture() -> None:
 
 
 def test_a_body_that_does_not_end_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_guard, "SECONDS", 0.05)
+    monkeypatch.setattr(request_guard, "BODY_SECONDS", 0.05)
     found = asked(parts=[b"a", 5.0, b"b"])
     assert (found.status, found.body["code"]) == (408, "TOO_SLOW")
 

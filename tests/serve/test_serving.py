@@ -41,7 +41,7 @@ from waiting import until
 from bear_classifier.runtime.processors import processors
 from bear_classifier.serve.app import make_app
 from bear_classifier.serve.gradio_guard import PLACE, endless
-from bear_classifier.serve.queue import Service, offers
+from bear_classifier.serve.queue import Service, served_models
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PHOTO = saved(drawn(seed=3), "JPEG")
@@ -240,7 +240,7 @@ def routes(model_dir: Path) -> list[str]:
             elif (getattr(route, "methods", None) or set()) - {"GET", "HEAD"}:
                 yield prefix + re.sub(r"\{[^}]*\}", "x", route.path)
 
-    return sorted(set(walk(make_app(Service(offers(model_dir), 1)), "")))
+    return sorted(set(walk(make_app(Service(served_models(model_dir), 1)), "")))
 
 
 def read_of(server: Serving, answer: Answer) -> int:
@@ -716,7 +716,7 @@ def test_no_request_to_gradio_s_routes_is_a_mistake_of_ours(
     import schemathesis
     from schemathesis.checks import not_a_server_error
 
-    app = make_app(Service(offers(model_dir), 2))
+    app = make_app(Service(served_models(model_dir), 2))
     (mounted,) = (route.app for route in app.routes if getattr(route, "path", "") == PLACE)
     described = schemathesis.openapi.from_dict(mounted.openapi())
     asked = set()

@@ -48,7 +48,7 @@ from bear_classifier.cli import main
 from bear_classifier.runtime.processors import processors
 from bear_classifier.serve import app as server
 from bear_classifier.serve import request_guard, uvicorn_server
-from bear_classifier.serve.queue import Service, offers
+from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.web.sockets import listening
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -330,7 +330,7 @@ class Here:
     def __init__(self, app: Any, service: Any) -> None:
         self.listener = listening(HERE, 0)
         self.port = self.listener.getsockname()[1]
-        self.server = uvicorn_server.Server(uvicorn_server.config(app), service)
+        self.server = uvicorn_server.Server(uvicorn_server.uvicorn_config(app), service)
         self.thread = threading.Thread(target=self._serve)
 
     def _serve(self) -> None:
@@ -351,14 +351,16 @@ def test_who_starts_a_slow_model_hears_that_a_stop_does_not_wait_for_it() -> Non
     assert uvicorn_server.cut_off(uvicorn_server.GRACE) == ""
     words = uvicorn_server.cut_off(25.0)
     assert "slowest answer takes 25 s here, and a stop waits 17 s at most" in words
-    assert uvicorn_server.GRACE + uvicorn_server.config(None).timeout_graceful_shutdown <= 20  # type: ignore[arg-type]
+    assert (
+        uvicorn_server.GRACE + uvicorn_server.uvicorn_config(None).timeout_graceful_shutdown <= 20
+    )  # type: ignore[arg-type]
 
 
 class Told(Service):
     """Is ready, and answers, when it is told to."""
 
     def __init__(self, place: Path) -> None:
-        super().__init__(offers(place), 2)
+        super().__init__(served_models(place), 2)
         self.ready = self.free = False
 
     async def check(self) -> None:
@@ -459,7 +461,7 @@ def test_a_second_signal_ends_it_at_once(told: Told) -> None:
 
 
 def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_server, "HEADERS", 1.0)
+    monkeypatch.setattr(uvicorn_server, "HEADER_SECONDS", 1.0)
     whole = head("POST", ONE, PHOTO)
     starts = [b"", b"G", b"GET /livez HTTP/1.1\r\n", whole[:-2], b"POST "]
 
@@ -585,7 +587,7 @@ def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyP
 
 
 def test_who_sends_a_body_too_slowly_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_guard, "SECONDS", 0.5)
+    monkeypatch.setattr(request_guard, "BODY_SECONDS", 0.5)
 
     async def slow(port: int, path: str) -> Answer:
         async with Line(port) as line:

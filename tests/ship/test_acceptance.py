@@ -15,8 +15,15 @@ from bear_classifier.errors import ModelError, SelfTestError
 from bear_classifier.images import decoder
 from bear_classifier.report import stage_lines
 from bear_classifier.ship import acceptance, bundle, export, golden, int8, manifest
-from bear_classifier.ship.acceptance import DECODING, INT8, Bar, Said, compared, objection
-from bear_classifier.ship.explain import evidence, head
+from bear_classifier.ship.acceptance import (
+    DECODING,
+    INT8,
+    Bar,
+    ModelAnswers,
+    compare_models,
+    objection,
+)
+from bear_classifier.ship.explain import cam_head, evidence
 from bear_classifier.ship.model_card import card
 from bear_classifier.ship.predict import Model
 
@@ -28,12 +35,12 @@ def said(answers, familiarity=0.0, answered=None):
     rows = np.full((len(answers), 2), 0.1)
     rows[np.arange(len(answers)), answers] = 0.9
     yes = np.ones(len(answers), dtype=bool) if answered is None else np.array(answered, dtype=bool)
-    return Said(rows, np.full(len(answers), familiarity), yes)
+    return ModelAnswers(rows, np.full(len(answers), familiarity), yes)
 
 
 def test_figures_by_hand():
     full, short = said([0, 0, 1, 1]), said([0, 1, 1, 1], 0.5, [1, 0, 1, 1])
-    found = compared(full, short, np.array([0, 0, 1, 0]))
+    found = compare_models(full, short, np.array([0, 0, 1, 0]))
     assert (found["photos"], found["differ"], found["verdicts"]) == (4, 1, 1)
     assert found["refused"] == [0, 1]
     assert found["shift"] == 0.5
@@ -116,7 +123,7 @@ def integers(dataset, tmp_path_factory):
 @pytest.fixture
 def few(monkeypatch):
     """A few photos are enough to try on, and a large change is small."""
-    monkeypatch.setattr(acceptance, "ENOUGH", 1)
+    monkeypatch.setattr(acceptance, "LEAST_PHOTOS", 1)
     monkeypatch.setattr(acceptance, "INT8", LENIENT)
     monkeypatch.setattr(acceptance, "DECODING", LENIENT)
     monkeypatch.setattr(int8, "milliseconds", lambda networks, image: [2.0, 1.0])
@@ -174,9 +181,9 @@ def test_integers_answer_nearly_alike(dataset, plain, integers):
 
 
 def test_maps_of_integers_still_add_up(integers):
-    weights = head(integers.bundle)
+    weights = cam_head(integers.bundle)
     for number in range(500, 503):
-        logits, pooled, map_ = integers.outputs(golden.draw(number)[1])
+        logits, pooled, map_ = integers.outputs(golden.draw_picture(number)[1])
         assert map_.shape == (512, 3, 3)
         assert np.abs(map_.mean(axis=(1, 2)) - pooled).max() < 1e-4
         found = evidence(weights, map_)
@@ -195,7 +202,7 @@ def test_the_card_and_the_outcome_say_what_was_taken(plain, integers):
     assert "`model.onnx` answered as" in words
     outcome = {"model": "m", "version": 1, "bytes": 1, "outcome": "done", "seconds": 1.0}
     outcome |= {kind: about[kind] for kind in ("parity", "precision", "decoding")}
-    assert f"precision fp32: {why}" in stage_lines.stage("export", outcome)
+    assert f"precision fp32: {why}" in stage_lines.stage_text("export", outcome)
 
 
 def test_nothing_is_left_in_the_temporary_folder(plain, tmp_path, monkeypatch):
@@ -258,7 +265,7 @@ def test_what_is_not_faster_is_not_taken(dataset, plain, few, monkeypatch, times
 
 
 def test_few_photos_prove_nothing(dataset, plain, few, monkeypatch):
-    monkeypatch.setattr(acceptance, "ENOUGH", 9)
+    monkeypatch.setattr(acceptance, "LEAST_PHOTOS", 9)
     taken = tried(dataset, plain)
     assert (taken.precision["is"], taken.decoding["is"]) == ("fp32", "full")
     assert "needs 9" in taken.precision["why"]
@@ -321,7 +328,7 @@ def test_few_large_photos_are_decoded_in_full(plain):
 def scaled(dataset, tmp_path_factory):
     place = tmp_path_factory.mktemp("scaled") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(acceptance, "ENOUGH", 1)
+        patch.setattr(acceptance, "LEAST_PHOTOS", 1)
         patch.setattr(acceptance, "DECODING", LENIENT)
         return published(dataset, place, precision="fp32")[0]
 
@@ -329,11 +336,11 @@ def scaled(dataset, tmp_path_factory):
 def test_a_large_jpeg_is_decoded_no_larger_than_needed(scaled, plain):
     shape = scaled.bundle.about["preprocessing"]
     assert (shape["decoder"], shape["decode"], shape["least"]) == (2, "scaled", 74)
-    big = golden.draw(8, 600)[1]
-    half = decoder.measure(big, 74)[0]
+    big = golden.draw_picture(8, 600)[1]
+    half = decoder.decode_with_size(big, 74)[0]
     assert half.size < decoder.decode(big).size
-    assert np.array_equal(scaled.square(big), decoder.fit(half, 64))
-    assert np.array_equal(plain.square(big), decoder.fit(decoder.decode(big), 64))
+    assert np.array_equal(scaled.square(big), decoder.fit_square(half, 64))
+    assert np.array_equal(plain.square(big), decoder.fit_square(decoder.decode(big), 64))
     assert not np.array_equal(scaled.square(big), plain.square(big))
 
 
@@ -392,8 +399,8 @@ def test_a_bundle_from_before_still_loads(plain, tmp_path):
     del about["preprocessing"]["decode"]
     names = about.pop("files")
     files = {name: (plain.bundle.path / name).read_bytes() for name in names}
-    bundle.write(tmp_path / "old", files)
-    bundle.write(tmp_path / "old", {"bundle.json": bundle.describe(files, about)})
+    bundle.write_bundle(tmp_path / "old", files)
+    bundle.write_bundle(tmp_path / "old", {"bundle.json": bundle.describe(files, about)})
     old = Model(bundle.load(tmp_path / "old"))
     old.self_test()
     assert old.bundle.least is None

@@ -220,7 +220,7 @@ def test_a_reference_that_is_none_is_refused(place):
     bad = dataclasses.replace(bundle.load(place), reference=b"PK\x03\x04 no archive")
     with pytest.raises(ModelError, match=r"BAD_MODEL: reference.npz is no reference"):
         Model(bad)
-    other = ood.make(np.ones((9, 7)), np.arange(9), None, seed=0)
+    other = ood.make_reference(np.ones((9, 7)), np.arange(9), None, seed=0)
     with pytest.raises(ModelError, match="of another network"):
         Model(dataclasses.replace(bad, reference=other.as_bytes()))
 

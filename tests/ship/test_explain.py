@@ -13,11 +13,11 @@ from bear_classifier.errors import ModelError
 from bear_classifier.images import decoder
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.explain import (
-    Head,
+    CamHead,
     against_others,
+    cam_head,
     evidence,
     explain,
-    head,
     overlay,
 )
 from bear_classifier.ship.predict import Model
@@ -29,9 +29,9 @@ def model(model_dir):
 
 
 def test_the_evidence_of_all_places_and_the_bias_are_the_logit(model):
-    weights = head(model.bundle)
+    weights = cam_head(model.bundle)
     for number in range(500, 506):
-        logits, _, map_ = model.outputs(golden.draw(number)[1])
+        logits, _, map_ = model.outputs(golden.draw_picture(number)[1])
         found = evidence(weights, map_)
         assert found.shape == (3, *map_.shape[1:])
         assert found.shape[1] > 1  # places, or the mean would be no test
@@ -41,7 +41,7 @@ def test_the_evidence_of_all_places_and_the_bias_are_the_logit(model):
 
 def test_evidence_by_hand():
     """Two features, one row of two places: (map - mean) * scale + shift, then the weights."""
-    weights = Head(
+    weights = CamHead(
         mean=np.float32([1, 0]),
         scale=np.float32([2, 1]),
         shift=np.float32([0, 0.5]),
@@ -55,7 +55,7 @@ def test_evidence_by_hand():
 
 def test_the_norm_is_folded_as_torch_computes_it(model, model_dir):
     stored = load_file(model_dir / "weights.safetensors")
-    found = head(model.bundle)
+    found = cam_head(model.bundle)
     assert np.array_equal(found.mean, stored["head.2.running_mean"])
     deviation = np.sqrt(stored["head.2.running_var"] + 1e-5)
     assert np.allclose(found.scale, stored["head.2.weight"] / deviation)
@@ -68,10 +68,10 @@ def test_changed_weights_are_not_explained_with(model, model_dir, tmp_path):
     values["head.2.running_mean"] = values["head.2.running_mean"] + 1
     save_file(values, tmp_path / "tiny" / "weights.safetensors")
     with pytest.raises(ModelError, match="MODEL_CORRUPT"):
-        head(dataclasses.replace(model.bundle, path=tmp_path / "tiny"))
+        cam_head(dataclasses.replace(model.bundle, path=tmp_path / "tiny"))
     (tmp_path / "tiny" / "weights.safetensors").unlink()
     with pytest.raises(ModelError, match="MODEL_INCOMPLETE"):
-        head(dataclasses.replace(model.bundle, path=tmp_path / "tiny"))
+        cam_head(dataclasses.replace(model.bundle, path=tmp_path / "tiny"))
 
 
 def test_orange_speaks_for_and_blue_against():
@@ -91,14 +91,14 @@ def test_no_evidence_shows_no_colour():
 
 
 def test_the_deepest_colour_means_the_same_in_all_maps_of_a_photo(model):
-    data = golden.draw(500)[1]
-    weights = head(model.bundle)
+    data = golden.draw_picture(500)[1]
+    weights = cam_head(model.bundle)
     found = explain(model, weights, data, [2, 0])
     exact = against_others(evidence(weights, model.outputs(data)[2]))
     assert found.strongest == pytest.approx(float(np.abs(exact[[2, 0]]).max()))
     assert found.cells == exact.shape[-1]
     assert [one.size for one in (found.photo, *found.maps)] == [(64, 64)] * 3
-    square = decoder.fit(decoder.decode(data), 64)
+    square = decoder.fit_square(decoder.decode(data), 64)
     assert found.photo.tobytes() == square.tobytes()
     again = overlay(square, exact[2], found.strongest)
     assert found.maps[0].tobytes() == again.tobytes()

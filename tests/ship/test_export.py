@@ -25,14 +25,14 @@ from bear_classifier.dataset.decisions import decide, drop
 from bear_classifier.dataset.lock import publishing
 from bear_classifier.dataset.schema import Decision
 from bear_classifier.errors import ConfigError, DataError, ModelError
-from bear_classifier.judge.membership_inference import sentence
+from bear_classifier.judge.membership_inference import card_sentence
 from bear_classifier.learn import backbone
 from bear_classifier.report import stage_lines
 from bear_classifier.report.facts import belongs
 from bear_classifier.ship import bundle
 from bear_classifier.ship.export import _trained, export
 from bear_classifier.ship.model_card import card
-from bear_classifier.ship.parity import compare, prove
+from bear_classifier.ship.parity import compare_probabilities, prove
 from bear_classifier.ship.predict import Model
 
 
@@ -129,7 +129,7 @@ def test_what_is_decided_while_a_model_is_made_is_for_the_next_one(tmp_path):
     assert "revision 0 of 2 of its dataset" in (made.path / "README.md").read_text(encoding="utf-8")
     with Catalog(tmp_path / "data") as fresh:
         assert len(fresh.photos("ok")) == 22
-    assert "2 decisions made meanwhile are not in it" in stage_lines.stage(
+    assert "2 decisions made meanwhile are not in it" in stage_lines.stage_text(
         "export", outcome | {"outcome": "done", "seconds": 1.0}
     )
 
@@ -161,8 +161,8 @@ def test_the_card_says_what_the_bundle_gives_away(published, tmp_path):
         )
         export(catalog, tiny_config(export={"parity": 1}), tmp_path / "tiny")
     about = bundle.load(tmp_path / "tiny").about
-    assert about["membership"] == sentence(found)
-    assert f"\n\n{sentence(found)}\n\n" in (tmp_path / "tiny" / "README.md").read_text(
+    assert about["membership"] == card_sentence(found)
+    assert f"\n\n{card_sentence(found)}\n\n" in (tmp_path / "tiny" / "README.md").read_text(
         encoding="utf-8"
     )
     shown = card({**about, "data": {**about["data"], "pictures": 5}})
@@ -186,13 +186,16 @@ def test_no_photo_of_the_dataset_is_in_the_bundle(published):
 
 def test_compare_refuses_a_difference_and_a_changed_answer():
     a = np.array([[0.6, 0.4], [0.5, 0.5]])
-    assert compare(a, a)["largest_difference"] == 0.0
+    assert compare_probabilities(a, a)["largest_difference"] == 0.0
     with pytest.raises(ModelError, match="differs from the trained one by up to 0.001"):
-        compare(a, a + np.array([[0.001, -0.001], [0, 0]]))
+        compare_probabilities(a, a + np.array([[0.001, -0.001], [0, 0]]))
     near = np.array([[0.6, 0.4], [0.50002, 0.49998]])
-    assert compare(near, near[:, :] + np.array([[0, 0], [-4e-5, 4e-5]]))["ties_excused"] == 1
+    assert (
+        compare_probabilities(near, near[:, :] + np.array([[0, 0], [-4e-5, 4e-5]]))["ties_excused"]
+        == 1
+    )
     with pytest.raises(ModelError, match="PARITY"):
-        compare(a, np.full_like(a, np.nan))
+        compare_probabilities(a, np.full_like(a, np.nan))
 
 
 def test_answers_are_compared_before_the_temperature(published):
@@ -208,7 +211,7 @@ def test_answers_are_compared_before_the_temperature(published):
 def test_a_network_that_is_not_exported_exactly_has_a_way_on():
     a = np.array([[0.6, 0.4]])
     with pytest.raises(ModelError, match=r"PARITY: .*run: bears run --set learn.arch="):
-        compare(a, a + np.array([[0.001, -0.001]]))
+        compare_probabilities(a, a + np.array([[0.001, -0.001]]))
 
 
 def test_weights_that_differ_from_the_onnx_are_not_published(published, tmp_path, monkeypatch):
@@ -460,7 +463,9 @@ def test_a_bundle_is_a_start_for_training(published):
     settings = config.learn.__class__(config.learn.arch, str(place), 64, "cpu")
     body = backbone.build_body(settings, seed=99)
     other = backbone.bare_body(config.learn.arch)
-    assert backbone.digest(body) == backbone.digest(other)  # leave_training starts from bare_body
+    assert backbone.weights_digest(body) == backbone.weights_digest(
+        other
+    )  # leave_training starts from bare_body
 
 
 def test_another_training_gives_another_bundle_with_the_same_pictures(published, tmp_path):

@@ -15,7 +15,7 @@ from test_bundle import rewrite
 from bear_classifier.cli import main
 from bear_classifier.errors import ModelError
 from bear_classifier.serve import messages
-from bear_classifier.serve.queue import offers
+from bear_classifier.serve.queue import served_models
 from bear_classifier.ship import manifest
 
 CODES = ("MODEL_VERSION", "MODEL_INCOMPLETE", "UNEXPECTED_FILE")
@@ -63,7 +63,7 @@ def test_each_field_in_every_odd_way_is_refused_by_name_or_does_no_harm(
         for value in ODD:
             made = changed(about, path, value)
             try:
-                manifest.check(made)
+                manifest.check_manifest(made)
             except ModelError as exc:
                 refused.add(".".join(path))
                 assert len(exc.sentence) < 300 and exc.sentence.isprintable(), exc.sentence
@@ -75,8 +75,8 @@ def test_each_field_in_every_odd_way_is_refused_by_name_or_does_no_harm(
             assert len(shape["mean"]) == len(shape["std"]) == 3
             assert 1e-3 <= made["temperature"] <= 1e3
             assert 0 <= made["rejection"]["close"] <= 1
-            test = manifest.shown(made, "metrics.test", dict) or {}
-            assert messages.figures(test).isprintable()
+            test = manifest.optional_field(made, "metrics.test", dict) or {}
+            assert messages.test_figures(test).isprintable()
     assert {
         *("labels", "temperature", "preprocessing.size", "preprocessing.mean", "name"),
         *("preprocessing.std", "rejection.close", "rejection.least", "files"),
@@ -87,7 +87,7 @@ def test_each_field_in_every_odd_way_is_refused_by_name_or_does_no_harm(
 @pytest.mark.parametrize("table", [None, [], 7, "x", {}, {"schema": True}, {"schema": 2}])
 def test_what_is_no_table_at_all(table: Any) -> None:
     with pytest.raises(ModelError):
-        manifest.check(table)
+        manifest.check_manifest(table)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_is_no_table_at_all(table: Any) -> None:
 )
 def test_the_field_is_named(about: dict[str, Any], path: str, value: Any, said: str) -> None:
     with pytest.raises(ModelError, match=r"^BAD_MODEL: bundle\.json: ") as caught:
-        manifest.check(changed(about, tuple(path.split(".")), value))
+        manifest.check_manifest(changed(about, tuple(path.split(".")), value))
     assert said in caught.value.sentence
 
 
@@ -114,7 +114,7 @@ def test_what_is_only_shown_keeps_no_model_from_answering(
 ) -> None:
     place = Path(shutil.copytree(model_dir, tmp_path / "tiny"))
     rewrite(place, **{field: value})
-    told = offers(place)[0].told()
+    told = served_models(place)[0].told()
     assert json.dumps(told)
     if field == "metrics":
         assert told["figures"].startswith("How often this model is wrong is not known")

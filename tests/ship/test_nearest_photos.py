@@ -19,7 +19,7 @@ from bear_classifier.serve.inference_worker import Models, work
 from bear_classifier.ship import nearest_photos
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.export import export
-from bear_classifier.ship.nearest_photos import Picture, Pictures, shareable
+from bear_classifier.ship.nearest_photos import SimilarPhoto, SimilarPhotos, shareable
 
 
 def source(licence: str) -> Source:
@@ -40,8 +40,8 @@ def test_any_other_does_not(licence: str) -> None:
 
 
 def test_the_nearest_comes_first_whatever_its_length() -> None:
-    shown = [Picture(str(i), b"", "", "") for i in range(3)]
-    found = Pictures(np.array([[1.0, 0], [10, 10], [0, 5]]), shown)
+    shown = [SimilarPhoto(str(i), b"", "", "") for i in range(3)]
+    found = SimilarPhotos(np.array([[1.0, 0], [10, 10], [0, 5]]), shown)
     assert [p.label for p in found.nearest(np.array([0.1, 0.9], dtype=np.float32), 2)] == ["2", "1"]
 
 
@@ -73,7 +73,7 @@ def test_only_licensed_photos_are_in_the_bundle_small_and_bare(shown: Path) -> N
     for picture in found.shown:
         assert picture.about == "by A. Person, CC BY 4.0"
         image = Image.open(BytesIO(picture.jpeg))
-        assert max(image.size) <= nearest_photos.SIDE and not image.info.get("exif")
+        assert max(image.size) <= nearest_photos.THUMBNAIL_PIXELS and not image.info.get("exif")
     assert bundle.about["data"]["pictures"] == 2
     assert "small copies of 2 training photos" in (shown / "README.md").read_text(encoding="utf-8")
 

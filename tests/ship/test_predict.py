@@ -29,8 +29,8 @@ def pictures(tmp_path_factory):
     root = tmp_path_factory.mktemp("pictures")
     (root / "inner folder").mkdir()
     for i, name in enumerate(["a b.jpg", "ü.png", "inner folder/z.webp", "=cmd.jpg"]):
-        (root / name).write_bytes(golden.draw(i * 8)[1])
-    (root / "broken.jpg").write_bytes(golden.draw(0)[1][:500])
+        (root / name).write_bytes(golden.draw_picture(i * 8)[1])
+    (root / "broken.jpg").write_bytes(golden.draw_picture(0)[1][:500])
     (root / "page.jpg").write_text("<html>not here</html>", encoding="utf-8")
     (root / "empty.png").write_bytes(b"")
     return root
@@ -115,7 +115,7 @@ def test_a_changed_model_is_refused(model_dir, pictures, tmp_path):
 
 def test_upright_however_it_is_stored(model_dir, tmp_path):
     """The same picture turned by EXIF gives the same answer as the upright one."""
-    upright = Image.open(io.BytesIO(golden.draw(1)[1])).convert("RGB")
+    upright = Image.open(io.BytesIO(golden.draw_picture(1)[1])).convert("RGB")
     upright.save(tmp_path / "upright.png")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -168,7 +168,7 @@ def test_broken_files_of_the_world(model_dir):
 def test_many_photos_are_answered_in_order_as_one_by_one(model_dir, tmp_path):
     """Side by side in threads; what cannot be read is told in its place."""
     for number in range(24):
-        data = b"no photo" if number % 5 == 0 else golden.draw(number)[1]
+        data = b"no photo" if number % 5 == 0 else golden.draw_picture(number)[1]
         (tmp_path / f"{number:02}").write_bytes(data)
     loaded = bundle.load(model_dir)
     alone = Model(loaded)
@@ -206,10 +206,10 @@ def test_what_the_system_refuses_is_a_row_and_the_others_are_answered(model_dir,
     """Names and files of every kind; nothing is waited for, and nothing left out silently."""
     album = tmp_path / "album"
     album.mkdir()
-    (album / "good.jpg").write_bytes(golden.draw(1)[1])
-    (album / "two\nlines.jpg").write_bytes(golden.draw(1)[1])
+    (album / "good.jpg").write_bytes(golden.draw_picture(1)[1])
+    (album / "two\nlines.jpg").write_bytes(golden.draw_picture(1)[1])
     odd = os.fsdecode(os.fsencode(album) + b"/latin-\xe9.jpg")
-    Path(odd).write_bytes(golden.draw(1)[1])
+    Path(odd).write_bytes(golden.draw_picture(1)[1])
     (album / "gone.jpg").symlink_to(tmp_path / "nothing")
     (album / "loop").symlink_to(album / "loop2")
     (album / "loop2").symlink_to(album / "loop")
@@ -236,7 +236,7 @@ def test_what_the_system_refuses_is_a_row_and_the_others_are_answered(model_dir,
 
 def test_names_that_are_no_utf_8_are_valid_in_json(model_dir, tmp_path, capsys):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.jpg"))
-    odd.write_bytes(golden.draw(1)[1])
+    odd.write_bytes(golden.draw_picture(1)[1])
     Path(f"{odd}2").write_bytes(b"")
     words = ["predict", "--json", "--model", str(model_dir), str(tmp_path)]
     assert main([*words, "--csv", str(tmp_path / "t.csv")]) == 1
@@ -250,7 +250,7 @@ def test_names_that_are_no_utf_8_are_valid_in_json(model_dir, tmp_path, capsys):
 def test_a_folder_that_may_not_be_opened_is_a_row(model_dir, tmp_path, monkeypatch):
     """Where the tests run as root, permissions refuse nothing: so the system's answer is played."""
     (tmp_path / "private").mkdir()
-    (tmp_path / "good.jpg").write_bytes(golden.draw(1)[1])
+    (tmp_path / "good.jpg").write_bytes(golden.draw_picture(1)[1])
     scandir = os.scandir
 
     def refusing(path):
@@ -271,4 +271,4 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"x")
     facts = (tmp_path / "file").stat()
     monkeypatch.setattr(Path, "stat", lambda *_, **__: facts)
-    assert decoder.read(tmp_path / "photo.jpg") == b""
+    assert decoder.read_file(tmp_path / "photo.jpg") == b""

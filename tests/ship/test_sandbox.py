@@ -19,7 +19,7 @@ from test_bundle import rewrite
 from bear_classifier.cli import main
 from bear_classifier.errors import ModelError, SelfTestError
 from bear_classifier.runtime.npz import as_npz, as_small_npz, read_npz
-from bear_classifier.serve.queue import offers
+from bear_classifier.serve.queue import served_models
 from bear_classifier.ship import bundle, sandbox
 from bear_classifier.ship.onnx_check import refuse_unsafe
 from bear_classifier.ship.predict import Model
@@ -86,7 +86,7 @@ def test_a_network_that_asks_for_too_much_is_one_sentence(
 def test_it_is_not_served_either(place: Path) -> None:
     asking(place, 10**9)
     with pytest.raises(ModelError, match="^BAD_MODEL: model.onnx "):
-        offers(place.parent)
+        served_models(place.parent)
 
 
 def test_of_a_slow_network_one_picture_is_enough(
@@ -206,4 +206,4 @@ def test_a_reference_that_unpacks_to_all_memory_is_refused(place: Path) -> None:
     large = as_small_npz(features=np.zeros((40_000, 4096), np.float16))
     assert len(large) < 1_000_000
     with pytest.raises(ValueError, match="take more than"):
-        ood.read(large)
+        ood.read_reference(large)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from corpus import ROOT, drawn, saved
 
-from bear_classifier.config.project_file import STARTER, load
+from bear_classifier.config.project_file import STARTER, read_project
 from bear_classifier.config.settings import SHIPPED
 from bear_classifier.learn import backbone
 from bear_classifier.ship import bundle
@@ -61,10 +61,12 @@ def test_the_report_in_the_documentation_is_its_own(shipped: bundle.Bundle) -> N
 
 
 def test_the_starter_set_trains_on_from_it() -> None:
-    settings = load(STARTER).learn
+    settings = read_project(STARTER).learn
     assert settings.place == SHIPPED
     body = backbone.build_body(settings, 0)
-    assert backbone.digest(body) != backbone.digest(backbone.bare_body(settings.arch))
+    assert backbone.weights_digest(body) != backbone.weights_digest(
+        backbone.bare_body(settings.arch)
+    )
 
 
 def test_every_decision_names_a_photo_and_a_reason() -> None:

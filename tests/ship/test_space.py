@@ -326,8 +326,8 @@ def test_pins_follow_extras_and_markers_of_linux(packages):
 def test_a_version_that_another_package_refuses_is_left_out(packages):
     packages("zz_hub", "1", "zz_a>=1", 'zz_b<=2; extra == "mcp"', 'zz_c<1; extra == "other"')
     versions = {"zz-a": "1.5", "zz-b": "2.1", "zz-c": "3"}
-    assert dependencies.allowed(versions, "zz_hub", ["mcp"]) == {"zz-a": "1.5", "zz-c": "3"}
-    assert dependencies.allowed(versions, "zz_hub", []) == versions
+    assert dependencies.compatible(versions, "zz_hub", ["mcp"]) == {"zz-a": "1.5", "zz-c": "3"}
+    assert dependencies.compatible(versions, "zz_hub", []) == versions
 
 
 # README.md
@@ -379,7 +379,7 @@ def test_any_text_can_be_quoted():
     for _ in range(3000):
         codes = [dice.randrange(*dice.choice(ranges)) for _ in range(8)]
         text = "".join(map(chr, codes))
-        line = space.quoted(text)
+        line = space.yaml_string(text)
         assert "\n" not in line
         line.encode()
         whole = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)

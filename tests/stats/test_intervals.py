@@ -11,7 +11,7 @@ from bear_classifier.stats.intervals import (
     design_effect,
     wilson,
 )
-from bear_classifier.stats.paired import compared, difference, sign_flip
+from bear_classifier.stats.paired import difference, paired_comparison, sign_flip
 
 SIZES = (1, 2, 5, 10)
 ALIKE = (0.0, 0.4, 1.0)  # chance that a photo answers as its whole group does
@@ -151,7 +151,7 @@ def test_of_equal_models_few_are_told_apart_by_uneven_groups(sizes):
     rng, groups, claims = np.random.default_rng(4), np.repeat(np.arange(len(many)), many), 0
     for _ in range(600):
         one, other = ((rng.random(len(many)) < 0.15)[groups] for _ in range(2))
-        claims += compared(one, other, groups)["verdict"] != "no difference"
+        claims += paired_comparison(one, other, groups)["verdict"] != "no difference"
     assert claims / 600 <= 0.06
 
 
@@ -164,7 +164,7 @@ def test_of_equal_models_few_are_told_apart(size, alike):
     for _ in range(rounds):
         one, groups = drawn(rng, 0.15, 80, size, alike)
         other, _ = drawn(rng, 0.15, 80, size, alike)
-        claims += compared(one, other, groups)["verdict"] != "no difference"
+        claims += paired_comparison(one, other, groups)["verdict"] != "no difference"
     assert claims / rounds <= 0.06
 
 
@@ -214,6 +214,6 @@ def test_models_that_differ_are_told_apart():
     rng = np.random.default_rng(11)
     one, groups = drawn(rng, 0.4, 100, 5, 0.8)
     other, _ = drawn(rng, 0.1, 100, 5, 0.8)
-    found = compared(one, other, groups)
+    found = paired_comparison(one, other, groups)
     assert (found["verdict"], found["n"]) == ("better", 500)
     assert found["p"] < 1e-3

@@ -8,7 +8,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.stats import linear_probe as module
 from bear_classifier.stats.linear_probe import (
     choose_strength,
-    dealt,
+    grouped_folds,
     model,
     n_folds,
     out_of_fold,
@@ -171,7 +171,7 @@ def test_folds_keep_all_classes_where_a_deal_can_be_had():
         if not lacking(labels, units, folds):
             continue
         failed += 1
-        parts = dealt(labels, units, folds)
+        parts = grouped_folds(labels, units, folds)
         assert sorted(row for _, asked in parts for row in asked) == list(range(50))
         assert not any(set(units[learning]) & set(units[asked]) for learning, asked in parts)
         whole += all(set(labels[learning]) == set(labels) for learning, _ in parts)
@@ -185,14 +185,18 @@ def test_where_no_deal_keeps_all_classes_what_can_be_scored_is():
     units = np.array(["a", "b", "b", "c", "c", "a"] * 4)
     rng = np.random.default_rng(0)
     features = (3 * np.eye(3)[labels] + 0.3 * rng.normal(size=(24, 3))).astype(np.float32)
-    assert any(set(labels[learning]) != {0, 1, 2} for learning, _ in dealt(labels, units, 2))
+    assert any(
+        set(labels[learning]) != {0, 1, 2} for learning, _ in grouped_folds(labels, units, 2)
+    )
     assert choose_strength(features, labels, units, 2) >= 0.1
 
 
 def test_where_no_fold_can_be_scored_each_group_is_one(monkeypatch):
     features, labels, units = three_sources(0)
     rows = np.arange(len(labels))
-    monkeypatch.setattr(module, "dealt", lambda *_: [(rows[labels != 0], rows[labels == 0])])
+    monkeypatch.setattr(
+        module, "grouped_folds", lambda *_: [(rows[labels != 0], rows[labels == 0])]
+    )
     assert choose_strength(features, labels, units, 2) >= 0.01
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bear_classifier.stats import ood
-from bear_classifier.stats.ood import make, read, threshold, verdicts
+from bear_classifier.stats.ood import accept_reasons, make_reference, read_reference, threshold
 
 RNG = np.random.default_rng(0)
 CENTRES = np.abs(RNG.normal(size=(3, 64)))
@@ -25,7 +25,7 @@ def strangers(n, seed=9):
 
 @pytest.fixture(params=[None, CLASSIFIER], ids=["features alone", "and kinds"])
 def reference(request):
-    return make(crowd(300, 1), np.arange(300), request.param, seed=0)
+    return make_reference(crowd(300, 1), np.arange(300), request.param, seed=0)
 
 
 def test_strangers_are_less_familiar_than_new_photos_of_known_kinds(reference):
@@ -38,7 +38,7 @@ def test_strangers_are_less_familiar_than_new_photos_of_known_kinds(reference):
 def test_by_hand():
     """Cosines with the five nearest, in deviations of the photos' own."""
     features = crowd(12, 3)
-    made = make(features, np.arange(12), None, seed=0)
+    made = make_reference(features, np.arange(12), None, seed=0)
     unit = features.astype(np.float16).astype(float)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     own = [np.sort(np.delete(unit @ row, i))[-5:].mean() for i, row in enumerate(unit)]
@@ -51,8 +51,8 @@ def test_by_hand():
 
 def test_the_kinds_count_as_much_as_the_features():
     features, asked = crowd(60, 5), crowd(7, 6)
-    both = make(features, np.arange(60), CLASSIFIER, seed=0)
-    alone = make(features, np.arange(60), None, seed=0)
+    both = make_reference(features, np.arange(60), CLASSIFIER, seed=0)
+    alone = make_reference(features, np.arange(60), None, seed=0)
     kinds = dataclasses.replace(both, scale=np.array([np.inf, both.scale[1]])).score(asked)
     assert both.score(asked) == pytest.approx(alone.score(asked) / 2 + kinds, abs=1e-4)
 
@@ -60,16 +60,16 @@ def test_the_kinds_count_as_much_as_the_features():
 def test_a_near_copy_makes_nobody_familiar():
     features = np.concatenate([crowd(30, 1), strangers(1), strangers(1)])
     groups = np.arange(32)
-    alone = make(features, groups, None, seed=0)
+    alone = make_reference(features, groups, None, seed=0)
     groups[-1] = groups[-2]
-    tied = make(features, groups, None, seed=0)
+    tied = make_reference(features, groups, None, seed=0)
     gap = alone.own() * alone.scale + alone.centre - tied.own() * tied.scale - tied.centre
     assert gap[:-2] == pytest.approx(np.zeros(30), abs=1e-6)
     assert (gap[-2:] > 0.02).all()
 
 
 def test_it_is_kept_as_it_is(reference):
-    again = read(reference.as_bytes())
+    again = read_reference(reference.as_bytes())
     assert (again.score(crowd(5, 7)) == reference.score(crowd(5, 7))).all()
     assert (again.own() == reference.own()).all()
 
@@ -87,20 +87,20 @@ def test_it_is_kept_as_it_is(reference):
     ],
 )
 def test_what_is_no_reference_is_refused(change):
-    made = make(crowd(300, 1), np.arange(300), CLASSIFIER, seed=0)
+    made = make_reference(crowd(300, 1), np.arange(300), CLASSIFIER, seed=0)
     with pytest.raises(ValueError, match="do not fit"):
-        read(dataclasses.replace(made, **change).as_bytes())
+        read_reference(dataclasses.replace(made, **change).as_bytes())
     with pytest.raises((ValueError, EOFError)):
-        read(b"")
+        read_reference(b"")
 
 
 def test_only_so_many_photos_are_kept(monkeypatch):
-    monkeypatch.setattr(ood, "MOST", 100)
+    monkeypatch.setattr(ood, "MAX_REFERENCE", 100)
     features = crowd(300, 1)
-    made = make(features, np.arange(300), None, seed=3)
+    made = make_reference(features, np.arange(300), None, seed=3)
     assert made.features.shape == (100, 64)
     assert set(made.groups.tolist()) < set(range(300))
-    again = make(features, np.arange(300), None, seed=3)
+    again = make_reference(features, np.arange(300), None, seed=3)
     assert (again.groups == made.groups).all()
     assert (made.features == features.astype(np.float16)[made.groups]).all()
 
@@ -125,10 +125,10 @@ def test_what_is_no_number_is_refused():
     """Of comparisons with it none holds, so that it would pass all of them."""
     nan = float("nan")
     sure = np.array([[0.9, 0.1]] * 3)
-    said = verdicts(sure, np.array([nan, -np.inf, 0.0]), -1.0, 0.2)
+    said = accept_reasons(sure, np.array([nan, -np.inf, 0.0]), -1.0, 0.2)
     assert said.tolist() == ["unlike_training", "unlike_training", "ok"]
-    assert verdicts(sure[:1], np.array([nan]), -np.inf, 0.2).tolist() == ["unlike_training"]
-    assert verdicts(np.array([[nan, nan]]), np.zeros(1), -1.0, 0.2).tolist() == ["too_close"]
+    assert accept_reasons(sure[:1], np.array([nan]), -np.inf, 0.2).tolist() == ["unlike_training"]
+    assert accept_reasons(np.array([[nan, nan]]), np.zeros(1), -1.0, 0.2).tolist() == ["too_close"]
     scores = np.r_[[nan] * 10, np.arange(89.0)]
     assert threshold(scores, 0.2) == 9.0  # ten of the twenty that may be refused are no numbers
 
@@ -137,5 +137,5 @@ def test_verdicts():
     p = np.array([[0.9, 0.05, 0.05], [0.45, 0.5, 0.05], [0.45, 0.5, 0.05], [0.4, 0.2, 0.4]])
     scores = np.array([0.0, 0.0, -3.0, 1.0])
     said = ["ok", "too_close", "unlike_training", "too_close"]
-    assert verdicts(p, scores, -2.0, 0.2).tolist() == said
-    assert verdicts(p, scores, -np.inf, 0.0).tolist() == ["ok"] * 4
+    assert accept_reasons(p, scores, -2.0, 0.2).tolist() == said
+    assert accept_reasons(p, scores, -np.inf, 0.0).tolist() == ["ok"] * 4

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.serve import uvicorn_server
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.queue import Service, offers
+from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.web.host_names import HostNames, is_loopback
 
 PHOTO = saved(drawn(seed=3), "JPEG")
@@ -58,7 +58,7 @@ def test_what_only_this_computer_reaches() -> None:
 
 
 def client(model_dir: Path, bound: str, **settings: Any) -> TestClient:
-    service = Service(offers(model_dir), 1)
+    service = Service(served_models(model_dir), 1)
     service.checked = True
     return TestClient(make_app(service, ServeConfig(**settings), bound), "http://localhost")
 

@@ -29,11 +29,11 @@ from bear_classifier.collect.http.ssrf_guard import (
     authorities,
     check,
     checked_request,
-    explained,
     in_time,
     literal_of,
+    network_errors,
 )
-from bear_classifier.collect.http.url import Target, parse, shown
+from bear_classifier.collect.http.url import Target, parse_url, shorten
 from bear_classifier.errors import PhotoError
 from bear_classifier.runtime import files
 
@@ -105,17 +105,17 @@ class Client:
         await self._session.close()
 
     @asynccontextmanager
-    async def open(self, target: Target, keep: bool = True) -> AsyncIterator[Answer]:
+    async def open(self, target: Target, keep: bool = True) -> AsyncIterator[HttpResponse]:
         """The head of one answer; redirects are not followed. Leaving early hangs up.
 
         keep: leave the connection open for the next request, if the answer was read whole."""
-        with explained(target.host, self.limits):
+        with network_errors(target.host, self.limits):
             url = URL(target.url, encoded=True)
             if (literal := literal_of(target.host)) is not None:
                 check(literal, target.host, self.world.allowed)
             headers = {} if keep else {"Connection": "close"}
             async with self._session.get(url, headers=headers, allow_redirects=False) as response:
-                yield Answer(target, response, self.limits, self.spool)
+                yield HttpResponse(target, response, self.limits, self.spool)
 
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:
         """The last look before connecting, whatever way the address came here."""
@@ -123,7 +123,7 @@ class Client:
         return socket.socket(family=info[0], type=info[1], proto=info[2])
 
 
-class Answer:
+class HttpResponse:
     """status, headers, peer (IP address) at once; the body when it is asked for."""
 
     def __init__(
@@ -131,7 +131,7 @@ class Answer:
     ) -> None:
         self.target, self.status, self.headers = target, response.status, response.headers
         self.peer: str = getattr(response, "peer", "")
-        self.type = shown(response.headers.get("Content-Type", ""), 100)
+        self.type = shorten(response.headers.get("Content-Type", ""), 100)
         self.received = 0  # bytes of the body, decompressed
         self._response, self._limits, self._spool = response, limits, spool
 
@@ -175,7 +175,7 @@ class Answer:
                         raise _too_large(self._limits.bytes)
                     if len(head) < _HEAD and len(head := head + piece[:_HEAD]) >= _HEAD:
                         judge(head)
-                    with files.explained(Path(self._spool or "the temporary folder")):
+                    with files.write_errors(Path(self._spool or "the temporary folder")):
                         body.write(piece)
         except aiohttp.ClientPayloadError as exc:
             whole = f"{announced} bytes" if announced else "an unknown number of bytes"
@@ -225,7 +225,7 @@ def get_text(url: str, world: World = OPEN, limits: Limits = _SMALL) -> Reply:
     """One guarded request from ordinary code, for a search service: no redirects, no robots.txt."""
 
     async def get() -> Reply:
-        async with Client(world, limits) as client, client.open(parse(url)) as answer:
+        async with Client(world, limits) as client, client.open(parse_url(url)) as answer:
             with await answer.read() as body:
                 return Reply(answer.status, dict(answer.headers), body.read())
 

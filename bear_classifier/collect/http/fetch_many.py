@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from bear_classifier.collect.http.client import Client
 from bear_classifier.collect.http.fetch_one import Use, Visitor
-from bear_classifier.collect.http.rate_limit import Clock, Manners, Turns
+from bear_classifier.collect.http.rate_limit import Clock, PolitenessLimits, RateLimit
 from bear_classifier.collect.http.robots import Robots
 from bear_classifier.collect.http.ssrf_guard import Limits, World
 from bear_classifier.config.settings import DownloadConfig
@@ -36,7 +36,7 @@ class Net:
 
     world: World = World()
     limits: Limits = Limits()
-    manners: Manners = Manners()
+    manners: PolitenessLimits = PolitenessLimits()
     clock: Clock = Clock()
 
 
@@ -55,7 +55,7 @@ async def fetch_all(
 
     Until somebody has answered, failures of the network are held back: none is recorded offline."""
     _allow_files(_FILES)
-    turns = Turns(settings.connections, net.manners, net.clock)
+    turns = RateLimit(settings.connections, net.manners, net.clock)
     began = net.clock.now()
     held: list[Outcome] = []
     reached = False

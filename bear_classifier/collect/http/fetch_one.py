@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import IO
 
-from bear_classifier.collect.http.client import REDIRECTS, Answer, Client, retry_after
-from bear_classifier.collect.http.rate_limit import Turns
+from bear_classifier.collect.http.client import REDIRECTS, Client, HttpResponse, retry_after
+from bear_classifier.collect.http.rate_limit import RateLimit
 from bear_classifier.collect.http.robots import Robots, opt_out
 from bear_classifier.collect.http.ssrf_guard import in_time
-from bear_classifier.collect.http.url import Target, follow, parse
+from bear_classifier.collect.http.url import Target, follow, parse_url
 from bear_classifier.dataset.catalog import now
 from bear_classifier.dataset.schema import OK, TAKEN_DOWN, Photo, Source
 from bear_classifier.errors import PhotoError
@@ -29,7 +29,7 @@ from bear_classifier.runtime import git_lfs
 Use = Callable[[IO[bytes]], Awaitable[Photo]]
 ATTEMPTS = 3
 MOST_REDIRECTS = 5
-LONGEST_WAIT = 60.0  # seconds that a Retry-After is kept
+MAX_RETRY_AFTER = 60.0  # seconds that a Retry-After is kept
 SILENT = {"CONNECT_ERROR", "TIMEOUT_CONNECT", "TIMEOUT_READ", "TIMEOUT_TOTAL"}
 AGAIN = re.compile(r"CONNECT_ERROR|TIMEOUT_CONNECT|HTTP_(408|429|5\d\d)")
 # What may have gone from the site while the search service still shows its thumbnail; never what
@@ -64,7 +64,7 @@ class _Trail:
     bytes: int = 0
     opt_out: str = ""
 
-    def follow(self, answer: Answer) -> None:
+    def follow(self, answer: HttpResponse) -> None:
         self.final_url, self.http = answer.target.url, answer.status
         self.address, self.type, self.at = answer.peer, answer.type, now()
 
@@ -74,7 +74,7 @@ class Visitor:
     """refused: address -> why a take-down keeps us from it, or ""."""
 
     client: Client
-    turns: Turns
+    turns: RateLimit
     robots: Robots | None  # None: opt-outs are ignored, on sites of one's own
     refused: Callable[[str], str] = lambda url: ""
     _closed: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Visitor:
         attempt = 1
         while True:
             try:
-                return await self._attempt(parse(url), trail, use, attempt)
+                return await self._attempt(parse_url(url), trail, use, attempt)
             except PhotoError as exc:
                 again = AGAIN.fullmatch(exc.code) and not isinstance(exc, _Closed)
                 if attempt == ATTEMPTS or not again:
@@ -179,7 +179,7 @@ class Visitor:
         wait = getattr(exc, "wait", None)
         if wait is None:  # full jitter: an AWS Architecture Blog post of 2015 compares it
             wait = self.turns.clock.chance() * 2.0**attempt
-        if wait > LONGEST_WAIT:
+        if wait > MAX_RETRY_AFTER:
             words = f"asked to wait {wait:.0f} s, skipped"
             self._closed[target.origin] = exc.code, words
             raise _Closed(exc.code, words)
@@ -205,7 +205,7 @@ class Visitor:
                 trail.bytes = answer.received
 
 
-def _refusal(answer: Answer) -> PhotoError:
+def _refusal(answer: HttpResponse) -> PhotoError:
     code = f"HTTP_{answer.status}"
     try:
         words = f"the server answers {answer.status} {HTTPStatus(answer.status).phrase}"

@@ -15,7 +15,7 @@ from PIL import Image
 from bear_classifier.images import decoder
 from bear_classifier.images.dhash import dhash
 from bear_classifier.runtime.files import write_partial
-from bear_classifier.runtime.process_worker import serve
+from bear_classifier.runtime.process_worker import serve_requests
 
 _ENOUGH = 192  # pixels of the shorter side; see docs/LOG.md for what that does to hashes
 
@@ -35,7 +35,7 @@ class Facts:
 
 def examine(data: bytes) -> Facts:
     """One decode for all that is asked of a new picture. Raises PhotoError."""
-    image, size = decoder.measure(data, least=_ENOUGH)
+    image, size = decoder.decode_with_size(data, least=_ENOUGH)
     grey = image.convert("L")
     digest, kind = hashlib.sha256(data).hexdigest(), decoder.format_of(data)
     return Facts(digest, kind, *size, len(data), dhash(grey), contrast(grey))
@@ -59,7 +59,7 @@ def main() -> None:
         return dataclasses.asdict(facts) | {"partial": str(written[0])}
 
     try:
-        serve(take_in)
+        serve_requests(take_in)
     except BrokenPipeError:  # nobody is left to take the last one
         for partial in written:
             partial.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Manners:
+class PolitenessLimits:
     """together: requests at once to one site; apart: seconds between two starts there."""
 
     together: int = 2
@@ -46,11 +46,11 @@ class _Site:
 
 
 @dataclass
-class Turns:
+class RateLimit:
     """One site is one registrable domain: a.example.com and b.example.com take turns."""
 
     lines: int  # connections at once, to all sites
-    manners: Manners = Manners()
+    manners: PolitenessLimits = PolitenessLimits()
     clock: Clock = Clock()
     _sites: dict[str, _Site] = field(default_factory=dict)
 

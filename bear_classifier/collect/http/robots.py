@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from protego import Protego
 
 from bear_classifier.collect.http.client import REDIRECTS, Client
-from bear_classifier.collect.http.rate_limit import Turns
+from bear_classifier.collect.http.rate_limit import RateLimit
 from bear_classifier.collect.http.ssrf_guard import in_time
-from bear_classifier.collect.http.url import Target, follow, parse
+from bear_classifier.collect.http.url import Target, follow, parse_url
 from bear_classifier.errors import PhotoError
 
 AGENT = "bear-classifier"  # the product token that rules may name
@@ -77,7 +77,7 @@ class Robots:
     """The rules of each host, asked for once in 24 hours."""
 
     client: Client
-    turns: Turns
+    turns: RateLimit
     _known: dict[str, asyncio.Task[_Known]] = field(default_factory=dict)
 
     async def refusal(self, target: Target) -> str:
@@ -101,7 +101,7 @@ class Robots:
     async def _ask(self, url: str) -> _Known:
         until = self.turns.clock.now() + KEEP
         try:
-            status, text = await self._follow(parse(url))
+            status, text = await self._follow(parse_url(url))
         except _Astray as exc:
             return _Known(until, None, f"{url} leads where we do not go: {exc}")
         if status >= 500 or status == 429:

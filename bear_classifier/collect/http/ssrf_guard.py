@@ -168,7 +168,7 @@ def authorities() -> ssl.SSLContext:
 
 
 @contextmanager
-def explained(host: str, limits: Limits) -> Iterator[None]:
+def network_errors(host: str, limits: Limits) -> Iterator[None]:
     """What the network and its libraries raise, as a code and a sentence."""
     try:
         yield

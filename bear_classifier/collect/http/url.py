@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from bear_classifier.errors import PhotoError
 
-LONGEST = 4_096  # characters of an address, as given and as sent
+MAX_URL_LENGTH = 4_096  # characters of an address, as given and as sent
 PORTS = (80, 443, 8080, 8443)
 _USUAL_PORT = {"http": 80, "https": 443}
 
@@ -112,7 +112,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return (bits >> 32) & 0xFFFF_FFFF not in _ISATAP or is_public(carried)
 
 
-def parse(url: str) -> Target:
+def parse_url(url: str) -> Target:
     """The address as it will be sent, or a PhotoError: BLOCKED_SCHEME, BLOCKED_PORT, BAD_ADDRESS.
 
     Path and query stay as they were given: only characters that may not be sent are escaped.
@@ -122,12 +122,12 @@ def parse(url: str) -> Target:
     if match and scheme not in _USUAL_PORT:
         raise PhotoError(
             "BLOCKED_SCHEME",
-            f"only http and https addresses are downloaded (got {shown(match[0])})",
+            f"only http and https addresses are downloaded (got {shorten(match[0])})",
         )
     _check_text(url)
     start = f"{match[0]}//" if match else ""
     if not start or not url.startswith(start):
-        _refuse(f"the address does not begin with http:// or https:// ({shown(url)})")
+        _refuse(f"the address does not begin with http:// or https:// ({shorten(url)})")
     authority, path, query = _split(url[len(start) :])
     host, port_text = _host_and_port(authority)
     port = _USUAL_PORT[scheme] if port_text is None else int(port_text)
@@ -138,26 +138,26 @@ def parse(url: str) -> Target:
     sent = bare.origin + quote(path or "/", safe=_KEPT)
     if query:
         sent += "?" + quote(query, safe=_KEPT)
-    if len(sent) > LONGEST:
-        _refuse(f"the address has more than {LONGEST:,} characters ({shown(sent)})")
+    if len(sent) > MAX_URL_LENGTH:
+        _refuse(f"the address has more than {MAX_URL_LENGTH:,} characters ({shorten(sent)})")
     return Target(sent, scheme, host, port)
 
 
 def follow(base: Target, location: str) -> Target:
     """Where a redirect from base leads (RFC 3986, section 5.2), or a PhotoError as from `parse`."""
     if _SCHEME.match(location):
-        target = parse(location)
+        target = parse_url(location)
     else:
         _check_text(location)
-        target = parse(_joined(base, location))
+        target = parse_url(_joined(base, location))
     if base.scheme == "https" and target.scheme == "http":
         raise PhotoError(
-            "BLOCKED_SCHEME", f"the site redirects from https to http ({shown(target.url)})"
+            "BLOCKED_SCHEME", f"the site redirects from https to http ({shorten(target.url)})"
         )
     return target
 
 
-def shown(text: str, most: int = 80) -> str:
+def shorten(text: str, most: int = 80) -> str:
     """Text for a sentence: unprintable characters escaped, cut to about most characters."""
     plain = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
@@ -172,11 +172,11 @@ def _refuse(sentence: str) -> NoReturn:
 
 def _check_text(text: str) -> None:
     """Refuse what one parser may read differently than another, or what would end the request."""
-    if len(text) > LONGEST:
-        _refuse(f"the address has more than {LONGEST:,} characters ({shown(text)})")
+    if len(text) > MAX_URL_LENGTH:
+        _refuse(f"the address has more than {MAX_URL_LENGTH:,} characters ({shorten(text)})")
     if odd := _ODD.search(text):
         what = "a backslash" if odd[0] == "\\" else "a blank or control character"
-        _refuse(f"the address holds {what} ({shown(text)})")
+        _refuse(f"the address holds {what} ({shorten(text)})")
 
 
 _ODD = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last are half characters
@@ -193,7 +193,7 @@ def _split(rest: str) -> tuple[str, str, str]:
 def _host_and_port(authority: str) -> tuple[str, str | None]:
     """The port's digits, None if there is none."""
     if "@" in authority:  # quoted without its beginning: that may be a password
-        place = shown(authority.rpartition("@")[2])
+        place = shorten(authority.rpartition("@")[2])
         _refuse(f"the address holds a user name or password (for {place})")
     host: str
     port: str | None
@@ -205,7 +205,7 @@ def _host_and_port(authority: str) -> tuple[str, str | None]:
         host, colon, digits = authority.partition(":")
         host, port = _name(host, authority), digits if colon else None
     if port is not None and not _PORT.fullmatch(port):
-        _refuse(f"the port is no number ({shown(authority)})")
+        _refuse(f"the port is no number ({shorten(authority)})")
     return host, port
 
 
@@ -213,7 +213,7 @@ def _ipv6(host: str, authority: str) -> str:
     try:
         IPv6Address(host)
     except ValueError:
-        _refuse(f"the host is no IPv6 address ({shown(authority)})")
+        _refuse(f"the host is no IPv6 address ({shorten(authority)})")
     return host.lower()
 
 
@@ -221,10 +221,10 @@ def _name(host: str, authority: str) -> str:
     """A host name in ASCII. Refused: one that IDNA 2003 and IDNA 2008 take for different hosts."""
     plain = unicodedata.normalize("NFKC", host).lower().replace("\u3002", ".").removesuffix(".")
     if not plain:
-        _refuse(f"the address has no host ({shown(authority)})")
+        _refuse(f"the address has no host ({shorten(authority)})")
     name = plain if plain.isascii() else _idna(plain)
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
-        _refuse(f"the host is no valid name ({shown(authority)})")
+        _refuse(f"the host is no valid name ({shorten(authority)})")
     return name
 
 

@@ -87,7 +87,7 @@ def _thumbnails(catalog: Catalog, photos: Sequence[Photo]) -> dict[str, str]:
     for photo in progress_bar(wanted, desc="attribution", unit="photo", leave=False):
         found[photo.sha256] = ""
         try:
-            image, _ = decoder.measure(catalog.file(photo), least=_THUMB)
+            image, _ = decoder.decode_with_size(catalog.file(photo), least=_THUMB)
         except PhotoError:
             continue
         image.thumbnail((_THUMB, _THUMB))

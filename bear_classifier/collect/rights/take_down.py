@@ -11,18 +11,18 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.decisions import bar
 from bear_classifier.dataset.schema import (
     PENDING,
+    SPLITS,
     TAKEN_DOWN,
     Photo,
     Published,
     Source,
-    Split,
     TakeDown,
 )
 from bear_classifier.errors import DataError
@@ -120,7 +120,7 @@ def affected(
     ]
 
 
-def refused(take_downs: Iterable[TakeDown]) -> Callable[[str], str]:
+def refusal_of(take_downs: Iterable[TakeDown]) -> Callable[[str], str]:
     """A function from an address, or the sha256 of a file, to why it may not be used, or ""."""
     requests = {(r.kind, r.value): r for r in take_downs if r.value}
 
@@ -262,7 +262,7 @@ def _copies(photos: Iterable[Photo], found: Sequence[Photo]) -> tuple[list[str],
 
 def _use(bundle: Published, hit: set[str]) -> dict[str, Any]:
     used = [side for sha256, side in bundle.photos.items() if sha256 in hit]
-    counts = {side: used.count(side) for side in get_args(Split)}
+    counts: dict[str, int] = {side: used.count(side) for side in SPLITS}
     about = {"model": bundle.model, "version": bundle.version, "at": bundle.at}
     return {**about, **counts, "current": _is_current(bundle)}
 
@@ -303,6 +303,6 @@ def take_down_text(outcome: Mapping[str, Any]) -> str:
 
 
 def _bundle(row: Mapping[str, Any]) -> str:
-    sides = ", ".join(f"{row[side]} {side}" for side in get_args(Split))
+    sides = ", ".join(f"{row[side]} {side}" for side in SPLITS)
     state = "is there now" if row["current"] else "no longer there"
     return f"{row['model']}, version {row['version']} of {row['at'][:10]} ({state}): {sides}"

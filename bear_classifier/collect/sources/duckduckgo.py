@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ddgs import DDGS
 
 PAUSE = 3.0  # seconds; the makers of ddgs ask for occasional use
-PATIENCE = 5  # seconds for one request; DuckDuckGo needs two for a page
+REQUEST_SECONDS = 5  # seconds for one request; DuckDuckGo needs two for a page
 PAGES = {"duckduckgo": 10, "bing": 20}  # of 100 and of 35 answers
 _UNSAFE = {"bing"}  # ddgs 9.16.1 does not pass on that safe search is asked for
 _NAMES = {"url": "image", "page": "url", "thumbnail": "thumbnail", "title": "title"}
@@ -34,7 +34,7 @@ def engines(settings: SearchConfig, client: DDGS | None = None) -> list[Engine]:
     client: another ddgs.DDGS, such as one with a proxy."""
     from ddgs import DDGS  # imports every engine that it knows
 
-    asked = client or DDGS(timeout=PATIENCE)
+    asked = client or DDGS(timeout=REQUEST_SECONDS)
     filtered = (settings.licence, settings.size) != ("any", "any")
     names = ["duckduckgo"] if filtered else ["duckduckgo", "bing"]
     return [_engine(name, settings, asked) for name in names]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bear_classifier.collect.sources.search_engine import LONGEST_URL, address
+from bear_classifier.collect.sources.search_engine import LONGEST_URL, http_url
 from bear_classifier.config.project_file import folded
 from bear_classifier.dataset.schema import CONFLICT, PENDING, Source
 from bear_classifier.errors import DataError
@@ -138,7 +138,7 @@ def list_urls(path: Path, labels: Sequence[str]) -> Listing:
             if len(cells) > 1 and cells[0] and folded(cells[0]) not in by_name:
                 unknown[cells[0][:_SHOWN]] = None
             continue
-        source = Source(address(cells[1]), by_name[folded(cells[0])], "urls", stamp)
+        source = Source(http_url(cells[1]), by_name[folded(cells[0])], "urls", stamp)
         first = sources.setdefault(source.origin, source)
         if first.label != source.label:
             ignored[where] = f"listed under {first.label}, too; keep it under one of them"
@@ -174,7 +174,7 @@ def _cells(line: str) -> list[str]:
     with quotes around cells that hold them: by the first of these that leaves an address second."""
     dividers = [divider for divider in "\t,;" if divider in line]
     ways = [_divided(line, divider) for divider in dividers] or [[line]]
-    return next((cells for cells in ways if len(cells) > 1 and address(cells[1])), ways[0])
+    return next((cells for cells in ways if len(cells) > 1 and http_url(cells[1])), ways[0])
 
 
 def _divided(line: str, divider: str) -> list[str]:
@@ -197,4 +197,4 @@ def _flaw(cells: Sequence[str], by_name: Mapping[str, str]) -> str:
         return "no address"
     if len(url) > LONGEST_URL:
         return f"an address of {len(url):,} characters; the limit is {LONGEST_URL:,}"
-    return "" if address(url) else f"not an http or https address: {url[:_SHOWN]!r}"
+    return "" if http_url(url) else f"not an http or https address: {url[:_SHOWN]!r}"

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bear_classifier.collect.http.client import Reply, get_text, retry_after
-from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer, hit_of, plain
+from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer, hit_of, plain_text
 from bear_classifier.config.settings import SearchConfig
 from bear_classifier.errors import PhotoError
 
@@ -63,7 +63,7 @@ def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> En
 
 def _is_allowed(row: Mapping[str, Any], settings: SearchConfig) -> bool:
     """Once more what was asked for: the licence that counts is the one that the picture has."""
-    name = plain(row.get("license")).lower()
+    name = plain_text(row.get("license")).lower()
     if settings.licence == "commercial":
         return bool(name) and "nc" not in name
     return settings.licence != "public" or name in ("cc0", "pdm")
@@ -95,7 +95,7 @@ def _refusal(reply: Reply) -> tuple[str, float]:
     if said:
         return f"HTTP {reply.status}, asked to wait {wait:.0f} s", wait
     try:
-        detail = plain(json.loads(reply.body)["detail"])[:100]
+        detail = plain_text(json.loads(reply.body)["detail"])[:100]
     except (ValueError, RecursionError, KeyError, TypeError):
         detail = ""
     return f"HTTP {reply.status}" + (f": {detail}" if detail else ""), 0.0
@@ -103,7 +103,7 @@ def _refusal(reply: Reply) -> tuple[str, float]:
 
 def licence_of(row: Mapping[str, Any]) -> str:
     """Such as CC BY-SA 4.0, CC0 1.0 or Public Domain Mark 1.0; nothing where none is named."""
-    name, version = plain(row.get("license")), plain(row.get("license_version"))
+    name, version = plain_text(row.get("license")), plain_text(row.get("license_version"))
     if not name:
         return ""
     return f"{_FULL_NAMES.get(name.lower(), 'CC ' + name.upper())} {version}".strip()

@@ -18,21 +18,21 @@ from typing import Any
 
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
 from bear_classifier.collect.sources.search_progress import (
-    Service,
+    EngineState,
+    SearchGoal,
     Trail,
-    Wanted,
-    judge,
     refuse_shared_queries,
-    warnings,
+    require_enough,
+    search_warnings,
 )
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import CONFLICT, OK, PENDING, SPARE, Asked, Source
+from bear_classifier.dataset.schema import CONFLICT, OK, PENDING, SPARE, SearchPage, Source
 
 EMPTY = "EMPTY"  # code of a page without results
 REMEMBERED = timedelta(hours=24)  # how long an empty page is not asked for again
 TIMES = 3  # refusals put an engine out for the run; empty answers to one query are believed
 REST = 5.0  # seconds at most after the first refusal, doubled with every other one
-LONGEST_WAIT = 60.0  # seconds; who asks for more is not asked again in this run
+MAX_SEARCH_WAIT = 60.0  # seconds; who asks for more is not asked again in this run
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ REAL = Time()
 
 def collect(
     catalog: Catalog,
-    wanted: Wanted,
+    wanted: SearchGoal,
     engines: Sequence[Engine],
     refused: Callable[[str], str] = lambda place: "",
     tell: Callable[[Mapping[str, int]], None] = lambda found: None,
@@ -73,7 +73,7 @@ class _Search:
     def __init__(
         self,
         catalog: Catalog,
-        wanted: Wanted,
+        wanted: SearchGoal,
         engines: Sequence[Engine],
         refused: Callable[[str], str],
         tell: Callable[[Mapping[str, int]], None],
@@ -84,7 +84,7 @@ class _Search:
         self.known = {source.origin: source for source in catalog.sources()}
         self.before = set(self.known)
         self.requests = 0
-        self.services = [Service(engine) for engine in engines]
+        self.services = [EngineState(engine) for engine in engines]
         self.trails = [
             Trail(service, label, query)
             for label, queries in wanted.classes.items()
@@ -179,7 +179,7 @@ class _Search:
             service.why = exc.detail
             trail.aside = exc.kind
             trail.doubts += exc.kind == "empty"
-            if service.refusals >= TIMES or exc.wait > LONGEST_WAIT:
+            if service.refusals >= TIMES or exc.wait > MAX_SEARCH_WAIT:
                 service.out = "refused"
 
     def _end(self, *trails: Trail) -> None:
@@ -233,10 +233,10 @@ class _Search:
             licence_url=hit.licence_url,
         )
 
-    def _asked(self, trail: Trail, code: str, found: int = 0) -> Asked:
+    def _asked(self, trail: Trail, code: str, found: int = 0) -> SearchPage:
         at = self.time.now().isoformat(timespec="seconds")
         name = trail.service.engine.name
-        return Asked(name, trail.query, trail.page, self.wanted.options, at, code, found)
+        return SearchPage(name, trail.query, trail.page, self.wanted.options, at, code, found)
 
     # -- counting ----------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class _Search:
 
     def outcome(self) -> dict[str, Any]:
         found, there = self._counts(), self._by_class(self.known.values())
-        judge(self.wanted, self.services, found, there)
+        require_enough(self.wanted, self.services, found, there)
         ours = [source for source in self.known.values() if self._is_ours(source)]
         new = [s for s in ours if s.origin not in self.before and _is_candidate(s)]
         return {
@@ -272,7 +272,7 @@ class _Search:
             "per_class": found,
             "shared": sum(source.code == CONFLICT and not source.sha256 for source in ours),
             "requests": self.requests,
-            "warnings": warnings(self.wanted, self.services, found),
+            "warnings": search_warnings(self.wanted, self.services, found),
         }
 
 

@@ -64,17 +64,17 @@ def hit_of(found: object, names: Mapping[str, str]) -> Hit | None:
     if not isinstance(found, Mapping):
         return None
     values = {field: found.get(key) for field, key in names.items()}
-    url = address(values.pop("url", None))
+    url = http_url(values.pop("url", None))
     if not url:
         return None
     places = ("page", "thumbnail", "licence_url")
     return Hit(
         url,
-        **{f: address(value) if f in places else plain(value) for f, value in values.items()},
+        **{f: http_url(value) if f in places else plain_text(value) for f, value in values.items()},
     )
 
 
-def address(value: object) -> str:
+def http_url(value: object) -> str:
     """An http or https address of at most 2,048 characters as it came, or nothing."""
     if not isinstance(value, str) or len(value) > LONGEST_URL:
         return ""
@@ -87,7 +87,7 @@ def address(value: object) -> str:
     return url if usable else ""
 
 
-def plain(value: object) -> str:
+def plain_text(value: object) -> str:
     """Text on one line of at most 300 characters, or nothing."""
     if not isinstance(value, str):
         return ""

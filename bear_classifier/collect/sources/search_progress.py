@@ -12,7 +12,7 @@ BARREN = 2  # pages in a row with nothing new end a query
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchGoal:
     """classes: label -> queries; kind, options: what sources are marked with; numbers per class.
 
     least: with fewer candidates, from wherever, it is an error that engines do not answer; spare:
@@ -27,7 +27,7 @@ class Wanted:
 
 
 @dataclass
-class Service:
+class EngineState:
     """An engine during one run."""
 
     engine: Engine
@@ -43,7 +43,7 @@ class Service:
 class Trail:
     """How far one query was followed on one engine."""
 
-    service: Service
+    service: EngineState
     label: str
     query: str
     page: int = 1  # to be asked for next
@@ -80,8 +80,11 @@ def refuse_shared_queries(classes: Mapping[str, Sequence[str]]) -> None:
                 )
 
 
-def judge(
-    wanted: Wanted, services: Sequence[Service], found: Mapping[str, int], there: Mapping[str, int]
+def require_enough(
+    wanted: SearchGoal,
+    services: Sequence[EngineState],
+    found: Mapping[str, int],
+    there: Mapping[str, int],
 ) -> None:
     """Raise DataError where a class lacks what it needs and the engines are to blame, or found
     nothing. found: candidates of this search by class; there: all candidates in the catalog."""
@@ -117,12 +120,14 @@ def judge(
         )
 
 
-def short(wanted: Wanted, found: Mapping[str, int]) -> list[str]:
+def short(wanted: SearchGoal, found: Mapping[str, int]) -> list[str]:
     """The classes that have fewer candidates than wanted."""
     return [label for label in wanted.classes if found[label] < wanted.per_class]
 
 
-def warnings(wanted: Wanted, services: Iterable[Service], found: Mapping[str, int]) -> list[str]:
+def search_warnings(
+    wanted: SearchGoal, services: Iterable[EngineState], found: Mapping[str, int]
+) -> list[str]:
     """What to know although the search is good enough to go on."""
     lacking = [
         f"class {label!r} has {found[label]} of {wanted.per_class} addresses; more queries for it"
@@ -138,12 +143,12 @@ def warnings(wanted: Wanted, services: Iterable[Service], found: Mapping[str, in
     return [*(_trouble(service) for service in asked if service.out), *unsafe, *lacking]
 
 
-def _trouble(service: Service) -> str:
+def _trouble(service: EngineState) -> str:
     name = service.engine.name
     if service.out == "unreachable":
         return f"{name} cannot be reached: {service.why}"
     return f"{name} refuses: {service.why}"
 
 
-def _names(services: Iterable[Service]) -> str:
+def _names(services: Iterable[EngineState]) -> str:
     return ", ".join(service.engine.name for service in services)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from bear_classifier.collect.starter.pen import Colour, Pen, Place, both, curve, oval
+from bear_classifier.collect.starter.pen import (
+    Colour,
+    Pen,
+    Place,
+    mirrored_outline,
+    oval,
+    smooth_outline,
+)
 
 # Bears are described in their own units: paws at y = 0, y grows downwards, a bear is about 1 long
 # and faces right. Heads have their own frame: the centre at (0, 0), about 1 wide.
@@ -58,10 +65,10 @@ _UPRIGHT = {"grizzly": [(-0.26, -0.56), (-0.14, -0.82), (0.04, -0.88)],
 def _profile(pen: Pen, label: str, x: float, y: float, size: float, degrees: float) -> None:
     pen = pen.inside(x, y, size, degrees)
     round_ears = {"grizzly": oval(-0.26, -0.47, 0.13, 0.13), "teddy": oval(-0.12, -0.5, 0.2, 0.2)}
-    ear = round_ears.get(label, curve(_TALL_EAR))
+    ear = round_ears.get(label, smooth_outline(_TALL_EAR))
     pen.part(ear + (0.2, -0.01), 0.75)
-    pen.part(curve(_PROFILE[label]), 1.04)
-    pen.part(curve(_MUZZLE[label]), 1.0, _muzzle_colour(pen, label))
+    pen.part(smooth_outline(_PROFILE[label]), 1.04)
+    pen.part(smooth_outline(_MUZZLE[label]), 1.0, _muzzle_colour(pen, label))
     _ear(pen, label, ear)
     u, v = {"grizzly": (0.69, -0.04), "black": (0.79, -0.01), "teddy": (0.68, 0.03)}[label]
     pen.detail(oval(u, v, 0.075, 0.062, 20), _INK)
@@ -75,17 +82,17 @@ def _face(pen: Pen, label: str, x: float, y: float, size: float, degrees: float)
     pen, look = pen.inside(x, y, size, degrees), pen.rng.uniform(-0.09, 0.09)
     round_ears = {"grizzly": oval(0.43, -0.39, 0.15, 0.14), "teddy": oval(0.4, -0.38, 0.2, 0.2)}
     for side in (-1, 1):
-        _ear(pen, label, round_ears.get(label, curve(_TALL_EARS)) * (side, 1))
-    pen.part(both(_FACE[label]), 1.05)
+        _ear(pen, label, round_ears.get(label, smooth_outline(_TALL_EARS)) * (side, 1))
+    pen.part(mirrored_outline(_FACE[label]), 1.05)
     nose = {"grizzly": 0.2, "black": 0.3, "teddy": 0.08}[label]
     if label == "teddy":
         pen.oval(look, 0.17, 0.25, 0.19, 0, 1.0, _muzzle_colour(pen, label))
         pen.line([(look, 0.0), (look * 0.8, -0.2), (look * 0.4, -0.43)], pen.fur * 0.55, 0.018)
     else:
-        snout = both([(0, -0.06), (0.11, -0.04), (0.21, 0.3), (0, nose + 0.21)])
+        snout = mirrored_outline([(0, -0.06), (0.11, -0.04), (0.21, 0.3), (0, nose + 0.21)])
         pen.part(snout + (look * 1.3, 0), 1.05, _muzzle_colour(pen, label))
     u = look if label == "teddy" else look * 1.4
-    pen.detail(both([(0, -0.05), (0.1, -0.03), (0.04, 0.06)]) + (u, nose), _INK)
+    pen.detail(mirrored_outline([(0, -0.05), (0.1, -0.03), (0.04, 0.06)]) + (u, nose), _INK)
     for side in (-1, 1):
         corner = (u + 0.11 * side, nose + (0.12 if label == "teddy" else 0.2))
         pen.line([(u, nose), (u, nose + 0.16), corner], _INK, 0.02)
@@ -119,7 +126,7 @@ def _leg(
     m, n = (x + u) / 2 + 0.015, (y + v) / 2
     front = [(x + wide, y), (m + calf, n), (u + thin, v - 0.05), (u + thin * 1.5, v - 0.01)]
     back = [(u, v), (u - thin, v), (m - calf, n), (x - wide, y), (x, y - wide)]
-    pen.part(curve(front + back), tone)
+    pen.part(smooth_outline(front + back), tone)
     long, colour = (0.095, (230, 216, 184)) if label == "grizzly" else (0.02, (64, 58, 56))
     for k in range(4 if claws != "none" else 0):
         ahead = claws == "ahead"
@@ -136,7 +143,7 @@ def _walk(pen: Pen, label: str) -> None:
     _leg(pen, label, (-0.36, -0.32), (-0.31 + step, -0.03), 0.13, 0.62)
     _leg(pen, label, (0.17, -0.32), (0.22 - step, -0.03), 0.13, 0.62)
     belly_line = [(0.0, belly), (-0.25, belly)]
-    pen.part(curve(_BACK[label] + _FRONT + belly_line + _REAR))
+    pen.part(smooth_outline(_BACK[label] + _FRONT + belly_line + _REAR))
     _leg(pen, label, (-0.37, -0.34), (-0.37 - step, 0), 0.15, 1.0, "ahead")
     _leg(pen, label, (0.2, -0.34), (0.2 + step, 0), 0.15, 1.0, "ahead")
     _profile(pen, label, 0.49, -0.54 + low, 0.38, 60 * low + pen.rng.normal(0, 5))
@@ -145,7 +152,7 @@ def _walk(pen: Pen, label: str) -> None:
 def _sit_aside(pen: Pen, label: str) -> None:
     _leg(pen, label, (0.12, -0.42), (0.3, -0.02), 0.11, 0.62)
     front = [(0.18, -0.66), (0.22, -0.4), (0.18, -0.1), (0, 0), (-0.3, -0.03), (-0.36, -0.24)]
-    pen.part(curve(_UPRIGHT[label] + front))
+    pen.part(smooth_outline(_UPRIGHT[label] + front))
     pen.oval(0.06, -0.72, 0.17, 0.2)
     pen.oval(-0.1, -0.18, 0.2, 0.17, 0, 1.06)
     _leg(pen, label, (0.0, -0.1), (0.1, -0.01), 0.08, 1.0, "ahead")
@@ -156,7 +163,7 @@ def _sit_aside(pen: Pen, label: str) -> None:
 def _sit_facing(pen: Pen, label: str) -> None:
     if label == "grizzly":
         pen.oval(0, -0.72, 0.36, 0.2, 0, 0.75)
-    pen.part(both([(0, -0.74), (0.2, -0.66), (0.3, -0.35), (0.32, -0.1), (0, 0)]), 0.98)
+    pen.part(mirrored_outline([(0, -0.74), (0.2, -0.66), (0.3, -0.35), (0.32, -0.1), (0, 0)]), 0.98)
     for side in (-1, 1):
         pen.oval(side * 0.3, -0.16, 0.15, 0.17, side * 20)
         _leg(pen, label, (side * 0.32, -0.1), (side * 0.34, -0.01), 0.08, 1.08, "down")
@@ -179,7 +186,7 @@ def _come(pen: Pen, label: str) -> None:
 
 def _toy_aside(pen: Pen, label: str) -> None:
     back = [(-0.3, -0.03), (-0.36, -0.24), (-0.25, -0.45), (-0.12, -0.6)]
-    pen.part(curve([*back, (0.16, -0.6), (0.22, -0.3), (0.1, 0)]))
+    pen.part(smooth_outline([*back, (0.16, -0.6), (0.22, -0.3), (0.1, 0)]))
     pen.oval(0.2, -0.1, 0.26, 0.11, 0, 1.04)
     pen.oval(0.45, -0.13, 0.075, 0.13, 8, 1.1)
     pen.oval(0.5, -0.13, 0.035, 0.09, 8, 1.0, _muzzle_colour(pen, label))
@@ -225,7 +232,7 @@ def _bow(pen: Pen, x: float, y: float) -> None:
     colour = np.array(_BOWS[pen.rng.integers(len(_BOWS))])
     for side in (-1, 1):
         wing = [(x, y), (x + side * 0.12, y - 0.07), (x + side * 0.14, y + 0.06)]
-        pen.detail(curve(wing), colour)
+        pen.detail(smooth_outline(wing), colour)
     pen.detail(oval(x, y, 0.03, 0.035), 0.7 * colour)
 
 

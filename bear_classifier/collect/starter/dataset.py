@@ -20,23 +20,23 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
-from bear_classifier.collect.starter.drawing import LABELS, draw
+from bear_classifier.collect.starter.drawing import LABELS, draw_bear
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import progress_bar
 
-VERSION = 1  # raise it when the same seed gives other files
+STARTER_VERSION = 1  # raise it when the same seed gives other files
 RARE, RARE_SHARE = "black", 0.4  # the under-represented class, and its share of the others' number
 MISLABELLED = 0.06  # share of each class that is filed under another one
 EXACT, EXACT_ASTRAY = 8, 2  # exact duplicates, and how many of them lie in another class
 NEAR, NEAR_ASTRAY = 16, 4
-LEAST = 12  # per class; with fewer there are not enough originals to plant every fault
+LEAST_PER_CLASS = 12  # per class; with fewer there are not enough originals to plant every fault
 
 Fault = Literal["none", "mislabel", "exact_duplicate", "near_duplicate", "broken"]
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedFile:
     """One file: where it lies, what it shows, and what is wrong with it."""
 
     path: str  # relative to the folder, with forward slashes
@@ -54,7 +54,7 @@ class Truth:
     version: int
     seed: int
     per_class: int
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedFile, ...]
 
 
 OWN = ("README.txt", "truth.json")  # files of the set beside its folders of classes
@@ -62,24 +62,25 @@ OWN = ("README.txt", "truth.json")  # files of the set beside its folders of cla
 
 def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     """Write the set, or return its truth at once where it is complete. Raises DataError."""
-    if per_class < LEAST:
+    if per_class < LEAST_PER_CLASS:
         raise DataError(
             "TOO_FEW",
-            f"per_class is {per_class}; pass at least {LEAST}, enough for every planted fault",
+            f"per_class is {per_class}; pass at least {LEAST_PER_CLASS}, enough for every"
+            " planted fault",
         )
-    head = f"Starter pictures, version {VERSION}, seed {seed}, {per_class} per class.\n"
+    head = f"Starter pictures, version {STARTER_VERSION}, seed {seed}, {per_class} per class.\n"
     if (done := _complete(folder, head)) is not None:
         return done
     for stale in sorted(folder.rglob(".*.partial")):
         stale.unlink()
     write_atomic(folder / "README.txt", head.encode())
-    thumbnail = draw("teddy", _dice(seed, "thumbnail")).resize((64, 64))
+    thumbnail = draw_bear("teddy", _dice(seed, "thumbnail")).resize((64, 64))
     write_atomic(folder / ".thumbnails" / "bear.png", _encoded(thumbnail, "PNG"))
     plan = _plan(seed, per_class)
     for job in progress_bar(plan, desc="drawing bears", unit="picture"):
         write_atomic(folder / job.row.path, _contents(job, seed))
     rows = sorted((job.row for job in plan), key=lambda row: row.path)
-    truth = Truth(VERSION, seed, per_class, tuple(rows))
+    truth = Truth(STARTER_VERSION, seed, per_class, tuple(rows))
     write_atomic(folder / "truth.json", (json.dumps(asdict(truth), indent=1) + "\n").encode())
     return truth
 
@@ -89,7 +90,7 @@ def read_truth(folder: Path) -> Truth:
     path = folder / "truth.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return Truth(**{**raw, "rows": tuple(Row(**row) for row in raw["rows"])})
+        return Truth(**{**raw, "rows": tuple(PlannedFile(**row) for row in raw["rows"])})
     except (ValueError, KeyError, TypeError) as exc:
         raise DataError(
             "DAMAGED_TRUTH", f"{path} is damaged ({exc}); delete it to have the set drawn again"
@@ -120,7 +121,7 @@ def _complete(folder: Path, head: str) -> Truth | None:
 
 @dataclass(frozen=True)
 class _Job:
-    row: Row
+    row: PlannedFile
     drawing: int  # number of the picture that is drawn; a duplicate has its original's
 
     @property
@@ -141,7 +142,9 @@ def _plan(seed: int, per_class: int) -> list[_Job]:
         filed = _other(rng, label) if astray else label
         fault: Fault = "mislabel" if astray else "none"
         suffix = rng.choice(list(_SUFFIXES), p=list(_SUFFIXES.values()))
-        jobs.append(_Job(Row(f"{filed}/{next(names)}{suffix}", filed, label, fault), len(jobs)))
+        jobs.append(
+            _Job(PlannedFile(f"{filed}/{next(names)}{suffix}", filed, label, fault), len(jobs))
+        )
 
     clean = [job for job in jobs if job.row.fault == "none"]
     copied = [clean[k] for k in rng.choice(len(clean), EXACT + NEAR, replace=False)]
@@ -152,11 +155,11 @@ def _plan(seed: int, per_class: int) -> list[_Job]:
         path = f"{filed}/{next(names)}{job.suffix if exact else '.jpg'}"
         kind = None if exact else list(_NEAR)[(k - EXACT) % len(_NEAR)]
         fault = "exact_duplicate" if exact else "near_duplicate"
-        jobs.append(_Job(Row(path, filed, shows, fault, job.row.path, kind), job.drawing))
+        jobs.append(_Job(PlannedFile(path, filed, shows, fault, job.row.path, kind), job.drawing))
 
     for kind, suffix, _ in _BROKEN:
         filed = str(rng.choice(LABELS))
-        row = Row(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=kind)
+        row = PlannedFile(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=kind)
         jobs.append(_Job(row, len(jobs)))
     return jobs
 
@@ -175,7 +178,7 @@ def _other(rng: np.random.Generator, label: str) -> str:
 
 
 def _dice(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
-    return np.random.default_rng([seed, VERSION, number, *purpose.encode()])
+    return np.random.default_rng([seed, STARTER_VERSION, number, *purpose.encode()])
 
 
 # ---- contents ------------------------------------------------------------------------------------
@@ -183,7 +186,7 @@ def _dice(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
 
 def _contents(job: _Job, seed: int) -> bytes:
     row, rng = job.row, _dice(seed, "encode", job.drawing)
-    picture = draw(row.true_label, _dice(seed, "draw", job.drawing))
+    picture = draw_bear(row.true_label, _dice(seed, "draw", job.drawing))
     if row.fault == "near_duplicate":
         return _NEAR[str(row.kind)](picture, rng)
     whole = _encode(picture, job.suffix, rng)

@@ -7,7 +7,13 @@ from PIL import Image, ImageFilter
 
 from bear_classifier.collect.starter.bears import FURS, TOYS, WILD, portrait
 from bear_classifier.collect.starter.pen import Dice, Pen, fit_pen
-from bear_classifier.collect.starter.scenery import cover, indoors, noise, outdoors, plain
+from bear_classifier.collect.starter.scenery import (
+    draw_foreground,
+    indoors,
+    noise,
+    outdoors,
+    plain_background,
+)
 
 LABELS = ("grizzly", "black", "teddy")
 
@@ -21,7 +27,7 @@ _LIGHTS = [  # tint and contrast
 ]
 
 
-def draw(label: str, rng: np.random.Generator) -> Image.Image:
+def draw_bear(label: str, rng: np.random.Generator) -> Image.Image:
     """One picture of a bear of this class: RGB, 180 to 900 pixels on its longer side.
 
     A scene is painted, a bear put into it, something in front of the bear, and all of it
@@ -36,7 +42,7 @@ def draw(label: str, rng: np.random.Generator) -> Image.Image:
     size = round(final[0] * enlarge), round(final[1] * enlarge)
 
     inside = rng.random() < (0.5 if label == "teddy" else 0.25)
-    paint = plain if rng.random() < 0.2 else indoors if inside else outdoors
+    paint = plain_background if rng.random() < 0.2 else indoors if inside else outdoors
     scene = paint(rng, (size[0] // 2, size[1] // 2))
     scene = scene.filter(ImageFilter.GaussianBlur(size[0] * rng.uniform(0.0, 0.004))).resize(size)
     poses = TOYS if label == "teddy" else WILD
@@ -46,7 +52,7 @@ def draw(label: str, rng: np.random.Generator) -> Image.Image:
     pose(pen, label)
     _put(scene, pen, shadow=pose is not portrait)
     if rng.random() < 0.35:
-        cover(scene, rng, inside)
+        draw_foreground(scene, rng, inside)
     return _photograph(scene.resize(final, Image.Resampling.BOX), rng)
 
 

@@ -96,7 +96,7 @@ def _turn(degrees: float) -> np.ndarray:
     return np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
 
 
-def curve(points: list[Place]) -> np.ndarray:
+def smooth_outline(points: list[Place]) -> np.ndarray:
     """A closed, smooth outline through the points (Catmull-Rom)."""
     p = np.array(points, float)[:, None]
     a, b, c = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
@@ -105,9 +105,9 @@ def curve(points: list[Place]) -> np.ndarray:
     return np.reshape(p + (b - a) * t / 2 + square * t**2 / 2 + cube * t**3 / 2, (-1, 2))
 
 
-def both(half: list[Place]) -> np.ndarray:
+def mirrored_outline(half: list[Place]) -> np.ndarray:
     """A symmetrical outline from its right half."""
-    return curve(half + [(-x, y) for x, y in reversed(half) if x > 0])
+    return smooth_outline(half + [(-x, y) for x, y in reversed(half) if x > 0])
 
 
 def oval(x: float, y: float, rx: float, ry: float, degrees: float = 0) -> np.ndarray:

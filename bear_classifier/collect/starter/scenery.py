@@ -28,7 +28,7 @@ def _gradient(
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize(size)
 
 
-def plain(rng: Dice, size: Size) -> Image.Image:
+def plain_background(rng: Dice, size: Size) -> Image.Image:
     tint = rng.uniform(60, 245) + rng.uniform(-25, 25, 3)
     return _gradient(rng, size, [(0, tint), (0.7, tint * 1.06), (1, tint * 0.85)], 0.015)
 
@@ -104,7 +104,7 @@ def _blades(scene: Image.Image, rng: Dice, n: int, top: float, bottom: float, ta
         pencil.polygon([(x, y), (x + w * 0.008, y), (x + lean * long, y - long)], fill=green)
 
 
-def cover(scene: Image.Image, rng: Dice, inside: bool) -> None:
+def draw_foreground(scene: Image.Image, rng: Dice, inside: bool) -> None:
     """Something in front of the bear: grass, a branch, or a cushion."""
     (w, h), pencil = scene.size, ImageDraw.Draw(scene)
     if inside:

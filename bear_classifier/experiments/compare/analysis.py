@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 
 from bear_classifier.runtime.terminal import count
+from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import fit_temperature
 from bear_classifier.stats.paired import (
     MOST_SEEDS,
     SURE,
-    Bools,
     Difference,
-    Floats,
-    Ints,
     Measure,
     amount,
     difference,
@@ -34,13 +32,15 @@ from bear_classifier.stats.paired import (
 )
 
 MOST_LOSS = -float(np.log(1e-6))  # of one photo; a few absurd answers would drown all others
-FEW = 10  # photos of a class on validation; of fewer each moves its recall by a tenth and more
+FEW_PHOTOS = (
+    10  # photos of a class on validation; of fewer each moves its recall by a tenth and more
+)
 _FAR = 20  # times as many validation photos; nobody has them
 
 MEASURES: tuple[Measure, ...] = ("loss", "error", "macro")
 
 
-def judged(logits: Floats, targets: Ints) -> tuple[Floats, Bools]:
+def losses_and_errors(logits: Floats, targets: Ints) -> tuple[Floats, Bools]:
     """Log loss in nats, at most 13.8, and whether it was wrong, of each photo (..., photos).
 
     logits: (..., photos, classes); targets: (photos,) numbers of the true classes."""
@@ -64,7 +64,7 @@ def _like(targets: Ints, logits: Floats) -> Ints:
 # -- all of them -----------------------------------------------------------------------------------
 
 
-def compared(
+def compare_alternatives(
     names: Sequence[str],
     logits: Floats,
     targets: Sequence[int],
@@ -78,7 +78,7 @@ def compared(
     labels: of the classes; by: the measure that decides, chosen before the comparison. Losses are
     those of calibrated models."""
     true, group = np.asarray(targets), np.asarray(groups)
-    losses, wrong = judged(calibrated(logits, true), true)
+    losses, wrong = losses_and_errors(calibrated(logits, true), true)
     sure = SURE / max(len(names) - 1, 1)
     rows = []
     for i, name in enumerate(names):
@@ -124,14 +124,14 @@ def _difference(found: Difference, sure: float, photos: int) -> dict[str, Any]:
 
 # -- words -----------------------------------------------------------------------------------------
 
-NAMES: Mapping[Measure, str] = {
+MEASURE_NAMES: Mapping[Measure, str] = {
     "loss": "log loss",
     "error": "error",
     "macro": "macro error (mean of the classes' errors)",
 }
 
 
-def verdicts(found: Mapping[str, Any]) -> list[str]:
+def alternative_verdicts(found: Mapping[str, Any]) -> list[str]:
     """A sentence on every alternative but the first; nothing inside the noise is called better."""
     first, by = found["rows"][0]["name"], found["by"]
     return [_verdict(row, first, by, found) for row in found["rows"][1:]]
@@ -172,7 +172,7 @@ def remarks(found: Mapping[str, Any]) -> list[str]:
         f'class "{label}" has {count(n, "photo")} on validation, each counted once'
         " (validation is never oversampled): do not rely on its recall and the macro error"
         for label, n in found["of_class"].items()
-        if 0 < n < FEW
+        if 0 < n < FEW_PHOTOS
     ]
     said += [
         f'class "{label}" has no photo on validation: nothing is said of it'

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bear_classifier.experiments.compare.analysis import MEASURES
-from bear_classifier.plots.fonts import png
+from bear_classifier.plots.fonts import render_png
 from bear_classifier.stats.paired import Measure, amount
 
 _INK, _GREY = "#222222", "#767676"
@@ -47,7 +47,7 @@ def draw(found: Mapping[str, Any], sentences: Sequence[str]) -> bytes:
     for number, line in enumerate(lines):
         y = (0.15 + 0.19 * (len(lines) - 1 - number)) / (height + foot)
         figure.text(0.02, y, line, size=9, color=_INK, va="bottom")
-    return png(figure)
+    return render_png(figure)
 
 
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure, decides: bool) -> None:

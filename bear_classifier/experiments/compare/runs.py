@@ -27,8 +27,8 @@ from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import Unreadable
 from bear_classifier.learn.fit import fit
 from bear_classifier.learn.inference import outputs
-from bear_classifier.learn.plan import fitted, lasting, plan_of
-from bear_classifier.learn.probe import network
+from bear_classifier.learn.plan import adjusted_settings, lasting, plan_of
+from bear_classifier.learn.probe import probe_network
 from bear_classifier.learn.source_holdout import start_of
 from bear_classifier.learn.train import start
 from bear_classifier.learn.trainable_part import part_of
@@ -50,7 +50,7 @@ class Alternative:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedAlternative:
     """logits: (photos, classes) on validation, of the epoch that training kept; sha256: (photos,)
     of those that could be read. facts: lr, lr_reason, history, kept_epoch, diverged, seconds."""
 
@@ -59,7 +59,7 @@ class Trained:
     facts: dict[str, Any]
 
 
-class Workshop:
+class TrainingRuns:
     """Trains what is not there yet. Afterwards the dataset is as before, but for `folder`."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
@@ -74,21 +74,21 @@ class Workshop:
             )
         self.unreadable = Unreadable(len(ready))
 
-    def trained(self, one: Alternative, seeds: Sequence[int], bar: Any) -> list[Trained]:
+    def trained(self, one: Alternative, seeds: Sequence[int], bar: Any) -> list[TrainedAlternative]:
         """One training for each seed; the rate is asked for once, with the first.
 
         bar: of tqdm, moved by `steps` in all. Raises TrainError and DataError as training does."""
-        bench = _Bench(self, one)
+        bench = _Start(self, one)
         with undisturbed():
             lr = self.rate(one, seeds[0], bench)
             return [self._trained(bench, seed, lr, bar) for seed in seeds]
 
     def steps(self, one: Alternative, seeds: int) -> int:
         """How many batches `trained` learns from."""
-        settings, _ = fitted(one.config.train, len(self.train))
+        settings, _ = adjusted_settings(one.config.train, len(self.train))
         return seeds * settings.epochs * (len(self.train) // settings.batch_size)
 
-    def rate(self, one: Alternative, seed: int, bench: _Bench | None = None) -> tuple[float, str]:
+    def rate(self, one: Alternative, seed: int, bench: _Start | None = None) -> tuple[float, str]:
         """The rate of the settings or the LR finder's, and why."""
         if isinstance(one.config.train.lr, float):
             return one.config.train.lr, "given in the settings"
@@ -97,12 +97,14 @@ class Workshop:
             facts = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             with undisturbed():
-                end = (bench or _Bench(self, one)).fitted(seed, one.config.train.lr, epochs=0)
+                end = (bench or _Start(self, one)).fitted(seed, one.config.train.lr, epochs=0)
             facts = {key: end.facts[key] for key in ("lr", "lr_reason", "finder")}
             write_atomic(place, json.dumps(facts).encode())
         return facts["lr"], facts["lr_reason"]
 
-    def _trained(self, bench: _Bench, seed: int, lr: tuple[float, str], bar: Any) -> Trained:
+    def _trained(
+        self, bench: _Start, seed: int, lr: tuple[float, str], bar: Any
+    ) -> TrainedAlternative:
         place = self.folder / f"training-{_digest(bench.one, seed, lr[0])}.npz"
         steps = self.steps(bench.one, 1)
         if kept := _read(place):
@@ -122,16 +124,16 @@ class Workshop:
         facts = {key: end.facts[key] for key in ("lr", "history", "kept_epoch", "part")}
         facts |= {"lr_reason": lr[1], "seconds": seconds, "seed": seed}
         facts["diverged"] = len(facts["history"]) < config.train.epochs
-        done = Trained(logits, [self.valid[row].sha256 for row in rows], facts)
+        done = TrainedAlternative(logits, [self.valid[row].sha256 for row in rows], facts)
         _write(place, done)
         return done
 
 
-class _Bench:
+class _Start:
     """The model of an alternative, made when it is first needed, and put back to its start."""
 
-    def __init__(self, shop: Workshop, one: Alternative) -> None:
-        settings, _ = fitted(one.config.train, len(shop.train))
+    def __init__(self, shop: TrainingRuns, one: Alternative) -> None:
+        settings, _ = adjusted_settings(one.config.train, len(shop.train))
         self.shop = shop
         self.one = dataclasses.replace(one, config=dataclasses.replace(one.config, train=settings))
         self._first: dict[str, Tensor] | None = None
@@ -160,7 +162,7 @@ class _Bench:
         config, device = self.one.config, backbone.pick_device(self.one.config.learn.device)
         if self.one.own:
             return start(self.shop.catalog, config).to(device)
-        made = network(config, None).to(device)
+        made = probe_network(config, None).to(device)
         if config.train.head == "new":
             return made
         rows, _, features = outputs(
@@ -177,28 +179,30 @@ def _digest(one: Alternative, seed: int, lr: float | str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _read(place: Path) -> Trained | None:
+def _read(place: Path) -> TrainedAlternative | None:
     """None where it was never trained, or what is there is damaged."""
     try:
         with np.load(place, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
-            return Trained(file["logits"], file["sha256"].tolist(), facts)
+            return TrainedAlternative(file["logits"], file["sha256"].tolist(), facts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def _write(place: Path, done: Trained) -> None:
+def _write(place: Path, done: TrainedAlternative) -> None:
     facts = np.array(json.dumps(done.facts))
     write_atomic(place, as_npz(logits=done.logits, sha256=np.array(done.sha256), facts=facts))
 
 
-def together(runs: Sequence[Sequence[Trained]]) -> tuple[NDArray[np.float64], list[str]]:
+def stack_logits(
+    runs: Sequence[Sequence[TrainedAlternative]],
+) -> tuple[NDArray[np.float64], list[str]]:
     """Logits (alternatives, seeds, photos, classes) of the photos that all trainings could read,
     and their hashes, in order."""
     common = set.intersection(*(set(done.sha256) for row in runs for done in row))
     order = sorted(common)
 
-    def picked(done: Trained) -> NDArray[np.float64]:
+    def picked(done: TrainedAlternative) -> NDArray[np.float64]:
         place = {sha256: row for row, sha256 in enumerate(done.sha256)}
         return done.logits[[place[sha256] for sha256 in order]].astype(np.float64)
 

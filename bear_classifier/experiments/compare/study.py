@@ -18,7 +18,7 @@ from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import one_line, progress_bar
 
 if TYPE_CHECKING:
-    from bear_classifier.experiments.compare.runs import Alternative, Workshop
+    from bear_classifier.experiments.compare.runs import Alternative, TrainingRuns
 
 Named = list[tuple[str, list[str]]]  # name of an alternative, and its settings as after --set
 
@@ -97,7 +97,7 @@ PRESETS: dict[str, Callable[[Config, Callable[[], float]], Named]] = {
 }
 
 
-def measure(
+def compare_recipes(
     project: pipeline.Project,
     what: Sequence[str],
     n_seeds: int = 3,
@@ -126,7 +126,7 @@ def measure(
     began = time.monotonic()
     seeds = [base.train.seed + i for i in range(n_seeds)]
     with pipeline.existing(project) as catalog:
-        shop = learn.Workshop(catalog, project.data / "compare" / "trainings")
+        shop = learn.TrainingRuns(catalog, project.data / "compare" / "trainings")
         present = _alternative(project, catalog, base, "present", [])
         _require_probe(project, catalog)
         found_rate = partial(_rate, shop, present, seeds[0])
@@ -135,14 +135,14 @@ def measure(
         _refuse_twins(ones)
         _require_weights(ones)
         runs = _trained(shop, ones, seeds)
-        logits, order = learn.together(runs)
+        logits, order = learn.stack_logits(runs)
         photos = {photo.sha256: photo for photo in shop.valid}
     labels = base.labels
     targets = [labels.index(photos[sha256].label) for sha256 in order]
     groups = [photos[sha256].family for sha256 in order]
     chosen = by or ("macro" if preset == "balance" else "loss")
     names = [one.name for one in ones]
-    found = judge.compared(names, logits, targets, groups, labels, chosen)  # type: ignore[arg-type]
+    found = judge.compare_alternatives(names, logits, targets, groups, labels, chosen)  # type: ignore[arg-type]
     for row, one, each, (_, settings) in zip(found["rows"], ones, runs, named, strict=True):
         row |= {
             "settings": settings,
@@ -156,7 +156,7 @@ def measure(
     folder = project.data / "compare"
     found |= {
         "what": name,
-        "verdicts": judge.verdicts(found),
+        "verdicts": judge.alternative_verdicts(found),
         "notes": judge.remarks(found) + _budget(found["rows"]),
         "figure": str(folder / f"{name}.png"),
         "seconds": round(time.monotonic() - began, 1),
@@ -200,12 +200,12 @@ def _alternative(
             )
     config = project_file.changed(base, settings, "compare")
     here = pipeline.Project(config, project.data, project.model)
-    digest = pipeline.digest(here, catalog, _PROBE)
-    own = digest == pipeline.digest(project, catalog, _PROBE)
+    digest = pipeline.stage_digest(here, catalog, _PROBE)
+    own = digest == pipeline.stage_digest(project, catalog, _PROBE)
     return Alternative(name, config, digest, own)
 
 
-def _rate(shop: Workshop, present: Alternative, seed: int) -> float:
+def _rate(shop: TrainingRuns, present: Alternative, seed: int) -> float:
     return shop.rate(present, seed)[0]
 
 
@@ -236,7 +236,7 @@ def _require_weights(ones: Sequence[Alternative]) -> None:
             backbone.build_body(learn, one.config.train.seed)
 
 
-def _trained(shop: Workshop, ones: Sequence[Alternative], seeds: Sequence[int]) -> list[Any]:
+def _trained(shop: TrainingRuns, ones: Sequence[Alternative], seeds: Sequence[int]) -> list[Any]:
 
     total = sum(shop.steps(one, len(seeds)) for one in ones)
     with progress_bar(total=total, desc="compare", unit="step") as bar:
@@ -263,13 +263,13 @@ def _budget(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def text(found: Mapping[str, Any]) -> list[str]:
     """A table, then what can be told. found: of `measure`."""
-    from bear_classifier.experiments.compare.analysis import NAMES
+    from bear_classifier.experiments.compare.analysis import MEASURE_NAMES
     from bear_classifier.stats.paired import amount
 
     seeds = found["seeds"]
     lines = [
         f"{len(found['rows'])} alternatives, {seeds} {'seeds' if seeds > 1 else 'seed'} each,"
-        f" judged on {found['photos']} validation photos by {NAMES[found['by']]}"
+        f" judged on {found['photos']} validation photos by {MEASURE_NAMES[found['by']]}"
         f"  [{found['seconds']:.1f} s]",
         "",
         f"{'':<24} {'log loss':>8} {'error':>7} {'macro':>7} {'rate':>8}  recall",

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
-from bear_classifier.experiments.curve.text import answer, headline, of_class
-from bear_classifier.plots.fonts import png
+from bear_classifier.experiments.curve.text import answer, class_gain, headline
+from bear_classifier.plots.fonts import render_png
 from bear_classifier.runtime.files import write_atomic
 
 _INK, _GREY, _LAW, _SEED = "#222222", "#666666", "#1f6fb4", "#9a9a9a"
@@ -50,7 +50,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         cell.plot(row["band"]["n"], row["band"]["error"], color=_ALL, lw=1.6, zorder=3)
         cell.plot(row["sizes"], row["error"], "o", color=_ALL, ms=3.5, zorder=3)
         cell.set_title(label, loc="left", size=10, color=_INK, weight="bold", pad=18)
-        cell.text(0, 1.03, of_class(row), transform=cell.transAxes, size=8.5, color=_GREY)
+        cell.text(0, 1.03, class_gain(row), transform=cell.transAxes, size=8.5, color=_GREY)
         cell.set_xlabel(f"{label} photos", size=9)
         cell.tick_params(labelsize=8)
     cells[0].set_ylim(0, max(_top(row["recall"]) for row in classes.values()))
@@ -59,7 +59,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     below.legend(keys, names, loc="upper right", ncols=2, frameon=False, fontsize=9)
     for cell in cells[len(classes) :]:
         cell.set_visible(False)
-    write_atomic(path, png(figure))
+    write_atomic(path, render_png(figure))
 
 
 def panel(axes: Axes, row: Mapping[str, Any]) -> None:

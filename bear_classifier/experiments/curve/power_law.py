@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bear_classifier.errors import ConfigError
+from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.intervals import clustered
 
 FARTHEST = 3.0  # times the present number; beyond it the law was never asked
@@ -23,9 +24,6 @@ _SMALLEST = 1 / 32  # of all photos; below, models guess and no law holds
 _EXPONENTS = np.linspace(0.05, 1.5, 59)  # b; Hestness et al. met 0.07 to 0.5
 _CLEAR = 0.001  # gain, share of photos: from here on it is one
 _SMALL = 0.005  # gain, share of photos: below it hardly anybody would collect for it
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Worth = Literal["helps", "hardly", "unknown"]
 
 
@@ -51,7 +49,9 @@ def fractions(fewest: int, points: int) -> Floats:
     return np.append(np.geomspace(least, 0.5, points - 1), 1.0)
 
 
-def places(labels: Ints, groups: NDArray[np.str_], rng: np.random.Generator) -> tuple[Ints, Ints]:
+def order_of_photos(
+    labels: Ints, groups: NDArray[np.str_], rng: np.random.Generator
+) -> tuple[Ints, Ints]:
     """(n,): how many photos of its class come before a photo's group, in a new order of the groups;
     and (n,): that class, of a group of several the one that most of it is of."""
     names, number = np.unique(groups, return_inverse=True)
@@ -114,7 +114,7 @@ def unseen(high: Floats, error: float, limit: float) -> Floats:
 # -- the law ---------------------------------------------------------------------------------------
 
 
-def fit(sizes: Floats, error: Floats, spread: Floats) -> Floats:
+def fit_power_law(sizes: Floats, error: Floats, spread: Floats) -> Floats:
     """a, b, c of each row, (rounds, 3), by weighted least squares: b by trying, a and c exactly.
 
     sizes: (s,); error: (rounds, s); spread: (s,) standard deviations. a is the part of the error at
@@ -153,7 +153,7 @@ def predicted(law: Floats, present: float, n: Floats) -> Floats:
     return np.asarray(a * (n / present) ** -b + c)
 
 
-def interval(values: Floats) -> tuple[Floats, Floats]:
+def percentile_interval(values: Floats) -> tuple[Floats, Floats]:
     """The 95 % in the middle, along the first axis."""
     low, high = np.quantile(values, [0.025, 0.975], axis=0)
     return low, high
@@ -164,7 +164,7 @@ def gain(law: Floats, laws: Floats, present: float, more: float) -> tuple[float,
     measured; laws: (rounds, 3), of what might have been. Raises ConfigError (TOO_FAR)."""
     n = np.array([present, present + more])
     falls = [-np.diff(predicted(rows, present, n), axis=1)[:, 0] for rows in (law[None], laws)]
-    told, (low, high) = float(falls[0][0]), interval(falls[1])
+    told, (low, high) = float(falls[0][0]), percentile_interval(falls[1])
     return told, min(told, float(low)), max(told, float(high))
 
 
@@ -174,7 +174,7 @@ def capped(gains: Sequence[float], steps: Floats, times: float) -> tuple[float, 
     steps: (rounds,) by how much the error fell there. By every law a further step brings less than
     the last one did; where errors fall all at once and then stay, the best law of this form does
     not fit, and falls on."""
-    most = max(0.0, float(interval(steps)[1])) * times
+    most = max(0.0, float(percentile_interval(steps)[1])) * times
     return tuple(min(gain, most) for gain in gains)
 
 

@@ -28,15 +28,15 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.experiments.curve import power_law as law
-from bear_classifier.experiments.curve.power_law import Bools, Floats, Ints
 from bear_classifier.experiments.curve.text import answer
-from bear_classifier.judge.clean import load
+from bear_classifier.judge.clean import load_evidence
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.processors import processors
 from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.linear_probe import choose_strength, model, n_folds
 
-LEAST = 20  # different photos of a class on the train split; fewer make no curve
+LEAST_TRAIN_PHOTOS = 20  # different photos of a class on the train split; fewer make no curve
 _SIZES = 6  # of all photos together
 _SIZES_OF_CLASS = 4  # where one class alone grows; costly, for all others are complete
 _ROUNDS = 1000  # samples of the same photos and seeds
@@ -47,7 +47,7 @@ _FAR = (1.5, 2.0, 3.0)  # times the present number, in the table of predictions
 
 
 @dataclass(frozen=True)
-class Known:
+class ProbeData:
     """The photos of train and valid. features: (n, f); labels, groups: (n,)."""
 
     features: NDArray[np.float32]
@@ -86,17 +86,21 @@ def growth(
     if strength is None:
         strength = choose_strength(known.features, known.labels, known.groups, folds)
     with threadpool_limits(1):  # several threads in one small fit only wait for each other
-        answers = measured(known, folds, seeds, strength, alone=not half)
-        outcome = {"seeds": seeds, "strength": strength, **judged(answers, known, more, half)}
+        answers = measure_subsets(known, folds, seeds, strength, alone=not half)
+        outcome = {
+            "seeds": seeds,
+            "strength": strength,
+            **summarise_runs(answers, known, more, half),
+        }
     if not half:
         outcome["verdict"] = answer(outcome)
         write_atomic(catalog.root / "curve" / "curve.json", json.dumps(outcome).encode())
     return outcome
 
 
-def _known(catalog: Catalog, config: Config) -> tuple[Known, int]:
+def _known(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
     """Usable photos of train and valid, and how many there are on train."""
-    evidence = load(catalog.root)
+    evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     photos = [
         p
@@ -105,20 +109,22 @@ def _known(catalog: Catalog, config: Config) -> tuple[Known, int]:
     ]
     for label in config.labels:
         mine = {p.family for p in photos if p.label == label and p.split == "train"}
-        if len(mine) < LEAST:
+        if len(mine) < LEAST_TRAIN_PHOTOS:
             raise DataError(
                 "TOO_FEW_PHOTOS",
                 f"class {label!r} has {len(mine)} different photos in the train split, and a curve"
-                f" needs {LEAST}; more of them would certainly help",
+                f" needs {LEAST_TRAIN_PHOTOS}; more of them would certainly help",
             )
     labels = np.array([config.labels.index(p.label) for p in photos])
     groups = np.array([p.family for p in photos])
     features = evidence.features[[rows[p.sha256] for p in photos]]
     train = sum(p.split == "train" for p in photos)
-    return Known(features, labels, groups, list(config.labels)), train
+    return ProbeData(features, labels, groups, list(config.labels)), train
 
 
-def measured(known: Known, folds: int, seeds: int, strength: float, alone: bool) -> Answers:
+def measure_subsets(
+    known: ProbeData, folds: int, seeds: int, strength: float, alone: bool
+) -> Answers:
     """Who is wrong after learning from each part, for each seed. alone: classes one by one too."""
     n, classes = len(known.labels), len(known.names)
     shares = _shares(np.bincount(known.labels, minlength=classes), alone)
@@ -130,7 +136,7 @@ def measured(known: Known, folds: int, seeds: int, strength: float, alone: bool)
     for seed, (learning, held) in enumerate(deals):
         asked[seed, held] = True
         rng = np.random.default_rng(seed)
-        place, home = law.places(known.labels[learning], known.groups[learning], rng)
+        place, home = law.order_of_photos(known.labels[learning], known.groups[learning], rng)
         for arm, share in enumerate(shares):
             rows = learning[law.subset(place, home, share)]
             learned[seed, arm] = np.bincount(known.labels[rows], minlength=classes)
@@ -158,7 +164,9 @@ def _shares(counts: Ints, alone: bool) -> Floats:
     return np.array(shares)
 
 
-def judged(answers: Answers, known: Known, more: int | None, half: bool) -> dict[str, Any]:
+def summarise_runs(
+    answers: Answers, known: ProbeData, more: int | None, half: bool
+) -> dict[str, Any]:
     """What was measured, the laws, their chance, and what they foretell, as plain numbers."""
     rng = np.random.default_rng(0)
     drawn = law.weights(known.groups, len(answers.asked), _ROUNDS, rng)
@@ -227,7 +235,10 @@ def _gain(sizes: Floats, errors: Errors, more: float) -> tuple[float, ...]:
     """What `more` photos would bring, and its interval."""
     told, rounds = errors.told, errors.rounds
     spread, present = rounds.std(0), float(sizes[-1])
-    best, laws = law.fit(sizes, told[None], spread), law.fit(sizes, rounds, spread)
+    best, laws = (
+        law.fit_power_law(sizes, told[None], spread),
+        law.fit_power_law(sizes, rounds, spread),
+    )
     times = np.log(1 + more / present) / np.log(present / sizes[-2])
     gains = law.gain(best[0], laws, present, more)
     gain, low, high = law.capped(gains, rounds[:, -2] - rounds[:, -1], times)
@@ -240,12 +251,15 @@ def _line(
     """One curve: points, law, band, and what `more` photos would bring, at most `ceiling`."""
     told, rounds = errors.told, errors.rounds
     spread = rounds.std(0)
-    best, laws = law.fit(sizes, told[None], spread), law.fit(sizes, rounds, spread)
+    best, laws = (
+        law.fit_power_law(sizes, told[None], spread),
+        law.fit_power_law(sizes, rounds, spread),
+    )
     present = float(sizes[-1])
     gain, least, most = np.minimum(_gain(sizes, errors, more), ceiling)
 
     def foretold(at: Floats) -> dict[str, Any]:
-        low, high = law.interval(law.predicted(laws, present, at))
+        low, high = law.percentile_interval(law.predicted(laws, present, at))
         high = law.unseen(high, told[-1], errors.chance[-1, 1])
         return {
             "n": _plain(at),
@@ -272,10 +286,14 @@ def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
     told, rounds = errors.told, errors.rounds
     spread = rounds.std(0)[:-1]
     at = sizes[-1:]
-    best = law.predicted(law.fit(sizes[:-1], told[None, :-1], spread), sizes[-2], at)[0, 0]
-    could = law.predicted(law.fit(sizes[:-1], rounds[:, :-1], spread), sizes[-2], at)[:, 0]
-    low, high = law.interval(could)
-    off_low, off_high = law.interval(could - rounds[:, -1])
+    best = law.predicted(law.fit_power_law(sizes[:-1], told[None, :-1], spread), sizes[-2], at)[
+        0, 0
+    ]
+    could = law.predicted(law.fit_power_law(sizes[:-1], rounds[:, :-1], spread), sizes[-2], at)[
+        :, 0
+    ]
+    low, high = law.percentile_interval(could)
+    off_low, off_high = law.percentile_interval(could - rounds[:, -1])
     first, last = ((told[k], errors.chance[k, 1]) for k in (-2, -1))
     off_low, off_high = -law.unseen(-off_low, *last), law.unseen(off_high, *first)
     return {

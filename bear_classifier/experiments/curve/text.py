@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def verdict(found: Mapping[str, Any]) -> list[str]:
+def verdict_sentences(found: Mapping[str, Any]) -> list[str]:
     """The answer for all photos, for the classes, and whether the way of answering can be trusted.
     found: of `growth`."""
     error, interval = found["all"]["error"][-1], found["all"]["error_interval"][-1]
@@ -17,7 +17,7 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
         ),
         f"all        {_sentence(found['all'], 'more photos')}",
     ]
-    lines += [f"classes    {most(found)}", f"check      {check(found['check'])}"]
+    lines += [f"classes    {most(found)}", f"check      {check_sentence(found['check'])}"]
     if found["all"]["worth"] == "hardly":
         lines.append("next       what is left has other causes")
         lines.append("           to look at the labels, run: bears review")
@@ -48,41 +48,41 @@ def most(found: Mapping[str, Any]) -> str:
         return "no class stands out: photos of all of them would help alike"
     if all(row["worth"] == "hardly" for row in classes.values()):
         top = max(row["gain_interval"][1] for row in classes.values())
-        return f"more photos of one class would hardly help: {points(top)} points at most"
+        return f"more photos of one class would hardly help: {in_points(top)} points at most"
     label = max(classes, key=lambda name: classes[name]["gain"] / classes[name]["more"])
     row = classes[label]
     low, high = row["gain_interval"]
     return (
         f"no single class is sure to bring a gain; the likeliest is {label}:"
-        f" {row['more']} more would bring {points(low)} to {points(high)} points"
+        f" {row['more']} more would bring {in_points(low)} to {in_points(high)} points"
     )
 
 
-def of_class(row: Mapping[str, Any]) -> str:
+def class_gain(row: Mapping[str, Any]) -> str:
     """What a class alone would bring, for the small panels."""
     low, high = row["gain_interval"]
-    return f"+{row['more']}: {points(low)} to {points(high)} points fewer errors in all"
+    return f"+{row['more']}: {in_points(low)} to {in_points(high)} points fewer errors in all"
 
 
 def _sentence(row: Mapping[str, Any], things: str) -> str:
     low, high = row["gain_interval"]
-    bring = f"about {points(row['gain'])} points ({points(low)} to {points(high)})"
+    bring = f"about {in_points(row['gain'])} points ({in_points(low)} to {in_points(high)})"
     if row["worth"] == "helps":
         return f"{row['more']} {things} would bring {bring}"
     if row["worth"] == "hardly":
         return f"{things} would hardly help: {row['more']} would bring {bring}"
     return (
         f"whether {things} would help is uncertain: {row['more']} would bring"
-        f" {points(low)} to {points(high)} points"
+        f" {in_points(low)} to {in_points(high)} points"
     )
 
 
-def points(share: float) -> str:
+def in_points(share: float) -> str:
     """Percentage points: errors fewer in a hundred photos."""
     return f"{100 * share + 0.0:.1f}".replace("-0.0", "0.0")
 
 
-def check(found: Mapping[str, Any]) -> str:
+def check_sentence(found: Mapping[str, Any]) -> str:
     """How the law did where the truth is known."""
     low, high = found["predicted_interval"]
     off_low, off_high = found["off_interval"]
@@ -94,5 +94,6 @@ def check(found: Mapping[str, Any]) -> str:
     return (
         f"from at most {found['sizes'][-1]:.0f} photos, {found['predicted']:.1%} ({low:.1%} to"
         f" {high:.1%}) was predicted for {found['n']:.0f}; measured {found['measured']:.1%}, off by"
-        f" {points(found['off'])} points ({points(off_low)} to {points(off_high)}): {belief}"
+        f" {in_points(found['off'])} points ({in_points(off_low)} to {in_points(off_high)}):"
+        f" {belief}"
     )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.curve_noise import WIDTH, falls
+from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.curve_noise import WINDOW, falls_below_noise
 from bear_classifier.stats.paired import SURE, difference
 
 ABOUT = {  # of fastai, in the order of its trust; the words follow its code
@@ -24,17 +25,15 @@ WHY_NOT_LOWEST = (
     "it gains, and a bit further right the weights are torn apart. What made the loss low were the "
     "smaller rates before. Take one where it still falls, three to ten times lower."
 )
-APART = 3.0  # times; suggestions further apart disagree
+DISAGREE_FACTOR = 3.0  # times; suggestions further apart disagree
 _ALIKE = 2.0  # times; rates nearer than that are not worth two trainings
 _FLAT = 1.5  # standard deviations of a batch's loss; a smaller fall may be chance
-
-Floats = NDArray[np.float64]
 
 
 # -- the runs --------------------------------------------------------------------------------------
 
 
-def together(runs: Sequence[Floats]) -> Floats:
+def pad_runs(runs: Sequence[Floats]) -> Floats:
     """(runs, longest): runs that stopped early end with NaN."""
     made = np.full((len(runs), max(map(len, runs))), np.nan)
     for row, run in zip(made, runs, strict=True):
@@ -44,14 +43,14 @@ def together(runs: Sequence[Floats]) -> Floats:
 
 def band(runs: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
     """Mean, lowest and highest of the runs at each step, as far as most of them came."""
-    table = together(runs)
+    table = pad_runs(runs)
     table = table[:, np.isfinite(table).sum(0) * 2 > len(runs)]
     return np.nanmean(table, 0), np.nanmin(table, 0), np.nanmax(table, 0)
 
 
 def lowest(rates: Floats, losses: Sequence[Floats]) -> float:
     """The rate of the lowest point of all runs together, smoothed to both sides. rates: (n,)."""
-    mean, _, _ = band([smoothed(run, WIDTH) for run in losses])
+    mean, _, _ = band([smoothed(run, WINDOW) for run in losses])
     return float(rates[mean.argmin()])
 
 
@@ -65,7 +64,7 @@ def smoothed(losses: Floats, width: int) -> Floats:
     return np.asarray(sums / counts)
 
 
-def summary(found: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:
+def summarise_suggestions(found: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:
     """Each suggestion over the seeds. rate: the middle (geometric); None where no run gave one."""
     rows: dict[str, dict[str, Any]] = {}
     for name, about in ABOUT.items():
@@ -84,7 +83,7 @@ def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
     """What speaks against relying on the suggestions. rows: of `summary`."""
     said = []
     rates = {name: row["rate"] for name, row in rows.items() if row["rate"]}
-    if rates and max(rates.values()) > APART * min(rates.values()):
+    if rates and max(rates.values()) > DISAGREE_FACTOR * min(rates.values()):
         least, most = min(rates, key=lambda n: rates[n]), max(rates, key=lambda n: rates[n])
         said.append(
             f"the suggestions disagree {rates[most] / rates[least]:.0f}-fold: {least} says"
@@ -92,7 +91,7 @@ def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
             " run: bears lr --compare"
         )
     for name, row in rows.items():
-        if row["rate"] and row["high"] > APART * row["low"]:
+        if row["rate"] and row["high"] > DISAGREE_FACTOR * row["low"]:
             said.append(
                 f"{name} differs {row['high'] / row['low']:.0f}-fold from seed to seed"
                 f" ({row['low']:.1e} to {row['high']:.1e}): it follows chance, not the curve"
@@ -105,12 +104,12 @@ def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
 def flatness(runs: Sequence[Floats]) -> list[str]:
     """A warning if the loss never falls further than its own noise. runs: raw losses, (steps,)."""
     mean, _, _ = band(runs)
-    if len(mean) <= 2 * WIDTH:
+    if len(mean) <= 2 * WINDOW:
         return [
             f"most runs diverged after {len(mean)} steps, at the lowest rates; check weights"
             " and photos"
         ]
-    if falls(mean, 2 * WIDTH, _FLAT):
+    if falls_below_noise(mean, 2 * WINDOW, _FLAT):
         return []
     return [
         "the loss does not fall clearly before it rises: training begins from the probe, which is"
@@ -148,7 +147,7 @@ def rivals(rows: Mapping[str, Mapping[str, Any]], lowest: float) -> list[Rival]:
     return sorted(found, key=lambda rival: rival.rate)
 
 
-def compared(
+def compare_rates(
     entries: Sequence[Rival],
     losses: Floats,
     wrong: NDArray[np.bool_],
@@ -199,7 +198,7 @@ def compared(
     }
 
 
-def verdict(found: Mapping[str, Any]) -> str:
+def comparison_verdict(found: Mapping[str, Any]) -> str:
     """One sentence or three on a comparison; nothing inside the noise is called better."""
     rows = found["rows"]
     by = {kind: [r for r in rows if r["verdict"] == kind] for kind in ("no difference", "worse")}

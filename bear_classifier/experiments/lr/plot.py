@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from bear_classifier.experiments.lr.analysis import (
     ABOUT,
@@ -19,15 +18,14 @@ from bear_classifier.experiments.lr.analysis import (
     lowest,
     smoothed,
 )
-from bear_classifier.plots.fonts import png
-from bear_classifier.stats.curve_noise import WIDTH
+from bear_classifier.plots.fonts import render_png
+from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.curve_noise import WINDOW
 
 _COLOURS = dict(zip(ABOUT, ("#1b7837", "#2166ac", "#b35806", "#762a83"), strict=True))
 _MARKS = dict(zip(ABOUT, "os^D", strict=True))
 _DARK, _PALE, _RED = "#222222", "#9a9a9a", "#b2182b"
 _WIDE = 132  # letters of a line below the plots
-
-Floats = NDArray[np.float64]
 
 
 def draw(
@@ -63,7 +61,7 @@ def draw(
     for number, (colour, words) in enumerate(lines):
         y = (len(lines) - number) * height
         figure.text(0.075, y, words, fontsize=9.5, color=colour, family="DejaVu Sans", va="bottom")
-    return png(figure)
+    return render_png(figure)
 
 
 def _growth(axes: Axes, rates: Floats) -> None:
@@ -83,14 +81,14 @@ def _loss(
     rows: Mapping[str, Mapping[str, Any]],
 ) -> None:
     lag, _, _ = band(curves)
-    mean, low, high = band([smoothed(run, WIDTH) for run in losses])
+    mean, low, high = band([smoothed(run, WINDOW) for run in losses])
     x = rates[: len(mean)]
     bottom, top = _limits(losses, mean)
     for number, run in enumerate(losses):
         label = "single batches" if number == 0 else None
         axes.plot(rates[: len(run)], run, ".", color=_PALE, ms=4, alpha=0.7, label=label)
     axes.fill_between(x, low, high, color=_DARK, alpha=0.12, lw=0, label="from seed to seed")
-    axes.plot(x, mean, color=_DARK, lw=2.2, label=f"mean of {WIDTH} steps and all seeds")
+    axes.plot(x, mean, color=_DARK, lw=2.2, label=f"mean of {WINDOW} steps and all seeds")
     axes.plot(x, lag, color=_DARK, lw=1.2, ls="--", label="as fastai smooths it (it lags behind)")
     point = lowest(rates, losses)
     axes.plot(point, mean.min(), "x", color=_RED, ms=10, mew=2.5, zorder=6)

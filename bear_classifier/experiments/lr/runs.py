@@ -25,13 +25,13 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.fit import learner
-from bear_classifier.learn.lr_finder import STEPS, Watch, find
+from bear_classifier.learn.fit import make_learner
+from bear_classifier.learn.lr_finder import STEPS, Watch, find_lr
 from bear_classifier.learn.micro_batches import exhausted
-from bear_classifier.learn.mixed_precision import training
-from bear_classifier.learn.plan import fitted, plan_of, spread_of
+from bear_classifier.learn.mixed_precision import fast_precision
+from bear_classifier.learn.plan import adjusted_settings, lr_ratio_of, plan_of
 from bear_classifier.learn.train import start
-from bear_classifier.learn.trainable_part import Part, part_of
+from bear_classifier.learn.trainable_part import TrainablePart, part_of
 from bear_classifier.runtime.malloc import pages_kept
 from bear_classifier.runtime.terminal import progress_bar
 
@@ -66,11 +66,11 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class Bench:
+class FinderSetup:
     """What every run begins from: the same model, the same photos."""
 
     config: Config
-    part: Part
+    part: TrainablePart
     first: dict[str, Tensor]
     train: list[Photo]
     valid: list[Photo]
@@ -84,13 +84,13 @@ class Bench:
         return self.config.train.batch_size
 
 
-def bench(catalog: Catalog, config: Config) -> Bench:
+def finder_setup(catalog: Catalog, config: Config) -> FinderSetup:
     """Raises DataError (NOT_SPLIT, NO_PROBE) and what `start` raises."""
     photos = catalog.photos("ok")
     sides = {side: [p for p in photos if p.split == side] for side in ("train", "valid")}
     if not sides["train"] or not sides["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
-    settings, _ = fitted(config.train, len(sides["train"]))
+    settings, _ = adjusted_settings(config.train, len(sides["train"]))
     with undisturbed():
         network = start(catalog, config).to(backbone.pick_device(config.learn.device))
         config = dataclasses.replace(config, train=settings)
@@ -99,19 +99,19 @@ def bench(catalog: Catalog, config: Config) -> Bench:
         part, _ = part_of(catalog, config, network, seen, Unreadable(len(photos)))
         if settings.head == "new":
             network.new_head(settings.seed)
-    return Bench(config, part, backbone.copied(part.model), **sides)
+    return FinderSetup(config, part, backbone.copied(part.model), **sides)
 
 
-def sweep(made: Bench, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
+def run_finder(made: FinderSetup, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
     """Run the finder once for each seed. Raises TrainError (OUT_OF_MEMORY)."""
     bar = progress_bar(total=steps * len(seeds), desc="LR finder", unit="step")
     with bar, undisturbed(), _enough_memory(made):
         return [_sweep(made, seed, steps, bar) for seed in seeds]
 
 
-def _sweep(made: Bench, seed: int, steps: int, bar: Any) -> Sweep:
+def _sweep(made: FinderSetup, seed: int, steps: int, bar: Any) -> Sweep:
     with _learner(made, made.train, seed) as learn:
-        curve = find(learn, bar, steps)
+        curve = find_lr(learn, bar, steps)
     if not len(curve.rates):
         raise TrainError(
             "NOT_FINITE", "the loss of the first batch is not a number; check the weights"
@@ -119,7 +119,9 @@ def _sweep(made: Bench, seed: int, steps: int, bar: Any) -> Sweep:
     return Sweep(seed, curve.rates, curve.losses, curve.smoothed, curve.suggestions())
 
 
-def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int = TRIAL) -> Trials:
+def trials(
+    made: FinderSetup, rates: Sequence[float], seeds: Sequence[int], steps: int = TRIAL
+) -> Trials:
     """Train briefly at each rate with each seed, from the same start on the same photos in the same
     order, and ask for all validation photos. Raises TrainError (OUT_OF_MEMORY)."""
     with undisturbed(), _enough_memory(made):
@@ -140,11 +142,13 @@ def trials(made: Bench, rates: Sequence[float], seeds: Sequence[int], steps: int
     return Trials(losses, wrong, stopped, start_losses, start_wrong, per_epoch * epochs, groups)
 
 
-def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar: Any) -> bool:
+def _trial(
+    made: FinderSetup, rate: float, seed: int, per_epoch: int, epochs: int, bar: Any
+) -> bool:
     """Train the bench's model as `train` would, only shorter. Returns whether it diverged."""
     order = np.random.default_rng(seed).permutation(len(made.train))
     photos = [made.train[i] for i in order[: per_epoch * made.batch_size]]
-    spread = spread_of(made.config)
+    spread = lr_ratio_of(made.config)
     watch = Watch(bar)
     with _learner(made, photos, seed) as learn, learn.no_logging():
         learn.fit_one_cycle(epochs, slice(rate / spread, rate), div=5.0, pct_start=0.3, cbs=watch)
@@ -152,7 +156,7 @@ def _trial(made: Bench, rate: float, seed: int, per_epoch: int, epochs: int, bar
     return not math.isfinite(watch.losses[-1])
 
 
-def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+def _judged(made: FinderSetup) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
     """Log loss of each validation photo, whether it was wrong, in full precision, and its group."""
     rows, said, _ = made.part.outputs(made.valid, made.config)
     logits = torch.from_numpy(said).double()
@@ -164,7 +168,7 @@ def _judged(made: Bench) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[s
 
 
 @contextmanager
-def _learner(made: Bench, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
+def _learner(made: FinderSetup, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
     """A learner at the start, whose batches and crops (or which views) follow from the seed."""
     config = made.config
     set_seed(seed, reproducible=True)
@@ -172,8 +176,8 @@ def _learner(made: Bench, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as scratch:
         dls = made.part.loaders(photos, made.valid[:1], config)
         plan = plan_of(config, [photo.label for photo in made.train])
-        with pages_kept(), training(made.model):
-            yield learner(dls, made.model, Path(scratch), plan)
+        with pages_kept(), fast_precision(made.model):
+            yield make_learner(dls, made.model, Path(scratch), plan)
 
 
 @contextmanager
@@ -192,7 +196,7 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _enough_memory(made: Bench) -> Iterator[None]:
+def _enough_memory(made: FinderSetup) -> Iterator[None]:
     try:
         yield
     except RuntimeError as exc:

@@ -17,7 +17,7 @@ from bear_classifier.runtime.terminal import count, one_line
 _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 
 
-def find(
+def find_rates(
     project: pipeline.Project, n_seeds: int = 3, steps: int = 40, compare: bool = False
 ) -> dict[str, Any]:
     """Run the finder and say what it found; `figure` is the path of its picture.
@@ -34,10 +34,10 @@ def find(
     began = time.monotonic()
     with pipeline.existing(project) as catalog:
         _require_current(project, catalog)
-        made = finder.bench(catalog, project.config)
+        made = finder.finder_setup(catalog, project.config)
     seeds = [project.config.train.seed + i for i in range(n_seeds)]
-    runs = finder.sweep(made, seeds, steps)
-    rows = analysis.summary([run.suggestions for run in runs])
+    runs = finder.run_finder(made, seeds, steps)
+    rows = analysis.summarise_suggestions([run.suggestions for run in runs])
     notes = analysis.doubts(rows, len(seeds)) + analysis.flatness([run.losses for run in runs])
     longest = max((run.rates for run in runs), key=len)
     lowest = analysis.lowest(longest, [run.losses for run in runs])
@@ -76,7 +76,7 @@ def find(
     if compare:
         entries = analysis.rivals(rows, lowest)
         tried = finder.trials(made, [entry.rate for entry in entries], seeds, finder.TRIAL)
-        compared = analysis.compared(
+        compared = analysis.compare_rates(
             entries, tried.losses, tried.wrong, tried.start_losses, tried.groups
         )
         for row, stopped in zip(compared["rows"], tried.diverged, strict=True):
@@ -85,7 +85,7 @@ def find(
             **compared,
             "steps": tried.steps,
             "start_wrong": int(tried.start_wrong.sum()),
-            "verdict": analysis.verdict(compared),
+            "verdict": analysis.comparison_verdict(compared),
         }
         found["seconds"] = round(time.monotonic() - began, 1)
         write_atomic(folder / "lr.json", json.dumps(found, indent=1).encode())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 
 VOCAB = ("black", "grizzly", "teddy")
 CENTRES = ((-1.4, -0.6), (1.2, -0.9), (0.1, 1.5))
@@ -21,7 +21,7 @@ RATE, STEPS = 0.5, 200
 NUDGE, TRIES = 1e-4, 300
 
 
-def points(seed: int = SEED) -> tuple[Tensor, Tensor]:
+def class_points(seed: int = SEED) -> tuple[Tensor, Tensor]:
     """X (n, 3), whose last column is 1, and the number of each point's class (n,)."""
     dice = torch.Generator().manual_seed(seed)
     targets = torch.arange(len(VOCAB)).repeat_interleave(EACH)
@@ -47,7 +47,7 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedLinear:
     """W: (3, classes); losses, accuracies: (steps + 1,)."""
 
     W: Tensor
@@ -55,7 +55,9 @@ class Trained:
     accuracies: list[float]
 
 
-def train(X: Tensor, targets: Tensor, classes: int = len(VOCAB), steps: int = STEPS) -> Trained:
+def train_linear(
+    X: Tensor, targets: Tensor, classes: int = len(VOCAB), steps: int = STEPS
+) -> TrainedLinear:
     """Gradient descent on the cross-entropy from W = 0, where all classes are equally likely."""
     W = torch.zeros(X.shape[1], classes, requires_grad=True)
     losses, accuracies = [], []
@@ -69,7 +71,7 @@ def train(X: Tensor, targets: Tensor, classes: int = len(VOCAB), steps: int = ST
                 assert W.grad is not None
                 W -= RATE * W.grad
                 W.grad.zero_()
-    return Trained(W.detach(), losses, accuracies)
+    return TrainedLinear(W.detach(), losses, accuracies)
 
 
 def nudged(X: Tensor, targets: Tensor, W: Tensor) -> tuple[float, float]:
@@ -87,7 +89,7 @@ def nudged(X: Tensor, targets: Tensor, W: Tensor) -> tuple[float, float]:
 
 def page() -> Page:
     sheet = Sheet("classes", TITLES["classes"])
-    X, targets = points()
+    X, targets = class_points()
     sheet.say(
         "A line gives a number; to tell bears apart, give one number for each class, and turn them"
         " into probabilities with [[softmax]]. The [[architecture]] is still a matrix product.",
@@ -96,7 +98,7 @@ def page() -> Page:
     sheet.formula("p<sub>c</sub> = e<sup>z<sub>c</sub></sup> / Σ e<sup>z</sup>,"
                   " loss = mean of −log p<sub>true</sub>")  # fmt: skip
     _softmax(sheet, X)
-    found = train(X, targets)
+    found = train_linear(X, targets)
     _training(sheet, X, targets, found)
     _order(sheet, X, targets, found)
     _metric(sheet, X, targets, found)
@@ -122,9 +124,9 @@ def _softmax(sheet: Sheet, X: Tensor) -> None:
     )
 
 
-def _training(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
+def _training(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
     sheet.head("Descent on the cross-entropy")
-    sheet.code(train)
+    sheet.code(train_linear)
     sheet.picture("regions", _regions(X, targets, found), "Three clouds and the borders between")
     logits = X @ found.W
     by_torch = float(torch.nn.functional.cross_entropy(logits, targets))
@@ -141,7 +143,7 @@ def _training(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
     )
 
 
-def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
+def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
     sheet.head("Which output is which class?")
     sheet.say(
         f"Only the order of the names says so: {', '.join(VOCAB)}. Whoever saves the numbers and"
@@ -149,7 +151,7 @@ def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
         " another order gives the same model with its columns exchanged."
     )
     order = torch.tensor([2, 0, 1])  # new number of each class
-    other = train(X, order[targets])
+    other = train_linear(X, order[targets])
     worst = float((other.W[:, order] - found.W).abs().max())
     lost = accuracy(X @ found.W, order[targets])
     sheet.claim(
@@ -164,7 +166,7 @@ def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
     )
 
 
-def _metric(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
+def _metric(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
     sheet.head("Why not descend on accuracy?")
     sheet.say(
         "Accuracy is the [[metric]] that people care for. But nudge the parameters a little and it"
@@ -186,7 +188,7 @@ def _metric(sheet: Sheet, X: Tensor, targets: Tensor, found: Trained) -> None:
     )
 
 
-def _regions(X: Tensor, targets: Tensor, found: Trained) -> bytes:
+def _regions(X: Tensor, targets: Tensor, found: TrainedLinear) -> bytes:
     figure, (left, right) = panels(3.6, 2)
     across, up = np.meshgrid(np.linspace(-3.4, 3.2, 160), np.linspace(-3.0, 3.4, 160))
     flat = np.column_stack([across.ravel(), up.ravel(), np.ones(across.size)])
@@ -197,11 +199,11 @@ def _regions(X: Tensor, targets: Tensor, found: Trained) -> bytes:
         mine: NDArray[np.float32] = X[targets == number].numpy()
         left.scatter(mine[:, 0], mine[:, 1], s=12, color=colours[number], label=name)
     left.legend(frameon=False, fontsize=9)
-    title(left, "What is said where")
+    set_title(left, "What is said where")
     right.plot(found.losses, color=INK, lw=1.8, label="cross-entropy")
     right.plot([1 - a for a in found.accuracies], color=ORANGE, lw=1.8, label="share of errors")
     right.set_xscale("symlog", linthresh=1)
     right.set_xlabel("step")
     right.legend(frameon=False, fontsize=9)
-    title(right, "The loss falls smoothly, errors by jumps")
-    return png(figure)
+    set_title(right, "The loss falls smoothly, errors by jumps")
+    return figure_png(figure)

@@ -6,18 +6,23 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier.lesson.basics.sgd import GUESS, descend, least_squares, mse, points, step
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
 
 Verdict = Literal["crawls", "converges", "diverges"]
-Floats = NDArray[np.float64]
 CURVATURE = 4.0  # of the parabola
-SHARES = {"too low": 0.005, "right": 0.5, "just below": 0.98, "just above": 1.02, "too high": 1.3}
+RATE_SHARES = {
+    "too low": 0.005,
+    "right": 0.5,
+    "just below": 0.98,
+    "just above": 1.02,
+    "too high": 1.3,
+}
 STEPS = 100
 FIRST, LAST, SWEEP = 1e-4, 10.0, 60  # rates and steps of the finder; as close as fastai's
 
@@ -42,7 +47,7 @@ def critical(largest: float) -> float:
     return 2 / largest
 
 
-def verdict(excess: Floats) -> Verdict:
+def run_verdict(excess: Floats) -> Verdict:
     """What a run did. excess: (steps,) its losses above the least that there is."""
     if not np.isfinite(excess).all() or excess[-1] > excess[0]:
         return "diverges"
@@ -83,11 +88,11 @@ def page() -> Page:
 
 def _parabola(sheet: Sheet) -> None:
     sheet.head("On a parabola")
-    sheet.code(parabola, critical, verdict)
+    sheet.code(parabola, critical, run_verdict)
     sheet.formula("x ← x − rate · k x = x (1 − rate · k)")
     border = critical(CURVATURE)
-    runs = {name: parabola(share * border) for name, share in SHARES.items()}
-    said = {name: verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
+    runs = {name: parabola(share * border) for name, share in RATE_SHARES.items()}
+    said = {name: run_verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
     figure, cells = panels(3.0, 3)
     ground = np.linspace(-1.4, 1.4, 200)
     for axes, name in zip(cells, ("too low", "right", "too high"), strict=True):
@@ -96,8 +101,10 @@ def _parabola(sheet: Sheet) -> None:
         axes.plot(few, 0.5 * CURVATURE * few**2, "o-", color=ORANGE, ms=4, lw=1.2)
         axes.set_ylim(-0.2, 8)
         axes.set_xlim(-2.3, 2.3)
-        title(axes, f"{name}: rate {SHARES[name] * border:.3g}")
-    sheet.picture("parabola", png(figure), "Steps on a parabola: too short, right, ever longer")
+        set_title(axes, f"{name}: rate {RATE_SHARES[name] * border:.3g}")
+    sheet.picture(
+        "parabola", figure_png(figure), "Steps on a parabola: too short, right, ever longer"
+    )
     expected: dict[str, Verdict] = {
         "too low": "crawls", "right": "converges", "just below": "converges",
         "just above": "diverges", "too high": "diverges",
@@ -106,7 +113,9 @@ def _parabola(sheet: Sheet) -> None:
         f"with curvature {CURVATURE:g} the border is {border:g}: steps converge 2 % below it and"
         " diverge 2 % above it; far below it they crawl",
         said == expected,
-        ", ".join(f"{name} ({SHARES[name] * border:.3g}): {said[name]}" for name in SHARES),
+        ", ".join(
+            f"{name} ({RATE_SHARES[name] * border:.3g}): {said[name]}" for name in RATE_SHARES
+        ),
     )
 
 
@@ -124,18 +133,22 @@ def _line(sheet: Sheet) -> None:
     )
     runs = {
         name: descend(X, y, rate=share * border, steps=STEPS).losses.astype(float) - floor
-        for name, share in SHARES.items()
+        for name, share in RATE_SHARES.items()
     }
-    said = {name: verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
+    said = {name: run_verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
     figure, (axes,) = panels(3.4, 1)
     for name, excess in runs.items():
-        axes.plot(np.clip(excess, 1e-9, 1e6), lw=1.8, label=f"{name} ({SHARES[name] * border:.3g})")
+        axes.plot(
+            np.clip(excess, 1e-9, 1e6), lw=1.8, label=f"{name} ({RATE_SHARES[name] * border:.3g})"
+        )
     axes.set_yscale("log")
     axes.set_ylim(1e-8, 1e4)
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=9, ncols=2)
-    title(axes, "Loss above the least that there is")
-    sheet.picture("line", png(figure), "Five rates on the line: two fall, one crawls, two explode")
+    set_title(axes, "Loss above the least that there is")
+    sheet.picture(
+        "line", figure_png(figure), "Five rates on the line: two fall, one crawls, two explode"
+    )
     sheet.claim(
         f"on the line the border is {border:.3f}: 2 % below it converges, 2 % above it diverges",
         said["just below"] == "converges" and said["just above"] == "diverges",
@@ -169,8 +182,8 @@ def _finder(sheet: Sheet) -> None:
                   textcoords="offset points")  # fmt: skip
     axes.plot(chosen, np.interp(chosen, rates, losses), "o", color=ORANGE, ms=8)
     axes.set_xlabel("learning rate")
-    title(axes, "The finder on the line")
-    sheet.picture("finder", png(figure), "The loss falls as the rate grows, then explodes")
+    set_title(axes, "The finder on the line")
+    sheet.picture("finder", figure_png(figure), "The loss falls as the rate grows, then explodes")
     floor = float(mse((X.double() @ least_squares(X, y)), y.double()))
     excess = np.maximum(descend(X, y, rate=chosen, steps=STEPS).losses.astype(float) - floor, 0)
     sheet.claim(
@@ -180,8 +193,8 @@ def _finder(sheet: Sheet) -> None:
     )
     sheet.claim(
         "the rate at which it falls fastest lies below the border, and converges",
-        chosen < border and verdict(excess) == "converges",
-        f"{chosen:.3f}, which {verdict(excess)}",
+        chosen < border and run_verdict(excess) == "converges",
+        f"{chosen:.3f}, which {run_verdict(excess)}",
     )
     sheet.claim(
         "the rate of the lowest loss is higher: where the loss is lowest, it is about to explode",

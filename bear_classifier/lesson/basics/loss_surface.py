@@ -14,14 +14,14 @@ from bear_classifier.lesson.basics.learning_rate import curvatures
 from bear_classifier.lesson.basics.sgd import descend, least_squares, points
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import ORANGE, png
+from bear_classifier.plots.charts import ORANGE, figure_png
+from bear_classifier.stats.arrays import Floats
 
 CELLS = 29
 RATE, STEPS = 0.1, 40
-Floats = NDArray[np.float64]
 
 
-def grid(best: Tensor, cells: int = CELLS) -> tuple[Floats, Floats]:
+def parameter_grid(best: Tensor, cells: int = CELLS) -> tuple[Floats, Floats]:
     """a1 and a2, (cells, cells) each, around the best parameters, the guess included."""
     a1 = np.linspace(float(best[0]) - 4.6, float(best[0]) + 4.6, cells)
     a2 = np.linspace(float(best[1]) - 3.0, float(best[1]) + 3.0, cells)
@@ -40,7 +40,7 @@ def page() -> Page:
     sheet = Sheet("surface", TITLES["surface"])
     X, y = points()
     best = least_squares(X, y)
-    a1, a2 = grid(best)
+    a1, a2 = parameter_grid(best)
     loss = heights(X, y, a1, a2)
     path = descend(X, y, rate=RATE, steps=STEPS)
     walked = heights(X, y, path.at[:, 0].astype(float), path.at[:, 1].astype(float))
@@ -64,7 +64,9 @@ def page() -> Page:
         '</canvas><label><span>steps <output></output></span><input type="range" min="0" step="1"'
         ' aria-label="steps"><button type="button">Turn</button></label>',
     )  # fmt: skip
-    sheet.picture("bowl", png(_bowl(a1, a2, loss, path.at, walked, -60)), "The bowl and the path")
+    sheet.picture(
+        "bowl", figure_png(_bowl(a1, a2, loss, path.at, walked, -60)), "The bowl and the path"
+    )
     sheet.picture(
         "turning",
         gif(

@@ -9,21 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier.lesson.basics.sgd import GUESS, least_squares, mse, points, step
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
 
 N, BATCH, EPOCHS, RATE, SEED = 1024, 64, 4, 0.1, 1
-SIZES = (16, 64, 256)
-Floats = NDArray[np.float64]
+BATCH_SIZES = (16, 64, 256)
 
 
 @dataclass(frozen=True)
-class Run:
+class MinibatchRun:
     """at: (steps + 1, 2) parameters; losses: (epochs + 1,) on all examples, before each epoch and
     at the end."""
 
@@ -35,14 +34,14 @@ class Run:
         return len(self.at) - 1
 
 
-def train(
+def train_minibatch(
     X: Tensor,
     y: Tensor,
     batch: int,
     epochs: int = EPOCHS,
     rate: float = RATE,
     guess: Sequence[float] = GUESS,
-) -> Run:
+) -> MinibatchRun:
     """Each epoch the examples are shuffled and taken `batch` at a time, the last fewer."""
     dice = torch.Generator().manual_seed(SEED)
     a = torch.tensor(guess, requires_grad=True)
@@ -53,7 +52,7 @@ def train(
             step(X[rows], y[rows], a, rate)
             at.append(a.detach().clone())
     losses.append(float(mse(X @ a.detach(), y)))
-    return Run(torch.stack(at).double().numpy(), np.array(losses))
+    return MinibatchRun(torch.stack(at).double().numpy(), np.array(losses))
 
 
 def gradient(X: Tensor, y: Tensor, a: Tensor) -> Tensor:
@@ -87,8 +86,8 @@ def page() -> Page:
         " random handful, a [[mini-batch]], is nearly as good and costs a fraction. [[SGD]] takes"
         " many such steps in an [[epoch]] in place of one.",
     )
-    sheet.code(train)
-    full, mini = train(X, y, N), train(X, y, BATCH)
+    sheet.code(train_minibatch)
+    full, mini = train_minibatch(X, y, N), train_minibatch(X, y, BATCH)
     per_epoch = math.ceil(N / BATCH)
     sheet.claim(
         f"an epoch of {N:,} examples has {N:,} / {BATCH} = {per_epoch} steps, or one with all",
@@ -113,7 +112,7 @@ def _noise(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     a = torch.tensor(GUESS)
     exact = gradient(X, y, a)
     rows, ratios, worst = [], [], 0.0
-    for batch in SIZES:
+    for batch in BATCH_SIZES:
         found = gradients(X, y, a, batch, rounds=2000 * batch // N)
         spread, theory = float(found[:, 0].std()), expected_noise(X, y, a, batch)
         worst = max(worst, float((found.mean(0) - exact).abs().max()))
@@ -132,12 +131,12 @@ def _noise(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     )
 
 
-def _tremble(sheet: Sheet, X: Tensor, y: Tensor, mini: Run, floor: float) -> None:
+def _tremble(sheet: Sheet, X: Tensor, y: Tensor, mini: MinibatchRun, floor: float) -> None:
     sheet.head("It never quite arrives")
     best = least_squares(X, y).numpy()
-    late = train(X, y, BATCH, epochs=20)
+    late = train_minibatch(X, y, BATCH, epochs=20)
     away = np.linalg.norm(late.at[-100:] - best, axis=1)
-    calm = train(X, y, BATCH, epochs=20, rate=RATE / 10, guess=late.at[-1].tolist())
+    calm = train_minibatch(X, y, BATCH, epochs=20, rate=RATE / 10, guess=late.at[-1].tolist())
     calm_away = np.linalg.norm(calm.at[-100:] - best, axis=1)
     sheet.say(
         "At the end the handfuls still disagree: the parameters tremble around the best ones, the"
@@ -151,7 +150,7 @@ def _tremble(sheet: Sheet, X: Tensor, y: Tensor, mini: Run, floor: float) -> Non
     )
 
 
-def _paths(X: Tensor, y: Tensor, full: Run, mini: Run) -> bytes:
+def _paths(X: Tensor, y: Tensor, full: MinibatchRun, mini: MinibatchRun) -> bytes:
     figure, (left, right) = panels(3.6, 2)
     best = least_squares(X, y).numpy()
     a1, a2 = np.meshgrid(np.linspace(-1.3, 4.3, 60), np.linspace(0.6, 3.2, 60))
@@ -164,10 +163,10 @@ def _paths(X: Tensor, y: Tensor, full: Run, mini: Run) -> bytes:
     left.legend(frameon=False, fontsize=9, title="steps", loc="lower right")
     left.set_xlabel("a1")
     left.set_ylabel("a2")
-    title(left, f"{EPOCHS} epochs from the same guess")
+    set_title(left, f"{EPOCHS} epochs from the same guess")
     for run, colour in ((mini, ORANGE), (full, BLUE)):
         right.plot(run.losses, "o-", color=colour, lw=1.8)
     right.set_yscale("log")
     right.set_xlabel("epoch")
-    title(right, "Loss on all examples")
-    return png(figure)
+    set_title(right, "Loss on all examples")
+    return figure_png(figure)

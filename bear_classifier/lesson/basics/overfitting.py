@@ -6,22 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
-from numpy.typing import NDArray
 
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
 
 LEARNED, ASKED, NOISE = 20, 500, 0.3
 RIGHT, HIGH = 2, 15
 DEGREES = (1, RIGHT, HIGH)
 PENALTIES = tuple(float(p) for p in np.geomspace(1e-6, 1e1, 15))
 DRAWS, SEED = 100, 3
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Sides:
+class Splits:
     """x and y of each side: to learn from, to choose by, and to judge by at the end."""
 
     train: tuple[Floats, Floats]
@@ -34,7 +33,7 @@ def truth(x: Floats) -> Floats:
     return np.asarray(1 + 0.5 * x - 2 * x**2)
 
 
-def drawn(seed: int) -> Sides:
+def sample_splits(seed: int) -> Splits:
     """Evenly spaced points to learn from, so that no gap between them is to blame, and others."""
     dice = np.random.default_rng(seed)
 
@@ -42,10 +41,10 @@ def drawn(seed: int) -> Sides:
         return x, truth(x) + dice.normal(0, NOISE, len(x))
 
     even, (valid, test) = np.linspace(-1, 1, LEARNED), dice.uniform(-1, 1, (2, ASKED))
-    return Sides(noisy(even), noisy(valid), noisy(test))
+    return Splits(noisy(even), noisy(valid), noisy(test))
 
 
-def fitted(x: Floats, y: Floats, degree: int, penalty: float = 0.0) -> Floats:
+def fit_polynomial(x: Floats, y: Floats, degree: int, penalty: float = 0.0) -> Floats:
     """Coefficients (degree + 1,) of Legendre's polynomials, which do not resemble one another as
     powers of x do. penalty: ridge; what a coefficient costs, the more the faster its wave swings.
 
@@ -61,9 +60,9 @@ def rmse(coefficients: Floats, side: tuple[Floats, Floats]) -> float:
     return float(np.sqrt(np.mean((legvander(x, len(coefficients) - 1) @ coefficients - y) ** 2)))
 
 
-def chosen(sides: Sides, degree: int = HIGH) -> tuple[float, Floats]:
+def best_penalty(sides: Splits, degree: int = HIGH) -> tuple[float, Floats]:
     """The penalty that does best on the validation split, and what it fits."""
-    fits = {p: fitted(*sides.train, degree, p) for p in PENALTIES}
+    fits = {p: fit_polynomial(*sides.train, degree, p) for p in PENALTIES}
     best = min(fits, key=lambda p: rmse(fits[p], sides.valid))
     return best, fits[best]
 
@@ -76,9 +75,9 @@ def page() -> Page:
         " every point. Which is good shows on points that none of them has seen, the"
         " [[validation set]]."
     )
-    sheet.code(truth, fitted, rmse)
-    sides = drawn(SEED)
-    fits = {degree: fitted(*sides.train, degree) for degree in DEGREES}
+    sheet.code(truth, fit_polynomial, rmse)
+    sides = sample_splits(SEED)
+    fits = {degree: fit_polynomial(*sides.train, degree) for degree in DEGREES}
     sheet.picture("degrees", _curves(sides, fits), "A line, a parabola, and a wild curve")
     found = {d: (rmse(c, sides.train), rmse(c, sides.valid)) for d, c in fits.items()}
     sheet.table(
@@ -108,8 +107,10 @@ def _more(sheet: Sheet) -> None:
     dice = np.random.default_rng(SEED)
     x = dice.uniform(-1, 1, 2000)
     many = (x, truth(x) + dice.normal(0, NOISE, 2000))
-    asked = drawn(SEED).test
-    few, lots = (rmse(fitted(*side, HIGH), asked) for side in (drawn(SEED).train, many))
+    asked = sample_splits(SEED).test
+    few, lots = (
+        rmse(fit_polynomial(*side, HIGH), asked) for side in (sample_splits(SEED).train, many)
+    )
     sheet.claim(
         f"with 2,000 points degree {HIGH} is as good as the noise allows",
         lots < 1.05 * NOISE < few,
@@ -117,18 +118,18 @@ def _more(sheet: Sheet) -> None:
     )
 
 
-def _cure(sheet: Sheet, sides: Sides) -> None:
+def _cure(sheet: Sheet, sides: Splits) -> None:
     sheet.head("The cure is not to count parameters")
     sheet.say(
         "The degree may stay. What hurts are not many [[parameters]] but wild ones:"
         " [[regularisation]] makes them cost something. How much is chosen by the validation set,"
         " and judged on a third set that had no part in it."
     )
-    sheet.code(chosen)
-    penalty, tame = chosen(sides)
-    wild = fitted(*sides.train, HIGH)
+    sheet.code(best_penalty)
+    penalty, tame = best_penalty(sides)
+    wild = fit_polynomial(*sides.train, HIGH)
     sheet.picture("cure", _cured(sides, wild, tame, penalty), "The wild curve tamed by a penalty")
-    errors = np.array([_judged(drawn(100 + number)) for number in range(DRAWS)])
+    errors = np.array([_judged(sample_splits(100 + number)) for number in range(DRAWS)])
     right, bare, ridge = np.median(errors, axis=0)
     extra = [float(np.abs(coefficients[RIGHT + 1 :]).max()) for coefficients in (tame, wild)]
     sheet.claim(
@@ -145,14 +146,14 @@ def _cure(sheet: Sheet, sides: Sides) -> None:
     )
 
 
-def _judged(sides: Sides) -> tuple[float, float, float]:
+def _judged(sides: Splits) -> tuple[float, float, float]:
     """Errors on the third side: of the right degree, of the high one, of that with a penalty."""
-    right, bare = (fitted(*sides.train, degree) for degree in (RIGHT, HIGH))
-    _, tame = chosen(sides)
+    right, bare = (fit_polynomial(*sides.train, degree) for degree in (RIGHT, HIGH))
+    _, tame = best_penalty(sides)
     return rmse(right, sides.test), rmse(bare, sides.test), rmse(tame, sides.test)
 
 
-def _curves(sides: Sides, fits: dict[int, Floats]) -> bytes:
+def _curves(sides: Splits, fits: dict[int, Floats]) -> bytes:
     figure, cells = panels(3.1, len(fits))
     x = np.linspace(-1, 1, 400)
     for axes, (degree, coefficients) in zip(cells, fits.items(), strict=True):
@@ -160,11 +161,11 @@ def _curves(sides: Sides, fits: dict[int, Floats]) -> bytes:
         axes.plot(x, truth(x), color=GREY, lw=1, ls="--")
         axes.plot(x, legvander(x, degree) @ coefficients, color=ORANGE, lw=2)
         axes.set_ylim(-2.6, 2.2)
-        title(axes, f"degree {degree}")
-    return png(figure)
+        set_title(axes, f"degree {degree}")
+    return figure_png(figure)
 
 
-def _cured(sides: Sides, wild: Floats, tame: Floats, penalty: float) -> bytes:
+def _cured(sides: Splits, wild: Floats, tame: Floats, penalty: float) -> bytes:
     figure, (axes,) = panels(3.2, 1)
     x = np.linspace(-1, 1, 400)
     axes.scatter(*sides.train, s=14, color=GREY)
@@ -175,5 +176,5 @@ def _cured(sides: Sides, wild: Floats, tame: Floats, penalty: float) -> bytes:
     axes.plot(x, truth(x), color=GREY, lw=1, ls="--", label="the truth")
     axes.set_ylim(-2.6, 2.2)
     axes.legend(frameon=False, fontsize=9)
-    title(axes, f"Degree {HIGH}, with the same points")
-    return png(figure)
+    set_title(axes, f"Degree {HIGH}, with the same points")
+    return figure_png(figure)

@@ -7,16 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
 
 SHOWN, SIZES = (3, 6, 12), (8, 16, 32, 64, 128)
 HIDDEN, STEPS, RATE, SEED = 32, 3000, 0.01, 1
-Floats = NDArray[np.float64]
 
 
 def relu(x: Floats) -> Floats:
@@ -52,7 +51,7 @@ def worst(curve: Callable[[Floats], Floats], pieces: int) -> float:
     return float(np.abs(summed(x, *kinks(curve, pieces)) - curve(x)).max())
 
 
-def trained(activation: type[nn.Module]) -> tuple[float, Floats]:
+def train_wave(activation: type[nn.Module]) -> tuple[float, Floats]:
     """A network of one hidden layer that learns the wave by descent. Its last mean squared error,
     and what it says on 0 to 1 (500,)."""
     with torch.random.fork_rng(devices=[]):
@@ -108,8 +107,8 @@ def page() -> Page:
 
 def _learned(sheet: Sheet) -> None:
     sheet.head("Descent finds the kinks by itself")
-    sheet.code(trained)
-    (bent, curve), (straight, line) = trained(nn.ReLU), trained(nn.Identity)
+    sheet.code(train_wave)
+    (bent, curve), (straight, line) = train_wave(nn.ReLU), train_wave(nn.Identity)
     x = np.linspace(0, 1, 500)
     best_line = float(np.mean((np.polyval(np.polyfit(x, wave(x), 1), x) - wave(x)) ** 2))
     sheet.picture(
@@ -133,8 +132,8 @@ def _sums() -> bytes:
     for axes, pieces in zip(cells, SHOWN, strict=True):
         axes.plot(x, wave(x), color=GREY, lw=1.2, ls="--")
         axes.plot(x, summed(x, *kinks(wave, pieces)), color=ORANGE, lw=2)
-        title(axes, f"{pieces} ReLUs")
-    return png(figure)
+        set_title(axes, f"{pieces} ReLUs")
+    return figure_png(figure)
 
 
 def _both(x: Floats, curve: Floats, line: Floats) -> bytes:
@@ -143,5 +142,5 @@ def _both(x: Floats, curve: Floats, line: Floats) -> bytes:
     axes.plot(x, curve, color=BLUE, lw=2, label=f"{HIDDEN} ReLUs")
     axes.plot(x, line, color=ORANGE, lw=2, label="no ReLU")
     axes.legend(frameon=False, fontsize=9)
-    title(axes, "What descent found")
-    return png(figure)
+    set_title(axes, "What descent found")
+    return figure_png(figure)

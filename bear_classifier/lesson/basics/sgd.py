@@ -15,7 +15,7 @@ from torch import Tensor
 from bear_classifier.lesson.animation import gif
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 
 SEED = 168  # with it the first loss is 8.9, as in the course; of all draws the mean is 7.67
 N, TRUE, GUESS = 100, (3.0, 2.0), (-1.0, 1.0)
@@ -270,8 +270,8 @@ def _curve(path: Path) -> bytes:
     axes.plot(path.losses, color=BLUE, lw=1.8)
     axes.set_yscale("log")
     axes.set_xlabel("step")
-    title(axes, "Mean squared error")
-    return png(figure)
+    set_title(axes, "Mean squared error")
+    return figure_png(figure)
 
 
 def _frame(X: Tensor, y: Tensor, path: Path, k: int) -> Figure:

@@ -9,7 +9,7 @@ from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 
 RANGE = (-6.0, 6.0)
-PATIENCE = 100  # steps of descent
+STUDENT_STEPS = 100  # steps of descent
 
 
 def by_hand(rounds: int = 40, nudge: float = 1.0) -> tuple[float, int]:
@@ -52,7 +52,7 @@ def page() -> Page:
         "y": [round(float(v), 4) for v in y],
         "guess": list(GUESS),
         "rate": RATE,
-        "steps": PATIENCE,
+        "steps": STUDENT_STEPS,
         "least": round(least, 5),
         "range": list(RANGE),
     }
@@ -65,12 +65,12 @@ def page() -> Page:
         '<label><span>a2 = <output></output></span><input type="range" step="0.01"'
         ' aria-label="a2, the height"></label>'
         '<p>loss <output class="loss"></output> <button type="button" class="one">One step</button>'
-        f' <button type="button" class="all">{PATIENCE} steps</button>'
+        f' <button type="button" class="all">{STUDENT_STEPS} steps</button>'
         ' <button type="button" class="again">Back to the guess</button>'
         ' <span class="said" aria-live="polite"></span></p>',
     )  # fmt: skip
     loss, looked = by_hand()
-    path = descend(X, y, steps=PATIENCE)
+    path = descend(X, y, steps=STUDENT_STEPS)
     sheet.claim(
         "the least loss is a place that hands can find: one slider at a time, ever finer",
         loss < 1.001 * least,

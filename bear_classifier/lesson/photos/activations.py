@@ -19,9 +19,8 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.learn.data import Norm, batches
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.arrays import Floats, Ints
 
-Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 _BATCH = 32
 _CROP = 6  # places of the map, side of what is shown around the strongest
 _SHUFFLES = 1000
@@ -107,7 +106,7 @@ class Peaks:
     of its place, counted row by row."""
 
     most: NDArray[np.float32]
-    place: Numbers
+    place: Ints
 
 
 def peaks(
@@ -136,18 +135,18 @@ def once(photos: Sequence[Photo]) -> list[Photo]:
     return list(first.values())
 
 
-def top(most: NDArray[np.float32], k: int) -> Numbers:
+def top(most: NDArray[np.float32], k: int) -> Ints:
     """Rows (units, k) of the photos that excite each unit most, the strongest first."""
     return np.asarray(np.argsort(-most, axis=0, kind="stable")[:k].T)
 
 
-def purity(labels: Numbers) -> Floats:
+def purity(labels: Ints) -> Floats:
     """Share (units,) of the commonest class. labels: (units, k), of the photos of each unit."""
     counts = (labels[:, :, None] == np.arange(labels.max() + 1)).sum(axis=1)
     return np.asarray(counts.max(axis=1) / labels.shape[1])
 
 
-def shuffled(labels: Numbers, rows: Numbers, seed: int) -> Floats:
+def shuffled_purity(labels: Ints, rows: Ints, seed: int) -> Floats:
     """Mean purities if the photos of all units were photos by lot: the classes are dealt out anew.
 
     labels: (n,); rows: (units, k). Which units share photos stays as it is."""
@@ -155,8 +154,8 @@ def shuffled(labels: Numbers, rows: Numbers, seed: int) -> Floats:
     return np.array([purity(rng.permutation(labels)[rows]).mean() for _ in range(_SHUFFLES)])
 
 
-def readable(most: NDArray[np.float32], labels: Numbers, k: int, n: int) -> Numbers:
-    """Numbers (n,) of the units whose k strongest photos agree most in class, each class in turn;
+def readable(most: NDArray[np.float32], labels: Ints, k: int, n: int) -> Ints:
+    """Ints (n,) of the units whose k strongest photos agree most in class, each class in turn;
     of equals first those whose 3 k agree more. most: (photos, units); labels: (photos,)."""
     near, wide = (labels[top(most, many)] for many in (k, 3 * k))
     order = np.lexsort((-purity(wide), -purity(near)))

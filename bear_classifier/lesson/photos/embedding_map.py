@@ -15,13 +15,18 @@ from bear_classifier.judge import clean
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import tensorboard_projector
-from bear_classifier.lesson.photos.embedding_plot import COLOURS, SHAPES, clouds, mixtures, widths
+from bear_classifier.lesson.photos.embedding_plot import (
+    CLASS_COLOURS,
+    SHAPES,
+    clouds,
+    neighbour_counts,
+    widths,
+)
 from bear_classifier.lesson.photos.projections import (
-    DRAWS,
     KEPT,
+    RANDOM_SETS,
     SEED,
     Cloud,
-    Floats,
     Principal,
     by_chance,
     cloud,
@@ -33,10 +38,11 @@ from bear_classifier.lesson.photos.projections import (
     umap,
 )
 from bear_classifier.lesson.trained_model import Subject, said
+from bear_classifier.stats.arrays import Floats
 
 NEAR = 5  # neighbours
 TRUST = 0.9  # of a map by t-SNE; 1 is perfect, one by lot has about 0.5
-FEW = 5  # mistakes; the mean of fewer says nothing
+FEW_MISTAKES = 5  # mistakes; the mean of fewer says nothing
 REVIEW = "http://127.0.0.1:7861/#view=one&state=all&at="  # where `bears review` shows one photo
 
 
@@ -46,7 +52,7 @@ def page(subject: Subject) -> Page:
     found = principal(seen.features)
     maps = _maps(found)
     files = [subject.catalog.file(seen.every.photos[row]) for row in seen.rows]
-    pictures = [tensorboard_projector.small(file) for file in files]
+    pictures = [tensorboard_projector.middle_square(file) for file in files]
     thumbs = ["" if p is None else base64.b64encode(decoder.encode(p, quality=70)).decode()
               for p in pictures]  # fmt: skip
     _intro(sheet, seen, subject.config.name, thumbs.count(""))
@@ -120,7 +126,7 @@ _PARTS = (
 def _live(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats], thumbs: list[str]) -> None:
     values = {
         "labels": seen.labels,
-        "colours": COLOURS,
+        "colours": CLASS_COLOURS,
         "shapes": list(SHAPES.values()),
         "label": seen.every.targets[seen.rows].tolist(),
         "said": seen.answers[seen.rows].tolist(),
@@ -227,7 +233,7 @@ def _neighbours(sheet: Sheet, seen: Cloud) -> None:
     near = [some[:NEAR] for some in found]
     shares = share_of(near, targets[seen.rows], targets)
     lot = by_chance(seen.rows, targets, seen.groups)
-    sheet.picture("neighbours", mixtures(shares, seen.wrong, float(lot.mean()), NEAR),
+    sheet.picture("neighbours", neighbour_counts(shares, seen.wrong, float(lot.mean()), NEAR),
                   "How many neighbours are of a photo's own class")  # fmt: skip
     new = np.array(seen.sides) != "train"
     halves = [(shares[some].mean(), lot[some].mean()) for some in (np.full(len(new), True), new)]
@@ -244,7 +250,7 @@ def _neighbours(sheet: Sheet, seen: Cloud) -> None:
 def _mistakes(sheet: Sheet, shares: Floats, as_said: Floats, wrong: NDArray[np.bool_]) -> None:
     """shares, as_said: (m,) of neighbours that are of the photo's own class, and of the one that
     the network says."""
-    if wrong.sum() < FEW:
+    if wrong.sum() < FEW_MISTAKES:
         count = f"There are only {wrong.sum()}" if wrong.any() else "There are no"
         sheet.say(f"{count} wrong answers: too few to say what their neighbourhoods are like.")
         return
@@ -256,7 +262,7 @@ def _mistakes(sheet: Sheet, shares: Floats, as_said: Floats, wrong: NDArray[np.b
         bool(bad < good) and rare < 0.01,
         f"{bad:.1%} of {int(wrong.sum())} wrong answers, {good:.1%} of right ones; as low by"
         " chance in"
-        f" {rare:.1%} of {DRAWS:,} draws",
+        f" {rare:.1%} of {RANDOM_SETS:,} draws",
     )
     sheet.say(
         f"Of the neighbours of wrong answers, {as_said[wrong].mean():.0%} are of the class that the"
@@ -286,7 +292,7 @@ def _export(sheet: Sheet, seen: Cloud) -> None:
     )
     sheet.file("tensors.tsv", numbers)
     sheet.file("metadata.tsv", told)
-    sheet.file(tensorboard_projector.CONFIG, tensorboard_projector.config("map-"))
+    sheet.file(tensorboard_projector.CONFIG, tensorboard_projector.projector_config("map-"))
     back, rows = (
         tensorboard_projector.read_tensors(numbers),
         tensorboard_projector.read_metadata(told),

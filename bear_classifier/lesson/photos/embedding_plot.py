@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 
 # Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008), without the yellow,
 # which is hard to see on white. 7 colours and 8 shapes make 56 pairs.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+CLASS_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 # A marker of matplotlib, and the same as corners on a circle: how many (0: the circle itself), the
 # angle of the first in degrees, and how far out every second one lies.
 SHAPES = {
@@ -42,16 +42,16 @@ def clouds(
         for number, label in enumerate(labels):
             mine = at[targets == number]
             axes.scatter(mine[:, 0], mine[:, 1], s=13, marker=markers[number % len(markers)],
-                         color=COLOURS[number % len(COLOURS)], lw=0, alpha=0.75,
+                         color=CLASS_COLOURS[number % len(CLASS_COLOURS)], lw=0, alpha=0.75,
                          label=label.replace("$", r"\$") if axes is cells[0] else None)  # fmt: skip
         axes.scatter(at[wrong, 0], at[wrong, 1], s=42, facecolor="none", edgecolor=INK, lw=1)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-        title(axes, name)
+        set_title(axes, name)
     figure.legend(loc="outside lower left", ncols=6, frameon=False, fontsize=9, markerscale=1.6)
-    return png(figure)
+    return figure_png(figure)
 
 
 def widths(held: NDArray[np.float64]) -> bytes:
@@ -71,11 +71,11 @@ def widths(held: NDArray[np.float64]) -> bytes:
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("components, the widest first")
-    title(axes, "Share of the variance")
-    return png(figure)
+    set_title(axes, "Share of the variance")
+    return figure_png(figure)
 
 
-def mixtures(
+def neighbour_counts(
     shares: NDArray[np.float64], wrong: NDArray[np.bool_], chance: float, near: int
 ) -> bytes:
     """How many photos have 0, 1, ... `near` neighbours of their own class. shares, wrong: (m,);
@@ -92,8 +92,8 @@ def mixtures(
         axes.set_ylim(0, 1.12)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel(f"of the {near} nearest photos, so many are of its class")
-        title(axes, f"{int(mine.sum()):,} {name}")
-    return png(figure)
+        set_title(axes, f"{int(mine.sum()):,} {name}")
+    return figure_png(figure)
 
 
 def _note(axes: Any, words: str, x: float) -> None:

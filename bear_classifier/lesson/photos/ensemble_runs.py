@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
+from bear_classifier.stats.arrays import Floats
+
 TEAM = 5
 WIDE, DEEP = 32, 3  # units of a hidden layer, hidden layers
 EPOCHS, COMMON = 20, 7  # of a training; of those, before a team with a common beginning parts
 BATCH, RATE, DECAY = 32, 1e-3, 1e-2
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Set:
         return Set(self.x[rows], self.y[rows], self.groups[rows])
 
 
-def network(features: int, classes: int, seed: int) -> nn.Sequential:
+def small_network(features: int, classes: int, seed: int) -> nn.Sequential:
     """Hidden layers with ReLU, then a linear one, begun at random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -41,7 +42,7 @@ def network(features: int, classes: int, seed: int) -> nn.Sequential:
         return nn.Sequential(*layers, nn.Linear(WIDE, classes))
 
 
-def trained(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Sequential:
+def train_copy(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Sequential:
     """A copy that learned from these photos. The seed decides their order."""
     model, dice = copy.deepcopy(start), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
@@ -59,7 +60,7 @@ def trained(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Seque
 def separate(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
     """Each from other random weights, all from the same photos."""
     seeds = range(seed, seed + TEAM)
-    return [trained(network(some.x.shape[1], classes, s), some, EPOCHS, s) for s in seeds]
+    return [train_copy(small_network(some.x.shape[1], classes, s), some, EPOCHS, s) for s in seeds]
 
 
 def by_folds(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
@@ -67,16 +68,18 @@ def by_folds(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
     folds = StratifiedGroupKFold(TEAM, shuffle=True, random_state=seed)
     cuts = folds.split(some.groups, some.y.numpy(), some.groups)
     return [
-        trained(network(some.x.shape[1], classes, seed + k), some.of(kept), EPOCHS, seed + k)
+        train_copy(
+            small_network(some.x.shape[1], classes, seed + k), some.of(kept), EPOCHS, seed + k
+        )
         for k, (kept, _) in enumerate(cuts)
     ]
 
 
-def together(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def train_together(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
     """One to begin with, of which each goes on by itself, with the photos in another order."""
-    common = trained(network(some.x.shape[1], classes, seed), some, COMMON, seed)
+    common = train_copy(small_network(some.x.shape[1], classes, seed), some, COMMON, seed)
     seeds = range(seed, seed + TEAM)
-    return [trained(common, some, EPOCHS - COMMON, s) for s in seeds]
+    return [train_copy(common, some, EPOCHS - COMMON, s) for s in seeds]
 
 
 # -- two ways of making one of them ----------------------------------------------------------------

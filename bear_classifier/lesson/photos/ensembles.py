@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bear_classifier.errors import DataError
-from bear_classifier.experiments.compare.analysis import judged
+from bear_classifier.experiments.compare.analysis import losses_and_errors
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import ensemble_runs
@@ -22,10 +22,11 @@ from bear_classifier.lesson.photos.ensemble_runs import (
     mean_weights,
     probabilities,
 )
-from bear_classifier.lesson.photos.privacy import known
+from bear_classifier.lesson.photos.privacy import probed_photos
 from bear_classifier.lesson.trained_model import Subject
-from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
-from bear_classifier.stats.paired import Difference, Floats, Measure, difference
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.paired import Difference, Measure, difference
 
 REPEATS = 4  # of everything, from other random weights
 ORDERS = 5  # of the hidden units of one network
@@ -33,7 +34,7 @@ HARM = 0.02  # share of wrong answers: what is more than that is told
 TRAINED = {
     "separate": ("other random weights", ensemble_runs.separate),
     "folds": ("each without another fifth", ensemble_runs.by_folds),
-    "together": ("a common beginning", ensemble_runs.together),
+    "together": ("a common beginning", ensemble_runs.train_together),
 }
 Team = Sequence[nn.Sequential]
 
@@ -63,13 +64,13 @@ def page(subject: Subject) -> Page:
         " from other random weights."
     )
     sheet.code(
-        ensemble_runs.trained,
+        ensemble_runs.train_copy,
         ensemble_runs.separate,
         ensemble_runs.by_folds,
-        ensemble_runs.together,
+        ensemble_runs.train_together,
     )
     sheet.code(ensemble_runs.mean_answer, ensemble_runs.mean_weights)
-    found, first, seconds = run(learned, asked, len(subject.config.labels))
+    found, first, seconds = measure_ensembles(learned, asked, len(subject.config.labels))
     _table(sheet, found)
     sheet.picture("errors", _bars(found), "Wrong answers of one alone, of both means, each repeat")
     _answers(sheet, found, asked)
@@ -80,7 +81,7 @@ def page(subject: Subject) -> Page:
 
 def sides(subject: Subject) -> tuple[Set, Set]:
     """Photos to learn from and photos to ask. Raises DataError (NOT_PROBED, TOO_FEW)."""
-    it = known(subject)
+    it = probed_photos(subject)
     train = np.array([photo.split == "train" for photo in it.photos], dtype=bool)
     asked = np.array([photo.split in ("valid", "test") for photo in it.photos], dtype=bool)
     for number, label in enumerate(subject.config.labels):
@@ -100,7 +101,7 @@ def sides(subject: Subject) -> tuple[Set, Set]:
     return every.of(np.flatnonzero(train)), every.of(np.flatnonzero(asked))
 
 
-def run(
+def measure_ensembles(
     learned: Set, asked: Set, classes: int
 ) -> tuple[dict[str, Figures], dict[str, Team], float]:
     """Figures of each kind of team, the teams of the first repeat, and seconds that it took to
@@ -114,26 +115,26 @@ def run(
             team = train(learned, classes, 1000 * repeat)
             took += time.monotonic() - began
             first.setdefault(kind, team)
-            rows[kind].append(figures(team, asked))
+            rows[kind].append(ensemble_figures(team, asked))
     stacked = {kind: _stacked(each) for kind, each in rows.items()}
     return stacked, first, took / (REPEATS * len(TRAINED))
 
 
-def figures(team: Team, asked: Set) -> Figures:
+def ensemble_figures(team: Team, asked: Set) -> Figures:
     """Of one team: each array (photos,)."""
-    each = [told(probabilities(model, asked.x), asked) for model in team]
+    each = [score_answers(probabilities(model, asked.x), asked) for model in team]
     losses, wrongs = (np.mean(part, axis=0) for part in zip(*each, strict=True))
     return Figures(
         (losses, wrongs),
-        told(mean_answer(team, asked.x), asked),
-        told(probabilities(mean_weights(team), asked.x), asked),
+        score_answers(mean_answer(team, asked.x), asked),
+        score_answers(probabilities(mean_weights(team), asked.x), asked),
         np.array(max(wrong.mean() for _, wrong in each)),
     )
 
 
-def told(said: Floats, asked: Set) -> tuple[Floats, Floats]:
+def score_answers(said: Floats, asked: Set) -> tuple[Floats, Floats]:
     """Losses and wrongs (n,) of probabilities (n, classes)."""
-    losses, wrong = judged(np.log(np.maximum(said, 1e-300)), asked.y.numpy())
+    losses, wrong = losses_and_errors(np.log(np.maximum(said, 1e-300)), asked.y.numpy())
     return losses, wrong.astype(np.float64)
 
 
@@ -205,8 +206,10 @@ def _weights(
     orders = [ensemble_runs.reordered(model, seed) for seed in range(ORDERS)]
     same = probabilities(model, asked.x)
     apart_by = max(float(np.abs(probabilities(o, asked.x) - same).max()) for o in orders)
-    one = told(same, asked)[1].mean()
-    means = [told(probabilities(mean_weights([model, o]), asked.x), asked)[1] for o in orders]
+    one = score_answers(same, asked)[1].mean()
+    means = [
+        score_answers(probabilities(mean_weights([model, o]), asked.x), asked)[1] for o in orders
+    ]
     sheet.claim(
         "reordered it says the same, and the mean of the two is wrong more often than either, on"
         f" average over {ORDERS} orders",
@@ -275,8 +278,8 @@ def _bars(found: Mapping[str, Figures]) -> bytes:
     axes.set_xticks(range(len(found)), [TRAINED[kind][0] for kind in found])
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
     axes.legend(frameon=False, fontsize=9)
-    title(axes, "Share of wrong answers; dots: each repeat")
-    return png(figure)
+    set_title(axes, "Share of wrong answers; dots: each repeat")
+    return figure_png(figure)
 
 
 def _between(ways: Mapping[str, Team], asked: Set) -> bytes:
@@ -284,11 +287,11 @@ def _between(ways: Mapping[str, Team], asked: Set) -> bytes:
     shares = np.linspace(0, 1, 21)
     for (words, pair), colour in zip(ways.items(), (ORANGE, GREY, BLUE), strict=True):
         at = [probabilities(mean_weights(pair, [1 - s, s]), asked.x) for s in shares.tolist()]
-        wrong = [told(said, asked)[1].mean() for said in at]
+        wrong = [score_answers(said, asked)[1].mean() for said in at]
         axes.plot(shares, wrong, "o-", color=colour, ms=3, lw=1.8, label=words)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("share of the second network in the mean of weights")
     axes.legend(frameon=False, fontsize=9)
-    title(axes, "Wrong answers between two networks")
-    return png(figure)
+    set_title(axes, "Wrong answers between two networks")
+    return figure_png(figure)

@@ -19,7 +19,7 @@ from bear_classifier.learn import backbone, probe
 from bear_classifier.learn.data import Unreadable
 from bear_classifier.learn.fit import fit
 from bear_classifier.learn.plan import plan_of
-from bear_classifier.learn.trainable_part import LastStage, Part, part_of
+from bear_classifier.learn.trainable_part import LastStage, TrainablePart, part_of
 from bear_classifier.lesson.trained_model import Subject
 from bear_classifier.stats.calibration import log_loss, softmax
 
@@ -45,7 +45,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Run:
+class FailureRun:
     """rows: of its history; start: loss on validation before it; diverged: whether a number was
     none; plain: loss at its end on the photos that it learned from, without crops and dropout."""
 
@@ -72,26 +72,26 @@ class Run:
 # -- symptoms: what of a history shows that it went wrong ---------------------------------------
 
 
-def explodes(run: Run) -> bool:
+def explodes(run: FailureRun) -> bool:
     """The validation loss goes far above where it began, or is no number."""
     worst = max((row["valid_loss"] for row in run.rows), default=math.inf)
     return run.diverged or not worst <= 2 * run.start
 
 
-def crawls(run: Run) -> bool:
+def crawls(run: FailureRun) -> bool:
     """The training loss hardly falls. Of a hundred photos in random crops that of an epoch differs
     from another by a tenth by chance: a fifth is what counts."""
     return run.last["train_loss"] > 0.8 * run.first["train_loss"]
 
 
-def unfinished(run: Run) -> bool:
+def unfinished(run: FailureRun) -> bool:
     """The training loss is higher than that of validation, which still fell in the last epoch."""
     before = [run.start, *(row["valid_loss"] for row in run.rows)][-2:][0]
     falling = run.last["valid_loss"] < 0.9 * before
     return falling and run.last["train_loss"] > run.last["valid_loss"]
 
 
-def by_heart(run: Run) -> bool:
+def is_overfitting(run: FailureRun) -> bool:
     """The validation metric gets worse while the training loss falls towards 0, to a tenth of that
     of the first epoch: of so few photos that of a single epoch swings."""
     falling = run.last["train_loss"] < 0.1 * min(run.first["train_loss"], 1.0)
@@ -106,12 +106,12 @@ class Shop:
     """What all trainings share: photos of both sides, and what their early layers make of them."""
 
     config: Config
-    part: Part
+    part: TrainablePart
     learned: list[Photo]
     checked: list[Photo]
 
 
-def some(photos: Sequence[Photo], most: int) -> list[Photo]:
+def balanced_sample(photos: Sequence[Photo], most: int) -> list[Photo]:
     """At most so many, of each class as many as of the others as far as there are."""
     seen: Counter[str] = Counter()
     ranked = []
@@ -136,7 +136,7 @@ def shop(subject: Subject) -> Shop:
     doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
     ready = [photo for photo in catalog.photos("ok") if photo.sha256 not in doubted]
     learned, checked = (
-        some([photo for photo in ready if photo.split == side], most)
+        balanced_sample([photo for photo in ready if photo.split == side], most)
         for side, most in (("train", MOST), ("valid", ASKED))
     )
     if not learned or not checked:
@@ -155,14 +155,14 @@ def shop(subject: Subject) -> Shop:
 
 def fresh(config: Config) -> backbone.Classifier:
     """The untuned body with a head that knows nothing."""
-    network = probe.network(config, None).to(backbone.pick_device(config.learn.device))
+    network = probe.probe_network(config, None).to(backbone.pick_device(config.learn.device))
     network.new_head(SEED)
     return network
 
 
-def trained(made: Shop, recipe: Recipe) -> Run:
+def train_new_head(made: Shop, recipe: Recipe) -> FailureRun:
     """From a new head, the same of every recipe."""
-    learned = some(made.learned, recipe.photos)
+    learned = balanced_sample(made.learned, recipe.photos)
     learned = mislabelled(learned, recipe.astray, made.config.labels)
     settings = dataclasses.replace(
         made.config.train, lr=recipe.rate, epochs=recipe.epochs, dropout=recipe.dropout,
@@ -178,10 +178,12 @@ def trained(made: Shop, recipe: Recipe) -> Run:
     end, _ = fit(dls, part.model, plan_of(config, [photo.label for photo in learned]))
     part.model.load_state_dict(end.part("model."))  # the last, not the best
     rows = end.facts["history"]
-    return Run(recipe, rows, start, len(rows) < recipe.epochs, loss_of(part, learned, config))
+    return FailureRun(
+        recipe, rows, start, len(rows) < recipe.epochs, loss_of(part, learned, config)
+    )
 
 
-def loss_of(part: Part, photos: Sequence[Photo], config: Config) -> float:
+def loss_of(part: TrainablePart, photos: Sequence[Photo], config: Config) -> float:
     """Mean loss of what the network says of photos, without dropout and random crops."""
     rows, logits, _ = part.outputs(photos, config)
     targets = np.array([config.labels.index(photos[row].label) for row in rows])

@@ -15,18 +15,18 @@ from bear_classifier.lesson.photos.failure_runs import (
     EPOCHS,
     RATE,
     WORSE,
+    FailureRun,
     Recipe,
-    Run,
     Shop,
-    by_heart,
     crawls,
     explodes,
+    is_overfitting,
     shop,
-    trained,
+    train_new_head,
     unfinished,
 )
 from bear_classifier.lesson.trained_model import Subject
-from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 
 FAR = 1000  # times too high, times too low
 SHORT, LONG = 1, 24  # epochs too few and too many
@@ -53,7 +53,7 @@ def page(subject: Subject) -> Page:
     sheet = Sheet("wrong", TITLES["wrong"])
     with undisturbed():
         made = shop(subject)
-        runs = {name: trained(made, recipe) for name, recipe in RECIPES.items()}
+        runs = {name: train_new_head(made, recipe) for name, recipe in RECIPES.items()}
         sheet.say(
             "There are two dials, the [[learning rate]] and the number of [[epoch|epochs]], and"
             " each can be turned too far either way. The history of a training, its two losses and"
@@ -71,7 +71,7 @@ def page(subject: Subject) -> Page:
     return sheet.page()
 
 
-def _histories(sheet: Sheet, runs: Mapping[str, Run]) -> None:
+def _histories(sheet: Sheet, runs: Mapping[str, FailureRun]) -> None:
     sheet.table(
         ["training", "rate", "photos", "epochs", "training loss", "validation loss",
          "best", "wrong on validation", "best"],
@@ -83,7 +83,7 @@ def _histories(sheet: Sheet, runs: Mapping[str, Run]) -> None:
     sheet.picture("epochs", epochs, "Too few epochs, enough and too many: losses and errors")
 
 
-def _cells(name: str, run: Run) -> list[str]:
+def _cells(name: str, run: FailureRun) -> list[str]:
     recipe, rows = run.recipe, run.rows
     head = [name, f"{recipe.rate:.1g}", str(recipe.photos), str(recipe.epochs)]
     if not rows:
@@ -98,9 +98,9 @@ def _cells(name: str, run: Run) -> list[str]:
     ]
 
 
-def _symptoms(sheet: Sheet, runs: Mapping[str, Run]) -> None:
+def _symptoms(sheet: Sheet, runs: Mapping[str, FailureRun]) -> None:
     sheet.head("What to look for")
-    sheet.code(explodes, crawls, unfinished, by_heart)
+    sheet.code(explodes, crawls, unfinished, is_overfitting)
     high, low, few, many = (runs[name] for name in list(RECIPES)[1:])
     worst = max((row["valid_loss"] for row in high.rows), default=math.nan)
     sheet.claim(
@@ -127,13 +127,13 @@ def _symptoms(sheet: Sheet, runs: Mapping[str, Run]) -> None:
         f"too many epochs on {many.recipe.photos} photos, {many.recipe.astray} with a wrong label"
         " ([[overfitting]]): the validation metric gets worse while the training loss falls"
         " towards 0",
-        by_heart(many),
+        is_overfitting(many),
         f"after epoch {best['epoch']:.0f} {best['error']:.1%} wrong and training loss"
         f" {best['train_loss']:.3f}; after {len(many.rows)} {many.last['error']:.1%} and"
         f" {many.last['train_loss']:.4f}",
     )
     right = runs[RIGHT]
-    shown = [f.__name__ for f in (explodes, crawls, unfinished, by_heart) if f(right)]
+    shown = [f.__name__ for f in (explodes, crawls, unfinished, is_overfitting) if f(right)]
     sheet.claim(
         "the right one shows none of the four",
         not shown,
@@ -142,11 +142,11 @@ def _symptoms(sheet: Sheet, runs: Mapping[str, Run]) -> None:
     )
 
 
-def _way(run: Run, key: str) -> str:
+def _way(run: FailureRun, key: str) -> str:
     return " to ".join(f"{row[key]:.3f}" for row in (run.first, run.last))
 
 
-def _below(sheet: Sheet, right: Run) -> None:
+def _below(sheet: Sheet, right: FailureRun) -> None:
     sheet.head("What is no symptom")
     sheet.say(
         "That the training loss lies <em>below</em> that of validation is not [[overfitting]]. It"
@@ -163,7 +163,7 @@ def _below(sheet: Sheet, right: Run) -> None:
     )
 
 
-def _made_harder(sheet: Sheet, made: Shop, runs: Mapping[str, Run]) -> None:
+def _made_harder(sheet: Sheet, made: Shop, runs: Mapping[str, FailureRun]) -> None:
     sheet.head("Dropout and crops: a training loss that is higher by design")
     sheet.say(
         "A training loss above that of validation has more causes than too few epochs. The one is"
@@ -174,9 +174,9 @@ def _made_harder(sheet: Sheet, made: Shop, runs: Mapping[str, Run]) -> None:
     )
     found = {}
     for epochs, name in ((SHORT, "too few epochs"), (EPOCHS, RIGHT)):
-        found[epochs, "neither"] = trained(made, Recipe(epochs=epochs, crops=False))
+        found[epochs, "neither"] = train_new_head(made, Recipe(epochs=epochs, crops=False))
         found[epochs, "crops"] = runs[name]
-    found[EPOCHS, "crops and dropout"] = trained(made, Recipe(dropout=DROPOUT))
+    found[EPOCHS, "crops and dropout"] = train_new_head(made, Recipe(dropout=DROPOUT))
     sheet.table(
         ["epochs", "made harder by", "training loss", "same photos, asked plainly at the end",
          "validation loss"],
@@ -204,7 +204,7 @@ def _made_harder(sheet: Sheet, made: Shop, runs: Mapping[str, Run]) -> None:
     )
 
 
-def _diagnosed(sheet: Sheet, runs: Mapping[str, Run]) -> None:
+def _diagnosed(sheet: Sheet, runs: Mapping[str, FailureRun]) -> None:
     sheet.head("What bears train says")
     said = {
         name: diagnose(run.rows, run.recipe.rate, run.start, run.recipe.photos, run.diverged)
@@ -229,7 +229,7 @@ def _diagnosed(sheet: Sheet, runs: Mapping[str, Run]) -> None:
     )
 
 
-def _panels(runs: Mapping[str, Run], names: Sequence[str], log: bool) -> bytes:
+def _panels(runs: Mapping[str, FailureRun], names: Sequence[str], log: bool) -> bytes:
     figure, cells = panels(3.2, len(names))
     for axes, name in zip(cells, names, strict=True):
         run = runs[name]
@@ -251,7 +251,7 @@ def _panels(runs: Mapping[str, Run], names: Sequence[str], log: bool) -> bytes:
         axes.set_xlim(0.5, max(len(run.rows), 1) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch")
-        title(axes, name)
+        set_title(axes, name)
     handles, labels = cells[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
-    return png(figure)
+    return figure_png(figure)

@@ -19,55 +19,54 @@ from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import activations as kernels
 from bear_classifier.lesson.photos import features_plot, saliency
 from bear_classifier.lesson.photos.activations import Layer, Peaks
-from bear_classifier.lesson.trained_model import Subject, network
+from bear_classifier.lesson.trained_model import Subject, evaluation_network
+from bear_classifier.stats.arrays import Floats, Ints
 
-SEED = 7
+FEATURES_SEED = 7
 TOP, SHOWN = 6, 4  # photos of a unit; units of a picture
 UNITS, BY_LOT = (
     48,
     1000,
 )  # that are chosen, and drawn by lot: with fewer, chance hides the difference
-ENOUGH = 24  # photos of each class that were not learned from
+PHOTOS_PER_CLASS = 24  # photos of each class that were not learned from
 COVERED = 36  # photos of which each place is covered
 KERNELS = {
     "blur": np.full((3, 3), 1 / 9),
     "edges": np.array([[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]]),
     "sharpen": np.array([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
 }
-Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Watched:
+class PhotoSet:
     """Photos, no two of them near-copies, in an order by lot. labels: (n,); pixels: a function from
     a row to (size, size, 3); unseen: whether the network learned from none of them."""
 
     photos: list[Photo]
-    labels: Numbers
+    labels: Ints
     pixels: Callable[[int], NDArray[np.uint8]]
     unseen: bool
 
 
-def watch(subject: Subject) -> Watched:
+def watch(subject: Subject) -> PhotoSet:
     """Photos of validation and test; all, where these are fewer than ENOUGH of a class."""
     every, names = kernels.once(subject.catalog.photos("ok")), subject.config.labels
     others = [photo for photo in every if photo.split != "train"]
-    enough = min(sum(photo.label == name for photo in others) for name in names) >= ENOUGH
+    enough = min(sum(photo.label == name for photo in others) for name in names) >= PHOTOS_PER_CLASS
     some = others if enough else every
-    used = [some[i] for i in np.random.default_rng(SEED).permutation(len(some))]
+    used = [some[i] for i in np.random.default_rng(FEATURES_SEED).permutation(len(some))]
     labels = np.array([names.index(photo.label) for photo in used])
 
     def pixels(row: int) -> NDArray[np.uint8]:
         image = decoder.decode(subject.catalog.file(used[row]))
-        return np.asarray(decoder.fit(image, subject.config.learn.size))
+        return np.asarray(decoder.fit_square(image, subject.config.learn.size))
 
-    return Watched(used, labels, pixels, enough)
+    return PhotoSet(used, labels, pixels, enough)
 
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("features", TITLES["features"])
-    model, watched = network(subject), watch(subject)
+    model, watched = evaluation_network(subject), watch(subject)
     sheet.say(
         "A network for pictures is one small operation, done very often. Here it is done by hand,"
         " then looked for in the trained network; then the network's own detectors are asked what"
@@ -82,7 +81,7 @@ def page(subject: Subject) -> Page:
     return sheet.page()
 
 
-def _in_turn(labels: Numbers) -> list[int]:
+def _in_turn(labels: Ints) -> list[int]:
     """COVERED rows, as many of each class, the classes in turn."""
     groups = [np.flatnonzero(labels == c).tolist() for c in np.unique(labels)]
     return [row for turn in zip(*groups, strict=False) for row in turn][:COVERED]
@@ -160,13 +159,13 @@ class Agreement:
     out anew."""
 
     layer: Layer
-    chosen: Numbers
-    lots: Numbers
+    chosen: Ints
+    lots: Ints
     purities: Floats
-    main: Numbers
+    main: Ints
     chance: Floats
 
-    def mean(self, units: Numbers) -> float:
+    def mean(self, units: Ints) -> float:
         return float(self.purities[units].mean())
 
     @property
@@ -175,7 +174,7 @@ class Agreement:
         return float(low), float(high)
 
 
-def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: Watched) -> None:
+def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: PhotoSet) -> None:
     size = subject.config.learn.size
     layers = kernels.layers(model.body, size)
     files = [subject.catalog.file(photo) for photo in watched.photos]
@@ -205,18 +204,18 @@ def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: Watched) 
     _purities(sheet, rows, subject.config.labels)
 
 
-def _agreement(layer: Layer, peak: Peaks, labels: Numbers, half: int) -> Agreement:
+def _agreement(layer: Layer, peak: Peaks, labels: Ints, half: int) -> Agreement:
     chosen = kernels.readable(peak.most[:half], labels[:half], TOP, UNITS)
-    lots = np.random.default_rng([SEED, layer.end]).permutation(layer.units)[:BY_LOT]
+    lots = np.random.default_rng([FEATURES_SEED, layer.end]).permutation(layer.units)[:BY_LOT]
     rows = kernels.top(peak.most[half:], TOP)
     seen = labels[half:][rows]
     main = np.array([np.bincount(row).argmax() for row in seen])
-    chance = kernels.shuffled(labels[half:], rows[lots], SEED)
+    chance = kernels.shuffled_purity(labels[half:], rows[lots], FEATURES_SEED)
     return Agreement(layer, chosen, lots, kernels.purity(seen), main, chance)
 
 
 def _show(
-    sheet: Sheet, names: list[str], watched: Watched, peak: Peaks, row: Agreement, half: int
+    sheet: Sheet, names: list[str], watched: PhotoSet, peak: Peaks, row: Agreement, half: int
 ) -> None:
     """Crops around the strongest places, a unit a row."""
     layer, best = row.layer, kernels.top(peak.most[half:], TOP) + half
@@ -267,7 +266,7 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
         f"{last.mean(last.lots):.1%}; with shuffled classes {last.band[0]:.1%} to"
         f" {last.band[1]:.1%}, 95 % of {len(last.chance)} rounds",
     )
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(FEATURES_SEED)
     draws = [last.purities[rng.permutation(len(last.purities))[:UNITS]].mean() for _ in range(1000)]
     limit = float(np.quantile(draws, 0.975))
     sheet.claim(
@@ -289,7 +288,7 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
 
 def _gain(late: Floats, early: Floats) -> tuple[float, float, float]:
     """Difference of the means, and the ends of its bootstrap interval over units."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(FEATURES_SEED)
     means = [v[rng.integers(0, len(v), (2000, len(v)))].mean(axis=1) for v in (late, early)]
     low, high = np.quantile(means[0] - means[1], (0.025, 0.975))
     return float(late.mean() - early.mean()), float(low), float(high)

@@ -13,9 +13,9 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
-from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 
-COLOURS = (BLUE, ORANGE, "#1b7837", "#8e44ad", "#b8860b", "#b2182b")  # of classes
+PANEL_COLOURS = (BLUE, ORANGE, "#1b7837", "#8e44ad", "#b8860b", "#b2182b")  # of classes
 _TILE, _EDGE, _GAP = 104, 6, 6  # pixels of a small picture, of its coloured edge, between them
 _ZOOM = 112  # pixels of a photo that are shown of its middle
 Pixels = NDArray[np.uint8]
@@ -42,10 +42,10 @@ def _framed(picture: Pixels, colour: str | None, tile: int) -> Pixels:
     return np.asarray(whole)
 
 
-def light(figure: Figure) -> bytes:
+def small_png(figure: Figure) -> bytes:
     """A PNG of 256 colours: of photos a third of the size."""
     file = io.BytesIO()
-    Image.open(io.BytesIO(png(figure))).convert("RGB").quantize(256).save(
+    Image.open(io.BytesIO(figure_png(figure))).convert("RGB").quantize(256).save(
         file, "PNG", optimize=True
     )
     return file.getvalue()
@@ -79,10 +79,10 @@ def kernels(
         lowest = 128.0 if name == "edges" else 0.0  # edges are light on one side, dark on the other
         axes.imshow(np.clip(middle + lowest, 0, 255), cmap="gray", vmin=0, vmax=255)
         _bare(axes)
-        title(axes, name)
+        set_title(axes, name)
         if name in numbers:
             axes.set_xlabel(_written(numbers[name]), family="monospace", size=9, color=GREY)
-    return light(figure)
+    return small_png(figure)
 
 
 def _written(kernel: NDArray[np.float64]) -> str:
@@ -101,7 +101,7 @@ def filters(weight: NDArray[np.float64]) -> bytes:
     figure, (axes,) = panels(0.66 * len(rows), 1)
     axes.imshow(mosaic(rows), interpolation="antialiased")
     _bare(axes)
-    return light(figure)
+    return small_png(figure)
 
 
 def tops(
@@ -112,14 +112,14 @@ def tops(
     figure, cells = panels(0.55 + 0.66 * most, len(sides))
     for axes, (name, (rows, words)) in zip(cells, sides.items(), strict=True):
         _laid(axes, mosaic(rows), words)
-        title(axes, name)
+        set_title(axes, name)
     patches = [Patch(color=colour_of(c), label=name) for c, name in enumerate(names)]
     figure.legend(handles=patches, loc="outside lower left", ncols=6, frameon=False, fontsize=9)
-    return light(figure)
+    return small_png(figure)
 
 
 def colour_of(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
+    return PANEL_COLOURS[number % len(PANEL_COLOURS)]
 
 
 def purities(
@@ -139,8 +139,8 @@ def purities(
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
-    title(axes, "Share of the commonest class among the photos that excite a unit most")
-    return png(figure)
+    set_title(axes, "Share of the commonest class among the photos that excite a unit most")
+    return figure_png(figure)
 
 
 def maps(rows: Sequence[Sequence[Pixels]], left: Sequence[str], below: Sequence[str]) -> bytes:
@@ -150,7 +150,7 @@ def maps(rows: Sequence[Sequence[Pixels]], left: Sequence[str], below: Sequence[
     _laid(axes, mosaic([[(one, None) for one in row] for row in rows], tile), left, tile)
     axes.set_xticks([(j + 0.5) * (tile + _GAP) for j in range(len(below))], below)
     axes.tick_params(length=0, labelsize=9)
-    return light(figure)
+    return small_png(figure)
 
 
 def agreement(own: NDArray[np.float64], other: NDArray[np.float64],
@@ -165,11 +165,11 @@ def agreement(own: NDArray[np.float64], other: NDArray[np.float64],
     left.set_xlabel("rank correlation of evidence and falls")
     left.set_ylabel("photos")
     left.legend(frameon=False, fontsize=9, loc="upper left")
-    title(left, "Do both maps agree?")
+    set_title(left, "Do both maps agree?")
     ends = [min(best.min(), lot.min(), 0), max(best.max(), lot.max())]
     right.plot(ends, ends, color=GREY, lw=1, ls=(0, (4, 3)))
     right.plot(lot, best, "o", color=ORANGE, ms=5, alpha=0.8)
     right.set_xlabel("fall of the logit, a random quarter covered")
     right.set_ylabel("fall, the highest quarter covered")
-    title(right, "Does the map point at what matters?")
-    return png(figure)
+    set_title(right, "Does the map point at what matters?")
+    return figure_png(figure)

@@ -32,7 +32,7 @@ _SHORT = 6  # letters; shorter names are found anywhere
 _BLOCK = 2**22
 
 
-def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+def bundle_contents(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Every file, and what is packed in those that are archives (.npz), unpacked."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name, data = path.relative_to(folder).as_posix(), path.read_bytes()
@@ -73,7 +73,7 @@ def occurrences(data: bytes, needles: Collection[bytes]) -> set[bytes]:
     return found
 
 
-def pictures(data: bytes) -> int:
+def count_picture_files(data: bytes) -> int:
     """How many picture files begin in it. The three bytes of a JPEG come up by chance in a few
     million random ones, so that its first segments must follow one another too."""
     marks = re.finditer(b"|".join(map(re.escape, _BEGINNINGS)), data)
@@ -111,7 +111,9 @@ def _tags(tiff: bytes) -> list[int]:
 def is_drawn(number: int, data: bytes) -> bool:
     """Whether a picture is the drawing of this number, whatever its size and encoder."""
     try:
-        two = [decoder.decode(file).resize((16, 16)) for file in (data, golden.draw(number)[1])]
+        two = [
+            decoder.decode(file).resize((16, 16)) for file in (data, golden.draw_picture(number)[1])
+        ]
     except PhotoError:
         return False
     one, other = (np.asarray(image, dtype=float) for image in two)
@@ -132,7 +134,7 @@ def traces(
         found += sorted(f"{needles[needle]} in {name}" for needle in occurrences(data, needles))
         if drawing := _GOLDEN.match(name):
             found += [f"{name} is not drawn"] * (not is_drawn(int(drawing[1]), data))
-        elif count := pictures(data):
+        elif count := count_picture_files(data):
             found.append(f"{count} pictures in {name}")
     return found
 
@@ -160,9 +162,9 @@ class Search:
     texts: int
 
 
-def search(folder: Path, known: Sequence[Photo], shown: bool) -> Search:
+def search_bundle(folder: Path, known: Sequence[Photo], shown: bool) -> Search:
     """A bundle, for traces of the photos of its dataset. shown: as in `traces`."""
-    files = dict(contents(folder))
+    files = dict(bundle_contents(folder))
     needles = sought(known, "\n".join([getsource(model_card), *files]))
     found = traces(files, needles, {photo.sha256 for photo in known}, shown)
     whole = [len(data) for name, data in files.items() if ".npz/" not in name]

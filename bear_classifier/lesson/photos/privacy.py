@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
 from bear_classifier.judge import clean, membership_inference
-from bear_classifier.judge.membership_inference import Floats, Leak, Rows, Sides, exchanged
+from bear_classifier.judge.membership_inference import Leak, Membership, exchanged
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import memorisation as traces
-from bear_classifier.lesson.photos.privacy_plot import curves, drawn
+from bear_classifier.lesson.photos.privacy_plot import curves, draw_attacks
 from bear_classifier.lesson.trained_model import Subject, said
 from bear_classifier.stats import ood
+from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.calibration import softmax
 
-PENALTIES = (
+RIDGE_PENALTIES = (
     1e-5,
     1e-4,
     1e-3,
@@ -34,7 +35,7 @@ HALVES, DRAWS, LEAST, SEED = 100, 200, 85, 0
 
 
 @dataclass(frozen=True)
-class Known:
+class ProbedPhotos:
     """What the first model knows of all usable photos: features (n, f) by the untuned body; and
     (n,) classes, groups of near-copies, losses of models that saw none of the group, and whether
     cleaning suspects a photo."""
@@ -44,21 +45,21 @@ class Known:
     targets: NDArray[np.int64]
     groups: NDArray[np.str_]
     unseen: Floats
-    suspected: Rows
+    suspected: Bools
 
 
-def known(subject: Subject) -> Known:
+def probed_photos(subject: Subject) -> ProbedPhotos:
     """Raises DataError (NOT_PROBED)."""
     catalog, labels = subject.catalog, subject.config.labels
-    evidence = clean.load(catalog.root)
+    evidence = clean.load_evidence(catalog.root)
     rows = {sha: row for row, sha in enumerate(evidence.sha256)}
     asked = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
     at = [rows[photo.sha256] for photo in asked]
     doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
     targets = np.array([labels.index(photo.label) for photo in asked])
-    return Known(
+    return ProbedPhotos(
         asked, evidence.features[at], targets, groups_of(asked),
-        membership_inference.losses(evidence.probabilities[at], targets),
+        membership_inference.own_class_losses(evidence.probabilities[at], targets),
         np.array([photo.sha256 in doubted for photo in asked], dtype=bool),
     )  # fmt: skip
 
@@ -67,15 +68,15 @@ def groups_of(found: Sequence[Photo]) -> NDArray[np.str_]:
     return np.array([photo.family for photo in found])
 
 
-def sides_of(found: Sequence[Photo]) -> tuple[list[int], Sides]:
-    """Rows of the training split, the members, and of the test split, the others.
+def sides_of(found: Sequence[Photo]) -> tuple[list[int], Membership]:
+    """Bools of the training split, the members, and of the test split, the others.
 
     Raises DataError (NO_PHOTOS)."""
     rows = [row for row, photo in enumerate(found) if photo.split in ("train", "test")]
     member = np.array([found[row].split == "train" for row in rows], dtype=bool)
     if member.all() or not member.any():
         raise DataError("NO_PHOTOS", "no photo of the training or the test split; run: bears split")
-    return rows, Sides(member, groups_of([found[row] for row in rows]))
+    return rows, Membership(member, groups_of([found[row] for row in rows]))
 
 
 def temperature(subject: Subject) -> float:
@@ -95,7 +96,7 @@ def page(subject: Subject) -> Page:
         " somebody holds, was among them: <em>membership inference</em>. The simplest attack looks"
         " at the [[loss]] (Yeom et al., arXiv 1709.01604): the lower, the likelier a member."
     )
-    sheet.code(membership_inference.losses, membership_inference.auc)
+    sheet.code(membership_inference.own_class_losses, membership_inference.auc)
     sheet.formula("AUC = P(loss<sub>member</sub> &lt; loss<sub>other</sub>) + ½ P(equal)")
     sheet.say(
         "Of a photo that was learned from and one that was not, guess that the one of lower loss is"
@@ -105,24 +106,26 @@ def page(subject: Subject) -> Page:
         " them, but they chose the [[epoch]], the final weights and the temperature, and so are"
         " neither members nor unknown to it."
     )
-    first = known(subject)
+    first = probed_photos(subject)
     found = _own(sheet, subject, first)
     _heads(sheet, first)
     _bundle(sheet, subject)
     sheet.head("For the model card")
-    sheet.say(membership_inference.sentence(asdict(found)))
+    sheet.say(membership_inference.card_sentence(asdict(found)))
     return sheet.page()
 
 
-def _own(sheet: Sheet, subject: Subject, it: Known) -> Leak:
+def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
     sheet.head("Your own model")
     everything = said(subject)
     rows, sides = sides_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
-    losses = membership_inference.losses(softmax(logits, temperature(subject)), targets)
-    plain = membership_inference.losses(softmax(logits), targets)
+    losses = membership_inference.own_class_losses(softmax(logits, temperature(subject)), targets)
+    plain = membership_inference.own_class_losses(softmax(logits), targets)
     others, apart = sides_of(it.photos)
-    worst = membership_inference.by_heart(it.features, it.targets, it.groups, PENALTIES[-1], SEED)
+    worst = membership_inference.attack_shuffled_labels(
+        it.features, it.targets, it.groups, RIDGE_PENALTIES[-1], SEED
+    )
     found = sides.leak(losses)
     leaks = {
         "your model": found,
@@ -130,7 +133,9 @@ def _own(sheet: Sheet, subject: Subject, it: Known) -> Leak:
         "first models that saw neither split": apart.leak(it.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
-    sheet.picture("losses", drawn(sides, losses, leaks), "Losses of both splits, and each AUC")
+    sheet.picture(
+        "losses", draw_attacks(sides, losses, leaks), "Losses of both splits, and each AUC"
+    )
     sheet.table(
         ["who is asked", "AUC", "95 % interval", "members", "others"],
         [[name, f"{x.auc:.3f}", _span(x), str(x.members), str(x.others)]
@@ -172,13 +177,13 @@ def _span(leak: Leak) -> str:
 
 
 def _lookup(
-    sheet: Sheet, subject: Subject, sides: Sides, pooled: NDArray[np.float32], found: Leak
+    sheet: Sheet, subject: Subject, sides: Membership, pooled: NDArray[np.float32], found: Leak
 ) -> None:
     """What the features in the bundle give away."""
     place = subject.catalog.root / "evaluate" / "reference.npz"
     if not place.is_file():
         return
-    reference = ood.read(place.read_bytes()).features.astype(np.float32)
+    reference = ood.read_reference(place.read_bytes()).features.astype(np.float32)
     looked = sides.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
     sheet.say(
         "The weights are not all that is published. <code>reference.npz</code>, by which"
@@ -196,7 +201,7 @@ def _lookup(
     )
 
 
-def _heads(sheet: Sheet, it: Known) -> None:
+def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
     sheet.head("What gives more away: weight decay and wrong labels")
     sheet.say(
         "A head on the features of the untuned network is fitted in seconds and shows what it"
@@ -217,7 +222,9 @@ def _heads(sheet: Sheet, it: Known) -> None:
         leaks[name] = [membership_inference.attack(*losses, g, g) for losses in run]
         strong, weak = (membership_inference.resampled(*run[at], g, g) for at in (0, -1))
         gains[name] = np.quantile(weak - strong, (0.025, 0.975))
-    sheet.picture("penalties", curves(leaks, PENALTIES), "How much heads give away by penalty")
+    sheet.picture(
+        "penalties", curves(leaks, RIDGE_PENALTIES), "How much heads give away by penalty"
+    )
     sheet.claim(
         "with the labels as they are filed, a weaker penalty gives more away",
         gains["as filed"][0] > 0,
@@ -236,25 +243,27 @@ def _heads(sheet: Sheet, it: Known) -> None:
 
 def _gain(row: Sequence[Leak], gain: Floats) -> str:
     return (
-        f"AUC {row[0].auc:.3f} with C = {PENALTIES[0]:g}, {row[-1].auc:.3f} with"
-        f" C = {PENALTIES[-1]:g}; the difference has the 95 % interval {gain[0]:.3f} to"
+        f"AUC {row[0].auc:.3f} with C = {RIDGE_PENALTIES[0]:g}, {row[-1].auc:.3f} with"
+        f" C = {RIDGE_PENALTIES[-1]:g}; the difference has the 95 % interval {gain[0]:.3f} to"
         f" {gain[1]:.3f}"
     )
 
 
-def _runs(it: Known, rows: Rows) -> list[tuple[Floats, Floats]]:
+def _runs(it: ProbedPhotos, rows: Bools) -> list[tuple[Floats, Floats]]:
     """At each of the penalties the losses of photos by a head that learned them and by another."""
     some = it.features[rows], it.targets[rows], it.groups[rows]
-    return [exchanged(*some, c, SEED) for c in PENALTIES]
+    return [exchanged(*some, c, SEED) for c in RIDGE_PENALTIES]
 
 
-def _whole(it: Known, rows: Rows) -> bool:
+def _whole(it: ProbedPhotos, rows: Bools) -> bool:
     """Whether two photos of each class are left, and not all."""
     left = np.bincount(it.targets[rows], minlength=int(it.targets.max()) + 1)
     return not rows.all() and bool(left.min() > 1)
 
 
-def _cleaned(sheet: Sheet, it: Known, weak: tuple[Floats, Floats], leaks: list[Leak]) -> None:
+def _cleaned(
+    sheet: Sheet, it: ProbedPhotos, weak: tuple[Floats, Floats], leaks: list[Leak]
+) -> None:
     inside, outside = weak
     doubted, rest = (
         membership_inference.attack(inside[rows], outside[rows], it.groups[rows], it.groups[rows])
@@ -264,7 +273,7 @@ def _cleaned(sheet: Sheet, it: Known, weak: tuple[Floats, Floats], leaks: list[L
     sheet.claim(
         "it is the suspected photos that a weak penalty gives away",
         doubted.auc > rest.auc,
-        f"with C = {PENALTIES[-1]:g}: AUC {doubted.auc:.3f} ({_span(doubted)}) of"
+        f"with C = {RIDGE_PENALTIES[-1]:g}: AUC {doubted.auc:.3f} ({_span(doubted)}) of"
         f" {doubted.members} suspected photos, {rest.auc:.3f} ({_span(rest)}) of the others",
     )
     sheet.claim(
@@ -281,7 +290,7 @@ def _bundle(sheet: Sheet, subject: Subject) -> None:
         sheet.say("No bundle is published yet that could be searched: <code>bears export</code>.")
         return
     shown, photos = subject.config.export.pictures != "none", subject.catalog.photos()
-    search = traces.search(subject.model, photos, shown)
+    search = traces.search_bundle(subject.model, photos, shown)
     found = search.found
     sheet.say(
         "All bytes of all its files are searched, and what is packed in them: for the paths or"

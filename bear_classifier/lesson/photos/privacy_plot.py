@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bear_classifier.judge.membership_inference import Floats, Leak, Sides
-from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, panels, png, title
+from bear_classifier.judge.membership_inference import Leak, Membership
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
 
 
-def drawn(sides: Sides, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
+def draw_attacks(sides: Membership, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
     """losses: (n,) of the model; leaks: each attack by the name of who was asked."""
     figure, (left, right) = panels(3.4, 2)
     for rows, colour, name in ((sides.member, BLUE, "members"), (~sides.member, ORANGE, "others")):
@@ -20,7 +21,7 @@ def drawn(sides: Sides, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
     left.set_xlabel("loss of your model, at most")
     left.set_ylabel("share of photos")
     left.legend(frameon=False, fontsize=9)
-    title(left, "Losses of members and of others")
+    set_title(left, "Losses of members and of others")
     for row, leak in enumerate(leaks.values()):
         right.plot(leak.interval, [row, row], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
         right.plot(leak.auc, row, "o", color=BLUE, ms=7)
@@ -28,8 +29,8 @@ def drawn(sides: Sides, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
     right.set_yticks(range(len(leaks)), [name.replace(" that ", "\nthat ") for name in leaks])
     right.set_ylim(len(leaks) - 0.5, -0.5)
     right.set_xlabel("AUC; guessing has 0.5")
-    title(right, "How well members are recognised")
-    return png(figure)
+    set_title(right, "How well members are recognised")
+    return figure_png(figure)
 
 
 def curves(leaks: Mapping[str, Sequence[Leak]], penalties: Sequence[float]) -> bytes:
@@ -44,5 +45,5 @@ def curves(leaks: Mapping[str, Sequence[Leak]], penalties: Sequence[float]) -> b
     axes.set_xlabel("C: the larger, the weaker the penalty")
     axes.set_ylabel("AUC")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
-    title(axes, "Members told from others by the loss of a head")
-    return png(figure)
+    set_title(axes, "Members told from others by the loss of a head")
+    return figure_png(figure)

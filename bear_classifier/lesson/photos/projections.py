@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bear_classifier.lesson.photos.tensorboard_projector import one_line
-from bear_classifier.lesson.trained_model import Said
+from bear_classifier.lesson.photos.tensorboard_projector import tsv_cell
+from bear_classifier.lesson.trained_model import NetworkOutputs
+from bear_classifier.stats.arrays import Floats, Ints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 MOST, SEED = 1500, 7  # photos on a map
 KEPT, PERPLEXITY = 50, 30.0  # components that t-SNE begins with, neighbours that it looks to
-DRAWS = 1000  # random sets of photos, to compare one with
+RANDOM_SETS = 1000  # random sets of photos, to compare one with
 
 
-def chosen(wrong: NDArray[np.bool_], most: int = MOST, seed: int = SEED) -> Ints:
+def sample_photos(wrong: NDArray[np.bool_], most: int = MOST, seed: int = SEED) -> Ints:
     """Rows of at most so many photos: the wrong ones (n,) first, then others by lot."""
     order = np.random.default_rng(seed).permutation(len(wrong))
     first = order[np.argsort(~wrong[order], kind="stable")][:most]
@@ -95,7 +94,7 @@ def so_low(shares: Floats, wrong: NDArray[np.bool_], seed: int = SEED) -> float:
     """How often photos drawn by lot, as many as there are wrong ones, have a mean share as low as
     these: a permutation test. shares, wrong: (m,)."""
     dice, k = np.random.default_rng(seed), int(wrong.sum())
-    means = [shares[dice.permutation(len(shares))[:k]].mean() for _ in range(DRAWS)]
+    means = [shares[dice.permutation(len(shares))[:k]].mean() for _ in range(RANDOM_SETS)]
     return float(np.mean(np.array(means) <= shares[wrong].mean()))
 
 
@@ -104,7 +103,7 @@ class Cloud:
     """The m photos of the map among all n. rows: (m,) theirs; answers: (n,) numbers of the classes
     that the network says; groups: (n,) numbers of near-copies."""
 
-    every: Said
+    every: NetworkOutputs
     rows: Ints
     answers: Ints
     groups: Ints
@@ -125,10 +124,10 @@ class Cloud:
     @property
     def files(self) -> list[str]:
         origins = [self.every.photos[row].origin for row in self.rows]
-        return [one_line(re.split(r"[\\/]", origin.rstrip("\\/"))[-1]) for origin in origins]
+        return [tsv_cell(re.split(r"[\\/]", origin.rstrip("\\/"))[-1]) for origin in origins]
 
 
-def cloud(every: Said, labels: list[str]) -> Cloud:
+def cloud(every: NetworkOutputs, labels: list[str]) -> Cloud:
     answers = every.logits.argmax(axis=1)
     groups = np.unique([p.family for p in every.photos], return_inverse=True)[1]
-    return Cloud(every, chosen(answers != every.targets), answers, groups, labels)
+    return Cloud(every, sample_photos(answers != every.targets), answers, groups, labels)

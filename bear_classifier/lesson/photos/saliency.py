@@ -19,23 +19,23 @@ from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.lesson.page import Sheet
 from bear_classifier.lesson.photos import features_plot as plot
 from bear_classifier.runtime.terminal import progress_bar
-from bear_classifier.ship.explain import Head, evidence, overlay
+from bear_classifier.ship.explain import CamHead, evidence, overlay
+from bear_classifier.stats.arrays import Floats
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-SEED = 7
+SALIENCY_SEED = 7
 LOTS, DRAWN = 4, 6  # quarters by lot of each photo; photos that are shown
 FEW, STEPS = 1, 400  # photos for integrated gradients; steps: of 50 the sum is off by 13 %
 _WIDE = 2  # places of the map, side of the square that covers one
 _DRAWS = 2000  # of the bootstrap
 
 
-def head(network: Classifier) -> Head:
+def network_head(network: Classifier) -> CamHead:
     """The numbers after the pool, as `ship.explain` wants them."""
     norm, linear = network.head[2], network.head[-1]
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     parts = (norm.running_mean, scale, norm.bias, linear.weight, linear.bias)
-    return Head(*(part.detach().numpy() for part in parts))
+    return CamHead(*(part.detach().numpy() for part in parts))
 
 
 def windows(size: int, cells: int) -> Mask:
@@ -54,7 +54,7 @@ def covered(x: Tensor, masks: Mask) -> Tensor:
     return torch.where(torch.from_numpy(masks)[:, None], mean, x)
 
 
-def falls(run: Callable[[Tensor], Tensor], x: Tensor, target: int, masks: Mask) -> Floats:
+def logit_drops(run: Callable[[Tensor], Tensor], x: Tensor, target: int, masks: Mask) -> Floats:
     """How far covering each mask (n, size, size) lowers the logit of class `target`: (n,).
 
     run: from pictures to logits (n, classes); x: (3, size, size)."""
@@ -70,7 +70,7 @@ def highest(map_: NDArray[Any]) -> Mask:
     return found.reshape(map_.shape)
 
 
-def moved(mask: Mask, rng: np.random.Generator) -> Mask:
+def shifted_mask(mask: Mask, rng: np.random.Generator) -> Mask:
     """The same shape elsewhere, by lot; what leaves on one side comes in on the other."""
     shift = int(rng.integers(1, mask.size))
     return np.roll(mask, divmod(shift, mask.shape[1]), axis=(0, 1))
@@ -88,9 +88,9 @@ def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def interval(values: Floats) -> tuple[float, float, float]:
+def bootstrap_mean(values: Floats) -> tuple[float, float, float]:
     """Mean of (n,), and the ends of its 95 % interval by the bootstrap over the n."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SALIENCY_SEED)
     means = values[rng.integers(0, len(values), (_DRAWS, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
@@ -106,7 +106,7 @@ def partners(targets: NDArray[np.int64]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Predicted:
     """Of n photos: targets (n,), the classes that the network says; logits (n, classes); spoken
     (n, classes, cells, cells), the evidence of each place for each class."""
 
@@ -120,13 +120,15 @@ class Asked:
         return self.spoken[np.arange(len(self.targets)), self.targets]
 
 
-def ask(model: Classifier, x: Tensor) -> Asked:
+def ask(model: Classifier, x: Tensor) -> Predicted:
     """x: (n, 3, size, size)."""
     with torch.inference_mode():
         logits, _, maps = model.outputs(x)
-    weights = head(model)
+    weights = network_head(model)
     spoken = np.stack([evidence(weights, map_) for map_ in maps.numpy()])
-    return Asked(logits.argmax(dim=1).numpy(), logits.double().numpy(), spoken.astype(np.float64))
+    return Predicted(
+        logits.argmax(dim=1).numpy(), logits.double().numpy(), spoken.astype(np.float64)
+    )
 
 
 @dataclass(frozen=True)
@@ -139,16 +141,18 @@ class Covered:
     lot: Floats
 
 
-def cover(run: Callable[[Tensor], Tensor], x: Tensor, asked: Asked) -> Covered:
+def occlude(run: Callable[[Tensor], Tensor], x: Tensor, asked: Predicted) -> Covered:
     """Each photo (n, 3, size, size) covered at each place, and at quarters."""
     size, cells = x.shape[-1], asked.maps.shape[-1]
-    squares, rng, rows = windows(size, cells), np.random.default_rng(SEED), []
+    squares, rng, rows = windows(size, cells), np.random.default_rng(SALIENCY_SEED), []
     photos = zip(x, asked.targets.tolist(), asked.maps, strict=True)
     bar = progress_bar(photos, "covering", len(x), unit="photo", leave=False)
     for photo, target, map_ in bar:
         best = highest(map_)
-        quarters = [grown(mask, size) for mask in (best, *(moved(best, rng) for _ in range(LOTS)))]
-        rows.append(falls(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
+        quarters = [
+            grown(mask, size) for mask in (best, *(shifted_mask(best, rng) for _ in range(LOTS)))
+        ]
+        rows.append(logit_drops(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
     found, n = np.stack(rows), len(squares)
     return Covered(found[:, :n].reshape(-1, cells, cells), found[:, n], found[:, n + 1 :].mean(1))
 
@@ -162,7 +166,7 @@ def section(
     cells, size = asked.maps.shape[-1], x.shape[-1]
     _exact(sheet, model, asked)
     run = frozen(model, torch.zeros(1, 3, size, size), ["logits"], len(x) * cells * cells)
-    found = cover(lambda batch: run(batch)[0], x, asked)
+    found = occlude(lambda batch: run(batch)[0], x, asked)
     sheet.head("Covering places: an independent check")
     sheet.say(
         "The map comes from the network's own numbers, and each place of the last map has seen much"
@@ -171,13 +175,13 @@ def section(
         f" Fergus, too). There is a square for each of the {cells} x {cells} places, {_WIDE} places"
         f" wide, on each of {len(x)} photos."
     )
-    sheet.code(covered, falls, highest, moved)
+    sheet.code(covered, logit_drops, highest, shifted_mask)
     _shown(sheet, names, pixels, asked, found)
     _checked(sheet, names, asked, found)
     _gradients(sheet, model, asked, x, pixels)
 
 
-def _exact(sheet: Sheet, model: Classifier, asked: Asked) -> None:
+def _exact(sheet: Sheet, model: Classifier, asked: Predicted) -> None:
     sheet.head("Which places decide")
     sheet.say(
         "This network ends with the mean over all places of the last map, a normalisation and one"
@@ -187,7 +191,7 @@ def _exact(sheet: Sheet, model: Classifier, asked: Asked) -> None:
     )
     sheet.code(evidence)
     sheet.formula("logit = bias + mean over places of the evidence")
-    sums = asked.spoken.mean(axis=(2, 3)) + head(model).bias
+    sums = asked.spoken.mean(axis=(2, 3)) + network_head(model).bias
     off = float(np.abs(sums - asked.logits).max())
     spread = float(np.ptp(asked.spoken, axis=(2, 3)).mean())
     sheet.claim(
@@ -199,7 +203,7 @@ def _exact(sheet: Sheet, model: Classifier, asked: Asked) -> None:
 
 
 def _shown(
-    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], asked: Asked,
+    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], asked: Predicted,
     found: Covered,
 ) -> None:  # fmt: skip
     def over(maps: Floats) -> list[NDArray[np.uint8]]:
@@ -217,7 +221,7 @@ def _shown(
     )  # fmt: skip
 
 
-def _checked(sheet: Sheet, names: Sequence[str], asked: Asked, found: Covered) -> None:
+def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covered) -> None:
     pairs = list(zip(asked.maps, found.falls, strict=True))
     own = np.array([rank_correlation(map_, fall) for map_, fall in pairs])
     others = zip(asked.maps[partners(asked.targets)], found.falls, strict=True)
@@ -228,7 +232,7 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Asked, found: Covered) -
     )  # fmt: skip
     said = [(name, own[asked.targets == number]) for number, name in enumerate(names)]
     by = ", ".join(f"{name} {some.mean():.2f}" for name, some in said if len(some))
-    mean, low, high = interval(own)
+    mean, low, high = bootstrap_mean(own)
     sheet.claim(
         "evidence and covering agree on which places matter: their rank correlation is above 0",
         low > 0,
@@ -240,14 +244,14 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Asked, found: Covered) -
         " animal is mostly in the middle. So each photo's falls are compared with the evidence of"
         " <em>another</em> photo of the same answer, too."
     )
-    mean, low, high = interval(own - other)
+    mean, low, high = bootstrap_mean(own - other)
     sheet.claim(
         "they agree about this photo, not about photos in general: with another photo's map the"
         " correlation is lower",
         low > 0,
         f"it is {other.mean():.2f}, {mean:.2f} less, 95 % interval {low:.2f} to {high:.2f}",
     )
-    mean, low, high = interval(found.best - found.lot)
+    mean, low, high = bootstrap_mean(found.best - found.lot)
     sheet.claim(
         "covering the quarter where the map is highest lowers the logit more than a quarter"
         " of the same shape at a random place",
@@ -269,7 +273,11 @@ def integrated(model: Classifier, x: Tensor, targets: Tensor) -> Tensor:
 
 
 def _gradients(
-    sheet: Sheet, model: Classifier, asked: Asked, x: Tensor, pixels: Sequence[NDArray[np.uint8]]
+    sheet: Sheet,
+    model: Classifier,
+    asked: Predicted,
+    x: Tensor,
+    pixels: Sequence[NDArray[np.uint8]],
 ) -> None:
     sheet.head("Integrated gradients")
     way = (

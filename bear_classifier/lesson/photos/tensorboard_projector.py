@@ -18,16 +18,18 @@ from PIL import Image
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder
 
-SIDE = 56  # pixels of a small copy
+SPRITE_PIXELS = 56  # pixels of a small copy
 HEAD = ("label", "said", "side", "file")
 CONFIG = "projector_config.pbtxt"  # the one name that TensorBoard looks for
 _GREY = (204, 204, 204)  # stands for a photo that cannot be shown
 
 
-def small(path: Path) -> Image.Image | None:
+def middle_square(path: Path) -> Image.Image | None:
     """The middle square of a photo; None if it is missing or broken."""
     try:
-        return decoder.fit(decoder.measure(path, least=SIDE)[0], SIDE)
+        return decoder.fit_square(
+            decoder.decode_with_size(path, least=SPRITE_PIXELS)[0], SPRITE_PIXELS
+        )
     except PhotoError:
         return None
 
@@ -35,11 +37,11 @@ def small(path: Path) -> Image.Image | None:
 def sprite(pictures: Sequence[Image.Image | None]) -> bytes:
     """A PNG of as many columns as rows, filled row by row, as the projector wants it."""
     columns = max(1, math.ceil(math.sqrt(len(pictures))))
-    whole = Image.new("RGB", (columns * SIDE, columns * SIDE), "white")
+    whole = Image.new("RGB", (columns * SPRITE_PIXELS, columns * SPRITE_PIXELS), "white")
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
-        shown = picture or Image.new("RGB", (SIDE, SIDE), _GREY)
-        whole.paste(shown, (column * SIDE, row * SIDE))
+        shown = picture or Image.new("RGB", (SPRITE_PIXELS, SPRITE_PIXELS), _GREY)
+        whole.paste(shown, (column * SPRITE_PIXELS, row * SPRITE_PIXELS))
     return decoder.encode(whole, "png")
 
 
@@ -57,7 +59,7 @@ def read_tensors(data: bytes) -> NDArray[np.float32]:
 
 def metadata(rows: Sequence[Sequence[str]]) -> bytes:
     """A head, then a row of words for each photo."""
-    lines = ["\t".join(map(one_line, row)) for row in (HEAD, *rows)]
+    lines = ["\t".join(map(tsv_cell, row)) for row in (HEAD, *rows)]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -66,12 +68,12 @@ def read_metadata(data: bytes) -> list[list[str]]:
     return [line.split("\t") for line in data.decode().removesuffix("\n").split("\n")[1:]]
 
 
-def one_line(text: str) -> str:
+def tsv_cell(text: str) -> str:
     """What strangers wrote, without tabs, line ends and signs that are not seen."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def config(prefix: str) -> bytes:
+def projector_config(prefix: str) -> bytes:
     """Which file is which. prefix: of their names."""
     return (
         "embeddings {\n"
@@ -80,8 +82,8 @@ def config(prefix: str) -> bytes:
         f'  metadata_path: "{prefix}metadata.tsv"\n'
         "  sprite {\n"
         f'    image_path: "{prefix}sprite.png"\n'
-        f"    single_image_dim: {SIDE}\n"
-        f"    single_image_dim: {SIDE}\n"
+        f"    single_image_dim: {SPRITE_PIXELS}\n"
+        f"    single_image_dim: {SPRITE_PIXELS}\n"
         "  }\n"
         "}\n"
     ).encode()

@@ -13,22 +13,23 @@ from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import transfer_runs
 from bear_classifier.lesson.photos.transfer_runs import (
+    EarlyFeatures,
     Photos,
-    Seen,
     adam,
     begun,
     descent,
+    feature_shift,
     features,
     learned,
-    moved,
     wrong,
 )
 from bear_classifier.lesson.trained_model import Subject
-from bear_classifier.plots.charts import BLUE, GREY, ORANGE, panels, png, title
-from bear_classifier.stats.paired import Difference, Floats, difference
+from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
+from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.paired import Difference, difference
 
 EACH = 10  # photos of a class, of the task
-DRAWS = 4  # of these photos
+PHOTO_DRAWS = 4  # of these photos
 HEAD_EPOCHS, EPOCHS = 30, 8  # of the task
 MANY_HEAD_EPOCHS, MANY_EPOCHS = 10, 5  # of the stage in between
 FEW_HEAD, FEW = (1e-2, 0.0), (3e-4, 3e-4)  # rates of descent: of the head, of the body
@@ -37,7 +38,7 @@ HEAD, ONCE, FIRST = METHODS = ("head only", "all at once", "head, then all")
 
 
 @dataclass(frozen=True)
-class Run:
+class TransferRun:
     """wrongs, by_day: (draws, photos) at night and by day; shifts: how far the features of the held
     back photos moved at night, (draws,)."""
 
@@ -46,7 +47,7 @@ class Run:
     shifts: Floats
 
 
-def task(start: Classifier, own: Seen, classes: int, method: str, seed: int) -> Classifier:
+def task(start: Classifier, own: EarlyFeatures, classes: int, method: str, seed: int) -> Classifier:
     """The task by one of the methods, from a body and with a new head."""
     model = begun(start, own, classes, seed)
     if method != ONCE:
@@ -54,14 +55,14 @@ def task(start: Classifier, own: Seen, classes: int, method: str, seed: int) -> 
     return model if method == HEAD else learned(model, own, EPOCHS, FEW, seed, descent)
 
 
-def stage(start: Classifier, many: Seen, classes: int, seed: int) -> Classifier:
+def train_in_stages(start: Classifier, many: EarlyFeatures, classes: int, seed: int) -> Classifier:
     """One that learned from the many: the head, then all."""
     model = begun(start, many, classes, seed)
     model = learned(model, many, MANY_HEAD_EPOCHS, MANY, seed, adam, body=False)
     return learned(model, many, MANY_EPOCHS, MANY, seed, adam)
 
 
-def gone_on(staged: Classifier, own: Seen, seed: int) -> Classifier:
+def gone_on(staged: Classifier, own: EarlyFeatures, seed: int) -> Classifier:
     """From the many to the few, with the head that it has, at a tenth of the rates."""
     return learned(staged, own, EPOCHS, ON, seed, adam)
 
@@ -76,8 +77,8 @@ def page(subject: Subject) -> Page:
             " model is for hangs in the forest, and of what it takes at night there are only"
             f" {EACH} of each class. (Here they are made of other photos of yours: grey,"
             f" grainy, lit by a lamp.) Every figure is of {len(there.asked.y)} photos of validation"
-            f" and test that nothing learned from, at night, with {DRAWS} draws of the few. The"
-            " last stage of the network and the head learn; what comes before is as it was."
+            f" and test that nothing learned from, at night, with {PHOTO_DRAWS} draws of the few."
+            " The last stage of the network and the head learn; what comes before is as it was."
         )
         sheet.picture("night", there.picture, "Some of the held back photos, by day and at night")
         sheet.code(transfer_runs.at_night)
@@ -87,27 +88,31 @@ def page(subject: Subject) -> Page:
     return sheet.page()
 
 
-def _run(there: Photos, classes: int, method: str) -> Run:
+def _run(there: Photos, classes: int, method: str) -> TransferRun:
     before = features(there.model, there.asked.x)
     rows = []
     for seed, own in enumerate(_draws(there)):
         model = task(there.model, own, classes, method, seed)
-        shift = moved(before, features(model, there.asked.x))
+        shift = feature_shift(before, features(model, there.asked.x))
         rows.append((wrong(model, there.asked), wrong(model, there.asked_by_day), np.array(shift)))
-    return Run(*(np.stack(part) for part in zip(*rows, strict=True)))
+    return TransferRun(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
-def _draws(there: Photos) -> list[Seen]:
-    return [transfer_runs.few(there.at_night, EACH, seed) for seed in range(DRAWS)]
+def _draws(there: Photos) -> list[EarlyFeatures]:
+    return [transfer_runs.few(there.at_night, EACH, seed) for seed in range(PHOTO_DRAWS)]
 
 
 # -- the head first --------------------------------------------------------------------------------
 
 
-def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, Run]) -> None:
+def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> None:
     sheet.head("Why the head learns first")
     sheet.code(
-        transfer_runs.begun, transfer_runs.descent, transfer_runs.learned, task, transfer_runs.moved
+        transfer_runs.begun,
+        transfer_runs.descent,
+        transfer_runs.learned,
+        task,
+        transfer_runs.feature_shift,
     )
     sheet.table(
         ["method", "wrong at night", "wrong by day", "how far the features moved"],
@@ -147,7 +152,7 @@ def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, Run]) -> None:
 # -- a stage in between ----------------------------------------------------------------------------
 
 
-def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Run]) -> None:
+def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, TransferRun]) -> None:
     sheet.head("A stage in between")
     sheet.say(
         "The many photos by day are not what the camera takes, but they are related. So: from the"
@@ -155,10 +160,12 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Run]) 
         " since there is something to lose now. To see whether it is what the many show that helps,"
         " and not just more training, the same once more with each other's labels by day."
     )
-    sheet.code(transfer_runs.adam, stage, gone_on, transfer_runs.shuffled)
+    sheet.code(transfer_runs.adam, train_in_stages, gone_on, transfer_runs.with_shuffled_labels)
     best = min(runs, key=lambda method: float(runs[method].wrongs.mean()))
-    by_day = stage(there.model, there.by_day, classes, 0)
-    by_lot = stage(there.model, transfer_runs.shuffled(there.by_day, 0), classes, 0)
+    by_day = train_in_stages(there.model, there.by_day, classes, 0)
+    by_lot = train_in_stages(
+        there.model, transfer_runs.with_shuffled_labels(there.by_day, 0), classes, 0
+    )
     staged, control = (
         np.stack([wrong(gone_on(body, own, s), there.asked) for s, own in enumerate(_draws(there))])
         for body in (by_day, by_lot)
@@ -199,7 +206,7 @@ def _apart(one: Floats, other: Floats, there: Photos) -> Difference:
 # -- pictures --------------------------------------------------------------------------------------
 
 
-def _dots(runs: Mapping[str, Run]) -> bytes:
+def _dots(runs: Mapping[str, TransferRun]) -> bytes:
     figure, (left, right) = panels(3.0, 2)
     for number, run in enumerate(runs.values()):
         colour = (GREY, ORANGE, BLUE)[number]
@@ -210,9 +217,9 @@ def _dots(runs: Mapping[str, Run]) -> bytes:
         axes.set_xticks(range(len(runs)), list(runs))
         axes.set_xlim(-0.5, len(runs) - 0.5)
         axes.set_ylim(bottom=0)
-        title(axes, words)
+        set_title(axes, words)
     left.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
-    return png(figure)
+    return figure_png(figure)
 
 
 def _ways(ways: Mapping[str, Floats], alone: float) -> bytes:
@@ -227,5 +234,5 @@ def _ways(ways: Mapping[str, Floats], alone: float) -> bytes:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
     axes.legend(frameon=False, fontsize=9)
-    title(axes, "Wrong answers at night, each draw")
-    return png(figure)
+    set_title(axes, "Wrong answers at night, each draw")
+    return figure_png(figure)

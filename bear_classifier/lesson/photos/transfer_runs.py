@@ -23,12 +23,13 @@ from bear_classifier.learn import probe
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import normalisation, normalise
 from bear_classifier.learn.frozen_forward import frozen
-from bear_classifier.learn.mixed_precision import training
+from bear_classifier.learn.mixed_precision import fast_precision
 from bear_classifier.learn.trainable_part import end_of, first_of, last_stage
-from bear_classifier.lesson.photos.failure_runs import some
+from bear_classifier.lesson.photos.failure_runs import balanced_sample
 from bear_classifier.lesson.photos.features_plot import mosaic
 from bear_classifier.lesson.trained_model import Subject
 from bear_classifier.runtime.prefetch import ahead
+from bear_classifier.stats.arrays import Floats
 
 MOST, ASKED = 200, 140  # photos: by day to learn from, held back
 BATCH, SEED = 16, 42
@@ -36,11 +37,10 @@ _SHOWN = 6  # photos in the picture
 MOMENTUM, DECAY = 0.9, 1e-2
 Rates = tuple[float, float]  # of the head, of the body
 Groups = list[dict[str, Any]]  # of parameters, each with its rate
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class EarlyFeatures:
     """x: (n, c, h, w), what the early layers make of photos; y: (n,) class numbers; groups: (n,)
     of near-copies."""
 
@@ -48,8 +48,8 @@ class Seen:
     y: Tensor
     groups: NDArray[np.str_]
 
-    def of(self, rows: NDArray[np.intp]) -> Seen:
-        return Seen(self.x[rows], self.y[rows], self.groups[rows])
+    def of(self, rows: NDArray[np.intp]) -> EarlyFeatures:
+        return EarlyFeatures(self.x[rows], self.y[rows], self.groups[rows])
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Photos:
     of them."""
 
     model: Classifier
-    by_day: Seen
-    at_night: Seen
-    asked: Seen
-    asked_by_day: Seen
+    by_day: EarlyFeatures
+    at_night: EarlyFeatures
+    asked: EarlyFeatures
+    asked_by_day: EarlyFeatures
     picture: bytes
 
 
@@ -82,7 +82,7 @@ def photos_of(subject: Subject, each: int) -> Photos:
     needed at night; twice as many are there to draw from.
 
     Raises ConfigError (BAD_ARCH), DataError (TOO_FEW)."""
-    config, network = subject.config, probe.network(subject.config, None).to("cpu")
+    config, network = subject.config, probe.probe_network(subject.config, None).to("cpu")
     cut = last_stage(network.body, config.learn.size)
     if not cut:
         raise ConfigError(
@@ -92,8 +92,8 @@ def photos_of(subject: Subject, each: int) -> Photos:
         )
     ready = [photo for photo in subject.catalog.photos("ok") if photo.split]
     night, day = parted([p for p in ready if p.split == "train"], 2 * each)
-    held = some([photo for photo in ready if photo.split != "train"], ASKED)
-    day = some(day, MOST)
+    held = balanced_sample([photo for photo in ready if photo.split != "train"], ASKED)
+    day = balanced_sample(day, MOST)
     for label in config.labels:
         counts = [sum(p.label == label for p in part) for part in (day, night, held)]
         if counts[0] < each or counts[1] < each or not counts[2]:
@@ -105,7 +105,7 @@ def photos_of(subject: Subject, each: int) -> Photos:
             )
     first = first_of(network, cut)
 
-    def seen(some_: Sequence[Photo], dark: bool) -> Seen:
+    def seen(some_: Sequence[Photo], dark: bool) -> EarlyFeatures:
         return _seen(subject, first, some_, dark)
 
     return Photos(
@@ -130,7 +130,9 @@ def parted(photos: Sequence[Photo], each: int) -> tuple[list[Photo], list[Photo]
 
 def _picture(subject: Subject, photos: Sequence[Photo]) -> bytes:
     size = subject.config.learn.size
-    by_day = [decoder.fit(decoder.decode(subject.catalog.file(photo)), size) for photo in photos]
+    by_day = [
+        decoder.fit_square(decoder.decode(subject.catalog.file(photo)), size) for photo in photos
+    ]
     dark = [at_night(image, seed) for seed, image in enumerate(by_day)]
     rows = [[(np.asarray(image), None) for image in row] for row in (by_day, dark)]
     file = io.BytesIO()
@@ -138,13 +140,13 @@ def _picture(subject: Subject, photos: Sequence[Photo]) -> bytes:
     return file.getvalue()
 
 
-def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: bool) -> Seen:
+def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: bool) -> EarlyFeatures:
     """Raises PhotoError."""
     config = subject.config
     size, norm = config.learn.size, normalisation(config.learn)
 
     def opened(photo: Photo) -> NDArray[np.uint8]:
-        image = decoder.fit(decoder.decode(subject.catalog.file(photo)), size)
+        image = decoder.fit_square(decoder.decode(subject.catalog.file(photo)), size)
         return np.asarray(at_night(image, int(photo.sha256[:8], 16)) if dark else image)
 
     run = frozen(first, torch.zeros(1, 3, size, size), ["map"], len(photos))
@@ -157,13 +159,13 @@ def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: boo
                 ready = []
     y = torch.tensor([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.family for photo in photos])
-    return Seen(torch.cat(maps).clone(), y, groups)
+    return EarlyFeatures(torch.cat(maps).clone(), y, groups)
 
 
 # -- learning --------------------------------------------------------------------------------------
 
 
-def begun(start: Classifier, own: Seen, classes: int, seed: int) -> Classifier:
+def begun(start: Classifier, own: EarlyFeatures, classes: int, seed: int) -> Classifier:
     """A copy with a head that knows nothing, begun at random as fastai begins one, but for the mean
     and variance of its normalisation, which are those of these photos."""
     model = copy.deepcopy(start).eval()
@@ -188,7 +190,7 @@ def adam(groups: Groups) -> Optimizer:
 
 def learned(
     start: Classifier,
-    own: Seen,
+    own: EarlyFeatures,
     epochs: int,
     rates: Rates,
     seed: int,
@@ -205,7 +207,7 @@ def learned(
     optimiser = by(groups)
     steps = epochs * -(-len(x) // BATCH)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    with training(model):
+    with fast_precision(model):
         for _ in range(epochs):
             for rows in torch.randperm(len(x), generator=dice).split(BATCH):  # type: ignore[no-untyped-call]
                 optimiser.zero_grad()
@@ -222,20 +224,20 @@ def features(model: Classifier, x: Tensor) -> Tensor:
     return torch.cat(pooled).clone()
 
 
-def wrong(model: Classifier, asked: Seen) -> Floats:
+def wrong(model: Classifier, asked: EarlyFeatures) -> Floats:
     """(n,): 1 where it is."""
     with torch.inference_mode():
         said = model.head[2:](features(model, asked.x)).argmax(1)
     return np.asarray((said != asked.y).double().numpy())
 
 
-def moved(before: Tensor, after: Tensor) -> float:
+def feature_shift(before: Tensor, after: Tensor) -> float:
     """How far features moved, in terms of how far photos lie apart: root of the mean square of the
     changes over that of the distances from the mean. before, after: (n, f)."""
     return float((after - before).norm() / (before - before.mean(0)).norm())
 
 
-def few(own: Seen, each: int, seed: int) -> Seen:
+def few(own: EarlyFeatures, each: int, seed: int) -> EarlyFeatures:
     """So many of each class by lot, as far as there are."""
     dice = np.random.default_rng(seed)
     y = own.y.numpy()
@@ -243,7 +245,7 @@ def few(own: Seen, each: int, seed: int) -> Seen:
     return own.of(np.sort(np.concatenate(rows)))
 
 
-def shuffled(many: Seen, seed: int) -> Seen:
+def with_shuffled_labels(many: EarlyFeatures, seed: int) -> EarlyFeatures:
     """The same photos with each other's labels."""
     order = torch.randperm(len(many.y), generator=torch.Generator().manual_seed(seed))
-    return Seen(many.x, many.y[order], many.groups)
+    return EarlyFeatures(many.x, many.y[order], many.groups)

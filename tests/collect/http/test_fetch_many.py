@@ -26,7 +26,7 @@ from waiting import STUCK
 from bear_classifier.collect.download import download
 from bear_classifier.collect.http.fetch_many import Net, Outcome, fetch_all, in_turns
 from bear_classifier.collect.http.fetch_one import Use
-from bear_classifier.collect.http.rate_limit import Clock, Manners
+from bear_classifier.collect.http.rate_limit import Clock, PolitenessLimits
 from bear_classifier.collect.http.ssrf_guard import Limits, World
 from bear_classifier.collect.rights.take_down import take_down
 from bear_classifier.config.project_file import build
@@ -40,7 +40,7 @@ from bear_classifier.images import decoder
 Resolve = Callable[[str, int], Awaitable[list[tuple[str, int]]]]
 LIMITS = Limits(bytes=300_000, connect=20, read=4, total=6)
 PATIENT = Limits(connect=600, read=600, total=600)
-QUICK = Manners(apart=0.001)
+QUICK = PolitenessLimits(apart=0.001)
 IMPATIENT = Clock(chance=lambda: 0.0)
 HURRIED = Clock(  # a thousand times as fast
     lambda: time.monotonic() * 1000, lambda seconds: asyncio.sleep(seconds / 1000), lambda: 0.0
@@ -592,7 +592,7 @@ def test_nobody_waits_behind_a_site_with_many_addresses(tmp_path: Path) -> None:
     with Hosts() as hosts:
         urls = [hosts.add("many.example", f"/{n}.jpg", a.photo(n)) for n in range(24)]
         urls.append(hosts.add("single.example", "/x.jpg", a.photo(30)))
-        net = dataclasses.replace(through(hosts), manners=Manners(apart=0.02))
+        net = dataclasses.replace(through(hosts), manners=PolitenessLimits(apart=0.02))
         fetched(tmp_path, candidates(urls), net, connections=1)
         order = [(visit.request.host, visit.request.path) for visit in hosts.log]
     assert len(order) == 27

@@ -34,10 +34,10 @@ from bear_classifier.collect.download import download
 from bear_classifier.collect.http.client import Client, agent, retry_after
 from bear_classifier.collect.http.fetch_many import Net
 from bear_classifier.collect.http.fetch_one import MISSING
-from bear_classifier.collect.http.rate_limit import Clock, Manners, Turns
+from bear_classifier.collect.http.rate_limit import Clock, PolitenessLimits, RateLimit
 from bear_classifier.collect.http.robots import KEEP, MOST_BYTES, Robots, opt_out
 from bear_classifier.collect.http.ssrf_guard import Limits, World
-from bear_classifier.collect.http.url import parse
+from bear_classifier.collect.http.url import parse_url
 from bear_classifier.collect.rights.take_down import take_down
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
@@ -47,7 +47,7 @@ from bear_classifier.runtime.git_lfs import ADVICE
 
 Child = Callable[..., "subprocess.Popen[str]"]
 LIMITS = Limits(bytes=2_000_000, in_memory=100_000, connect=20, read=4, total=6)
-QUICK = Manners(apart=0.01)
+QUICK = PolitenessLimits(apart=0.01)
 IMPATIENT = Clock(chance=lambda: 0.0)
 BODY = a.picture(50)
 HALF = len(BODY) // 2
@@ -66,7 +66,7 @@ class Trip:
 
 
 def travel(hosts: Hosts, sources: Iterable[Source | str], folder: Path, clock: Clock = IMPATIENT,
-           limits: Limits = LIMITS, manners: Manners = QUICK, world: World | None = None,
+           limits: Limits = LIMITS, manners: PolitenessLimits = QUICK, world: World | None = None,
            gone: str = "", **settings: object) -> Trip:  # fmt: skip
     """gone: a site of which nothing may be used."""
     classes = {"grizzly": ["x"], "teddy": ["y"]}
@@ -999,12 +999,12 @@ def test_robots_txt_is_asked_once_a_day(hosts: Hosts) -> None:
 
     async def work() -> None:
         world = World(hosts.resolve, hosts.allowed, hosts.tls)
-        turns = Turns(4, QUICK, clock.clock)
+        turns = RateLimit(4, QUICK, clock.clock)
         async with Client(world, LIMITS) as client:
             robots = Robots(client, turns)
 
             async def answers(*urls: str) -> list[str]:
-                found = await asyncio.gather(*(robots.refusal(parse(url)) for url in urls))
+                found = await asyncio.gather(*(robots.refusal(parse_url(url)) for url in urls))
                 return [answer.rpartition("/")[2] for answer in found]
 
             home = "http://rules.example"
@@ -1068,7 +1068,7 @@ def paced(hosts: Hosts, behaviour: Behaviour, folder: Path, chance: float = 0.5,
     url = hosts.add(f"d9-{next(_seeds)}.example", "/x", behaviour)
     hosts.latency = clock.note
     try:
-        trip = travel(hosts, [url], folder, clock.clock, manners=Manners(apart=0.5),
+        trip = travel(hosts, [url], folder, clock.clock, manners=PolitenessLimits(apart=0.5),
                       ignore_opt_outs=ignore_opt_outs)  # fmt: skip
     finally:
         hosts.latency = None
@@ -1180,7 +1180,7 @@ def test_connections_that_are_refused(hosts: Hosts, tmp_path: Path, ignored: boo
         return [(LOOPBACK, closed)]
 
     trip = travel(hosts, ["http://a.example/x.jpg"], tmp_path, clock.clock,
-                  manners=Manners(apart=0.5), world=World(resolve, hosts.allowed),
+                  manners=PolitenessLimits(apart=0.5), world=World(resolve, hosts.allowed),
                   ignore_opt_outs=ignored)  # fmt: skip
     row = trip.rows["http://a.example/x.jpg"]
     assert row.code == "CONNECT_ERROR"
@@ -1203,7 +1203,8 @@ def test_connections_that_take_too_long(hosts: Hosts, tmp_path: Path) -> None:
             return [(LOOPBACK, deaf)]
 
         row = travel(hosts, [Source(url, "teddy", "web", thumbnail=small)], tmp_path, clock.clock,
-                     Limits(connect=0.2), Manners(apart=0.5), World(resolve, hosts.allowed),
+                     Limits(connect=0.2), PolitenessLimits(apart=0.5), World(resolve,
+                     hosts.allowed),
                      ignore_opt_outs=True).rows[url]  # fmt: skip
     assert tries == [0, 1, 3]
     words = "the picture itself is gone (TIMEOUT_CONNECT: no connection in 0.2 s)"
@@ -1226,7 +1227,7 @@ def test_names_are_looked_up_once(hosts: Hosts, tmp_path: Path) -> None:
     assert sorted(tries) == ["liar.example", "nowhere.example"]
 
 
-ALONE = Manners(together=1, apart=0.01)
+ALONE = PolitenessLimits(together=1, apart=0.01)
 
 
 def eight(hosts: Hosts, host: str, behaviour: Behaviour) -> list[str]:
@@ -1361,7 +1362,7 @@ def test_two_at_once_and_apart_at_each_site(tmp_path: Path) -> None:
         urls = [
             hosts.add(f"{n // 3 % 3}.site{n % 3}.example", f"/{n}.jpg", new()) for n in range(200)
         ]
-        trip = travel(hosts, urls, tmp_path, Clock(), manners=Manners(apart=apart))
+        trip = travel(hosts, urls, tmp_path, Clock(), manners=PolitenessLimits(apart=apart))
         hosts.quiet()
         assert {row.code for row in trip.rows.values()} == {OK}
         for site in range(3):
@@ -1388,7 +1389,7 @@ def test_spacing_without_company(tmp_path: Path) -> None:
     """What is quick itself still comes one by one."""
     with Hosts() as hosts:
         urls = [hosts.add(f"{n % 2}.site.example", f"/{n}.jpg", new()) for n in range(24)]
-        travel(hosts, urls, tmp_path, Clock(), manners=Manners(apart=0.03))
+        travel(hosts, urls, tmp_path, Clock(), manners=PolitenessLimits(apart=0.03))
         starts = sorted(visit.start for visit in hosts.log)
         assert len(starts) == 26
         check_spacing(starts, 0.03)

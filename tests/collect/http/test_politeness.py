@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from bear_classifier.collect.http.rate_limit import Clock, Manners, Turns
+from bear_classifier.collect.http.rate_limit import Clock, PolitenessLimits, RateLimit
 from bear_classifier.dataset.sources import site_of
 
-USUAL = Manners()
+USUAL = PolitenessLimits()
 SPINS = 40  # turns of the loop in which all that needs no time has happened
 
 
@@ -52,9 +52,9 @@ class Time:
 class Visitors:
     """Each waits for its turn, stays, and leaves; starts and ends are written down."""
 
-    def __init__(self, lines: int = 99, manners: Manners = USUAL) -> None:
+    def __init__(self, lines: int = 99, manners: PolitenessLimits = USUAL) -> None:
         self.time = Time()
-        self.turns = Turns(lines, manners, self.time.clock)
+        self.turns = RateLimit(lines, manners, self.time.clock)
         self.starts: dict[str, list[float]] = defaultdict(list)
         self.spans: list[tuple[float, float, str]] = []
 
@@ -108,14 +108,14 @@ def test_two_at_once_and_the_third_when_one_has_left() -> None:
 @pytest.mark.parametrize(("together", "starts"), [(1, [0, 4, 8, 12]), (3, [0, 1, 2, 4])])
 def test_manners_are_a_setting(together: int, starts: list[float]) -> None:
     async def work() -> None:
-        v = Visitors(manners=Manners(together, apart=1.0))
+        v = Visitors(manners=PolitenessLimits(together, apart=1.0))
         for _ in range(4):
             v.begin("a.example", 4)
         await v.time.until(100)
         assert v.starts["a.example"] == starts
 
     run(work())
-    assert Manners() == Manners(together=2, apart=0.5)
+    assert PolitenessLimits() == PolitenessLimits(together=2, apart=0.5)
 
 
 def test_hosts_of_one_site_share_its_turns_and_other_sites_do_not() -> None:

@@ -34,12 +34,12 @@ from bear_classifier.collect.http.ssrf_guard import (
     World,
     authorities,
     checked_request,
-    explained,
     in_time,
     literal_of,
     look_up,
+    network_errors,
 )
-from bear_classifier.collect.http.url import is_public, parse
+from bear_classifier.collect.http.url import is_public, parse_url
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Source
@@ -91,7 +91,7 @@ def hosts() -> Iterator[Hosts]:
 async def said(client: Client, url: str) -> str:
     """The status, or the code and sentence of what went wrong."""
     try:
-        async with client.open(parse(url)) as answer:
+        async with client.open(parse_url(url)) as answer:
             (await answer.read()).close()
             return str(answer.status)
     except PhotoError as exc:
@@ -177,7 +177,7 @@ def test_no_spelling_leads_inside() -> None:
     with listening() as ears:
         answers = ask(World(like_the_system), *urls)
     assert answers == [
-        refusal(parse(url).host, address) for (address, _), url in zip(cases, urls, strict=True)
+        refusal(parse_url(url).host, address) for (address, _), url in zip(cases, urls, strict=True)
     ]
     assert ears.connected == []
 
@@ -327,7 +327,7 @@ def test_a_connection_without_a_peer_is_not_written_to(connection: Gone) -> None
     checked = checked_request(is_public)
 
     async def work() -> None:
-        with explained("a.example", FAST):
+        with network_errors("a.example", FAST):
             await checked.send(checked.__new__(checked), connection)
 
     with pytest.raises(PhotoError, match=r"^CONNECT_ERROR: the connection broke \(closed as soon"):

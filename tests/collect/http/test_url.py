@@ -9,7 +9,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 import pytest
 import yarl
 
-from bear_classifier.collect.http.url import LONGEST, Target, follow, is_public, parse, shown
+from bear_classifier.collect.http.url import (
+    MAX_URL_LENGTH,
+    Target,
+    follow,
+    is_public,
+    parse_url,
+    shorten,
+)
 from bear_classifier.errors import PhotoError
 
 HTTP = "http://example.com"
@@ -103,8 +110,8 @@ REFUSED = [
     (HTTP + ":81/", "BLOCKED_PORT", "(got 81)"),
     (HTTP + ":6379/", "BLOCKED_PORT", "(got 6379)"),
     (HTTP + ":65616/", "BLOCKED_PORT", "(got 65616)"),  # 80 to who cuts it to 16 bits
-    (HTTP + "/" + "a" * LONGEST, "BAD_ADDRESS", "more than 4,096"),
-    (HTTP + "/#" + "a" * LONGEST, "BAD_ADDRESS", "more than 4,096"),
+    (HTTP + "/" + "a" * MAX_URL_LENGTH, "BAD_ADDRESS", "more than 4,096"),
+    (HTTP + "/#" + "a" * MAX_URL_LENGTH, "BAD_ADDRESS", "more than 4,096"),
     (HTTP + "/" + "é" * 1_000, "BAD_ADDRESS", "more than 4,096"),  # six characters each when sent
 ]
 
@@ -112,7 +119,7 @@ REFUSED = [
 @pytest.mark.parametrize(("url", "code", "words"), REFUSED)
 def test_refused(url: str, code: str, words: str) -> None:
     with pytest.raises(PhotoError) as caught:
-        parse(url)
+        parse_url(url)
     assert caught.value.code == code
     assert words in caught.value.sentence
     assert caught.value.sentence.isprintable()
@@ -151,26 +158,26 @@ SENT = [
     ("http://[2001:DB8::A]:8080/a", "http://[2001:db8::a]:8080/a"),
     ("http://[::ffff:127.0.0.1]:80", "http://[::ffff:127.0.0.1]/"),
     (f"http://{'a.' * 126}b/", f"http://{'a.' * 126}b/"),  # 253 characters
-    (HTTP + "/" + "a" * (LONGEST - 19), HTTP + "/" + "a" * (LONGEST - 19)),
+    (HTTP + "/" + "a" * (MAX_URL_LENGTH - 19), HTTP + "/" + "a" * (MAX_URL_LENGTH - 19)),
 ]
 
 
 @pytest.mark.parametrize(("url", "sent"), SENT)
 def test_sent(url: str, sent: str) -> None:
-    target = parse(url)
+    target = parse_url(url)
     assert target.url == sent
-    assert parse(sent) == target
+    assert parse_url(sent) == target
     assert target.url.startswith(target.origin + "/")
 
 
 def test_target() -> None:
     url = "http://[2606:4700::a]:8443/a?b"
-    assert parse(url + "#c") == Target(url, "http", "2606:4700::a", 8443)
+    assert parse_url(url + "#c") == Target(url, "http", "2606:4700::a", 8443)
 
 
 def test_signed_query_is_not_touched() -> None:
     query = "X-Amz-Date=20260801T000000Z&X-Amz-Signature=0aF%2f%2B/=&w=3%20&=&&e[]=1"
-    assert parse(f"https://cdn.example/a%20b.jpg?{query}").url.endswith(f"/a%20b.jpg?{query}")
+    assert parse_url(f"https://cdn.example/a%20b.jpg?{query}").url.endswith(f"/a%20b.jpg?{query}")
 
 
 FOLLOWED = [  # from http://example.com/a/b?c=d
@@ -199,11 +206,11 @@ FOLLOWED = [  # from http://example.com/a/b?c=d
 
 @pytest.mark.parametrize(("location", "sent"), FOLLOWED)
 def test_redirect(location: str, sent: str) -> None:
-    assert follow(parse(HTTP + "/a/b?c=d"), location).url == sent
+    assert follow(parse_url(HTTP + "/a/b?c=d"), location).url == sent
 
 
 def test_redirect_keeps_the_port_and_the_brackets() -> None:
-    base = parse("https://[2606:4700::a]:8443")
+    base = parse_url("https://[2606:4700::a]:8443")
     assert follow(base, "e").url == "https://[2606:4700::a]:8443/e"
     assert follow(base, "//example.com").url == "https://example.com/"
 
@@ -226,21 +233,21 @@ def test_redirect_keeps_the_port_and_the_brackets() -> None:
         ("a" * 100_000, "BAD_ADDRESS", "more than 4,096"),
         ("#" + "a" * 100_000, "BAD_ADDRESS", "more than 4,096"),
         ("https://example.com/" + "a" * 100_000, "BAD_ADDRESS", "more than 4,096"),
-        ("a" * (LONGEST - 10), "BAD_ADDRESS", "more than 4,096"),  # too long once joined
+        ("a" * (MAX_URL_LENGTH - 10), "BAD_ADDRESS", "more than 4,096"),  # too long once joined
     ],
 )
 def test_redirect_refused(location: str, code: str, words: str) -> None:
     with pytest.raises(PhotoError) as caught:
-        follow(parse("https://example.com/a/b"), location)
+        follow(parse_url("https://example.com/a/b"), location)
     assert caught.value.code == code
     assert words in caught.value.sentence
 
 
 def test_shown() -> None:
-    assert shown("a\0\u202e\ud800ä") == "a\\x00\\u202e\\ud800ä"
-    assert shown("a" * 80) == "a" * 80
-    assert shown("a" * 81) == "a" * 80 + "..."
-    assert shown("\0" * 81) == "\\x00" * 20 + "..."
+    assert shorten("a\0\u202e\ud800ä") == "a\\x00\\u202e\\ud800ä"
+    assert shorten("a" * 80) == "a" * 80
+    assert shorten("a" * 81) == "a" * 80 + "..."
+    assert shorten("\0" * 81) == "\\x00" * 20 + "..."
 
 
 PIECES = (
@@ -265,7 +272,7 @@ def test_yarl_reads_what_we_read() -> None:
     while passed < 4_000:
         url = odd_url(dice)
         try:
-            target = parse(url)
+            target = parse_url(url)
         except PhotoError:
             continue
         passed += 1
@@ -274,12 +281,12 @@ def test_yarl_reads_what_we_read() -> None:
         assert read == (target.url, target.scheme, target.host, target.port), url
         assert target.url.isascii() and target.url.isprintable() and " " not in target.url
         assert target.origin + sent.raw_path_qs == target.url
-        assert parse(target.url) == target
+        assert parse_url(target.url) == target
 
 
 def test_redirects_are_read_alike() -> None:
     dice = random.Random(2)
-    base = parse("https://example.com:8443/a/b;c?d")
+    base = parse_url("https://example.com:8443/a/b;c?d")
     passed = 0
     while passed < 1_000:
         location = "".join(dice.choices(PIECES, k=dice.randrange(6)))
@@ -288,7 +295,7 @@ def test_redirects_are_read_alike() -> None:
         except PhotoError:
             continue
         passed += 1
-        assert parse(target.url) == target
+        assert parse_url(target.url) == target
         sent = yarl.URL(target.url, encoded=True)
         assert (sent.raw_host, sent.port) == (target.host, target.port)
         if "//" not in location:
@@ -363,7 +370,7 @@ def resolved(host: str) -> set[IPv4Address | IPv6Address]:
 def test_refused_in_every_spelling(address: str) -> None:
     for spelling in spellings(IPv4Address(address)):
         bracketed = f"[{spelling}]" if ":" in spelling else spelling
-        host = parse(f"http://{bracketed}/").host
+        host = parse_url(f"http://{bracketed}/").host
         assert host == spelling
         found = resolved(host)
         assert found, spelling
@@ -386,7 +393,7 @@ def test_neighbours_are_in_the_table() -> None:
 
 @pytest.mark.parametrize("address", REFUSED_IPV6.split())
 def test_ipv6_refused(address: str) -> None:
-    host = parse(f"http://[{address}]/").host
+    host = parse_url(f"http://[{address}]/").host
     assert [is_public(found) for found in resolved(host)] == [False]
 
 
@@ -412,5 +419,5 @@ def test_full_width_digits_lead_to_loopback() -> None:
         "0",
         "0X7F.1",
     ):
-        (found,) = resolved(parse(f"http://{host}/").host)
+        (found,) = resolved(parse_url(f"http://{host}/").host)
         assert not is_public(found), host

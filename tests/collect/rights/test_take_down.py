@@ -18,7 +18,7 @@ from bear_classifier.collect.rights.take_down import (
     affected,
     canonical,
     matches,
-    refused,
+    refusal_of,
     take_down,
     take_down_text,
 )
@@ -104,7 +104,7 @@ def events(catalog: Catalog) -> list[tuple[object, ...]]:
 def test_a_site_and_those_below_it(given: str, host: str, falls: bool) -> None:
     assert matches(at(host), "domain", canonical("domain", given)) is falls
     request = TakeDown("domain", canonical("domain", given), AT, "ann", "")
-    assert bool(refused([request])(at(host).origin)) is falls
+    assert bool(refusal_of([request])(at(host).origin)) is falls
 
 
 def test_a_site_is_its_labels_from_the_end_and_nothing_else() -> None:
@@ -193,7 +193,7 @@ def test_an_address_is_that_one(other: str, falls: bool) -> None:
         source = dataclasses.replace(SAFE, page=there)
         value = canonical("url", given)
         assert matches(source, "url", value) is falls
-        assert bool(refused([TakeDown("url", value, AT, "ann", "")])(there)) is falls
+        assert bool(refusal_of([TakeDown("url", value, AT, "ann", "")])(there)) is falls
 
 
 def test_an_address_as_a_browser_shows_it_and_as_it_sends_it() -> None:
@@ -225,7 +225,8 @@ def test_nothing_falls_under_nothing() -> None:
     for kind in ("domain", "url", "sha256"):
         assert not matches(folder, kind, "")
     assert (
-        refused([TakeDown("url", "", AT, "ann", ""), TakeDown("domain", "", AT, "", "")])("") == ""
+        refusal_of([TakeDown("url", "", AT, "ann", ""), TakeDown("domain", "", AT, "", "")])("")
+        == ""
     )
 
 
@@ -259,8 +260,8 @@ def test_a_file_by_its_first_digits(tmp_path: Path, make: Make) -> None:
     outcome = take_down(catalog, "sha256", " ABCDEF01 ", "ann", "it shows me")
     assert outcome["dropped"] == [one]
     assert [(r.kind, r.value) for r in catalog.take_downs()] == [("sha256", one)]
-    assert refused(catalog.take_downs())(one)
-    assert not refused(catalog.take_downs())(two)
+    assert refusal_of(catalog.take_downs())(one)
+    assert not refusal_of(catalog.take_downs())(two)
 
 
 @pytest.mark.parametrize(
@@ -483,7 +484,7 @@ def test_the_reason_names_the_request() -> None:
         TakeDown("url", "https://other.example/1.jpg", AT, "ann", ""),
         TakeDown("sha256", sha(7), AT, "ann", ""),
     ]
-    reason = refused(requests)
+    reason = refusal_of(requests)
     assert reason("https://a.bears.example/x") == (
         "since 2026-08-01 nothing of the site bears.example may be used (asked by mail)"
     )
@@ -502,7 +503,7 @@ def test_ten_thousand_addresses_and_a_thousand_requests() -> None:
     requests += [TakeDown("url", f"https://site{n}.example/{n}", AT, "ann", "") for n in range(500)]
     addresses = [f"https://img.{names[n % 700 % 500]}/{n}" for n in range(5000)]
     addresses += [f"https://site{n}.example/{n % 900}" for n in range(5000)]
-    reason = refused(requests)
+    reason = refusal_of(requests)
     started = time.process_time()
     said = [reason(address) for address in addresses]
     assert time.process_time() - started < 2

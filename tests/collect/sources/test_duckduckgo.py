@@ -27,9 +27,9 @@ from bear_classifier.collect.sources.search_engine import (
     Engine,
     Hit,
     NoAnswer,
-    address,
     hit_of,
-    plain,
+    http_url,
+    plain_text,
 )
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config, SearchConfig
@@ -286,12 +286,12 @@ def test_what_an_engine_sent_is_taken_with_care(found: object, hit: Hit | None) 
     ],
 )
 def test_addresses(value: object, taken: str) -> None:
-    assert address(value) == taken
+    assert http_url(value) == taken
 
 
 def test_text_of_megabytes_is_cut_before_it_is_read() -> None:
     began = time.thread_time()
-    assert plain(50_000_000 * " ") == ""
+    assert plain_text(50_000_000 * " ") == ""
     assert time.thread_time() - began < 0.5  # 0.01 alone on the machine
 
 

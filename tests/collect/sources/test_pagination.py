@@ -15,7 +15,7 @@ import pytest
 
 from bear_classifier.collect.sources.pagination import EMPTY, Time, collect
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
-from bear_classifier.collect.sources.search_progress import Wanted
+from bear_classifier.collect.sources.search_progress import SearchGoal
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import (
     CONFLICT,
@@ -24,7 +24,7 @@ from bear_classifier.dataset.schema import (
     PENDING,
     SPARE,
     TAKEN_DOWN,
-    Asked,
+    SearchPage,
     Source,
 )
 from bear_classifier.errors import DataError
@@ -97,9 +97,9 @@ def page(query: str, number: int, size: int = 4) -> list[Hit]:
 
 def wanted(
     classes: Mapping[str, Sequence[str]] | None = None, per_class: int = 4, **facts: Any
-) -> Wanted:
+) -> SearchGoal:
     usual = {"kind": "web", "options": "licence=any", "least": 3}
-    return Wanted(classes or {"grizzly": ["a"]}, per_class=per_class, **usual | facts)
+    return SearchGoal(classes or {"grizzly": ["a"]}, per_class=per_class, **usual | facts)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 def ask(
     catalog: Catalog,
     *fakes: Fake,
-    task: Wanted | None = None,
+    task: SearchGoal | None = None,
     watch: Watch | None = None,
     **seams: Any,
 ) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def ask(
 
 
 def refusal(
-    catalog: Catalog, *fakes: Fake, task: Wanted | None = None, watch: Watch | None = None
+    catalog: Catalog, *fakes: Fake, task: SearchGoal | None = None, watch: Watch | None = None
 ) -> str:
     with pytest.raises(DataError) as caught:
         ask(catalog, *fakes, task=task, watch=watch)
@@ -174,7 +174,7 @@ def test_a_row_keeps_the_whole_trail(catalog: Catalog) -> None:
         licence_url="U",
     )
     assert [source.rank for source in catalog.sources()] == [1, 2, 3, 4, 5]
-    asked = Asked("alpha", "a", 2, "licence=any", "2026-01-01T00:00:00+00:00", OK, 2)
+    asked = SearchPage("alpha", "a", 2, "licence=any", "2026-01-01T00:00:00+00:00", OK, 2)
     assert catalog.asked()[-1] == asked
 
 
@@ -335,7 +335,7 @@ def test_pages_with_nothing_new_are_counted_from_run_to_run(catalog: Catalog) ->
     task = wanted(per_class=99)
     ask(catalog, Fake({"a": [same]}))
     with catalog.transaction():
-        catalog.put_asked(Asked("alpha", "a", 2, "licence=any", "2026-01-01", OK, found=4))
+        catalog.put_asked(SearchPage("alpha", "a", 2, "licence=any", "2026-01-01", OK, found=4))
     fake = Fake({"a": [same, same, same, same]})
     ask(catalog, fake, task=task)
     assert fake.log == [("a", 3)]
@@ -389,7 +389,7 @@ def test_a_search_that_was_cut_off_goes_on_where_it_stopped(catalog: Catalog) ->
 
 def test_a_page_and_its_note_are_stored_together(tmp_path: Path) -> None:
     class Failing(Catalog):
-        def put_asked(self, row: Asked) -> None:
+        def put_asked(self, row: SearchPage) -> None:
             if row.page == 2:
                 raise Crash
             super().put_asked(row)

@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bear_classifier.collect.starter import dataset
-from bear_classifier.collect.starter.dataset import Row, Truth, read_truth, write_starter
-from bear_classifier.collect.starter.drawing import LABELS, draw
+from bear_classifier.collect.starter.dataset import PlannedFile, Truth, read_truth, write_starter
+from bear_classifier.collect.starter.drawing import LABELS, draw_bear
 from bear_classifier.errors import DataError
 
 SMALL = 12  # per class; the set then holds 12 + 5 + 12 originals
@@ -45,7 +45,7 @@ def truth(folder: Path) -> Truth:
     return read_truth(folder)
 
 
-def of_fault(truth: Truth, fault: str) -> list[Row]:
+def of_fault(truth: Truth, fault: str) -> list[PlannedFile]:
     return [row for row in truth.rows if row.fault == fault]
 
 
@@ -60,7 +60,7 @@ def test_truth_lists_every_file_of_the_class_folders(folder: Path, truth: Truth)
     assert all(row.path.split("/")[0] == row.label for row in truth.rows)
     assert set(contents(folder)) - files == {"README.txt", ".thumbnails/bear.png", "truth.json"}
     raw = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    assert (raw["version"], raw["seed"], raw["per_class"]) == (dataset.VERSION, 7, SMALL)
+    assert (raw["version"], raw["seed"], raw["per_class"]) == (dataset.STARTER_VERSION, 7, SMALL)
 
 
 def test_the_counts_are_those_promised(truth: Truth) -> None:
@@ -145,7 +145,7 @@ def test_an_interrupted_writing_starts_over_and_the_same_seed_gives_the_same_byt
     def interrupted(label: str, rng: np.random.Generator) -> Image.Image:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        return draw(label, rng)
+        return draw_bear(label, rng)
 
     target = tmp_path / "bears"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -207,7 +207,7 @@ def test_too_few_per_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_stored_orientations_show_the_picture_upright() -> None:
-    picture = draw("teddy", np.random.default_rng(0))
+    picture = draw_bear("teddy", np.random.default_rng(0))
     for turned in dataset._STORED:
         stored = Image.open(io.BytesIO(dataset._jpeg(picture, 95, turned)))
         shown = np.asarray(ImageOps.exif_transpose(stored), float)
@@ -217,8 +217,8 @@ def test_stored_orientations_show_the_picture_upright() -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_draw_is_pure_and_keeps_to_its_sizes(label: str) -> None:
-    pictures = [draw(label, np.random.default_rng(seed)) for seed in range(4)]
-    again = [draw(label, np.random.default_rng(seed)) for seed in range(4)]
+    pictures = [draw_bear(label, np.random.default_rng(seed)) for seed in range(4)]
+    again = [draw_bear(label, np.random.default_rng(seed)) for seed in range(4)]
     assert [p.tobytes() for p in pictures] == [p.tobytes() for p in again]
     assert len({p.tobytes() for p in pictures}) == 4
     assert all(p.mode == "RGB" and 180 <= max(p.size) <= 900 for p in pictures)
@@ -231,7 +231,7 @@ def test_files_vary_and_trivial_features_do_not_tell_the_classes(tmp_path: Path)
     for k in range(105):
         label = LABELS[k % 3]
         suffix = str(rng.choice(list(dataset._SUFFIXES), p=list(dataset._SUFFIXES.values())))
-        data = dataset._encode(draw(label, rng), suffix, rng)
+        data = dataset._encode(draw_bear(label, rng), suffix, rng)
         image = Image.open(io.BytesIO(data))
         forms.append((image.format, image.mode))
         turned.append(image.getexif().get(0x0112, 1))
