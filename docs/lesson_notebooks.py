@@ -39,7 +39,7 @@ TRY: dict[str, list[tuple[str, str]]] = {
             "Smaller batches: more steps, more noise. When do they stop helping?",
             "from bear_classifier.lesson.basics import minibatch, sgd\n\nX, y = sgd.points(1024)\n"
             "for batch in (4, 16, 64, 256, 1024):\n"
-            "    run = minibatch.train(X, y, batch)\n"
+            "    run = minibatch.train_minibatch(X, y, batch)\n"
             "    print(batch, run.steps, run.losses[-1])",
         )
     ],
@@ -55,10 +55,10 @@ TRY: dict[str, list[tuple[str, str]]] = {
         (
             "Every degree, with and without the penalty.",
             "from bear_classifier.lesson.basics import overfitting\n\n"
-            "sides = overfitting.drawn(seed=11)\n"
+            "sides = overfitting.sample_splits(seed=11)\n"
             "for degree in (1, 2, 4, 8, 15):\n"
-            "    bare = overfitting.fitted(*sides.train, degree)\n"
-            "    _, tame = overfitting.chosen(sides, degree)\n"
+            "    bare = overfitting.fit_polynomial(*sides.train, degree)\n"
+            "    _, tame = overfitting.best_penalty(sides, degree)\n"
             "    errors = [overfitting.rmse(one, sides.test) for one in (bare, tame)]\n"
             "    print(degree, *errors)",
         )
@@ -67,7 +67,8 @@ TRY: dict[str, list[tuple[str, str]]] = {
         (
             "What is said of a point of your own, as probabilities in the order of the names.",
             "import torch\n\nfrom bear_classifier.lesson.basics import cross_entropy\n\n"
-            "X, targets = cross_entropy.points()\nfound = cross_entropy.train(X, targets)\n"
+            "X, targets = cross_entropy.class_points()\n"
+            "found = cross_entropy.train_linear(X, targets)\n"
             "logits = torch.tensor([[0.0, 0.3, 1.0]]) @ found.W\n"
             "print(cross_entropy.VOCAB, cross_entropy.softmax(logits))",
         )

@@ -155,7 +155,7 @@ def test_names_say_what_is_inside() -> None:
 
 
 ONE_IDEA = {  # public names that several modules define: the same idea on both sides of a seam
-    "OUTPUTS": "what the network gives, in torch and in onnxruntime, of which neither knows the other",
+    "OUTPUTS": "what a network gives, in torch and in onnxruntime",
     "PAUSE": "between two requests, of each search engine",
     "Project": "a project with its paths, and what Python users see of it",
     "add_options": "of each command",

@@ -286,9 +286,9 @@ def pair_blocks(
         pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
         for left in range(top, len(words), _COLUMNS):
             for i, j, apart in _in_tile(words, flipped, top, left, limit):
-                told = (apart <= limit) & (2 * apart <= np.minimum(filled[i], filled[j]))
-                pairs.append(np.column_stack([i, j])[told])
-                distances.append(apart[told])
+                near = (apart <= limit) & (2 * apart <= np.minimum(filled[i], filled[j]))
+                pairs.append(np.column_stack([i, j])[near])
+                distances.append(apart[near])
         found = np.concatenate(pairs)
         if len(found):
             order = np.lexsort((found[:, 1], found[:, 0]))

@@ -238,8 +238,8 @@ def _reasons(
         "quality": "very dark" if light < _DARK else "blurred or empty",
     }
     order = sorted(KINDS, key=lambda kind: -scores[kind])
-    told = [words[kind] for kind in order if scores[kind] >= LIKELY]
-    return told or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
+    likely = [words[kind] for kind in order if scores[kind] >= LIKELY]
+    return likely or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
 
 
 def load_evidence(root: Path) -> Evidence:

@@ -111,11 +111,11 @@ class Sheet:
     def live(self, script: str, values: Mapping[str, Any], html: str) -> None:
         """Something to play with. script: NAME.js of this folder, which may call `values()`, the
         JSON of these; html: what it moves."""
-        told = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
+        data = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
         code = (_STATIC / f"{script}.js").read_text(encoding="utf-8")
         self._parts.append(
             f'<div class="live" id="{script}">{html}'
-            f'<script type="application/json">{told}</script></div><script>{code}</script>'
+            f'<script type="application/json">{data}</script></div><script>{code}</script>'
         )
 
     def claim(self, said: str, holds: bool, found: str) -> None:

@@ -93,7 +93,7 @@ def bins(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rejection(rule: Mapping[str, Any]) -> str:
-    told = "".join(f"<p>{escape(text)}</p>" for text in words.refusal_sentences(rule))
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in words.refusal_sentences(rule))
     limit = "" if rule["least"] is None else f" Below {rule['least']:.2f} no answer is given."
     shape = rule["familiarity"]
     chart = ""
@@ -119,7 +119,7 @@ def rejection(rule: Mapping[str, Any]) -> str:
         '<th class="n">let through</th><th class="bar"></th><th class="n">share</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
-    return f'{told}<div class="cards">{chart}{strangers if rows else ""}</div>'
+    return f'{paragraphs}<div class="cards">{chart}{strangers if rows else ""}</div>'
 
 
 def slices_section(found: Mapping[str, Any]) -> str:

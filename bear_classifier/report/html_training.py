@@ -14,9 +14,9 @@ from bear_classifier.stats.intervals import Interval, wilson
 
 
 def training_section(history: Mapping[str, Any]) -> str:
-    told = [words.kept_model(history), *words.sentences(history.get("diagnosis"))]
-    told += words.sentences(history.get("notes"))
-    lead = "".join(f"<p>{escape(text)}</p>" for text in told)
+    sentences = [words.kept_model(history), *words.sentences(history.get("diagnosis"))]
+    sentences += words.sentences(history.get("notes"))
+    lead = "".join(f"<p>{escape(text)}</p>" for text in sentences)
     cards = [*_mixtures(history), *_history(history), *_finder(history)]
     return lead + (f'<div class="cards">{"".join(cards)}</div>' if cards else "")
 

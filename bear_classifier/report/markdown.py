@@ -94,11 +94,11 @@ def as_markdown(found: Mapping[str, Any]) -> str:
         _plain(words.leak_sentence(found["membership"], **words.why(found, "membership"))),
         "",
     ]
-    told = [
+    sentences = [
         words.kept_model(found["training"]),
         *words.sentences(found["training"].get("diagnosis")),
     ]
-    lines += ["## The training", "", *(_plain(sentence) + "\n" for sentence in told)]
+    lines += ["## The training", "", *(_plain(sentence) + "\n" for sentence in sentences)]
     if found["curve"] and found["curve"]["verdict"]:
         lines += ["## Would more photos help?", "", _plain(found["curve"]["verdict"]), ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -71,52 +71,52 @@ def refuses(rule: Mapping[str, Any]) -> str:
 
 def report_warnings(found: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the rest, the gravest first."""
-    test, told = found["test"], []
+    test, lines = found["test"], []
     if not found["belongs"]["weights"]:
-        told.append(
+        lines.append(
             "This bundle is not the last training of this dataset: the figures below are those of"
             " the training, not of the bundle, and no activation maps are shown. Name the bundle"
             " that belongs to it with --model, or make a new one; run: bears run"
         )
     if not found["belongs"]["photos"]:
-        told.append(
+        lines.append(
             "The model and the dataset do not belong together: the bundle was made from other"
             " photos, labels or splits than the dataset holds now. To make a new one, run:"
             " bears run"
         )
     if test["now"] != test["n"]:
-        told.append(
+        lines.append(
             f"The test split has {photos(test['now'], 'usable')} now and had {test['n']} when the"
             " model was judged; to judge again, run: bears run"
         )
     if 0 < test["n"] < _FEW:
         low, high = test["error_interval"]
-        told.append(
+        lines.append(
             f"{photos(test['n'], 'test')} cannot measure the error well: it may be anything from"
             f" {low:.1%} to {high:.1%}. Do not compare models by it."
         )
     if empty := [label for label, row in test["per_class"].items() if not row["n"]]:
-        told.append(
+        lines.append(
             f"The test split has no photo of {', '.join(empty)}: how well the model knows it is"
             " unknown."
         )
     other = found["elsewhere"]
     if other and other["paired"]["p"] < _SURE and _worse(other):
-        told.append(unseen_sources(other))
+        lines.append(unseen_sources(other))
     if found["test_decisions"]:
         n = found["test_decisions"]
-        told.append(
+        lines.append(
             f"{photos(n)} of the test split got another label or {'was' if n == 1 else 'were'} left"
             " out by hand before this was measured."
         )
     if found["test_looks"] > 1:
-        told.append(
+        lines.append(
             f"{found['test_looks']} models of this dataset were judged on its test photos, this one"
             " included. Whoever keeps the best of them finds it better than it is."
         )
     if clear := [row for row in found["shortcuts"] if row["clear"]]:
-        told.append(shortcut_warning(clear))
-    return told
+        lines.append(shortcut_warning(clear))
+    return lines
 
 
 def _worse(other: Mapping[str, Any]) -> bool:
@@ -234,7 +234,7 @@ def mistakes_sentence(found: Mapping[str, Any]) -> str:
 def refusal_sentences(rule: Mapping[str, Any]) -> list[str]:
     """What the rule does to photos of the known classes."""
     test = rule["test"]
-    told = [
+    lines = [
         f"Of {photos(test['n'], 'test')} it answers {test['accepted']}:"
         f" {percent(test['accepted_share'], test['accepted_interval'])}."
         f" {test['unlike_training']} were refused as unlike the training photos and"
@@ -242,13 +242,13 @@ def refusal_sentences(rule: Mapping[str, Any]) -> list[str]:
         f" answers would have been right. {test['answered_wrong']} answers were wrong."
     ]
     if rule["least"] is None:
-        told.append(
+        lines.append(
             "Validation photos were too few to set a limit: a picture that shows none of the"
             " classes is named after one of them all the same."
         )
     if measured := rule.get("measured"):
-        told.append(ood_sentence(measured))
-    return told
+        lines.append(ood_sentence(measured))
+    return lines
 
 
 def ood_sentence(found: Mapping[str, Any]) -> str:

@@ -27,22 +27,22 @@ def uploaded(payload: Any) -> str | None:
 
 def gradio_blocks(service: Service) -> gr.Blocks:
     """A form around the first model; `predict` for gradio_client."""
-    offer = service.offer("")
+    served = service.offer("")
 
     async def predict(path: str | None) -> tuple[str, dict[str, float] | None]:
         if path is None:
             return "", None
         try:
-            found = await service.answer(offer.name, Path(path).read_bytes())
+            found = await service.answer(served.name, Path(path).read_bytes())
         except OSError as exc:
             raise gr.Error("Send the picture again.", print_exception=False) from exc
         except BearsError as exc:
             raise gr.Error(f"{exc.sentence}.", title=exc.code, print_exception=False) from exc
         return found["sentence"], found["probabilities"] if found["accepted"] else None
 
-    told = offer.told()
-    with gr.Blocks(title=told["title"], analytics_enabled=False) as blocks:
-        gr.Markdown(f"# {told['title']}")
+    about = served.description()
+    with gr.Blocks(title=about["title"], analytics_enabled=False) as blocks:
+        gr.Markdown(f"# {about['title']}")
         with gr.Row():
             photo = gr.Image(
                 type="filepath",
@@ -56,10 +56,10 @@ def gradio_blocks(service: Service) -> gr.Blocks:
                 said = gr.Textbox(label="Answer", show_label=False, interactive=False)
                 bars = gr.Label(
                     label="How likely each class is",
-                    num_top_classes=len(told["labels"]),
+                    num_top_classes=len(about["labels"]),
                     show_heading=False,
                 )
-        gr.Markdown(f"{told['figures']} {told['limits']}")
+        gr.Markdown(f"{about['figures']} {about['limits']}")
         photo.change(predict, photo, [said, bars], api_name="predict", show_progress="hidden")
     room = service.at_once + service.most_waiting  # so that nobody waits twice
     blocks.queue(max_size=room, default_concurrency_limit=room)

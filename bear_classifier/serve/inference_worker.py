@@ -125,11 +125,11 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
         ranked = sorted(prediction.probabilities, key=lambda label: -found["probabilities"][label])
         shown = ranked[:_MAPS]
         numbers = [model.bundle.labels.index(label) for label in shown]
-        told = explain(model, held.head, body, numbers)
-        found["photo"] = data_url(told.photo)
+        explanation = explain(model, held.head, body, numbers)
+        found["photo"] = data_url(explanation.photo)
         found["maps"] = [
             {"label": label, "image": data_url(image)}
-            for label, image in zip(shown, told.maps, strict=True)
+            for label, image in zip(shown, explanation.maps, strict=True)
         ]
         if held.pictures:
             found["similar"] = [
@@ -139,7 +139,7 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
                     "about": one.about,
                     "source": one.page if one.page.startswith(("http://", "https://")) else "",
                 }
-                for one in held.pictures.nearest(told.pooled, _SIMILAR)
+                for one in held.pictures.nearest(explanation.pooled, _SIMILAR)
             ]
     if header["do"] == "copy":
         image = decoder.decode(body)

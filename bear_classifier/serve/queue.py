@@ -50,7 +50,7 @@ class ServedModel:
     about: dict[str, Any]
     card: str
 
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What a page says about it."""
         labels = list(self.about["labels"])
         return {

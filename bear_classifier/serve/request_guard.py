@@ -82,7 +82,7 @@ class Door:
             if not self.inside[path]:
                 del self.inside[path]
             self.held -= visit.read
-            visit.told()
+            visit.log()
 
 
 class Visit:
@@ -206,7 +206,7 @@ class Visit:
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body})
 
-    def told(self) -> None:
+    def log(self) -> None:
         seconds = time.monotonic() - self.began
         route = _route(self.scope)
         self.door.metrics.count(route, self.status, seconds)

@@ -130,7 +130,7 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
     async def models() -> dict[str, Any]:
         """What may be asked, with the figures of each."""
         found = [
-            offer.told()
+            offer.description()
             | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
             for name, offer in service.offers.items()
         ]

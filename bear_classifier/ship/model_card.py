@@ -154,7 +154,7 @@ def _shortcuts(about: Mapping[str, Any]) -> list[str]:
 
 def _leaks(about: Mapping[str, Any]) -> list[str]:
     """What can be learned from it of the photos that it was trained on."""
-    lines = [told, ""] if (told := about.get("membership")) else []
+    lines = [sentence, ""] if (sentence := about.get("membership")) else []
     lines.append(
         "Its `reference.npz`, by which pictures of something else are recognised, holds the"
         " features of training photos:"

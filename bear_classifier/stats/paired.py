@@ -102,8 +102,8 @@ class Difference:
         more = np.arange(self.seeds + 1, MOST_SEEDS + 1)
         if self.seeds < 2 or not len(more):
             return None
-        told = self._halves(sure, more) < abs(self.mean)
-        return int(more[told.argmax()]) if told.any() else None
+        detected = self._halves(sure, more) < abs(self.mean)
+        return int(more[detected.argmax()]) if detected.any() else None
 
     def times_photos(self, sure: float) -> float:
         """How many times as many validation photos would tell it, were it not for the seeds."""

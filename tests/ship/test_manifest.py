@@ -114,7 +114,7 @@ def test_what_is_only_shown_keeps_no_model_from_answering(
 ) -> None:
     place = Path(shutil.copytree(model_dir, tmp_path / "tiny"))
     rewrite(place, **{field: value})
-    told = served_models(place)[0].told()
+    told = served_models(place)[0].description()
     assert json.dumps(told)
     if field == "metrics":
         assert told["figures"].startswith("How often this model is wrong is not known")

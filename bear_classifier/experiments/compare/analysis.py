@@ -110,15 +110,17 @@ def compare_alternatives(
 def _difference(found: Difference, sure: float, photos: int) -> dict[str, Any]:
     half = found.half(sure)
     low, high = (None, None) if half is None else (found.mean - half, found.mean + half)
-    told = half is not None and half < abs(found.mean)
+    significant = half is not None and half < abs(found.mean)
     enough = found.times_photos(sure)
     return {
         "difference": found.mean,
         "low": low,
         "high": high,
-        "verdict": ("better" if found.mean < 0 else "worse") if told else "no difference",
-        "seeds_needed": None if told else found.seeds_needed(sure),
-        "photos_needed": None if told or not np.isfinite(enough) else int(np.ceil(enough * photos)),
+        "verdict": ("better" if found.mean < 0 else "worse") if significant else "no difference",
+        "seeds_needed": None if significant else found.seeds_needed(sure),
+        "photos_needed": (
+            None if significant or not np.isfinite(enough) else int(np.ceil(enough * photos))
+        ),
     }
 
 

@@ -257,8 +257,8 @@ def _budget(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     epochs = sorted({row["epochs"] for row in rows})
     if len(epochs) == 1:
         return []
-    told = ", ".join(str(n) for n in epochs)
-    return [f"the budgets differ: {told} passes over the training photos"]
+    epochs_text = ", ".join(str(n) for n in epochs)
+    return [f"the budgets differ: {epochs_text} passes over the training photos"]
 
 
 def text(found: Mapping[str, Any]) -> list[str]:

@@ -164,8 +164,8 @@ def gain(law: Floats, laws: Floats, present: float, more: float) -> tuple[float,
     measured; laws: (rounds, 3), of what might have been. Raises ConfigError (TOO_FAR)."""
     n = np.array([present, present + more])
     falls = [-np.diff(predicted(rows, present, n), axis=1)[:, 0] for rows in (law[None], laws)]
-    told, (low, high) = float(falls[0][0]), percentile_interval(falls[1])
-    return told, min(told, float(low)), max(told, float(high))
+    fewer, (low, high) = float(falls[0][0]), percentile_interval(falls[1])
+    return fewer, min(fewer, float(low)), max(fewer, float(high))
 
 
 def capped(gains: Sequence[float], steps: Floats, times: float) -> tuple[float, ...]:

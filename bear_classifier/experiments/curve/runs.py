@@ -172,8 +172,8 @@ def summarise_runs(
     drawn = law.weights(known.groups, len(answers.asked), _ROUNDS, rng)
     every = slice(0, _SIZES)
     sizes = answers.learned[:, every].sum(2).mean(0)
-    told = _errors(answers.wrong[:, every], answers.asked, known.groups, drawn)
-    check = _check(sizes, told)
+    measured = _errors(answers.wrong[:, every], answers.asked, known.groups, drawn)
+    check = _check(sizes, measured)
     found = {
         "photos": round(sizes[-1]),
         "asked": int(answers.asked.any(0).sum()),
@@ -181,7 +181,7 @@ def summarise_runs(
     }
     if half:
         return found
-    found["all"] = _line(sizes, told, more or law.round_number(sizes[-1]))
+    found["all"] = _line(sizes, measured, more or law.round_number(sizes[-1]))
     found["all"]["per_seed"] = _per_seed(answers.wrong[:, every], answers.asked)
     found["classes"] = {}
     for label, name in enumerate(known.names):
@@ -191,7 +191,7 @@ def summarise_runs(
         number = min(more or law.round_number(mine[-1]), int((law.FARTHEST - 1) * mine[-1]))
         wrong, own = answers.wrong[:, arms], answers.asked & (known.labels == label)
         # One class alone cannot bring more than all of them, grown by the same factor.
-        ceiling = _gain(sizes, told, number / mine[-1] * sizes[-1])
+        ceiling = _gain(sizes, measured, number / mine[-1] * sizes[-1])
         row = _line(mine, _errors(wrong, answers.asked, known.groups, drawn), number, ceiling)
         row["recall"] = _line(mine, _errors(wrong, own, known.groups, drawn), number)
         row["recall"]["per_seed"] = _per_seed(wrong, own)
@@ -210,10 +210,10 @@ def _most(classes: dict[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class Errors:
-    """Shares of wrong answers. told: (sizes,); chance: (sizes, 2), the ends of their intervals;
+    """Shares of wrong answers. measured: (sizes,); chance: (sizes, 2), the ends of their intervals;
     rounds: (rounds, sizes), as they might have been."""
 
-    told: Floats
+    measured: Floats
     chance: Floats
     rounds: Floats
 
@@ -222,8 +222,8 @@ def _errors(
     wrong: Bools, asked: Bools, groups: NDArray[np.str_], drawn: tuple[Floats, Floats]
 ) -> Errors:
     plain = np.ones((1, len(asked))), np.ones((1, asked.shape[1]))
-    told, rounds = (law.errors(wrong, asked, *weights) for weights in (plain, drawn))
-    return Errors(told[0], law.chance(wrong, asked, groups), rounds)
+    measured, rounds = (law.errors(wrong, asked, *weights) for weights in (plain, drawn))
+    return Errors(measured[0], law.chance(wrong, asked, groups), rounds)
 
 
 def _per_seed(wrong: Bools, asked: Bools) -> Any:
@@ -233,26 +233,26 @@ def _per_seed(wrong: Bools, asked: Bools) -> Any:
 
 def _gain(sizes: Floats, errors: Errors, more: float) -> tuple[float, ...]:
     """What `more` photos would bring, and its interval."""
-    told, rounds = errors.told, errors.rounds
+    measured, rounds = errors.measured, errors.rounds
     spread, present = rounds.std(0), float(sizes[-1])
     best, laws = (
-        law.fit_power_law(sizes, told[None], spread),
+        law.fit_power_law(sizes, measured[None], spread),
         law.fit_power_law(sizes, rounds, spread),
     )
     times = np.log(1 + more / present) / np.log(present / sizes[-2])
     gains = law.gain(best[0], laws, present, more)
     gain, low, high = law.capped(gains, rounds[:, -2] - rounds[:, -1], times)
-    return gain, low, float(law.unseen(np.array(high), told[-1], errors.chance[-1, 1]))
+    return gain, low, float(law.unseen(np.array(high), measured[-1], errors.chance[-1, 1]))
 
 
 def _line(
     sizes: Floats, errors: Errors, more: int, ceiling: Sequence[float] = (1, 1, 1)
 ) -> dict[str, Any]:
     """One curve: points, law, band, and what `more` photos would bring, at most `ceiling`."""
-    told, rounds = errors.told, errors.rounds
+    measured, rounds = errors.measured, errors.rounds
     spread = rounds.std(0)
     best, laws = (
-        law.fit_power_law(sizes, told[None], spread),
+        law.fit_power_law(sizes, measured[None], spread),
         law.fit_power_law(sizes, rounds, spread),
     )
     present = float(sizes[-1])
@@ -260,7 +260,7 @@ def _line(
 
     def foretold(at: Floats) -> dict[str, Any]:
         low, high = law.percentile_interval(law.predicted(laws, present, at))
-        high = law.unseen(high, told[-1], errors.chance[-1, 1])
+        high = law.unseen(high, measured[-1], errors.chance[-1, 1])
         return {
             "n": _plain(at),
             "error": _plain(law.predicted(best, present, at)[0]),
@@ -269,7 +269,7 @@ def _line(
 
     return {
         "sizes": _plain(sizes),
-        "error": _plain(told),
+        "error": _plain(measured),
         "error_interval": _plain(errors.chance),
         "law": dict(zip("abc", _plain(best[0]), strict=True)),  # of n / the largest size
         "band": foretold(np.geomspace(sizes[0], law.FARTHEST * present, _GRID)),
@@ -283,10 +283,10 @@ def _line(
 
 def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
     """The law of at most half of the photos, asked for all of them, where the truth is known."""
-    told, rounds = errors.told, errors.rounds
+    measured, rounds = errors.measured, errors.rounds
     spread = rounds.std(0)[:-1]
     at = sizes[-1:]
-    best = law.predicted(law.fit_power_law(sizes[:-1], told[None, :-1], spread), sizes[-2], at)[
+    best = law.predicted(law.fit_power_law(sizes[:-1], measured[None, :-1], spread), sizes[-2], at)[
         0, 0
     ]
     could = law.predicted(law.fit_power_law(sizes[:-1], rounds[:, :-1], spread), sizes[-2], at)[
@@ -294,17 +294,17 @@ def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
     ]
     low, high = law.percentile_interval(could)
     off_low, off_high = law.percentile_interval(could - rounds[:, -1])
-    first, last = ((told[k], errors.chance[k, 1]) for k in (-2, -1))
+    first, last = ((measured[k], errors.chance[k, 1]) for k in (-2, -1))
     off_low, off_high = -law.unseen(-off_low, *last), law.unseen(off_high, *first)
     return {
         "sizes": _plain(sizes[:-1]),
-        "error": _plain(told[:-1]),
+        "error": _plain(measured[:-1]),
         "n": float(at[0]),
         "predicted": float(best),
         "predicted_interval": _plain(np.array([low, law.unseen(high, *first)])),
-        "measured": float(told[-1]),
+        "measured": float(measured[-1]),
         "measured_interval": _plain(errors.chance[-1]),
-        "off": float(best - told[-1]),
+        "off": float(best - measured[-1]),
         "off_interval": _plain(np.array([off_low, off_high])),
         "held": bool(off_low <= 0 <= off_high),
     }

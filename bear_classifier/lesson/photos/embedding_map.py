@@ -286,16 +286,16 @@ def _export(sheet: Sheet, seen: Cloud) -> None:
         [seen.labels[label], seen.labels[answer], side, file]
         for label, answer, side, file in zip(is_, answers, seen.sides, seen.files, strict=True)
     ]
-    numbers, told = (
+    numbers, metadata = (
         tensorboard_projector.tensors(seen.features),
         tensorboard_projector.metadata(words),
     )
     sheet.file("tensors.tsv", numbers)
-    sheet.file("metadata.tsv", told)
+    sheet.file("metadata.tsv", metadata)
     sheet.file(tensorboard_projector.CONFIG, tensorboard_projector.projector_config("map-"))
     back, rows = (
         tensorboard_projector.read_tensors(numbers),
-        tensorboard_projector.read_metadata(told),
+        tensorboard_projector.read_metadata(metadata),
     )
     sheet.claim(
         "the tables have a row for each point, and are read back as the same numbers and words",
