@@ -22,7 +22,7 @@ from bear_classifier.ship import predict
 SMALL = {
     "learn.arch": "squeezenet1_1", "learn.weights": "none", "learn.size": 64, "train.epochs": 1,
     "learn.device": "cpu", "train.lr": 0.001, "train.batch_size": 8, "export.parity": 1,
-    "train.rehearse": False, "export.precision": "fp32", "export.decode": "full",
+    "train.source_validation": False, "export.precision": "fp32", "export.decode": "full",
 }  # fmt: skip
 PHOTO = saved(drawn(seed=3), "JPEG")
 
@@ -320,7 +320,7 @@ def test_a_wrong_stage_or_class_list_is_a_sentence(project: bc.Project, tmp_path
         bc.new_project("x", ["a", "b"], tmp_path)
     with pytest.raises(bc.ConfigError, match="NO_PROJECT"):
         bc.open_project(tmp_path / "none.toml")
-    assert bc.open_project("starter", {"train.cycles": 2, "train.rehearse": False})
+    assert bc.open_project("starter", {"train.cycles": 2, "train.source_validation": False})
     with pytest.raises(bc.DataError, match="NO_DATA"):
         bc.new_project("y", ["a", "b"], tmp_path).photos()
 

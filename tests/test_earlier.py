@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ import within
 from corpus import ROOT
 from PIL import Image
 
+from bear_classifier.config import project_file
+from bear_classifier.config.project_file import as_toml, read_project
+from bear_classifier.dataset.backups import restore
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.errors import DataError
 from bear_classifier.ship import bundle
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -87,3 +92,86 @@ def test_its_bundle_opens() -> None:
     """The shipped model was published by 0.1.0."""
     about = bundle.load(ROOT / "models" / "bears")
     assert about.labels == ["black", "grizzly", "teddy"]
+
+
+# -- a catalog of format 3 (November 2026) -------------------------------------------------------
+
+
+@pytest.fixture
+def format_3(tmp_path: Path) -> Path:
+    """The folder of a dataset whose catalog the last code of format 3 wrote: photos with reasons, a
+    search, decisions with an undo, a take-down, a publication and a run."""
+    root = tmp_path / "data"
+    root.mkdir()
+    with closing(sqlite3.connect(root / "catalog.sqlite")) as db:
+        db.executescript((EARLIER / "catalog-format-3.sql").read_text(encoding="utf-8"))
+    return root
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(path)) as db:
+        tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        return {name: db.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables}
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_a_catalog_of_format_3_is_upgraded_and_kept(format_3: Path) -> None:
+    before = rows(format_3 / "catalog.sqlite")
+    with Catalog(format_3) as catalog:
+        photos, pages = catalog.photos(), catalog.search_pages()
+        assert len(catalog.sources()) == 7 and len(catalog.events()) == 3
+        assert catalog.take_downs()[0].value == "gone.example"
+        assert catalog.published()[0].photos and catalog.last_run("screen")
+    assert [(page.page, page.code) for page in pages] == [(1, "OK"), (2, "EMPTY")]
+    assert [p.reason.partition(" ")[0] for p in photos if p.status == "unusable"] == [
+        "ACROSS_SPLITS:"
+    ]
+    after = rows(format_3 / "catalog.sqlite")
+    assert after.pop("search_page") == before.pop("asked")
+    assert {name: after[name] for name in after if name != "photo"} == {
+        name: before[name] for name in before if name != "photo"
+    }
+    kept = format_3 / "copies" / "format-3.sqlite"
+    assert (version(format_3 / "catalog.sqlite"), version(kept)) == (4, 3)
+    assert "asked" in rows(kept)
+
+
+def test_an_upgrade_without_a_copy_does_not_begin(format_3: Path) -> None:
+    """Here because a file stands where the folder of copies should be."""
+    (format_3 / "copies").write_bytes(b"")
+    with pytest.raises(DataError, match="CATALOG_UNUSABLE"):
+        Catalog(format_3)
+    assert version(format_3 / "catalog.sqlite") == 3
+
+
+def test_a_copy_of_format_3_is_put_back_and_upgraded(format_3: Path) -> None:
+    (format_3 / "copies").mkdir()
+    copy = format_3 / "copies" / "catalog-20261101-100000-0001.sqlite"
+    copy.write_bytes((format_3 / "catalog.sqlite").read_bytes())
+    (format_3 / "catalog.sqlite").write_bytes(b"damaged")
+    restore(format_3)
+    with Catalog(format_3) as catalog:
+        assert len(catalog.photos()) == 6
+
+
+def test_old_names_of_settings_work_and_name_their_successor_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_file, "_named_once", set())
+    new = within.bears("new", "mine", "--class", "a", "--class", "b", cwd=tmp_path)
+    assert new.returncode == 0, new.stderr
+    path = tmp_path / "mine.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("\nlr_ratio =", "\nspread ="), encoding="utf-8")
+    words = ["search", "--project", "mine.toml", "--set", "train.rehearse=false", "--json"]
+    done = within.bears(*words, cwd=tmp_path)
+    assert "UNKNOWN_SETTING" not in done.stdout
+    lines = [line for line in done.stderr.splitlines() if "is now called" in line]
+    assert [line.split()[1] for line in lines] == ["train.spread", "train.rehearse"]
+    config = read_project(path, ["train.spread=3", "train.rehearse=false"])
+    assert (config.train.lr_ratio, config.train.source_validation) == (3.0, False)
+    assert as_toml(config).count("lr_ratio = 3.0") == 1

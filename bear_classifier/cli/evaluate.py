@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
+from bear_classifier.cli.options import OldName
 from bear_classifier.cli.output import print_json, print_result
 from bear_classifier.errors import ConfigError
 from bear_classifier.report.stage_lines import first_lines, rate_text
@@ -25,14 +26,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR", type=Path, help="a bundle")
     parser.add_argument("--photos", metavar="FOLDER", type=Path, help="a folder per class")
     parser.add_argument(
-        "--strangers", metavar="FOLDER", type=Path, help="pictures of none of the classes"
-    )
+        "--ood", metavar="FOLDER", type=Path,
+        help="out-of-distribution images: pictures of none of the classes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strangers", metavar="FOLDER", type=Path, dest="ood", action=OldName, new="--ood",
+        help=argparse.SUPPRESS,
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     from bear_classifier.judge.evaluate import as_text
 
-    if options.photos is None and options.strangers is None and options.model is None:
+    if options.photos is None and options.ood is None and options.model is None:
         outcome = pipeline.run_one(project.named_project(options), "evaluate")
         print_result(options, outcome["test"], as_text)
         return 0
@@ -41,13 +47,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> int:
-    """What `bears evaluate` prints of --photos and --strangers; 1 if files were unreadable.
-
-    dataset: of the model, whose report shows what became of strangers; None: of no dataset here."""
-    if options.photos is None and options.strangers is None:
+    """Exit code 1 if files were unreadable. dataset: of the model, whose report shows the
+    false-accept rate on OOD images; None: of no dataset here."""
+    if options.photos is None and options.ood is None:
         raise ConfigError(
             "NO_PHOTOS",
-            "--model needs --photos FOLDER, a folder per class to judge on, or --strangers FOLDER",
+            "--model needs --photos FOLDER, a folder per class to judge on, or --ood FOLDER",
         )
     from bear_classifier.judge.evaluate import as_text
     from bear_classifier.ship import folder_evaluation
@@ -65,15 +70,16 @@ def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> 
             found |= folder_evaluation.evaluate_labelled(ready, options.photos, failures)
         if not options.json:
             tell(options, "\n".join([as_text(dict(found)), *apart(found)]))
-    if options.strangers:
+    if options.ood:
         with heartbeat("evaluate"):
-            found["strangers"] = folder_evaluation.evaluate_ood(ready, options.strangers, failures)
+            found["ood"] = folder_evaluation.evaluate_ood(ready, options.ood, failures)
+            found["strangers"] = found["ood"]  # its name in version 0.1.0
         if dataset and dataset.is_dir():
             weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
-            left = {**found["strangers"], "folder": options.strangers.name, "weights": weights}
-            write_atomic(dataset / "evaluate" / "strangers.json", json.dumps(left).encode())
+            left = {**found["ood"], "folder": options.ood.name, "weights": weights}
+            write_atomic(dataset / "evaluate" / "ood.json", json.dumps(left).encode())
         if not options.json:
-            tell(options, strangers(found["strangers"]))
+            tell(options, ood_text(found["ood"]))
     if options.json:
         print_json(found)
     for path, exc in failures:
@@ -96,8 +102,8 @@ def apart(found: Mapping[str, Any]) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def strangers(found: Mapping[str, Any]) -> str:
-    """How many pictures of nothing known got an answer, in all and by folder."""
+def ood_text(found: Mapping[str, Any]) -> str:
+    """The false-accept rate on OOD images, in all and by folder."""
     kinds = {one_line(name): row for name, row in found["kinds"].items()}
     rows = {"pictures of none of the classes": found, **kinds}
     lines = ["answered although they show none of the classes:"]

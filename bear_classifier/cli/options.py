@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from bear_classifier import __version__
 from bear_classifier.config.settings import Config
-from bear_classifier.runtime.terminal import one_line
+from bear_classifier.runtime.terminal import one_line, warn
 
 _EXAMPLES = """examples:
   bears run --source starter --serve             try everything, without photos or a network
@@ -75,6 +75,18 @@ class Parser(argparse.ArgumentParser):
 
 
 _CHOICE = re.compile(r"invalid choice: ('[^']*'|\"[^\"]*\") \(choose from (.*)\)$", re.DOTALL)
+
+
+class OldName(argparse.Action):
+    """An option under the name of an earlier version: it works, and its new name is said once."""
+
+    def __init__(self, *words: Any, new: str, **facts: Any) -> None:
+        super().__init__(*words, **facts)
+        self.new = new
+
+    def __call__(self, parser: Any, options: Any, value: Any, name: str | None = None) -> None:
+        warn(f"bears: {name} is now called {self.new}; the old name works until version 0.3")
+        setattr(options, self.dest, value)
 
 
 class CommandParser(Parser):

@@ -253,7 +253,7 @@ def _keep(
 
 
 def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
-    """Which photos are copies of others is told by recode, at the end."""
+    """recode decides at the end which photos are copies of others."""
     with catalog.transaction():
         catalog.add_photos(photo for _, photo in group if photo)
         catalog.put_sources(source for source, _ in group)

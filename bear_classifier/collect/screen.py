@@ -27,7 +27,7 @@ _GATHERED = 16_384  # pairs that are compared in full at once: some 5 MB
 _DENSE = 8  # one pair of so many may be near: all of a tile is compared in full
 _EDGES = 100_000  # pairs that are held at once to find connected sets
 _NONE = np.empty(0, np.int32)
-UNUSABLE, COPY, ACROSS = ("TOO_SMALL", "BLANK"), "NEAR_COPY", "ACROSS_SIDES"
+UNUSABLE, COPY, ACROSS = ("TOO_SMALL", "BLANK"), "NEAR_COPY", "ACROSS_SPLITS"
 REMOVED = "CLASS_REMOVED"
 
 

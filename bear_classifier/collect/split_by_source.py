@@ -1,4 +1,4 @@
-"""Whole sources dealt to train, valid and test, so that the figures are about unseen ones."""
+"""Split by source: all photos of a source in one split, so that it is judged on unseen sources."""
 
 from __future__ import annotations
 

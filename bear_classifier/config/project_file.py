@@ -19,6 +19,7 @@ from typing import Any
 from bear_classifier.config.settings import Config, TrainConfig
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime.files import os_error, write_atomic
+from bear_classifier.runtime.terminal import warn
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -174,17 +175,33 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
     if not isinstance(values, Mapping):
         raise ConfigError("BAD_SETTING", f"{where}: [{table}] must be a table, not {values!r}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
+    renamed = {f.metadata["was"]: f.name for f in fields.values() if f.metadata["was"]}
     types_ = typing.get_type_hints(kind)
     checked = {}
     for key, value in values.items():
+        source = given.get(f"{table}.{key}", where)
+        if key in renamed:
+            if renamed[key] in values:
+                continue  # the new name counts
+            _name_successor(f"{table}.{key}", f"{table}.{renamed[key]}")
+            key = renamed[key]
         name = f"{table}.{key}"
-        source = given.get(name, where)
         if key not in fields:
             raise ConfigError(
                 "UNKNOWN_SETTING", f"{source}: unknown setting {name}{_guess(key, list(fields))}"
             )
         checked[key] = _value(name, value, types_[key], fields[key].metadata, source)
     return kind(**checked)
+
+
+_named_once: set[str] = set()
+
+
+def _name_successor(old: str, new: str) -> None:
+    """Once for each old name."""
+    if old not in _named_once:
+        _named_once.add(old)
+        warn(f"bears: {old} is now called {new}; the old name works until version 0.3")
 
 
 def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,18 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: Sequence[str] = (),
+    was: str = "",
 ) -> Any:
-    """A field with the words that explain it in the project file, and its range."""
-    metadata = {"about": about, "low": low, "high": high, "choices": choices}
+    """A field with the words that explain it in the project file, and its range. was: its name in
+    version 0.1.0, which project files may still use."""
+    metadata = {"about": about, "low": low, "high": high, "choices": choices, "was": was}
     return field(default=default, metadata=metadata)
+
+
+def stored(table: Any) -> dict[str, Any]:
+    """The settings of a table by the names of version 0.1.0, under which datasets know them: what
+    was made before a setting was renamed stays up to date."""
+    return {f.metadata["was"] or f.name: getattr(table, f.name) for f in fields(table)}
 
 
 @dataclass(frozen=True)
@@ -133,10 +141,11 @@ class CleanConfig:
 class TrainConfig:
     epochs: int = setting(4, "passes over the training photos", low=1)
     lr: float | str = setting("find", 'learning rate of the head; "find" asks the LR finder', low=0)
-    spread: float = setting(
+    lr_ratio: float = setting(
         0.0,
         "rate of the head / rate of the first layers; 0: 2, or 1 without pretrained weights",
         low=0,
+        was="spread",
     )
     batch_size: int = setting(64, "photos per step; lowered when there are fewer", low=1)
     head: str = setting(
@@ -172,10 +181,11 @@ class TrainConfig:
     )
     dropout: float = setting(0.0, "share of features left out while training", low=0, high=0.9)
     seed: int = setting(42, "same seed, same machine: same weights (on a CPU)", low=0)
-    rehearse: bool = setting(
+    source_validation: bool = setting(
         True,
-        "where sources are known, train once more on either half of them, to choose what does best"
-        " on photos of others; takes about as long again",
+        "where sources are known: train once more on either half of them and validate on the other"
+        " half; takes about as long again",
+        was="rehearse",
     )
     resume: bool = setting(
         True, "go on after the last whole epoch of an interrupted training; false begins anew"

@@ -15,7 +15,7 @@ import re
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -144,6 +144,29 @@ def back_up(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
         return None
 
 
+def keep_format(db: sqlite3.Connection, root: Path, version: int) -> None:
+    """Copy a catalog of an earlier format before it is upgraded; this copy is never deleted.
+
+    Raises sqlite3.Error, OSError and ValueError: without it nothing is upgraded."""
+    place = root / FOLDER / f"format-{version}.sqlite"
+    place.parent.mkdir(exist_ok=True)
+    if not place.is_file():
+        _write_copy(db, place)
+
+
+def _write_copy(db: sqlite3.Connection, place: Path, same_as: Iterable[Path] = ()) -> bool:
+    """Whole or not at all; False where one of `same_as` holds the same."""
+    partial = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        _copy(db, partial)
+        if any(filecmp.cmp(partial, copy, shallow=False) for copy in same_as):
+            return False
+        replace(partial, place)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
 def _is_due(db: sqlite3.Connection, root: Path, now: datetime) -> bool:
     if any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in made(root)[:1]):
         return False
@@ -152,14 +175,8 @@ def _is_due(db: sqlite3.Connection, root: Path, now: datetime) -> bool:
 
 def _keep(db: sqlite3.Connection, root: Path, place: Path) -> Path | None:
     place.parent.mkdir(exist_ok=True)
-    partial = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        _copy(db, partial)
-        if any(filecmp.cmp(partial, copy, shallow=False) for copy in made(root)[:1]):
-            return None
-        replace(partial, place)
-    finally:
-        partial.unlink(missing_ok=True)
+    if not _write_copy(db, place, made(root)[:1]):
+        return None
     for old in made(root)[MAX_BACKUPS:]:
         old.unlink(missing_ok=True)
     return place

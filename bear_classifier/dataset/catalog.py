@@ -35,7 +35,7 @@ from bear_classifier.errors import DataError
 
 _PHOTO_COLUMNS = [f.name for f in dataclasses.fields(Photo)]
 _SOURCE_COLUMNS = [f.name for f in dataclasses.fields(Source)]
-_ASKED_COLUMNS = [f.name for f in dataclasses.fields(SearchPage)]
+_PAGE_COLUMNS = [f.name for f in dataclasses.fields(SearchPage)]
 _EVENT_COLUMNS = [f.name for f in dataclasses.fields(Event)]
 
 
@@ -80,6 +80,10 @@ class Catalog:
 
     def _check(self) -> None:
         check_pages(self._db)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if 0 < version < schema.SCHEMA_VERSION:
+            with damage_explained(self.path):
+                backups.keep_format(self._db, self.root, version)
         with self.transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if not 0 <= version <= schema.SCHEMA_VERSION:
@@ -268,13 +272,16 @@ class Catalog:
 
     # -- searches, take-downs and published bundles ------------------------------------------
 
-    def asked(self) -> list[SearchPage]:
-        return [SearchPage(*row) for row in self._select(_ASKED_COLUMNS, "asked ORDER BY rowid")]
+    def search_pages(self) -> list[SearchPage]:
+        return [
+            SearchPage(*row) for row in self._select(_PAGE_COLUMNS, "search_page ORDER BY rowid")
+        ]
 
-    def put_asked(self, row: SearchPage) -> None:
+    def put_search_page(self, row: SearchPage) -> None:
         """Remember a page of answers; asking for it again replaces what was remembered."""
         self._db.execute(
-            "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?, ?, ?)", dataclasses.astuple(row)
+            "INSERT OR REPLACE INTO search_page VALUES (?, ?, ?, ?, ?, ?, ?)",
+            dataclasses.astuple(row),
         )
 
     def take_downs(self) -> list[TakeDown]:

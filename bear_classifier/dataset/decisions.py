@@ -2,7 +2,7 @@
 
 A photo's state is its label, status and reason. Every event holds the state before and after it.
 An undo is an event as well, so that undoing an undo does the thing again; what is taken back must
-be the newest of what is in force on the photo: see `pile`.
+be the newest of what is in force on the photo: see `undo`.
 """
 
 from __future__ import annotations
@@ -148,17 +148,17 @@ def undo(
         targets = _last_request(catalog) if event is None else _one(catalog, event)
         hashes = {target.sha256 for target in targets}
         photos, past = _photos(catalog, hashes), _past(catalog, hashes)
-        piles = {sha256: UndoStack(past[sha256]) for sha256 in hashes}
+        stacks = {sha256: UndoStack(past[sha256]) for sha256 in hashes}
         for target in sorted(targets, key=lambda e: -e.id):
-            photo, pile = photos[target.sha256], piles[target.sha256]
+            photo, stack = photos[target.sha256], stacks[target.sha256]
             _refuse_taken_down(photo)
-            if event is None and not pile.holds(target.id):
+            if event is None and not stack.holds(target.id):
                 continue  # taken back alone before
-            latest = pile.removable(target.id)
+            latest = stack.removable(target.id)
             after = dataclasses.replace(photo, **inverse(latest))
             why = f"takes back event {latest.id}"
             link = {"undoes": latest.id, "request": request}
-            pile.add(_record(catalog, photo, after, "undo", _plain(who), why, **link))
+            stack.add(_record(catalog, photo, after, "undo", _plain(who), why, **link))
             photos[photo.sha256] = after
         return _of_request(catalog, request)
 

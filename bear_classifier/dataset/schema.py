@@ -182,7 +182,7 @@ class StageRun:
     outcome: dict[str, Any]
 
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # What version 2 added to the table of version 1, with its type; the order is that of `Source`.
 _FOUND_AND_FETCHED = {
     name: "INTEGER NOT NULL DEFAULT 0"
@@ -241,9 +241,14 @@ _VERSION_3 = [
     "CREATE INDEX event_request ON event (request)",
     "CREATE UNIQUE INDEX event_undoes ON event (undoes)",  # nothing is taken back twice
 ]
+_VERSION_4 = [  # words: pages of search results, splits
+    "ALTER TABLE asked RENAME TO search_page",
+    "UPDATE photo SET reason = 'ACROSS_SPLITS' || substr(reason, 13)"
+    " WHERE reason LIKE 'ACROSS_SIDES:%'",
+]
 
 
 def upgrades(version: int) -> list[str]:
-    """The statements that make a catalog of `version` (0: empty) one of `VERSION`."""
-    steps = {0: _VERSION_1, 1: _VERSION_2, 2: _VERSION_3}
+    """The statements that make a catalog of `version` (0: empty) one of `SCHEMA_VERSION`."""
+    steps = {0: _VERSION_1, 1: _VERSION_2, 2: _VERSION_3, 3: _VERSION_4}
     return [statement for n in range(version, SCHEMA_VERSION) for statement in steps[n]]

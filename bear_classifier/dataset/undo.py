@@ -21,7 +21,7 @@ class UndoStack:
         self.below: dict[int, int] = {}
         self.latest: dict[int, Event] = {}
         self.about: dict[int, int] = {}  # event -> the decision that it made or takes back
-        self.puts: dict[int, bool] = {}  # event -> whether it put the decision on the pile
+        self.puts: dict[int, bool] = {}  # event -> whether it pushed the decision
         for event in events:
             self.add(event)
 

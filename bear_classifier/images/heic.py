@@ -21,7 +21,8 @@ from bear_classifier.runtime.processors import processors
 
 _SECONDS = 60.0  # for one photo, of which one of 12 megapixels takes half a second
 _ENVIRONMENT = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-# Put together, so that what serves strangers, whose HEIC is refused, does not carry it: ship.needs.
+# Put together from parts, so that a Space, which refuses HEIC, does not carry it:
+# ship/dependencies.py.
 _WORKER = f"{__package__}.heic_worker"
 Child = subprocess.Popen[bytes]
 

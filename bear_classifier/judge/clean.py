@@ -38,7 +38,7 @@ from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import softmax
 
 KINDS = ("label", "outlier", "duplicate", "quality")
-LIKELY = 0.5  # from here on a reason is told in words
+LIKELY = 0.5  # from here on a reason is shown in words
 _RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
 _NEIGHBOURS = 8
 MOST_SHOWN = 2_000  # suspects with neighbours: of all photos they would take the square of n

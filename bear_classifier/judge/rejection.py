@@ -1,4 +1,4 @@
-"""When to give no answer: the rule, what it refuses of known classes, and what strangers get by."""
+"""The rejection rule: thresholds, the false-reject rate, the false-accept rate on OOD images."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ def left_out_classes(
     labels: Sequence[str],
     refused: float,
 ) -> dict[str, dict[str, Any]]:
-    """Each class once as a stranger to the others: how much of it would look familiar to them.
+    """Each class left out once: the share of its photos that the others' threshold accepts.
 
-    An estimate that needs no pictures of strangers, and a hard one: classes are alike."""
+    An estimate without OOD images, and a hard one: classes look alike."""
     found = {}
     for number, label in enumerate(labels):
-        others, stranger = targets != number, targets == number
-        if not stranger.any() or not others.any():
+        others, left_out = targets != number, targets == number
+        if not left_out.any() or not others.any():
             continue
         reference = make_reference(features[others], groups[others], classifier, seed=0)
         least = threshold(reference.own()[_lone(reference.groups)], refused)
-        familiar = reference.score(features[stranger]) >= least
-        said = np.where(familiar, "ok", "unlike_training")
-        found[label] = false_accepts(said, groups[stranger])
+        accepted = reference.score(features[left_out]) >= least
+        reasons = np.where(accepted, "ok", "unlike_training")
+        found[label] = false_accepts(reasons, groups[left_out])
     return found

@@ -128,7 +128,7 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
 
 
 def _error(name: str, values: torch.Tensor) -> dict[str, float]:
-    """Standard error of the mean of values (n,), by name; nothing where it cannot be told."""
+    """Standard error of the mean of values (n,), by name; nothing where it is unknown."""
     found = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else math.nan
     return {name: found} if math.isfinite(found) else {}
 

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bear_classifier.config.settings import Config, TrainConfig
+from bear_classifier.config.settings import Config, TrainConfig, stored
 from bear_classifier.learn.fit import Plan
 
 _SPREAD = 2.0  # of rates with pretrained weights; more kept the body from learning (docs/LOG.md)
+_NO_EFFECT = ("resume", "rehearse")  # as `stored` names them
 _UNBALANCED = 10  # times as many photos in the largest class as in the smallest: worth a note
 
 
@@ -52,14 +53,13 @@ def unbalanced(labels: Sequence[str], settings: TrainConfig) -> list[str]:
 
 def lasting(settings: TrainConfig) -> dict[str, Any]:
     """What of the settings the weights at the end of a training depend on."""
-    found = dataclasses.asdict(settings)
-    del found["resume"], found["rehearse"]
-    return found
+    found = stored(settings)
+    return {key: found[key] for key in found if key not in _NO_EFFECT}
 
 
 def lr_ratio_of(config: Config) -> float:
     """Rate of the head / rate of the first layers."""
-    return config.train.spread or (1.0 if config.learn.weights == "none" else _SPREAD)
+    return config.train.lr_ratio or (1.0 if config.learn.weights == "none" else _SPREAD)
 
 
 def adjusted_settings(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:

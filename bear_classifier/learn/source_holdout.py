@@ -1,8 +1,8 @@
-"""What would this very training do on photos of sources that it never saw? A rehearsal.
+"""Cross-source validation: the same training, validated on photos of held-out sources.
 
-A validation split dealt by photo shares its sources with the photos that are learned from. So the
-sources are cut into two halves; each is learned from as all of them are in earnest, probe and
-tuning, and asked for the photos of the other. That costs about one training more.
+A validation split assigned by photo shares its sources with the training photos. So the sources are
+divided into two halves; probe and fine-tuning are fitted on each and validated on the other. That
+takes about as long as the training itself.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class HeldOutSources:
 
 def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
     """None where there is no such thing as an unseen source: too few of them, or too few photos of
-    a class in one half, or the sides were dealt by source, so that validation asks for that."""
-    if config.split.by == "source" or not config.train.rehearse:
+    a class in one half, or the split is by source, so that validation measures it already."""
+    if config.split.by == "source" or not config.train.source_validation:
         return None
     photos = [p for p in catalog.photos("ok") if p.split in ("train", "valid")]
     found = sites(catalog, photos, config.split.sources)
@@ -79,7 +79,7 @@ def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
 
 def why_not_validated(catalog: Catalog, config: Config) -> list[str]:
     """Why photos of unseen sources cannot be asked although there are sources; else nothing."""
-    if config.split.by == "source" or not config.train.rehearse:
+    if config.split.by == "source" or not config.train.source_validation:
         return []
     photos = [p for p in catalog.photos("ok") if p.split in ("train", "valid")]
     known = set(sites(catalog, photos, config.split.sources)) - {""}
@@ -142,8 +142,8 @@ def _half(
 
 
 def checkpoint_folders(catalog: Catalog) -> list[Path]:
-    """Where the checkpoints of the rehearsals lie."""
-    return [catalog.root / "train" / f"rehearsal-{number + 1}" for number in range(_HALVES)]
+    """Where the checkpoints of the two trainings lie."""
+    return [catalog.root / "train" / f"source-half-{number + 1}" for number in range(_HALVES)]
 
 
 def start_of(

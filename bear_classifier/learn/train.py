@@ -44,7 +44,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     is best on the harder of validation and, where sources are known, photos of unseen sources.
 
     Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
-    photo) and `train/history.json`; while it works, `train/checkpoints` and `train/rehearsal-*`,
+    photo) and `train/history.json`; while it works, `train/checkpoints` and `train/source-half-*`,
     from which it goes on when it was interrupted. Raises DataError (NOT_SPLIT, NO_PROBE, BAD_TABLE,
     DISK_FULL) and TrainError."""
     photos = catalog.photos("ok")

@@ -2,7 +2,7 @@
 rest makes of them, which is computed once.
 
 Most of the time of a training on a processor goes into early layers that are right already. Where
-they stay as they are, a few random views of each photo are enough (docs/LOG.md), and rehearsals and
+they stay as they are, a few random views of each photo are enough (docs/LOG.md), and cross-source validation and
 mixtures get them for nothing.
 """
 
@@ -154,7 +154,7 @@ def part_of(
     """What of the untuned network learns by `train.layers`, and what there is to say of it.
 
     photos: to learn from (the training split), and all that will be asked for. The views follow
-    from the dice as they lie."""
+    from the present random state."""
     whole = Whole(catalog, network, unreadable)
     wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
     if wanted == "all" or (wanted == "auto" and not _as_a_rule(config)):
@@ -184,7 +184,7 @@ def _as_a_rule(config: Config) -> bool:
 
 def pieces(body: nn.Module) -> dict[str, nn.Module]:
     """What a body runs one after the other, by name: Sequentials within it taken apart, so that a
-    stage can be told from the next wherever they stand. Empty where the body is none itself."""
+    stage differs from the next wherever they stand. Empty where the body is none itself."""
     found: dict[str, nn.Module] = {}
     for name, child in body.named_children() if _sequential(body) else ():
         inner = {f"{name}_{last}": part for last, part in pieces(child).items()}

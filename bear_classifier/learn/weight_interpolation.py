@@ -47,7 +47,7 @@ def error_of_change(
     one: NDArray[np.float32], other: NDArray[np.float32], targets: NDArray[np.int64]
 ) -> float:
     """Standard error of the difference of two models' mean log losses, photo by photo, in nats; 0
-    where it cannot be told. one, other: logits (n, classes)."""
+    where it is unknown. one, other: logits (n, classes)."""
     labels = torch.from_numpy(targets)
     each = [
         nn.functional.cross_entropy(torch.from_numpy(logits), labels, reduction="none").double()

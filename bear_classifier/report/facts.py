@@ -25,7 +25,7 @@ from bear_classifier.stats.calibration import softmax
 
 WORST = 8  # mistakes that are shown
 _LOOKED_AT = 2000  # photos that are measured for shortcuts; 10 ms each
-_SITES = 6  # whose errors are told one by one
+_SITES = 6  # whose errors are listed one by one
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> 
         "rejection": {
             **judged["rejection"],
             "familiarity": metrics.score_histogram(said.scores[known], said.right[known]),
-            "measured": _strangers(catalog, about),
+            "measured": _ood(catalog, about),
         },
         "slices": error_slices(said, test, seen, found_looks, names),
         "shortcuts": shortcuts(found_looks, said.targets[seen], said.groups[seen], seed),
@@ -256,10 +256,12 @@ def _curve(catalog: Catalog) -> dict[str, Any] | None:
     return {"verdict": " ".join(sentences.sentences(said))}
 
 
-def _strangers(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `bears evaluate --strangers` found of this very model."""
+def _ood(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `bears evaluate --ood` found of this very model."""
+    folder = catalog.root / "evaluate"
+    files = (folder / "ood.json", folder / "strangers.json")  # the second: of version 0.1.0
     try:
-        found = json.loads((catalog.root / "evaluate" / "strangers.json").read_bytes())
+        found = json.loads(next((f for f in files if f.is_file()), files[0]).read_bytes())
         same = found["weights"] == about["files"]["weights.safetensors"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -14,7 +14,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
 def as_markdown(found: Mapping[str, Any]) -> str:
-    """Markdown of what `report` found; names of strangers cannot become marks or HTML."""
+    """Markdown of what `report` found; names of unknown origin cannot become markup."""
     test, rule, story = found["test"], found["rejection"], found["data"]
     lines = [f"# {_plain(found['name'])}, version {found['model']['version']}", ""]
     lines += [_plain(found["verdict"]), ""]

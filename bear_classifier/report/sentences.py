@@ -129,7 +129,7 @@ def shortcut_warning(clear: Sequence[Mapping[str, Any]]) -> str:
         f"{_LOOK[r['look']]} in {percent(r['accuracy'], r['interval'])}" for r in clear
     )
     return (
-        f"The classes can partly be told apart without seeing what is shown: by {ways}; guessing"
+        f"The classes can partly be separated without seeing the subject: by {ways}; guessing"
         f" would be right in {clear[0]['chance']:.1%}. The network may have learned that instead:"
         " see the activation maps, and add photos that differ in it."
     )

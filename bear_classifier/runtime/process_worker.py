@@ -46,7 +46,7 @@ def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
             _send(answers, _answer(work, *question))
         except BrokenPipeError:
             raise
-        except Exception:  # a mistake of ours, told where it can be seen
+        except Exception:  # a bug: shown where it can be seen
             _send(answers, {"bug": traceback.format_exc()})
             raise
 
@@ -67,7 +67,7 @@ def _send(answers: Any, message: dict[str, Any]) -> None:
 
 
 def needed() -> dict[str, int]:
-    """Bytes that this process has held at most, and of addresses; 0 where it is not told."""
+    """Peak bytes of memory and of address space; 0 where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
     except OSError:

@@ -50,7 +50,7 @@ _LONGEST = 200  # bytes of a file's name, of which the system allows 255
 
 
 def endless(path: str) -> bool:
-    """Whether what is told there goes on for as long as somebody listens."""
+    """Whether this route streams events for as long as the client listens."""
     return path.startswith(PLACE) and bool(_STREAM.fullmatch(path[len(PLACE) :]))
 
 
@@ -91,7 +91,7 @@ class Gate:
             raise Refused(404, "NOT_FOUND", "There is nothing here")
 
     def _ours(self, name: str) -> bool:
-        """A file that was uploaded, named as it was told to whoever sent it: unguessable."""
+        """An uploaded file under the unguessable name that its sender got."""
         try:
             path = Path(name)
             inside = path.resolve().is_relative_to(self.uploads.resolve())

@@ -14,7 +14,7 @@ _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "te
 
 
 def answer_sentence(prediction: Prediction) -> str:
-    """What a person is told about one photo."""
+    """The sentence that the page shows for one prediction."""
     chances = prediction.probabilities
     if prediction.reason == "unlike_training":
         return f"This does not look like any of the {_number(len(chances))}: {listed(chances)}."
@@ -53,7 +53,7 @@ def test_figures(test: Mapping[str, Any]) -> str:
 
 
 def limits(rule: Mapping[str, Any]) -> str:
-    """What it does with strangers. rule: `about["rejection"]` of a bundle."""
+    """What it does with OOD images. rule: `about["rejection"]` of a bundle."""
     if rule["least"] is None:
         return "It always names one of its classes, whatever the picture shows."
     return "It gives no answer to pictures that are unlike the photos it learned from."

@@ -46,7 +46,7 @@ class Bar:
 
     Verdicts that flip are counted, both ways. McNemar's test would take the difference of the two
     ways, and could not see even six lost answers of the few photos that stand near the limit. The
-    shift is there for strangers, of whom there are none here: were all photos to look more
+    shift is there for OOD images, of which there are none here: were all photos to look more
     familiar, no verdict on a bear would change."""
 
     agreement: float

@@ -3,7 +3,7 @@
 bundle.json           what it is: labels, preprocessing, figures, versions, checksums of all files
 model.onnx            image (n, 3, size, size) to logits, pooled features, last feature map
 weights.safetensors   the same weights, to train on from
-reference.npz         features of training photos, by which strangers are told
+reference.npz         features of training photos, for the OOD score
 pictures.npz          only with export.pictures: small copies of training photos, with credits
 golden/               pictures and what the model said to them when it was published
 README.md             the model card

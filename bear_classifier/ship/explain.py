@@ -1,7 +1,7 @@
 """Which places of a photo spoke for a class: the class activation map, exact for this network.
 
 The head is pool, BatchNorm, dropout and one linear layer, all linear after the pool. So what a
-place of the last feature map gives to a class can be told exactly (Zhou et al., arXiv 1512.04150):
+place of the last feature map gives to a class is known exactly (Zhou et al., arXiv 1512.04150):
 the mean of the evidence over all places, plus the layer's bias, is the class's logit.
 """
 
@@ -23,7 +23,7 @@ from bear_classifier.ship.bundle import Bundle, part
 from bear_classifier.ship.predict import Model
 
 _EPS = 1e-5  # of torch's BatchNorm
-FOR, AGAINST = (214, 84, 0), (0, 92, 184)  # orange and blue: told apart by the colour-blind, too
+FOR, AGAINST = (214, 84, 0), (0, 92, 184)  # orange and blue: distinct for the colour-blind, too
 _DEEPEST = 0.75  # of the colour over the photo, which stays to be seen below it
 
 

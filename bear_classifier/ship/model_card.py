@@ -101,7 +101,7 @@ def _elsewhere(other: Mapping[str, Any] | None) -> list[str]:
 
 
 def _refusals(rule: Mapping[str, Any]) -> list[str]:
-    """What the rule refuses, as measured on the test split and with each class as a stranger."""
+    """What the rule refuses, as measured on the test split and with each class left out once."""
     test, close = rule["test"], rule["close"]
     share = f"{close:.0%}" if close >= 0.01 else f"{close:.1%}"
     near = f"differ by less than {share} (`too_close`)" if close else ""

@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 COLDEST, HOTTEST = 0.25, 10.0  # bounds, so that few photos cannot saturate or flatten the softmax
-LEAST_ERRORS = (
-    10  # wrong photos; with fewer, how seldom a model is wrong cannot be told well enough
-)
+LEAST_ERRORS = 10  # wrong photos; fewer are too few to estimate an error rate
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:

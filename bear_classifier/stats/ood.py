@@ -41,7 +41,7 @@ class Reference:
 
     def score(self, features: AnyFloats) -> NDArray[np.float64]:
         """Familiarity (m,) of photos by their features (m, f): about 0 for the photos themselves,
-        negative for strangers; in standard deviations, averaged over the kinds of likeness."""
+        negative for OOD images; in standard deviations, averaged over the kinds of likeness."""
         asked = self._views(features)
         found = np.stack([_near(a, b) for a, b in zip(asked, self._known, strict=True)])
         return self._standard(found)

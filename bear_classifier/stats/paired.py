@@ -98,7 +98,7 @@ class Difference:
         return np.asarray(np.hypot(seed, photo))
 
     def seeds_needed(self, sure: float) -> int | None:
-        """With how many seeds in all this difference would be told; None if none suffice."""
+        """The number of seeds that would make this difference significant; None if none suffice."""
         more = np.arange(self.seeds + 1, MOST_SEEDS + 1)
         if self.seeds < 2 or not len(more):
             return None

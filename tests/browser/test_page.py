@@ -642,7 +642,7 @@ def test_many_photos_fill_a_table(browser, site, choose):
     canvases = browser.find_elements(By.CSS_SELECTOR, "#rows canvas")
     assert len(canvases) == 5  # the sixth cannot be drawn, and says so
     counts = "2 grizzly, 1 black, 1 none of these, 1 without an answer, 1 undecided"
-    until(lambda: text(browser, "#told") == f"All 6 done: {counts}.", "not told in short")
+    until(lambda: text(browser, "#status-text") == f"All 6 done: {counts}.", "not told in short")
 
     browser.find_elements(By.CSS_SELECTOR, "#rows tr")[2].click()
     says(browser, REFUSED)

@@ -16,9 +16,9 @@ from bear_classifier.stats.ood import make_reference
 
 
 @pytest.fixture
-def strangers(tmp_path):
+def odd_pictures(tmp_path):
     """Noise in two folders, one in none, and a file that is no picture."""
-    root = tmp_path / "strangers"
+    root = tmp_path / "odd"
     for number, name in enumerate(["noise/1.png", "noise/2.png", "more/3.png", "4.png"]):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def known(tmp_path):
 
 def test_a_pointer_of_git_lfs_is_named_as_such(model_dir, known, capsys):
     (known / LABELS[0] / "big.jpg").write_bytes(lfs_pointer())
-    for option, place in (("--photos", known), ("--strangers", known)):
+    for option, place in (("--photos", known), ("--ood", known)):
         code, _, errors = judged(capsys, model_dir, option, place)
         assert code == 1
         assert "big.jpg: NOT_AN_IMAGE: the file is a pointer of Git LFS" in errors
@@ -53,13 +53,13 @@ def judged(capsys, model, *words):
     return code, said.out, said.err
 
 
-def test_strangers_are_counted_as_predict_answers_them(model_dir, strangers, capsys):
-    code, said, errors = judged(capsys, model_dir, "--strangers", strangers, "--json")
+def test_strangers_are_counted_as_predict_answers_them(model_dir, odd_pictures, capsys):
+    code, said, errors = judged(capsys, model_dir, "--ood", odd_pictures, "--json")
     assert code == 1
     assert errors.count("NOT_AN_IMAGE") == 1
-    found = json.loads(said)["strangers"]
+    found = json.loads(said)["ood"]
     model = Model(bundle.load(model_dir))
-    accepted = {p: model.predict(p).accepted for p in strangers.rglob("*.png")}
+    accepted = {p: model.predict(p).accepted for p in odd_pictures.rglob("*.png")}
     assert (found["n"], found["let_through"]) == (4, sum(accepted.values()))
     assert {name: row["n"] for name, row in found["kinds"].items()} == {"noise": 2, "more": 1}
     for name, row in found["kinds"].items():
@@ -67,19 +67,19 @@ def test_strangers_are_counted_as_predict_answers_them(model_dir, strangers, cap
         assert row["let_through"] == sum(inside)
 
 
-def test_strangers_and_photos_in_words(model_dir, strangers, known, capsys):
-    (strangers / "more" / "page.jpg").unlink()
-    code, said, errors = judged(capsys, model_dir, "--strangers", strangers, "--photos", known)
+def test_strangers_and_photos_in_words(model_dir, odd_pictures, known, capsys):
+    (odd_pictures / "more" / "page.jpg").unlink()
+    code, said, errors = judged(capsys, model_dir, "--ood", odd_pictures, "--photos", known)
     assert (code, errors) == (0, "")
     assert "of 6 photos)" in said
     assert "answered although they show none of the classes:" in said
     assert "  noise " in said
 
 
-def test_both_in_one_object(model_dir, strangers, known, capsys):
-    _, said, _ = judged(capsys, model_dir, "--strangers", strangers, "--photos", known, "--json")
+def test_both_in_one_object(model_dir, odd_pictures, known, capsys):
+    _, said, _ = judged(capsys, model_dir, "--ood", odd_pictures, "--photos", known, "--json")
     found = json.loads(said)
-    assert (found["n"], found["strangers"]["n"]) == (6, 4)
+    assert (found["n"], found["ood"]["n"]) == (6, 4)
     model = Model(bundle.load(model_dir))
     share = sum(model.predict(p).accepted for p in known.rglob("*.*")) / 6
     assert found["accepted_share"] == share
@@ -112,7 +112,7 @@ def test_near_copies_widen_the_interval(model_dir, tmp_path, capsys):
     assert found["error_interval"] == pytest.approx(
         wilson(found["error"], 1), abs=1e-6
     )  # fmt: skip
-    strange = json.loads(judged(capsys, model_dir, "--strangers", root, "--json")[1])["strangers"]
+    strange = json.loads(judged(capsys, model_dir, "--ood", root, "--json")[1])["ood"]
     assert strange["interval"] == pytest.approx(wilson(strange["share"], 1), abs=1e-6)
 
 
@@ -141,8 +141,8 @@ def test_a_report_on_training_photos_warns(model_dir, known, capsys, monkeypatch
     ("words", "code"),
     [
         ([], "NO_PHOTOS"),
-        (["--strangers", "nowhere"], "NO_FOLDER"),
-        (["--strangers", "empty"], "NO_PHOTOS"),
+        (["--ood", "nowhere"], "NO_FOLDER"),
+        (["--ood", "empty"], "NO_PHOTOS"),
     ],
 )
 def test_nothing_to_judge(model_dir, tmp_path, monkeypatch, capsys, words, code):
@@ -154,9 +154,9 @@ def test_nothing_to_judge(model_dir, tmp_path, monkeypatch, capsys, words, code)
 
 
 def test_the_report_of_a_dataset_is_told_of_its_own_models_strangers(
-    model_dir, strangers, tmp_path, capsys, monkeypatch
+    model_dir, odd_pictures, tmp_path, capsys, monkeypatch
 ):
-    (strangers / "more" / "page.jpg").unlink()
+    (odd_pictures / "more" / "page.jpg").unlink()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bears.toml").write_text(
         'name = "tiny"\n[classes]\na = ["a"]\nb = ["b"]\n', encoding="utf-8"
@@ -164,11 +164,11 @@ def test_the_report_of_a_dataset_is_told_of_its_own_models_strangers(
     (tmp_path / "models").mkdir()
     shutil.copytree(model_dir, tmp_path / "models" / "tiny")
     (tmp_path / "data" / "tiny").mkdir(parents=True)
-    left = tmp_path / "data" / "tiny" / "evaluate" / "strangers.json"
-    assert judged(capsys, model_dir, "--strangers", strangers)[0] == 0
+    left = tmp_path / "data" / "tiny" / "evaluate" / "ood.json"
+    assert judged(capsys, model_dir, "--ood", odd_pictures)[0] == 0
     assert not left.exists()  # of another dataset, perhaps
-    assert main.main(["evaluate", "--strangers", str(strangers)]) == 0
+    assert main.main(["evaluate", "--ood", str(odd_pictures)]) == 0
     found = json.loads(left.read_bytes())
-    assert (found["n"], found["folder"], set(found["kinds"])) == (4, "strangers", {"noise", "more"})
+    assert (found["n"], found["folder"], set(found["kinds"])) == (4, "odd", {"noise", "more"})
     about = bundle.load(model_dir).about
     assert found["weights"] == about["files"]["weights.safetensors"]["sha256"]

@@ -21,7 +21,7 @@ ODD = "\x1b[31mred\nINJECTED \x07\u202e'\\"
 SETTINGS = [
     *("learn.arch=squeezenet1_1", "learn.weights=none", "learn.size=64", "learn.device=cpu"),
     *("train.epochs=1", "train.lr=0.001", "train.batch_size=8", "export.parity=1"),
-    *("train.rehearse=false", "export.precision=fp32", "export.decode=full"),
+    *("train.source_validation=false", "export.precision=fp32", "export.decode=full"),
 ]
 OPTIONS = ["--project", f"mine{ODD}.toml", "--data", f"data{ODD}", "--models", f"models{ODD}"]
 COMMANDS = {

@@ -43,7 +43,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.collect.http.fetch_many import Net
 from bear_classifier.collect.download import download
 from bear_classifier.collect.http.ssrf_guard import Limits, World
-from bear_classifier.collect.http.rate_limit import Manners
+from bear_classifier.collect.http.rate_limit import PolitenessLimits
 from bear_classifier.config.project_file import build
 from bear_classifier.errors import DataError
 
@@ -66,7 +66,7 @@ def work(root):
     threading.Thread(target=watch, daemon=True).start()
     config = build({"classes": {"grizzly": ["x"], "teddy": ["y"]}}, where="test")
     limits = Limits(connect=total, read=total, total=total)
-    net = Net(World(resolve, loopback), limits, Manners(apart=apart))
+    net = Net(World(resolve, loopback), limits, PolitenessLimits(apart=apart))
     if len(sys.argv) > 4:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
     try:

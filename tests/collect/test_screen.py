@@ -233,7 +233,7 @@ def test_new_photo_between_two_sides_is_set_aside_and_nobody_moves(make: Make) -
     assert [p.status for p in after] == ["ok", "duplicate", "ok"]
     assert [p.split for p in after] == ["train", None, "test"]
     assert [p.group for p in after] == [p.group for p in rows]
-    assert after[1].reason.startswith("ACROSS_SIDES: near-copy of ")
+    assert after[1].reason.startswith("ACROSS_SPLITS: near-copy of ")
 
 
 def test_a_chain_of_new_photos_between_two_sides_is_set_aside(make: Make) -> None:
@@ -377,7 +377,7 @@ def plainly(everything: list[Photo], near: int, same: int) -> list[Photo]:
         free = not aside.keys() & {kept.sha256, copy.sha256}
         if apart <= same and kept.label == copy.label and free:
             set_aside(copy, f"NEAR_COPY of {kept.sha256}")
-    words = "ACROSS_SIDES: near-copy of {} and of photos in another split".format
+    words = "ACROSS_SPLITS: near-copy of {} and of photos in another split".format
     for i, j in pairs:
         first, second = sorted((pool[i], pool[j]), key=lambda p: order.index(p.split))
         if second.split and first.split != second.split and first.sha256 not in aside:

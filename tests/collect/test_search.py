@@ -523,7 +523,7 @@ def test_filters_mark_what_they_found(tmp_path: Path) -> None:
         for settings in ({"licence": "public"}, {"size": "large"}, {"region": "de-de"}):
             search(catalog, web(**settings), [Engine("alpha", answer, 0, 5)])
         search(catalog, web("openverse"), [Engine("beta", answer, 0, 5)])
-        asked = [(row.engine, row.options) for row in catalog.asked()]
+        asked = [(row.engine, row.options) for row in catalog.search_pages()]
     assert list(dict.fromkeys(asked)) == [
         ("alpha", "licence=public size=any region=us-en"),
         ("alpha", "licence=any size=large region=us-en"),

@@ -68,7 +68,7 @@ def test_unknown_setting_names_a_guess() -> None:
         ("train", "lr", "fnid", "train.lr = 'fnid' must be a number or \"find\""),
         ("learn", "arch", 18, "learn.arch = 18 must be str"),
         ("split", "valid", [0.2], "split.valid = [0.2] must be float"),
-        ("train", "spread", 10**400, f"train.spread = {10**400} must be float"),
+        ("train", "lr_ratio", 10**400, f"train.lr_ratio = {10**400} must be float"),
         ("train", "epochs", 0, "train.epochs = 0 must be at least 1 (passes over"),
         ("split", "valid", 0.0, "split.valid = 0.0 must be between 0.01 and 0.8 (share of"),
         ("split", "valid", 0.81, "split.valid = 0.81 must be between 0.01 and 0.8"),

@@ -237,7 +237,7 @@ from bear_classifier.dataset import backups, catalog
 def slow(db):
     print("copied", flush=True)
     time.sleep(60)
-backups.check = slow
+backups.check_rows = slow
 catalog.Catalog(Path(sys.argv[1])).keep_copy()
 """
 

@@ -91,7 +91,7 @@ def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
             made.put_sources(
                 [Source("/photos/1.png", "grizzly", "folder", "9-9", OK, "", f"{1:064x}")]
             )
-            made.put_asked(ASKED)
+            made.put_search_page(ASKED)
             made.put_take_down(TAKE_DOWN)
             made.put_published(PUBLISHED)
         made.add_run(StageRun("search", "2026-08-01T10:00:00+00:00", 1.5, "abc", {"found": 2}))
@@ -109,7 +109,7 @@ def everything(catalog: Catalog) -> tuple[object, ...]:
 
 
 def readable(catalog: Catalog) -> tuple[object, ...]:
-    searched = catalog.asked(), catalog.take_downs(), catalog.published()
+    searched = catalog.search_pages(), catalog.take_downs(), catalog.published()
     return catalog.photos(), catalog.sources(), catalog.last_run("search"), searched
 
 
@@ -118,7 +118,7 @@ def readable(catalog: Catalog) -> tuple[object, ...]:
 
 def test_the_tables(catalog: Catalog) -> None:
     names = {row[1] for row in rows(catalog.root, "sqlite_schema WHERE type = 'table'")}
-    ours = {"photo", "source", "event", "run", "asked", "takedown", "published"}
+    ours = {"photo", "source", "event", "run", "search_page", "takedown", "published"}
     assert names == {*ours, "sqlite_sequence"}  # SQLite's own
 
 
@@ -136,11 +136,11 @@ def test_searches_take_downs_and_bundles_come_back(catalog: Catalog) -> None:
     again = dataclasses.replace(ASKED, code="EMPTY", found=0)
     other = dataclasses.replace(ASKED, options="")
     with catalog.transaction():
-        catalog.put_asked(other)
-        catalog.put_asked(again)
+        catalog.put_search_page(other)
+        catalog.put_search_page(again)
         catalog.put_take_down(dataclasses.replace(TAKE_DOWN, why="asked twice"))
         catalog.put_published(dataclasses.replace(PUBLISHED, version=4))
-    assert sorted(catalog.asked(), key=lambda a: a.options) == [other, again]
+    assert sorted(catalog.search_pages(), key=lambda a: a.options) == [other, again]
     assert catalog.take_downs() == [TAKE_DOWN]
     assert [b.version for b in catalog.published()] == [3, 4]
     assert catalog.published()[0] == PUBLISHED
@@ -194,7 +194,7 @@ def test_a_catalog_of_an_older_format_is_brought_up_to_date(
     with Catalog(root) as catalog:
         assert catalog.photos() == [make(1, label="teddy")]
         assert catalog.sources() == [Source(*old)]
-        assert (catalog.asked(), catalog.take_downs(), catalog.published()) == ([], [], [])
+        assert (catalog.search_pages(), catalog.take_downs(), catalog.published()) == ([], [], [])
         assert catalog.events() == [Event(1, *event)]
     with Catalog(root) as catalog:  # and once only
         undo(catalog, "bob")

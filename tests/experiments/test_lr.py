@@ -320,9 +320,9 @@ def test_one_lucky_batch_ends_no_run_and_an_explosion_does():
 
 def test_it_runs_as_training_does():
     """One finder, same steps, same spread; else it would answer another question."""
-    assert lr.find is fit.find
-    assert lr.STEPS == fit.STEPS == inspect.signature(lr.find).parameters["steps"].default
-    assert lr.spread_of is training.spread_of
+    assert lr.find_lr is fit.find_lr
+    assert lr.STEPS == fit.STEPS == inspect.signature(lr.find_lr).parameters["steps"].default
+    assert lr.lr_ratio_of is training.lr_ratio_of
 
 
 def test_a_trial_moves_weights_by_its_rate(prepared):
@@ -454,7 +454,7 @@ def test_noise_alone_is_no_fall_and_a_fall_is_seen_through_noise():
 def test_training_believes_no_finder_that_saw_only_noise(prepared, monkeypatch, tmp_path):
     catalog, config = prepared
     losses = 0.2 + 0.1 * np.resize([1.0, -1.0, -0.5, 0.5], 40)
-    monkeypatch.setattr(fit, "find", lambda *_: curve_of(losses))
+    monkeypatch.setattr(fit, "find_lr", lambda *_: curve_of(losses))
     plan = fit.Plan(1, "find", 1.0)
     learn = fit.make_learner(loaders_of(catalog), training.start(catalog, config), tmp_path, plan)
     rate, why, kept = fit.choose_lr(learn, "find")

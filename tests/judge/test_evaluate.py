@@ -205,7 +205,11 @@ def test_all_optional_figures_are_optional(tmp_path, monkeypatch):
     def stumble(*_):
         raise FAULTS[0]
 
-    for place, name in ((judge, "elsewhere"), (judge.reject, "left_out"), (judge, "leak")):
+    for place, name in (
+        (judge, "leave_sources_out"),
+        (judge.reject, "left_out"),
+        (judge, "membership_leak"),
+    ):
         monkeypatch.setattr(place, name, stumble)
     outcome = judged(tmp_path, monkeypatch)
     assert set(outcome["missing"]) == {"elsewhere", "left_out", "membership"}

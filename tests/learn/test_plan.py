@@ -40,7 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]
 
 
 def test_one_cycle_over_all_layers_is_the_default() -> None:
-    config = tiny_config(train={"epochs": 3, "lr": 0.1, "spread": 2.0})
+    config = tiny_config(train={"epochs": 3, "lr": 0.1, "lr_ratio": 2.0})
     assert phases(plan_of(config, LABELS), 0.1) == [Phase(0, 3, slice(0.05, 0.1), 5.0, 0.3)]
 
 

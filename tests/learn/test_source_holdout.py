@@ -146,7 +146,9 @@ def test_labels_of_validation_cut_no_halves(
 
 def test_there_is_none_where_no_source_is_unseen(prepared: Prepared, tmp_path: Path) -> None:
     catalog, config = prepared
-    assert source_holdout.held_out_sources(catalog, changed(config, rehearse=False)) is None
+    assert (
+        source_holdout.held_out_sources(catalog, changed(config, source_validation=False)) is None
+    )
     by_source = dataclasses.replace(config.split, by="source")
     assert (
         source_holdout.held_out_sources(catalog, dataclasses.replace(config, split=by_source))
@@ -169,7 +171,7 @@ def test_that_there_is_none_although_sources_are_named_is_said(
 ) -> None:
     catalog, config = prepared
     said = "how the model does on photos of unseen sources cannot be measured: "
-    assert source_holdout.why_not_validated(catalog, changed(config, rehearse=False)) == []
+    assert source_holdout.why_not_validated(catalog, changed(config, source_validation=False)) == []
     for settings in ({"by": "source"}, {"sources": ""}):
         other = dataclasses.replace(config, split=dataclasses.replace(config.split, **settings))
         assert source_holdout.why_not_validated(catalog, other) == []
@@ -202,7 +204,7 @@ def test_nothing_of_the_asked_sources_is_learned(
     network = start(catalog, config)
     features = cached_features(catalog, config, actors.photos, network.body)
     of, seen = source_of(catalog, config), list[tuple[set[str], set[str], int]]()
-    real = source_holdout.mixtures
+    real = source_holdout.interpolated_logits
 
     def spied(*args: Any) -> Any:
         learned = spied_on.pop()
@@ -217,7 +219,7 @@ def test_nothing_of_the_asked_sources_is_learned(
         spied_on.append([*args[3], *args[4]])
         return finetune.tune(*args)
 
-    monkeypatch.setattr(source_holdout, "mixtures", spied)
+    monkeypatch.setattr(source_holdout, "interpolated_logits", spied)
     monkeypatch.setattr(source_holdout, "tune", tuned)
     part = Whole(catalog, network, Unreadable(100))
     found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)

@@ -21,7 +21,7 @@ from bear_classifier.learn.data import Unreadable, batches, dataloaders
 from bear_classifier.learn.finetune import tune
 from bear_classifier.learn.fit import Plan, choose_lr, fit, make_learner
 from bear_classifier.learn.probe import probe
-from bear_classifier.learn.train import fitted, start, train
+from bear_classifier.learn.train import adjusted_settings, start, train
 
 
 @pytest.fixture(scope="module")
@@ -313,10 +313,10 @@ def test_the_record_holds_the_finder_s_curve_if_it_ran(prepared, monkeypatch):
 
 
 def test_the_batch_fits_the_data():
-    settings, notes = fitted(TrainConfig(batch_size=64), 5)
+    settings, notes = adjusted_settings(TrainConfig(batch_size=64), 5)
     assert settings.batch_size == 5
     assert notes == ["5 training photos: batch size lowered to 5"]
-    assert fitted(TrainConfig(batch_size=64), 64)[1] == []
+    assert adjusted_settings(TrainConfig(batch_size=64), 64)[1] == []
 
 
 def test_fewer_photos_than_a_batch_are_refused(prepared):

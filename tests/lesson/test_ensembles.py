@@ -264,7 +264,7 @@ def test_sides_of_a_dataset_and_too_few_photos(
         known.photos, known.groups = ready, np.array([photo.family for photo in ready])
         known.features = dice.normal(5, 3, (len(ready), 7)).astype(np.float32)
         known.targets = np.array([config.labels.index(photo.label) for photo in ready])
-        monkeypatch.setattr(ensembles, "known", lambda _: known)
+        monkeypatch.setattr(ensembles, "probed_photos", lambda _: known)
         with pytest.raises(DataError, match="TOO_FEW.*4 different photos.*12 are held back"):
             ensembles.sides(subject)
         monkeypatch.setattr(ensembles, "TEAM", 3)

@@ -101,7 +101,9 @@ def page(monkeypatch: pytest.MonkeyPatch, changed: dict[Recipe, FailureRun] | No
     monkeypatch.setitem(failures.TITLES, "wrong", "The four things that go wrong")
     monkeypatch.setattr(failures, "shop", lambda subject: shop)
     monkeypatch.setattr(
-        failures, "trained", lambda _, recipe: dataclasses.replace(histories[recipe], recipe=recipe)
+        failures,
+        "train_new_head",
+        lambda _, recipe: dataclasses.replace(histories[recipe], recipe=recipe),
     )
     return failures.page(None)  # type: ignore[arg-type]
 

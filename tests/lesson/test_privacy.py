@@ -305,7 +305,7 @@ def make_page(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         monkeypatch.setitem(privacy.TITLES, "privacy", "Do the weights give the photos away?")
         monkeypatch.setattr(privacy, "probed_photos", lambda _: found)
         monkeypatch.setattr(privacy, "said", lambda _: asked)
-        for slow, instead in {"drawn": b"GIF8", "curves": b"GIF8", "_bundle": None}.items():
+        for slow, instead in {"draw_attacks": b"GIF8", "curves": b"GIF8", "_bundle": None}.items():
             if not whole:
                 monkeypatch.setattr(privacy, "HALVES", 30)
                 monkeypatch.setattr(privacy, "LEAST", 25)

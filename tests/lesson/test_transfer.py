@@ -89,9 +89,14 @@ def test_every_claim_holds_and_dice_are_left_alone(made: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("where", "name", "instead", "words"),
     [
-        (stages, "stage", transfer_runs.begun, "with a related stage in between"),
+        (stages, "train_in_stages", transfer_runs.begun, "with a related stage in between"),
         (stages, "gone_on", lambda *_: THERE.model, "with a related stage in between"),
-        (transfer_runs, "shuffled", lambda many, seed: many, "it is what the many show that helps"),
+        (
+            transfer_runs,
+            "with_shuffled_labels",
+            lambda many, seed: many,
+            "it is what the many show that helps",
+        ),
     ],
 )
 def test_a_claim_on_stages_falls_with_what_it_claims(

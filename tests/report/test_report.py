@@ -405,7 +405,7 @@ def leave(catalog, config):
         **row, "kinds": {"pets": row}, "folder": "not_bears",
         "weights": hashlib.sha256(weights).hexdigest(),
     }  # fmt: skip
-    write_atomic(catalog.root / "evaluate" / "strangers.json", json.dumps(strangers).encode())
+    write_atomic(catalog.root / "evaluate" / "ood.json", json.dumps(strangers).encode())
 
 
 @pytest.fixture(scope="module")
@@ -421,8 +421,8 @@ def made(tmp_path_factory):
     return Made(project, catalog, found, html)
 
 
-def test_strangers_of_another_model_are_not_told(made):
-    path = made.catalog.root / "evaluate" / "strangers.json"
+def test_ood_figures_of_another_model_are_not_shown(made):
+    path = made.catalog.root / "evaluate" / "ood.json"
     before = path.read_bytes()
     path.write_text(json.dumps({**json.loads(before), "weights": "0" * 64}), encoding="utf-8")
     try:

@@ -44,12 +44,12 @@ import sys
 from bear_classifier.stats import ood
 rng = np.random.default_rng(0)
 layer = rng.normal(size=(1000, 512)), np.zeros(1000)
-reference = ood.make(rng.random((2000, 512)), np.arange(2000), layer, 0)
+reference = ood.make_reference(rng.random((2000, 512)), np.arange(2000), layer, 0)
 print(beside(lambda: reference.score(row)))
 """
 PICTURES = """
-from bear_classifier.ship.nearest_photos import Pictures
-shown = Pictures(known, [None] * len(known))
+from bear_classifier.ship.nearest_photos import SimilarPhotos
+shown = SimilarPhotos(known, [None] * len(known))
 print(beside(lambda: shown.nearest(row[0], 4)))
 """
 

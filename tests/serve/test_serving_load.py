@@ -278,11 +278,11 @@ def test_what_is_imported_is_not_searched_for_garbage_again(model_dir: Path) -> 
     program = f"""
 import gc
 from pathlib import Path
-from bear_classifier.apps import running
+from bear_classifier.serve import uvicorn_server
 async def begun(self, sockets):
     print(gc.get_freeze_count(), len(gc.get_objects()))
-running.Server.serve = begun
-running.serve(Path({str(model_dir)!r}), {HERE!r}, 0, running.ServeConfig())
+uvicorn_server.Server.serve = begun
+uvicorn_server.serve(Path({str(model_dir)!r}), {HERE!r}, 0, uvicorn_server.ServeConfig())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8")
     frozen, left = map(int, done.stdout.splitlines()[-1].split())

@@ -1,5 +1,5 @@
 """What is found out about a new picture, by one decode; in a process of its own for those from
-strangers."""
+other people."""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ class _Search:
         """Follow every trail again as far as it was followed before, without asking."""
         options = self.wanted.options
         asked = {
-            (a.engine, a.query, a.page): a for a in self.catalog.asked() if a.options == options
+            (a.engine, a.query, a.page): a
+            for a in self.catalog.search_pages()
+            if a.options == options
         }
         ranks: dict[tuple[str, str], set[int]] = defaultdict(set)
         for source in self.known.values():
@@ -186,7 +188,7 @@ class _Search:
         """Remember that there is nothing (more)."""
         with self.catalog.transaction():
             for trail in trails:
-                self.catalog.put_asked(self._asked(trail, EMPTY))
+                self.catalog.put_search_page(self._asked(trail, EMPTY))
         for trail in trails:
             trail.ended, trail.void, trail.aside = True, trail.page == 1, ""
 
@@ -199,7 +201,7 @@ class _Search:
                 rows[hit.url] = row
         with self.catalog.transaction():
             self.catalog.put_sources(rows.values())
-            self.catalog.put_asked(self._asked(trail, OK, len(hits)))
+            self.catalog.put_search_page(self._asked(trail, OK, len(hits)))
         self.known |= rows
         trail.service.answered = True
         trail.advance(len(hits), any(row.code == PENDING for row in rows.values()))

@@ -25,7 +25,7 @@ Named = list[tuple[str, list[str]]]  # name of an alternative, and its settings 
 _SETTING = re.compile(r"\s*,\s*(?=[a-z]+\.[a-z_]+\s*=)")
 _TABLES = ("train", "learn")
 _FIXED = (  # the same for all, or of no effect on what is compared
-    *("train.seed", "train.resume", "train.rehearse", "learn.device"),
+    *("train.seed", "train.resume", "train.source_validation", "learn.device"),
 )
 _RATES = (1.0, 0.1, 0.3, 3.0)  # times the finder's
 _BACKBONES = ("resnet18", "resnet34", "mobilenet_v2")
@@ -104,7 +104,7 @@ def compare_recipes(
     epochs: int | None = None,
     by: str | None = None,
 ) -> dict[str, Any]:
-    """Train every alternative with every seed and say which did better, where that can be told.
+    """Train every alternative with every seed and say which did significantly better.
 
     what: a preset's name, or alternatives as "train.crop=0.9,train.dropout=0.2"; of one, the
     present settings are the other. epochs: of each training; None: the settings'. by: the measure
@@ -262,7 +262,7 @@ def _budget(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def text(found: Mapping[str, Any]) -> list[str]:
-    """A table, then what can be told. found: of `measure`."""
+    """A table, then the verdicts. found: of `measure`."""
     from bear_classifier.experiments.compare.analysis import MEASURE_NAMES
     from bear_classifier.stats.paired import amount
 

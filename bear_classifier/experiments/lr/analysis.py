@@ -1,5 +1,5 @@
 """What runs of the learning-rate finder say: suggestions, how far they may be believed, and which
-rate did best in short trainings, where that can be told."""
+rate did best in short trainings, where the difference is significant."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The learning-rate finder (Smith, arXiv 1506.01186) over several seeds, and short trainings that
-put its suggestions to the test. Neither the dataset nor the dice of this process are changed."""
+put its suggestions to the test. The dataset and the random state of the process do not change."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def purity(labels: Ints) -> Floats:
 
 
 def shuffled_purity(labels: Ints, rows: Ints, seed: int) -> Floats:
-    """Mean purities if the photos of all units were photos by lot: the classes are dealt out anew.
+    """Mean purities if the photos of all units were photos by lot: with shuffled labels.
 
     labels: (n,); rows: (units, k). Which units share photos stays as it is."""
     rng = np.random.default_rng(seed)

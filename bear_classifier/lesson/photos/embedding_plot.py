@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 
-# Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008), without the yellow,
+# Distinct for the colour-blind (Okabe and Ito, Color Universal Design, 2008), without the yellow,
 # which is hard to see on white. 7 colours and 8 shapes make 56 pairs.
 CLASS_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 # A marker of matplotlib, and the same as corners on a circle: how many (0: the circle itself), the

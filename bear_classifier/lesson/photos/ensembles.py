@@ -30,7 +30,7 @@ from bear_classifier.stats.paired import Difference, Measure, difference
 
 REPEATS = 4  # of everything, from other random weights
 ORDERS = 5  # of the hidden units of one network
-HARM = 0.02  # share of wrong answers: what is more than that is told
+HARM = 0.02  # share of wrong answers: a larger one is reported
 TRAINED = {
     "separate": ("other random weights", ensemble_runs.separate),
     "folds": ("each without another fifth", ensemble_runs.by_folds),

@@ -45,5 +45,5 @@ def curves(leaks: Mapping[str, Sequence[Leak]], penalties: Sequence[float]) -> b
     axes.set_xlabel("C: the larger, the weaker the penalty")
     axes.set_ylabel("AUC")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
-    set_title(axes, "Members told from others by the loss of a head")
+    set_title(axes, "Membership inference by the loss of a head")
     return figure_png(figure)

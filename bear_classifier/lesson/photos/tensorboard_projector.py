@@ -69,7 +69,7 @@ def read_metadata(data: bytes) -> list[list[str]]:
 
 
 def tsv_cell(text: str) -> str:
-    """What strangers wrote, without tabs, line ends and signs that are not seen."""
+    """Text of unknown origin, without tabs, line ends and signs that are not seen."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 

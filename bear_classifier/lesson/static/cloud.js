@@ -2,16 +2,16 @@
 // Photos as points: to turn, to filter, to look at. Every text is set as text, never as HTML.
 (() => {
   const box = document.getElementById("cloud");
-  const told = JSON.parse(box.querySelector("script").textContent);
+  const values = JSON.parse(box.querySelector("script").textContent);
   const find = (name) => box.querySelector(`.${name}`);
   const [canvas, range, output] = ["canvas", "input[type=range]", "output"].map((q) => box.querySelector(q));
   const [map, side, mistakes, picture, link] = ["map", "side", "mistakes", "picture", "link"].map(find);
   const pen = canvas.getContext("2d"), middle = [canvas.width / 2, canvas.height / 2];
-  const all = told.label.map((_, i) => i);
-  const wrong = (i) => told.said[i] !== told.label[i];
+  const all = values.label.map((_, i) => i);
+  const wrong = (i) => values.said[i] !== values.label[i];
   let turn = -0.6, tilt = 0.35, zoom = 1, centre = [0, 0, 0]; // centre: what stays in the middle
   let shown = [], spots = [], chosen = -1, held = false, from = null, moved = false;
-  const points = () => told.maps[map.value];
+  const points = () => values.maps[map.value];
   const solid = () => points()[0].length > 2;
 
   // -- where a point is seen -------------------------------------------------------------------
@@ -40,9 +40,9 @@
     on.closePath();
   };
   const mark = (on, label, x, y, radius, faint) => {
-    outline(on, x, y, radius, told.shapes[label % told.shapes.length]);
+    outline(on, x, y, radius, values.shapes[label % values.shapes.length]);
     on.globalAlpha = faint ? 0.5 : 1;
-    on.fillStyle = told.colours[label % told.colours.length];
+    on.fillStyle = values.colours[label % values.colours.length];
     on.fill();
     on.globalAlpha = 1;
     on.strokeStyle = "#fff"; on.lineWidth = 1; on.stroke();
@@ -63,7 +63,7 @@
     pen.fillRect(left, top, 300, 120); pen.strokeRect(left, top, 300, 120);
     if (picture.complete && picture.naturalWidth) pen.drawImage(picture, left + 4, top + 4, 112, 112);
     pen.fillStyle = "#222"; pen.font = "20px system-ui, sans-serif"; pen.textAlign = "left";
-    const words = [told.labels[told.label[i]], wrong(i) ? `said ${told.labels[told.said[i]]}` : "said so too", told.side[i]];
+    const words = [values.labels[values.label[i]], wrong(i) ? `said ${values.labels[values.said[i]]}` : "said so too", values.side[i]];
     words.forEach((word, k) => pen.fillText(word, left + 126, top + 34 + 34 * k, 168));
   };
   const draw = () => {
@@ -73,7 +73,7 @@
     const order = [...shown].sort((a, b) => wrong(a) - wrong(b) || spots[b][2] - spots[a][2]); // mistakes last, so on top
     for (const i of order) {
       const [x, y, depth] = spots[i], radius = 8 * (1 - 0.25 * depth);
-      mark(pen, told.label[i], x, y, radius, told.side[i] === "train" && !wrong(i));
+      mark(pen, values.label[i], x, y, radius, values.side[i] === "train" && !wrong(i));
       if (!wrong(i)) continue;
       pen.strokeStyle = "#000"; pen.lineWidth = 2.5; pen.beginPath(); pen.arc(x, y, radius + 4, 0, 7); pen.stroke();
     }
@@ -87,12 +87,12 @@
     chosen = i;
     find("about").hidden = i < 0;
     if (i < 0) return draw();
-    const [is, said] = [told.labels[told.label[i]], told.labels[told.said[i]]];
+    const [is, said] = [values.labels[values.label[i]], values.labels[values.said[i]]];
     picture.removeAttribute("src");
-    picture.alt = told.thumb[i] ? `photo labelled ${is}` : "this photo cannot be shown";
-    if (told.thumb[i]) picture.src = `data:image/jpeg;base64,${told.thumb[i]}`;
-    find("words").textContent = `Labelled ${is}; the model said ${said}${wrong(i) ? ", a mistake" : ""}; ${told.side[i]} side. ${told.file[i]}`;
-    link.href = told.review + told.sha[i];
+    picture.alt = values.thumb[i] ? `photo labelled ${is}` : "this photo cannot be shown";
+    if (values.thumb[i]) picture.src = `data:image/jpeg;base64,${values.thumb[i]}`;
+    find("words").textContent = `Labelled ${is}; the model said ${said}${wrong(i) ? ", a mistake" : ""}; ${values.side[i]} side. ${values.file[i]}`;
+    link.href = values.review + values.sha[i];
     range.value = shown.indexOf(i);
     draw();
   };
@@ -120,7 +120,7 @@
 
   const filter = () => {
     const off = new Set([...box.querySelectorAll(".classes input")].filter((one) => !one.checked).map((one) => Number(one.value)));
-    shown = all.filter((i) => !off.has(told.label[i]) && (!side.value || told.side[i] === side.value) && (!mistakes.checked || wrong(i)));
+    shown = all.filter((i) => !off.has(values.label[i]) && (!side.value || values.side[i] === side.value) && (!mistakes.checked || wrong(i)));
     const failed = shown.filter(wrong).length;
     output.textContent = `${shown.length} shown, ${failed} ${failed === 1 ? "mistake" : "mistakes"}`;
     range.max = Math.max(shown.length - 1, 0); range.disabled = !shown.length;
@@ -139,9 +139,9 @@
     one.value = value; one.textContent = words;
     select.append(one);
   };
-  Object.keys(told.maps).forEach((name) => option(map, name, name));
-  [["", "all"], ...[...new Set(told.side)].map((name) => [name, name])].forEach(([value, words]) => option(side, value, words));
-  told.labels.forEach((name, number) => {
+  Object.keys(values.maps).forEach((name) => option(map, name, name));
+  [["", "all"], ...[...new Set(values.side)].map((name) => [name, name])].forEach(([value, words]) => option(side, value, words));
+  values.labels.forEach((name, number) => {
     const [row, tick, swatch] = ["label", "input", "canvas"].map((tag) => document.createElement(tag));
     Object.assign(tick, { type: "checkbox", checked: true, value: number });
     Object.assign(swatch, { width: 40, height: 40 });

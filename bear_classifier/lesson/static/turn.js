@@ -2,11 +2,11 @@
 // A surface over a grid, a path on it, and points, that one can turn.
 (() => {
   const box = document.getElementById("turn");
-  const told = JSON.parse(box.querySelector("script").textContent);
+  const values = JSON.parse(box.querySelector("script").textContent);
   const [canvas, range, button, output] = ["canvas", "input", "button", "output"].map(q => box.querySelector(q));
   const pen = canvas.getContext("2d");
   const ends = values => [Math.min(...values), Math.max(...values)];
-  const [xs, ys, zs] = [ends(told.x), ends(told.y), ends(told.z.flat())];
+  const [xs, ys, zs] = [ends(values.x), ends(values.y), ends(values.z.flat())];
   const scaled = (value, [low, high]) => 2 * (value - low) / (high - low) - 1;
   const place = (x, y, z) => [scaled(x, xs), scaled(y, ys), 0.8 * scaled(z, zs)];
   let turn = -1.05, tilt = 0.55, timer = 0;
@@ -22,11 +22,11 @@
   };
   const draw = () => {
     pen.fillStyle = "#fff"; pen.fillRect(0, 0, canvas.width, canvas.height);
-    const corners = told.z.map((row, j) => row.map((z, i) => seen(place(told.x[i], told.y[j], z))));
+    const corners = values.z.map((row, j) => row.map((z, i) => seen(place(values.x[i], values.y[j], z))));
     const faces = [];
     for (let j = 0; j + 1 < corners.length; j++) for (let i = 0; i + 1 < corners[j].length; i++) {
       const four = [corners[j][i], corners[j][i + 1], corners[j + 1][i + 1], corners[j + 1][i]];
-      faces.push([four.reduce((sum, corner) => sum + corner[2], 0), four, told.z[j][i]]);
+      faces.push([four.reduce((sum, corner) => sum + corner[2], 0), four, values.z[j][i]]);
     }
     for (const [, four, z] of faces.sort((a, b) => b[0] - a[0])) {
       const light = 92 - 45 * (scaled(z, zs) + 1) / 2;
@@ -34,15 +34,15 @@
       pen.beginPath(); four.forEach(([x, y], i) => i ? pen.lineTo(x, y) : pen.moveTo(x, y));
       pen.closePath(); pen.fill(); pen.stroke();
     }
-    const shown = told.path.slice(0, Number(range.value) + 1).map(([x, y, z]) => seen(place(x, y, z)));
+    const shown = values.path.slice(0, Number(range.value) + 1).map(([x, y, z]) => seen(place(x, y, z)));
     line(shown, "#d1701f", 4);
     pen.fillStyle = "#d1701f";
     for (const [x, y] of shown) { pen.beginPath(); pen.arc(x, y, 6, 0, 7); pen.fill(); }
     pen.fillStyle = "#444"; pen.font = "24px system-ui, sans-serif"; pen.textAlign = "center";
     [[0, -1.15, -.8], [1.15, 0, -.8], [-1.1, -1.1, .2]].forEach((at, i) => {
-      const [x, y] = seen(at); pen.fillText(told.names[i], x, y);
+      const [x, y] = seen(at); pen.fillText(values.names[i], x, y);
     });
-    const k = Number(range.value), [a1, a2, loss] = told.path[k];
+    const k = Number(range.value), [a1, a2, loss] = values.path[k];
     output.textContent = `${k}: a = (${a1.toFixed(2)}, ${a2.toFixed(2)}), loss ${loss.toFixed(3)}`;
   };
   const stop = () => { clearInterval(timer); timer = 0; button.textContent = "Turn"; };
@@ -68,7 +68,7 @@
     turn += keys[e.key][0]; tilt = Math.min(1.5, Math.max(0, tilt + keys[e.key][1]));
     draw();
   });
-  range.max = told.path.length - 1; range.value = range.max;
+  range.max = values.path.length - 1; range.value = range.max;
   range.addEventListener("input", draw);
   draw();
 })();

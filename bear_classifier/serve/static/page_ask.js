@@ -26,7 +26,7 @@ const LOST = "The file can no longer be read: it was moved, changed, or is a fol
 const STATUS = { 413: "The file is larger than this server takes.", 429: "Too many photos at once.",
   503: "The server is busy." };
 
-function told(status, text, after) {
+function failure(status, text, after) {
   let said = {};
   try { said = JSON.parse(text); } catch { /* a proxy's page: the number has to do */ }
   const message = said?.message || STATUS[status] || `The server could not answer (error ${status}).`;
@@ -36,7 +36,7 @@ function told(status, text, after) {
     { request: said?.request_id || "", wait, again: busy || status >= 500 || status === 408 });
 }
 
-/** Send a file's bytes; sent(share) is told of the upload, and the signal stops it. */
+/** Send a file's bytes; sent(share) hears of the upload, and the signal stops it. */
 function post(path, file, signal, sent = () => {}) {
   return new Promise((done, fail) => {
     const call = new XMLHttpRequest();
@@ -45,8 +45,8 @@ function post(path, file, signal, sent = () => {}) {
     call.setRequestHeader("Content-Type", "application/octet-stream");
     call.upload.addEventListener("progress", (event) => event.lengthComputable && sent(event.loaded / event.total));
     call.addEventListener("load", () => {
-      if (call.status < 200 || call.status > 299) return fail(told(call.status, call.responseText, call.getResponseHeader("Retry-After")));
-      try { return done(JSON.parse(call.responseText)); } catch { return fail(told(502, "", 0)); }
+      if (call.status < 200 || call.status > 299) return fail(failure(call.status, call.responseText, call.getResponseHeader("Retry-After")));
+      try { return done(JSON.parse(call.responseText)); } catch { return fail(failure(502, "", 0)); }
     });
     call.addEventListener("error", () => file.slice(0, 1).arrayBuffer().then(
       () => fail(new Trouble("OFFLINE", GONE, { again: true })), () => fail(new Trouble("FILE_LOST", LOST))));
@@ -64,7 +64,7 @@ export async function askModels() {
   } catch {
     throw new Trouble("OFFLINE", "The server does not answer. Check the connection, then try again.", { again: true });
   }
-  if (!answer.ok) throw told(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  if (!answer.ok) throw failure(answer.status, await answer.text(), answer.headers.get("Retry-After"));
   return answer.json();
 }
 
@@ -89,7 +89,7 @@ function pause(item, trouble, signal) {
 }
 
 function complete(answer) {
-  if (!answer.sentence || !answer.label || !answer.probabilities) throw told(502, "", 0);
+  if (!answer.sentence || !answer.label || !answer.probabilities) throw failure(502, "", 0);
   return answer;
 }
 

@@ -88,9 +88,9 @@ export function drawProgress() {
   $("retry").hidden = !failed.length || (done < of && !S.stopped);
   $("retry").textContent = `Try ${failed.length} again`;
   if (S.open) return; // the one photo speaks for itself
-  if (of && done === of) say($("told"), $("way-text").textContent);
-  else if (halted || wait) say($("told"), `${halted}${done} of ${of} done.${wait}`);
-  else if (of) say($("told"), `${plural(of, "photo")} are being answered.`);
+  if (of && done === of) say($("status-text"), $("way-text").textContent);
+  else if (halted || wait) say($("status-text"), `${halted}${done} of ${of} done.${wait}`);
+  else if (of) say($("status-text"), `${plural(of, "photo")} are being answered.`);
 }
 
 export function drawMany() {
@@ -107,7 +107,7 @@ export function drawMany() {
 export function forgetRows() {
   rows.clear();
   $("rows").replaceChildren();
-  $("told").textContent = "";
+  $("status-text").textContent = "";
 }
 
 // -- CSV ---------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ export function percent(p) { // what is not certain is never shown as 0 or 100
   return `${Math.round(100 * p)} %`;
 }
 
-/** A text change that a screen reader is told of: the same sentence twice is said once. */
+/** A text change that a screen reader announces: the same sentence twice is said once. */
 export function say(node, ...content) {
   const text = content.map((part) => part.textContent ?? part).join("");
   if (node.textContent !== text) node.replaceChildren(...content);

@@ -1447,7 +1447,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.collect.http.fetch_many import Net
 from bear_classifier.collect.download import download
 from bear_classifier.collect.http.ssrf_guard import Limits, World
-from bear_classifier.collect.http.rate_limit import Clock, Manners
+from bear_classifier.collect.http.rate_limit import Clock, PolitenessLimits
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.schema import Source
 
@@ -1456,7 +1456,7 @@ port, folder = int(sys.argv[1]), Path(sys.argv[2])
 async def resolve(host, asked):
     return [("127.0.0.1", port)]
 
-net = Net(World(resolve, lambda address: True), Limits(), Manners(apart=0.01),
+net = Net(World(resolve, lambda address: True), Limits(), PolitenessLimits(apart=0.01),
           Clock(chance=lambda: 0.0))
 config = build({"classes": {"grizzly": ["x"], "teddy": ["y"]}}, where="child")
 codes, peaks = [], []

@@ -372,7 +372,7 @@ def test_without_a_network_nothing_is_left_and_nobody_waits(tmp_path: Path) -> N
     with Catalog(tmp_path) as catalog:
         with pytest.raises(DataError, match=r"^SEARCH_UNREACHABLE: .*duckduckgo, bing: no conn"):
             search(catalog, project(), nobody)
-        assert (catalog.sources(), catalog.asked()) == ([], [])
+        assert (catalog.sources(), catalog.search_pages()) == ([], [])
     assert time.monotonic() - began < STUCK
 
 
@@ -380,7 +380,7 @@ def test_every_page_is_noted_as_it_was(net: Internet, tmp_path: Path) -> None:
     net.totals["teddy bear"] = 120
     run(net, tmp_path / "data", per_class=160)  # and 40 addresses to spare
     with Catalog(tmp_path / "data") as catalog:
-        asked = [astuple(row)[:4] + (row.code, row.found) for row in catalog.asked()]
+        asked = [astuple(row)[:4] + (row.code, row.found) for row in catalog.search_pages()]
         ranks = [s.rank for s in catalog.sources() if s.query == "teddy bear"]
     options = "licence=any size=any region=us-en"
     assert asked == [

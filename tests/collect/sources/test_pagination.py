@@ -132,7 +132,7 @@ def names(catalog: Catalog, code: str = PENDING) -> list[str]:
 
 
 def memory(catalog: Catalog) -> list[tuple[str, str, int, str]]:
-    return [(a.engine, a.query, a.page, a.code) for a in catalog.asked()]
+    return [(a.engine, a.query, a.page, a.code) for a in catalog.search_pages()]
 
 
 # in turn, until there are enough
@@ -175,7 +175,7 @@ def test_a_row_keeps_the_whole_trail(catalog: Catalog) -> None:
     )
     assert [source.rank for source in catalog.sources()] == [1, 2, 3, 4, 5]
     asked = SearchPage("alpha", "a", 2, "licence=any", "2026-01-01T00:00:00+00:00", OK, 2)
-    assert catalog.asked()[-1] == asked
+    assert catalog.search_pages()[-1] == asked
 
 
 def test_all_of_a_page_is_kept(catalog: Catalog) -> None:
@@ -335,7 +335,9 @@ def test_pages_with_nothing_new_are_counted_from_run_to_run(catalog: Catalog) ->
     task = wanted(per_class=99)
     ask(catalog, Fake({"a": [same]}))
     with catalog.transaction():
-        catalog.put_asked(SearchPage("alpha", "a", 2, "licence=any", "2026-01-01", OK, found=4))
+        catalog.put_search_page(
+            SearchPage("alpha", "a", 2, "licence=any", "2026-01-01", OK, found=4)
+        )
     fake = Fake({"a": [same, same, same, same]})
     ask(catalog, fake, task=task)
     assert fake.log == [("a", 3)]
@@ -352,7 +354,7 @@ def test_an_empty_page_is_remembered_for_a_day(catalog: Catalog, hours: float, a
     outcome = ask(catalog, fake, task=wanted(per_class=8), watch=watch)
     assert fake.log == ([("a", 2)] if asked else [])
     assert outcome["found"] == (8 if asked else 4)
-    assert len(catalog.asked()) == 2
+    assert len(catalog.search_pages()) == 2
 
 
 def test_other_filters_are_another_search(catalog: Catalog) -> None:
@@ -389,10 +391,10 @@ def test_a_search_that_was_cut_off_goes_on_where_it_stopped(catalog: Catalog) ->
 
 def test_a_page_and_its_note_are_stored_together(tmp_path: Path) -> None:
     class Failing(Catalog):
-        def put_asked(self, row: SearchPage) -> None:
+        def put_search_page(self, row: SearchPage) -> None:
             if row.page == 2:
                 raise Crash
-            super().put_asked(row)
+            super().put_search_page(row)
 
     fake = Fake({"a": [page("a", n) for n in (1, 2)]})
     with Failing(tmp_path) as catalog, pytest.raises(Crash):
@@ -434,7 +436,7 @@ def test_rests_grow_and_the_third_refusal_is_the_last(catalog: Catalog) -> None:
         " urls:FILE, or search elsewhere: --source openverse"
     )
     assert catalog.sources() == []
-    assert catalog.asked() == []
+    assert catalog.search_pages() == []
 
 
 def test_when_all_rest_the_first_that_is_rested_is_asked(catalog: Catalog) -> None:
@@ -481,7 +483,7 @@ def test_an_empty_first_page_is_no_proof(catalog: Catalog) -> None:
         " refuses: no results); what was found so far (0) is kept"
     )
     assert (len(first.log), len(second.log)) == (3, 3)
-    assert catalog.asked() == []
+    assert catalog.search_pages() == []
 
 
 def test_an_empty_first_page_is_believed_when_the_engine_answers_afterwards(
@@ -589,7 +591,7 @@ def test_without_a_network_it_is_over_at_once_and_leaves_nothing(catalog: Catalo
         " addresses: --source urls:FILE, or drawn pictures: --source starter"
     )
     assert (len(first.log), len(second.log), watch.slept) == (1, 1, [])
-    assert (catalog.sources(), catalog.asked()) == ([], [])
+    assert (catalog.sources(), catalog.search_pages()) == ([], [])
 
 
 def test_an_engine_that_cannot_be_reached_is_left_out(catalog: Catalog) -> None:
@@ -669,12 +671,12 @@ def test_whatever_happens_every_address_is_one_row_of_a_page_that_is_noted(
             for name in ("alpha", "beta")[: dice.randrange(1, 3)]
         ]
         with Catalog(tmp_path) as catalog:
-            before = catalog.asked()
+            before = catalog.search_pages()
             try:
                 ask(catalog, *fakes, task=wanted(classes, per_class=20), watch=watch)
             except DataError as exc:
                 assert exc.code in ("SEARCH_UNREACHABLE", "SEARCH_BLOCKED", "NO_RESULTS")
-            rows, asked = catalog.sources(), catalog.asked()
+            rows, asked = catalog.sources(), catalog.search_pages()
         done = {(a.engine, a.query, a.page) for a in before if a.code == OK}
         new = {(a.engine, a.query, a.page) for a in asked if a.code == OK} - done
         for fake in fakes:

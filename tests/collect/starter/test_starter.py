@@ -149,7 +149,7 @@ def test_an_interrupted_writing_starts_over_and_the_same_seed_gives_the_same_byt
 
     target = tmp_path / "bears"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dataset, "draw", interrupted)
+        patch.setattr(dataset, "draw_bear", interrupted)
         write_starter(target, seed=7, per_class=SMALL)
     assert not (target / "truth.json").exists()
     (target / ".README.txt.1.partial").write_bytes(b"half a fi")  # what a kill leaves behind
