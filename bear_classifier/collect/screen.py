@@ -21,8 +21,8 @@ from bear_classifier.images.dhash import HASH_BYTES, hash_bits, mirrored
 _ROWS, _COLUMNS = 64, 4096  # hashes compared at once: words of 2 MB
 _FIRST = 3  # words that are compared of all pairs; 3 x 64 differing bits still fit in a byte
 _MIXED = np.random.default_rng(0).permutation(8 * HASH_BYTES)  # order of bits; any will do
-_SIDES = ["test", "valid", "train", None]  # who keeps a picture that stands on two sides
-_FREE = _SIDES.index(None)
+_SPLIT_ORDER = ["test", "valid", "train", None]  # who keeps a picture that stands on two sides
+_FREE = _SPLIT_ORDER.index(None)
 _GATHERED = 16_384  # pairs that are compared in full at once: some 5 MB
 _DENSE = 8  # one pair of so many may be near: all of a tile is compared in full
 _EDGES = 100_000  # pairs that are held at once to find connected sets
@@ -111,9 +111,9 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     rank[order] = np.arange(len(pool))
     names = {label: number for number, label in enumerate({p.label for p in pool})}
     labels = np.array([names[p.label] for p in pool])
-    sides = np.array([_SIDES.index(p.split) for p in pool])
+    splits = np.array([_SPLIT_ORDER.index(p.split) for p in pool])
     nearby, copies = neighbours(hash_bits([p.dhash for p in pool]), near, same, rank, labels)
-    across = conflicts(nearby, sides, copies >= 0)
+    across = conflicts(nearby, splits, copies >= 0)
     aside = {
         pool[i].sha256: dataclasses.replace(
             pool[i], status="duplicate", reason=f"{COPY} of {pool[copies[i]].sha256}"
@@ -125,11 +125,11 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     }
     alive = (copies < 0) & (across < 0)
     members = components(len(pool), joined(nearby, alive), alive)
-    torn = [ids for ids in members if len(set(sides[ids].tolist()) - {_FREE}) > 1]
+    torn = [ids for ids in members if len(set(splits[ids].tolist()) - {_FREE}) > 1]
     for ids in torn:
         old = next(pool[i] for i in ids if pool[i].split)
         aside |= {pool[i].sha256: _across(pool[i], old) for i in ids if not pool[i].split}
-        alive[ids[sides[ids] == _FREE]] = False
+        alive[ids[splits[ids] == _FREE]] = False
     if torn:
         members = components(len(pool), joined(nearby, alive), alive)
     settled = {p.sha256: aside.get(p.sha256, p) for p in pool}
@@ -141,7 +141,7 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
 
 
 def _precedence(photo: Photo) -> tuple[int, int, str]:
-    return (_SIDES.index(photo.split), -photo.width * photo.height, photo.sha256)
+    return (_SPLIT_ORDER.index(photo.split), -photo.width * photo.height, photo.sha256)
 
 
 def _across(photo: Photo, other: Photo) -> Photo:
@@ -205,23 +205,23 @@ def behind(row: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def conflicts(
-    rows: Sequence[NDArray[Any]], sides: NDArray[np.int64], gone: NDArray[np.bool_]
+    rows: Sequence[NDArray[Any]], splits: NDArray[np.int64], gone: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
     """(n,) the near-copy because of which one that stands on another side is set aside, -1: none.
 
     Pairs are gone through in their order. sides: (n,) places in `_SIDES`, of which the lower one
     stays; gone: (n,) those set aside already, which push nobody out."""
-    across, gone = np.full(len(sides), -1, dtype=np.intp), gone.copy()
-    placed = sides != _FREE
-    if len(set(sides[placed].tolist())) < 2:
+    across, gone = np.full(len(splits), -1, dtype=np.intp), gone.copy()
+    placed = splits != _FREE
+    if len(set(splits[placed].tolist())) < 2:
         return across
     for i in np.flatnonzero(placed).tolist():
         others = behind(rows[i])
-        others = others[placed[others] & (sides[others] != sides[i])]
-        stays = np.flatnonzero((sides[others] < sides[i]) & ~gone[others])
+        others = others[placed[others] & (splits[others] != splits[i])]
+        stays = np.flatnonzero((splits[others] < splits[i]) & ~gone[others])
         if not gone[i]:
             pushed = others[: stays[0] if len(stays) else None]
-            pushed = pushed[sides[pushed] > sides[i]]
+            pushed = pushed[splits[pushed] > splits[i]]
             across[pushed], gone[pushed] = i, True
         if len(stays):
             across[i], gone[i] = others[stays[-1]], True

@@ -34,21 +34,21 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
         _refuse_unscreened(photos)
         _check(counts, config.labels, config.split.least)
         if config.split.by == "source":
-            sides = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
+            splits = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
-            sides = assign(photos, config.split)
-        per_side = {side: dict.fromkeys(config.labels, 0) for side in SPLITS}
-        for photo, side in zip(photos, sides, strict=True):
-            per_side[side][photo.label] += 1
+            splits = assign(photos, config.split)
+        per_split = {name: dict.fromkeys(config.labels, 0) for name in SPLITS}
+        for photo, name in zip(photos, splits, strict=True):
+            per_split[name][photo.label] += 1
         groups = {(photo.label, photo.group) for photo in photos}
         scenes = Counter(label for label, _ in groups)
-        _refuse_unlearnable(per_side, scenes)
+        _refuse_unlearnable(per_split, scenes)
         catalog.put_photos(
-            dataclasses.replace(photo, split=side)
-            for photo, side in zip(photos, sides, strict=True)
-            if photo.split != side
+            dataclasses.replace(photo, split=name)
+            for photo, name in zip(photos, splits, strict=True)
+            if photo.split != name
         )
-    return {"photos": per_side, "warnings": _warnings(per_side, counts, scenes)}
+    return {"photos": per_split, "warnings": _warnings(per_split, counts, scenes)}
 
 
 def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
@@ -133,13 +133,13 @@ def _check(counts: Mapping[str, int], labels: Sequence[str], least: int) -> None
 
 
 def _refuse_unlearnable(
-    per_side: Mapping[Split, Mapping[str, int]], scenes: Mapping[str, int]
+    per_split: Mapping[Split, Mapping[str, int]], scenes: Mapping[str, int]
 ) -> None:
     """A class whose photos all stand elsewhere, as versions up to 0.1 left those of one group."""
-    for label, n in per_side["train"].items():
+    for label, n in per_split["train"].items():
         if n == 0:
-            elsewhere = {side: per_side[side][label] for side in SPLITS if per_side[side][label]}
-            where = " and ".join(f"{side} ({n})" for side, n in elsewhere.items())
+            elsewhere = {name: per_split[name][label] for name in SPLITS if per_split[name][label]}
+            where = " and ".join(f"{name} ({n})" for name, n in elsewhere.items())
             raise DataError(
                 "NO_TRAIN_PHOTOS",
                 f'Class "{label}" has no photo to learn from: its photos, {_scenes(scenes[label])},'
@@ -153,13 +153,13 @@ def _scenes(n: int) -> str:
 
 
 def _warnings(
-    per_side: Mapping[Split, Mapping[str, int]],
+    per_split: Mapping[Split, Mapping[str, int]],
     counts: Mapping[str, int],
     scenes: Mapping[str, int],
 ) -> list[str]:
     warnings = []
     for label, n in scenes.items():
-        lacking = [side for side in SPLITS if not per_side[side][label]]
+        lacking = [name for name in SPLITS if not per_split[name][label]]
         if lacking:
             few = f", since all are {_scenes(n)}" if n < len(SPLITS) else ""
             warnings.append(

@@ -42,18 +42,18 @@ def by_source(
     share["train"] = 1 - settings.test - settings.valid
     order = np.array([place(settings.seed, name) for name in names])
     kept = _kept(photos, groups, sources, list(names), units)
-    sides = assign_sources(sizes, kept, [share[side] for side in SPLITS], order)
-    _refuse_empty(labels, sizes, sides)
+    splits = assign_sources(sizes, kept, [share[split] for split in SPLITS], order)
+    _refuse_empty(labels, sizes, splits)
     held = {g: photo.split for g, photo in zip(groups, photos, strict=True) if photo.split}
     return [
-        photo.split or held.get(group) or SPLITS[sides[unit]]
+        photo.split or held.get(group) or SPLITS[splits[unit]]
         for photo, group, unit in zip(photos, groups, units, strict=True)
     ]
 
 
-def _refuse_empty(labels: Sequence[str], sizes: Floats, sides: Ints) -> None:
+def _refuse_empty(labels: Sequence[str], sizes: Floats, splits: Ints) -> None:
     """Where every source is needed to learn from, nothing is left to judge with."""
-    empty = [name for number, name in enumerate(SPLITS) if not (sides == number).any()]
+    empty = [name for number, name in enumerate(SPLITS) if not (splits == number).any()]
     if empty:
         few = (sizes > 0).sum(0)
         label, n = labels[few.argmin()], few.min()
@@ -80,15 +80,15 @@ def _kept(
     kept = np.full(len(names), -1, dtype=np.int64)
     for photo, group, unit in zip(photos, groups, units, strict=True):
         if photo.split and len(shown[group]) == 1:
-            side = SPLITS.index(photo.split)
-            if kept[unit] not in (-1, side):
+            split = SPLITS.index(photo.split)
+            if kept[unit] not in (-1, split):
                 raise DataError(
                     "DEALT_BY_PHOTO",
                     f"photos of {names[unit]} are in the splits {SPLITS[kept[unit]]} and"
                     f" {photo.split}: this dataset was split by photo, and no photo moves. Begin a"
                     ' new one (--data), or set split.by = "photo"',
                 )
-            kept[unit] = side
+            kept[unit] = split
     return kept
 
 
@@ -101,19 +101,19 @@ def assign_sources(sizes: Floats, kept: Ints, shares: Sequence[float], order: Fl
     Sources are too few and too uneven for a hash, which decides between equals only. sizes:
     (units, classes) photos; kept: (units,) sides, -1 where free; shares: (sides,); order: (units,).
     """
-    sides: Ints = kept.copy()
+    splits: Ints = kept.copy()
     number = np.arange(len(shares))
     wanted = np.asarray(shares)[:, None] * sizes.sum(0)
-    held = np.stack([sizes[sides == side].sum(0) for side in number])
-    free = np.flatnonzero(sides == -1)
+    held = np.stack([sizes[splits == split].sum(0) for split in number])
+    free = np.flatnonzero(splits == -1)
     free = free[np.lexsort((order[free], -sizes[free].sum(1)))]
     for rank, unit in enumerate(free):
         after = held + (number[:, None] == number)[..., None] * sizes[unit]
         off = ((after - wanted) ** 2 / wanted).sum((1, 2))
         rest = sizes[free[rank + 1 :]]
-        sides[unit] = np.lexsort((off, *_lacking(after, rest)))[0]
-        held[sides[unit]] += sizes[unit]
-    return sides
+        splits[unit] = np.lexsort((off, *_lacking(after, rest)))[0]
+        held[splits[unit]] += sizes[unit]
+    return splits
 
 
 def _lacking(after: Floats, rest: Floats) -> tuple[Ints, Ints, Ints]:

@@ -59,8 +59,8 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     said = _predictions(catalog)
     photos = {p.sha256: p for p in catalog.photos("ok") if p.sha256 in said["rows"]}
     at = {
-        side: [said["rows"][sha256] for sha256, p in photos.items() if p.split == side]
-        for side in ("train", "valid", "test")
+        split: [said["rows"][sha256] for sha256, p in photos.items() if p.split == split]
+        for split in ("train", "valid", "test")
     }
     labels = [photos[s].label if s in photos else config.labels[0] for s in said["rows"]]
     targets = np.array([config.labels.index(label) for label in labels], dtype=np.int64)
@@ -82,13 +82,13 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     )  # fmt: skip
     verdict = accept_reasons(p, scores, least, close)
     reports, refused = {}, {}
-    for side in ("valid", "test"):
-        rows = at[side]
+    for split in ("valid", "test"):
+        rows = at[split]
         made = evaluation_report(
             p[rows], targets[rows], config.labels, groups[rows], verdict[rows] == "ok"
         )
-        reports[side] = asdict(made)
-        refused[side] = reject.refusals(verdict[rows], right[rows], groups[rows])
+        reports[split] = asdict(made)
+        refused[split] = reject.refusals(verdict[rows], right[rows], groups[rows])
     missing: dict[str, str] = {}
     digest = hashlib.sha256(logits[at["test"]].tobytes()).hexdigest()
     outcome = {

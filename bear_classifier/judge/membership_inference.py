@@ -61,23 +61,23 @@ def resampled(
     """AUC (draws,) of samples into which each group of near-copies is drawn as a whole, with
     replacement, as many as there are on either side. Of the same groups and seed the samples are
     the same, whatever the losses. of_members: (n,), of_others: (m,) groups."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     places = np.unique(np.concatenate([members, others]), return_inverse=True)[1]
     first, second = places[: len(members)], places[len(members) :]
-    sides = [np.unique(groups, return_inverse=True)[1] for groups in (of_members, of_others)]
+    both = [np.unique(groups, return_inverse=True)[1] for groups in (of_members, of_others)]
     found = np.empty(draws)
     for draw in range(draws):
-        mine, theirs = (_times(groups, dice) for groups in sides)
+        mine, theirs = (_times(groups, rng) for groups in both)
         at = np.bincount(second, theirs, places.max() + 1)  # others at each of the ranked losses
         above = theirs.sum() - np.cumsum(at) + at / 2
         found[draw] = mine @ above[first] / (mine.sum() * theirs.sum())
     return found
 
 
-def _times(groups: NDArray[np.intp], dice: np.random.Generator) -> NDArray[np.intp]:
+def _times(groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
     """How often each photo (n,) is drawn with its group. groups: (n,) numbers from 0 on."""
     many = int(groups.max()) + 1
-    return np.bincount(dice.integers(many, size=many), minlength=many)[groups]
+    return np.bincount(rng.integers(many, size=many), minlength=many)[groups]
 
 
 def attack(
@@ -114,23 +114,25 @@ class Membership:
         return attack(losses[mine], losses[~mine], g[mine], g[~mine])
 
 
-def halves(sides: Membership, losses: Floats, times: int, draws: int, seed: int = 0) -> list[Leak]:
+def halves(
+    membership: Membership, losses: Floats, times: int, draws: int, seed: int = 0
+) -> list[Leak]:
     """Members against other members, cut at random between groups: there is nothing to find.
 
     losses: (n,)."""
-    dice = np.random.default_rng(seed)
-    mine, groups = losses[sides.member], sides.groups[sides.member]
+    rng = np.random.default_rng(seed)
+    mine, groups = losses[membership.member], membership.groups[membership.member]
     found = []
     for number in range(times):
-        one = _half(groups, dice)
+        one = _half(groups, rng)
         found.append(attack(mine[one], mine[~one], groups[one], groups[~one], draws, number))
     return found
 
 
-def _half(groups: NDArray[Any], dice: np.random.Generator) -> Bools:
+def _half(groups: NDArray[Any], rng: np.random.Generator) -> Bools:
     """(n,) whether a photo's group (n,) is in the one half of all groups."""
     names, at = np.unique(groups, return_inverse=True)
-    return np.asarray(dice.permutation(len(names))[at] < len(names) / 2)
+    return np.asarray(rng.permutation(len(names))[at] < len(names) / 2)
 
 
 def head_losses(
@@ -169,9 +171,9 @@ def attack_shuffled_labels(
 ) -> Leak:
     """The attack on heads that learned shuffled labels, of at most as many photos as there are
     features: half of so few each can learn by heart."""
-    dice = np.random.default_rng(seed)
-    rows = dice.permutation(len(targets))[: features.shape[1]]
-    shuffled = dice.permutation(targets[rows])
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(targets))[: features.shape[1]]
+    shuffled = rng.permutation(targets[rows])
     losses = exchanged(features[rows], shuffled, groups[rows], strength, seed)
     return attack(*losses, groups[rows], groups[rows])
 

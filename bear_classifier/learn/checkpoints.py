@@ -61,7 +61,7 @@ def begin(model: nn.Module) -> State:
 def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor] | None) -> State:
     """The learner as it is. best: weights of the kept epoch; None if they are the model's own.
 
-    The loader's dice are apart from Python's, and an optimizer of fastai keeps tensors and the
+    The loader has a random state of its own, and an optimizer of fastai keeps tensors and the
     number of its steps for each parameter. The schedule's place follows from the epoch."""
     tensors = _named("model.", learn.model.state_dict()) | _named("best.", best or {})
     steps = []
@@ -70,7 +70,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
         tensors |= _named(f"adam.{number}.", moments)
         steps.append(state.get("step", 0))
     tensors["dice.torch"] = torch.get_rng_state()
-    if _on_cuda(learn):  # asking for its dice would start CUDA, and take memory of it
+    if _on_cuda(learn):  # asking for its random state would start CUDA, and take memory of it
         tensors |= {f"dice.cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
     name, keys, *rest = np.random.get_state(legacy=True)
     added = {
@@ -84,7 +84,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
 
 
 def load_state(learn: Learner, state: State) -> None:
-    """Put model, optimizer and dice back. The scaler exists only within a fit: `restore_scaler`."""
+    """Restore model, optimizer and random state; the scaler, see `restore_scaler`, in a fit only."""
     learn.model.load_state_dict(state.part("model."))
     learn.model.zero_grad(set_to_none=True)  # half a batch may lie there
     learn.create_opt()
@@ -127,7 +127,7 @@ def _named(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tuple(value: Any) -> Any:
-    """JSON has lists only; Python's dice want tuples."""
+    """JSON has lists only; Python's random state wants tuples."""
     return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
 
 

@@ -64,8 +64,8 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     features = cached_features(catalog, config, photos, body)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.group for photo in photos])
-    side = np.array([photo.split for photo in photos])
-    train, known = side == "train", side != "test"
+    splits = np.array([photo.split for photo in photos])
+    train, known = splits == "train", splits != "test"
     folds = n_folds(labels[train], groups[train], config.probe.folds)
     learned = [photo for photo in photos if photo.split == "train"]
     strength = strength_of(catalog, config, learned, features[train], labels[train])
@@ -107,7 +107,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
             bias=head.bias,
         ),
     )
-    valid = side == "valid"
+    valid = splits == "valid"
     wrong = head_model.predict(features[valid]) != labels[valid]
     missed = probabilities[known].argmax(1) != labels[known]
     return {

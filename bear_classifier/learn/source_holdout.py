@@ -62,10 +62,10 @@ def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
     cut = StratifiedGroupKFold(_HALVES).split(kinds, kinds, units)
     half[next(iter(cut))[1]] = 1
     for number in range(_HALVES):
-        for side, least in (("train", _LEAST), ("valid", 1)):
-            there = (half == number) & np.array([p.split == side for p in photos])
+        for split, least in (("train", _LEAST), ("valid", 1)):
+            there = (half == number) & np.array([p.split == split for p in photos])
             counts = np.bincount(labels[there], minlength=len(config.labels))
-            if (counts.min() if side == "train" else counts.sum()) < least:
+            if (counts.min() if split == "train" else counts.sum()) < least:
                 return None
         mine = {
             (p.label, p.family)

@@ -48,11 +48,11 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     from which it goes on when it was interrupted. Raises DataError (NOT_SPLIT, NO_PROBE, BAD_TABLE,
     DISK_FULL) and TrainError."""
     photos = catalog.photos("ok")
-    sides = {s: [p for p in photos if p.split == s] for s in ("train", "valid")}
-    if not sides["train"] or not sides["valid"]:
+    photos_of = {s: [p for p in photos if p.split == s] for s in ("train", "valid")}
+    if not photos_of["train"] or not photos_of["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
-    settings, notes = adjusted_settings(config.train, len(sides["train"]))
-    labels = [p.label for p in sides["train"]]
+    settings, notes = adjusted_settings(config.train, len(photos_of["train"]))
+    labels = [p.label for p in photos_of["train"]]
     notes += unbalanced(labels, settings)
     config = dataclasses.replace(config, train=settings)
     network = start(catalog, config).to(backbone.pick_device(config.learn.device))
@@ -65,9 +65,9 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     set_seed(settings.seed, reproducible=True)
     part, said_of_it = part_of(catalog, config, network, photos, unreadable)
     notes += said_of_it
-    tuned = tune(catalog, config, part, sides["train"], sides["valid"], folder)
+    tuned = tune(catalog, config, part, photos_of["train"], photos_of["valid"], folder)
     facts, seconds = tuned.end.facts, time.monotonic() - began
-    said = interpolated_logits(config, part, tuned, sides["valid"])
+    said = interpolated_logits(config, part, tuned, photos_of["valid"])
     asked = {"valid": weight_interpolation.interpolation_figures(*said)}
     if actors and facts["kept_epoch"]:
         rows = {photo.sha256: row for row, photo in enumerate(photos)}
@@ -87,7 +87,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         facts["history"],
         facts["lr"],
         valid["loss"][0],
-        len(sides["train"]),
+        len(photos_of["train"]),
         len(facts["history"]) < settings.epochs,
         weight_interpolation.error_of_change(said[0][0], said[0][-1], said[1]),
     )

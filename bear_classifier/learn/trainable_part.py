@@ -1,9 +1,8 @@
-"""What of the network learns, and from what: all of it from photos, or its last stage from what the
-rest makes of them, which is computed once.
+"""Train all layers on images, or the last stage on cached feature maps.
 
-Most of the time of a training on a processor goes into early layers that are right already. Where
-they stay as they are, a few random views of each photo are enough (docs/LOG.md), and cross-source validation and
-mixtures get them for nothing.
+Most of the time of a training on a CPU goes into early layers that are right already. Where they
+stay as they are, a few random views of each photo are enough (docs/LOG.md), and cross-source
+validation and interpolated weights get them for nothing.
 """
 
 from __future__ import annotations

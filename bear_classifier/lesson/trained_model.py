@@ -36,9 +36,9 @@ class NetworkOutputs:
     pooled: NDArray[np.float32]
     targets: NDArray[np.int64]
 
-    def of(self, side: str) -> NDArray[np.intp]:
+    def of(self, split: str) -> NDArray[np.intp]:
         """Rows of a side: "train", "valid" or "test"."""
-        return np.flatnonzero([photo.split == side for photo in self.photos])
+        return np.flatnonzero([photo.split == split for photo in self.photos])
 
 
 def said(subject: Subject) -> NetworkOutputs:

@@ -118,8 +118,8 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
 
 
 def _split(out: Mapping[str, Any]) -> list[str]:
-    sides = ", ".join(f"{side} {sum(n.values())}" for side, n in out["photos"].items())
-    return [sides, *(f"warning: {text}" for text in out["warnings"])]
+    counts = ", ".join(f"{split} {sum(n.values())}" for split, n in out["photos"].items())
+    return [counts, *(f"warning: {text}" for text in out["warnings"])]
 
 
 def _probe(out: Mapping[str, Any]) -> list[str]:

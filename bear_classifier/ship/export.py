@@ -244,7 +244,7 @@ def _about(
             "test_looks": judged.get("test_looks"),
             "near_copies": "grouped",  # in all intervals
             "photos": {
-                side: sum(p.split == side for p in photos) for side in ("train", "valid", "test")
+                split: sum(p.split == split for p in photos) for split in ("train", "valid", "test")
             },
         },
         "versions": {

@@ -261,8 +261,8 @@ def _copies(photos: Iterable[Photo], found: Sequence[Photo]) -> tuple[list[str],
 
 
 def _use(bundle: Published, hit: set[str]) -> dict[str, Any]:
-    used = [side for sha256, side in bundle.photos.items() if sha256 in hit]
-    counts: dict[str, int] = {side: used.count(side) for side in SPLITS}
+    used = [split for sha256, split in bundle.photos.items() if sha256 in hit]
+    counts: dict[str, int] = {split: used.count(split) for split in SPLITS}
     about = {"model": bundle.model, "version": bundle.version, "at": bundle.at}
     return {**about, **counts, "current": _is_current(bundle)}
 
@@ -303,6 +303,6 @@ def take_down_text(outcome: Mapping[str, Any]) -> str:
 
 
 def _bundle(row: Mapping[str, Any]) -> str:
-    sides = ", ".join(f"{row[side]} {side}" for side in SPLITS)
+    counts_text = ", ".join(f"{row[split]} {split}" for split in SPLITS)
     state = "is there now" if row["current"] else "no longer there"
-    return f"{row['model']}, version {row['version']} of {row['at'][:10]} ({state}): {sides}"
+    return f"{row['model']}, version {row['version']} of {row['at'][:10]} ({state}): {counts_text}"

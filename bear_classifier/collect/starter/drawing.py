@@ -31,7 +31,7 @@ def draw_bear(label: str, rng: np.random.Generator) -> Image.Image:
     """One picture of a bear of this class: RGB, 180 to 900 pixels on its longer side.
 
     A scene is painted, a bear put into it, something in front of the bear, and all of it
-    photographed. Light, sharpness, size and most backgrounds come from the same dice for every
+    photographed. Light, sharpness, size and most backgrounds come from the same generator for every
     class, and the colours of fur overlap, so that the shape of the animal decides: the grizzly's
     hump, dished face and long pale claws; the black bear's straight profile, tall ears and tan
     muzzle; the teddy's round head, button eyes and seams."""

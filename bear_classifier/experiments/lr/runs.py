@@ -87,19 +87,19 @@ class FinderSetup:
 def finder_setup(catalog: Catalog, config: Config) -> FinderSetup:
     """Raises DataError (NOT_SPLIT, NO_PROBE) and what `start` raises."""
     photos = catalog.photos("ok")
-    sides = {side: [p for p in photos if p.split == side] for side in ("train", "valid")}
-    if not sides["train"] or not sides["valid"]:
+    photos_of = {split: [p for p in photos if p.split == split] for split in ("train", "valid")}
+    if not photos_of["train"] or not photos_of["valid"]:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
-    settings, _ = adjusted_settings(config.train, len(sides["train"]))
+    settings, _ = adjusted_settings(config.train, len(photos_of["train"]))
     with undisturbed():
         network = start(catalog, config).to(backbone.pick_device(config.learn.device))
         config = dataclasses.replace(config, train=settings)
         set_seed(settings.seed, reproducible=True)
-        seen = [*sides["train"], *sides["valid"]]
+        seen = [*photos_of["train"], *photos_of["valid"]]
         part, _ = part_of(catalog, config, network, seen, Unreadable(len(photos)))
         if settings.head == "new":
             network.new_head(settings.seed)
-    return FinderSetup(config, part, backbone.copied(part.model), **sides)
+    return FinderSetup(config, part, backbone.copied(part.model), **photos_of)
 
 
 def run_finder(made: FinderSetup, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:

@@ -23,9 +23,9 @@ NUDGE, TRIES = 1e-4, 300
 
 def class_points(seed: int = SEED) -> tuple[Tensor, Tensor]:
     """X (n, 3), whose last column is 1, and the number of each point's class (n,)."""
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     targets = torch.arange(len(VOCAB)).repeat_interleave(EACH)
-    at = torch.tensor(CENTRES)[targets] + 0.6 * torch.randn(len(targets), 2, generator=dice)
+    at = torch.tensor(CENTRES)[targets] + 0.6 * torch.randn(len(targets), 2, generator=rng)
     return torch.cat([at, torch.ones(len(at), 1)], dim=1), targets
 
 
@@ -76,12 +76,12 @@ def train_linear(
 
 def nudged(X: Tensor, targets: Tensor, W: Tensor) -> tuple[float, float]:
     """Of many tiny random nudges of W the share that changes the loss, and the accuracy."""
-    dice = torch.Generator().manual_seed(SEED)
+    rng = torch.Generator().manual_seed(SEED)
     X, W = X.double(), W.double()
     loss, right = cross_entropy(X @ W, targets), accuracy(X @ W, targets)
     changed = [0, 0]
     for _ in range(TRIES):
-        other = W + NUDGE * torch.randn(W.shape, generator=dice, dtype=torch.float64)
+        other = W + NUDGE * torch.randn(W.shape, generator=rng, dtype=torch.float64)
         changed[0] += bool(cross_entropy(X @ other, targets) != loss)
         changed[1] += accuracy(X @ other, targets) != right
     return changed[0] / TRIES, changed[1] / TRIES

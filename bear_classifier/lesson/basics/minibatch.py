@@ -43,12 +43,12 @@ def train_minibatch(
     guess: Sequence[float] = GUESS,
 ) -> MinibatchRun:
     """Each epoch the examples are shuffled and taken `batch` at a time, the last fewer."""
-    dice = torch.Generator().manual_seed(SEED)
+    rng = torch.Generator().manual_seed(SEED)
     a = torch.tensor(guess, requires_grad=True)
     at, losses = [a.detach().clone()], []
     for _ in range(epochs):
         losses.append(float(mse(X @ a.detach(), y)))
-        for rows in torch.randperm(len(X), generator=dice).split(batch):  # type: ignore[no-untyped-call]
+        for rows in torch.randperm(len(X), generator=rng).split(batch):  # type: ignore[no-untyped-call]
             step(X[rows], y[rows], a, rate)
             at.append(a.detach().clone())
     losses.append(float(mse(X @ a.detach(), y)))
@@ -62,10 +62,10 @@ def gradient(X: Tensor, y: Tensor, a: Tensor) -> Tensor:
 
 def gradients(X: Tensor, y: Tensor, a: Tensor, batch: int, rounds: int) -> Tensor:
     """(m, 2) of all batches of `rounds` shuffles."""
-    dice = torch.Generator().manual_seed(SEED)
+    rng = torch.Generator().manual_seed(SEED)
     found = []
     for _ in range(rounds):
-        for rows in torch.randperm(len(X), generator=dice).split(batch):  # type: ignore[no-untyped-call]
+        for rows in torch.randperm(len(X), generator=rng).split(batch):  # type: ignore[no-untyped-call]
             found.append(gradient(X[rows], y[rows], a))
     return torch.stack(found)
 

@@ -35,12 +35,12 @@ def truth(x: Floats) -> Floats:
 
 def sample_splits(seed: int) -> Splits:
     """Evenly spaced points to learn from, so that no gap between them is to blame, and others."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
 
     def noisy(x: Floats) -> tuple[Floats, Floats]:
-        return x, truth(x) + dice.normal(0, NOISE, len(x))
+        return x, truth(x) + rng.normal(0, NOISE, len(x))
 
-    even, (valid, test) = np.linspace(-1, 1, LEARNED), dice.uniform(-1, 1, (2, ASKED))
+    even, (valid, test) = np.linspace(-1, 1, LEARNED), rng.uniform(-1, 1, (2, ASKED))
     return Splits(noisy(even), noisy(valid), noisy(test))
 
 
@@ -55,15 +55,15 @@ def fit_polynomial(x: Floats, y: Floats, degree: int, penalty: float = 0.0) -> F
     return np.asarray(np.linalg.lstsq(both, np.append(y, np.zeros(degree + 1)), rcond=None)[0])
 
 
-def rmse(coefficients: Floats, side: tuple[Floats, Floats]) -> float:
-    x, y = side
+def rmse(coefficients: Floats, points: tuple[Floats, Floats]) -> float:
+    x, y = points
     return float(np.sqrt(np.mean((legvander(x, len(coefficients) - 1) @ coefficients - y) ** 2)))
 
 
-def best_penalty(sides: Splits, degree: int = HIGH) -> tuple[float, Floats]:
+def best_penalty(splits: Splits, degree: int = HIGH) -> tuple[float, Floats]:
     """The penalty that does best on the validation split, and what it fits."""
-    fits = {p: fit_polynomial(*sides.train, degree, p) for p in PENALTIES}
-    best = min(fits, key=lambda p: rmse(fits[p], sides.valid))
+    fits = {p: fit_polynomial(*splits.train, degree, p) for p in PENALTIES}
+    best = min(fits, key=lambda p: rmse(fits[p], splits.valid))
     return best, fits[best]
 
 
@@ -76,10 +76,10 @@ def page() -> Page:
         " [[validation set]]."
     )
     sheet.code(truth, fit_polynomial, rmse)
-    sides = sample_splits(SEED)
-    fits = {degree: fit_polynomial(*sides.train, degree) for degree in DEGREES}
-    sheet.picture("degrees", _curves(sides, fits), "A line, a parabola, and a wild curve")
-    found = {d: (rmse(c, sides.train), rmse(c, sides.valid)) for d, c in fits.items()}
+    splits = sample_splits(SEED)
+    fits = {degree: fit_polynomial(*splits.train, degree) for degree in DEGREES}
+    sheet.picture("degrees", _curves(splits, fits), "A line, a parabola, and a wild curve")
+    found = {d: (rmse(c, splits.train), rmse(c, splits.valid)) for d, c in fits.items()}
     sheet.table(
         ["degree", "parameters", "error on training", "error on validation"],
         [[str(d), str(d + 1), f"{t:.3f}", f"{v:.3f}"] for d, (t, v) in found.items()],
@@ -98,18 +98,18 @@ def page() -> Page:
         f" {right_v:.2f}",
     )
     _more(sheet)
-    _cure(sheet, sides)
+    _cure(sheet, splits)
     return sheet.page()
 
 
 def _more(sheet: Sheet) -> None:
     sheet.head("More data cures it as well")
-    dice = np.random.default_rng(SEED)
-    x = dice.uniform(-1, 1, 2000)
-    many = (x, truth(x) + dice.normal(0, NOISE, 2000))
+    rng = np.random.default_rng(SEED)
+    x = rng.uniform(-1, 1, 2000)
+    many = (x, truth(x) + rng.normal(0, NOISE, 2000))
     asked = sample_splits(SEED).test
     few, lots = (
-        rmse(fit_polynomial(*side, HIGH), asked) for side in (sample_splits(SEED).train, many)
+        rmse(fit_polynomial(*points, HIGH), asked) for points in (sample_splits(SEED).train, many)
     )
     sheet.claim(
         f"with 2,000 points degree {HIGH} is as good as the noise allows",
@@ -118,7 +118,7 @@ def _more(sheet: Sheet) -> None:
     )
 
 
-def _cure(sheet: Sheet, sides: Splits) -> None:
+def _cure(sheet: Sheet, splits: Splits) -> None:
     sheet.head("The cure is not to count parameters")
     sheet.say(
         "The degree may stay. What hurts are not many [[parameters]] but wild ones:"
@@ -126,9 +126,9 @@ def _cure(sheet: Sheet, sides: Splits) -> None:
         " and judged on a third set that had no part in it."
     )
     sheet.code(best_penalty)
-    penalty, tame = best_penalty(sides)
-    wild = fit_polynomial(*sides.train, HIGH)
-    sheet.picture("cure", _cured(sides, wild, tame, penalty), "The wild curve tamed by a penalty")
+    penalty, tame = best_penalty(splits)
+    wild = fit_polynomial(*splits.train, HIGH)
+    sheet.picture("cure", _cured(splits, wild, tame, penalty), "The wild curve tamed by a penalty")
     errors = np.array([_judged(sample_splits(100 + number)) for number in range(DRAWS)])
     right, bare, ridge = np.median(errors, axis=0)
     extra = [float(np.abs(coefficients[RIGHT + 1 :]).max()) for coefficients in (tame, wild)]
@@ -146,18 +146,18 @@ def _cure(sheet: Sheet, sides: Splits) -> None:
     )
 
 
-def _judged(sides: Splits) -> tuple[float, float, float]:
+def _judged(splits: Splits) -> tuple[float, float, float]:
     """Errors on the third side: of the right degree, of the high one, of that with a penalty."""
-    right, bare = (fit_polynomial(*sides.train, degree) for degree in (RIGHT, HIGH))
-    _, tame = best_penalty(sides)
-    return rmse(right, sides.test), rmse(bare, sides.test), rmse(tame, sides.test)
+    right, bare = (fit_polynomial(*splits.train, degree) for degree in (RIGHT, HIGH))
+    _, tame = best_penalty(splits)
+    return rmse(right, splits.test), rmse(bare, splits.test), rmse(tame, splits.test)
 
 
-def _curves(sides: Splits, fits: dict[int, Floats]) -> bytes:
+def _curves(splits: Splits, fits: dict[int, Floats]) -> bytes:
     figure, cells = panels(3.1, len(fits))
     x = np.linspace(-1, 1, 400)
     for axes, (degree, coefficients) in zip(cells, fits.items(), strict=True):
-        axes.scatter(*sides.train, s=14, color=GREY)
+        axes.scatter(*splits.train, s=14, color=GREY)
         axes.plot(x, truth(x), color=GREY, lw=1, ls="--")
         axes.plot(x, legvander(x, degree) @ coefficients, color=ORANGE, lw=2)
         axes.set_ylim(-2.6, 2.2)
@@ -165,10 +165,10 @@ def _curves(sides: Splits, fits: dict[int, Floats]) -> bytes:
     return figure_png(figure)
 
 
-def _cured(sides: Splits, wild: Floats, tame: Floats, penalty: float) -> bytes:
+def _cured(splits: Splits, wild: Floats, tame: Floats, penalty: float) -> bytes:
     figure, (axes,) = panels(3.2, 1)
     x = np.linspace(-1, 1, 400)
-    axes.scatter(*sides.train, s=14, color=GREY)
+    axes.scatter(*splits.train, s=14, color=GREY)
     for coefficients, colour, name in (
         (wild, ORANGE, "no penalty"), (tame, BLUE, f"penalty {penalty:.1g}"),
     ):  # fmt: skip

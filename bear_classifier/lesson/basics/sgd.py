@@ -25,10 +25,10 @@ EXPECTED = 16 / 3 + 7 / 3  # mean first loss of all draws: E[(4x)²] + E[(1 + no
 
 def points(n: int = N, a: tuple[float, ...] = TRUE, seed: int = SEED) -> tuple[Tensor, Tensor]:
     """X (n, 2), whose second column is 1, and y (n,) = X @ a + noise between 0 and 1."""
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     X = torch.ones(n, 2)
-    X[:, 0].uniform_(-1.0, 1.0, generator=dice)
-    return X, X @ torch.tensor(a) + torch.rand(n, generator=dice)
+    X[:, 0].uniform_(-1.0, 1.0, generator=rng)
+    return X, X @ torch.tensor(a) + torch.rand(n, generator=rng)
 
 
 def looped(X: Tensor, a: Tensor) -> Tensor:

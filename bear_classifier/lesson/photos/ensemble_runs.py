@@ -44,10 +44,10 @@ def small_network(features: int, classes: int, seed: int) -> nn.Sequential:
 
 def train_copy(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Sequential:
     """A copy that learned from these photos. The seed decides their order."""
-    model, dice = copy.deepcopy(start), torch.Generator().manual_seed(seed)
+    model, rng = copy.deepcopy(start), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
     for _ in range(epochs):
-        for rows in torch.randperm(len(some.x), generator=dice).split(BATCH):  # type: ignore[no-untyped-call]
+        for rows in torch.randperm(len(some.x), generator=rng).split(BATCH):  # type: ignore[no-untyped-call]
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(some.x[rows]), some.y[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -111,11 +111,11 @@ def mean_weights(
 
 def reordered(model: nn.Sequential, seed: int) -> nn.Sequential:
     """The same function by other numbers: the units of each hidden layer in another order."""
-    other, dice = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    other, rng = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     layers = [layer for layer in other if isinstance(layer, nn.Linear)]
     with torch.no_grad():
         for layer, after in zip(layers, layers[1:], strict=False):
-            order = torch.randperm(len(layer.weight), generator=dice)
+            order = torch.randperm(len(layer.weight), generator=rng)
             layer.weight.copy_(layer.weight[order])
             layer.bias.copy_(layer.bias[order])
             after.weight.copy_(after.weight[:, order])

@@ -136,8 +136,8 @@ def shop(subject: Subject) -> Shop:
     doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
     ready = [photo for photo in catalog.photos("ok") if photo.sha256 not in doubted]
     learned, checked = (
-        balanced_sample([photo for photo in ready if photo.split == side], most)
-        for side, most in (("train", MOST), ("valid", ASKED))
+        balanced_sample([photo for photo in ready if photo.split == split], most)
+        for split, most in (("train", MOST), ("valid", ASKED))
     )
     if not learned or not checked:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")

@@ -118,7 +118,7 @@ def page(subject: Subject) -> Page:
 def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
     sheet.head("Your own model")
     everything = said(subject)
-    rows, sides = sides_of(everything.photos)
+    rows, membership = sides_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
     losses = membership_inference.own_class_losses(softmax(logits, temperature(subject)), targets)
     plain = membership_inference.own_class_losses(softmax(logits), targets)
@@ -126,15 +126,15 @@ def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
     worst = membership_inference.attack_shuffled_labels(
         it.features, it.targets, it.groups, RIDGE_PENALTIES[-1], SEED
     )
-    found = sides.leak(losses)
+    found = membership.leak(losses)
     leaks = {
         "your model": found,
-        "the same without its temperature": sides.leak(plain),
+        "the same without its temperature": membership.leak(plain),
         "first models that saw neither split": apart.leak(it.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
     sheet.picture(
-        "losses", draw_attacks(sides, losses, leaks), "Losses of both splits, and each AUC"
+        "losses", draw_attacks(membership, losses, leaks), "Losses of both splits, and each AUC"
     )
     sheet.table(
         ["who is asked", "AUC", "95 % interval", "members", "others"],
@@ -154,7 +154,7 @@ def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
         worst.interval[0] > 0.75,
         f"AUC {worst.auc:.3f} ({_span(worst)})",
     )
-    cuts = membership_inference.halves(sides, losses, HALVES, DRAWS, SEED)
+    cuts = membership_inference.halves(membership, losses, HALVES, DRAWS, SEED)
     mean = float(np.mean([cut.auc for cut in cuts]))
     right = sum(cut.interval[0] <= 0.5 <= cut.interval[1] for cut in cuts)
     sheet.claim(
@@ -168,7 +168,7 @@ def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
         found.interval[1] < worst.interval[0],
         f"AUC {found.auc:.3f} ({_span(found)}) against {worst.auc:.3f} ({_span(worst)})",
     )
-    _lookup(sheet, subject, sides, everything.pooled[rows], found)
+    _lookup(sheet, subject, membership, everything.pooled[rows], found)
     return found
 
 
@@ -177,14 +177,14 @@ def _span(leak: Leak) -> str:
 
 
 def _lookup(
-    sheet: Sheet, subject: Subject, sides: Membership, pooled: NDArray[np.float32], found: Leak
+    sheet: Sheet, subject: Subject, membership: Membership, pooled: NDArray[np.float32], found: Leak
 ) -> None:
     """What the features in the bundle give away."""
     place = subject.catalog.root / "evaluate" / "reference.npz"
     if not place.is_file():
         return
     reference = ood.read_reference(place.read_bytes()).features.astype(np.float32)
-    looked = sides.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
+    looked = membership.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
     sheet.say(
         "The weights are not all that is published. <code>reference.npz</code>, by which"
         " pictures of"

@@ -93,8 +93,8 @@ def by_chance(rows: Ints, targets: Ints, groups: Ints) -> Floats:
 def so_low(shares: Floats, wrong: NDArray[np.bool_], seed: int = SEED) -> float:
     """How often photos drawn by lot, as many as there are wrong ones, have a mean share as low as
     these: a permutation test. shares, wrong: (m,)."""
-    dice, k = np.random.default_rng(seed), int(wrong.sum())
-    means = [shares[dice.permutation(len(shares))[:k]].mean() for _ in range(RANDOM_SETS)]
+    rng, k = np.random.default_rng(seed), int(wrong.sum())
+    means = [shares[rng.permutation(len(shares))[:k]].mean() for _ in range(RANDOM_SETS)]
     return float(np.mean(np.array(means) <= shares[wrong].mean()))
 
 

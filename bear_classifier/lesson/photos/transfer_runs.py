@@ -199,7 +199,7 @@ def learned(
 ) -> Classifier:
     """A copy that learned from these photos, at falling rates; means and variances of its
     normalisations stay. body: else only the head learns. The seed decides the order."""
-    model, dice = copy.deepcopy(start).eval(), torch.Generator().manual_seed(seed)
+    model, rng = copy.deepcopy(start).eval(), torch.Generator().manual_seed(seed)
     x, answer = (own.x, model) if body else (features(model, own.x), model.head[2:])
     groups: Groups = [{"params": list(model.head.parameters()), "lr": rates[0]}]
     if body:
@@ -209,7 +209,7 @@ def learned(
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     with fast_precision(model):
         for _ in range(epochs):
-            for rows in torch.randperm(len(x), generator=dice).split(BATCH):  # type: ignore[no-untyped-call]
+            for rows in torch.randperm(len(x), generator=rng).split(BATCH):  # type: ignore[no-untyped-call]
                 optimiser.zero_grad()
                 nn.functional.cross_entropy(answer(x[rows]), own.y[rows]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -239,9 +239,9 @@ def feature_shift(before: Tensor, after: Tensor) -> float:
 
 def few(own: EarlyFeatures, each: int, seed: int) -> EarlyFeatures:
     """So many of each class by lot, as far as there are."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     y = own.y.numpy()
-    rows = [dice.permutation(np.flatnonzero(y == label))[:each] for label in np.unique(y)]
+    rows = [rng.permutation(np.flatnonzero(y == label))[:each] for label in np.unique(y)]
     return own.of(np.sort(np.concatenate(rows)))
 
 
