@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from urllib.parse import urlsplit
 
 from bear_classifier.collect.screen import components, near_pairs
 from bear_classifier.collect.sources.folder_changes import LOCAL
 from bear_classifier.dataset.schema import Photo, Source
-from bear_classifier.dataset.sources import site_of
+from bear_classifier.dataset.sources import web_site
 from bear_classifier.images.dhash import hash_bits
 
 SHARED_BY = 3  # addresses of one site that lead to one picture
@@ -60,11 +59,4 @@ def _of(
 def _sites(source: Source) -> set[str]:
     """Of a thumbnail, the site that it came from."""
     places = [source.final_url] if source.via else [source.origin, source.final_url]
-    return {site for place in places if (site := _site(place))}
-
-
-def _site(address: str) -> str:
-    try:
-        return site_of(urlsplit(address).hostname or "") if address else ""
-    except (ValueError, IndexError):
-        return ""
+    return {site for place in places if (site := web_site(place))}

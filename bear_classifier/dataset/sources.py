@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
+from bear_classifier.dataset.web_address import host_of
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import read_text
 
@@ -83,8 +83,8 @@ def web_site(address: str) -> str:
 
 @lru_cache(100_000)
 def _site_of_start(address: str) -> str:
-    parts = urlsplit(address)
-    return site_of(parts.hostname) if parts.scheme in ("http", "https") and parts.hostname else ""
+    host = host_of(address)
+    return site_of(host) if host else ""
 
 
 @lru_cache(100_000)

@@ -15,13 +15,9 @@ and has no say in what it is made from.
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +28,7 @@ from sklearn.decomposition import PCA
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo, Suspect
-from bear_classifier.errors import DataError
+from bear_classifier.judge.predictions import load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import softmax
@@ -46,20 +42,6 @@ _BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,0
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _COMPONENTS = 128
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Of the first model, for the photos `sha256`: probabilities (n, classes) of its second round,
-    features (n, f), light and sharpness (n,), and the layer (k, f), (k,) by which the weights tell
-    their own classes apart, if they can."""
-
-    sha256: list[str]
-    probabilities: Floats
-    features: NDArray[np.float32]
-    light: NDArray[np.float32]
-    sharpness: NDArray[np.float32]
-    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
 
 def clean(catalog: Catalog, config: Config) -> dict[str, Any]:
@@ -88,7 +70,7 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     photos = [p for p in catalog.photos() if p.sha256 in rows and p.label in config.labels]
     known = np.array([photo.split != "test" for photo in photos])
     if not known.any() or evidence.probabilities.shape[1] != len(config.labels):
-        raise _not_probed()
+        raise not_probed()
     at = np.array([rows[photo.sha256] for photo in photos])
     targets = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.unique([p.family for p in photos], return_inverse=True)[1]
@@ -240,40 +222,3 @@ def _reasons(
     order = sorted(KINDS, key=lambda kind: -scores[kind])
     likely = [words[kind] for kind in order if scores[kind] >= LIKELY]
     return likely or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
-
-
-def load_evidence(root: Path) -> Evidence:
-    """What the first model left in a dataset. Raises DataError (NOT_PROBED)."""
-    try:
-        found = _arrays(root / "probe" / "probabilities.npz")
-        cache = _arrays(root / "features" / str(found["features"]))
-        known = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
-        at = [known[sha256] for sha256 in found["sha256"].tolist()]
-        return Evidence(
-            found["sha256"].tolist(),
-            found["second"],
-            cache["features"][at],
-            cache["light"][at],
-            cache["sharpness"][at],
-            stored_classifier(root),
-        )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
-        raise _not_probed() from exc
-
-
-def stored_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """The layer by which the weights tell their own classes apart, if the first model left one."""
-    path = root / "probe" / "pretrained.npz"
-    if not path.exists():
-        return None
-    layer = _arrays(path)
-    return layer["weight"], layer["bias"]
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        return dict(file)
-
-
-def _not_probed() -> DataError:
-    return DataError("NOT_PROBED", "there is no first model of these photos; run: bears probe")

@@ -14,7 +14,7 @@ from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Event, Photo
 from bear_classifier.errors import DataError
-from bear_classifier.judge.clean import load_evidence
+from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.stats.linear_probe import choose_strength, fit_linear, n_folds
 from bear_classifier.stats.paired import paired_comparison
 

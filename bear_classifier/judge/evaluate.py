@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -17,19 +15,25 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Event
-from bear_classifier.errors import BearsError, DataError
+from bear_classifier.errors import BearsError
 from bear_classifier.judge import membership_inference
 from bear_classifier.judge import rejection as reject
-from bear_classifier.judge.clean import stored_classifier
 from bear_classifier.judge.leave_source_out import NotMeasured, leave_sources_out
+from bear_classifier.judge.predictions import load_predictions, stored_classifier
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import Interval, clustered, proportion
+from bear_classifier.stats.metrics import (
+    ANY_PROBABILITY,
+    calibration_error,
+    confusion_matrix,
+    log_losses,
+    macro_f1,
+)
 from bear_classifier.stats.ood import accept_reasons, make_reference
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,16 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
     are fitted on the validation split.
 
     Leaves `evaluate/report.json` and `evaluate/reference.npz`. Raises DataError (NOT_TRAINED)."""
-    said = _predictions(catalog)
-    photos = {p.sha256: p for p in catalog.photos("ok") if p.sha256 in said["rows"]}
+    stored = load_predictions(catalog.root)
+    photos = {p.sha256: p for p in catalog.photos("ok") if p.sha256 in stored.rows}
     at = {
-        split: [said["rows"][sha256] for sha256, p in photos.items() if p.split == split]
+        split: [stored.rows[sha256] for sha256, p in photos.items() if p.split == split]
         for split in ("train", "valid", "test")
     }
-    labels = [photos[s].label if s in photos else config.labels[0] for s in said["rows"]]
+    labels = [photos[s].label if s in photos else config.labels[0] for s in stored.rows]
     targets = np.array([config.labels.index(label) for label in labels], dtype=np.int64)
-    groups = np.array([photos[s].family if s in photos else s for s in said["rows"]])
-    logits, pooled = said["logits"], said["pooled"]
+    groups = np.array([photos[s].family if s in photos else s for s in stored.rows])
+    logits, pooled = stored.logits, stored.pooled
     temperature = fit_temperature(logits[at["valid"]], targets[at["valid"]])
     p = softmax(logits, temperature)
     right = p.argmax(axis=1) == targets
@@ -108,8 +112,8 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
         },
         "elsewhere": optional(missing, "elsewhere", leave_sources_out, catalog, config),
         "membership": optional(
-            missing, "membership", membership_leak, membership_inference.own_class_losses(p,
-            targets), groups, at
+            missing, "membership", membership_leak,
+            log_losses(p, targets, ANY_PROBABILITY), groups, at,
         ),
         "missing": missing,
         **reports,
@@ -132,17 +136,6 @@ def optional(
     except (ArithmeticError, LookupError, OSError, ValueError) as exc:
         missing[name] = str(exc) or type(exc).__name__
     return None
-
-
-def _predictions(catalog: Catalog) -> dict[str, Any]:
-    """What training left; rows: sha256 -> row."""
-    try:
-        data = (catalog.root / "train" / "predictions.npz").read_bytes()
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            rows = {sha256: n for n, sha256 in enumerate(file["sha256"].tolist())}
-            return {"rows": rows, **{k: file[k] for k in ("logits", "pooled", "chosen")}}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
-        raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
 
 
 def _test_decisions(catalog: Catalog) -> int:
@@ -218,37 +211,6 @@ def evaluation_report(
         ece=calibration_error(probabilities, targets),
         accepted_share=None if accepted is None or not n else float(accepted.mean()),
     )
-
-
-def confusion_matrix(
-    targets: NDArray[np.int64], said: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Counts (classes, classes): row the truth, column the answer."""
-    table = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(table, (targets, said), 1)
-    return table
-
-
-def macro_f1(table: NDArray[np.int64]) -> float | None:
-    """Mean over the classes that occur of 2 hits / (true + said)."""
-    true, said = table.sum(axis=1), table.sum(axis=0)
-    occurs = true > 0
-    if not occurs.any():
-        return None
-    return float((2 * table.diagonal()[occurs] / (true + said)[occurs]).mean())
-
-
-def calibration_error(
-    probabilities: NDArray[np.float64], targets: NDArray[np.int64]
-) -> float | None:
-    """Mean over equal-width bins of |confidence - share right|, weighted by photos."""
-    if len(targets) == 0:
-        return None
-    confidence, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gap = confidence - (said == targets)
-    sums = np.bincount(bins, weights=gap, minlength=_BINS)
-    return float(np.abs(sums).sum() / len(targets))
 
 
 def as_text(outcome: dict[str, Any]) -> str:

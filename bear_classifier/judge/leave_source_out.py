@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import sites
-from bear_classifier.judge.clean import load_evidence
+from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.stats.arrays import Ints
 from bear_classifier.stats.intervals import clustered, proportion
 from bear_classifier.stats.linear_probe import choose_strength, model, n_folds, out_of_fold

@@ -18,9 +18,9 @@ from scipy.stats import rankdata
 from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.intervals import Interval, wilson
 from bear_classifier.stats.linear_probe import model
+from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
 
 BOOTSTRAP_SAMPLES = 1000  # samples of the bootstrap
-_TINY = 1e-300  # a probability of 0 would have no logarithm
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,6 @@ class Leak:
     interval: Interval
     members: int
     others: int
-
-
-def own_class_losses(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> Floats:
-    """Minus the log of the probability of each photo's own class, (n,), in nats.
-
-    probabilities: (n, classes); targets: (n,)."""
-    own = probabilities[np.arange(len(targets)), targets]
-    return np.asarray(-np.log(np.maximum(own, _TINY)), dtype=np.float64)
 
 
 def auc(members: Floats, others: Floats) -> float:
@@ -144,7 +136,7 @@ def head_losses(
     fitted = model(strength).fit(features[learned], targets[learned])
     said = np.zeros((len(targets), int(targets.max()) + 1))
     said[:, fitted.classes_] = fitted.predict_proba(features)
-    return own_class_losses(said, targets)
+    return log_losses(said, targets, ANY_PROBABILITY)
 
 
 def exchanged(

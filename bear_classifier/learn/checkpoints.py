@@ -84,7 +84,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
 
 
 def load_state(learn: Learner, state: State) -> None:
-    """Restore model, optimizer and random state; the scaler, see `restore_scaler`, in a fit only."""
+    """Restore model, optimizer and random state; the scaler in a fit only: `restore_scaler`."""
     learn.model.load_state_dict(state.part("model."))
     learn.model.zero_grad(set_to_none=True)  # half a batch may lie there
     learn.create_opt()

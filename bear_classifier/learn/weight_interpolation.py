@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import clustered
+from bear_classifier.stats.metrics import log_losses
 from bear_classifier.stats.paired import paired_comparison
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
-_LEAST = 1e-12  # probability; of a photo that a model is dead sure is something else
 
 
 def interpolated_state(
@@ -62,8 +62,7 @@ def calibrated_losses(
 ) -> NDArray[np.float64]:
     """Log loss of each photo (n,), in nats, at the temperature that makes their mean least: every
     model that is exported gets that, so one merely too sure of itself is not the worse for it."""
-    said = softmax(logits, fit_temperature(logits, targets))
-    return np.asarray(-np.log(np.maximum(said[np.arange(len(targets)), targets], _LEAST)))
+    return log_losses(softmax(logits, fit_temperature(logits, targets)), targets)
 
 
 def interpolation_figures(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
-from bear_classifier.errors import DataError
+from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import backbone
 from bear_classifier.learn.learner import trained_network
 
@@ -41,16 +40,10 @@ class NetworkOutputs:
         return np.flatnonzero([photo.split == split for photo in self.photos])
 
 
-def said(subject: Subject) -> NetworkOutputs:
+def network_outputs(subject: Subject) -> NetworkOutputs:
     """Of all usable photos, from the last training. Raises DataError (NOT_TRAINED)."""
-    try:
-        with np.load(
-            subject.catalog.root / "train" / "predictions.npz", allow_pickle=False
-        ) as file:
-            rows = {sha: row for row, sha in enumerate(file["sha256"].tolist())}
-            logits, pooled = file["logits"], file["pooled"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
-        raise _not_trained(subject) from exc
+    stored = load_predictions(subject.catalog.root)
+    rows, logits, pooled = stored.rows, stored.logits, stored.pooled
     photos = [photo for photo in subject.catalog.photos("ok") if photo.sha256 in rows]
     at = [rows[photo.sha256] for photo in photos]
     targets = np.array([subject.config.labels.index(photo.label) for photo in photos])
@@ -60,9 +53,3 @@ def said(subject: Subject) -> NetworkOutputs:
 def evaluation_network(subject: Subject) -> backbone.Classifier:
     """The trained network on the processor, in evaluation mode. Raises DataError (NOT_TRAINED)."""
     return trained_network(subject.catalog, subject.config).eval()
-
-
-def _not_trained(subject: Subject) -> DataError:
-    return DataError(
-        "NOT_TRAINED", f"{subject.catalog.root} holds no trained model; run: bears run"
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
+from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.report import metrics, sentences
 from bear_classifier.report.provenance import origins, story
 from bear_classifier.report.shortcut_learning import Looks, looks, shortcuts
@@ -29,7 +29,7 @@ _SITES = 6  # whose errors are listed one by one
 
 
 @dataclass(frozen=True)
-class StoredPredictions:
+class JudgedPredictions:
     """What the last training said of the photos that are still in use, in one order for all.
 
     targets, groups: (n,) numbers; probabilities: (n, classes), calibrated; scores: (n,)
@@ -46,7 +46,7 @@ class StoredPredictions:
     def right(self) -> NDArray[np.bool_]:
         return np.asarray(self.probabilities.argmax(axis=1) == self.targets)
 
-    def side(self, *names: str) -> NDArray[np.int64]:
+    def rows_of(self, *names: str) -> NDArray[np.int64]:
         return np.flatnonzero([photo.split in names for photo in self.photos])
 
 
@@ -56,14 +56,14 @@ def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> 
     Raises DataError (NOT_TRAINED, NOT_JUDGED)."""
     history, judged = training_record(catalog), _json(catalog, "evaluate/report.json")
     said = read_predictions(catalog, config, judged)
-    test, seed = said.side("test"), config.train.seed
+    test, seed = said.rows_of("test"), config.train.seed
     seen = _measured(said, seed)
     found_looks = looks(catalog, [said.photos[i] for i in seen])
     names = origins(catalog, said.photos, config.split.sources)
     table, labels = judged["test"]["confusion"], config.labels
     confidence = said.probabilities[test].max(axis=1)
     answers = said.probabilities[test].argmax(axis=1)
-    known = np.concatenate([said.side("valid"), test])
+    known = np.concatenate([said.rows_of("valid"), test])
     found = {
         "name": config.name,
         "made": now(),
@@ -129,15 +129,10 @@ def _not_trained() -> DataError:
 
 def read_predictions(
     catalog: Catalog, config: Config, judged: Mapping[str, Any]
-) -> StoredPredictions:
+) -> JudgedPredictions:
     """What training and evaluation left. Raises DataError (NOT_TRAINED, NOT_JUDGED)."""
-    try:
-        data = (catalog.root / "train" / "predictions.npz").read_bytes()
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            rows = {sha256: row for row, sha256 in enumerate(file["sha256"].tolist())}
-            logits, pooled = file["logits"], file["pooled"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
-        raise _not_trained() from exc
+    stored = load_predictions(catalog.root)
+    rows, logits, pooled = stored.rows, stored.logits, stored.pooled
     try:
         reference = ood.read_reference((catalog.root / "evaluate" / "reference.npz").read_bytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
@@ -151,7 +146,7 @@ def read_predictions(
     scores = reference.score(pooled[at])
     rule = judged["rejection"]
     least = -np.inf if rule["least"] is None else rule["least"]
-    return StoredPredictions(
+    return JudgedPredictions(
         photos,
         np.array([labels.index(photo.label) for photo in photos]),
         np.unique([p.family for p in photos], return_inverse=True)[1],
@@ -175,7 +170,7 @@ def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def worst_mistakes(
-    said: StoredPredictions,
+    said: JudgedPredictions,
     test: NDArray[np.int64],
     labels: Sequence[str],
     names: Mapping[str, str],
@@ -198,15 +193,15 @@ def worst_mistakes(
     ]
 
 
-def _measured(said: StoredPredictions, seed: int) -> NDArray[np.int64]:
+def _measured(said: JudgedPredictions, seed: int) -> NDArray[np.int64]:
     """The photos to be measured: those of the test split and by chance so many others."""
-    test, others = said.side("test"), said.side("train", "valid")
+    test, others = said.rows_of("test"), said.rows_of("train", "valid")
     mixed = np.random.default_rng(seed).permutation(others)
     return np.sort(np.concatenate([test, mixed])[:_LOOKED_AT])
 
 
 def error_slices(
-    said: StoredPredictions,
+    said: JudgedPredictions,
     test: NDArray[np.int64],
     seen: NDArray[np.int64],
     found: Looks,

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from bear_classifier.judge.evaluate import calibration_error
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.intervals import clustered, proportion
+from bear_classifier.stats.metrics import calibration_error
 
 SMALL_SLICE = 20  # photos; below, the interval of an error spans more than forty points
 _SURE = 0.05  # chance of a difference where there is none

@@ -24,11 +24,11 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import ModelError
-from bear_classifier.judge.evaluate import calibration_error
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import count, progress_bar
 from bear_classifier.ship import int8, manifest
 from bear_classifier.ship.predict import Model
+from bear_classifier.stats.metrics import calibration_error
 
 LEAST_PHOTOS = 100  # photos; that none of fewer is answered otherwise says little
 _MOST = 2000  # validation photos to compare on

@@ -26,6 +26,7 @@ from bear_classifier.dataset.lock import publishing
 from bear_classifier.dataset.schema import Published
 from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
 from bear_classifier.judge import membership_inference
+from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import normalisation
 from bear_classifier.learn.frozen_forward import as_onnx
@@ -181,8 +182,8 @@ def _pictures(catalog: Catalog, config: Config) -> nearest_photos.SimilarPhotos:
     """Small copies of training photos that may be published, and who made them."""
     if config.export.pictures == "none":
         return nearest_photos.SimilarPhotos(np.zeros((0, 1)), [])
-    with np.load(catalog.root / "train" / "predictions.npz", allow_pickle=False) as file:
-        pooled = dict(zip(file["sha256"].tolist(), file["pooled"], strict=True))
+    stored = load_predictions(catalog.root)
+    pooled = {sha256: stored.pooled[row] for sha256, row in stored.rows.items()}
     known = {source.sha256: source for source in catalog.sources() if source.sha256}
     free = {sha for sha, source in known.items() if nearest_photos.shareable(source)}
     found = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+
+from bear_classifier.stats.metrics import log_loss
 
 COLDEST, HOTTEST = 0.25, 10.0  # bounds, so that few photos cannot saturate or flatten the softmax
 LEAST_ERRORS = 10  # wrong photos; fewer are too few to estimate an error rate
@@ -17,20 +18,16 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
-def log_loss(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
-    """Mean negative log likelihood in nats."""
-    picked = np.asarray(probabilities)[np.arange(len(targets)), targets]
-    return float(-np.log(np.maximum(picked, 1e-12)).mean())
-
-
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
     """The divisor of logits (n, classes) with the least log loss (Guo et al., arXiv 1706.04599).
 
-    Not below 1, which makes a model surer, while fewer than `ENOUGH` photos are wrong: without a
-    wrong one the least loss is that of certainty. 1 where there is no photo, or a logit that is not
-    finite."""
+    Not below 1, which makes a model surer, while fewer than `LEAST_ERRORS` photos are wrong:
+    without a wrong one the least loss is that of certainty. 1 where there is no photo, or a logit
+    that is not finite."""
     if len(targets) == 0 or not np.isfinite(logits).all():
         return 1.0
+    from scipy.optimize import minimize_scalar  # only here: softmax is needed without it
+
     wrong = int((np.asarray(logits).argmax(axis=1) != targets).sum())
     coldest = COLDEST if wrong >= LEAST_ERRORS else 1.0
     best = minimize_scalar(

@@ -11,11 +11,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.errors import DataError
+from bear_classifier.stats.metrics import log_losses
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
 DOUBTFUL = 3.0  # odds for another class from which a label is not learned from
 _DEALS = 50  # of groups to folds
-_LEAST = 1e-15  # probability; of a photo that a model is dead sure is something else
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -107,8 +107,7 @@ def _losses(
     """Log loss (m,) of the rows asked for, in nats, by a model of the others."""
     made = model(strength).fit(features[learning], labels[learning])
     found = made.predict_proba(features[asked])
-    own = found[np.arange(len(asked)), np.searchsorted(made.classes_, labels[asked])]
-    return np.asarray(-np.log(np.maximum(own, _LEAST)))
+    return log_losses(found, np.searchsorted(made.classes_, labels[asked]))
 
 
 def out_of_fold(

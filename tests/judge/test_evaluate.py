@@ -207,7 +207,7 @@ def test_all_optional_figures_are_optional(tmp_path, monkeypatch):
 
     for place, name in (
         (judge, "leave_sources_out"),
-        (judge.reject, "left_out"),
+        (judge.reject, "left_out_classes"),
         (judge, "membership_leak"),
     ):
         monkeypatch.setattr(place, name, stumble)

@@ -92,7 +92,7 @@ def made(
     monkeypatch.setattr(photo_map, "tsne", quick)
 
     def page(what: NetworkOutputs) -> Page:
-        monkeypatch.setattr(photo_map, "said", lambda _: what)
+        monkeypatch.setattr(photo_map, "network_outputs", lambda _: what)
         return photo_map.page(subject)
 
     return page

@@ -30,6 +30,7 @@ from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import golden
 from bear_classifier.ship.export import export
 from bear_classifier.stats.intervals import wilson
+from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
 from bear_classifier.stats.ood import make_reference
 
 
@@ -41,8 +42,8 @@ def floats(*values: float) -> Any:
 
 
 def test_losses_are_of_each_photos_own_class() -> None:
-    found = membership_inference.own_class_losses(
-        floats(0.5, 0.5, 0.1, 0.9, 1.0, 0.0).reshape(3, 2), np.array([0, 1, 1])
+    found = log_losses(
+        floats(0.5, 0.5, 0.1, 0.9, 1.0, 0.0).reshape(3, 2), np.array([0, 1, 1]), ANY_PROBABILITY
     )
     assert found[:2] == pytest.approx([math.log(2), -math.log(0.9)])
     assert np.isfinite(found[2]) and found[2] > 600
@@ -304,7 +305,7 @@ def make_page(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         found, asked = first or known(), said(subject.catalog.root, leak)
         monkeypatch.setitem(privacy.TITLES, "privacy", "Do the weights give the photos away?")
         monkeypatch.setattr(privacy, "probed_photos", lambda _: found)
-        monkeypatch.setattr(privacy, "said", lambda _: asked)
+        monkeypatch.setattr(privacy, "network_outputs", lambda _: asked)
         for slow, instead in {"draw_attacks": b"GIF8", "curves": b"GIF8", "_bundle": None}.items():
             if not whole:
                 monkeypatch.setattr(privacy, "HALVES", 30)

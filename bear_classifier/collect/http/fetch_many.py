@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import urlsplit
 
 from bear_classifier.collect.http.client import Client
 from bear_classifier.collect.http.fetch_one import Use, Visitor
@@ -17,7 +16,7 @@ from bear_classifier.collect.http.robots import Robots
 from bear_classifier.collect.http.ssrf_guard import Limits, World
 from bear_classifier.config.settings import DownloadConfig
 from bear_classifier.dataset.schema import Photo, Source
-from bear_classifier.dataset.sources import site_of
+from bear_classifier.dataset.sources import web_site
 from bear_classifier.errors import DataError
 
 Outcome = tuple[Source, Photo | None]
@@ -142,13 +141,6 @@ def in_turns(sources: Sequence[Source]) -> list[Source]:
     """The first of every site, then the second of every site: nobody waits behind a slow one."""
     sites: dict[str, list[Source]] = defaultdict(list)
     for source in sources:
-        sites[_site(source.origin)].append(source)
+        sites[web_site(source.origin) or source.origin].append(source)
     place = {id(s): n for line in sites.values() for n, s in enumerate(line)}
     return sorted(sources, key=lambda s: place[id(s)])
-
-
-def _site(url: str) -> str:
-    try:
-        return site_of(urlsplit(url).hostname or url)
-    except ValueError:
-        return url

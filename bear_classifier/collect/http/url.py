@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NoReturn
 from urllib.parse import quote
 
+from bear_classifier.dataset.web_address import ascii_host
 from bear_classifier.errors import PhotoError
 
 MAX_URL_LENGTH = 4_096  # characters of an address, as given and as sent
@@ -222,18 +223,18 @@ def _name(host: str, authority: str) -> str:
     plain = unicodedata.normalize("NFKC", host).lower().replace("\u3002", ".").removesuffix(".")
     if not plain:
         _refuse(f"the address has no host ({shorten(authority)})")
-    name = plain if plain.isascii() else _idna(plain)
+    name = plain if plain.isascii() else _international(plain)
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         _refuse(f"the host is no valid name ({shorten(authority)})")
     return name
 
 
-def _idna(name: str) -> str:
-    """Empty if it cannot be encoded, or does not come back the same: IDNA 2003 drops some letters
-    and rewrites others that IDNA 2008 keeps."""
+def _international(name: str) -> str:
+    """Empty if IDNA 2003 cannot encode it or gives another name: it drops some letters and rewrites
+    others that IDNA 2008 keeps."""
     try:
-        encoded = name.encode("idna")
-        return encoded.decode("ascii") if encoded.decode("idna") == name else ""
+        before = name.encode("idna")
+        return ascii_host(name) if before.decode("idna") == name else ""
     except UnicodeError:
         return ""
 

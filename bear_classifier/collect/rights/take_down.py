@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 import re
-import string
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, quote, urlsplit
 
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.decisions import bar
@@ -25,12 +21,10 @@ from bear_classifier.dataset.schema import (
     Source,
     TakeDown,
 )
+from bear_classifier.dataset.web_address import canonical_url, host_of, is_ip, split_url
 from bear_classifier.errors import DataError
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # which browsers take for dots, too
-_NETLOC = re.compile(r"[^\[\]]*|([^\[\]]*@)?\[[0-9a-fA-F:.]+\](:\d*)?")  # brackets hold IPv6
-_PORTS = {"http": 80, "https": 443}
 _SHOWN = 8  # files, photos or bundles in the text; the rest is counted
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -76,12 +70,12 @@ def take_down(catalog: Catalog, kind: str, value: str, who: str, why: str) -> di
 def canonical(kind: str, value: str) -> str:
     """The one way to write what is asked for. Raises DataError (BAD_TAKE_DOWN).
 
-    domain: its host in ASCII; url: as in `_plain`; sha256: lower case, 8 to 64 digits of it."""
+    domain: its host in ASCII; url: see `canonical_url`; sha256: lower case, 8 to 64 digits."""
     given = value.strip()
     if kind == "domain":
         return _domain(given)
     if kind == "url":
-        if plain := _plain(given):
+        if plain := canonical_url(given):
             return plain
         advice = "give all of it, beginning with http:// or https://, or the sha256 of the file"
         raise _bad(f"{given[:200]!r} is no address of the web; {advice}")
@@ -99,8 +93,8 @@ def matches(source: Source, kind: str, value: str) -> bool:
         return source.sha256 == value
     places = [source.origin, source.final_url, source.page]
     if kind == "url":
-        return bool(value) and value in map(_plain, places)
-    return any(value in _lineage(_host(place)) for place in [*places, source.thumbnail])
+        return bool(value) and value in map(canonical_url, places)
+    return any(value in _lineage(host_of(place)) for place in [*places, source.thumbnail])
 
 
 def affected(
@@ -128,7 +122,10 @@ def refusal_of(take_downs: Iterable[TakeDown]) -> Callable[[str], str]:
         if _SHA256.fullmatch(place):
             keys = [("sha256", place)]
         else:
-            keys = [("url", _plain(place)), *(("domain", d) for d in _lineage(_host(place)))]
+            keys = [
+                ("url", canonical_url(place)),
+                *(("domain", d) for d in _lineage(host_of(place))),
+            ]
         return next((_sentence(requests[key]) for key in keys if key in requests), "")
 
     return reason if requests else lambda place: ""
@@ -149,44 +146,6 @@ def _bad(sentence: str) -> DataError:
     return DataError("BAD_TAKE_DOWN", sentence)
 
 
-def _split(address: str) -> SplitResult | None:
-    """The parts of an address of the web; None for anything else, such as a path."""
-    try:
-        parts = urlsplit(address.strip())
-        port = parts.port  # raises for one that cannot be
-    except ValueError:
-        return None
-    usable = parts.hostname and port != 0 and _NETLOC.fullmatch(parts.netloc)
-    return parts if usable and parts.scheme in _PORTS else None
-
-
-def _host(address: str) -> str:
-    """The host of an address of the web in ASCII, or ""."""
-    parts = _split(address)
-    return _ascii(parts.hostname or "") if parts else ""
-
-
-def _ascii(host: str) -> str:
-    """A host as it is asked for: lower case, international names encoded.
-
-    As browsers map them; the codec of the standard library would make two sites with and without
-    a sharp s one."""
-    if ":" in host:
-        return f"[{ipaddress.ip_address(host)}]" if _is_ip(host) else ""
-    plain = unicodedata.normalize("NFKC", host.translate(_DOTS).lower())
-    labels = plain.rstrip(".").split(".")
-    return ".".join(
-        label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
-    )
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        return bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
-
-
 def _lineage(host: str) -> list[str]:
     """img.bears.example: itself, bears.example and example. An IP address has no parents."""
     labels = host.split(".")
@@ -194,28 +153,15 @@ def _lineage(host: str) -> list[str]:
     return [".".join(labels[at:]) for at in range(last)] if host else []
 
 
-def _plain(address: str) -> str:
-    """An address without what makes no difference to a server, or "" if it is none of the web.
-
-    Gone are the fragment, a name and password, the usual port and the case of the host; letters
-    beyond ASCII are encoded."""
-    parts, host = _split(address), _host(address)
-    if not parts or not host:
-        return ""
-    if parts.port and parts.port != _PORTS[parts.scheme]:
-        host += f":{parts.port}"
-    path = quote(parts.path or "/", string.punctuation, errors="surrogatepass")
-    query = quote(parts.query, string.punctuation, errors="surrogatepass")
-    return f"{parts.scheme}://{host}{path}{'?' if query else ''}{query}"
-
-
 def _domain(given: str) -> str:
     """The host of what was given, alone or inside an address."""
     advice = "give the name of one site, such as example.com: sites below it are included"
     address = given if "://" in given else f"http://{given}"
-    parts = _split(address)
-    host = _host(address) if parts and "@" not in parts.netloc and given.split() == [given] else ""
-    if _is_ip(host.strip("[]")):
+    parts = split_url(address)
+    host = (
+        host_of(address) if parts and "@" not in parts.netloc and given.split() == [given] else ""
+    )
+    if is_ip(host.strip("[]")):
         return host
     labels = host.split(".")
     if len(host) > 253 or labels[-1].isdigit() or not all(map(_LABEL.fullmatch, labels)):

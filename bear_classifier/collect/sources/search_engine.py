@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+
+from bear_classifier.dataset.web_address import host_of
 
 LONGEST_URL = 2_048  # characters; a longer one is data rather than an address
 LONGEST_TEXT = 300  # characters of a title or a name
@@ -79,12 +80,7 @@ def http_url(value: object) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_URL:
         return ""
     url = _UNPRINTABLE.sub("", value).strip()
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # such as half a bracket in the place of the host
-        return ""
-    return url if usable else ""
+    return url if host_of(url) else ""
 
 
 def plain_text(value: object) -> str:

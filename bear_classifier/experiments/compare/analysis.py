@@ -20,6 +20,7 @@ import numpy as np
 from bear_classifier.runtime.terminal import count
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import fit_temperature
+from bear_classifier.stats.metrics import MOST_LOSS
 from bear_classifier.stats.paired import (
     MOST_SEEDS,
     SURE,
@@ -31,7 +32,6 @@ from bear_classifier.stats.paired import (
     signed,
 )
 
-MOST_LOSS = -float(np.log(1e-6))  # of one photo; a few absurd answers would drown all others
 FEW_PHOTOS = (
     10  # photos of a class on validation; of fewer each moves its recall by a tenth and more
 )

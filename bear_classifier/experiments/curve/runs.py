@@ -29,7 +29,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.experiments.curve import power_law as law
 from bear_classifier.experiments.curve.text import answer
-from bear_classifier.judge.clean import load_evidence
+from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.processors import processors
 from bear_classifier.runtime.terminal import progress_bar

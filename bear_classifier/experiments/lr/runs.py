@@ -34,9 +34,9 @@ from bear_classifier.learn.train import start
 from bear_classifier.learn.trainable_part import TrainablePart, part_of
 from bear_classifier.runtime.malloc import pages_kept
 from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.metrics import MOST_LOSS
 
 TRIAL = 20  # steps of a short training, at least
-_MOST_LOSS = -math.log(1e-6)  # of one photo; a few absurd answers would drown all others
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _judged(made: FinderSetup) -> tuple[NDArray[np.float64], NDArray[np.bool_], 
     logits = torch.from_numpy(said).double()
     targets = torch.tensor([made.config.labels.index(made.valid[row].label) for row in rows])
     losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-    capped = losses.nan_to_num(_MOST_LOSS).clamp(max=_MOST_LOSS)
+    capped = losses.nan_to_num(MOST_LOSS).clamp(max=MOST_LOSS)
     wrong = (logits.argmax(1) != targets) | ~logits.isfinite().all(1)
     return capped.numpy(), wrong.numpy(), [made.valid[row].family for row in rows]
 

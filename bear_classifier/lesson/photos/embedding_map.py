@@ -37,7 +37,7 @@ from bear_classifier.lesson.photos.projections import (
     tsne,
     umap,
 )
-from bear_classifier.lesson.trained_model import Subject, said
+from bear_classifier.lesson.trained_model import Subject, network_outputs
 from bear_classifier.stats.arrays import Floats
 
 NEAR = 5  # neighbours
@@ -48,7 +48,7 @@ REVIEW = "http://127.0.0.1:7861/#view=one&state=all&at="  # where `bears review`
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("map", TITLES["map"])
-    seen = cloud(said(subject), subject.config.labels)
+    seen = cloud(network_outputs(subject), subject.config.labels)
     found = principal(seen.features)
     maps = _maps(found)
     files = [subject.catalog.file(seen.every.photos[row]) for row in seen.rows]

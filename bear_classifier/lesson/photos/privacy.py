@@ -14,14 +14,16 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
 from bear_classifier.judge import clean, membership_inference
 from bear_classifier.judge.membership_inference import Leak, Membership, exchanged
+from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import memorisation as traces
 from bear_classifier.lesson.photos.privacy_plot import curves, draw_attacks
-from bear_classifier.lesson.trained_model import Subject, said
+from bear_classifier.lesson.trained_model import Subject, network_outputs
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.calibration import softmax
+from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
 
 RIDGE_PENALTIES = (
     1e-5,
@@ -51,7 +53,7 @@ class ProbedPhotos:
 def probed_photos(subject: Subject) -> ProbedPhotos:
     """Raises DataError (NOT_PROBED)."""
     catalog, labels = subject.catalog, subject.config.labels
-    evidence = clean.load_evidence(catalog.root)
+    evidence = load_evidence(catalog.root)
     rows = {sha: row for row, sha in enumerate(evidence.sha256)}
     asked = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
     at = [rows[photo.sha256] for photo in asked]
@@ -59,7 +61,7 @@ def probed_photos(subject: Subject) -> ProbedPhotos:
     targets = np.array([labels.index(photo.label) for photo in asked])
     return ProbedPhotos(
         asked, evidence.features[at], targets, groups_of(asked),
-        membership_inference.own_class_losses(evidence.probabilities[at], targets),
+        log_losses(evidence.probabilities[at], targets, ANY_PROBABILITY),
         np.array([photo.sha256 in doubted for photo in asked], dtype=bool),
     )  # fmt: skip
 
@@ -96,7 +98,7 @@ def page(subject: Subject) -> Page:
         " somebody holds, was among them: <em>membership inference</em>. The simplest attack looks"
         " at the [[loss]] (Yeom et al., arXiv 1709.01604): the lower, the likelier a member."
     )
-    sheet.code(membership_inference.own_class_losses, membership_inference.auc)
+    sheet.code(log_losses, membership_inference.auc)
     sheet.formula("AUC = P(loss<sub>member</sub> &lt; loss<sub>other</sub>) + ½ P(equal)")
     sheet.say(
         "Of a photo that was learned from and one that was not, guess that the one of lower loss is"
@@ -117,11 +119,11 @@ def page(subject: Subject) -> Page:
 
 def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
     sheet.head("Your own model")
-    everything = said(subject)
+    everything = network_outputs(subject)
     rows, membership = sides_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
-    losses = membership_inference.own_class_losses(softmax(logits, temperature(subject)), targets)
-    plain = membership_inference.own_class_losses(softmax(logits), targets)
+    losses = log_losses(softmax(logits, temperature(subject)), targets, ANY_PROBABILITY)
+    plain = log_losses(softmax(logits), targets, ANY_PROBABILITY)
     others, apart = sides_of(it.photos)
     worst = membership_inference.attack_shuffled_labels(
         it.features, it.targets, it.groups, RIDGE_PENALTIES[-1], SEED

@@ -1,0 +1,89 @@
+"""What the first model and the training left in a dataset: the one reader of their files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bear_classifier.errors import DataError
+from bear_classifier.stats.arrays import Floats
+
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of the last training, for n photos. rows: sha256 -> row; logits: (n, classes); pooled: (n, f)
+    features; chosen: which of the two models was kept."""
+
+    rows: dict[str, int]
+    logits: NDArray[np.float32]
+    pooled: NDArray[np.float32]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of the first model, for the photos `sha256`: probabilities (n, classes) of its second round,
+    features (n, f), light and sharpness (n,), and the layer (k, f), (k,) by which the weights tell
+    their own classes apart, if they can."""
+
+    sha256: list[str]
+    probabilities: Floats
+    features: NDArray[np.float32]
+    light: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+
+
+def load_predictions(root: Path) -> Predictions:
+    """Raises DataError (NOT_TRAINED)."""
+    try:
+        found = _arrays(root / "train" / "predictions.npz")
+        rows = {sha256: row for row, sha256 in enumerate(found["sha256"].tolist())}
+        return Predictions(rows, found["logits"], found["pooled"], str(found["chosen"]))
+    except _DAMAGED as exc:
+        raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
+
+
+def load_evidence(root: Path) -> Evidence:
+    """What the first model left in a dataset. Raises DataError (NOT_PROBED)."""
+    try:
+        found = _arrays(root / "probe" / "probabilities.npz")
+        cache = _arrays(root / "features" / str(found["features"]))
+        known = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
+        at = [known[sha256] for sha256 in found["sha256"].tolist()]
+        return Evidence(
+            found["sha256"].tolist(),
+            found["second"],
+            cache["features"][at],
+            cache["light"][at],
+            cache["sharpness"][at],
+            stored_classifier(root),
+        )
+    except _DAMAGED as exc:
+        raise not_probed() from exc
+
+
+def stored_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The layer by which the weights tell their own classes apart, if the first model left one."""
+    path = root / "probe" / "pretrained.npz"
+    if not path.exists():
+        return None
+    layer = _arrays(path)
+    return layer["weight"], layer["bias"]
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        return dict(file)
+
+
+def not_probed() -> DataError:
+    return DataError("NOT_PROBED", "there is no first model of these photos; run: bears probe")
