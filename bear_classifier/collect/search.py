@@ -10,26 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.collect.rights.take_down import refusal_of
+from bear_classifier.collect.sources import kinds
 from bear_classifier.collect.sources.class_name_hints import meant
 from bear_classifier.collect.sources.folder_changes import departed, is_read
+from bear_classifier.collect.sources.kinds import SEARCHES, SOURCES
 from bear_classifier.collect.sources.local_files import Listing, list_folder, list_urls
 from bear_classifier.collect.sources.pagination import REAL, Time, collect
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.collect.sources.search_progress import SearchGoal
 from bear_classifier.collect.spare_candidates import found_by, options, shared_out
 from bear_classifier.collect.starter.dataset import OWN, write_starter
-from bear_classifier.config.settings import Config, SearchConfig
+from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import relabel
 from bear_classifier.dataset.schema import CONFLICT, GONE, OK, PENDING, SPARE, TAKEN_DOWN, Source
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import SHORT_BAR, count, progress_bar, quoted, room
 
-SOURCES = (
-    '"folder:PATH" (a folder per class), "urls:FILE" (a line per picture: class, tab, address),'
-    ' "web" or "openverse" (search), or "starter" (pictures drawn by code, no network)'
-)
-_KINDS = ("folder", "urls", "web", "openverse", "starter")
 _SPARE = 4  # for so many photos one more address is sought, for those that fail
 _GUESSES = 3  # names that are shown for a class without photos
 
@@ -48,8 +45,8 @@ def search(
     if not kind:
         return {"found": 0, "new": 0, "gone": 0, "ignored": {}}
     path = Path(place).expanduser()
-    if kind in ("web", "openverse"):
-        return _search(catalog, config, engines or _engines(kind, config.search), time)
+    if kind in SEARCHES:
+        return _search(catalog, config, engines or kinds.engines(kind, config.search), time)
     if kind == "urls":
         listing = list_urls(path, config.labels)
         _refuse_misnamed(catalog, config.labels, listing, f"lines of {path}")
@@ -72,7 +69,7 @@ def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
     kind, _, place = config.search.source.partition(":")
     if not kind and catalog.sources():
         return "", ""
-    if bool(place) != (kind in ("folder", "urls")) or kind not in _KINDS:
+    if kind not in SOURCES or bool(place) != SOURCES[kind].takes_path:
         raise DataError("NO_SOURCE", _no_source(config.search.source))
     _refuse_mixture(catalog, kind)
     return kind, place
@@ -80,9 +77,10 @@ def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
 
 def _no_source(said: str) -> str:
     """What is wrong with it, and what was probably meant."""
-    words = f"{said!r} is no source of photos; pass --source with {SOURCES}"
+    words = f"{said!r} is no source of photos; pass --source with"
+    words += f" {', '.join(source.about for source in SOURCES.values())}"
     place = Path(said).expanduser()
-    near = difflib.get_close_matches(said.partition(":")[0], _KINDS, n=1)
+    near = difflib.get_close_matches(said.partition(":")[0], list(SOURCES), n=1)
     if said and (place.exists() or "/" in said or "\\" in said):
         meant = f"{'urls' if place.is_file() else 'folder'}:{said}"
     elif near:
@@ -216,16 +214,6 @@ def _relabel(catalog: Catalog, before: Source, row: Source, who: str, why: str) 
 
 
 # -- search engines ----------------------------------------------------------------------------
-
-
-def _engines(kind: str, settings: SearchConfig) -> list[Engine]:
-    if kind == "openverse":
-        from bear_classifier.collect.sources import openverse
-
-        return [openverse.engine(settings)]
-    from bear_classifier.collect.sources import duckduckgo
-
-    return duckduckgo.engines(settings)
 
 
 def _search(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from bear_classifier.collect.sources.kinds import SEARCHES, SOURCES
 from bear_classifier.config.settings import Config, SearchConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import CONFLICT, OK, PENDING, SPARE, Source
-
-_SEARCHES = ("web", "openverse")
 
 
 def shared_out(sources: Sequence[Source], per_class: int) -> list[Source]:
@@ -29,7 +28,7 @@ def shared_out(sources: Sequence[Source], per_class: int) -> list[Source]:
 
 def replacements(catalog: Catalog, config: Config) -> list[Source]:
     """The spare addresses that are to be fetched now, because others led to no photo."""
-    if config.search.source not in _SEARCHES:
+    if config.search.source not in SEARCHES:
         return []
     ours = _ours(catalog, config)
     wanted = [
@@ -45,7 +44,7 @@ def replacements(catalog: Catalog, config: Config) -> list[Source]:
 
 def lacking(catalog: Catalog, config: Config) -> dict[str, int]:
     """label -> photos, of the classes of a search that have fewer than were asked for."""
-    if config.search.source not in _SEARCHES:
+    if config.search.source not in SEARCHES:
         return {}
     ours = _ours(catalog, config)
     found = {label: sum(s.label == label and s.code == OK for s in ours) for label in config.labels}
@@ -71,5 +70,6 @@ def found_by(
 
 def options(settings: SearchConfig) -> str:
     """The filters of a search as text, to know what was asked with the same ones."""
-    region = "" if settings.source == "openverse" else f" region={settings.region}"
+    by_region = settings.source in SOURCES and SOURCES[settings.source].by_region
+    region = f" region={settings.region}" if by_region else ""
     return f"licence={settings.licence} size={settings.size}{region}"

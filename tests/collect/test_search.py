@@ -247,8 +247,9 @@ def test_no_such_source(tmp_path: Path, source: str) -> None:
         search(catalog, config, [forbidden])
     assert str(caught.value).startswith(
         f'NO_SOURCE: {source!r} is no source of photos; pass --source with "folder:PATH" (a folder'
-        ' per class), "urls:FILE" (a line per picture: class, tab, address), "web" or "openverse"'
-        ' (search), or "starter" (pictures drawn by code, no network)'
+        ' per class), "urls:FILE" (a line per picture: class, tab, address), "web" (search'
+        ' DuckDuckGo and Bing), "openverse" (search openly licensed pictures), "starter" (pictures'
+        " drawn by code, no network)"
     )
 
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bear_classifier.collect.sources.kinds import LOCAL
 from bear_classifier.dataset.schema import GONE, PENDING, Photo, Source
 
-LOCAL = ("folder", "starter")  # kinds whose origin is a path
 _LOOKED = 16  # files of a folder that are read, to know whether another one is a copy of it
 
 

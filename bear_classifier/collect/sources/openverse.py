@@ -40,6 +40,10 @@ _NAMES = {
 _FULL_NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
+def engines(settings: SearchConfig) -> list[Engine]:
+    return [engine(settings)]
+
+
 def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> Engine:
     """get: one request; raises PhotoError."""
     filters: dict[str, Any] = {"page_size": PAGE, "mature": "false"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bear_classifier.collect.sources.kinds import SEARCHES
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.errors import DataError
 
@@ -100,7 +101,7 @@ def require_enough(
             " urls:FILE, or drawn pictures: --source starter",
         )
     if poor and any(service.out == "refused" for service in services):
-        other = "web" if wanted.kind == "openverse" else "openverse"
+        other = next(name for name in SEARCHES if name != wanted.kind)
         raise DataError(
             "SEARCH_BLOCKED",
             f"the search service refuses for now ({'; '.join(map(_trouble, out))}); what was found"
