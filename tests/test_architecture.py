@@ -161,6 +161,7 @@ ONE_IDEA = {  # public names that several modules define: the same idea on both 
     "add_options": "of each command",
     "decode": "a picture, with the HEIC decoder and its process",
     "draw": "the figure of each study",
+    "engines": "of each source that searches, and of the source that is set",
     "main": "entry points of processes",
     "make_app": "of each web application",
     "open_project": "as Project",

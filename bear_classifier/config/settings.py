@@ -27,7 +27,7 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-def stored(table: Any) -> dict[str, Any]:
+def stored_settings(table: Any) -> dict[str, Any]:
     """The settings of a table by the names of version 0.1.0, under which datasets know them: what
     was made before a setting was renamed stays up to date."""
     return {f.metadata["was"] or f.name: getattr(table, f.name) for f in fields(table)}

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.config.settings import Config, stored
+from bear_classifier.config.settings import Config, stored_settings
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import sites
 from bear_classifier.errors import DataError
@@ -48,7 +48,7 @@ def settings(config: Config, stages: Sequence[Stage], root: Path) -> dict[str, A
     found: dict[str, Any] = {
         f"{table}.{key}": value
         for table in sorted({table for stage in stages for table in stage.tables})
-        for key, value in stored(getattr(config, table)).items()
+        for key, value in stored_settings(getattr(config, table)).items()
         if f"{table}.{key}" not in WITHOUT_EFFECT
     }
     if "learn.weights" in found:
@@ -110,7 +110,7 @@ def earlier(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str | 
     if config.split.sources or config.export.note and stages[-1].name == "export":
         return None
     tables = {table for stage in stages if stage.leaves for table in stage.tables}
-    known = {table: stored(getattr(config, table)) for table in sorted(tables)}
+    known = {table: stored_settings(getattr(config, table)) for table in sorted(tables)}
     values: dict[str, dict[str, Any]] = {t: {k: known[t][k] for k in _TABLES[t]} for t in known}
     if "learn" in values:
         values["learn"]["weights_stamp"] = _stamp(config.learn.place)

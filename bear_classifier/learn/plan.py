@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bear_classifier.config.settings import Config, TrainConfig, stored
+from bear_classifier.config.settings import Config, TrainConfig, stored_settings
 from bear_classifier.learn.fit import Plan
 
 _SPREAD = 2.0  # of rates with pretrained weights; more kept the body from learning (docs/LOG.md)
-_NO_EFFECT = ("resume", "rehearse")  # as `stored` names them
+_NO_EFFECT = ("resume", "rehearse")  # as `stored_settings` names them
 _UNBALANCED = 10  # times as many photos in the largest class as in the smallest: worth a note
 
 
@@ -53,7 +53,7 @@ def unbalanced(labels: Sequence[str], settings: TrainConfig) -> list[str]:
 
 def lasting(settings: TrainConfig) -> dict[str, Any]:
     """What of the settings the weights at the end of a training depend on."""
-    found = stored(settings)
+    found = stored_settings(settings)
     return {key: found[key] for key in found if key not in _NO_EFFECT}
 
 
