@@ -1,4 +1,4 @@
-"""Every error that this package raises on purpose.
+"""Errors that this package raises on purpose.
 
 BearsError                a code for programs and a sentence for people
  ├── ConfigError          the project file or a command-line setting is wrong

@@ -1,4 +1,4 @@
-"""The stages in their order: what each is made from, whether it is up to date, and running it."""
+"""The pipeline: stages in order, whether they are up to date, and running them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages in their order, and what each is made from."""
+"""The stages of the pipeline, and what each depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetch candidates, verify them with the one decoder, and store what is a picture."""
+"""Download candidates, verify them with the decoder, and store the pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored photos are what their names say: files that were cut, changed or lost are set aside.
+"""Integrity of stored photos: files that were cut, changed or lost are set aside.
 
 A stored file is named by the hash of its content and never written again. One that has changed
 since the last look is hashed; one that is not what it was is set aside by name, its photo with it,

@@ -1,4 +1,4 @@
-"""Pictures that a site shows in place of many: "this photo is no longer available"."""
+"""Placeholder pictures that a site shows for many URLs ("no longer available")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set aside what cannot be learned from, and tie near-copies together."""
+"""Screening: set aside unusable photos, and group near-copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find candidates: which photos there are, where they lie, and under which label."""
+"""Find candidates: URLs or files of photos, with their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses beyond `search.per_class`, which take the place of those that fail."""
+"""Spare candidates beyond `search.per_class`, used where other downloads fail."""
 
 from __future__ import annotations
 

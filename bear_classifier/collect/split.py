@@ -1,4 +1,4 @@
-"""Deal groups of photos to train, valid and test, once for ever."""
+"""Assign photos to train, valid and test by group, permanently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project file: read, checked with helpful errors, and written."""
+"""The project file (TOML): read, validated with helpful errors, and written."""
 
 from __future__ import annotations
 

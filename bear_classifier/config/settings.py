@@ -1,4 +1,4 @@
-"""Every setting of a project: its default, unit, meaning and range."""
+"""All settings: default, unit, meaning and range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies that a catalog keeps of itself, and putting one back when the catalog is damaged.
+"""Backups of the catalog, and restoring one when the catalog is damaged.
 
 They lie in `copies/` of the dataset, named by their time (UTC) and by a number that only grows, as
 clocks do not; whole or not there, and each was checked after it was made. Nobody puts one back but

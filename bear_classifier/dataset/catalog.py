@@ -1,4 +1,4 @@
-"""The dataset's memory: one SQLite file of photos, their sources, decisions and runs.
+"""The catalog of a dataset: one SQLite file of photos, sources, decisions and runs.
 
 Layout of a dataset folder: `catalog.sqlite`, `copies/` of it, `photos/ab/<sha256>.<format>`
 (immutable, content-addressed), and one folder per stage that leaves something behind. Labels, sides

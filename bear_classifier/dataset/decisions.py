@@ -1,4 +1,4 @@
-"""What people decided about photos: events that are only ever added, and can be taken back.
+"""Decisions of people about photos: events that are appended, never changed, and can be undone.
 
 A photo's state is its label, status and reason. Every event holds the state before and after it.
 An undo is an event as well, so that undoing an undo does the thing again; what is taken back must

@@ -1,4 +1,4 @@
-"""One worker at a time on a dataset, and one publisher at a time of a model."""
+"""Locks: one writer of a dataset and one publisher of a model at a time."""
 
 from __future__ import annotations
 

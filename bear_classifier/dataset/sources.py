@@ -1,4 +1,4 @@
-"""Where photos come from: the web site of each, or what a table says."""
+"""The source of each photo: the web site it comes from, or what a table says."""
 
 from __future__ import annotations
 

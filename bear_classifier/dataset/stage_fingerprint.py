@@ -1,8 +1,9 @@
-"""What a stage was made from, as one hash, and whether all that it left is still there and whole.
+"""Fingerprint of the inputs of a stage, and whether its outputs are complete.
 
 Files count by their content, not by name or time: a project that was copied, or whose weights lie
 elsewhere, is the same project. A large file is read once; its hash is remembered with its size and
-time."""
+time.
+"""
 
 from __future__ import annotations
 

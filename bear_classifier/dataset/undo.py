@@ -1,4 +1,4 @@
-"""Which decisions about a photo are in force, and which can be taken back, from its events."""
+"""The undo stack of a photo: which of its decisions are in force, and which can be undone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way in which a picture enters this project, and its one resize.
+"""The one image decoder, and the one resize for training, features and serving.
 
 `decode` gives an upright sRGB picture without transparency, or a `PhotoError` with one of these:
 

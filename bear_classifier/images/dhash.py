@@ -1,4 +1,4 @@
-"""Difference hashes, by which copies of a picture are found."""
+"""Perceptual hash: 400-bit difference hashes, by which near-copies are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of file this is, whether all of it is there, and the part that a decoder has to see.
+"""Image formats: detection, truncation, and the part of a file that a decoder needs.
 
 Runs before Pillow does and trusts nothing: every walk is linear and counts its steps. A decoder is
 given only what the first picture needs. EXIF, comments, texts and later frames stay behind: no

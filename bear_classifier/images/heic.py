@@ -1,7 +1,8 @@
-"""HEIC photos, decoded in processes of their own: a fault of the decoder takes only one of them.
+"""HEIC photos, decoded in a process pool: a crash of the decoder loses one photo.
 
 Libraries of this format had faults that were used for attacks by a photo alone. A process gets the
-bytes through a pipe, with the limits of `worker`, and gives back pixels; it ends with its pipe."""
+bytes through a pipe, with the limits of `worker`, and gives back pixels; it ends with its pipe.
+"""
 
 from __future__ import annotations
 

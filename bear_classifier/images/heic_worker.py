@@ -1,4 +1,4 @@
-"""The process that decodes HEIC photos for `heic`: what runs inside it."""
+"""The worker process that decodes HEIC photos for `heic`."""
 
 from __future__ import annotations
 

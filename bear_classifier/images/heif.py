@@ -1,4 +1,4 @@
-"""The structure of a HEIC file, walked before a decoder sees it: boxes, items, sizes, places.
+"""The box structure of HEIF files, checked before a decoder sees them.
 
 ISO/IEC 14496-12 (boxes) and 23008-12 (items). The turn of a picture stands in its boxes irot and
 imir, which the decoder applies; that of EXIF, often there too, is hidden from it, as all texts are.

@@ -1,4 +1,4 @@
-"""What is wrong with the data: every photo with the chance that it is, and the reasons.
+"""Label errors and outliers: a suspicion for every photo, with reasons.
 
 Four kinds of evidence, each a number from 0 to 1 for each photo:
 

@@ -1,4 +1,4 @@
-"""Was it worth it? The first model on the labels as collected and as decided, on one test split."""
+"""The effect of cleaning: the probe before and after the decisions, on one test split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From suspects to decisions: a table that a person fills in, or only what is beyond doubt."""
+"""Decisions from suspects: a table that a person fills in, or only what is beyond doubt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good is it really? Every share with the interval that its number of photos allows."""
+"""Evaluation of the trained model on the test split: every rate with its interval."""
 
 from __future__ import annotations
 

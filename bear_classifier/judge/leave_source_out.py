@@ -1,4 +1,4 @@
-"""Will it hold elsewhere? The first model on photos of sources that it never saw.
+"""Leave-one-source-out validation of the probe.
 
 A random split flatters: photos of one search, site or camera stand on both sides. Here every source
 is left out once, with all near-copies of its photos, and judged by a model of the others.

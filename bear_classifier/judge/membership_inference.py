@@ -1,4 +1,4 @@
-"""Can one tell which photos a model learned from? An attack by its loss, and how well it does.
+"""Membership inference: an attack by the loss, and how well it does.
 
 Membership inference by loss (Yeom et al., arXiv 1709.01604): a photo of which the model is oddly
 sure was probably learned from. What comes of it here is a lower bound: attacks that train models of

@@ -1,4 +1,4 @@
-"""Bodies cut from torchvision classifiers, the weights they start from, and the linear head."""
+"""Backbones: bodies of torchvision classifiers, their pretrained weights, and the linear head."""
 
 from __future__ import annotations
 

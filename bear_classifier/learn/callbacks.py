@@ -1,4 +1,4 @@
-"""What watches a fastai fit: a bar, a guard against numbers that are none, a keeper of states."""
+"""Callbacks of a fastai fit: progress bar, stop on NaN or infinite loss, best checkpoint."""
 
 from __future__ import annotations
 

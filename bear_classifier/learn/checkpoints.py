@@ -1,4 +1,4 @@
-"""A training at the end of an epoch, in memory and on disk: all that the rest of it depends on."""
+"""Checkpoints: the state of a training at the end of an epoch, in memory and on disk."""
 
 from __future__ import annotations
 

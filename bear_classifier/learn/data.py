@@ -1,4 +1,4 @@
-"""Photos to tensors: the same decoder and the same resize for training, features and serving."""
+"""Data loading: photos to tensors, with the decoder and the resize of serving."""
 
 from __future__ import annotations
 

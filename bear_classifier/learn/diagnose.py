@@ -1,4 +1,4 @@
-"""What the history of a training says, in words: was the rate right, were the epochs enough?"""
+"""Diagnosis of a training from its history: learning rate, number of epochs, overfitting."""
 
 from __future__ import annotations
 

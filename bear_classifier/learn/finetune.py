@@ -1,4 +1,4 @@
-"""Fine-tune a network from where it stands, going on if that very training was broken off."""
+"""Fine-tune a network from its present weights, resuming an interrupted training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training in phases of one cycle each with fastai, which goes on where it was broken off."""
+"""Fit a model with fastai in one-cycle phases, resumable after an interruption."""
 
 from __future__ import annotations
 

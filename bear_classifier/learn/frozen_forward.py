@@ -1,4 +1,4 @@
-"""Passes through layers that do not learn, as quick as a processor allows.
+"""Forward passes through frozen layers, as fast as the CPU allows.
 
 In torch each normalisation and each activation is a step of its own through memory, which takes
 most of the time. onnxruntime works them into the convolutions, exactly; where half precision is

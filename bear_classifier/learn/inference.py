@@ -1,4 +1,4 @@
-"""What a network says of photos, exactly: full precision and the resize of serving."""
+"""Inference of a trained network: full precision, the resize of serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trained network as a fastai Learner, for whoever goes on in fastai."""
+"""The trained network as a fastai Learner."""
 
 from __future__ import annotations
 

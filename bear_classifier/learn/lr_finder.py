@@ -1,4 +1,4 @@
-"""The learning-rate finder (Smith, arXiv 1506.01186) as training and `bears lr` both run it."""
+"""The learning-rate finder (Smith, arXiv 1506.01186), for training and `bears lr`."""
 
 from __future__ import annotations
 

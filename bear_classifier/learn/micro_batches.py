@@ -1,4 +1,4 @@
-"""When a batch does not fit into memory: learn from it in parts, with the gradient of the whole."""
+"""Gradient accumulation: batches that do not fit into memory are learned from in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What half precision is good for on this device, and a network that trains in it."""
+"""Mixed precision: which one this device is fast in, and training in it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What the settings of `train` mean for a training: its plan, its class weights, and what to say
-of them."""
+"""The training plan: what the settings of `train` mean, class weights, notes."""
 
 from __future__ import annotations
 

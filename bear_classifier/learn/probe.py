@@ -1,4 +1,4 @@
-"""The first model: a linear classifier on cached features, in seconds."""
+"""The first model: a linear probe on cached features."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Fine-tune the whole network from the probe's head (LP-FT, arXiv 2202.10054) with fastai, and keep
-what lies best between the two."""
+"""Fine-tuning from the probe (LP-FT, arXiv 2202.10054), and the choice of the model to keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between the first model and the tuned one: their weights mixed (WiSE-FT, arXiv 2109.01903).
+"""Weight interpolation between the probe and the fine-tuned model (WiSE-FT, arXiv 2109.01903).
 
 Tuning gains on photos like those it learned from and may lose on others; a mixture often has both.
 Which share of the tuned weights is best is measured, on the harder of what can be asked, as far as

@@ -1,4 +1,4 @@
-"""Pictures that move: a figure drawn again and again, as one GIF."""
+"""Animations: a figure drawn repeatedly, as one GIF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the lesson in their order."""
+"""The lesson pages in their order."""
 
 from __future__ import annotations
 

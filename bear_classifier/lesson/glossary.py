@@ -1,4 +1,4 @@
-"""The words of the lesson, each in a sentence or two."""
+"""The glossary of the lesson."""
 
 from __future__ import annotations
 

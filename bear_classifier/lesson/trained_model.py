@@ -1,4 +1,4 @@
-"""What the pages about photos look at: a dataset that a model was trained on, and that model."""
+"""The dataset and the trained model that lesson pages look at."""
 
 from __future__ import annotations
 

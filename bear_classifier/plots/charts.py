@@ -1,6 +1,7 @@
-"""Training and evaluation as figures of one width, for a notebook or a slide.
+"""Charts of training and evaluation, for a notebook or a slide.
 
-The report draws the same figures as SVG, which follows the page's own style (`plots`)."""
+The report draws the same figures as SVG, which follows the page's own style (`plots`).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Text in pictures as it was given: no formulas, and a font for every script that one is here for.
+"""Fonts for text of any script in figures, without math markup.
 
 Names of classes and files are other people's text. matplotlib would take "US$ and A$" for a
-formula, and draws a box for each character that its own font lacks, though another may have it."""
+formula, and draws a box for each character that its own font lacks, though another may have it.
+"""
 
 from __future__ import annotations
 

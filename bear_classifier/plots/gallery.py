@@ -1,4 +1,4 @@
-"""Photos side by side with a few words each, as figures for a notebook or a slide."""
+"""Grids of photos with captions, for a notebook or a slide."""
 
 from __future__ import annotations
 

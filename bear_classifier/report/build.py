@@ -1,4 +1,4 @@
-"""Make the report on a model and its photos: its figures, its page, and the pictures in it."""
+"""Make the report on a model and its photos: figures, page, pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that can be said of a model and its data, as plain values: `report_page` shows them."""
+"""The figures of the report, as plain values."""
 
 from __future__ import annotations
 

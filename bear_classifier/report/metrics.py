@@ -1,4 +1,4 @@
-"""Kernels of the report: calibration by bins, what chance would do, histograms, thirds, pairs."""
+"""Metrics of the report: calibration bins, chance levels, histograms, confused pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the photos came from and what became of them, in counts."""
+"""Provenance: where the photos came from and what became of them, in counts."""
 
 from __future__ import annotations
 

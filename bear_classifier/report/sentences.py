@@ -1,4 +1,4 @@
-"""The sentences of the report, for page and text alike: nothing inside the noise is a gain."""
+"""The sentences of the report, for page and text alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Could a model tell the classes apart without looking at what the photos show?
+"""Shortcut learning: can the classes be separated without the content of the photos?
 
 If the brightness, the border, the shape or the size of a photo already says much about its class, a
 network may have learned that instead, and will fail on photos that are made otherwise.

@@ -1,4 +1,4 @@
-"""What each stage did, in sentences."""
+"""The outcome of each stage in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cleaning page: go through the photos that the first model doubts; keep, drop or relabel.
+"""The review page: keep, drop or relabel suspect photos.
 
 The ranking is computed once, at the start; every decision is an event of `decisions`. Who may ask:
 see `review_guard`; what is shown: see `review_page`.

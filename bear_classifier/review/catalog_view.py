@@ -1,4 +1,4 @@
-"""The catalog as it is at this moment: one connection, and nothing is read again without need.
+"""A view of the catalog for many threads, cached until somebody writes.
 
 The page asks for it with every answer. What somebody else wrote is noticed by SQLite's own counter,
 which leaves out what this connection wrote; then everything is read anew.

@@ -1,4 +1,4 @@
-"""How far one has come with cleaning, what is still to be expected, and what undo takes back."""
+"""Progress of a review: what is done, what is expected, what undo takes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cleaning page shows: rows of the queue and one photo in full.
+"""The review queue: rows of suspects, filters, and one photo in full.
 
 The ranking is computed once; labels, states and decisions are read from the catalog each time.
 """

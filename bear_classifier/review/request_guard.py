@@ -1,4 +1,4 @@
-"""Who may ask a page that changes the dataset, and how an error is answered.
+"""ASGI middleware of the review page: who may send requests, and errors as JSON.
 
 The page answers on this computer and to itself only: no other host name (DNS rebinding), no form or
 script of another website, nothing embedded elsewhere, nothing longer than a limit.

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writes, and errors of the file system as sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a clone without git-lfs holds in place of a large file: a few lines that name it."""
+"""Git LFS pointer files: what a clone without git-lfs holds in place of a large file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A clock on the terminal during long work, so that nothing is silent for more than a few seconds.
+"""A heartbeat on the terminal during long work: a clock where no progress bar is drawn.
 
 Bars move with the steps of their work. Some work has no steps (writing an ONNX file, importing
-torch) or long ones; then the bars that are open are drawn again, or, where none is, a clock."""
+torch) or long ones; then the bars that are open are drawn again, or, where none is, a clock.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that is used again and again, and not given back between."""
+"""Allocator settings: memory is reused and not returned to the system in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays: in a file that runs nothing when it is read, and products that wake no threads."""
+"""Arrays in .npz files without pickle, and matrix products that start no BLAS threads."""
 
 from __future__ import annotations
 

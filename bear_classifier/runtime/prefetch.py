@@ -1,4 +1,4 @@
-"""Work done by threads before its results are asked for, which come in order."""
+"""Prefetch: results of a function over a sequence, computed ahead by threads, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that look at pictures for this one, as many at once as asked for; see `worker`."""
+"""A pool of worker processes that survives crashes, timeouts and memory limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that looks at pictures for another one: what runs inside it.
+"""The worker process of a pool: reads pictures from stdin, writes results to stdout.
 
 A damaged or hostile picture can make a decoder crash, hang or take all memory. Here it takes only
 this process with it, which `bear_classifier.runtime.process_pool` replaces. Standard input

@@ -1,4 +1,4 @@
-"""How many processors this process may use: by its affinity and by its container's limits."""
+"""The number of CPUs that this process may use: affinity and cgroup limits."""
 
 from __future__ import annotations
 

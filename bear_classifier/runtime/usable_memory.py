@@ -1,4 +1,4 @@
-"""How much memory this process may use: what is free, within the limits of its container."""
+"""The memory that this process may use: free memory within cgroup limits."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The service: an API for programs, a page for people, gradio for its clients, health for whoever
-runs it. Who may ask how much: `door` and `gate`; what answers: `service`."""
+"""The web service: HTTP API, page, gradio, health checks."""
 
 from __future__ import annotations
 

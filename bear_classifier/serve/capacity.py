@@ -1,4 +1,4 @@
-"""What models need in memory and time, measured here, and how many processes there is room for.
+"""Capacity: memory and time of a model, measured, and the number of worker processes.
 
 What a bundle says of its own needs would be a claim, and is not asked.
 """

@@ -1,4 +1,4 @@
-"""Photos that people said were answered wrongly: a folder for each class, as a dataset is given.
+"""Corrections by visitors: photos in a folder per class.
 
 `bears search --source folder:CORRECTIONS` takes them in; they are screened, doubted and reviewed as
 all photos are. `corrections.jsonl` beside the folders says what the model had said.

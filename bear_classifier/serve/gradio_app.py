@@ -1,4 +1,4 @@
-"""The same answers through gradio, for its client and for pages that embed it."""
+"""The gradio app: the same predictions for its client and for embedding pages."""
 
 from __future__ import annotations
 

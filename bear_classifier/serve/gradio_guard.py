@@ -1,4 +1,4 @@
-"""What gradio is asked through here: only what its page and its client need, and never to fetch.
+"""ASGI middleware for gradio: allowed routes and fields, no fetching of URLs.
 
 gradio downloads addresses that stand in a request, serves files by path, and keeps what was sent.
 """

@@ -1,4 +1,4 @@
-"""The process that answers for the service: one photo after the other, decoded and classified here.
+"""The worker process of the service: decodes and classifies one photo after the other.
 
 `python -m bear_classifier.serve.inference_worker MODELS MEMORY`, where MODELS is JSON, name to
 path and checksum, and MEMORY how many bytes of addresses the process may have.

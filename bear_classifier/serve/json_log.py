@@ -1,4 +1,4 @@
-"""A line of JSON for each event: for programs that read logs."""
+"""Logs as JSON lines."""
 
 from __future__ import annotations
 

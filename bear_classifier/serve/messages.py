@@ -1,4 +1,4 @@
-"""An answer in words that claim no more than the figures do."""
+"""Predictions in sentences, for the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, of this process only."""
+"""Prometheus metrics of this process."""
 
 from __future__ import annotations
 

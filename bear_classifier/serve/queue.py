@@ -1,4 +1,4 @@
-"""What answers, for whomever asks: the models, the processes that run them, and the queue.
+"""The request queue: models, worker processes, admission.
 
 A photo is admitted or refused at once; what was admitted is answered, also while the service stops.
 """

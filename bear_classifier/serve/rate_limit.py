@@ -1,4 +1,4 @@
-"""A share for everybody: how many photos one address may send."""
+"""Rate limit for each client address."""
 
 from __future__ import annotations
 

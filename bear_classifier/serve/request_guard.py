@@ -1,4 +1,4 @@
-"""What every request passes, before anything else of ours or of gradio's sees it.
+"""ASGI middleware: size and time limits, cross-site checks, headers, logging.
 
 Requests of other websites, too many bytes and too slow ones are refused here, each with a sentence;
 every answer gets a number, headers for browsers, a line in the log, and is counted. Neither the

@@ -1,4 +1,4 @@
-"""The API for programs: one photo, many photos, corrections, and what models there are."""
+"""HTTP API: one photo, many photos, corrections, and the list of models."""
 
 from __future__ import annotations
 

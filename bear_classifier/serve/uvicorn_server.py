@@ -1,4 +1,4 @@
-"""Running the service: one port, patience with slow clients, and an end that loses no answer."""
+"""The uvicorn server: one port, slow clients, graceful shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model as a folder: verified before anything in it is believed, read without running code.
+"""The model bundle: a folder that is verified before it is used, and runs no code.
 
 bundle.json           what it is: labels, preprocessing, figures, versions, checksums of all files
 model.onnx            image (n, 3, size, size) to logits, pooled features, last feature map

@@ -1,4 +1,4 @@
-"""What a program needs: which modules of this package, and which packages of others."""
+"""Dependencies of a program: modules of this package, and pinned packages of others."""
 
 from __future__ import annotations
 

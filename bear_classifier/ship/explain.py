@@ -1,4 +1,4 @@
-"""Which places of a photo spoke for a class: the class activation map, exact for this network.
+"""Class activation maps: which places of a photo spoke for a class.
 
 The head is pool, BatchNorm, dropout and one linear layer, all linear after the pool. So what a
 place of the last feature map gives to a class is known exactly (Zhou et al., arXiv 1512.04150):

@@ -1,4 +1,4 @@
-"""Publish the trained model as a bundle, once it is proved to answer as the trained one does."""
+"""Export the trained model as a bundle, once parity with the trained network is proved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate a bundle on folders of photos: of its classes, or of none of them."""
+"""Evaluate a bundle on folders of photos: of its classes, or OOD."""
 
 from __future__ import annotations
 

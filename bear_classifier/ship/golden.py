@@ -1,4 +1,4 @@
-"""Pictures drawn from a seed, for the self-test of a bundle: nobody's photo leaves the house."""
+"""Golden pictures, drawn from a seed, for the self-test of a bundle."""
 
 from __future__ import annotations
 

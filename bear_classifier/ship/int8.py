@@ -1,4 +1,4 @@
-"""A network in 8-bit integers: smaller, and quicker on processors.
+"""Quantisation of a network to 8-bit integers.
 
 Static, from what photos show of the range of every activation (0 to 255, one scale each); weights
 are signed, one scale for each output channel. Signed activations were 4.7 times slower. Weights get

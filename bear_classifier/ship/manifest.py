@@ -1,4 +1,4 @@
-"""What bundle.json has to say before anything in it is used: one schema for the whole file.
+"""The schema of bundle.json, checked before anything in it is used.
 
 What the answers are made of is checked to the last number. What is only shown (figures, dates,
 notes) may be odd without keeping a model from answering: whoever shows it asks `shown`.

@@ -1,4 +1,4 @@
-"""The model card: what a person should know before trusting a bundle."""
+"""The model card: what a person should know before using a bundle."""
 
 from __future__ import annotations
 

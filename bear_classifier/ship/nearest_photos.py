@@ -1,4 +1,4 @@
-"""The training photos most like one that is asked about, where a bundle may show them.
+"""The nearest training photos of a photo, where a bundle may show them.
 
 A bundle holds no photo unless `export.pictures` says that it may: small copies then, each with its
 author and licence.

@@ -1,6 +1,7 @@
-"""Look into an ONNX file without the onnx package: does it name data outside itself, or loop?
+"""Checks of an ONNX file without the onnx package: external data, loops, size.
 
-Wire format: protobuf.dev/programming-guides/encoding; field numbers: onnx.proto of ONNX 1.23."""
+Wire format: protobuf.dev/programming-guides/encoding; field numbers: onnx.proto of ONNX 1.23.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check (parity) that a bundle answers as the trained network does, on the same files."""
+"""Parity: a bundle answers as the trained network does, on the same files."""
 
 from __future__ import annotations
 

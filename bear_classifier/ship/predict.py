@@ -1,4 +1,4 @@
-"""Photos to predictions with onnxruntime, numpy and Pillow alone."""
+"""Predictions of a bundle, with onnxruntime, numpy and Pillow."""
 
 from __future__ import annotations
 

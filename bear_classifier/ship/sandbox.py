@@ -1,4 +1,4 @@
-"""The self-test of a network that somebody else may have made, in a process of its own with limits.
+"""The self-test of a bundle of unknown origin, in a process with limits.
 
 A network can ask for all memory or never end. Whoever answers with it in this process has it tried
 first: it answers its test pictures there, or is refused. Of a large network as many as there is

@@ -1,4 +1,4 @@
-"""A model as a folder that Hugging Face Spaces runs, and a container or a server just as well.
+"""A bundle as a Hugging Face Space, a container, or a folder for a server.
 
 README.md             front matter for the Hub, then the model card
 app.py                what starts the service

@@ -1,4 +1,4 @@
-"""Make stated probabilities match how often they are right."""
+"""Temperature scaling: probabilities that match how often they are right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a curve fall further than its own noise?"""
+"""Whether a noisy curve falls by more than its noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals of rates, which count groups of near-copies for what they add.
+"""Confidence intervals of rates, with a design effect for groups of near-copies.
 
 Ten frames of one scene are not ten independent photos: an interval that takes them for such claims
 95 % and covers 29 % of the time. So each rate has an effective sample size, its number of photos

@@ -1,4 +1,5 @@
-"""Linear models on features: the first model, and the one that doubts its own labels."""
+"""Linear probes on features: logistic regression, its penalty by grouped folds, out-of-fold
+probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How much a photo is like the photos that a model learned from, and when that is too little.
+"""OOD score: how much a photo is like the training photos, and the threshold below which it is
+rejected.
 
 A photo is compared with the photos of a reference by the cosine of their features and, where the
 weights have classes of their own (ImageNet's), also by what kinds of things these see in both:

@@ -1,4 +1,4 @@
-"""Tests of the difference between two models on the same photos, robust to near-copies.
+"""Paired tests of two models on the same photos, with near-copies grouped.
 
 Ten frames of one scene on which one model is right and the other wrong are one piece of evidence,
 not ten: the unit of every test here is a group of near-copies.

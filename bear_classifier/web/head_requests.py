@@ -1,4 +1,4 @@
-"""ASGI middleware: HEAD is answered as GET would be, without the body (RFC 9110, 9.3.2)."""
+"""ASGI middleware: HEAD requests are answered as GET without a body (RFC 9110, 9.3.2)."""
 
 from __future__ import annotations
 

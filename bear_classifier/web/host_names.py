@@ -1,4 +1,4 @@
-"""The host names that a page answers to.
+"""Allowed host names of a web application.
 
 A page elsewhere may point a name of its own at this computer (DNS rebinding); its visitors'
 browsers then take what it sends here for its own. It cannot do so without a name.

@@ -1,4 +1,4 @@
-"""The port that a page is reached at."""
+"""Listening sockets, and the URL of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as the standard has it: Python's reader takes more, which other parts then choke on."""
+"""Strict JSON: no NaN, no duplicate surprises, numbers within range."""
 
 from __future__ import annotations
 

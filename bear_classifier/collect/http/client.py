@@ -1,4 +1,4 @@
-"""The guarded HTTP client: public addresses only, checked where the connection is made."""
+"""The guarded HTTP client: the address is checked when the connection is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many addresses at once: as many on their way as lines allow, their rows in small groups."""
+"""Fetch many URLs concurrently, and record the results in small batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one address to a picture or the reason why there is none; every rule of manners on the way.
+"""Fetch one URL: redirects, opt-outs, limits, retries; a picture or an error code.
 
 An address is asked for at most three times, and again only after what may pass: no connection,
 408, 429 and 5xx. Retry-After is kept up to a minute; a site that wants more is left alone for the

@@ -1,5 +1,4 @@
-"""What is found out about a new picture, by one decode; in a process of its own for those from
-other people."""
+"""Facts about a new picture from one decode; in a worker process for photos of other people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Politeness: who may be asked when, so that no site notices more than a visitor or two."""
+"""Per-domain rate limit: two requests at once, 0.5 s apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a site wants its pictures left alone: robots.txt (RFC 9309) and X-Robots-Tag."""
+"""Opt-outs of sites: robots.txt (RFC 9309) and X-Robots-Tag."""
 
 from __future__ import annotations
 

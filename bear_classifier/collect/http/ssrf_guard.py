@@ -1,4 +1,4 @@
-"""What keeps requests inside the public Internet, and failures of the network in words.
+"""SSRF guard: connections to public addresses only, and network errors as sentences.
 
 A name is resolved once per connection; one address among its answers that is not public refuses
 them all. The socket is opened to the very address that was checked, and its peer is compared

@@ -1,4 +1,4 @@
-"""Which web addresses may be downloaded, and which Internet addresses may be connected to.
+"""URLs that may be downloaded, and IP addresses that may be connected to (SSRF).
 
 Pure: nothing is resolved, opened or connected. A host name says nothing about where it leads
 (2130706433 and 0x7f.1 are 127.0.0.1), so `parse` does not judge it: whoever connects resolves the

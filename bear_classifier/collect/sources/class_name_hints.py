@@ -1,4 +1,4 @@
-"""Which folder, or word in a list, was meant for a class that got no photo."""
+"""Hints for misnamed classes: which folder or word was probably meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask DuckDuckGo and Bing for pictures, through ddgs."""
+"""Image search with DuckDuckGo and Bing, through ddgs."""
 
 from __future__ import annotations
 

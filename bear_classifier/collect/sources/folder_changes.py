@@ -1,5 +1,4 @@
-"""A folder of photos against what is known of it: new files, files that left, and a folder that
-was moved or copied as a whole."""
+"""Changes of a photo folder: new files, files that left, and folders that are gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates that somebody put together: a folder per class, or a file with a line for each."""
+"""Candidates from local files: a folder per class, or a list with a line each."""
 
 from __future__ import annotations
 

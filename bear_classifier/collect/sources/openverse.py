@@ -1,7 +1,8 @@
-"""Ask Openverse, the catalogue of openly licensed pictures, through its public JSON API.
+"""Image search with Openverse, the catalogue of openly licensed pictures, by its JSON API.
 
 Without a key it gives 20 results a page (asked for more, it answers 401) and 240 for a query, and
-announces 20 requests a minute and 200 a day in the headers of its answers."""
+announces 20 requests a minute and 200 a day in the headers of its answers.
+"""
 
 from __future__ import annotations
 

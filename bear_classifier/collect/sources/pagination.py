@@ -1,9 +1,10 @@
-"""Ask search engines page by page until every class has enough candidates, or nobody answers.
+"""Query search engines page by page until each class has enough candidates.
 
 Each page of answers is stored together with a note that it was asked for: a search that was cut off
 goes on where it stopped. Engines also say "no results" when they refuse: an empty first page is
 believed when the engine answers something else afterwards, or when it did so before and has nothing
-three times. Until then the query is put aside, the engine rests, and the next engine is asked."""
+three times. Until then the query is put aside, the engine rests, and the next engine is asked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search engine is to the rest: a function from a query and a page to hits, or no answer."""
+"""The interface of a search engine: a function from query and page to hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a search stands: what is wanted, how far engines and queries got, what it comes to."""
+"""Progress of a search: goals, the state of engines and queries, warnings."""
 
 from __future__ import annotations
 

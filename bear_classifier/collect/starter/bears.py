@@ -1,4 +1,4 @@
-"""Bears by class: furs, outlines, heads, and the poses that put them together."""
+"""Bears by class: fur, outlines, heads and poses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The starter set: three kinds of bears drawn by code, with planted faults of known truth.
+"""The starter set: three classes of drawn bears, with planted label faults.
 
     folder/<label>/bear_0137.jpg   pictures as filed, in the formats and sizes that the web delivers
     folder/.thumbnails, README.txt what many folders also hold, for readers to ignore

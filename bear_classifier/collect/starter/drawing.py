@@ -1,4 +1,4 @@
-"""Pictures of bears drawn by code, for the starter set: a beginning where there is no network."""
+"""Draw pictures of bears for the starter set."""
 
 from __future__ import annotations
 

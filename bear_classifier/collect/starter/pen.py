@@ -1,4 +1,4 @@
-"""A pen that draws furry parts in a bear's own units, and the shapes that it draws."""
+"""A pen that draws furry shapes in units of the bear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies behind a bear and what stands in front of it."""
+"""Backgrounds and foregrounds of drawn bears."""
 
 from __future__ import annotations
 

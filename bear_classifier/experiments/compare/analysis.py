@@ -1,4 +1,4 @@
-"""Which recipe is better? Trainings of several alternatives, paired over photos and over seeds.
+"""Compare recipes: measures, paired differences over photos and seeds, verdicts.
 
 Every alternative is set against the first, which was named before anything was known; so there are
 as many questions as other alternatives, and each interval is widened for all of them (Bonferroni):

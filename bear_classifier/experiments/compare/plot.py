@@ -1,4 +1,4 @@
-"""Differences between recipes with their intervals, as a picture."""
+"""Plot the differences between recipes with their intervals."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Trainings of several alternatives from the same start, on the same photos in the same order, by
-the very `cycle.fit` that training uses. What was trained once is kept and not trained again."""
+"""Trainings of several recipes from the same start, on the same photos in the same order."""
 
 from __future__ import annotations
 

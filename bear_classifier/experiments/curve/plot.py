@@ -1,4 +1,4 @@
-"""Is more data worth it? The answer as a picture that can be shown around."""
+"""Plot a learning curve."""
 
 from __future__ import annotations
 

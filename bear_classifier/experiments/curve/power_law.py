@@ -1,4 +1,4 @@
-"""Is more data worth it? Error against the number of photos: subsets, a power law, what is to gain.
+"""Power-law fits of learning curves, with bootstrap over groups.
 
 error(n) = a * n^-b + c with a, b, c >= 0 is what learning curves were found to follow (Hestness et
 al., 2017, arXiv 1712.00409): c is what no number of such photos takes away. A law with a >= 0 never

@@ -1,4 +1,4 @@
-"""Is more data worth it? Measured: the first model on ever larger parts of the photos it has.
+"""Learning curve: the probe on growing subsets of the photos.
 
 Each seed holds out a fifth of train and valid (`probe.folds`) and learns from parts of the rest,
 each part within the next. Validation alone would be too little: of 231 photos nine were wrong,

@@ -1,4 +1,4 @@
-"""Is more data worth it? The answer in sentences."""
+"""A learning curve in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning-rate finder as a picture that explains itself."""
+"""Plot the runs of the learning-rate finder."""
 
 from __future__ import annotations
 

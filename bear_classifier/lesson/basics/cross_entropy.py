@@ -1,4 +1,4 @@
-"""From numbers to classes: softmax, cross-entropy, and why accuracy is no loss."""
+"""Softmax and cross-entropy, and why accuracy is no loss."""
 
 from __future__ import annotations
 

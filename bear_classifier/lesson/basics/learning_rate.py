@@ -1,4 +1,4 @@
-"""The learning rate: what too low and too high look like, and where the border lies."""
+"""The learning rate: too low, too high, and the limit between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss as a landscape over the two parameters, with the way down."""
+"""The loss surface over two parameters, with the path of descent."""
 
 from __future__ import annotations
 

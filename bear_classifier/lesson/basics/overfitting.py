@@ -1,4 +1,4 @@
-"""Polynomials that bend too little and too much, and the cure that leaves their degree alone."""
+"""Underfitting, overfitting and weight decay, with polynomials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums of ReLUs approximate any curve: what makes a network more than a line."""
+"""Sums of ReLUs approximate any curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line by gradient descent: all that training is, with two parameters."""
+"""Gradient descent on a line with two parameters."""
 
 from __future__ import annotations
 

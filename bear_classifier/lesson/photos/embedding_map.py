@@ -1,4 +1,4 @@
-"""The map of photos: where the network puts each of them, to turn and to look into."""
+"""The embedding map of photos: PCA and t-SNE, in two and three dimensions."""
 
 from __future__ import annotations
 

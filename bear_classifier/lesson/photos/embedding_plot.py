@@ -1,4 +1,4 @@
-"""Clouds of photos as pictures, in colours and shapes that tell classes apart twice over."""
+"""Scatter plots of embeddings, with colours and shapes for classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small networks on what the untuned body sees of photos: trained, averaged, reordered, asked."""
+"""Trainings of small networks on cached features, averaged and permuted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teams of models: averaging what they say helps, averaging what they are does not."""
+"""Ensembles: averaging predictions helps, averaging weights does not."""
 
 from __future__ import annotations
 

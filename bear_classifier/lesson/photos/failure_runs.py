@@ -1,4 +1,4 @@
-"""Short trainings from a new head, and what of their histories shows that they went wrong."""
+"""Short trainings from a new head, and the signs of failure in their histories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four things that go wrong in a training, each done on purpose, and what its history shows."""
+"""Four failures of training, made on purpose, and how their histories show them."""
 
 from __future__ import annotations
 

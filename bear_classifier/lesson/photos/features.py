@@ -1,4 +1,4 @@
-"""What the network sees: kernels, units and what excites them, and the places that decide."""
+"""Features: kernels, units and their strongest inputs, attribution maps."""
 
 from __future__ import annotations
 

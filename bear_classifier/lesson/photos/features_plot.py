@@ -1,4 +1,4 @@
-"""The pictures of `features`: many small pictures in rows, with a few words beside them."""
+"""Figures of `features`: many small pictures in rows."""
 
 from __future__ import annotations
 

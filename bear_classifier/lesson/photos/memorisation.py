@@ -1,4 +1,4 @@
-"""What a published model might hold of the photos that it was made from: all bytes searched."""
+"""Memorisation: traces of training photos in a published bundle."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Do the weights give the training photos away? An attack by the loss with its controls, and a
-search of all that is published."""
+"""Membership inference and memorisation: do the weights reveal training photos?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of an attack by the loss."""
+"""Figures of membership inference."""
 
 from __future__ import annotations
 

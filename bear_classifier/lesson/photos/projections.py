@@ -1,4 +1,4 @@
-"""Places of photos in few dimensions, and what kind of neighbours they have in many."""
+"""Projections of features to few dimensions, and nearest neighbours in many."""
 
 from __future__ import annotations
 

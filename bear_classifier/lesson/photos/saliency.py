@@ -1,4 +1,4 @@
-"""The second half of `features`: which places of a photo the answer comes from, in three ways."""
+"""Attribution maps in three ways: CAM, occlusion, gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfer in stages, and why the head learns first."""
+"""Transfer learning in stages, and why the head is trained first."""
 
 from __future__ import annotations
 
