@@ -14,7 +14,16 @@ RIDDLES = re.compile(
     r"|(in|out)side the noise|not told apart|nothing can be said|wrong in \d|a coin has",
     re.IGNORECASE,
 )
-LINES = ("README.md", "docs/CODES.md", "docs/bears-report.json", "models/bears/README.md")
+LINES = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"),
+    *("docs/bears-report.json", "models/bears/README.md"),
+    *(  # what was measured is told in the words of its day
+        f"docs/{page.name}"
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        if page.name not in ("BENCHMARKS.md", "LOG.md", "MIGRATION.md")
+    ),
+    *(f"docs/decisions/{page.name}" for page in sorted((ROOT / "docs/decisions").glob("*.md"))),
+)
 MODULES = sorted((ROOT / "bear_classifier").rglob("*.py"))
 PAGES = sorted(
     path
