@@ -137,6 +137,19 @@ def test_modules_that_are_named_exist(page):
     assert [name for name in sorted(paths(text)) if not exists(name)] == []
 
 
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name not in ("CHANGELOG.md", "LOG.md", "MIGRATION.md")],
+    ids=named,
+)
+def test_settings_that_are_named_exist(page):
+    text = page.read_text(encoding="utf-8").replace("learn.predict", "")  # fastai's
+    tables = "|".join(TABLES)
+    for table, key in re.findall(rf"[`\"= ,]({tables})\.([a-z]\w*)(?=[`=\s,;)\"])", text):
+        names = {field.name for field in dataclasses.fields(TABLES[table])}
+        assert key in names | {"py"}, f"{table}.{key}"  # .py: a module of that name
+
+
 def layers(architecture: str) -> str:
     """The block below the heading, a layer a line."""
     found = re.search(r"^## Layers$.*?^```\n(.*?)^```", architecture, re.MULTILINE | re.DOTALL)
