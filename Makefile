@@ -60,7 +60,7 @@ WEIGHTS ?= ../shared/weights/mobilenet_v2-imagenet.pth
 bench: setup  ## run the speed programs of benchmarks/, write docs/BENCHMARKS.md (ONLY=NAME: one of them)
 	PHOTOS=$(PHOTOS) WEIGHTS=$(WEIGHTS) $(BIN)/python benchmarks/all.py $(if $(ONLY),--only $(ONLY))
 
-docs: setup  ## write the generated parts of README.md, the notebooks of the lesson and the card of models/bears
+docs: setup  ## write the generated parts of docs/, the notebooks of the lesson and the card of models/bears
 	$(BIN)/python docs/reference.py
 	$(BIN)/python docs/bears_card.py
 	$(BIN)/python docs/lesson_notebooks.py

@@ -23,7 +23,16 @@ KEPT = {  # names of earlier versions that go on working
     "learn/plan.py": ('"rehearse"',),
     "report/facts.py": ('"strangers.json"',),
 }
-LINES = ("README.md", "docs/CODES.md", "docs/bears-report.json", "models/bears/README.md")
+LINES = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"),
+    *("docs/bears-report.json", "models/bears/README.md"),
+    *(  # what was measured is told in the words of its day
+        f"docs/{page.name}"
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        if page.name not in ("BENCHMARKS.md", "LOG.md", "MIGRATION.md")
+    ),
+    *(f"docs/decisions/{page.name}" for page in sorted((ROOT / "docs/decisions").glob("*.md"))),
+)
 MODULES = sorted((ROOT / "bear_classifier").rglob("*.py"))
 PAGES = sorted(
     path

@@ -143,7 +143,7 @@ def _setting(option: str) -> str:
 
 
 def parser() -> Parser:
-    """All commands; the README's reference is made from it."""
+    """All commands; docs/COMMANDS.md is made from it."""
     common = CommandParser(add_help=False)
     group = common.add_argument_group("common options")
     group.add_argument(
@@ -176,7 +176,7 @@ def parser() -> Parser:
     )
     for name, (_, about) in COMMANDS.items():
         made = commands.add_parser(
-            name, parents=[common], help=about, description=about.capitalize() + "."
+            name, parents=[common], help=about, description=f"{about[0].upper()}{about[1:]}."
         )
         made.command = name
     return top

@@ -1,4 +1,4 @@
-"""The README's examples of asking the service, word for word but for the port."""
+"""The examples in docs/SERVING.md of asking the service, word for word but for the port."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from corpus import ROOT, drawn, saved
 from serving import Serving
 from waiting import STUCK
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CURLS = re.findall(r"^    (curl .+)$", README, re.MULTILINE)
-CODE = next(c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "gradio" in c)
+GUIDE = (ROOT / "docs" / "SERVING.md").read_text(encoding="utf-8")
+CURLS = re.findall(r"^    (curl .+)$", GUIDE, re.MULTILINE)
+CODE = next(c for c in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "gradio" in c)
 PLACE = "http://127.0.0.1:7860"
 
 
