@@ -114,7 +114,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if rest:
         made = options.parser
         option = rest[0].partition("=")[0]
-        known = [name for action in made._actions for name in action.option_strings]
+        known = ["--help", *re.findall(r"(?<![\w-])--[a-z][\w-]*", made.format_usage())]
         hint = _setting(option) or _guess(option, known)
         made.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return options

@@ -1,4 +1,7 @@
-"""Running the service: one port, patience with slow clients, and an end that loses no answer."""
+"""Running the service: one port, patience with slow clients, and an end that loses no answer.
+
+The only module that extends classes of uvicorn, checked with uvicorn 0.54.0; what it relies on is
+listed in tests/test_library_internals.py, which fails when uvicorn changes it."""
 
 from __future__ import annotations
 
