@@ -57,6 +57,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "classes": ("classes", "show the classes, take one out of the project, or put it back"),
     "attribution": ("attribution", "write who made each photo, where it stands and its licence"),
     "take-down": ("take_down", "use nothing of a site, an address or a file any more"),
+    "completion": ("completion", "print code by which bash, zsh or fish completes command lines"),
 }
 
 
@@ -130,8 +131,9 @@ def _setting(option: str) -> str:
     return ""
 
 
-def parser() -> Parser:
-    """All commands; the README's reference is made from it."""
+def parser(filled: Sequence[str] = ()) -> Parser:
+    """All commands; the README's reference is made from it. filled: those that get their options
+    at once, and not when they are first used."""
     common = CommandParser(add_help=False)
     group = common.add_argument_group("common options")
     group.add_argument(
@@ -167,6 +169,8 @@ def parser() -> Parser:
             name, parents=[common], help=about, description=about.capitalize() + "."
         )
         made.command = name
+        if name in filled:
+            made.fill()
     return top
 
 

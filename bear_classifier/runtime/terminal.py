@@ -19,7 +19,7 @@ from typing import Any
 
 # A hint ends its line. Whoever writes one with a path in it takes `command`, which quotes.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
-_OF_NO_PROJECT = ("new", "space")  # commands that make one, or that ask for none
+_OF_NO_PROJECT = ("new", "space", "completion")  # commands that make one, or that ask for none
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _PLACES = (("data", Path("data")), ("models", Path("models")))  # options and their defaults
 
