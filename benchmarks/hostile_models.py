@@ -29,9 +29,9 @@ from tqdm import tqdm
 from versus import ROOT, SHIPPED, Goal, Told, at_most, measured, options
 
 # isort: split
+from bundles import rewrite
 from corpus import drawn, saved
 from serving import children
-from test_bundle import rewrite
 
 MOST_MEMORY = 1.5e9  # bytes, of the largest process
 MOST_TIME = 10.0  # seconds

@@ -21,7 +21,7 @@ from bear_classifier.judge import rejection
 from bear_classifier.judge.evaluate import evaluation_report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
-from bear_classifier.ship import golden
+from bear_classifier.ship import bundle, golden
 from bear_classifier.stats import ood
 
 LABELS = ["black", "grizzly", "teddy"]
@@ -95,3 +95,16 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
         "test": judged,
     }
     (root / "evaluate" / "report.json").write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def rewrite(place: Path, **changes) -> None:
+    """Change fields or files and make every checksum fit again, as an attacker would."""
+    about = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
+    files = {
+        p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()
+    }
+    del files["bundle.json"]
+    for name in ("schema", "files", "checksum"):
+        about.pop(name)
+    about |= changes
+    (place / "bundle.json").write_bytes(bundle.describe(files, about))

@@ -27,6 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def page_names() -> list[str]:
+    """What NAME may be."""
+    from bear_classifier.lesson.contents import TITLES
+
+    return [*TITLES, "all"]
+
+
 def run(options: argparse.Namespace) -> int:
     """The exit code is 1 where a claim of a page does not hold."""
     from bear_classifier.lesson import contents

@@ -31,6 +31,10 @@ _RESUMED = {*NAMES, "run", "compare"}  # commands that go on where they were sto
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow
+        from bear_classifier.cli.completion import complete_command_line
+
+        complete_command_line()
     prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:

@@ -57,6 +57,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "classes": ("classes", "show the classes, take one out of the project, or put it back"),
     "attribution": ("attribution", "write who made each photo, where it stands and its licence"),
     "take-down": ("take_down", "use nothing of a site, an address or a file any more"),
+    "completion": ("completion", "print code by which bash, zsh or fish completes command lines"),
 }
 
 
@@ -126,7 +127,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if rest:
         made = options.parser
         option = rest[0].partition("=")[0]
-        known = [name for action in made._actions for name in action.option_strings]
+        known = ["--help", *re.findall(r"(?<![\w-])--[a-z][\w-]*", made.format_usage())]
         hint = _setting(option) or _guess(option, known)
         made.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return options
@@ -142,8 +143,9 @@ def _setting(option: str) -> str:
     return ""
 
 
-def parser() -> Parser:
-    """All commands; docs/COMMANDS.md is made from it."""
+def parser(filled: Sequence[str] = ()) -> Parser:
+    """All commands; docs/COMMANDS.md is made from it. filled: those that get their options
+    at once, and not when they are first used."""
     common = CommandParser(add_help=False)
     group = common.add_argument_group("common options")
     group.add_argument(
@@ -179,6 +181,8 @@ def parser() -> Parser:
             name, parents=[common], help=about, description=f"{about[0].upper()}{about[1:]}."
         )
         made.command = name
+        if name in filled:
+            made.fill()
     return top
 
 

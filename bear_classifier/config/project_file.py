@@ -332,6 +332,17 @@ def again(text: str, label: str) -> str | None:
     return _changed(text, lambda line: line.removeprefix(_MARK), is_right)
 
 
+def removed_classes(text: str) -> list[str]:
+    """Classes that `without` made comments."""
+    found = set()
+    for line in text.splitlines():
+        key, sign, _ = line.removeprefix(_MARK).partition("=")
+        if sign and line.startswith(_MARK):
+            with contextlib.suppress(tomllib.TOMLDecodeError):
+                found |= tomllib.loads(f"{key}= 0").keys()
+    return sorted(label for label in found if again(text, label) is not None)
+
+
 def _changed(
     text: str, change: Callable[[str], str], is_right: Callable[[Mapping[str, Any]], bool]
 ) -> str | None:

@@ -46,6 +46,15 @@ class Classifier(nn.Module):
         )
         self.head[-1] = nn.Linear(self.n_features, n_classes)  # fastai's own has no bias
 
+    def with_body(self, body: nn.Module) -> Classifier:
+        """The same network behind another body; the head is shared, not copied."""
+        other = Classifier.__new__(Classifier)
+        nn.Module.__init__(other)
+        other.body, other.head = body, self.head
+        other.precision, other.n_features = self.precision, self.n_features
+        other.training = self.training
+        return other
+
     def forward(self, x: Tensor) -> Tensor:
         """x: (n, 3, size, size), normalised. Returns logits (n, classes)."""
         if self.precision is None:

@@ -9,10 +9,10 @@ import torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bear_classifier.errors import TrainError
 
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _SAID = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and the processor's
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -71,7 +71,7 @@ class Parts(Callback):  # type: ignore[misc]
 
 def _only_norm_many(model: nn.Module, n: int) -> None:
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _NORMS):
             module.train(n > 1)
 
 

@@ -7,7 +7,6 @@ validation and interpolated weights get them for nothing.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import random
@@ -225,10 +224,8 @@ def first_of(network: Classifier, cut: int) -> nn.Module:
 
 def end_of(network: Classifier, cut: int) -> Classifier:
     """A classifier of what comes out before the cut, made of the network's own modules."""
-    end = copy.copy(network)
     rest = nn.Sequential(OrderedDict(list(pieces(network.body).items())[cut:]))
-    end._modules = {**network._modules, "body": rest}
-    return end
+    return network.with_body(rest)
 
 
 def _stored(

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bear_classifier.runtime.terminal import open_bars
+
 _BEAT = 2.0  # seconds
 
 
@@ -29,7 +31,7 @@ class TerminalClock:
         from tqdm import tqdm  # only now: most commands end before the first beat
 
         with tqdm.get_lock():
-            bars = list(tqdm._instances)
+            bars = open_bars()
             for bar in bars:
                 bar.refresh(nolock=True)
             if bars:

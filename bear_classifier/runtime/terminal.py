@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import unicodedata
+import weakref
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 # A hint ends its line. Whoever writes one with a path in it takes `command`, which quotes.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
-_OF_NO_PROJECT = ("new", "space")  # commands that make one, or that ask for none
+_OF_NO_PROJECT = ("new", "space", "completion")  # commands that make one, or that ask for none
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _PLACES = (("data", Path("data")), ("models", Path("models")))  # options and their defaults
 
@@ -128,7 +129,18 @@ def progress_bar(*words: Any, hidden: bool = False, **options: Any) -> Any:
     shown = None  # where standard error is a terminal
     if _in_notebook() and not os.environ.get("TQDM_DISABLE"):
         shown, options = False, {"file": sys.stdout, **options}  # errors are red there
-    return tqdm(*words, disable=hidden or shown, **options)
+    bar = tqdm(*words, disable=hidden or shown, **options)
+    with tqdm.get_lock():
+        _bars.add(bar)
+    return bar
+
+
+_bars: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def open_bars() -> list[Any]:
+    """Bars that are drawn and not closed. Hold `tqdm.get_lock()` meanwhile."""
+    return [bar for bar in _bars if not bar.disable]  # closing disables
 
 
 def _in_notebook() -> bool:

@@ -37,7 +37,7 @@ from bear_classifier.serve.rate_limit import Fair
 
 CLASSIFY_MANY = "/api/v1/classify-many"
 MAX_BATCH_PHOTOS = 200  # in one request
-LISTED = 1_000_000  # bytes of a ZIP that name its files
+LISTED = 1_000_000  # bytes of a ZIP that are read to list its files
 Read = Callable[[], bytes]
 _FORM = "multipart/form-data"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -246,14 +246,29 @@ async def _several(request: Request) -> list[tuple[str, Read]]:
     return found
 
 
+class _ListedFile(io.BytesIO):
+    """The bytes of a ZIP. While it is opened, `ZipFile` reads the whole list of files, before
+    anybody can count them; here it may read LISTED bytes until then. left: None: any number."""
+
+    left: int | None = LISTED
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.left is not None:
+            there = max(0, len(self.getbuffer()) - self.tell())
+            self.left -= there if size is None or size < 0 else min(size, there)
+            if self.left < 0:
+                raise Refused(
+                    413,
+                    "TOO_MANY",
+                    f"The ZIP lists too many files; the limit is {MAX_BATCH_PHOTOS}",
+                )
+        return super().read(size)
+
+
 def _entries(data: bytes) -> list[tuple[str, Read]]:
     try:
-        end = zipfile._EndRecData(io.BytesIO(data))  # type: ignore[attr-defined]
-        if end and end[5] > LISTED:  # all of it would be read before it can be counted
-            raise Refused(
-                413, "TOO_MANY", f"The ZIP lists too many files; the limit is {MAX_BATCH_PHOTOS}"
-            )
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = zipfile.ZipFile(file := _ListedFile(data))
+        file.left = None
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
         raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
     entries = [

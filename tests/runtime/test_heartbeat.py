@@ -6,7 +6,6 @@ import threading
 from contextlib import redirect_stderr
 
 import pytest
-from tqdm import tqdm
 from waiting import until
 
 from bear_classifier.cli.main import main
@@ -14,6 +13,7 @@ from bear_classifier.config.settings import SHIPPED
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.heartbeat import TerminalClock, heartbeat
+from bear_classifier.runtime.terminal import progress_bar
 
 
 class Screen(io.StringIO):
@@ -58,7 +58,7 @@ def test_an_open_bar_goes_on_between_its_steps_and_no_clock_stands_beside_it(
     clock = TerminalClock("export")
     with redirect_stderr(screen):
         clock.beat()
-        with tqdm(total=3, desc="checking", disable=None) as bar:
+        with progress_bar(total=3, desc="checking") as bar:
             clock.beat()
             drawn(screen)
             for _ in range(2):

@@ -581,6 +581,15 @@ def test_what_is_no_zip_of_photos(server: Serving, body: bytes, status: int, cod
     assert (answer.status, answer.json()["code"], answer.explained()) == (status, code, True)
 
 
+def test_a_long_list_of_files_is_not_read(server: Serving) -> None:
+    """200 files are allowed; their names of 6 KB would make 1.2 MB of objects first."""
+    for length, files, status in ((4000, 200, 200), (6000, 200, 413), (10, 20_000, 413)):
+        body = zipped({f"{n:0{length}}.jpg": b"" for n in range(files)})
+        answer = server.ask("POST", MANY, body, ZIP)
+        assert answer.status == status
+    assert answer.json()["message"] == "The ZIP lists too many files; the limit is 200"
+
+
 @pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_damaged_entry_costs_only_its_row(server: Serving, how: int) -> None:
     body = bytearray(zipped({"a.jpg": PHOTO, "b.jpg": PHOTO}, how))

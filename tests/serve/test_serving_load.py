@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import rewrite
 from corpus import drawn, saved
 from serving import (
     HERE,
@@ -41,7 +42,6 @@ from serving import (
     memory,
     threads,
 )
-from test_bundle import rewrite
 from waiting import STUCK, until
 
 from bear_classifier.cli import main

@@ -12,6 +12,7 @@ import corpus
 import numpy as np
 import onnx
 import pytest
+from bundles import rewrite
 from onnx import TensorProto, helper
 
 from bear_classifier.errors import ModelError, SelfTestError
@@ -30,19 +31,6 @@ def refused(place: Path) -> str:
     with pytest.raises(ModelError) as caught:
         bundle.load(place)
     return str(caught.value)
-
-
-def rewrite(place: Path, **changes) -> None:
-    """Change fields or files and make every checksum fit again, as an attacker would."""
-    about = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
-    files = {
-        p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()
-    }
-    del files["bundle.json"]
-    for name in ("schema", "files", "checksum"):
-        about.pop(name)
-    about |= changes
-    (place / "bundle.json").write_bytes(bundle.describe(files, about))
 
 
 @pytest.mark.parametrize("places", [2, pytest.param(20, marks=pytest.mark.long)])

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import rewrite
 from corpus import drawn, saved
-from test_bundle import rewrite
 
 from bear_classifier.cli import main
 from bear_classifier.errors import ModelError

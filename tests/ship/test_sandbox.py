@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from bundles import rewrite
 from corpus import drawn, saved
 from onnx import TensorProto, helper, numpy_helper
-from test_bundle import rewrite
 
 from bear_classifier.cli import main
 from bear_classifier.errors import ModelError, SelfTestError

@@ -60,6 +60,25 @@ def agent(contact: str = "") -> str:
     return f"bear-classifier/{__version__} (collects pictures for an image classifier; {ways})"
 
 
+class _Broken(Exception):
+    """Carries a connection error past aiohttp, which would send the request again."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """aiohttp middleware: no second attempt after a broken connection, which would be made at once
+    and count for no limit."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise _Broken(exc) from exc
+
+
 class Client:
     """One session. Usage: `async with Client(world) as client, client.open(target) as answer`."""
 
@@ -88,6 +107,7 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
+            middlewares=(_send_once,),
             read_bufsize=_BUFFER,
             headers={
                 "User-Agent": self._agent,
@@ -98,7 +118,6 @@ class Client:
                 total=None, sock_connect=self.limits.connect, sock_read=self.limits.read
             ),
         )
-        self._session._retry_connection = False  # aiohttp would ask again at once, uncounted
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -114,7 +133,11 @@ class Client:
             if (literal := literal_of(target.host)) is not None:
                 check(literal, target.host, self.world.allowed)
             headers = {} if keep else {"Connection": "close"}
-            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            try:
+                response = await self._session.get(url, headers=headers, allow_redirects=False)
+            except _Broken as exc:
+                raise exc.error from exc.error.__cause__
+            async with response:
                 yield HttpResponse(target, response, self.limits, self.spool)
 
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:

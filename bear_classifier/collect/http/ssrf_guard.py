@@ -144,7 +144,10 @@ def checked_request(
     allowed: Callable[[IPv4Address | IPv6Address], bool],
 ) -> type[aiohttp.ClientRequest]:
     class Checked(aiohttp.ClientRequest):
-        """Compares the peer of the open connection before the request is written to it."""
+        """Compares the peer of the open connection before the request is written to it.
+
+        No documentation promises `send` and what it is given; checked with aiohttp 3.14.5, and
+        tests/test_library_internals.py fails when they change."""
 
         async def send(self, conn: Any) -> aiohttp.ClientResponse:
             peername = conn.transport and conn.transport.get_extra_info("peername")

@@ -110,6 +110,19 @@ def ask(world: World, *urls: str, limits: Limits = FAST) -> list[str]:
     return asyncio.run(work())
 
 
+@pytest.mark.parametrize("broken", [a.raw(), a.reset(), a.reset(b"HTTP/1.1 200 OK\r\nX: ")])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_broken_connection_is_not_made_again(
+    hosts: Hosts, broken: a.Behaviour, before: int
+) -> None:
+    """Whoever fetches counts attempts and waits between them; aiohttp would ask again at once."""
+    url = hosts.add("broken.example", "/x.jpg", broken)
+    world, visits = World(hosts.resolve, hosts.allowed), len(hosts.visits("broken.example"))
+    *_, answer = ask(world, *["http://good.example/x.jpg"] * before, url)
+    assert answer.startswith("CONNECT_ERROR: the connection broke (")
+    assert len(hosts.visits("broken.example")) == visits + 1
+
+
 def refusal(host: str, address: object) -> str:
     return f"BLOCKED_ADDRESS: {host} leads to {address}, which is not a public address"
 
