@@ -122,7 +122,7 @@ FAULTS: list[tuple[str, Any, str, Any, str]] = [
     ("sgd", sgd, "step", uphill, "the closed form of least squares"),
     ("rates", learning_rate, "critical", lambda k: 1 / k, "2 % below it and diverge 2 % above"),
     ("rates", learning_rate, "critical", lambda k: 3 / k, "on the line the border"),
-    ("rates", learning_rate, "verdict", always("converges"), "of 1.3 times diverges"),
+    ("rates", learning_rate, "run_verdict", always("converges"), "of 1.3 times diverges"),
     ("rates", learning_rate, "steepest", lambda r, losses: float(r[losses.argmin()]),
     "of the lowest loss"),
     ("rates", learning_rate, "sweep", lambda X, y: (np.array([0.1, 0.2]), np.ones(2)),
