@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from markupsafe import Markup
 
 from bear_classifier.errors import ConfigError
 
@@ -70,7 +71,7 @@ class Evaluation:
     def _repr_html_(self) -> str:
         from bear_classifier.judge.evaluate import as_text
 
-        return f"<pre>{escape(as_text(dict(self.data)))}</pre>"
+        return Markup("<pre>{}</pre>").format(as_text(dict(self.data)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,9 +137,10 @@ class Report:
         return f"Report({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        page = escape(self.path.read_text(encoding="utf-8"), quote=True)
-        frame_ = f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0"></iframe>'
-        return f"{frame_}<p>{escape(str(self.path))}</p>"
+        return Markup(
+            '<iframe srcdoc="{}" title="Report" style="width:100%;height:80vh;border:0"></iframe>'
+            "<p>{}</p>"
+        ).format(self.path.read_text(encoding="utf-8"), self.path)
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,8 +161,9 @@ class Study:
         is_file = isinstance(self.figure, Path)
         png = self.figure.read_bytes() if is_file else charts.figure_png(self.figure)  # type: ignore[union-attr, arg-type]
         picture = base64.b64encode(png).decode()
-        shown = f'<img alt="" style="max-width:100%" src="data:image/png;base64,{picture}">'
-        return f"{shown}<pre>{escape(self.text)}</pre>"
+        return Markup(
+            '<img alt="" style="max-width:100%" src="data:image/png;base64,{}"><pre>{}</pre>'
+        ).format(picture, self.text)
 
 
 def frame(rows: list[dict[str, Any]], columns: list[str] | None = None) -> pd.DataFrame:

@@ -11,18 +11,16 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from bear_classifier.lesson.glossary import TERMS, anchor
 from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.templates import template
 
 _STATIC = Path(__file__).parent / "static"
-_POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
-    " base-uri 'none'"
-)
 _TERM = re.compile(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]")  # [[term]] or [[term|as it is written here]]
 _KINDS = {b"\x89PNG": "png", b"GIF8": "gif"}
 
@@ -42,7 +40,7 @@ class Page:
 
     name: str
     title: str
-    body: str
+    body: Markup
     claims: tuple[Claim, ...]
     files: Mapping[str, bytes]
 
@@ -55,10 +53,7 @@ class Page:
 
     def _repr_html_(self) -> str:
         """As a notebook shows it: in a frame of its own, since it has a style and scripts."""
-        return (
-            f'<iframe title="{escape(self.title)}" srcdoc="{escape(self.html())}"'
-            ' style="width: 100%; height: 46rem; border: 1px solid #ccc"></iframe>'
-        )
+        return str(_html().frame(self.title, self.html()))
 
 
 @dataclass
@@ -69,77 +64,69 @@ class Sheet:
 
     name: str
     title: str
-    _parts: list[str] = field(default_factory=list)
+    _parts: list[Markup] = field(default_factory=list)
     _claims: list[Claim] = field(default_factory=list)
     _files: dict[str, bytes] = field(default_factory=dict)
 
     def say(self, *paragraphs: str) -> None:
-        self._parts += [f"<p>{linked(words)}</p>" for words in paragraphs]
+        self._parts += [_html().paragraph(linked(words)) for words in paragraphs]
 
     def head(self, words: str) -> None:
-        self._parts.append(f"<h2>{escape(words)}</h2>")
+        self._parts.append(_html().heading(words))
 
     def code(self, *functions: Callable[..., Any]) -> None:
         """Their source, as it runs."""
         text = "\n\n".join(inspect.getsource(function).rstrip() for function in functions)
         text = re.sub(r"  # (type: ignore|fmt|noqa)\S*( \S+)?", "", text)  # for machines
-        self._parts.append(f"<pre><code>{escape(text)}</code></pre>")
+        self._parts.append(_html().code(text))
 
     def formula(self, html: str) -> None:
-        self._parts.append(f'<p class="formula">{html}</p>')
+        self._parts.append(_html().formula(Markup(html)))
 
     def picture(self, name: str, data: bytes, alt: str) -> None:
         """A PNG, or a GIF that moves. alt: what there is to see, for those who cannot."""
         kind = _KINDS[data[:4]]
         self._files[f"{self.name}-{name}.{kind}"] = data
         source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-        words = escape(alt)
-        self._parts.append(
-            f'<figure><img src="{source}" alt="{words}"><figcaption>{words}</figcaption></figure>'
-        )
+        self._parts.append(_html().picture(source, alt))
 
     def file(self, name: str, data: bytes) -> None:
         """One that is only written beside the page, for other programs."""
         self._files[f"{self.name}-{name}"] = data
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        cells = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-        cells += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-        inside = "".join(f"<tr>{row}</tr>" for row in cells)
-        self._parts.append(f'<div class="wide"><table>{inside}</table></div>')
+        self._parts.append(_html().table(head, rows))
 
     def live(self, script: str, values: Mapping[str, Any], html: str) -> None:
         """Something to play with. script: NAME.js of this folder, which may call `values()`, the
         JSON of these; html: what it moves."""
         data = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
         code = (_STATIC / f"{script}.js").read_text(encoding="utf-8")
-        self._parts.append(
-            f'<div class="live" id="{script}">{html}'
-            f'<script type="application/json">{data}</script></div><script>{code}</script>'
-        )
+        self._parts.append(_html().live(script, Markup(data), Markup(html), Markup(code)))
 
     def claim(self, said: str, holds: bool, found: str) -> None:
         """holds: whether the figures bear the claim out. found: the figures."""
         self._claims.append(Claim(without_markup(said), bool(holds), found))
-        kind, mark = ("holds", "✓") if holds else ("fails", "✗ does not hold:")
-        self._parts.append(
-            f'<p class="claim {kind}"><span>{mark}</span> {linked(said)}'
-            f" <small>{escape(found)}</small></p>"
-        )
+        self._parts.append(_html().claim(linked(said), holds, found))
 
     def page(self) -> Page:
-        body = "\n".join(self._parts)
+        body = Markup("\n").join(self._parts)
         return Page(self.name, self.title, body, tuple(self._claims), dict(self._files))
 
 
-def linked(words: str) -> str:
+def _html() -> Any:
+    """Macros of what pages are made of."""
+    return template(__file__, "lesson_parts.html").module
+
+
+def linked(words: str) -> Markup:
     """HTML with links to the glossary. Raises KeyError at a term that is not in it."""
 
-    def link(found: re.Match[str]) -> str:
-        term, shown = found[1], found[2] or found[1]
+    def link(match: re.Match[str]) -> str:
+        term, shown = match[1], match[2] or match[1]
         return f'<a class="term" href="glossary.html#{anchor(term)}">{shown}</a>'
 
-    return _TERM.sub(link, words)
+    return Markup(_TERM.sub(link, words))
 
 
 def without_markup(words: str) -> str:
@@ -147,36 +134,21 @@ def without_markup(words: str) -> str:
     return re.sub(r"<[^>]+>", "", _TERM.sub(lambda found: found[2] or found[1], words))
 
 
-def html_document(title: str, body: str) -> str:
+def html_document(title: str, body: Markup) -> str:
     """An HTML document."""
-    style = (_STATIC / "lesson.css").read_text(encoding="utf-8")
-    terms = " · ".join(linked(f"[[{term}]]") for term in TERMS)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
-        f'<header><a href="index.html">The lesson</a></header><main><h1>{escape(title)}</h1>'
-        f"{body}</main><footer>Words: {terms}</footer></body></html>\n"
-    )
+    style = Markup((_STATIC / "lesson.css").read_text(encoding="utf-8"))
+    page = template(__file__, "lesson.html")
+    return page.render(title=title, body=body, style=style, terms=TERMS, linked=linked) + "\n"
 
 
 def glossary() -> str:
-    rows = "".join(
-        f'<dt id="{anchor(term)}">{escape(term)}</dt><dd>{linked(words)}</dd>'
-        for term, words in TERMS.items()
-    )
-    return html_document("Words", f"<dl>{rows}</dl>")
+    rows = [(anchor(term), term, linked(words)) for term, words in TERMS.items()]
+    return html_document("Words", _html().glossary(rows))
 
 
 def index_page(pages: Mapping[str, str], there: Sequence[str]) -> str:
     """pages: titles by name, in their order; there: names of those that lie beside it."""
-    rows = "".join(
-        f'<li><a href="{name}.html">{escape(title)}</a></li>' if name in there
-        else f"<li>{escape(title)} <small>bears lesson {name}</small></li>"
-        for name, title in pages.items()
-    )  # fmt: skip
-    return html_document("The lesson, idea by idea", f"<ol>{rows}</ol>")
+    return html_document("The lesson, idea by idea", _html().contents(pages, there))
 
 
 def save(page: Page, folder: Path, titles: Mapping[str, str]) -> Path:

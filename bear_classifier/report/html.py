@@ -1,6 +1,6 @@
 """The report as one page that needs nothing else: no script, no font, no picture from elsewhere.
 
-Every text comes from strangers at last (labels, file names, sites): all of it is escaped, and the
+Labels, file names and sites are written by anybody: the templates escape all of them, and the
 page's own policy would let nothing in that slipped through.
 """
 
@@ -8,33 +8,23 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from bear_classifier.report import sentences as words
 from bear_classifier.report import svg
-from bear_classifier.report.html_sections import (
-    bins,
-    class_table,
-    confused_table,
-    data,
-    heat,
-    rejection,
-    slices_section,
-)
-from bear_classifier.report.html_training import training_section
+from bear_classifier.report.provenance import PLACES
+from bear_classifier.report.svg import Series
+from bear_classifier.runtime.templates import template
+from bear_classifier.stats.intervals import Interval, wilson
 
 _STYLE = Path(__file__).parent / "static" / "report.css"
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
-_NARROW = 4  # classes whose table fits beside another card
-_REFUSED = {
-    "ok": "Given as an answer.",
-    "unlike_training": "Not given as an answer: unlike the training photos.",
-    "too_close": "Not given as an answer: too close to call.",
-}
+_MOST = 8  # rows of a table; the rest is counted
+_DEEPEST = 0.5  # of a cell's colour, so that its number can be read by day and by night
 
 
 @dataclass(frozen=True)
@@ -51,216 +41,147 @@ class Shown:
 
 
 def report_page(
-    found: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | None = None
+    facts: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | None = None
 ) -> str:
-    """HTML of what `report` found. shown: by sha256; curve: the learning curve's PNG."""
-    sections = [
-        ("mistakes", "Mistakes", _mistakes(found, shown)),
-        ("classes", "Class by class", _classes(found)),
-        ("certainty", "Does it know how sure it may be?", _certainty(found)),
-        ("refusals", "When it gives no answer", rejection(found["rejection"])),
-        (
-            "weaknesses",
-            "Where it fails, and what it may have learned instead",
-            slices_section(found),
-        ),
-        ("data", "The photos", _data(found)),
-        ("training", "The training", training_section(found["training"])),
-    ]
-    if found["curve"]:
-        sections.append(("curve", "Would more photos help?", _curve(found["curve"], curve)))
-    links = "".join(f'<a href="#{key}">{key.capitalize()}</a>' for key, *_ in sections)
-    parts = [
-        f'<section id="{key}"><h2>{title}</h2>{inside}</section>' for key, title, inside in sections
-    ]
-    name = escape(found["name"])
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="referrer" content="no-referrer">'
-        f"<title>Report: {name}</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>"
-        f"<body>{_top(found)}<main>{_tiles(found)}{_warnings(found['warnings'])}"
-        f'<nav aria-label="sections">{links}</nav>{"".join(parts)}'
-        f"{_settings(found)}</main>{_bottom(found, shown)}</body></html>\n"
+    """HTML of the figures. shown: by sha256; curve: the learning curve's PNG."""
+    page = template(__file__, "report.html").render(
+        facts=facts,
+        shown=shown,
+        curve=curve,
+        words=words,
+        svg=svg,
+        data_address=data_address,
+        style=Markup(_STYLE.read_text(encoding="utf-8")),
+        most=_MOST,
+        deepest=_DEEPEST,
+        hardest=_hardest_unknown(facts["rejection"]["left_out"]),
+        worst_error=max((r["interval"][1] for r in facts["slices"] if r["interval"]), default=1.0),
+        mistakes=[
+            {**row, "shown": shown[row["sha256"]], "file": Path(row["origin"]).name[-80:]}
+            for row in facts["mistakes"]
+            if row["sha256"] in shown
+        ],
+        settings=[
+            (f"{table}.{name}", json.dumps(value))
+            for table, rows in facts["settings"].items()
+            if isinstance(rows, dict)
+            for name, value in rows.items()
+        ],
+        steps=_steps(facts["data"]),
+        places=[p for p in PLACES if any(row[p] for row in facts["data"]["classes"].values())],
+        left_out=_left_out(facts["data"]),
+        training_sentences=[
+            words.kept_model(facts["training"]),
+            *words.sentences(facts["training"].get("diagnosis")),
+            *words.sentences(facts["training"].get("notes")),
+        ],
+        training_charts=[
+            *_interpolation(facts["training"]),
+            *_history(facts["training"]),
+            *_finder(facts["training"]),
+        ],
     )
+    return page + "\n"
 
 
-def _top(found: Mapping[str, Any]) -> str:
-    model = found["model"]
-    made = f"{model['created'][:10]}, {model['architecture']}"
-    return (
-        f'<header><div class="line"><h1>{escape(found["name"])}, version {model["version"]}</h1>'
-        f'<span class="soft small">model of {escape(made)}; report of {found["made"][:10]}</span>'
-        f'</div><p class="verdict">{escape(found["verdict"])}</p></header>'
-    )
-
-
-def _tiles(found: Mapping[str, Any]) -> str:
-    test, rule = found["test"], found["rejection"]["test"]
-    tiles = [
-        _tile("error", test["error"], test["error_interval"], f"{test['wrong']} of {test['n']}"),
-        _tile("certainty is off by", test["ece"], None, _chance(test["chance_gap"])),
-        _tile(
-            "photos answered",
-            rule["accepted_share"],
-            rule["accepted_interval"],
-            f"{rule['accepted']} of {rule['n']}",
-        ),
-        _stranger_tile(found["rejection"]["left_out"]),
-    ]
-    return f'<div class="tiles">{"".join(tiles)}</div>'
-
-
-def _tile(name: str, value: float | None, interval: Sequence[float] | None, more: str) -> str:
-    spread = f"{interval[0]:.1%} to {interval[1]:.1%}<br>" if interval else ""
-    big = "-" if value is None else f"{value:.1%}"
-    return (
-        f'<div class="tile"><span class="name">{name}</span><b>{big}</b>'
-        f'<span class="soft small">{spread}{escape(more)}</span></div>'
-    )
-
-
-def _chance(limit: float | None) -> str:
-    return "" if limit is None else f"chance alone: up to {limit:.1%}"
-
-
-def _stranger_tile(left_out: Mapping[str, Any]) -> str:
-    rows = {label: row for label, row in left_out.items() if row["n"]}
-    if not rows:
-        return _tile("unknown class answered", None, None, "not measured")
-    worst = max(rows, key=lambda label: rows[label]["share"])
-    row = rows[worst]
-    more = f"{worst}, had it never been seen: the hardest of {len(rows)}"
-    return _tile("unknown class answered", row["share"], row["interval"], more)
-
-
-def _warnings(texts: Sequence[str]) -> str:
-    if not texts:
-        return ""
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
-    return f'<div class="warnings"><h3>Before you rely on it</h3><ul>{items}</ul></div>'
-
-
-def _mistakes(found: Mapping[str, Any], shown: Mapping[str, Shown]) -> str:
-    rows = [row for row in found["mistakes"] if row["sha256"] in shown]
-    lead = f"<p>{escape(words.mistakes_sentence(found))}</p>"
-    if any(shown[row["sha256"]].said for row in rows):
-        lead += (
-            '<p class="soft small">The maps show where the answer came from: '
-            '<span class="key for"></span> speaks for the class, <span class="key against"></span>'
-            " against it, both compared with the other classes. The evidence of all places adds up"
-            " to what the network said; it is coarse, and it tells where the network looked, not"
-            " why.</p>"
-        )
-    cards = "".join(_mistake(row, shown[row["sha256"]]) for row in rows)
-    return f'{lead}<div class="mistakes">{cards}</div>'
-
-
-def _mistake(row: Mapping[str, Any], shown: Shown) -> str:
-    true, said = escape(row["true"]), escape(row["said"])
-    figures = [_figure(shown.photo, f"labelled {row['true']}", "what the model saw")]
-    scale = ""
-    if shown.said and shown.true:
-        figures.append(
-            _figure(shown.said, f"evidence for {row['said']}", f"for {row['said']} (said)")
-        )
-        figures.append(
-            _figure(shown.true, f"evidence for {row['true']}", f"for {row['true']} (true)")
-        )
-        scale = (
-            f" Full colour is {shown.strongest:.2g} logits; {shown.cells} x {shown.cells} cells."
-        )
-    file = escape(Path(row["origin"]).name[-80:])
-    return (
-        f'<article class="card mistake"><h3><span class="true">{true}</span> taken for'
-        f' <span class="said">{said}</span></h3><div class="trio">{"".join(figures)}</div>'
-        f"<p>{row['sure']:.0%} sure of {said}, {row['of_true']:.0%} {true}."
-        f" {_REFUSED[row['verdict']]}</p>"
-        f'<p class="soft small">{escape(row["site"])} · {file} · {row["sha256"][:12]}.{scale}</p>'
-        "</article>"
-    )
-
-
-def _figure(jpeg: bytes, about: str, caption: str) -> str:
-    return (
-        f'<figure><img alt="{escape(about)}" src="{_inline("jpeg", jpeg)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _inline(kind: str, content: bytes) -> str:
+def data_address(kind: str, content: bytes) -> str:
+    """An image as its own address. kind: such as png."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _classes(found: Mapping[str, Any]) -> str:
-    test = found["test"]
-    wide = " wide" if len(test["labels"]) > _NARROW else ""
-    return (
-        "<p>Recall: of the photos of a class, how many are called by its name. Precision: of those"
-        " that are called so, how many are. The bars are what the number of photos allows (95 %)."
-        f'</p><div class="cards"><div class="card wide">{class_table(test["per_class"])}</div>'
-        f'<div class="card{wide}"><h3>What is taken for what</h3><div class="scroll">'
-        f"{heat(test['confusion'], test['labels'])}</div></div>"
-        f'<div class="card{wide}"><h3>Most often confused</h3>'
-        f"{confused_table(test['pairs'])}</div></div>"
-    )
+def _hardest_unknown(left_out: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The class that would be answered most often, had it never been seen."""
+    rows = {label: row for label, row in left_out.items() if row["n"]}
+    if not rows:
+        return None
+    worst = max(rows, key=lambda label: rows[label]["share"])
+    return {**rows[worst], "label": worst, "classes": len(rows)}
 
 
-def _certainty(found: Mapping[str, Any]) -> str:
-    test = found["test"]
-    if not test["n"]:
-        return "<p>There was no photo to judge with.</p>"
-    sentence = words.calibration(test)
-    return (
-        f"<p>{escape(sentence[0].upper() + sentence[1:])}. The probabilities were adjusted on the"
-        f" validation split (temperature {found['temperature']:.2f}).</p>"
-        f'<div class="cards"><div class="card"><h3>Right answers by stated certainty</h3>'
-        f'{svg.reliability(test["reliability"])}<p class="soft small">On the dashed line'
-        " certainty and truth are equal; below it the model is too sure of itself. The numbers are"
-        f' photos.</p></div><div class="card"><h3>The same in numbers</h3>'
-        f"{bins(test['reliability'])}</div></div>"
-    )
+def _steps(story: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """How many photos are left from the search to the splits."""
+    return [
+        ("found", story["candidates"]),
+        ("fetched", story["fetched"]),
+        ("different photos", story["photos"]),
+        ("usable", story["usable"]),
+        *((f"{split} split", n) for split, n in story["sides"].items()),
+    ]
 
 
-def _data(found: Mapping[str, Any]) -> str:
-    leak = words.leak_sentence(found["membership"], **words.why(found, "membership"))
-    return f"{data(found['data'])}<p>{escape(leak)}</p>"
+def _left_out(story: Mapping[str, Any]) -> dict[str, str]:
+    decisions, copies = story["decisions"], story["copies"]
+    program = f" ({story['by_program']} of them by --auto)" if story["by_program"] else ""
+    aside = {kind: copies[kind] for kind in ("same file", "same picture", "two classes")}
+    near = copies["near"]
+    return {
+        "not fetched": _counts(story["failed"]),
+        "unusable": _counts(story["unusable"]),
+        "copies set aside": _counts(aside),
+        "near-copies": f"{near} photos, each group in one split" if near else "none",
+        "decided": (_counts(decisions) + program) if decisions else "nothing yet",
+        "source": _counts(story["kinds"]),
+    }
 
 
-def _curve(found: Mapping[str, Any], curve: bytes | None) -> str:
-    picture = ""
-    if curve:
-        source = _inline("png", curve)
-        picture = f'<img class="curve" alt="learning curve" src="{source}">'
-    words = f"<p>{escape(found['verdict'])}</p>" if found["verdict"] else ""
-    return f"{words}{picture}"
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "none"
 
 
-def _settings(found: Mapping[str, Any]) -> str:
-    versions = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(str(version))}</dd>"
-        for name, version in found["versions"].items()
-    )
-    values = "".join(
-        f"<dt>{escape(table)}.{escape(name)}</dt><dd>{escape(json.dumps(value))}</dd>"
-        for table, rows in found["settings"].items()
-        if isinstance(rows, dict)
-        for name, value in rows.items()
-    )
-    return (
-        f'<section id="settings"><h2>Settings and versions</h2>'
-        f'<details><summary>Settings</summary><dl class="facts">{values}</dl></details>'
-        f'<details><summary>Versions</summary><dl class="facts">{versions}</dl></details></section>'
-    )
+def _interpolation(history: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+    """Errors of what lies between the first model and the tuned one."""
+    results = history.get("mixtures")
+    if not results:
+        return []
+    names = {"valid": ("a", "validation"), "unseen": ("b", "sources never seen")}
+    shares = [100 * share for share in results["shares"]]
+    series = [
+        Series(
+            name,
+            kind,
+            [(x, n / one["n"]) for x, n in zip(shares, one["wrong"], strict=True)],
+            one.get("intervals") or [wilson(n, one["n"]) or (0.0, 1.0) for n in one["wrong"]],
+        )
+        for (kind, name), one in ((names[key], results.get(key)) for key in names)
+        if one
+    ]
+    chart = svg.line_chart(series, "tuned weights, %", "error", percent=True, at=shares)
+    return [("From the first model to the tuned one", chart, words.interpolation_sentence(history))]
 
 
-def _bottom(found: Mapping[str, Any], shown: Mapping[str, Shown]) -> str:
-    note = ""
-    if shown:
-        held = words.photos(len(shown), "small")
-        note = f" It holds {held}: check the rights before you send it on."
-    return (
-        '<footer><p class="soft small">Ranges in brackets are 95 % intervals. The figures hold for'
-        f" photos like those of this dataset.{note}</p></footer>"
-    )
+def _history(history: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+    rows = history.get("history") or []
+    if not rows:
+        return []
+    n = int(history.get("valid") or 0)
+    effect = history.get("valid_copies", 1.0)  # copies count once: who was wrong is not kept
+
+    def interval(error: float) -> Interval:
+        return wilson(error * n / effect, n / effect) or (0.0, 1.0)
+
+    losses = [
+        Series(name, kind, [(row["epoch"], row[key]) for row in rows])
+        for name, kind, key in (("training", "b", "train_loss"), ("validation", "a", "valid_loss"))
+    ]
+    intervals = [interval(row["error"]) for row in rows] if n else ()
+    errors = Series("", "a", [(row["epoch"], row["error"]) for row in rows], intervals)
+    last = rows[-1]["error"]
+    end = f"{words.photos(n, 'validation')}; at the end {words.percent(last, interval(last))}."
+    chart = svg.line_chart([errors], "epoch", "error", percent=True)
+    return [
+        ("Loss while fine-tuning", svg.line_chart(losses, "epoch", "log loss"), ""),
+        ("Error on validation while fine-tuning", chart, end),
+    ]
+
+
+def _finder(history: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+    """The LR finder's curve, and the rate that came of it."""
+    if "lr" not in history:
+        return []
+    sentence = f"The learning rate was {history['lr']:.2g}: {history.get('lr_reason', '')}."
+    curve = history.get("finder")
+    if not curve or len(curve["rates"]) < 2:
+        return [("The learning rate", Markup(), sentence)]
+    chart = svg.rates(curve["rates"], curve["losses"], curve["smoothed"], history["lr"])
+    more = " To see how far other seeds and other suggestions differ, run: bears lr"
+    return [("How the learning rate was found", chart, sentence + more)]

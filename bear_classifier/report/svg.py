@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 360, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 12, 38
@@ -47,7 +47,7 @@ def line_chart(
     y_name: str,
     percent: bool = False,
     at: Sequence[float] = (),
-) -> str:
+) -> Markup:
     """Series over whole numbers, such as epochs; dots, so that a single one is seen as well.
 
     at: the numbers that stand below, where they are not all."""
@@ -65,11 +65,8 @@ def line_chart(
         places = [(frame.across(x), frame.down(y)) for x, y in one.points]
         for (x, _), (low, high) in zip(places, one.intervals, strict=False):
             parts.append(_line(x, frame.down(low), x, frame.down(high), f"{one.kind} faint"))
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline class="{one.kind}" points="{path}"/>')
-        parts += [
-            f'<circle class="{one.kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places
-        ]
+        parts.append(_path(places, one.kind))
+        parts += [_dot(x, y, 3, one.kind) for x, y in places]
     return _svg(parts, f"{y_name} by {x_name}") + legend(
         [(one.kind, one.name) for one in series if one.name]
     )
@@ -77,7 +74,7 @@ def line_chart(
 
 def rates(
     tried: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], taken: float
-) -> str:
+) -> Markup:
     """Loss over learning rate (logarithmic), of single batches and smoothed, and the rate taken.
 
     What lies above three times the loss at the beginning, where it explodes, is left out."""
@@ -91,11 +88,9 @@ def rates(
     parts += [_text(frame.across(n), frame.bottom + 14, f"1e{n:.0f}", "middle") for n in powers]
     for x, y in zip(places, losses, strict=True):
         if y <= top:
-            spot = f'cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}"'
-            parts.append(f'<circle class="b faint" {spot} r="2"/>')
+            parts.append(_dot(frame.across(x), frame.down(y), 2, "b faint"))
     kept = [(x, y) for x, y in zip(places, smoothed, strict=True) if y <= top]
-    path = " ".join(f"{frame.across(x):.1f},{frame.down(y):.1f}" for x, y in kept)
-    parts.append(f'<polyline class="a" points="{path}"/>')
+    parts.append(_path([(frame.across(x), frame.down(y)) for x, y in kept], "a"))
     at = frame.across(float(np.log10(taken)))
     parts.append(_line(at, _TOP, at, frame.bottom, "limit"))
     return _svg(parts, "log loss by learning rate") + legend(
@@ -103,7 +98,7 @@ def rates(
     )
 
 
-def reliability(rows: Sequence[Mapping[str, Any]]) -> str:
+def reliability(rows: Sequence[Mapping[str, Any]]) -> Markup:
     """Share right over stated certainty, equal on the diagonal. Below: the photos of each bin."""
     frame = _Frame((0.0, 1.0), (0.0, 1.0), _HEIGHT - _BOTTOM - _STRIP)
     parts = [_y_axis(frame, "answers that are right", percent=True)]
@@ -114,7 +109,7 @@ def reliability(rows: Sequence[Mapping[str, Any]]) -> str:
         x = frame.across(row["confidence"])
         low, high = row["interval"]
         parts.append(_line(x, frame.down(low), x, frame.down(high), "a faint"))
-        parts.append(f'<circle class="a" cx="{x:.1f}" cy="{frame.down(row["right"]):.1f}" r="4"/>')
+        parts.append(_dot(x, frame.down(row["right"]), 4, "a"))
         left, right = frame.across(row["from"]) + 1, frame.across(row["to"]) - 1
         high_bar = max(1.0, (_STRIP - 20) * row["n"] / most)
         parts.append(_bar(left, floor - high_bar, right - left, high_bar, "count"))
@@ -125,7 +120,7 @@ def reliability(rows: Sequence[Mapping[str, Any]]) -> str:
     return _svg(parts, "share of right answers by stated certainty")
 
 
-def histogram(found: Mapping[str, Sequence[float]], least: float | None) -> str:
+def histogram(found: Mapping[str, Sequence[float]], least: float | None) -> Markup:
     """Counts of right and wrong answers by familiarity, and the limit below which none is given."""
     edges, right, wrong = found["edges"], found["right"], found["wrong"]
     ends = [edges[0], edges[-1], *([] if least is None else [least])]
@@ -147,9 +142,9 @@ def histogram(found: Mapping[str, Sequence[float]], least: float | None) -> str:
     return _svg(parts, "photos by how much they are like the training photos") + legend(names)
 
 
-def legend(names: Sequence[tuple[str, str]]) -> str:
-    items = "".join(f'<li class="{kind}">{escape(name)}</li>' for kind, name in names)
-    return f'<ul class="legend">{items}</ul>' if items else ""
+def legend(names: Sequence[tuple[str, str]]) -> Markup:
+    items = Markup().join(Markup('<li class="{}">{}</li>').format(*name) for name in names)
+    return Markup('<ul class="legend">{}</ul>').format(items) if items else Markup()
 
 
 def span(
@@ -157,64 +152,73 @@ def span(
     interval: Sequence[float] | None,
     top: float = 1.0,
     mark: float | None = None,
-) -> str:
+) -> Markup:
     """A share as a dot in its interval, on a rail from nought to `top`; mark: a share to compare
     with, such as that of all."""
     if value is None or interval is None:
-        return '<svg class="span" aria-hidden="true"></svg>'
+        return Markup('<svg class="span" aria-hidden="true"></svg>')
     low, high, at = (100 * min(1.0, part / top) for part in (*interval, value))
-    tick = ""
+    tick = Markup()
     if mark is not None:
-        place = f"{100 * min(1.0, mark / top):.2f}%"
-        tick = f'<line class="mark" x1="{place}" x2="{place}" y1="8%" y2="92%"/>'
-    return (
+        place = 100 * min(1.0, mark / top)
+        tick = Markup('<line class="mark" x1="{0:.2f}%" x2="{0:.2f}%" y1="8%" y2="92%"/>')
+        tick = tick.format(place)
+    return Markup(
         '<svg class="span" aria-hidden="true">'
-        f'<line class="rail" x1="0" x2="100%" y1="50%" y2="50%"/>{tick}'
-        f'<line class="a" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
-        f'<circle class="a" cx="{at:.2f}%" cy="50%" r="4.5"/></svg>'
-    )
+        '<line class="rail" x1="0" x2="100%" y1="50%" y2="50%"/>{}'
+        '<line class="a" x1="{:.2f}%" x2="{:.2f}%" y1="50%" y2="50%"/>'
+        '<circle class="a" cx="{:.2f}%" cy="50%" r="4.5"/></svg>'
+    ).format(tick, low, high, at)
 
 
-def _svg(parts: Sequence[str], title: str) -> str:
-    inside = "".join(parts)
-    return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
-        f' aria-label="{escape(title)}">{inside}</svg>'
-    )
+def _svg(parts: Sequence[Markup], title: str) -> Markup:
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(_WIDTH, _HEIGHT, title, Markup().join(parts))
 
 
-def _y_axis(frame: _Frame, name: str, percent: bool = False) -> str:
+def _y_axis(frame: _Frame, name: str, percent: bool = False) -> Markup:
     parts = []
     for value in _ticks(*frame.y):
         y = frame.down(value)
         parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, "grid"))
         parts.append(_text(_LEFT - 6, y + 3.5, _number(value, percent), "end"))
-    middle = (frame.bottom + _TOP) / 2
-    turned = f'<text class="middle soft" transform="translate(11 {middle:.1f}) rotate(-90)">'
-    return "".join(parts) + f"{turned}{escape(name)}</text>"
+    turned = '<text class="middle soft" transform="translate(11 {:.1f}) rotate(-90)">{}</text>'
+    return Markup().join([*parts, Markup(turned).format((frame.bottom + _TOP) / 2, name)])
 
 
-def _x_axis(frame: _Frame, ticks: Sequence[float], name: str, percent: bool = False) -> str:
+def _x_axis(frame: _Frame, ticks: Sequence[float], name: str, percent: bool = False) -> Markup:
     texts = [
         _text(frame.across(value), frame.bottom + 14, _number(value, percent), "middle")
         for value in ticks
     ]
     base = _line(_LEFT, frame.bottom, _WIDTH - _RIGHT, frame.bottom, "axis")
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    return base + "".join(texts) + _text(middle, frame.bottom + 31, name, "middle soft")
+    return Markup().join([base, *texts, _text(middle, frame.bottom + 31, name, "middle soft")])
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    line = '<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>'
+    return Markup(line).format(kind, x1, y1, x2, y2)
 
 
-def _bar(x: float, y: float, width: float, height: float, kind: str) -> str:
-    size = f'width="{max(width, 1):.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" {size}/>'
+def _path(places: Sequence[tuple[float, float]], kind: str) -> Markup:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    return Markup('<polyline class="{}" points="{}"/>').format(kind, points)
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+def _dot(x: float, y: float, radius: int, kind: str) -> Markup:
+    dot = '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>'
+    return Markup(dot).format(kind, x, y, radius)
+
+
+def _bar(x: float, y: float, width: float, height: float, kind: str) -> Markup:
+    bar = '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+    return Markup(bar).format(kind, x, y, max(width, 1), height)
+
+
+def _text(x: float, y: float, text: str, kind: str) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
 
 
 def _number(value: float, percent: bool) -> str:

@@ -8,9 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+
+from markupsafe import Markup
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -18,8 +20,10 @@ from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.files import write_atomic, write_table
+from bear_classifier.runtime.templates import template
 from bear_classifier.runtime.terminal import count, one_line, progress_bar
 
+_STYLE = Path(__file__).parent / "static" / "attribution.css"
 UNKNOWN = "unknown"
 CLAIM = "(search filter)"  # ends a licence that nobody but the search service spoke of
 _TOP = 10  # sites in the page's table
@@ -165,11 +169,10 @@ def as_page(
     name: str, rows: Sequence[Credit], left_out: int, shown: Mapping[str, str] | None = None
 ) -> str:
     """One page that needs nothing but the photos beside it. shown: as `_thumbnails`."""
-    cards = {row.sha256: _card(row, (shown or {}).get(row.sha256, row.file)) for row in rows}
-    by_label: dict[str, list[Credit]] = {}
+    by_label: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        by_label.setdefault(row.label, []).append(row)
-    known = _known(rows)
+        by_label.setdefault(row.label, []).append(_card(row, (shown or {}).get(row.sha256)))
+    known, sites = _known(rows), Counter(map(_site, rows))
     figures = {
         "photos": len(rows),
         "with a known author": known["with_author"],
@@ -177,112 +180,38 @@ def as_page(
     }
     if known["claimed"]:
         figures["with a licence that a search service claims"] = known["claimed"]
-    links = "".join(
-        f'<a href="#class-{at}">{_text(label)} <span>{len(group):,}</span></a>'
-        for at, (label, group) in enumerate(by_label.items())
+    style = _STYLE.read_text(encoding="utf-8")
+    page = template(__file__, "attribution.html").render(
+        name=name,
+        style=Markup(style),
+        style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        unknown=UNKNOWN,
+        claim=CLAIM,
+        claimed=known["claimed"],
+        left_out=left_out,
+        figures=figures,
+        licences=Counter(row.licence for row in rows).most_common(),
+        sites=sites.most_common(_TOP),
+        more_sites=len(sites) - _TOP,
+        classes=by_label,
+        on_web=_web,
     )
-    sections = "".join(
-        f'<section id="class-{at}"><h2>{_text(label)} <span>{len(group):,}</span></h2>'
-        f"<ul>{''.join(cards[row.sha256] for row in group)}</ul></section>"
-        for at, (label, group) in enumerate(by_label.items())
-    )
-    sites = Counter(map(_site, rows))
-    more = f"<p>and {len(sites) - _TOP:,} more</p>" if len(sites) > _TOP else ""
-    style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src 'self' file: data:;\
- style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<meta name="color-scheme" content="light dark">
-<title>{escape(name)}: whose photos these are</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<header>
-<p class="name">{_text(name)}</p>
-<h1>Whose photos these are</h1>
-<p>A photo belongs to those who made it. This page says what is known of each: its author, its
-licence, and where it stands. <b>{UNKNOWN}</b> means that nobody said; it does not mean free.</p>
-{_notes(known["claimed"], left_out)}
-<dl>{"".join(f"<div><dt>{k}</dt><dd>{n:,}</dd></div>" for k, n in figures.items())}</dl>
-<div class="tables">{_table("Licence", Counter(row.licence for row in rows).most_common())}
-<div>{_table("Site", sites.most_common(_TOP))}{more}</div></div>
-<nav aria-label="Classes">{links}</nav>
-</header>
-<main>{sections}</main>
-</body>
-</html>
-"""
+    return page + "\n"
 
 
-def _notes(claimed: int, left_out: int) -> str:
-    claim = (
-        f"<p>A licence that ends with <b>{CLAIM}</b> is a claim of the search service that was"
-        " asked for such photos; the page that shows the photo may say otherwise.</p>"
-    )
-    rest = f"<p>{left_out:,} more are kept but not used (copies, unusable or taken out).</p>"
-    return claim * bool(claimed) + rest * bool(left_out)
-
-
-def _table(head: str, counts: Sequence[tuple[str, int]]) -> str:
-    rows = "".join(f"<tr><td>{_text(what)}</td><td>{n:,}</td></tr>" for what, n in counts)
-    return (
-        f'<table><thead><tr><th scope="col">{head}</th><th scope="col">Photos</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
-
-
-def _card(row: Credit, picture: str) -> str:
-    """A photo with its credit; what few people ask for is folded away. picture: its address, or ""
-    where there is nothing to show."""
+def _card(row: Credit, picture: str | None) -> dict[str, Any]:
+    """A photo with its credit. picture: its address, "" where nothing can be shown, None where the
+    file itself can."""
     title = row.title.strip() or "Untitled"
-    short = title if len(title) <= _LONG else f"{title[: _LONG - 1]}…"
-    author = f"by {_text(row.author)}" if row.author != UNKNOWN else "author unknown"
-    licence = row.licence if row.licence != UNKNOWN else "licence unknown"
-    place = row.page or row.address
     query = (f", “{row.query}”" if row.query else "") + (f", place {row.rank}" if row.rank else "")
-    details = {
-        "Title": _text(title) if short != title else "",
-        "Photo": _link(row.address) if row.page else "",
-        "Found by": _text(row.found_by + query),
-        "Fetched": _text(row.date[:10]),
-        "Kept as": f"{_text(row.via)}; the picture itself was gone" if row.via else "",
-        "Split": _text(row.side),
-        "Further sources": str(row.further_sources or ""),
-        "SHA-256": _text(row.sha256),
+    return {
+        "credit": row,
+        "picture": row.file if picture is None else picture,
+        "title": title,
+        "short": title if len(title) <= _LONG else f"{title[: _LONG - 1]}…",
+        "site": _site(row),
+        "found_by": row.found_by + query,
     }
-    listed = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in details.items() if v)
-    return (
-        f'<li>{_image(picture, row.label)}<p class="title" dir="auto">{escape(short)}</p>'
-        f"<p>{author}</p>"
-        f"<p>{_link(row.licence_url, licence)}</p>"
-        f"<p>{_link(place, _site(row)) if _web(place) else _text(place)}</p>"
-        f"<details><summary>More</summary><dl>{listed}</dl></details></li>\n"
-    )
-
-
-def _image(picture: str, label: str) -> str:
-    if not picture:
-        return "<p>This photo cannot be shown: its file or its reader is missing or damaged.</p>"
-    about = f'alt="Photo filed as {escape(label)}" loading="lazy" decoding="async"'
-    return f'<img src="{escape(picture)}" {about}>'
-
-
-def _link(address: str, words: str = "") -> str:
-    """Words that lead to an address of the web; bare words where it is something else."""
-    if _web(address) is None:
-        return _text(words or address)
-    rel = "noopener noreferrer nofollow"
-    return f'<a href="{escape(address)}" rel="{rel}">{_text(words or address)}</a>'
-
-
-def _text(words: str) -> str:
-    """Somebody else's words: escaped, and in their own direction of writing."""
-    return f"<bdi>{escape(words)}</bdi>" if words else ""
 
 
 def attribution_text(outcome: Mapping[str, Any]) -> str:
@@ -294,40 +223,3 @@ def attribution_text(outcome: Mapping[str, Any]) -> str:
     lines = [f"{count(outcome['photos'], 'photo')}: {known} licence{claimed}"]
     lines += [rest] * bool(outcome["left_out"])
     return "\n".join([*lines, one_line(outcome["csv"]), one_line(outcome["html"])])
-
-
-_STYLE = """
-:root{color-scheme:light dark;--paper:#faf9f6;--card:#fff;--ink:#26231e;--quiet:#6a645a;
---line:#e5e1d8;--link:#1d5b86;--head:ui-serif,Charter,Georgia,serif}
-@media (prefers-color-scheme:dark){:root{--paper:#171613;--card:#201f1b;--ink:#e8e4db;
---quiet:#a49d90;--line:#37342d;--link:#93c4e8}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:78rem;padding:clamp(1.25rem,5vw,4rem);background:var(--paper);
-color:var(--ink);font:1rem/1.55 system-ui,sans-serif;overflow-wrap:anywhere}
-h1,h2{font:500 clamp(2rem,5vw,3rem)/1.2 var(--head);margin:0 0 1rem}
-h2{font-size:1.6rem;padding-top:2.5rem;border-top:1px solid var(--line)}
-span,.name,dt,th,summary,.tables p{color:var(--quiet)} span{font-size:.85em}
-header>p{max-width:42rem} .name{margin:0}
-a{color:var(--link);text-underline-offset:.15em}
-header>dl{display:flex;flex-wrap:wrap;align-items:start;gap:1rem 3rem;margin:2.5rem 0}
-header>dl>div{display:flex;flex-direction:column-reverse;max-width:12rem}
-header dd{font:500 2.25rem/1.2 var(--head)}
-.tables{display:grid;gap:2rem 4rem;align-items:start;font-size:.95rem;
-grid-template-columns:repeat(auto-fit,minmax(min(20rem,100%),1fr))}
-table{width:100%;border-collapse:collapse} tr{border-bottom:1px solid var(--line)}
-th,td{text-align:start;padding:.4rem 0;font-weight:400}
-th+th,td+td{text-align:end;padding-inline-start:1.5rem;font-variant-numeric:tabular-nums}
-nav{display:flex;flex-wrap:wrap;gap:.5rem;margin:2.5rem 0}
-nav a{padding:.4rem .9rem;border:1px solid var(--line);border-radius:2rem;background:var(--card);
-color:var(--ink);text-decoration:none}
-main ul{list-style:none;margin:0 0 3rem;padding:0;display:grid;align-items:start;gap:1.25rem;
-grid-template-columns:repeat(auto-fill,minmax(clamp(9.5rem,22vw,14.5rem),1fr))}
-li{background:var(--card);border:1px solid var(--line);border-radius:.6rem;overflow:hidden;
-padding-bottom:.75rem;font-size:.9rem;content-visibility:auto;contain-intrinsic-size:auto 21rem}
-li img{display:block;width:100%;aspect-ratio:4/3;object-fit:cover;background:var(--line);
-margin-bottom:.75rem}
-li p{margin:.1rem 0;padding:0 .9rem;line-height:1.4}
-.title{font-weight:600} details{padding:.35rem .9rem 0} summary{cursor:pointer;width:fit-content}
-details dl{margin:.5rem 0 0;font-size:.85rem;line-height:1.4} details dt{margin-top:.4rem}
-dd{margin:0}
-"""
