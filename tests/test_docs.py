@@ -197,13 +197,20 @@ def test_every_decision_is_a_record_in_the_index():
 
 def test_the_migration_names_modules_that_exist_and_none_that_stayed():
     text = (ROOT / "docs/MIGRATION.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", text, re.MULTILINE)
+    moved, names = text.split("## Settings, options and files")
+    rows = re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", moved, re.MULTILINE)
     assert len(rows) > 100
     for old, new in rows:
         assert not (PACKAGE / old).exists(), f"{old} stayed"
         assert paths(new) or new.endswith(("js`", "css`", "html`")), old
         for name in re.findall(r"`([\w/.]+)`", new):
             assert (PACKAGE / name).exists(), name
+    renamed = re.findall(r"^\| `([\w.]+)` \| `.*` \| `([\w.]+)", names, re.MULTILINE)
+    assert len(renamed) > 200
+    for module, new in renamed:
+        place = new.rpartition(".")[0] if "." in new and new[0].islower() else module
+        source = (PACKAGE / f"{place.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert re.search(rf"\b{new.rpartition('.')[2]}\b", source), (module, new)
 
 
 # commands
