@@ -207,10 +207,10 @@ def test_the_migration_names_modules_that_exist_and_none_that_stayed():
             assert (PACKAGE / name).exists(), name
     renamed = re.findall(r"^\| `([\w.]+)` \| `.*` \| `([\w.]+)", names, re.MULTILINE)
     assert len(renamed) > 200
-    for module, new in renamed:
-        place = new.rpartition(".")[0] if "." in new and new[0].islower() else module
+    for name, new in renamed:
+        place = new.rpartition(".")[0] if "." in new and new[0].islower() else name
         source = (PACKAGE / f"{place.replace('.', '/')}.py").read_text(encoding="utf-8")
-        assert re.search(rf"\b{new.rpartition('.')[2]}\b", source), (module, new)
+        assert re.search(rf"\b{new.rpartition('.')[2]}\b", source), (name, new)
 
 
 # commands
