@@ -1,16 +1,18 @@
 """Photos become a dataset that can be audited, a checked model, and a page anyone can use.
 
-import bear_classifier as bc
+    import bear_classifier as bc
 
-project = bc.open_project("starter")
-project.run()
-bc.load_model("shipped").predict("photo.jpg")
+    project = bc.open_project("starter")
+    project.run()
+    bc.load_model("shipped").predict("photo.jpg")
+
+Each name is imported when it is first used. What goes wrong raises a `BearsError`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from bear_classifier.api import Project as Project

@@ -101,8 +101,8 @@ def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = 
     if place == "shipped" and not path.is_dir():
         raise ModelError(
             "NO_MODEL",
-            "the shipped model is not part of the installed package; take the folder models/bears"
-            " of the source repository and name it, or train one: open_project(...).run()",
+            "the shipped model is not part of the installed package; copy the folder models/bears"
+            " from the project's source repository and give its path",
         )
     trust(bundle := load(path))
     return Model(bundle, threads)

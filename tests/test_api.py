@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import io
@@ -84,6 +85,19 @@ def test_what_type_checkers_see_is_what_is_exported() -> None:
         if line.startswith("    from bear_classifier")
     }
     assert seen == set(bc.__all__)
+
+
+@pytest.mark.parametrize("module", [bc, api])
+def test_the_example_of_a_module_is_a_block_of_code(module: Any) -> None:
+    """Indented, so that it is shown as code; its names are there."""
+    text = module.__doc__
+    lines = [line for line in text.splitlines() if line.startswith("    ")]
+    assert "    import bear_classifier as bc" in lines
+    assert not [line for line in text.splitlines() if line.startswith(("import ", "bc."))]
+    code = ast.parse("\n".join(line[4:] for line in lines))
+    used = [node for node in ast.walk(code) if isinstance(node, ast.Attribute)]
+    assert {node.attr for node in used if ast.unparse(node.value) == "bc"} <= set(bc.__all__)
+    assert {node.attr for node in used if ast.unparse(node.value) == "project"} == {"run"}
 
 
 @pytest.mark.parametrize("module", [api, results, predict])

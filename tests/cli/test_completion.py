@@ -25,6 +25,7 @@ PROJECT = """name = "mine"
 grizzly = ["a"]
 teddy = ["b"]
 "brown bear" = ["c"]
+# "no class" = 1
 """
 
 
