@@ -881,7 +881,7 @@ MUTANTS = [
     Mutant("service: any number of bytes", "serve/request_guard.py", "if self.read > self.limit:",
            "if False:", "serve/test_request_guard.py::test_an_unannounced_size"),
     Mutant("service: a slow body may take for ever", "serve/request_guard.py",
-           "left = self.began + BODY_SECONDS - time.monotonic()", "left = 9.0",
+           "left = self.began + limits.BODY_SECONDS - time.monotonic()", "left = 9.0",
            "serve/test_request_guard.py::test_a_body_that_does_not_end"),
     Mutant("service: gradio fetches addresses", "serve/gradio_guard.py",
            "isinstance(value, str) and _address(value)", "False",

@@ -18,21 +18,19 @@ from starlette.types import Scope
 from bear_classifier import __version__
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
-from bear_classifier.images.decoder import MAX_BYTES
-from bear_classifier.serve import gradio_guard, request_guard
+from bear_classifier.serve import gradio_guard, limits, request_guard
 from bear_classifier.serve.metrics import Metrics
 from bear_classifier.serve.queue import Refused, Service
 from bear_classifier.serve.rate_limit import Fair
-from bear_classifier.serve.routes import CLASSIFY_MANY, api
+from bear_classifier.serve.routes import api
 from bear_classifier.web.head_requests import Heads
 from bear_classifier.web.host_names import EVERYWHERE, HostNames
 
 _KEEP = 60.0  # seconds that an upload of gradio's page may lie on the disk
-_BATCHES = 2  # requests with many photos at once
 _AS_IT_COMES = ServeConfig()
 _SWEEP = 10.0  # seconds between two looks at them
 _TAKEN = tuple(
-    f"{gradio_guard.PLACE}/gradio_api/{what}" for what in ("queue", "call", "cancel", "reset")
+    f"{limits.GRADIO}/gradio_api/{what}" for what in ("queue", "call", "cancel", "reset")
 )
 _STATUS = {
     "EMPTY_FILE": 400,
@@ -105,9 +103,9 @@ def make_app(
     app.add_middleware(
         request_guard.Door,
         metrics=metrics,
-        limit=_limit,
+        limit=limits.body_limit,
         policy=lambda path: (
-            _GRADIO_POLICY if path.startswith(gradio_guard.PLACE) else request_guard.POLICY
+            _GRADIO_POLICY if path.startswith(limits.GRADIO) else request_guard.POLICY
         ),
         framed_by=settings.framed_by,
         names=HostNames(host, settings.names.split()),
@@ -137,7 +135,7 @@ def _health(app: FastAPI, service: Service, metrics: Metrics) -> None:
 def _mount_gradio(app: FastAPI, service: Service, uploads: Path) -> None:
     from bear_classifier.serve.gradio_app import mount
 
-    mount(app, service, gradio_guard.PLACE, uploads)
+    mount(app, service, limits.GRADIO, uploads)
 
 
 async def _sweeping(folder: Path) -> None:
@@ -146,27 +144,14 @@ async def _sweeping(folder: Path) -> None:
         await asyncio.sleep(_SWEEP)
 
 
-def _limit(path: str) -> int:
-    """Bytes of a request's body."""
-    if path in (
-        "/api/v1/classify",
-        "/api/v1/corrections",
-        f"{gradio_guard.PLACE}/gradio_api/upload",
-    ):
-        return MAX_BYTES + request_guard.AROUND
-    return request_guard.MAX_BATCH_BYTES if path == CLASSIFY_MANY else request_guard.SMALL
-
-
 def _closed(service: Service, fair: Fair, scope: Scope, inside: int) -> None:
     """Refuse photos before they come where there is no room for them."""
     path = scope["path"]
-    if scope["method"] == "POST" and path.startswith(
-        ("/api/v1/c", f"{gradio_guard.PLACE}/gradio_api/")
-    ):
+    if scope["method"] == "POST" and path.startswith(("/api/v1/c", f"{limits.GRADIO}/gradio_api/")):
         service.admit()
         if not path.startswith(_TAKEN):
             fair.take(fair.who(scope))
-        if path == CLASSIFY_MANY and inside >= _BATCHES:
+        if path == limits.CLASSIFY_MANY and inside >= limits.MAX_BATCHES:
             raise Refused(503, "BUSY", f"{inside} batches are worked on. Try again later", 30)
 
 

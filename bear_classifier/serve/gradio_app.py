@@ -14,7 +14,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from bear_classifier.errors import BearsError
-from bear_classifier.images.decoder import MAX_BYTES
+from bear_classifier.serve import limits
 from bear_classifier.serve.queue import Service
 
 _CSS = ".gradio-container {max-width: 60rem !important; margin: 0 auto !important}"
@@ -76,7 +76,7 @@ def mount(app: FastAPI, service: Service, path: str, uploads: Path) -> None:
         path=path,
         css=_CSS,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        max_file_size=MAX_BYTES,
+        max_file_size=limits.MAX_PHOTO_BYTES,
         show_error=True,
         enable_monitoring=False,
         ssr_mode=False,

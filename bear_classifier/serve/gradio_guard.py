@@ -21,10 +21,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.runtime.terminal import one_line
+from bear_classifier.serve import limits
 from bear_classifier.serve.queue import Refused
 from bear_classifier.web.strict_json import strict_json
 
-PLACE = "/gradio"
 MAX_UPLOADS_BYTES = 200_000_000  # bytes of uploads on the disk at once
 _NAME = r"[\w.@-]+"
 _GET = re.compile(
@@ -51,7 +51,7 @@ _LONGEST = 200  # bytes of a file's name, of which the system allows 255
 
 def endless(path: str) -> bool:
     """Whether this route streams events for as long as the client listens."""
-    return path.startswith(PLACE) and bool(_STREAM.fullmatch(path[len(PLACE) :]))
+    return path.startswith(limits.GRADIO) and bool(_STREAM.fullmatch(path[len(limits.GRADIO) :]))
 
 
 class Gate:
@@ -61,10 +61,10 @@ class Gate:
         self.app, self.uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PLACE):
+        if scope["type"] != "http" or not scope["path"].startswith(limits.GRADIO):
             await self.app(scope, receive, send)
             return
-        path = scope["path"][len(PLACE) :]
+        path = scope["path"][len(limits.GRADIO) :]
         self._known(scope["method"], path)
         scope["query_string"] = _query(scope["query_string"])
         if scope["method"] == "POST":

@@ -18,18 +18,14 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bear_classifier.images.decoder import MAX_BYTES
 from bear_classifier.runtime.terminal import one_line
+from bear_classifier.serve import limits
 from bear_classifier.serve.metrics import Metrics
 from bear_classifier.serve.queue import Refused
 from bear_classifier.serve.rate_limit import client_of
 from bear_classifier.web.host_names import HostNames
 
-SMALL = 65_536  # bytes of a body that is no photo
-AROUND = 65_536  # bytes that a form may add to a photo
-MAX_BATCH_BYTES = 100_000_000  # bytes of a request with many photos
 HELD = 400_000_000  # bytes of bodies at once
-BODY_SECONDS = 30.0  # for a whole body
 _PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would have no code
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
@@ -148,11 +144,11 @@ class Visit:
     async def receive(self) -> Message:
         if self.whole or self.refused:
             return await self._receive()
-        left = self.began + BODY_SECONDS - time.monotonic()
+        left = self.began + limits.BODY_SECONDS - time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except asyncio.TimeoutError:
-            self.refused = Refused(408, "TOO_SLOW", _SLOW.format(BODY_SECONDS))
+            self.refused = Refused(408, "TOO_SLOW", _SLOW.format(limits.BODY_SECONDS))
             raise self.refused from None
         if message["type"] == "http.request":
             self.read += len(message.get("body", b""))
@@ -228,9 +224,9 @@ def error(code: str, sentence: str, number: str) -> dict[str, str]:
 
 def too_large(size: int, limit: int) -> Refused:
     """size: bytes, as far as they are known."""
-    if limit == SMALL:
+    if limit == limits.SMALL:
         return Refused(413, "TOO_LARGE", f"The request is larger than {limit // 1024} KB")
-    most = {MAX_BATCH_BYTES: MAX_BATCH_BYTES}.get(limit, MAX_BYTES)
+    most = {limits.MAX_BATCH_BYTES: limits.MAX_BATCH_BYTES}.get(limit, limits.MAX_PHOTO_BYTES)
     return Refused(
         413, "TOO_LARGE", f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
     )

@@ -26,17 +26,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bear_classifier.errors import BearsError, PhotoError
-from bear_classifier.images.decoder import MAX_BYTES
 from bear_classifier.runtime.files import cell, printable
 from bear_classifier.runtime.system_files import left_by_system
-from bear_classifier.serve import card_page
+from bear_classifier.serve import card_page, limits
 from bear_classifier.serve.corrections import NONE, NONE_AT_ALL, keep
 from bear_classifier.serve.metrics import Metrics
 from bear_classifier.serve.queue import Do, Refused, Service
 from bear_classifier.serve.rate_limit import Fair
 
-CLASSIFY_MANY = "/api/v1/classify-many"
-MAX_BATCH_PHOTOS = 200  # in one request
 LISTED = 1_000_000  # bytes of a ZIP that are read to list its files
 Read = Callable[[], bytes]
 _FORM = "multipart/form-data"
@@ -134,8 +131,8 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
             | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
             for name, offer in service.offers.items()
         ]
-        limits = {"bytes": MAX_BYTES, "photos": MAX_BATCH_PHOTOS}
-        return {"models": found, "limits": limits, "corrections": corrections is not None}
+        most = {"bytes": limits.MAX_PHOTO_BYTES, "photos": limits.MAX_BATCH_PHOTOS}
+        return {"models": found, "limits": most, "corrections": corrections is not None}
 
     @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
     async def card(name: str, request: Request) -> Response:
@@ -234,7 +231,7 @@ async def _several(request: Request) -> list[tuple[str, Read]]:
         found: list[tuple[str, Read]] = [
             (name, partial(bytes, data))
             for name, data in await _files(
-                request, 2 * MAX_BATCH_PHOTOS + 1
+                request, 2 * limits.MAX_BATCH_PHOTOS + 1
             )  # each with a companion
             if not _of_a_system(name)
         ]
@@ -260,7 +257,7 @@ class _ListedFile(io.BytesIO):
                 raise Refused(
                     413,
                     "TOO_MANY",
-                    f"The ZIP lists too many files; the limit is {MAX_BATCH_PHOTOS}",
+                    f"The ZIP lists too many files; the limit is {limits.MAX_BATCH_PHOTOS}",
                 )
         return super().read(size)
 
@@ -286,9 +283,9 @@ def _of_a_system(name: str) -> bool:
 
 
 def _few_enough(what: str, files: int) -> None:
-    if files > MAX_BATCH_PHOTOS:
+    if files > limits.MAX_BATCH_PHOTOS:
         raise Refused(
-            413, "TOO_MANY", f"The {what} has {files} files; the limit is {MAX_BATCH_PHOTOS}"
+            413, "TOO_MANY", f"The {what} has {files} files; the limit is {limits.MAX_BATCH_PHOTOS}"
         )
 
 
@@ -298,7 +295,7 @@ def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         raise PhotoError("DAMAGED", "it cannot be unpacked: only stored and deflated entries are")
     try:
         with archive.open(entry) as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(limits.MAX_PHOTO_BYTES + 1)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
             EOFError, ValueError) as exc:  # fmt: skip
         raise PhotoError("DAMAGED", f"it cannot be unpacked: {exc}") from exc

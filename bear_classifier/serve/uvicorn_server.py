@@ -25,13 +25,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line, say
+from bear_classifier.serve import limits
 from bear_classifier.serve.app import make_app
 from bear_classifier.serve.json_log import Lines
 from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.web.host_names import is_loopback
 from bear_classifier.web.sockets import browser_url, listening
 
-HEADER_SECONDS = 30.0  # seconds for the first line and the headers of a request
 UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
 HURRIED = 4.0  # the same once the service is stopping
 NOTICE = 1.0  # seconds between "not ready" and closing the port, for whoever balances the load
@@ -56,7 +56,7 @@ class Patient(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(HEADER_SECONDS)
+        self._wait(limits.HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._due, self._unread):
@@ -68,7 +68,7 @@ class Patient(H11Protocol):
         super().on_response_complete()
         self._watch()
         if not self.transport.is_closing():
-            self._wait(HEADER_SECONDS)
+            self._wait(limits.HEADER_SECONDS)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bear_classifier.serve import request_guard
+from bear_classifier.serve import limits, request_guard
 from bear_classifier.serve.metrics import Metrics
 from bear_classifier.serve.queue import Refused
 from bear_classifier.web.host_names import HostNames
@@ -110,16 +110,16 @@ def test_an_application_that_swallows_the_refusal_cannot_answer_otherwise() -> N
 
 
 def test_the_sentence_names_size_and_limit_of_a_picture() -> None:
-    limit = request_guard.MAX_BYTES + request_guard.AROUND
+    limit = limits.MAX_PHOTO_BYTES + limits.AROUND
     assert (
         request_guard.too_large(27_000_000, limit).sentence
         == "The picture is 27 MB; the limit is 20 MB"
     )
-    assert "64 KB" in request_guard.too_large(70_000, request_guard.SMALL).sentence
+    assert "64 KB" in request_guard.too_large(70_000, limits.SMALL).sentence
 
 
 def test_a_body_that_does_not_end_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_guard, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.05)
     found = asked(parts=[b"a", 5.0, b"b"])
     assert (found.status, found.body["code"]) == (408, "TOO_SLOW")
 

@@ -39,8 +39,9 @@ from serving import (
 from waiting import until
 
 from bear_classifier.runtime.processors import processors
+from bear_classifier.serve import limits
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.gradio_guard import PLACE, endless
+from bear_classifier.serve.gradio_guard import endless
 from bear_classifier.serve.queue import Service, served_models
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -726,14 +727,19 @@ def test_no_request_to_gradio_s_routes_is_a_mistake_of_ours(
     from schemathesis.checks import not_a_server_error
 
     app = make_app(Service(served_models(model_dir), 2))
-    (mounted,) = (route.app for route in app.routes if getattr(route, "path", "") == PLACE)
+    (mounted,) = (route.app for route in app.routes if getattr(route, "path", "") == limits.GRADIO)
     described = schemathesis.openapi.from_dict(mounted.openapi())
     asked = set()
     for found in described.get_all_operations():
         operation = found.ok()
-        if endless(PLACE + re.sub(r"{\w+}", "predict", operation.path)):
+        if endless(limits.GRADIO + re.sub(r"{\w+}", "predict", operation.path)):
             continue  # goes on for as long as somebody listens
         asked.add(operation.path)
-        try_out(operation, [not_a_server_error], f"http://{HERE}:{server.port}{PLACE}", examples=30)
+        try_out(
+            operation,
+            [not_a_server_error],
+            f"http://{HERE}:{server.port}{limits.GRADIO}",
+            examples=30,
+        )
     assert len(asked) > 60
     assert {"/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/cancel"} <= asked

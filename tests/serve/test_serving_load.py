@@ -47,7 +47,7 @@ from waiting import STUCK, until
 from bear_classifier.cli import main
 from bear_classifier.runtime.processors import processors
 from bear_classifier.serve import app as server
-from bear_classifier.serve import request_guard, uvicorn_server
+from bear_classifier.serve import limits, uvicorn_server
 from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.web.sockets import listening
 
@@ -461,7 +461,7 @@ def test_a_second_signal_ends_it_at_once(told: Told) -> None:
 
 
 def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_server, "HEADER_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "HEADER_SECONDS", 1.0)
     whole = head("POST", ONE, PHOTO)
     starts = [b"", b"G", b"GET /livez HTTP/1.1\r\n", whole[:-2], b"POST "]
 
@@ -587,7 +587,7 @@ def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyP
 
 
 def test_who_sends_a_body_too_slowly_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_guard, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
 
     async def slow(port: int, path: str) -> Answer:
         async with Line(port) as line:
