@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.collect.sources.kinds import SEARCHES
+from bear_classifier.collect.sources.registry import SEARCHES
 from bear_classifier.config import project_file
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import stage_fingerprint

@@ -32,7 +32,7 @@ LONGEST = (  # files of more than about 15 seconds of a processor, the longest f
 
 TRAINS = (  # what a network learned is in what they look at: a second instruction set runs them too
     "test_backbone.py", "test_checkpoints.py", "test_compare.py", "test_curve.py",
-    "test_diagnose.py", "test_evaluate.py", "test_explain.py", "test_export.py",
+    "test_diagnose.py", "test_evaluate.py", "test_class_activation_map.py", "test_export.py",
     "test_frozen_forward.py",
     "test_mixed_precision.py", "test_basics.py", "test_ensembles.py", "test_features.py",
     "test_embedding_map.py", "test_privacy.py", "test_transfer.py", "test_failures.py",

@@ -28,7 +28,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from waiting import STUCK, until
 
-from bear_classifier.collect.http.url import is_public
+from bear_classifier.collect.http.ssrf_guard import is_public
 
 LOOPBACK = "127.0.0.1"
 BLOCK = 64 * 1024  # bytes written at once by what is long

@@ -382,7 +382,7 @@ MUTANTS = [
            "collect/test_search.py::test_a_class_without_a_photo_beside_a_folder"),
     Mutant("hidden folders become photos", "collect/sources/local_files.py", 'startswith(".")',
            'startswith("\\0")', "collect/sources/test_local_files.py"),
-    Mutant("an embedded IPv4 address is not looked at", "collect/http/url.py",
+    Mutant("an embedded IPv4 address is not looked at", "collect/http/ssrf_guard.py",
            "if address in _MAPPED or address in _NAT64:", "if False:", "collect/http/test_url.py"),
     Mutant("one public answer of a name is enough", "collect/http/ssrf_guard.py",
            "            check(address, host, self._world.allowed)\n            results",

@@ -21,7 +21,7 @@ from bear_classifier.collect.integrity import brought_back
 from bear_classifier.collect.placeholders import placeholders
 from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources.folder_changes import overwritten
-from bear_classifier.collect.sources.kinds import LOCAL
+from bear_classifier.collect.sources.registry import LOCAL
 from bear_classifier.collect.spare_candidates import lacking, replacements
 from bear_classifier.config.settings import Config, DownloadConfig
 from bear_classifier.dataset.catalog import Catalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from bear_classifier.collect.screen import components, near_pairs
-from bear_classifier.collect.sources.kinds import LOCAL
+from bear_classifier.collect.sources.registry import LOCAL
 from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.dataset.sources import web_site
 from bear_classifier.images.dhash import hash_bits

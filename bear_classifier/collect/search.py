@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.collect.rights.take_down import refusal_of
-from bear_classifier.collect.sources import kinds
+from bear_classifier.collect.sources import registry
 from bear_classifier.collect.sources.class_name_hints import meant
 from bear_classifier.collect.sources.folder_changes import departed, is_read
-from bear_classifier.collect.sources.kinds import SEARCHES, SOURCES
 from bear_classifier.collect.sources.local_files import Listing, list_folder, list_urls
 from bear_classifier.collect.sources.pagination import REAL, Time, collect
+from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.collect.sources.search_progress import SearchGoal
 from bear_classifier.collect.spare_candidates import found_by, options, shared_out
@@ -46,7 +46,7 @@ def search(
         return {"found": 0, "new": 0, "gone": 0, "ignored": {}}
     path = Path(place).expanduser()
     if kind in SEARCHES:
-        return _search(catalog, config, engines or kinds.engines(kind, config.search), time)
+        return _search(catalog, config, engines or registry.engines(kind, config.search), time)
     if kind == "urls":
         listing = list_urls(path, config.labels)
         _refuse_misnamed(catalog, config.labels, listing, f"lines of {path}")

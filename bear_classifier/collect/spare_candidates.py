@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from bear_classifier.collect.sources.kinds import SEARCHES, SOURCES
+from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
 from bear_classifier.config.settings import Config, SearchConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import CONFLICT, OK, PENDING, SPARE, Source

@@ -59,13 +59,13 @@ def mistake_pictures(catalog: Catalog, found: Mapping[str, Any], made: Bundle) -
     """The mistakes by sha256, with activation maps if the bundle is the model that made them."""
     from bear_classifier.images.decoder import decode, encode, fit_square
     from bear_classifier.report.html import Shown
-    from bear_classifier.ship import explain
+    from bear_classifier.ship import class_activation_map
     from bear_classifier.ship.predict import Model
 
     if not found["mistakes"]:
         return {}
     belongs = found["belongs"]["weights"] and made.labels == found["labels"]
-    model, head = (Model(made), explain.cam_head(made)) if belongs else (None, None)
+    model, head = (Model(made), class_activation_map.cam_head(made)) if belongs else (None, None)
     shown = {}
     for row in found["mistakes"]:
         photo = catalog.photo(row["sha256"])
@@ -77,7 +77,7 @@ def mistake_pictures(catalog: Catalog, found: Mapping[str, Any], made: Bundle) -
                 shown[row["sha256"]] = Shown(encode(square, quality=_QUALITY))
                 continue
             asked = [made.labels.index(row[name]) for name in ("said", "true")]
-            why = explain.explain(model, head, catalog.file(photo), asked)
+            why = class_activation_map.explain(model, head, catalog.file(photo), asked)
         except PhotoError:
             continue  # its file is gone or was damaged since
         said, true = (encode(one, quality=_QUALITY) for one in why.maps)

@@ -25,7 +25,7 @@ from bear_classifier.images import decoder
 from bear_classifier.runtime.process_worker import needed, serve_requests
 from bear_classifier.serve.messages import answer_sentence
 from bear_classifier.ship.bundle import load
-from bear_classifier.ship.explain import CamHead, cam_head, explain
+from bear_classifier.ship.class_activation_map import CamHead, cam_head, explain
 from bear_classifier.ship.nearest_photos import SimilarPhotos, of
 from bear_classifier.ship.predict import Model
 

@@ -23,7 +23,7 @@ from bear_classifier.ship.acceptance import (
     compare_models,
     objection,
 )
-from bear_classifier.ship.explain import cam_head, evidence
+from bear_classifier.ship.class_activation_map import cam_head, evidence
 from bear_classifier.ship.model_card import card
 from bear_classifier.ship.predict import Model
 

@@ -1,8 +1,8 @@
-"""URLs that may be downloaded, and IP addresses that may be connected to (SSRF).
+"""URLs that may be downloaded, in one form.
 
 Pure: nothing is resolved, opened or connected. A host name says nothing about where it leads
 (2130706433 and 0x7f.1 are 127.0.0.1), so `parse` does not judge it: whoever connects resolves the
-host and asks `is_public` about every address that comes back.
+host and asks `ssrf_guard.is_public` about every address that comes back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -20,52 +20,6 @@ from bear_classifier.errors import PhotoError
 MAX_URL_LENGTH = 4_096  # characters of an address, as given and as sent
 PORTS = (80, 443, 8080, 8443)
 _USUAL_PORT = {"http": 80, "https": 443}
-
-# IANA IPv4 Special-Purpose Address Registry (RFC 6890 and later), and multicast (RFC 5771). Ranges
-# that are reachable but serve no web page (AS112, AMT) are refused too: nobody's photo is there.
-_REFUSED_IPV4 = tuple(
-    map(
-        IPv4Network,
-        (
-            "0.0.0.0/8",  # this network, RFC 791
-            "10.0.0.0/8",  # private, RFC 1918
-            "100.64.0.0/10",  # shared by carriers, RFC 6598
-            "127.0.0.0/8",  # loopback, RFC 1122
-            "169.254.0.0/16",  # link-local, RFC 3927; clouds answer secrets here
-            "172.16.0.0/12",  # private, RFC 1918
-            "192.0.0.0/24",  # protocol assignments, RFC 6890
-            "192.0.2.0/24",  # documentation, RFC 5737
-            "192.31.196.0/24",  # AS112, RFC 7535
-            "192.52.193.0/24",  # AMT, RFC 7450
-            "192.88.99.0/24",  # 6to4 relays, RFC 7526
-            "192.168.0.0/16",  # private, RFC 1918
-            "192.175.48.0/24",  # AS112, RFC 7534
-            "198.18.0.0/15",  # benchmarking, RFC 2544
-            "198.51.100.0/24",  # documentation, RFC 5737
-            "203.0.113.0/24",  # documentation, RFC 5737
-            "224.0.0.0/4",  # multicast, RFC 5771
-            "240.0.0.0/4",  # reserved and broadcast, RFC 1112 and RFC 919
-        ),
-    )
-)
-# IANA IPv6 Address Space: only 2000::/3 is unicast for everybody. Within it, the registry of
-# special-purpose addresses, and what carries an IPv4 address to a relay.
-_UNICAST_IPV6 = IPv6Network("2000::/3")
-_REFUSED_IPV6 = tuple(
-    map(
-        IPv6Network,
-        (
-            "2001::/23",  # protocol assignments, RFC 2928: Teredo, ORCHID, benchmarking
-            "2001:db8::/32",  # documentation, RFC 3849
-            "2002::/16",  # 6to4, RFC 3056
-            "2620:4f:8000::/48",  # AS112, RFC 7534
-            "3fff::/20",  # documentation, RFC 9637
-        ),
-    )
-)
-_MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: how an IPv6-only network reaches IPv4
-_ISATAP = (0x5EFE, 0x0200_5EFE)  # RFC 5214: the half of the interface before the IPv4 address
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")  # RFC 3986
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
@@ -93,24 +47,6 @@ class Target:
         return f"{self.scheme}://{host}" + (
             "" if self.port == _USUAL_PORT[self.scheme] else f":{self.port}"
         )
-
-
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether a photo may be fetched from there. The same for every version of Python.
-
-    An IPv6 address that only carries an IPv4 address is judged by that one.
-    """
-    if isinstance(address, IPv4Address):
-        return not any(address in network for network in _REFUSED_IPV4)
-    if address.scope_id is not None:
-        return False
-    bits = int(address)
-    carried = IPv4Address(bits & 0xFFFF_FFFF)
-    if address in _MAPPED or address in _NAT64:
-        return is_public(carried)
-    if address not in _UNICAST_IPV6 or any(address in network for network in _REFUSED_IPV6):
-        return False
-    return (bits >> 32) & 0xFFFF_FFFF not in _ISATAP or is_public(carried)
 
 
 def parse_url(url: str) -> Target:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bear_classifier.collect.sources.kinds import LOCAL
+from bear_classifier.collect.sources.registry import LOCAL
 from bear_classifier.dataset.schema import GONE, PENDING, Photo, Source
 
 _LOOKED = 16  # files of a folder that are read, to know whether another one is a copy of it

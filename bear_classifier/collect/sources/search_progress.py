@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bear_classifier.collect.sources.kinds import SEARCHES
+from bear_classifier.collect.sources.registry import SEARCHES
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.errors import DataError
 

@@ -19,7 +19,7 @@ from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.lesson.page import Sheet
 from bear_classifier.lesson.photos import features_plot as plot
 from bear_classifier.runtime.terminal import progress_bar
-from bear_classifier.ship.explain import CamHead, evidence, overlay
+from bear_classifier.ship.class_activation_map import CamHead, evidence, overlay
 from bear_classifier.stats.arrays import Floats
 
 Mask = NDArray[np.bool_]
@@ -31,7 +31,7 @@ _DRAWS = 2000  # of the bootstrap
 
 
 def network_head(network: Classifier) -> CamHead:
-    """The numbers after the pool, as `ship.explain` wants them."""
+    """The numbers after the pool, as `ship.class_activation_map` wants them."""
     norm, linear = network.head[2], network.head[-1]
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     parts = (norm.running_mean, scale, norm.bias, linear.weight, linear.bias)

@@ -35,11 +35,12 @@ from bear_classifier.collect.http.ssrf_guard import (
     authorities,
     checked_request,
     in_time,
+    is_public,
     literal_of,
     look_up,
     network_errors,
 )
-from bear_classifier.collect.http.url import is_public, parse_url
+from bear_classifier.collect.http.url import parse_url
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Source

@@ -9,11 +9,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 import pytest
 import yarl
 
+from bear_classifier.collect.http.ssrf_guard import is_public
 from bear_classifier.collect.http.url import (
     MAX_URL_LENGTH,
     Target,
     follow,
-    is_public,
     parse_url,
     shorten,
 )

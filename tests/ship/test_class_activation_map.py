@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from bear_classifier.errors import ModelError
 from bear_classifier.images import decoder
 from bear_classifier.ship import bundle, golden
-from bear_classifier.ship.explain import (
+from bear_classifier.ship.class_activation_map import (
     CamHead,
     against_others,
     cam_head,
@@ -106,6 +106,6 @@ def test_the_deepest_colour_means_the_same_in_all_maps_of_a_photo(model):
 
 
 def test_explaining_needs_no_torch():
-    code = "import sys, bear_classifier.ship.explain; print('torch' in sys.modules)"
+    code = "import sys, bear_classifier.ship.class_activation_map; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "False"
