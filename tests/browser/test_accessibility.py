@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -36,9 +35,10 @@ RUN = """
 const done = arguments[0], beyond = ["deprecated", "wcag2aaa"];
 const rules = axe.getRules().filter((rule) => !rule.tags.some((tag) => beyond.includes(tag)));
 const on = Object.fromEntries(rules.map((rule) => [rule.ruleId, { enabled: true }]));
+const line = (rule, node) => `${rule.id}: ${node.html.slice(0, 160)}: ${node.failureSummary}`;
+const lines = (found) => found.violations.flatMap((rule) => rule.nodes.map((n) => line(rule, n)));
 axe.run(document, { resultTypes: ["violations"], rules: on }).then(
-  (found) => done({ rules: rules.length, violations: found.violations.flatMap((rule) => rule.nodes.map(
-    (node) => `${rule.id}: ${node.html.slice(0, 160)}: ${node.failureSummary}`)) }),
+  (found) => done({ rules: rules.length, violations: lines(found) }),
   (error) => done({ rules: 0, violations: [String(error)] }));
 """
 
