@@ -19,12 +19,14 @@ function h(tag, facts = {}, ...children) {
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child != null && child !== false));
+  node.append(...children.filter((child) => child != null && child !== false && child !== ""));
   return node;
 }
 
-const keyed = (key, text, facts = {}) =>
-  h("button", { "data-key": key, ...facts }, h("kbd", {}, key), h("span", {}, text));
+/** A button with its key. before: words that are only heard; what is seen is a part of the name. */
+const keyed = (key, text, facts = {}, before = "") =>
+  h("button", { "data-key": key, ...facts }, h("kbd", {}, key), heard(before), h("span", {}, text));
+const heard = (words) => words && h("span", { class: "heard" }, words);
 const photoUrl = (sha, size) => `photo/${sha}?size=${size}`;
 /** A time of the catalog (UTC) as clocks show it here. */
 const when = (at) => {
@@ -465,15 +467,15 @@ function drawActions() {
   const here = many || row();
   const off = { disabled: !here };
   const labels = S.project.labels.map((label, i) => i < 9
-    ? keyed(String(i + 1), label, { ...off, "aria-label": `Relabel to ${label}`, class: "label" })
-    : h("button", { ...off, class: "label", "aria-label": `Relabel to ${label}`, onclick: () => press(label, "relabel", label) }, label));
+    ? keyed(String(i + 1), label, { ...off, class: "label" }, "Relabel to ")
+    : h("button", { ...off, class: "label", onclick: () => press(label, "relabel", label) }, heard("Relabel to "), label));
   const dropped = many || (row() && row().status === "dropped");
   $("actions").replaceChildren(
-    keyed("p", "Back", { "aria-label": many ? "Previous page" : "Previous" }),
+    keyed("p", "Back", { title: many ? "Previous page" : "Previous photo" }),
     keyed("k", many ? (n ? `Keep ${n}` : "Keep all shown") : "Keep", { ...off, class: "main" }),
     keyed("d", n ? `Drop ${n}` : "Drop", off), ...labels,
     ...(dropped ? [keyed("r", "Restore")] : []),
-    keyed("n", "Next", { ...off, "aria-label": many ? "Next page" : "Next" }));
+    keyed("n", "Next", { ...off, title: many ? "Next page" : "Next photo" }));
 }
 
 function decisionOf(r) {
@@ -509,7 +511,7 @@ async function drawOne() {
   });
   const differs = r.suggested && r.suggested !== r.label;
   const side = h("aside", { "aria-label": "About this photo" },
-    h("div", {}, h("h3", {}, `Label now · probability of a fault ${percent(r.score)}`),
+    h("div", {}, h("h2", {}, `Label now · probability of a fault ${percent(r.score)}`),
       h("p", { class: "now" }, r.label, ...(differs ? [h("span", { class: "no" }, " → "), h("span", { class: "to" }, `${r.suggested}?`)] : [])),
       h("ul", { class: "reasons" }, ...r.reasons.map((reason) => h("li", {}, reason)))));
   $("main").replaceChildren(h("div", { class: "one", "data-sha": r.sha256 }, figure, side));
@@ -542,9 +544,9 @@ function details(r, all) {
   const past = all.history.map((e) => h("li", {},
     `${when(e.at)} ${e.action}${e.old !== e.new ? `: ${e.old} → ${e.new}` : ""}, ${e.who}`));
   return [
-    bars.length && h("div", {}, h("h3", {}, "The first model, which did not learn from it"), ...bars),
-    near.length && h("div", {}, h("h3", {}, "Most similar photos"), h("div", { class: "near" }, ...near)),
-    past.length && h("div", {}, h("h3", {}, "History"), h("ul", { class: "past" }, ...past)),
+    bars.length && h("div", {}, h("h2", {}, "The first model, which did not learn from it"), ...bars),
+    near.length && h("div", {}, h("h2", {}, "Most similar photos"), h("div", { class: "near" }, ...near)),
+    past.length && h("div", {}, h("h2", {}, "History"), h("ul", { class: "past" }, ...past)),
     h("p", { class: "origin" }, `${all.width} × ${all.height}, ${all.split || "no"} split. ${all.origin}`),
   ].filter(Boolean);
 }
