@@ -29,7 +29,7 @@ from bear_classifier.lesson.photos import embedding_plot, projections, tensorboa
 from bear_classifier.lesson.trained_model import NetworkOutputs
 
 Make = Callable[..., Photo]
-DRAWN = ("clouds", "widths", "mixtures")
+DRAWN = ("clouds", "widths", "neighbour_counts")
 CLUMPS, EACH, MIXED, WIDE = 8, 14, 8, 30
 EVIL = '<img src=x onerror="alert(1)">\t\u2028.jpg'
 right_principal, right_rebuilt = projections.principal, projections.rebuilt
@@ -92,7 +92,7 @@ def made(
     monkeypatch.setattr(photo_map, "tsne", quick)
 
     def page(what: NetworkOutputs) -> Page:
-        monkeypatch.setattr(photo_map, "said", lambda _: what)
+        monkeypatch.setattr(photo_map, "network_outputs", lambda _: what)
         return photo_map.page(subject)
 
     return page
@@ -259,7 +259,7 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
         lambda rows: right_metadata(rows[::-1]),
         "numbers and words",
     ),
-    (tensorboard_projector, "one_line", lambda text: f"{text}\n", "have a row for each point"),
+    (tensorboard_projector, "tsv_cell", lambda text: f"{text}\n", "have a row for each point"),
 ]
 
 
