@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from bear_classifier.stats.arrays import Bools, Floats
-from bear_classifier.stats.intervals import Interval, wilson
+from bear_classifier.stats.intervals import Interval, cluster_weights, wilson
 from bear_classifier.stats.linear_probe import model
 from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
 
@@ -59,17 +59,11 @@ def resampled(
     both = [np.unique(groups, return_inverse=True)[1] for groups in (of_members, of_others)]
     found = np.empty(draws)
     for draw in range(draws):
-        mine, theirs = (_times(groups, rng) for groups in both)
+        mine, theirs = (cluster_weights(groups, rng) for groups in both)
         at = np.bincount(second, theirs, places.max() + 1)  # others at each of the ranked losses
         above = theirs.sum() - np.cumsum(at) + at / 2
         found[draw] = mine @ above[first] / (mine.sum() * theirs.sum())
     return found
-
-
-def _times(groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    """How often each photo (n,) is drawn with its group. groups: (n,) numbers from 0 on."""
-    many = int(groups.max()) + 1
-    return np.bincount(rng.integers(many, size=many), minlength=many)[groups]
 
 
 def attack(

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bear_classifier.stats.arrays import Floats
+
 _Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 
 Interval = tuple[float, float]
@@ -118,3 +120,27 @@ def copies_effect(groups: NDArray[Any]) -> float:
     size of a photo's group, on average over photos. 1 of nothing."""
     size = np.unique(groups, return_counts=True)[1].astype(np.float64)
     return float((size**2).sum() / size.sum()) if len(size) else 1.0
+
+
+# -- the bootstrap -------------------------------------------------------------------------------
+
+
+def cluster_weights(groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """One draw of the cluster bootstrap: how often each photo (n,) is drawn, with its group.
+    groups: (n,) numbers from 0 on."""
+    many = int(groups.max()) + 1
+    return np.bincount(rng.integers(many, size=many), minlength=many)[groups]
+
+
+def percentile_interval(values: Floats) -> tuple[Floats, Floats]:
+    """The ends of the middle 95 % of draws, along the first axis."""
+    low, high = np.quantile(values, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def bootstrap_mean(values: Floats, seed: int, draws: int = 2000) -> tuple[float, float, float]:
+    """Mean of (n,), and the ends of its 95 % interval by the bootstrap over the n."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+    low, high = percentile_interval(means)
+    return float(values.mean()), float(low), float(high)

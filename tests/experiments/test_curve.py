@@ -13,7 +13,7 @@ from bear_classifier.experiments.curve import power_law as law
 from bear_classifier.experiments.curve.plot import spaced
 from bear_classifier.experiments.curve.runs import growth
 from bear_classifier.experiments.curve.text import check_sentence, headline, verdict_sentences
-from bear_classifier.stats.intervals import wilson
+from bear_classifier.stats.intervals import percentile_interval, wilson
 
 # -- which photos are learned from -----------------------------------------------------------------
 
@@ -185,9 +185,9 @@ def might_have_been(error, rounds=400, noise=0.004):
 def test_the_band_never_rises():
     _, laws = might_have_been(0.04 * (SIZES / 800) ** -0.5 + 0.02)
     grid = np.geomspace(25, 2400, 50)
-    for edge in law.percentile_interval(law.predicted(laws, 800, grid)):
+    for edge in percentile_interval(law.predicted(laws, 800, grid)):
         assert (np.diff(edge) <= 1e-12).all()
-    low, high = law.percentile_interval(law.predicted(laws, 800, grid))
+    low, high = percentile_interval(law.predicted(laws, 800, grid))
     assert (low < high).all()
 
 

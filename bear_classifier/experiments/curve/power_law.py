@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from bear_classifier.errors import ConfigError
 from bear_classifier.stats.arrays import Bools, Floats, Ints
-from bear_classifier.stats.intervals import clustered
+from bear_classifier.stats.intervals import clustered, percentile_interval
 
 FARTHEST = 3.0  # times the present number; beyond it the law was never asked
 LEAST_OF_CLASS = 5  # photos of a class in the smallest subset
@@ -151,12 +151,6 @@ def predicted(law: Floats, present: float, n: Floats) -> Floats:
         )
     a, b, c = law.T[:, :, None]
     return np.asarray(a * (n / present) ** -b + c)
-
-
-def percentile_interval(values: Floats) -> tuple[Floats, Floats]:
-    """The 95 % in the middle, along the first axis."""
-    low, high = np.quantile(values, [0.025, 0.975], axis=0)
-    return low, high
 
 
 def gain(law: Floats, laws: Floats, present: float, more: float) -> tuple[float, float, float]:

@@ -34,6 +34,7 @@ from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.processors import processors
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Bools, Floats, Ints
+from bear_classifier.stats.intervals import percentile_interval
 from bear_classifier.stats.linear_probe import choose_strength, model, n_folds
 
 LEAST_TRAIN_PHOTOS = 20  # different photos of a class on the train split; fewer make no curve
@@ -259,7 +260,7 @@ def _line(
     gain, least, most = np.minimum(_gain(sizes, errors, more), ceiling)
 
     def foretold(at: Floats) -> dict[str, Any]:
-        low, high = law.percentile_interval(law.predicted(laws, present, at))
+        low, high = percentile_interval(law.predicted(laws, present, at))
         high = law.unseen(high, measured[-1], errors.chance[-1, 1])
         return {
             "n": _plain(at),
@@ -292,8 +293,8 @@ def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
     could = law.predicted(law.fit_power_law(sizes[:-1], rounds[:, :-1], spread), sizes[-2], at)[
         :, 0
     ]
-    low, high = law.percentile_interval(could)
-    off_low, off_high = law.percentile_interval(could - rounds[:, -1])
+    low, high = percentile_interval(could)
+    off_low, off_high = percentile_interval(could - rounds[:, -1])
     first, last = ((measured[k], errors.chance[k, 1]) for k in (-2, -1))
     off_low, off_high = -law.unseen(-off_low, *last), law.unseen(off_high, *first)
     return {

@@ -21,13 +21,13 @@ from bear_classifier.lesson.photos import features_plot as plot
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.class_activation_map import CamHead, evidence, overlay
 from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.intervals import bootstrap_mean
 
 Mask = NDArray[np.bool_]
 SALIENCY_SEED = 7
 LOTS, DRAWN = 4, 6  # quarters by lot of each photo; photos that are shown
 FEW, STEPS = 1, 400  # photos for integrated gradients; steps: of 50 the sum is off by 13 %
 _WIDE = 2  # places of the map, side of the square that covers one
-_DRAWS = 2000  # of the bootstrap
 
 
 def network_head(network: Classifier) -> CamHead:
@@ -86,14 +86,6 @@ def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Spearman's: the correlation of ranks, 1 where both maps put all places in the same order."""
     first, second = (np.argsort(np.argsort(map_.ravel())) for map_ in (a, b))
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def bootstrap_mean(values: Floats) -> tuple[float, float, float]:
-    """Mean of (n,), and the ends of its 95 % interval by the bootstrap over the n."""
-    rng = np.random.default_rng(SALIENCY_SEED)
-    means = values[rng.integers(0, len(values), (_DRAWS, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
 
 
 def partners(targets: NDArray[np.int64]) -> list[int]:
@@ -232,7 +224,7 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covere
     )  # fmt: skip
     said = [(name, own[asked.targets == number]) for number, name in enumerate(names)]
     by = ", ".join(f"{name} {some.mean():.2f}" for name, some in said if len(some))
-    mean, low, high = bootstrap_mean(own)
+    mean, low, high = bootstrap_mean(own, SALIENCY_SEED)
     sheet.claim(
         "evidence and covering agree on which places matter: their rank correlation is above 0",
         low > 0,
@@ -244,14 +236,14 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covere
         " animal is mostly in the middle. So each photo's falls are compared with the evidence of"
         " <em>another</em> photo of the same answer, too."
     )
-    mean, low, high = bootstrap_mean(own - other)
+    mean, low, high = bootstrap_mean(own - other, SALIENCY_SEED)
     sheet.claim(
         "they agree about this photo, not about photos in general: with another photo's map the"
         " correlation is lower",
         low > 0,
         f"it is {other.mean():.2f}, {mean:.2f} less, 95 % interval {low:.2f} to {high:.2f}",
     )
-    mean, low, high = bootstrap_mean(found.best - found.lot)
+    mean, low, high = bootstrap_mean(found.best - found.lot, SALIENCY_SEED)
     sheet.claim(
         "covering the quarter where the map is highest lowers the logit more than a quarter"
         " of the same shape at a random place",
