@@ -278,7 +278,7 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     )
     if len(rows) > 1:
         gain, low, high = _gain(last.purities[last.lots], first.purities[first.lots])
-        word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "the difference is not significant"
+        word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "not significantly"
         sheet.say(
             f"Does depth raise agreement? Of these photos: {word}. Random units with {names[-1]}"
             f" agree by {100 * gain:+.1f} points more than those with {names[0]} (95 % interval"
