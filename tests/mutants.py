@@ -926,6 +926,19 @@ MUTANTS = [
            "ship/test_space.py"),
     Mutant("a folder of somebody else is replaced", "ship/space.py",
            "(strange := _strange(place))", "(strange := None)", "ship/test_space.py"),
+    Mutant("an old name of a setting is ignored", "config/project_file.py",
+           "    key = _successor(table, key)\n    target[key] = value", "    target[key] = value",
+           "test_earlier.py::test_old_names_of_settings"),
+    Mutant("a catalog is upgraded without a copy", "dataset/catalog.py",
+           "if 0 < version < schema.SCHEMA_VERSION:", "if False:",
+           "test_earlier.py::test_a_catalog_of_format_3"),
+    Mutant("two modules define one name", "stats/metrics.py", "def log_loss(", "def proportion(",
+           "test_architecture.py::test_no_public_name_is_defined_twice"),
+    Mutant("a folder imports upward", "stats/curve_noise.py", "import numpy as np\n",
+           "import numpy as np\n\nfrom bear_classifier.dataset import schema as schema\n",
+           "test_architecture.py::test_contracts_hold"),
+    Mutant("a model that nobody tried answers in Python", "api.py", "trust(bundle := load(path))",
+           "bundle = load(path)", "test_api.py::test_a_model_is_tried"),
 ]  # fmt: skip
 
 

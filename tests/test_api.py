@@ -398,3 +398,10 @@ def test_its_answers_are_those_of_the_bundle(project: bc.Project) -> None:
 
 def test_the_module_of_the_api_is_found_by_its_name() -> None:
     assert importlib.import_module("bear_classifier.api").load_model is bc.load_model
+
+
+def test_a_model_is_tried_before_it_answers(model_dir, monkeypatch):
+    tried = []
+    monkeypatch.setattr("bear_classifier.ship.sandbox.trust", tried.append)
+    model = bc.load_model(model_dir)
+    assert [one.about["checksum"] for one in tried] == [model.bundle.about["checksum"]]

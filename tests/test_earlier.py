@@ -171,7 +171,10 @@ def test_old_names_of_settings_work_and_name_their_successor_once(
     done = within.bears(*words, cwd=tmp_path)
     assert "UNKNOWN_SETTING" not in done.stdout
     lines = [line for line in done.stderr.splitlines() if "is now called" in line]
-    assert [line.split()[1] for line in lines] == ["train.spread", "train.rehearse"]
-    config = read_project(path, ["train.spread=3", "train.rehearse=false"])
-    assert (config.train.lr_ratio, config.train.source_validation) == (3.0, False)
+    assert [line.split()[1] for line in lines] == ["train.rehearse", "train.spread"]
+    for first in ("lr_ratio", "spread"):  # whichever name the file has
+        path.write_text(text.replace("\nlr_ratio =", f"\n{first} ="), encoding="utf-8")
+        config = read_project(path, ["train.spread=3", "train.rehearse=false"])
+        assert (config.train.lr_ratio, config.train.source_validation) == (3.0, False)
+    assert read_project(path, ["train.lr_ratio=4"]).train.lr_ratio == 4.0
     assert as_toml(config).count("lr_ratio = 3.0") == 1

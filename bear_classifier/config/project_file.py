@@ -175,16 +175,13 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
     if not isinstance(values, Mapping):
         raise ConfigError("BAD_SETTING", f"{where}: [{table}] must be a table, not {values!r}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
-    renamed = {f.metadata["was"]: f.name for f in fields.values() if f.metadata["was"]}
     types_ = typing.get_type_hints(kind)
     checked = {}
     for key, value in values.items():
         source = given.get(f"{table}.{key}", where)
-        if key in renamed:
-            if renamed[key] in values:
-                continue  # the new name counts
-            _name_successor(f"{table}.{key}", f"{table}.{renamed[key]}")
-            key = renamed[key]
+        key, old = _successor(table, key), key
+        if key != old and key in values:
+            continue  # the new name counts
         name = f"{table}.{key}"
         if key not in fields:
             raise ConfigError(
@@ -197,11 +194,17 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
 _named_once: set[str] = set()
 
 
-def _name_successor(old: str, new: str) -> None:
-    """Once for each old name."""
-    if old not in _named_once:
-        _named_once.add(old)
-        warn(f"bears: {old} is now called {new}; the old name works until version 0.3")
+def _successor(table: str, key: str) -> str:
+    """The present name of a setting; of an old name it is said once."""
+    kind = TABLES.get(table)
+    for field in dataclasses.fields(kind) if kind else ():
+        if key and field.metadata["was"] == key:
+            if key not in _named_once:
+                _named_once.add(key)
+                old, new = f"{table}.{key}", f"{table}.{field.name}"
+                warn(f"bears: {old} is now called {new}; the old name works until version 0.3")
+            return field.name
+    return key
 
 
 def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:
@@ -255,6 +258,7 @@ def _override(tables: dict[str, Any], text: str) -> str:
     target = tables.setdefault(table, {})
     if not isinstance(target, dict):
         raise ConfigError("UNKNOWN_SETTING", f"--set {text!r}: {table} is not a table")
+    key = _successor(table, key)
     target[key] = value
     return f"{table}.{key}"
 

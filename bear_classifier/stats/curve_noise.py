@@ -10,7 +10,7 @@ _MEDIAN = 0.954  # of the distance of two normal values / their standard deviati
 
 
 def falls_below_noise(values: NDArray[np.float64], first: int, clear: float) -> bool:
-    """Whether the lowest mean of WIDTH neighbours lies `clear` standard deviations of a single
+    """Whether the lowest mean of WINDOW neighbours lies `clear` standard deviations of a single
     value, or more, below the mean of the `first`. values: (n,), n > first.
 
     Of pure noise it lies about 0.9 of them below in one place of 40."""

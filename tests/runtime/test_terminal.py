@@ -110,7 +110,14 @@ def test_the_starter_set_is_a_project_of_its_own():
 
 # Help texts, and pages and cards that others read elsewhere: no hints about this project.
 NO_HINTS = (
-    *("cli/compare.py", "cli/main.py", "cli/new.py", "cli/options.py", "cli/undo.py"),
+    *(
+        "cli/compare.py",
+        "cli/completion.py",
+        "cli/main.py",
+        "cli/new.py",
+        "cli/options.py",
+        "cli/undo.py",
+    ),
     *("config/settings.py", "review/request_guard.py", "ship/model_card.py", "ship/space.py"),
 )
 

@@ -60,7 +60,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
                                      page="https://a.example/page")]
             )  # fmt: skip
     pooled = np.random.default_rng(0).random((len(photos), 512), dtype=np.float32)
-    data = as_npz(sha256=np.array([p.sha256 for p in photos]), pooled=pooled)
+    logits = np.zeros((len(photos), 2), np.float32)
+    hashes = np.array([p.sha256 for p in photos])
+    data = as_npz(sha256=hashes, pooled=pooled, logits=logits, chosen=np.array("tuned"))
     (root / "data" / "train" / "predictions.npz").write_bytes(data)
     export(catalog, config, root / "tiny")
     return root / "tiny"
