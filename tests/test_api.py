@@ -1,4 +1,4 @@
-"""The Python API: what HOUSE and README promise, each line, and what happens on wrong input."""
+"""The Python API: what the README promises, each line, and what happens on wrong input."""
 
 from __future__ import annotations
 

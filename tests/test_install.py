@@ -24,7 +24,7 @@ VERSION = bear_classifier.__version__
 MOST_BYTES = 3_000_000  # of a file that is handed on; a model alone is more
 MOST_MODULES = 25  # that `import bear_classifier` may add to those of an empty Python
 
-# HOUSE's block, letter by letter. SETTINGS (below) make its training small.
+# The Python API in one block. SETTINGS (below) make its training small.
 BLOCK = """
 import bear_classifier as bc
 
