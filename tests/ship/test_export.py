@@ -264,7 +264,7 @@ def publish():
     print(os.getpid(), flush=True)
     for about["version"] in itertools.count(about["version"] + 1):
         bundle.clear_leftovers(place)
-        bundle.write(partial, {**files, "bundle.json": bundle.describe(files, about)})
+        bundle.write_bundle(partial, {**files, "bundle.json": bundle.describe(files, about)})
         bundle.publish(partial, place)
 
 for line in sys.stdin:
