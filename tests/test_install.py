@@ -103,7 +103,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
         pytest.skip("setuptools 77 or newer in this environment, to build without a network")
     root = tmp_path_factory.mktemp("built")
     kept = shutil.ignore_patterns(
-        *(".*", "build", "*.egg-info", "__pycache__", "data", "models", "notebooks", "lesson.html")
+        *(".*", "build", "*.egg-info", "__pycache__", "data", "models", "notebooks")
     )
     copy = root / "checkout"
     shutil.copytree(ROOT, copy, ignore=kept, symlinks=True)
