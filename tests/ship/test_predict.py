@@ -20,7 +20,7 @@ from bear_classifier.images import decoder
 from bear_classifier.ship import bundle, golden, predict
 from bear_classifier.ship.predict import Model
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 @pytest.fixture(scope="module")
