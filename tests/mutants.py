@@ -927,7 +927,7 @@ MUTANTS = [
     Mutant("a folder of somebody else is replaced", "ship/space.py",
            "(strange := _strange(place))", "(strange := None)", "ship/test_space.py"),
     Mutant("an old name of a setting is ignored", "config/project_file.py",
-           "    key = _successor(table, key)\n    target[key] = value", "    target[key] = value",
+           "    key = present_name(table, key)\n    target[key] = value", "    target[key] = value",
            "test_earlier.py::test_old_names_of_settings"),
     Mutant("a catalog is upgraded without a copy", "dataset/catalog.py",
            "if 0 < version < schema.SCHEMA_VERSION:", "if False:",

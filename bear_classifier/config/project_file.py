@@ -179,7 +179,7 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
     checked = {}
     for key, value in values.items():
         source = given.get(f"{table}.{key}", where)
-        key, old = _successor(table, key), key
+        key, old = present_name(table, key), key
         if key != old and key in values:
             continue  # the new name counts
         name = f"{table}.{key}"
@@ -194,7 +194,7 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
 _named_once: set[str] = set()
 
 
-def _successor(table: str, key: str) -> str:
+def present_name(table: str, key: str) -> str:
     """The present name of a setting; of an old name it is said once."""
     kind = TABLES.get(table)
     for field in dataclasses.fields(kind) if kind else ():
@@ -258,7 +258,7 @@ def _override(tables: dict[str, Any], text: str) -> str:
     target = tables.setdefault(table, {})
     if not isinstance(target, dict):
         raise ConfigError("UNKNOWN_SETTING", f"--set {text!r}: {table} is not a table")
-    key = _successor(table, key)
+    key = present_name(table, key)
     target[key] = value
     return f"{table}.{key}"
 

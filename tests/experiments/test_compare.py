@@ -444,6 +444,7 @@ def test_settings_are_split_at_commas_before_a_setting() -> None:
             ["train.source_validation=false"],
             "BAD_SETTING: train.source_validation cannot be compared",
         ),
+        (["train.rehearse=false"], "BAD_SETTING: train.source_validation cannot be compared"),
         (["balanse"], "UNKNOWN_COMPARISON: 'balanse' is no comparison: name one of balance, "),
         (["balance", "method"], "UNKNOWN_COMPARISON: 'balance method' is no comparison"),
         (["split.seed=3"], "BAD_SETTING: split.seed cannot be compared"),

@@ -191,8 +191,9 @@ def _alternative(
     from bear_classifier.experiments.compare.runs import Alternative
 
     for text in settings:
-        key = text.partition("=")[0].strip()
-        if key.partition(".")[0] not in _TABLES or key in _FIXED:
+        table, dot, old = text.partition("=")[0].strip().partition(".")
+        key = f"{table}{dot}{project_file.present_name(table, old)}"
+        if table not in _TABLES or key in _FIXED:
             raise ConfigError(
                 "BAD_SETTING",
                 f"{key} cannot be compared: it takes settings of train and learn, but for"
