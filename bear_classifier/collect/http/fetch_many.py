@@ -95,34 +95,22 @@ async def _as_they_end(
     """At most `ahead` visits at once. Leaving early cancels them."""
     waiting = iter(sources)
     working: set[asyncio.Task[Outcome]] = set()
-    ended: list[asyncio.Task[Outcome]] = []
-    some = asyncio.Event()
-
-    def note(task: asyncio.Task[Outcome]) -> None:
-        working.discard(task)
-        ended.append(task)
-        some.set()
-
     try:
         while True:
             for source in islice(waiting, ahead - len(working)):
-                task = asyncio.ensure_future(visitor.visit(source, use(source)))
-                task.add_done_callback(note)
-                working.add(task)
-            if not working and not ended:
+                working.add(asyncio.create_task(visitor.visit(source, use(source))))
+            if not working:
                 return
-            await some.wait()
-            group, ended[:] = list(ended), []
-            some.clear()
-            if whole := [task.result() for task in group if task.exception() is None]:
-                yield whole
-            for task in group:
+            done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            if rows := [task.result() for task in done if task.exception() is None]:
+                yield rows
+            for task in done:
                 task.result()  # raises what one raised, now that the rows beside it are kept
             await asyncio.sleep(_GROUP)
     finally:
         for task in working:
             task.cancel()
-        await asyncio.gather(*working, *ended, return_exceptions=True)
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 def _allow_files(number: int) -> None:

@@ -29,6 +29,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 # Everything that RFC 3986 lets stand in a path or query, the percent sign of escapes, and brackets,
 # which many sites use and signed links may have been signed with.
 _KEPT = "!$&'()*+,;=:@/?[]%-._~"
+_ODD = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last are half characters
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ def parse_url(url: str) -> Target:
     start = f"{match[0]}//" if match else ""
     if not start or not url.startswith(start):
         _refuse(f"the address does not begin with http:// or https:// ({shorten(url)})")
-    authority, path, query = _split(url[len(start) :])
+    hierarchy, _, query = url[len(start) :].partition("#")[0].partition("?")
+    authority, _, path = hierarchy.partition("/")
     host, port_text = _host_and_port(authority)
     port = _USUAL_PORT[scheme] if port_text is None else int(port_text)
     if port not in PORTS:
         allowed = ", ".join(map(str, PORTS))
         raise PhotoError("BLOCKED_PORT", f"only the ports {allowed} are used (got {port})")
-    bare = Target("", scheme, host, port)
-    sent = bare.origin + quote(path or "/", safe=_KEPT)
+    sent = Target("", scheme, host, port).origin + quote(f"/{path}", safe=_KEPT)
     if query:
         sent += "?" + quote(query, safe=_KEPT)
     if len(sent) > MAX_URL_LENGTH:
@@ -116,17 +117,6 @@ def _check_text(text: str) -> None:
         _refuse(f"the address holds {what} ({shorten(text)})")
 
 
-_ODD = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last are half characters
-
-
-def _split(rest: str) -> tuple[str, str, str]:
-    """Authority, path and query of what follows the scheme's slashes; the fragment is dropped."""
-    rest = rest.partition("#")[0]
-    hierarchy, _, query = rest.partition("?")
-    authority, slash, path = hierarchy.partition("/")
-    return authority, slash + path, query
-
-
 def _host_and_port(authority: str) -> tuple[str, str | None]:
     """The port's digits, None if there is none."""
     if "@" in authority:  # quoted without its beginning: that may be a password
@@ -159,13 +149,13 @@ def _name(host: str, authority: str) -> str:
     plain = unicodedata.normalize("NFKC", host).lower().replace("\u3002", ".").removesuffix(".")
     if not plain:
         _refuse(f"the address has no host ({shorten(authority)})")
-    name = plain if plain.isascii() else _international(plain)
+    name = plain if plain.isascii() else _punycode(plain)
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         _refuse(f"the host is no valid name ({shorten(authority)})")
     return name
 
 
-def _international(name: str) -> str:
+def _punycode(name: str) -> str:
     """Empty if IDNA 2003 cannot encode it or gives another name: it drops some letters and rewrites
     others that IDNA 2008 keeps."""
     try:
