@@ -18,21 +18,21 @@ from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import count
 
 _IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
-
-
 _LEARNED = 2  # groups of a class that go to train before any other split: the probe has two folds
-_SLACK = 0.25  # of a side's share, before a class is held to it
+_SLACK = 0.25  # of a split's share, before a class is held to it
 
 
 def split(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Give every usable photo a side; those that have one keep it."""
+    """Give every usable photo a split; those that have one keep it."""
     with catalog.transaction():  # from the reading on: somebody may be deciding on photos
         everything = of_classes(catalog.photos("ok"), config.labels)
         catalog.put_photos(photo for photo in everything if photo.status != "ok")
         photos = [photo for photo in everything if photo.status == "ok"]
         counts = Counter(photo.label for photo in photos)
-        _refuse_unscreened(photos)
-        _check(counts, config.labels, config.split.least)
+        if fresh := sum(photo.group is None for photo in photos):
+            words = f"near-copies of {fresh} new photos are not known yet; run: bears screen"
+            raise DataError("NOT_SCREENED", words)
+        _refuse_small(counts, config.labels, config.split.least)
         if config.split.by == "source":
             splits = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
@@ -111,23 +111,13 @@ def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], 
     return min(len(free), max(0, min(max(wanted, low), high) - held))
 
 
-def _refuse_unscreened(photos: Sequence[Photo]) -> None:
-    fresh = sum(photo.group is None for photo in photos)
-    if fresh:
-        raise DataError(
-            "NOT_SCREENED",
-            f"near-copies of {fresh} new photos are not known yet; run: bears screen",
-        )
-
-
-def _check(counts: Mapping[str, int], labels: Sequence[str], least: int) -> None:
-    few = [label for label in labels if counts.get(label, 0) < least]
+def _refuse_small(counts: Counter[str], labels: Sequence[str], least: int) -> None:
+    few = [label for label in labels if counts[label] < least]
     if few:
-        n = counts.get(few[0], 0)
         more = f" (also too small: {', '.join(few[1:])})" if len(few) > 1 else ""
         raise DataError(
             "TOO_FEW_PHOTOS",
-            f'Class "{few[0]}" has {count(n, "usable photo")}; at least {least} are '
+            f'Class "{few[0]}" has {count(counts[few[0]], "usable photo")}; at least {least} are '
             f"needed{more}. Add photos, or lower split.least",
         )
 

@@ -70,8 +70,8 @@ class _Trail:
         self.address, self.type, self.at = answer.peer, answer.type, now()
 
     def end(self, source: Source, code: str, sentence: str, sha256: str | None = None) -> Source:
-        values = {"code": code, "sentence": sentence, "sha256": sha256}
-        return dataclasses.replace(source, **vars(self), **values)
+        row = dataclasses.replace(source, code=code, sentence=sentence, sha256=sha256)
+        return dataclasses.replace(row, **vars(self))
 
 
 @dataclass

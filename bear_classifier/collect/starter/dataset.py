@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 from bear_classifier.collect.starter.drawing import LABELS, draw_bear
+from bear_classifier.collect.starter.pen import Random
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import progress_bar
@@ -31,6 +32,15 @@ MISLABELLED = 0.06  # share of each class that is filed under another one
 EXACT, EXACT_ASTRAY = 8, 2  # exact duplicates, and how many of them lie in another class
 NEAR, NEAR_ASTRAY = 16, 4
 LEAST_PER_CLASS = 12  # per class; with fewer there are not enough originals to plant every fault
+
+OWN = ("README.txt", "truth.json")  # files of the set beside its folders of classes
+_SUFFIXES = {".jpg": 0.64, ".jpeg": 0.06, ".png": 0.12, ".webp": 0.1, ".gif": 0.04, ".bmp": 0.04}
+_STORED = {  # EXIF orientation -> how pixels are stored
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
 
 Fault = Literal["none", "mislabel", "exact_duplicate", "near_duplicate", "broken"]
 
@@ -57,17 +67,11 @@ class Truth:
     rows: tuple[PlannedFile, ...]
 
 
-OWN = ("README.txt", "truth.json")  # files of the set beside its folders of classes
-
-
 def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     """Write the set, or return its truth at once where it is complete. Raises DataError."""
     if per_class < LEAST_PER_CLASS:
-        raise DataError(
-            "TOO_FEW",
-            f"per_class is {per_class}; pass at least {LEAST_PER_CLASS}, enough for every"
-            " planted fault",
-        )
+        least = f"at least {LEAST_PER_CLASS}, enough for every planted fault"
+        raise DataError("TOO_FEW", f"per_class is {per_class}; pass {least}")
     head = f"Starter pictures, version {STARTER_VERSION}, seed {seed}, {per_class} per class.\n"
     if (done := _complete(folder, head)) is not None:
         return done
@@ -116,9 +120,6 @@ def _complete(folder: Path, head: str) -> Truth | None:
     return truth if all((folder / row.path).is_file() for row in truth.rows) else None
 
 
-# ---- the plan ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Job:
     row: PlannedFile
@@ -157,14 +158,14 @@ def _plan(seed: int, per_class: int) -> list[_Job]:
         fault = "exact_duplicate" if exact else "near_duplicate"
         jobs.append(_Job(PlannedFile(path, filed, shows, fault, job.row.path, kind), job.drawing))
 
-    for kind, suffix, _ in _BROKEN:
+    for broken, suffix in _BROKEN:
         filed = str(rng.choice(LABELS))
-        row = PlannedFile(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=kind)
+        row = PlannedFile(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=broken)
         jobs.append(_Job(row, len(jobs)))
     return jobs
 
 
-def _astray(rng: np.random.Generator, shown: list[str]) -> np.ndarray:
+def _astray(rng: Random, shown: list[str]) -> np.ndarray:
     """(n,) which pictures are filed under another class: the same share of each."""
     chosen = np.zeros(len(shown), bool)
     for label in LABELS:
@@ -173,15 +174,12 @@ def _astray(rng: np.random.Generator, shown: list[str]) -> np.ndarray:
     return chosen
 
 
-def _other(rng: np.random.Generator, label: str) -> str:
+def _other(rng: Random, label: str) -> str:
     return str(rng.choice([other for other in LABELS if other != label]))
 
 
-def _dice(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
+def _dice(seed: int, purpose: str, number: int = 0) -> Random:
     return np.random.default_rng([seed, STARTER_VERSION, number, *purpose.encode()])
-
-
-# ---- contents ------------------------------------------------------------------------------------
 
 
 def _contents(job: _Job, seed: int) -> bytes:
@@ -190,15 +188,10 @@ def _contents(job: _Job, seed: int) -> bytes:
     if row.fault == "near_duplicate":
         return _NEAR[str(row.kind)](picture, rng)
     whole = _encode(picture, job.suffix, rng)
-    if row.fault != "broken":
-        return whole
-    damage = next(
-        damage for kind, suffix, damage in _BROKEN if (kind, suffix) == (row.kind, job.suffix)
-    )
-    return damage(whole)
+    return _BROKEN[str(row.kind), job.suffix](whole) if row.fault == "broken" else whole
 
 
-def _encode(picture: Image.Image, suffix: str, rng: np.random.Generator) -> bytes:
+def _encode(picture: Image.Image, suffix: str, rng: Random) -> bytes:
     """The picture as a camera, a phone or a page on the web would store it."""
     quality, form = int(rng.integers(45, 97)), rng.choice(["plain", "alpha", "palette"])
     if suffix in (".jpg", ".jpeg"):
@@ -217,15 +210,13 @@ def _encode(picture: Image.Image, suffix: str, rng: np.random.Generator) -> byte
     return _encoded(picture, suffix[1:])
 
 
-def _jpeg(
-    picture: Image.Image, quality: int = 85, turned: int = 1, progressive: bool = False
-) -> bytes:
+def _jpeg(picture: Image.Image, quality: int = 85, turned: int = 1, **options: Any) -> bytes:
     """turned: EXIF orientation; the pixels are stored so that it shows them upright."""
     exif = Image.Exif()
     if turned != 1:
         exif[0x0112] = turned
         picture = picture.transpose(_STORED[turned])
-    return _encoded(picture, "JPEG", quality=quality, progressive=progressive, exif=exif)
+    return _encoded(picture, "JPEG", quality=quality, exif=exif, **options)
 
 
 def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
@@ -234,24 +225,7 @@ def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-_SUFFIXES = {".jpg": 0.64, ".jpeg": 0.06, ".png": 0.12, ".webp": 0.1, ".gif": 0.04, ".bmp": 0.04}
-_STORED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    6: Image.Transpose.ROTATE_90,
-    8: Image.Transpose.ROTATE_270,
-}
-
-
-# ---- faults --------------------------------------------------------------------------------------
-
-
-def _resized(picture: Image.Image, _: np.random.Generator) -> bytes:
-    size = (round(picture.width * 0.7), round(picture.height * 0.7))
-    return _jpeg(picture.resize(size, Image.Resampling.BICUBIC))
-
-
-def _cropped(picture: Image.Image, rng: np.random.Generator) -> bytes:
+def _cropped(picture: Image.Image, rng: Random) -> bytes:
     """3 to 6 % less of the width and of the height."""
     (w, h), (left, top, right, bottom) = picture.size, rng.uniform(0.015, 0.03, 4)
     return _jpeg(
@@ -259,11 +233,7 @@ def _cropped(picture: Image.Image, rng: np.random.Generator) -> bytes:
     )
 
 
-def _brightened(picture: Image.Image, rng: np.random.Generator) -> bytes:
-    return _jpeg(ImageEnhance.Brightness(picture).enhance(float(rng.choice([0.85, 1.15]))))
-
-
-def _watermarked(picture: Image.Image, _: np.random.Generator) -> bytes:
+def _watermarked(picture: Image.Image, _: Random) -> bytes:
     marked, r = picture.copy(), min(picture.size) * 0.03
     for k in range(3):  # rings in a corner: a mark that needs no font
         x, y = picture.width - (2 + 1.5 * k) * r, picture.height - 2 * r
@@ -272,26 +242,30 @@ def _watermarked(picture: Image.Image, _: np.random.Generator) -> bytes:
     return _jpeg(marked)
 
 
-_NEAR: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
+_NEAR: dict[str, Callable[[Image.Image, Random], bytes]] = {
     "recompressed": lambda picture, _: _jpeg(picture, 35),
-    "resized": _resized,
+    "resized": lambda picture, _: _jpeg(
+        picture.resize([round(n * 0.7) for n in picture.size], Image.Resampling.BICUBIC)
+    ),
     "cropped": _cropped,
     "mirrored": lambda picture, _: _jpeg(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-    "brightened": _brightened,
+    "brightened": lambda picture, rng: _jpeg(
+        ImageEnhance.Brightness(picture).enhance(float(rng.choice([0.85, 1.15])))
+    ),
     "watermarked": _watermarked,
 }
 
 _PAGE = b"<!DOCTYPE html>\n<html><body><h1>404</h1>This picture has moved.</body></html>\n"
 _ZIP = b"PK\x05\x06" + bytes(18)  # an archive without members
 
-# kind, suffix, what becomes of the whole file
-_BROKEN: list[tuple[str, str, Callable[[bytes], bytes]]] = [
-    ("truncated", ".jpg", lambda whole: whole[: len(whole) * 6 // 10]),
-    ("truncated", ".jpeg", lambda whole: whole[: len(whole) * 9 // 10]),
-    ("truncated", ".png", lambda whole: whole[: len(whole) // 2]),
-    ("html", ".jpg", lambda _: _PAGE),
-    ("html", ".png", lambda _: _PAGE),
-    ("empty", ".jpg", lambda _: b""),
-    ("zip", ".png", lambda _: _ZIP),
-    ("zip", ".jpg", lambda _: _ZIP),
-]
+# (kind, suffix) -> what becomes of the whole file
+_BROKEN: dict[tuple[str, str], Callable[[bytes], bytes]] = {
+    ("truncated", ".jpg"): lambda whole: whole[: len(whole) * 6 // 10],
+    ("truncated", ".jpeg"): lambda whole: whole[: len(whole) * 9 // 10],
+    ("truncated", ".png"): lambda whole: whole[: len(whole) // 2],
+    ("html", ".jpg"): lambda _: _PAGE,
+    ("html", ".png"): lambda _: _PAGE,
+    ("empty", ".jpg"): lambda _: b"",
+    ("zip", ".png"): lambda _: _ZIP,
+    ("zip", ".jpg"): lambda _: _ZIP,
+}
