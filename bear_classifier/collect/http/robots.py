@@ -54,10 +54,6 @@ def _renamed(line: str) -> str:
     return match[1] + ("*" if name == "*" else ours)
 
 
-class _Astray(Exception):
-    """Redirected to where rules cannot be read: nothing may be fetched."""
-
-
 @dataclass
 class _Known:
     until: float
@@ -92,33 +88,26 @@ class Robots:
         return failed or task.result().until < self.turns.clock.now()
 
     async def _ask(self, url: str) -> _Known:
-        until = self.turns.clock.now() + KEEP
-        try:
-            status, text = await self._follow(parse_url(url))
-        except _Astray as exc:
-            return _Known(until, None, f"{url} leads where we do not go: {exc}")
+        """After too many redirects as if there were no rules (RFC 9309, 2.3.1.2); where one leads to
+        a place that cannot be read, nothing may be fetched."""
+        until, target, has_moved = self.turns.clock.now() + KEEP, parse_url(url), False
+        for _ in range(HOPS + 1):
+            try:
+                async with self.turns.at(target.host):
+                    answer = await in_time(self._one(target), self.client.limits.total)
+                if not isinstance(answer, str):
+                    break
+                has_moved = True
+                target = follow(target, answer)
+            except PhotoError as exc:
+                if not has_moved:
+                    raise
+                return _Known(until, None, f"{url} leads where we do not go: {exc.sentence}")
+        status, text = (404, "") if isinstance(answer, str) else answer
         if status >= 500 or status == 429:
             why = f"{url} answers {status}, so nothing of the site may be fetched"
             return _Known(until, None, why)
         return _Known(until, Protego.parse("\n".join(map(_renamed, text.splitlines()))))
-
-    async def _follow(self, target: Target) -> tuple[int, str]:
-        """Status and text; after too many redirects as if there were none (RFC 9309, 2.3.1.2)."""
-        for hop in range(HOPS + 1):
-            try:
-                async with self.turns.at(target.host):
-                    answer = await in_time(self._one(target), self.client.limits.total)
-            except PhotoError as exc:
-                if hop:
-                    raise _Astray(exc.sentence) from exc
-                raise
-            if not isinstance(answer, str):
-                return answer
-            try:
-                target = follow(target, answer)
-            except PhotoError as exc:
-                raise _Astray(exc.sentence) from exc
-        return 404, ""
 
     async def _one(self, target: Target) -> str | tuple[int, str]:
         """The place that it moved to, or status and text."""

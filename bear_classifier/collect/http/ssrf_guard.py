@@ -3,17 +3,7 @@
 A name is resolved once per connection; one address among its answers that is not public refuses
 them all. The socket is opened to the very address that was checked, and its peer is compared
 before a byte is sent. Proxies of the environment are not used: through one, nothing of this could
-be known. Codes of the PhotoErrors:
-
-BLOCKED_ADDRESS   the name leads to an address that is not public
-NAME_ERROR        the name cannot be found
-CONNECT_ERROR     no connection, or it broke before the answer
-TLS_ERROR         the certificate is wrong or there is no common protocol
-TIMEOUT_CONNECT, TIMEOUT_READ   no connection, or no byte, for so long
-BAD_ANSWER        what came is not HTTP, or too odd
-BAD_ENCODING      compressed in a way that was not asked for
-TOO_LARGE         more bytes than the limit, counted after decompression
-TRUNCATED         fewer bytes than announced
+be known.
 """
 
 from __future__ import annotations
@@ -206,7 +196,8 @@ def authorities() -> ssl.SSLContext:
 
 @contextmanager
 def network_errors(host: str, limits: Limits) -> Iterator[None]:
-    """What the network and its libraries raise, as a code and a sentence."""
+    """What the network and its libraries raise, as a PhotoError: BLOCKED_ADDRESS, where a host is
+    not public, or a code of `_SENTENCES`."""
     try:
         yield
     except (Blocked, aiohttp.ClientError, ConnectionError, ValueError) as exc:

@@ -59,15 +59,14 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
             folders[label] = entry
     if not folders:
         names = ", ".join(Path(p).name for p, why in ignored.items() if "class of" in why)
-        found = f"its folders are {names[:200]}" if names else "it has no folders"
-        raise DataError("NO_CLASS_FOLDERS", f"{root}: {found}; {_expected(labels)}")
+        content = f"its folders are {names[:200]}" if names else "it has no folders"
+        raise DataError("NO_CLASS_FOLDERS", f"{root}: {content}; {_expected(labels)}")
     candidates = [
         Source(str(path), label, kind, f"{stat.st_size}-{stat.st_mtime_ns}")
         for label, folder in sorted(folders.items())
         for path, stat in _files(folder, ignored)
     ]
-    said = {_printable(path): why for path, why in ignored.items()}
-    return Listing(candidates, said, unknown)
+    return Listing(candidates, {_printable(p): why for p, why in ignored.items()}, unknown)
 
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
@@ -113,9 +112,6 @@ def _expected(labels: Sequence[str]) -> str:
         f"expected one folder per class ({', '.join(labels)}); for other classes make a project; "
         "run: bears new mine --class first --class second"
     )
-
-
-# -- a file of addresses -----------------------------------------------------------------------
 
 
 def list_urls(path: Path, labels: Sequence[str]) -> Listing:

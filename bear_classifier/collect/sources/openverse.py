@@ -29,15 +29,8 @@ _LICENCES = {  # everything there may be shared
     "public": {"license": "cc0,pdm"},
 }
 _SIZES = {"small": "small", "medium": "medium", "large": "large", "wallpaper": "large"}
-_NAMES = {
-    "url": "url",
-    "page": "foreign_landing_url",
-    "thumbnail": "thumbnail",
-    "title": "title",
-    "author": "creator",
-    "licence": "licence",
-    "licence_url": "license_url",
-}
+_NAMES = {n: n for n in ("url", "thumbnail", "title", "licence")}
+_NAMES |= {"page": "foreign_landing_url", "author": "creator", "licence_url": "license_url"}
 _FULL_NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
@@ -95,9 +88,9 @@ def _results(reply: Reply, page: int) -> list[Any]:
 def _refusal(reply: Reply) -> tuple[str, float]:
     """In words, and the seconds to wait that it asks for (0: it names none)."""
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    said = headers.get("retry-after", "")
-    wait = min(retry_after(said) or 0.0, _FOR_EVER)
-    if said:
+    requested = headers.get("retry-after", "")
+    wait = min(retry_after(requested) or 0.0, _FOR_EVER)
+    if requested:
         return f"HTTP {reply.status}, asked to wait {wait:.0f} s", wait
     try:
         detail = plain_text(json.loads(reply.body)["detail"])[:100]

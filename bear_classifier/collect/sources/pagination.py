@@ -8,12 +8,11 @@ three times. Until then the query is put aside, the engine rests, and the next e
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -205,10 +204,11 @@ class _Search:
             return _shared(known, trail.label) if disputed and known.kind != "urls" else None
         if self.refused(hit.url) or self.refused(hit.page):
             return None
-        facts = vars(hit) | {"thumbnail": "" if self.refused(hit.thumbnail) else hit.thumbnail}
-        way = {"query": trail.query, "engine": trail.service.engine.name, "rank": rank}
-        url = facts.pop("url")
-        return Source(url, trail.label, self.wanted.kind, self.wanted.options, **way, **facts)
+        facts = {name: value for name, value in vars(hit).items() if name != "url"}
+        row = Source(hit.url, trail.label, self.wanted.kind, self.wanted.options, **facts)
+        thumbnail = "" if self.refused(hit.thumbnail) else hit.thumbnail
+        engine = trail.service.engine.name
+        return replace(row, query=trail.query, engine=engine, rank=rank, thumbnail=thumbnail)
 
     def _page(self, trail: Trail, code: str, found: int = 0) -> SearchPage:
         at = self.time.now().isoformat(timespec="seconds")
@@ -255,4 +255,4 @@ def _shared(source: Source, label: str) -> Source:
         f"found for {source.label} and for {label}; nobody can know which of them it shows, so it"
         " is not downloaded"
     )
-    return dataclasses.replace(source, code=CONFLICT, sentence=sentence)
+    return replace(source, code=CONFLICT, sentence=sentence)

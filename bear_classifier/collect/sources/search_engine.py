@@ -64,15 +64,12 @@ def hit_of(found: object, names: Mapping[str, str]) -> Hit | None:
     names: field of Hit -> key in `found`."""
     if not isinstance(found, Mapping):
         return None
-    values = {field: found.get(key) for field, key in names.items()}
-    url = http_url(values.pop("url", None))
-    if not url:
-        return None
-    places = ("page", "thumbnail", "licence_url")
-    return Hit(
-        url,
-        **{f: http_url(value) if f in places else plain_text(value) for f, value in values.items()},
-    )
+    addresses = ("url", "page", "thumbnail", "licence_url")
+    values = {
+        field: (http_url if field in addresses else plain_text)(found.get(key))
+        for field, key in names.items()
+    }
+    return Hit(**values) if values.get("url") else None
 
 
 def http_url(value: object) -> str:
