@@ -175,9 +175,8 @@ class DownloadBar:
     def words(self, room: int) -> str:
         """As many of the reasons as fit into so many characters."""
         text = f"{self.stored} downloaded"
-        if not self._codes:
-            return text
-        text += f", {self._codes.total()} refused"
+        if self._codes:
+            text += f", {self._codes.total()} refused"
         for number, (code, n) in enumerate(self._codes.most_common(3)):
             longer = f"{text}{', ' if number else ': '}{n} {code}"
             if len(longer) > room:

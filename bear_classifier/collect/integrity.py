@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +112,6 @@ def _named(catalog: Catalog, photo: Photo) -> str:
 
 
 def _last(root: Path) -> int:
-    try:
+    with suppress(OSError, ValueError):
         return int((root / _NOTE).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0
+    return 0

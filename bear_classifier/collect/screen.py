@@ -103,42 +103,34 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
     if not pool:
         return list(everything)
-    order = sorted(range(len(pool)), key=lambda i: _precedence(pool[i]))
-    rank = np.empty(len(pool), np.int64)
-    rank[order] = np.arange(len(pool))
-    names = {label: number for number, label in enumerate({p.label for p in pool})}
-    labels = np.array([names[p.label] for p in pool])
     splits = np.array([_SPLIT_ORDER.index(p.split) for p in pool])
+    rank = np.lexsort(([-p.width * p.height for p in pool], splits)).argsort()
+    labels = np.unique([p.label for p in pool], return_inverse=True)[1]
     nearby, copies = neighbours(hash_bits([p.dhash for p in pool]), near, same, rank, labels)
     across = conflicts(nearby, splits, copies >= 0)
-    aside = {
-        pool[i].sha256: dataclasses.replace(
-            pool[i], status="duplicate", reason=f"{_COPY} of {pool[copies[i]].sha256}"
-        )
-        for i in np.flatnonzero(copies >= 0)
-    }
-    aside |= {
-        pool[i].sha256: _across(pool[i], pool[across[i]]) for i in np.flatnonzero(across >= 0)
-    }
+    judged = list(pool)
+    for i in np.flatnonzero(copies >= 0):
+        reason = f"{_COPY} of {pool[copies[i]].sha256}"
+        judged[i] = dataclasses.replace(pool[i], status="duplicate", reason=reason)
+    for i in np.flatnonzero(across >= 0):
+        judged[i] = _across(pool[i], pool[across[i]])
     alive = (copies < 0) & (across < 0)
     members = components(len(pool), joined(nearby, alive), alive)
     torn = [ids for ids in members if len(set(splits[ids].tolist()) - {_FREE}) > 1]
     for ids in torn:
         old = next(pool[i] for i in ids if pool[i].split)
-        aside |= {pool[i].sha256: _across(pool[i], old) for i in ids if not pool[i].split}
-        alive[ids[splits[ids] == _FREE]] = False
+        free = ids[splits[ids] == _FREE]
+        alive[free] = False
+        for i in free:
+            judged[i] = _across(pool[i], old)
     if torn:
         members = components(len(pool), joined(nearby, alive), alive)
-    settled = {p.sha256: aside.get(p.sha256, p) for p in pool}
     for ids in members:
         group = min(pool[i].family for i in ids)
         for i in ids:
-            settled[pool[i].sha256] = dataclasses.replace(settled[pool[i].sha256], group=group)
-    return [settled.get(p.sha256, p) for p in everything]
-
-
-def _precedence(photo: Photo) -> tuple[int, int, str]:
-    return (_SPLIT_ORDER.index(photo.split), -photo.width * photo.height, photo.sha256)
+            judged[i] = dataclasses.replace(judged[i], group=group)
+    by_hash = {photo.sha256: photo for photo in judged}
+    return [by_hash.get(photo.sha256, photo) for photo in everything]
 
 
 def _across(photo: Photo, other: Photo) -> Photo:

@@ -53,10 +53,6 @@ def agent(contact: str = "") -> str:
 class _Broken(Exception):
     """Carries a connection error past aiohttp, which would send the request again."""
 
-    def __init__(self, error: aiohttp.ClientError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
 
 async def _send_once(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
@@ -69,14 +65,14 @@ async def _send_once(
         raise _Broken(exc) from exc
 
 
+@dataclass
 class Client:
     """One session. Usage: `async with Client(world) as client, client.open(target) as answer`."""
 
-    def __init__(
-        self, world: World, limits: Limits, contact: str = "", spool: str | None = None
-    ) -> None:
-        self.world, self.limits, self.spool = world, limits, spool
-        self._agent = agent(contact)
+    world: World
+    limits: Limits
+    contact: str = ""
+    spool: str | None = None
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(
@@ -96,7 +92,7 @@ class Client:
             middlewares=(_send_once,),
             read_bufsize=_BUFFER,
             headers={
-                "User-Agent": self._agent,
+                "User-Agent": agent(self.contact),
                 "Accept": "image/jpeg,image/png,image/webp,image/*;q=0.8,*/*;q=0.5",
                 "Accept-Encoding": "identity",
             },
@@ -122,7 +118,8 @@ class Client:
             try:
                 response = await self._session.get(url, headers=headers, allow_redirects=False)
             except _Broken as exc:
-                raise exc.error from exc.error.__cause__
+                error: aiohttp.ClientError = exc.args[0]
+                raise error from error.__cause__
             async with response:
                 yield HttpResponse(target, response, self.limits, self.spool)
 

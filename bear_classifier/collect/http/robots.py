@@ -88,8 +88,8 @@ class Robots:
         return failed or task.result().until < self.turns.clock.now()
 
     async def _ask(self, url: str) -> _Known:
-        """After too many redirects as if there were no rules (RFC 9309, 2.3.1.2); where one leads to
-        a place that cannot be read, nothing may be fetched."""
+        """After too many redirects as if there were no rules (RFC 9309, 2.3.1.2). Where one leads
+        to a place that cannot be read, nothing may be fetched."""
         until, target, has_moved = self.turns.clock.now() + KEEP, parse_url(url), False
         for _ in range(HOPS + 1):
             try:

@@ -7,6 +7,7 @@ announces 20 requests a minute and 200 a day in the headers of its answers.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -20,10 +21,7 @@ API = "https://api.openverse.org/v1/images/"
 PAUSE = 3.0  # seconds: 20 requests a minute
 PAGE, PAGES = 20, 12  # results; pages
 _FOR_EVER = 999_999_999.0  # seconds
-_UNREACHABLE = {
-    *("NAME_ERROR", "CONNECT_ERROR", "TLS_ERROR"),
-    *("TIMEOUT_CONNECT", "TIMEOUT_READ", "TIMEOUT_TOTAL"),
-}
+_UNREACHABLE = re.compile(r"(NAME|CONNECT|TLS)_ERROR|TIMEOUT_\w+")
 _LICENCES = {  # everything there may be shared
     "commercial": {"license_type": "commercial"},
     "public": {"license": "cc0,pdm"},
@@ -50,7 +48,7 @@ def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> En
         try:
             reply = get(address)
         except PhotoError as exc:
-            unreachable = exc.code in _UNREACHABLE
+            unreachable = _UNREACHABLE.fullmatch(exc.code)
             raise NoAnswer("unreachable" if unreachable else "refused", exc.sentence) from exc
         rows = [row for row in _results(reply, page) if isinstance(row, dict)]
         named = [row | {"licence": licence_of(row)} for row in rows if _is_allowed(row, settings)]

@@ -78,12 +78,12 @@ def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     for stale in sorted(folder.rglob(".*.partial")):
         stale.unlink()
     write_atomic(folder / "README.txt", head.encode())
-    thumbnail = draw_bear("teddy", _dice(seed, "thumbnail")).resize((64, 64))
+    thumbnail = draw_bear("teddy", _random(seed, "thumbnail")).resize((64, 64))
     write_atomic(folder / ".thumbnails" / "bear.png", _encoded(thumbnail, "PNG"))
     plan = _plan(seed, per_class)
-    for job in progress_bar(plan, desc="drawing bears", unit="picture"):
-        write_atomic(folder / job.row.path, _contents(job, seed))
-    rows = sorted((job.row for job in plan), key=lambda row: row.path)
+    for row, drawing in progress_bar(plan, desc="drawing bears", unit="picture"):
+        write_atomic(folder / row.path, _contents(row, drawing, seed))
+    rows = sorted((row for row, _ in plan), key=lambda row: row.path)
     truth = Truth(STARTER_VERSION, seed, per_class, tuple(rows))
     write_atomic(folder / "truth.json", (json.dumps(asdict(truth), indent=1) + "\n").encode())
     return truth
@@ -120,49 +120,38 @@ def _complete(folder: Path, head: str) -> Truth | None:
     return truth if all((folder / row.path).is_file() for row in truth.rows) else None
 
 
-@dataclass(frozen=True)
-class _Job:
-    row: PlannedFile
-    drawing: int  # number of the picture that is drawn; a duplicate has its original's
-
-    @property
-    def suffix(self) -> str:
-        return Path(self.row.path).suffix
-
-
-def _plan(seed: int, per_class: int) -> list[_Job]:
-    """Every file of the set, before a single picture is drawn."""
-    rng = _dice(seed, "plan")
+def _plan(seed: int, per_class: int) -> list[tuple[PlannedFile, int]]:
+    """Every file of the set, with the number of its drawing: a duplicate has its original's."""
+    rng = _random(seed, "plan")
     rare = round(per_class * RARE_SHARE)
     shown = [label for label in LABELS for _ in range(rare if label == RARE else per_class)]
     total = len(shown) + EXACT + NEAR + len(_BROKEN)
     names = iter([f"bear_{k:04d}" for k in rng.permutation(total)])  # so that names tell nothing
 
-    jobs: list[_Job] = []
+    plan: list[tuple[PlannedFile, int]] = []
     for label, astray in zip(shown, _astray(rng, shown), strict=True):
         filed = _other(rng, label) if astray else label
         fault: Fault = "mislabel" if astray else "none"
         suffix = rng.choice(list(_SUFFIXES), p=list(_SUFFIXES.values()))
-        jobs.append(
-            _Job(PlannedFile(f"{filed}/{next(names)}{suffix}", filed, label, fault), len(jobs))
-        )
+        path = f"{filed}/{next(names)}{suffix}"
+        plan.append((PlannedFile(path, filed, label, fault), len(plan)))
 
-    clean = [job for job in jobs if job.row.fault == "none"]
+    clean = [(row, drawing) for row, drawing in plan if row.fault == "none"]
     copied = [clean[k] for k in rng.choice(len(clean), EXACT + NEAR, replace=False)]
-    for k, job in enumerate(copied):
-        exact, shows = k < EXACT, job.row.true_label
+    for k, (original, drawing) in enumerate(copied):
+        exact, shows = k < EXACT, original.true_label
         astray = k < EXACT_ASTRAY or 0 <= k - EXACT < NEAR_ASTRAY
         filed = _other(rng, shows) if astray else shows
-        path = f"{filed}/{next(names)}{job.suffix if exact else '.jpg'}"
+        path = f"{filed}/{next(names)}{Path(original.path).suffix if exact else '.jpg'}"
         kind = None if exact else list(_NEAR)[(k - EXACT) % len(_NEAR)]
         fault = "exact_duplicate" if exact else "near_duplicate"
-        jobs.append(_Job(PlannedFile(path, filed, shows, fault, job.row.path, kind), job.drawing))
+        plan.append((PlannedFile(path, filed, shows, fault, original.path, kind), drawing))
 
     for broken, suffix in _BROKEN:
         filed = str(rng.choice(LABELS))
         row = PlannedFile(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=broken)
-        jobs.append(_Job(row, len(jobs)))
-    return jobs
+        plan.append((row, len(plan)))
+    return plan
 
 
 def _astray(rng: Random, shown: list[str]) -> np.ndarray:
@@ -178,17 +167,17 @@ def _other(rng: Random, label: str) -> str:
     return str(rng.choice([other for other in LABELS if other != label]))
 
 
-def _dice(seed: int, purpose: str, number: int = 0) -> Random:
+def _random(seed: int, purpose: str, number: int = 0) -> Random:
     return np.random.default_rng([seed, STARTER_VERSION, number, *purpose.encode()])
 
 
-def _contents(job: _Job, seed: int) -> bytes:
-    row, rng = job.row, _dice(seed, "encode", job.drawing)
-    picture = draw_bear(row.true_label, _dice(seed, "draw", job.drawing))
+def _contents(row: PlannedFile, drawing: int, seed: int) -> bytes:
+    rng, suffix = _random(seed, "encode", drawing), Path(row.path).suffix
+    picture = draw_bear(row.true_label, _random(seed, "draw", drawing))
     if row.fault == "near_duplicate":
         return _NEAR[str(row.kind)](picture, rng)
-    whole = _encode(picture, job.suffix, rng)
-    return _BROKEN[str(row.kind), job.suffix](whole) if row.fault == "broken" else whole
+    whole = _encode(picture, suffix, rng)
+    return _BROKEN[str(row.kind), suffix](whole) if row.fault == "broken" else whole
 
 
 def _encode(picture: Image.Image, suffix: str, rng: Random) -> bytes:
