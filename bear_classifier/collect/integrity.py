@@ -1,8 +1,7 @@
 """Integrity of stored photos: files that were cut, changed or lost are set aside.
 
-A stored file is named by the hash of its content and never written again. One that has changed
-since the last look is hashed; one that is not what it was is set aside by name, its photo with it,
-and its source becomes a candidate again, so that the download brings it back.
+A stored file is named by the hash of its content. One that changed since the last check is hashed.
+One with another hash is moved aside with its photo, and its source becomes a candidate again.
 """
 
 from __future__ import annotations

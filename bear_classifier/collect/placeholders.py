@@ -46,7 +46,9 @@ def _of(
     for sha256, name in heap.items():
         for source in shown[sha256]:
             if thumbnails or source.via != "thumbnail":
-                for site in _sites(source):
+                # A thumbnail belongs to the site that it came from.
+                places = [source.final_url] if source.via else [source.origin, source.final_url]
+                for site in set(map(web_site, places)) - {""}:
                     addresses[name, site].add(source.origin)
     why = {
         name: f"{len(origins)} addresses of {site} show this picture, as in place of photos that"
@@ -55,9 +57,3 @@ def _of(
         if len(origins) >= SHARED_BY
     }
     return {sha256: why[name] for sha256, name in heap.items() if name in why}
-
-
-def _sites(source: Source) -> set[str]:
-    """Of a thumbnail, the site that it came from."""
-    places = [source.final_url] if source.via else [source.origin, source.final_url]
-    return {site for place in places if (site := web_site(place))}

@@ -144,10 +144,10 @@ def neighbours(
     """Of each hash its near-copies behind it, as a row for `behind`; and (n,) of which other one it
     is a copy that is set aside, -1: of none.
 
-    Pairs of one label that differ in at most `same` bits are gone through in their order; the one
-    of higher rank is set aside, unless one of both was before. hashes: (n, bytes); rank, labels:
-    (n,). Rows are bits where these need less room: of 4,000 frames of one scene all 8 million pairs
-    are near, and take 2 MB."""
+    Of each pair of one label that differs in at most `same` bits the one of higher rank is set
+    aside, in the order of pairs, unless one of both was before. hashes: (n, bytes); rank, labels:
+    (n,). Rows are bits where these need less room: 8 million near pairs of 4,000 frames take 2 MB.
+    """
     n = len(hashes)
     rows: list[NDArray[Any]] = [_NONE] * n
     copies = np.full(n, -1, dtype=np.intp)
@@ -277,9 +277,8 @@ def _in_tile(
     """Pairs i < j of a few rows and columns that may be near, and their distances (m,): those whose
     first words, upright or mirrored, differ in no more bits than all may.
 
-    A tile is as large as the processor's cache holds, which is faster than whole rows. Where most
-    of it may be near, all of it is compared in full: to gather the words of so many pairs takes
-    longer."""
+    A tile fits into the processor's cache, which is faster than whole rows. Where most of its pairs
+    may be near, all are compared in full: gathering the words of so many takes longer."""
     rows, columns = slice(top, top + _ROWS), slice(left, left + _COLUMNS)
     upright, mirror, right = words[rows].T.copy(), flipped[rows].T.copy(), words[columns].T.copy()
     near = _distances(upright[:_FIRST], right[:_FIRST]) <= limit

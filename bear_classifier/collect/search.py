@@ -67,7 +67,14 @@ def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
         return "", ""
     if kind not in SOURCES or bool(place) != SOURCES[kind].takes_path:
         raise DataError("NO_SOURCE", _no_source(config.search.source))
-    _refuse_mixture(catalog, kind)
+    drawn = {source.kind == "starter" for source in catalog.sources()}
+    if drawn and (kind == "starter") not in drawn:  # a model of both would be one of neither
+        here = "drawn starter pictures" if True in drawn else "photos"
+        raise DataError(
+            "MIXED_SOURCES",
+            f"{catalog.root} holds {here}; drawings and photos do not mix: name another folder with"
+            " --data, or another project with --project",
+        )
     return kind, place
 
 
@@ -84,18 +91,6 @@ def _no_source(given: str) -> str:
     else:
         return words
     return f"{words}; did you mean --source {quoted(guess)}?"
-
-
-def _refuse_mixture(catalog: Catalog, kind: str) -> None:
-    """Drawn pictures and photos in one dataset would make a model of neither."""
-    drawn = {source.kind == "starter" for source in catalog.sources()}
-    if drawn and (kind == "starter") not in drawn:
-        here = "drawn starter pictures" if True in drawn else "photos"
-        raise DataError(
-            "MIXED_SOURCES",
-            f"{catalog.root} holds {here}; drawings and photos do not mix: name another folder with"
-            " --data, or another project with --project",
-        )
 
 
 def _refuse_misnamed(catalog: Catalog, labels: Sequence[str], listing: Listing, where: str) -> None:
@@ -136,6 +131,7 @@ def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, An
     known = {source.origin: source for source in catalog.sources()}
     listed = [c for c in listing.candidates if c.origin not in why]
     rows = [merged(known.get(c.origin), c) for c in listed]
+    waiting = {(s.origin, s.label) for s in known.values() if s.code == PENDING}
     present, stamp = {c.origin for c in listing.candidates}, listing.candidates[0].stamp
     left = [
         gone(s, f"no longer in {path.name}")
@@ -152,7 +148,7 @@ def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, An
         catalog.put_sources([row for row in rows if row != known.get(row.origin)] + left)
     return {
         "found": sum(c.code == PENDING for c in listed),
-        "new": sum(_is_new(row, known.get(row.origin)) for row in rows),
+        "new": sum(r.code == PENDING and (r.origin, r.label) not in waiting for r in rows),
         "gone": len(left),
         "ignored": listing.ignored | why,
         "shared": sum(c.code == CONFLICT for c in listed),
@@ -178,12 +174,6 @@ def merged(known: Source | None, listed: Source) -> Source:
     return dataclasses.replace(
         known, label=listed.label, kind="urls", stamp=listed.stamp, code=code, sentence=sentence
     )
-
-
-def _is_new(row: Source, before: Source | None) -> bool:
-    """To be fetched, and not because it was to be fetched already."""
-    was = (before.code, before.label) if before else ("", "")
-    return row.code == PENDING and was != (PENDING, row.label)
 
 
 def _relabel(catalog: Catalog, before: Source, row: Source, who: str, why: str) -> None:

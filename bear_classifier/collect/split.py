@@ -54,11 +54,11 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
 def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
     """Splits (n,) by a hash of seed and group, so that other photos do not matter.
 
-    A group that has a split keeps it, for ever. A new one goes where its hash says, whatever else
-    there is, as long as every class has its share of groups on each split within a quarter: exact
-    shares would move photos whenever others come or go, no bounds would leave small classes to
-    luck. Of each class train gets two groups first, then test one, then valid; a group with more
-    photos than a split may have in all goes to train, however few groups there are."""
+    A group keeps its split for ever. The hash of a new one decides, as long as every class has its
+    share of groups in each split within a quarter: exact shares would move photos whenever others
+    come or go, no bounds would leave small classes to luck. Of each class train gets two groups
+    first, then test one, then valid; a group with more photos than a split may hold goes to train.
+    """
     label = {p.group: p.label for p in sorted(photos, key=lambda p: p.sha256, reverse=True)}
     sizes = Counter(p.group for p in photos)
     shares: dict[Split, float] = {"test": settings.test, "valid": settings.valid}
@@ -128,18 +128,15 @@ def _refuse_unlearnable(
     """A class whose photos all stand elsewhere, as versions up to 0.1 left those of one group."""
     for label, n in per_split["train"].items():
         if n == 0:
-            elsewhere = {name: per_split[name][label] for name in SPLITS if per_split[name][label]}
-            where = " and ".join(f"{name} ({n})" for name, n in elsewhere.items())
+            counts = {name: per_split[name][label] for name in SPLITS}
+            where = " and ".join(f"{name} ({n})" for name, n in counts.items() if n)
+            groups = count(scenes[label], "group")
             raise DataError(
                 "NO_TRAIN_PHOTOS",
-                f'Class "{label}" has no photo to learn from: its photos, {_scenes(scenes[label])},'
+                f'Class "{label}" has no photo to learn from: its photos, {groups} of near-copies,'
                 f" are in {where}, and no photo ever changes its split. Add photos of other"
                 " scenes to this class and run again, or begin a new dataset with --data DIR",
             )
-
-
-def _scenes(n: int) -> str:
-    return f"{n} group{'' if n == 1 else 's'} of near-copies"
 
 
 def _warnings(
@@ -151,7 +148,7 @@ def _warnings(
     for label, n in scenes.items():
         lacking = [name for name in SPLITS if not per_split[name][label]]
         if lacking:
-            few = f", since all are {_scenes(n)}" if n < len(SPLITS) else ""
+            few = f", since all are {count(n, 'group')} of near-copies" if n < len(SPLITS) else ""
             warnings.append(
                 f'Class "{label}" has no photo in {" and ".join(lacking)}{few}: how well the'
                 " model knows it cannot be measured there. Add photos of other scenes"

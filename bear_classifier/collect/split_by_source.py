@@ -94,9 +94,8 @@ def _kept(
 
 def assign_sources(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> Ints:
     """(units,) the number of each unit's split. The largest first, each to where the counts of all
-    classes come nearest to their shares (least chi square). Before that counts that the first
-    split, train, gets photos of every class, that no split stays empty, and that no class is
-    missing in a split, as far as the units suffice.
+    classes come nearest to their shares (least chi square). More important: the first split, train,
+    gets photos of every class, no split stays empty, and no class is missing in a split.
 
     Sources are too few and too uneven for a hash, which decides between equals only. sizes:
     (units, classes) photos; kept: (units,) splits, -1 where free; shares: (splits,);

@@ -148,7 +148,7 @@ class HttpResponse:
         512 bytes, if there are so many; what it raises ends the reading."""
         announced = int(self.headers.get("Content-Length", 0))
         if most is None and announced > self._limits.bytes:
-            raise _too_large(self._limits.bytes)
+            raise self._too_large()
         with ExitStack() as until_whole:
             body: IO[bytes] = until_whole.enter_context(
                 tempfile.SpooledTemporaryFile(self._limits.in_memory, dir=self._spool)
@@ -157,6 +157,9 @@ class HttpResponse:
             until_whole.pop_all()
         body.seek(0)
         return body
+
+    def _too_large(self) -> PhotoError:
+        return PhotoError("TOO_LARGE", f"more than {self._limits.bytes / 1e6:.0f} MB")
 
     async def _copy(
         self, body: IO[bytes], announced: int, judge: Callable[[bytes], object], most: int | None
@@ -167,14 +170,14 @@ class HttpResponse:
             async for chunk in self._response.content.iter_any():
                 arrived += len(chunk)
                 if arrived > self._limits.bytes:
-                    raise _too_large(self._limits.bytes)
+                    raise self._too_large()
                 for piece in inflate(chunk):
                     self.received += len(piece)
                     if most is not None and self.received >= most:
                         body.write(piece[: len(piece) - (self.received - most)])
                         return
                     if self.received > self._limits.bytes:
-                        raise _too_large(self._limits.bytes)
+                        raise self._too_large()
                     if len(head) < _HEAD and len(head := head + piece[:_HEAD]) >= _HEAD:
                         judge(head)
                     with files.write_errors(Path(self._spool or "the temporary folder")):
@@ -205,10 +208,6 @@ def _inflater(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
             raise PhotoError("BAD_ENCODING", f"the compressed body is damaged: {exc}") from exc
 
     return inflate
-
-
-def _too_large(limit: int) -> PhotoError:
-    return PhotoError("TOO_LARGE", f"more than {limit / 1e6:.0f} MB")
 
 
 def retry_after(text: str) -> float | None:

@@ -25,6 +25,7 @@ _FILES = 2_048  # connections, those kept open for a moment, and pictures too la
 _GROUP = 0.05  # seconds between two groups of rows: what a kill may cost
 _OFFLINE = {"NAME_ERROR", "CONNECT_ERROR", "TIMEOUT_CONNECT"}
 _UNASKED = {"BAD_ADDRESS", "BLOCKED_SCHEME", "BLOCKED_PORT", "BLOCKED_ADDRESS", "TAKEN_DOWN"}
+_NO_ANSWER = _OFFLINE | _UNASKED  # codes for which nobody need have answered
 _SURE = 10  # addresses; if so many fail like that and none otherwise, it is our network
 _PATIENCE = 15.0  # seconds until that is said
 
@@ -65,7 +66,8 @@ async def fetch_all(
         visits = _as_they_end(in_turns(sources), visitor, use, ahead)
         async with aclosing(visits) as groups:
             async for group in groups:
-                reached = reached or any(_shows_a_network(row) for row, _ in group)
+                answered = (row.http > 0 or row.code not in _NO_ANSWER for row, _ in group)
+                reached = reached or any(answered)
                 held += [outcome for outcome in group if outcome[0].code in _OFFLINE]
                 sure = [outcome for outcome in group if outcome[0].code not in _OFFLINE]
                 if reached:
@@ -82,11 +84,6 @@ async def fetch_all(
         )
     if held:
         yield held
-
-
-def _shows_a_network(row: Source) -> bool:
-    """Whether somebody must have answered for the row to end like that."""
-    return row.http > 0 or row.code not in _OFFLINE | _UNASKED
 
 
 async def _as_they_end(

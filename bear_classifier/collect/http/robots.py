@@ -74,7 +74,8 @@ class Robots:
         network: a host that cannot be asked for its rules is not asked for anything else."""
         root = target.origin
         task = self._known.get(root)
-        if task is None or (task.done() and self._is_stale(task)):
+        failed = task and task.done() and (task.cancelled() or task.exception())
+        if not task or failed or (task.done() and task.result().until < self.turns.clock.now()):
             task = self._known[root] = asyncio.create_task(self._ask(f"{root}/robots.txt"))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         known = await asyncio.shield(task)
@@ -82,10 +83,6 @@ class Robots:
             return known.why
         allowed = known.rules.can_fetch(target.url, AGENT)
         return "" if allowed else f"{root}/robots.txt does not allow it"
-
-    def _is_stale(self, task: asyncio.Task[_Known]) -> bool:
-        failed = task.cancelled() or task.exception() is not None
-        return failed or task.result().until < self.turns.clock.now()
 
     async def _ask(self, url: str) -> _Known:
         """After too many redirects as if there were no rules (RFC 9309, 2.3.1.2). Where one leads

@@ -194,6 +194,19 @@ def authorities() -> ssl.SSLContext:
     return context
 
 
+_BROKEN = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError)
+_SENTENCES = (  # the first that fits
+    (aiohttp.ClientConnectorDNSError, "NAME_ERROR", "{host} cannot be found ({os_error})"),
+    (aiohttp.ClientSSLError, "TLS_ERROR", "no safe connection to {host} ({short})"),
+    (aiohttp.ConnectionTimeoutError, "TIMEOUT_CONNECT", "no connection in {limits.connect:g} s"),
+    (aiohttp.SocketTimeoutError, "TIMEOUT_READ", "nothing came for {limits.read:g} s"),
+    (aiohttp.ClientConnectorError, "CONNECT_ERROR", "no connection to {host} ({short})"),
+    (_BROKEN, "CONNECT_ERROR", "the connection broke ({short})"),
+    (aiohttp.InvalidURL, "BAD_ADDRESS", "{host} is no host that can be asked"),
+    (Exception, "BAD_ANSWER", "not a usable answer ({short})"),
+)
+
+
 @contextmanager
 def network_errors(host: str, limits: Limits) -> Iterator[None]:
     """What the network and its libraries raise, as a PhotoError: BLOCKED_ADDRESS, where a host is
@@ -210,19 +223,6 @@ def network_errors(host: str, limits: Limits) -> Iterator[None]:
         short = text if len(text) <= 120 else f"{text[:120]}..."
         values = {"host": host, "limits": limits, "os_error": os_error, "short": short}
         raise PhotoError(code, sentence.format(**values)) from exc
-
-
-_BROKEN = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError)
-_SENTENCES = (  # the first that fits
-    (aiohttp.ClientConnectorDNSError, "NAME_ERROR", "{host} cannot be found ({os_error})"),
-    (aiohttp.ClientSSLError, "TLS_ERROR", "no safe connection to {host} ({short})"),
-    (aiohttp.ConnectionTimeoutError, "TIMEOUT_CONNECT", "no connection in {limits.connect:g} s"),
-    (aiohttp.SocketTimeoutError, "TIMEOUT_READ", "nothing came for {limits.read:g} s"),
-    (aiohttp.ClientConnectorError, "CONNECT_ERROR", "no connection to {host} ({short})"),
-    (_BROKEN, "CONNECT_ERROR", "the connection broke ({short})"),
-    (aiohttp.InvalidURL, "BAD_ADDRESS", "{host} is no host that can be asked"),
-    (Exception, "BAD_ANSWER", "not a usable answer ({short})"),
-)
 
 
 async def in_time(work: Awaitable[_T], seconds: float, left: float | None = None) -> _T:

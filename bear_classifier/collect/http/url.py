@@ -1,8 +1,7 @@
 """URLs that may be downloaded, in one form.
 
-Pure: nothing is resolved, opened or connected. A host name says nothing about where it leads
-(2130706433 and 0x7f.1 are 127.0.0.1), so `parse` does not judge it: whoever connects resolves the
-host and asks `ssrf_guard.is_public` about every address that comes back.
+Nothing is resolved or opened here. A host name does not show where it leads (2130706433 and 0x7f.1
+are 127.0.0.1): whoever connects resolves it and checks every address with `ssrf_guard.is_public`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from typing import NoReturn
 from urllib.parse import quote
 
-from bear_classifier.dataset.web_address import ascii_host
+from bear_classifier.dataset.web_address import ascii_host, is_ip
 from bear_classifier.errors import PhotoError
 
 MAX_URL_LENGTH = 4_096  # characters of an address, as given and as sent
@@ -82,7 +80,7 @@ def parse_url(url: str) -> Target:
 
 
 def follow(base: Target, location: str) -> Target:
-    """Where a redirect from base leads (RFC 3986, section 5.2), or a PhotoError as from `parse`."""
+    """Where a redirect from base leads (RFC 3986, 5.2), or a PhotoError as from `parse_url`."""
     if _SCHEME.match(location):
         target = parse_url(location)
     else:
@@ -126,22 +124,15 @@ def _host_and_port(authority: str) -> tuple[str, str | None]:
     port: str | None
     if authority.startswith("["):
         match = _BRACKETED.fullmatch(authority)
-        host, port = (match[1], match[2]) if match else ("", None)
-        host = _ipv6(host, authority)
+        host, port = (match[1].lower(), match[2]) if match else ("", None)
+        if not (":" in host and is_ip(host)):
+            _refuse(f"the host is no IPv6 address ({shorten(authority)})")
     else:
         host, colon, digits = authority.partition(":")
         host, port = _name(host, authority), digits if colon else None
     if port is not None and not _PORT.fullmatch(port):
         _refuse(f"the port is no number ({shorten(authority)})")
     return host, port
-
-
-def _ipv6(host: str, authority: str) -> str:
-    try:
-        IPv6Address(host)
-    except ValueError:
-        _refuse(f"the host is no IPv6 address ({shorten(authority)})")
-    return host.lower()
 
 
 def _name(host: str, authority: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -87,17 +88,14 @@ def _thumbnails(catalog: Catalog, photos: Sequence[Photo]) -> dict[str, str]:
     """sha256 -> a small JPEG as a data: address, for photos whose format browsers cannot show; ""
     where the file cannot be read."""
     wanted = [photo for photo in photos if photo.format in _UNSHOWN]
-    found = {}
+    thumbnails = {photo.sha256: "" for photo in wanted}
     for photo in progress_bar(wanted, desc="attribution", unit="photo", leave=False):
-        found[photo.sha256] = ""
-        try:
+        with suppress(PhotoError):
             image, _ = decoder.decode_with_size(catalog.file(photo), least=_THUMB)
-        except PhotoError:
-            continue
-        image.thumbnail((_THUMB, _THUMB))
-        small = base64.b64encode(decoder.encode(image, quality=80)).decode()
-        found[photo.sha256] = f"data:image/jpeg;base64,{small}"
-    return found
+            image.thumbnail((_THUMB, _THUMB))
+            small = base64.b64encode(decoder.encode(image, quality=80)).decode()
+            thumbnails[photo.sha256] = f"data:image/jpeg;base64,{small}"
+    return thumbnails
 
 
 def credit(photo: Photo, sources: Sequence[Source], file: str) -> Credit:

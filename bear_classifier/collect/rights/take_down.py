@@ -146,7 +146,7 @@ def _lineage(host: str) -> list[str]:
 
 
 def _domain(given: str) -> str:
-    """The host of what was given, alone or inside an address."""
+    """The host that was given, alone or inside an address."""
     advice = "give the name of one site, such as example.com: sites below it are included"
     address = given if "://" in given else f"http://{given}"
     parts = split_url(address)

@@ -14,9 +14,8 @@ _SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "a
 
 
 def meant(label: str, names: Iterable[str]) -> list[str]:
-    """The names that look as if they stood for the class, in their order: in another case or
-    plural, with other signs between words, with more or fewer words, with a letter wrong, or with
-    accents left out or spelt out."""
+    """The names that probably stand for the class: another case or plural, other signs between
+    words, more or fewer words, a wrong letter, accents left out or spelt out."""
     return [name for name in names if _is_alike(label, name)]
 
 

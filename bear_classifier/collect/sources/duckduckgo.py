@@ -64,13 +64,11 @@ def _images(client: DDGS, request: dict[str, Any]) -> list[dict[str, Any]]:
         return client.images(**request, max_results=None)
     except TimeoutException as exc:
         raise NoAnswer("unreachable", _UNREACHABLE["TimeoutError"]) from exc
-    except DDGSException as exc:
+    except (DDGSException, TypeError, ValueError, KeyError, AttributeError) as exc:
         if str(exc) == _NOTHING:
             raise NoAnswer("empty", "no results, which it also says when it refuses") from exc
         if why := _UNREACHABLE.get(str(exc).partition(":")[0]):
             raise NoAnswer("unreachable", why) from exc
-        raise NoAnswer("refused", f"its answer cannot be read ({_short(exc)})") from exc
-    except (TypeError, ValueError, KeyError, AttributeError) as exc:  # of its ranking
         raise NoAnswer("refused", f"its answer cannot be read ({_short(exc)})") from exc
     except Exception as exc:
         if type(exc).__module__ == "primp":  # its HTTP library, about the proxy or certificates

@@ -41,12 +41,8 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     folders: dict[str, Path] = {}
     ignored: dict[str, str] = {}
     unknown: list[str] = []
-    for entry in sorted(root.iterdir()):
-        if _is_of_system(entry):
-            continue
-        if _is_hidden(entry):
-            ignored[str(entry)] = "hidden"
-        elif not entry.is_dir():
+    for entry in _visible(root, ignored):
+        if not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
         elif (label := by_name.get(folded(entry.name))) is None:
             ignored[str(entry)] = "not a class of this project"
@@ -71,16 +67,12 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
     try:
-        inside = sorted(folder.iterdir())
+        inside = list(_visible(folder, ignored))
     except OSError as exc:  # what lies elsewhere can be had
         ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
         return
     for path in inside:
-        if _is_of_system(path):
-            continue
-        if _is_hidden(path):
-            ignored[str(path)] = "hidden"
-        elif path.is_dir() and path.is_symlink():
+        if path.is_dir() and path.is_symlink():
             ignored[str(path)] = "a link to a folder"
         elif path.is_dir():
             yield from _files(path, ignored)
@@ -92,14 +84,16 @@ def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.sta
             yield path, path.stat()
 
 
-def _is_of_system(path: Path) -> bool:
-    return is_system_folder(path.name) if path.is_dir() else is_system_file(path.name)
-
-
-def _is_hidden(path: Path) -> bool:
-    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
-    private = path.name.startswith("_") and path.is_dir()
-    return private or path.name.startswith(".")
+def _visible(folder: Path, ignored: dict[str, str]) -> Iterator[Path]:
+    """What lies in a folder, sorted. A leading _ hides folders only: cameras name photos
+    _DSC0123.JPG."""
+    for path in sorted(folder.iterdir()):
+        is_folder, name = path.is_dir(), path.name
+        if not (is_system_folder(name) if is_folder else is_system_file(name)):
+            if name.startswith(".") or (is_folder and name.startswith("_")):
+                ignored[str(path)] = "hidden"
+            else:
+                yield path
 
 
 def _printable(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,11 +33,7 @@ _NAMES |= {"page": "foreign_landing_url", "author": "creator", "licence_url": "l
 _FULL_NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
-def engines(settings: SearchConfig) -> list[Engine]:
-    return [engine(settings)]
-
-
-def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> Engine:
+def engines(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> list[Engine]:
     """get: one request; raises PhotoError."""
     filters: dict[str, Any] = {"page_size": PAGE, "mature": "false"}
     filters |= _LICENCES.get(settings.licence, {})
@@ -54,7 +51,7 @@ def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> En
         named = [row | {"licence": licence_of(row)} for row in rows if _is_allowed(row, settings)]
         return [hit for row in named if (hit := hit_of(row, _NAMES))]
 
-    return Engine("openverse", ask, PAUSE, PAGES, sure=True)
+    return [Engine("openverse", ask, PAUSE, PAGES, sure=True)]
 
 
 def _is_allowed(row: Mapping[str, Any], settings: SearchConfig) -> bool:
@@ -90,11 +87,11 @@ def _refusal(reply: Reply) -> tuple[str, float]:
     wait = min(retry_after(requested) or 0.0, _FOR_EVER)
     if requested:
         return f"HTTP {reply.status}, asked to wait {wait:.0f} s", wait
-    try:
-        detail = plain_text(json.loads(reply.body)["detail"])[:100]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        detail = ""
-    return f"HTTP {reply.status}" + (f": {detail}" if detail else ""), 0.0
+    text = f"HTTP {reply.status}"
+    with suppress(ValueError, RecursionError, KeyError, TypeError):
+        if detail := plain_text(json.loads(reply.body)["detail"])[:100]:
+            text += f": {detail}"
+    return text, 0.0
 
 
 def licence_of(row: Mapping[str, Any]) -> str:

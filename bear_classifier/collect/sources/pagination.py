@@ -1,9 +1,9 @@
 """Query search engines page by page until each class has enough candidates.
 
-Each page of answers is stored together with a note that it was asked for: a search that was cut off
-goes on where it stopped. Engines also say "no results" when they refuse: an empty first page is
-believed when the engine answers something else afterwards, or when it did so before and has nothing
-three times. Until then the query is put aside, the engine rests, and the next engine is asked.
+Each page of answers is stored with a note of its request: an interrupted search resumes there.
+Engines also say "no results" when they refuse: an empty first page is believed when the engine
+answers something else afterwards, or when it did so before and has nothing three times. Until then
+the query is put aside, the engine rests, and the next engine is asked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ REAL = Time()
 
 def collect(
     catalog: Catalog,
-    wanted: SearchGoal,
+    goal: SearchGoal,
     engines: Sequence[Engine],
     refused: Callable[[str], str] = lambda place: "",
     report_progress: Callable[[Mapping[str, int]], None] = lambda counts: None,
@@ -55,8 +55,8 @@ def collect(
 
     refused: why an address may not be used, or ""; report_progress: gets how many each class has.
     Raises DataError (SEARCH_UNREACHABLE, SEARCH_BLOCKED, NO_RESULTS, SAME_QUERY)."""
-    search_progress.refuse_shared_queries(wanted.classes)
-    search = _Search(catalog, wanted, engines, refused, report_progress, time)
+    search_progress.refuse_shared_queries(goal.classes)
+    search = _Search(catalog, goal, engines, refused, report_progress, time)
     search.run()
     return search.outcome()
 
@@ -66,7 +66,7 @@ class _Search:
     """One run of `collect`: what is known, and how far each query was followed."""
 
     catalog: Catalog
-    wanted: SearchGoal
+    goal: SearchGoal
     engines: InitVar[Sequence[Engine]]
     refused: Callable[[str], str]
     report_progress: Callable[[Mapping[str, int]], None]
@@ -79,7 +79,7 @@ class _Search:
         self.services = [EngineState(engine) for engine in engines]
         self.trails = [
             Trail(service, label, query)
-            for label, queries in self.wanted.classes.items()
+            for label, queries in self.goal.classes.items()
             for service in self.services
             for query in dict.fromkeys(queries)
         ]
@@ -88,9 +88,9 @@ class _Search:
     def _resume(self) -> None:
         """Follow every trail again as far as it was followed before, without requests."""
         pages = self.catalog.search_pages()
-        stored = {(p.engine, p.query, p.page): p for p in pages if p.options == self.wanted.options}
+        stored = {(p.engine, p.query, p.page): p for p in pages if p.options == self.goal.options}
         ranks: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for source in filter(self.wanted.is_ours, self.known.values()):
+        for source in filter(self.goal.is_ours, self.known.values()):
             ranks[source.engine, source.query].add(source.rank)
         for trail in self.trails:
             name = trail.service.engine.name
@@ -105,10 +105,10 @@ class _Search:
 
     def run(self) -> None:
         while True:
-            for label in self.wanted.classes:
+            for label in self.goal.classes:
                 while trail := self._next(label):
                     self._ask(trail)
-            if any(map(self._next, self.wanted.classes)):
+            if any(map(self._next, self.goal.classes)):
                 continue  # a class that was full shares addresses with a later one
             aside = [t for t in self.trails if t.aside and not t.service.out]
             again = [trail for trail in aside if self._is_short(trail.label)]
@@ -205,7 +205,7 @@ class _Search:
         if self.refused(hit.url) or self.refused(hit.page):
             return None
         facts = {name: value for name, value in vars(hit).items() if name != "url"}
-        row = Source(hit.url, trail.label, self.wanted.kind, self.wanted.options, **facts)
+        row = Source(hit.url, trail.label, self.goal.kind, self.goal.options, **facts)
         thumbnail = "" if self.refused(hit.thumbnail) else hit.thumbnail
         engine = trail.service.engine.name
         return replace(row, query=trail.query, engine=engine, rank=rank, thumbnail=thumbnail)
@@ -213,33 +213,33 @@ class _Search:
     def _page(self, trail: Trail, code: str, found: int = 0) -> SearchPage:
         at = self.time.now().isoformat(timespec="seconds")
         name = trail.service.engine.name
-        return SearchPage(name, trail.query, trail.page, self.wanted.options, at, code, found)
+        return SearchPage(name, trail.query, trail.page, self.goal.options, at, code, found)
 
     def _counts(self) -> dict[str, int]:
-        return self._by_class(filter(self.wanted.counts, self.known.values()))
+        return self._by_class(filter(self.goal.counts, self.known.values()))
 
     def _by_class(self, sources: Iterable[Source]) -> dict[str, int]:
-        found = Counter(source.label for source in sources if _is_candidate(source))
-        return {label: found[label] for label in self.wanted.classes}
+        counts = Counter(source.label for source in sources if _is_candidate(source))
+        return {label: counts[label] for label in self.goal.classes}
 
     def _is_short(self, label: str) -> bool:
-        ours = [s for s in self.known.values() if s.label == label and self.wanted.counts(s)]
+        ours = [s for s in self.known.values() if s.label == label and self.goal.counts(s)]
         taken = sum(source.code == OK for source in ours)
-        enough = self.wanted.per_class + self.wanted.spare
-        return taken < self.wanted.per_class and sum(map(_is_candidate, ours)) < enough
+        enough = self.goal.per_class + self.goal.spare
+        return taken < self.goal.per_class and sum(map(_is_candidate, ours)) < enough
 
     def outcome(self) -> dict[str, Any]:
-        found, there = self._counts(), self._by_class(self.known.values())
-        search_progress.require_enough(self.wanted, self.services, found, there)
-        ours = list(filter(self.wanted.is_ours, self.known.values()))
+        counts, all_counts = self._counts(), self._by_class(self.known.values())
+        search_progress.require_enough(self.goal, self.services, counts, all_counts)
+        ours = list(filter(self.goal.is_ours, self.known.values()))
         new = [s for s in ours if s.origin not in self.before and _is_candidate(s)]
         return {
-            "found": sum(found.values()),
+            "found": sum(counts.values()),
             "new": len(new),
-            "per_class": found,
+            "per_class": counts,
             "shared": sum(source.code == CONFLICT and not source.sha256 for source in ours),
             "requests": self.requests,
-            "warnings": search_progress.search_warnings(self.wanted, self.services, found),
+            "warnings": search_progress.search_warnings(self.goal, self.services, counts),
         }
 
 

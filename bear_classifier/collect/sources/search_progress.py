@@ -104,16 +104,16 @@ def refuse_shared_queries(classes: Mapping[str, Sequence[str]]) -> None:
 
 
 def require_enough(
-    wanted: SearchGoal,
+    goal: SearchGoal,
     services: Sequence[EngineState],
-    found: Mapping[str, int],
-    there: Mapping[str, int],
+    counts: Mapping[str, int],
+    all_counts: Mapping[str, int],
 ) -> None:
     """Raise DataError where a class lacks what it needs and the engines are to blame, or found
-    nothing. found: candidates of this search by class; there: all candidates in the catalog."""
-    poor = [label for label in short(wanted, found) if there[label] < wanted.least]
+    nothing. counts: candidates of this search by class; all_counts: of the whole catalog."""
+    poor = [label for label in short(goal, counts) if all_counts[label] < goal.least]
     out = [service for service in services if service.out]
-    kept = sum(found.values())
+    kept = sum(counts.values())
     if poor and all(service.out == "unreachable" for service in services):
         keeps = f"; what was found before ({kept}) is kept" if kept else ""
         raise DataError(
@@ -123,14 +123,14 @@ def require_enough(
             " urls:FILE, or drawn pictures: --source starter",
         )
     if poor and any(service.out == "refused" for service in services):
-        other = next(name for name in SEARCHES if name != wanted.kind)
+        other = next(name for name in SEARCHES if name != goal.kind)
         raise DataError(
             "SEARCH_BLOCKED",
             f"the search service refuses for now ({'; '.join(map(_trouble, out))}); what was found"
             f" so far ({kept}) is kept; try again in 10 minutes, or give a file of addresses:"
             f" --source urls:FILE, or search elsewhere: --source {other}",
         )
-    queries = {label: wanted.classes[label] for label in poor if not there[label]}
+    queries = {label: goal.classes[label] for label in poor if not all_counts[label]}
     if queries:
         words = "; ".join(f"{label!r}: {', '.join(map(repr, q))}" for label, q in queries.items())
         answering = [service for service in services if not service.out]
@@ -142,19 +142,19 @@ def require_enough(
         )
 
 
-def short(wanted: SearchGoal, found: Mapping[str, int]) -> list[str]:
-    """The classes that have fewer candidates than wanted."""
-    return [label for label in wanted.classes if found[label] < wanted.per_class]
+def short(goal: SearchGoal, counts: Mapping[str, int]) -> list[str]:
+    """The classes that have fewer candidates than goal."""
+    return [label for label in goal.classes if counts[label] < goal.per_class]
 
 
 def search_warnings(
-    wanted: SearchGoal, services: Sequence[EngineState], found: Mapping[str, int]
+    goal: SearchGoal, services: Sequence[EngineState], counts: Mapping[str, int]
 ) -> list[str]:
     """What to know although the search is good enough to go on."""
     lacking = [
-        f"class {label!r} has {found[label]} of {wanted.per_class} addresses; more queries for it"
+        f"class {label!r} has {counts[label]} of {goal.per_class} addresses; more queries for it"
         " would find more"
-        for label in short(wanted, found)
+        for label in short(goal, counts)
     ]
     unsafe = [
         f"{service.engine.name} does not keep to safe search: look through what it found"

@@ -4,8 +4,7 @@
     folder/.thumbnails, README.txt what many folders also hold, for readers to ignore
     folder/truth.json              one row per picture; written last, so it means: complete
 
-What is drawn, filed and planted comes from one generator, each picture from a generator of its own:
-the same seed gives the same bytes. A folder that holds anything else is refused, never emptied.
+The same seed gives the same bytes. A folder that holds anything else is refused, never emptied.
 """
 
 from __future__ import annotations

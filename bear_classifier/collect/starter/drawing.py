@@ -25,11 +25,10 @@ _LIGHTS = [  # tint and contrast
 def draw_bear(label: str, rng: Random) -> Image.Image:
     """One picture of a bear of this class: RGB, 180 to 900 pixels on its longer side.
 
-    A scene is painted, a bear put into it, something in front of the bear, and all of it
-    photographed. Light, sharpness, size and most backgrounds come from the same generator for every
-    class, and the colours of fur overlap, so that the shape of the animal decides: the grizzly's
-    hump, dished face and long pale claws; the black bear's straight profile, tall ears and tan
-    muzzle; the teddy's round head, button eyes and seams."""
+    Light, sharpness, size and most backgrounds are drawn alike for every class, and the colours of
+    fur overlap, so that the shape decides: the grizzly's hump, dished face and long pale claws; the
+    black bear's straight profile, tall ears and tan muzzle; the teddy's round head, button eyes and
+    seams."""
     longer = np.exp(rng.uniform(np.log(180), np.log(900)))
     aspect = rng.choice([0.67, 0.75, 1, 1.33, 1.5])
     final = round(longer * min(aspect, 1)), round(longer / max(aspect, 1))
