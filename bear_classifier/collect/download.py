@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,22 +21,13 @@ from bear_classifier.collect.placeholders import placeholders
 from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources.folder_changes import overwritten
 from bear_classifier.collect.sources.registry import LOCAL
-from bear_classifier.collect.spare_candidates import lacking, replacements
+from bear_classifier.collect.sources.search_progress import search_goal
+from bear_classifier.collect.spare_candidates import lacking, share_out
 from bear_classifier.config.settings import Config, DownloadConfig
+from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, relabel
-from bear_classifier.dataset.schema import (
-    CONFLICT,
-    DUPLICATE,
-    GONE,
-    OK,
-    PENDING,
-    PLACEHOLDER,
-    SPARE,
-    TAKEN_DOWN,
-    Photo,
-    Source,
-)
+from bear_classifier.dataset.schema import CONFLICT, GONE, OK, PENDING, PLACEHOLDER, Photo, Source
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.files import clear_partial, move, write_atomic
@@ -53,100 +43,79 @@ _Keep = Callable[[Source, Facts, Callable[[Path], None]], Photo]
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """A picture that decodes, with the file as it was found."""
-
-    data: bytes
-    facts: Facts
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a candidate is no picture."""
-
-    code: str
-    sentence: str
-
-
-def fetch_file(source: Source) -> Fetched | Failure:
-    """Read one file of this computer."""
-    try:
-        data = decoder.read_file(Path(source.origin))
-        return Fetched(data, examine(data))
-    except PhotoError as exc:
-        return Failure(exc.code, exc.sentence)
+def fetch_file(source: Source) -> tuple[bytes, Facts]:
+    """One file of this computer. Raises PhotoError."""
+    data = decoder.read_file(Path(source.origin))
+    return data, examine(data)
 
 
 def download(
     catalog: Catalog,
     config: Config,
-    fetch: Callable[[Source], Fetched | Failure] = fetch_file,
+    fetch: Callable[[Source], tuple[bytes, Facts]] = fetch_file,
     net: Net = INTERNET,
 ) -> dict[str, Any]:
     """Fetch every pending candidate; each ends as one row with a code. Resumes where it stopped."""
     if config.download.retry:
-        _ask_again(catalog)
+        _retry_passing(catalog)
+    goal = search_goal(config)
     pending = [s for s in catalog.sources(PENDING) if s.label in config.labels]
-    asked = {source.origin for source in pending}
+    fetched = {source.origin for source in pending}
     here = [source for source in pending if source.kind in LOCAL]
     there = [source for source in pending if source.kind not in LOCAL]
     refusal = refusal_of(catalog.take_downs())
-    keep = partial(_keep, catalog, refusal)
+    total, settled = len(pending), False
     with progress_bar(
-        total=len(pending),
-        desc="download",
-        unit="photo",
-        hidden=not pending,
-        bar_format=SHORT_BAR,
+        total=total, desc="download", unit="photo", hidden=not pending, bar_format=SHORT_BAR
     ) as bar:
-        progress, settled = DownloadBar(bar, len(pending)), False
+        progress = DownloadBar(bar, total)
         try:
-            for group in _from_files(here, fetch, keep):
+            for group in _from_files(here, fetch, partial(_keep, catalog, refusal)):
                 _record(catalog, group)
                 progress.add(group)
             while there:
                 in_own_loop(_from_web(catalog, there, config.download, net, refusal, progress))
                 _reconcile(catalog, config)  # which of them are copies or placeholders
                 settled = True
-                there = replacements(catalog, config)
-                asked |= {source.origin for source in there}
+                there = share_out(catalog, goal)
+                fetched |= {source.origin for source in there}
                 progress.expect(len(there))
         except DataError as exc:
             if exc.code != "DISK_FULL":
                 raise
             raise DataError(
                 "DISK_FULL",
-                f"{progress.stored} of {len(asked)} images saved in {catalog.root}; free"
+                f"{progress.stored} of {len(fetched)} images saved in {catalog.root}; free"
                 " space and run again to continue",
             ) from exc
         finally:
             clear_partial(catalog.root)  # what this run left, or one that was killed
     if not settled:
         _reconcile(catalog, config)
-    spares = {"spares": len(asked) - len(pending), "lacking": lacking(catalog, config)}
-    return _outcome(catalog, asked) | spares
+    spares = {"spares": len(fetched) - total, "lacking": lacking(catalog, goal)}
+    return _outcome(catalog, fetched) | spares
 
 
-def _outcome(catalog: Catalog, asked: set[str]) -> dict[str, Any]:
+def _outcome(catalog: Catalog, fetched: set[str]) -> dict[str, Any]:
     sources, kept = catalog.sources(), catalog.photos()
     codes = Counter(source.code for source in sources)
-    failed = [s for s in sources if s.code not in (OK, DUPLICATE, GONE, CONFLICT, SPARE)]
+    no_failures = (OK, schema.DUPLICATE, GONE, CONFLICT, schema.SPARE)
+    failed = [source for source in sources if source.code not in no_failures]
     return {
-        "fetched": len(asked),
+        "fetched": len(fetched),
         "photos": len(kept),
         "replaced": len(overwritten(kept, sources)),
-        "exact_duplicates": codes[DUPLICATE],
+        "exact_duplicates": codes[schema.DUPLICATE],
         "label_conflicts": codes[CONFLICT],
         "thumbnails": sum(s.via == "thumbnail" for s in sources),
         "failed": dict(Counter(s.code for s in failed)),
         "passing": sum(bool(PASSING.fullmatch(s.code)) for s in failed),
-        "own_failed": sum(s.kind == "folder" and s.origin in asked for s in failed),
-        "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in asked},
+        "own_failed": sum(s.kind == "folder" and s.origin in fetched for s in failed),
+        "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in fetched},
     }
 
 
-def _ask_again(catalog: Catalog) -> None:
+def _retry_passing(catalog: Catalog) -> None:
     """Failures that may have passed become candidates again."""
     with catalog.transaction():
         catalog.put_sources(
@@ -169,10 +138,10 @@ async def _from_web(
     async with Workers("bear_classifier.collect.http.ingest", most, _SECONDS) as workers:
 
         async def use(source: Source, body: IO[bytes]) -> Photo:
-            found = await workers.ask(header, body.read())
-            path = Path(found.pop("partial"))
+            facts = await workers.ask(header, body.read())
+            path = Path(facts.pop("partial"))
             try:
-                return _keep(catalog, refusal, source, Facts(**found), partial(move, path))
+                return _keep(catalog, refusal, source, Facts(**facts), partial(move, path))
             finally:
                 path.unlink(missing_ok=True)
 
@@ -206,9 +175,8 @@ class DownloadBar:
     def words(self, room: int) -> str:
         """As many of the reasons as fit into so many characters."""
         text = f"{self.stored} downloaded"
-        if not self._codes:
-            return text
-        text += f", {self._codes.total()} refused"
+        if self._codes:
+            text += f", {self._codes.total()} refused"
         for number, (code, n) in enumerate(self._codes.most_common(3)):
             longer = f"{text}{', ' if number else ': '}{n} {code}"
             if len(longer) > room:
@@ -218,18 +186,16 @@ class DownloadBar:
 
 
 def _from_files(
-    sources: Sequence[Source], fetch: Callable[[Source], Fetched | Failure], keep: _Keep
+    sources: Sequence[Source], fetch: Callable[[Source], tuple[bytes, Facts]], keep: _Keep
 ) -> Iterator[list[Outcome]]:
     def work(source: Source) -> Outcome:
-        result = fetch(source)
         try:
-            if isinstance(result, Fetched):
-                photo = keep(source, result.facts, partial(write_atomic, data=result.data))
-                return dataclasses.replace(source, code=OK, sentence="", sha256=photo.sha256), photo
+            data, facts = fetch(source)
+            photo = keep(source, facts, partial(write_atomic, data=data))
         except PhotoError as exc:
-            result = Failure(exc.code, exc.sentence)
-        row = dataclasses.replace(source, code=result.code, sentence=result.sentence, sha256=None)
-        return row, None
+            row = dataclasses.replace(source, code=exc.code, sentence=exc.sentence, sha256=None)
+            return row, None
+        return dataclasses.replace(source, code=OK, sentence="", sha256=photo.sha256), photo
 
     with ThreadPoolExecutor(min(8, processors())) as pool:
         remaining = iter(sources)
@@ -247,7 +213,7 @@ def _keep(
     """Store the file, under its hash; a row must never point at a file that is not there."""
     photo = Photo(origin=source.origin, label=source.label, **vars(facts))
     if why := refusal(photo.sha256):
-        raise PhotoError(TAKEN_DOWN, why)
+        raise PhotoError(schema.TAKEN_DOWN, why)
     if not catalog.file(photo).exists():
         put(catalog.file(photo))
     return photo
@@ -263,30 +229,29 @@ def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
 def _reconcile(catalog: Catalog, config: Config) -> None:
     """Follow files that were moved to another class; set aside photos filed under two, and pictures
     that a site shows in place of many."""
-    sources: dict[str, list[Source]] = {}
+    sources: dict[str | None, list[Source]] = defaultdict(list)
     for source in catalog.sources():
-        if source.sha256:
-            sources.setdefault(source.sha256, []).append(source)
+        sources[source.sha256].append(source)
     with catalog.transaction():
         moves = catalog.events("WHERE who = 'folder' AND request = '' ORDER BY id")
         followed = {event.sha256: event.new for event in moves if event.undoes is None}
         photos = catalog.photos()
         empty = placeholders(photos, catalog.sources(), config.screen.same, decided(catalog))
         for photo in photos:
-            files = sources.get(photo.sha256, [])  # none: the only one was overwritten
-            verdict = brought_back(catalog, settle(photo, files))
-            if verdict.label == followed.get(photo.sha256):  # once; what somebody decided since
-                verdict = dataclasses.replace(verdict, label=photo.label)  # is not overruled
-            verdict = _stood_in(verdict, empty.get(photo.sha256, ""))
-            if verdict.label != photo.label:
-                relabel(catalog, photo, verdict.label, "folder", "the file was moved there")
-                photo = dataclasses.replace(photo, label=verdict.label)
-            if verdict != photo:
-                catalog.put_photos([verdict])
-            catalog.put_sources(recode(verdict, files))
+            files = sources[photo.sha256]  # none: the only one was overwritten
+            settled = brought_back(catalog, settle(photo, files))
+            if settled.label == followed.get(photo.sha256):  # once; what somebody decided since
+                settled = dataclasses.replace(settled, label=photo.label)  # is not overruled
+            settled = _as_placeholder(settled, empty.get(photo.sha256, ""))
+            if settled.label != photo.label:
+                relabel(catalog, photo, settled.label, "folder", "the file was moved there")
+                photo = dataclasses.replace(photo, label=settled.label)
+            if settled != photo:
+                catalog.put_photos([settled])
+            catalog.put_sources(recode(settled, files))
 
 
-def _stood_in(photo: Photo, why: str) -> Photo:
+def _as_placeholder(photo: Photo, why: str) -> Photo:
     """The photo, set aside as a placeholder, or not any more. why: in words, "" if it is none."""
     if photo.status != "dropped" and why:
         return dataclasses.replace(photo, status="unusable", reason=f"{PLACEHOLDER}: {why}")
@@ -322,18 +287,14 @@ def recode(photo: Photo, sources: Sequence[Source]) -> list[Source]:
     there = sorted((s for s in sources if s.code != GONE), key=lambda s: s.origin != photo.origin)
     if not there:
         return []
+    first = OK, there[0].sentence if there[0].code == OK else ""  # of a thumbnail
     if photo.reason.startswith(PLACEHOLDER):
-        sentence = photo.reason.partition(": ")[2]
-        return [
-            dataclasses.replace(source, code=PLACEHOLDER, sentence=sentence)
-            for source in there
-            if (source.code, source.sentence) != (PLACEHOLDER, sentence)
-        ]
-    words = there[0].sentence if there[0].code == OK else ""  # of a thumbnail
-    clash = photo.reason.startswith(CONFLICT)
-    code = CONFLICT if clash else DUPLICATE
-    sentence = photo.reason if clash else f"same file as {there[0].origin}"
-    verdicts = [(OK, words), *[(code, sentence)] * (len(there) - 1)]
+        first = others = PLACEHOLDER, photo.reason.partition(": ")[2]
+    elif photo.reason.startswith(CONFLICT):
+        others = CONFLICT, photo.reason
+    else:
+        others = schema.DUPLICATE, f"same file as {there[0].origin}"
+    verdicts = [first, *[others] * (len(there) - 1)]
     return [
         dataclasses.replace(source, code=code, sentence=sentence)
         for source, (code, sentence) in zip(there, verdicts, strict=True)

@@ -1,8 +1,7 @@
 """Integrity of stored photos: files that were cut, changed or lost are set aside.
 
-A stored file is named by the hash of its content and never written again. One that has changed
-since the last look is hashed; one that is not what it was is set aside by name, its photo with it,
-and its source becomes a candidate again, so that the download brings it back.
+A stored file is named by the hash of its content. One that changed since the last check is hashed.
+One with another hash is moved aside with its photo, and its source becomes a candidate again.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +36,8 @@ def set_aside(catalog: Catalog, everything: bool = False) -> list[str]:
     since = 0 if everything else _last(catalog.root)
     photos = catalog.photos("ok")
     with ThreadPoolExecutor(processors()) as pool:
-        found = list(pool.map(lambda photo: _wrong(catalog.file(photo), photo, since), photos))
-    lost = {p.sha256: why for p, why in zip(photos, found, strict=True) if why}
+        flaws = list(pool.map(lambda photo: _flaw(catalog.file(photo), photo, since), photos))
+    lost = {p.sha256: why for p, why in zip(photos, flaws, strict=True) if why}
     bad = [photo for photo in photos if photo.sha256 in lost]
     if len(bad) > max(_MOST, _SHARE * len(photos)) and not everything:
         raise DataError(
@@ -49,14 +48,20 @@ def set_aside(catalog: Catalog, everything: bool = False) -> list[str]:
         )
     for photo in bad:
         _move(catalog, photo)
-    waiting = [*bad, *(_set_aside_before(catalog) if everything else ())]
+    before = [p for p in catalog.photos("unusable") if p.reason.startswith(STORED)]
+    waiting = bad + [p for p in before if everything and not catalog.file(p).is_file()]
     if waiting:
+        hashes, origins = {p.sha256 for p in waiting}, {p.origin for p in waiting}
         with catalog.transaction():
             catalog.put_photos(
                 replace(p, status="unusable", reason=f"{STORED}: its stored file {lost[p.sha256]}")
                 for p in bad
             )
-            _ask_again(catalog, waiting)
+            catalog.put_sources(
+                replace(source, code=PENDING, sentence="", sha256=None)
+                for source in catalog.sources()
+                if source.sha256 in hashes or source.origin in origins
+            )
     if photos:
         write_atomic(catalog.root / _NOTE, str(now - _SLACK).encode())
     lines = [f"stored photo {_named(catalog, p)} {lost[p.sha256]}; it is set aside" for p in bad]
@@ -71,21 +76,7 @@ def brought_back(catalog: Catalog, photo: Photo) -> Photo:
     return replace(photo, status="ok", reason="") if back else photo
 
 
-def _set_aside_before(catalog: Catalog) -> list[Photo]:
-    photos = catalog.photos("unusable")
-    return [p for p in photos if p.reason.startswith(STORED) and not catalog.file(p).is_file()]
-
-
-def _ask_again(catalog: Catalog, lost: Sequence[Photo]) -> None:
-    hashes, origins = {p.sha256 for p in lost}, {p.origin for p in lost}
-    catalog.put_sources(
-        replace(source, code=PENDING, sentence="", sha256=None)
-        for source in catalog.sources()
-        if source.sha256 in hashes or source.origin in origins
-    )
-
-
-def _wrong(path: Path, photo: Photo, since: int) -> str:
+def _flaw(path: Path, photo: Photo, since: int) -> str:
     """What has become of the file, "" if nothing. since: when it was last hashed."""
     try:
         facts = path.lstat()
@@ -120,7 +111,6 @@ def _named(catalog: Catalog, photo: Photo) -> str:
 
 
 def _last(root: Path) -> int:
-    try:
+    with suppress(OSError, ValueError):
         return int((root / _NOTE).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from bear_classifier.collect.screen import components, near_pairs
@@ -23,40 +24,36 @@ def placeholders(
     as the same file only: other sites may show the picture, too. What lies in a folder of the user,
     and `kept`, what somebody decided on, is no placeholder."""
     spared = {s.sha256 for s in sources if s.kind in LOCAL} | set(kept)
-    shown: dict[str, list[Source]] = {}
+    shown: dict[str, list[Source]] = defaultdict(list)
     for source in sources:
-        if source.sha256 and source.kind not in LOCAL and source.sha256 not in spared:
-            shown.setdefault(source.sha256, []).append(source)
+        if source.sha256 and source.sha256 not in spared:
+            shown[source.sha256].append(source)
     pictures = [photo for photo in photos if photo.sha256 in shown]
-    found = _of(shown, {photo.sha256: photo.sha256 for photo in pictures}, thumbnails=True)
+    reasons = _of(shown, {photo.sha256: photo.sha256 for photo in pictures}, thumbnails=True)
     if len(pictures) > 1:
         pairs, _ = near_pairs(hash_bits([photo.dhash for photo in pictures]), same)
         heaps = components(len(pictures), pairs, [True] * len(pictures))
         heap = {pictures[i].sha256: pictures[ids[0]].sha256 for ids in heaps for i in ids}
-        found |= _of(shown, heap, thumbnails=False)
-    return found
+        reasons |= _of(shown, heap, thumbnails=False)
+    return reasons
 
 
 def _of(
     shown: Mapping[str, Sequence[Source]], heap: Mapping[str, str], thumbnails: bool
 ) -> dict[str, str]:
     """heap: sha256 -> the name of all encodings of its picture."""
-    asked: dict[tuple[str, str], set[str]] = {}
+    addresses: dict[tuple[str, str], set[str]] = defaultdict(set)
     for sha256, name in heap.items():
         for source in shown[sha256]:
             if thumbnails or source.via != "thumbnail":
-                for site in _sites(source):
-                    asked.setdefault((name, site), set()).add(source.origin)
+                # A thumbnail belongs to the site that it came from.
+                places = [source.final_url] if source.via else [source.origin, source.final_url]
+                for site in set(map(web_site, places)) - {""}:
+                    addresses[name, site].add(source.origin)
     why = {
         name: f"{len(origins)} addresses of {site} show this picture, as in place of photos that"
         " are gone"
-        for (name, site), origins in sorted(asked.items())
+        for (name, site), origins in sorted(addresses.items())
         if len(origins) >= SHARED_BY
     }
     return {sha256: why[name] for sha256, name in heap.items() if name in why}
-
-
-def _sites(source: Source) -> set[str]:
-    """Of a thumbnail, the site that it came from."""
-    places = [source.final_url] if source.via else [source.origin, source.final_url]
-    return {site for place in places if (site := web_site(place))}

@@ -17,18 +17,18 @@ from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import CONFLICT, PLACEHOLDER, STORED, Photo
 from bear_classifier.images.dhash import HASH_BYTES, hash_bits, mirrored
+from bear_classifier.stats.arrays import Bools, Ints
 
 _ROWS, _COLUMNS = 64, 4096  # hashes compared at once: words of 2 MB
 _FIRST = 3  # words that are compared of all pairs; 3 x 64 differing bits still fit in a byte
 _MIXED = np.random.default_rng(0).permutation(8 * HASH_BYTES)  # order of bits; any will do
-_SPLIT_ORDER = ["test", "valid", "train", None]  # who keeps a picture that stands on two sides
+_SPLIT_ORDER = ["test", "valid", "train", None]  # who keeps a picture that is in two splits
 _FREE = _SPLIT_ORDER.index(None)
 _GATHERED = 16_384  # pairs that are compared in full at once: some 5 MB
 _DENSE = 8  # one pair of so many may be near: all of a tile is compared in full
 _EDGES = 100_000  # pairs that are held at once to find connected sets
 _NONE = np.empty(0, np.int32)
-UNUSABLE, COPY, ACROSS = ("TOO_SMALL", "BLANK"), "NEAR_COPY", "ACROSS_SPLITS"
-REMOVED = "CLASS_REMOVED"
+_COPY, _ACROSS, _REMOVED = "NEAR_COPY", "ACROSS_SPLITS", "CLASS_REMOVED"
 
 
 def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     ok = [photo for photo in judged if photo.status == "ok"]
     sizes = Counter(photo.group for photo in ok)
     unusable = Counter(p.reason.split(":")[0] for p in judged if p.status == "unusable")
-    del unusable[REMOVED]
+    del unusable[_REMOVED]
     return {
         "ok": len(ok),
         "unusable": dict(unusable),
-        "set_aside": dict(Counter(p.label for p in judged if p.reason.startswith(REMOVED))),
+        "set_aside": dict(Counter(p.label for p in judged if p.reason.startswith(_REMOVED))),
         "duplicate": sum(photo.status == "duplicate" for photo in judged),
         "near_copies": sum(n for n in sizes.values() if n > 1),
         "groups": len(sizes),
@@ -71,7 +71,7 @@ def of_classes(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
         dataclasses.replace(
             photo,
             status="unusable",
-            reason=f'{REMOVED}: "{photo.label}" is no class of this project; put it back into'
+            reason=f'{_REMOVED}: "{photo.label}" is no class of this project; put it back into'
             " [classes] of the project file and this photo is used again",
         )
         if photo.status in ("ok", "duplicate") and photo.label not in labels
@@ -84,92 +84,76 @@ def usable(photo: Photo, limits: ScreenConfig) -> Photo:
     """The photo with its status by size and contrast; decisions of people are left alone."""
     if photo.status == "dropped" or photo.reason.startswith((CONFLICT, PLACEHOLDER, STORED)):
         return photo
+    reason = ""
     if min(photo.width, photo.height) < limits.smallest:
-        reason = (
-            f"TOO_SMALL: {photo.width} x {photo.height} pixels; the shorter side needs "
-            f"{limits.smallest}"
-        )
-        return dataclasses.replace(photo, status="unusable", reason=reason)
-    if photo.contrast < limits.blank:
+        size = f"{photo.width} x {photo.height} pixels"
+        reason = f"TOO_SMALL: {size}; the shorter side needs {limits.smallest}"
+    elif photo.contrast < limits.blank:
         reason = f"BLANK: its grey levels differ by {photo.contrast:.1f} only; an empty picture"
-        return dataclasses.replace(photo, status="unusable", reason=reason)
-    return dataclasses.replace(photo, status="ok", reason="")
+    return dataclasses.replace(photo, status="unusable" if reason else "ok", reason=reason)
 
 
 def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
-    """Group near-copies transitively, so that a group can be put on one side as a whole.
+    """Group near-copies transitively, so that a group can be put in one split as a whole.
 
     near: bits of the hash that may differ in a group; same: bits that may differ between two
     encodings of one picture, of which the one in use, else the largest, is kept. A photo that
-    would tie together pictures that already stand on two sides is set aside: nobody moves.
+    would tie together pictures of two splits is set aside: no photo changes its split.
     Photos come back in the order given."""
     pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
     if not pool:
         return list(everything)
-    order = sorted(range(len(pool)), key=lambda i: _precedence(pool[i]))
-    rank = np.empty(len(pool), np.int64)
-    rank[order] = np.arange(len(pool))
-    names = {label: number for number, label in enumerate({p.label for p in pool})}
-    labels = np.array([names[p.label] for p in pool])
     splits = np.array([_SPLIT_ORDER.index(p.split) for p in pool])
+    rank = np.lexsort(([-p.width * p.height for p in pool], splits)).argsort()
+    labels = np.unique([p.label for p in pool], return_inverse=True)[1]
     nearby, copies = neighbours(hash_bits([p.dhash for p in pool]), near, same, rank, labels)
     across = conflicts(nearby, splits, copies >= 0)
-    aside = {
-        pool[i].sha256: dataclasses.replace(
-            pool[i], status="duplicate", reason=f"{COPY} of {pool[copies[i]].sha256}"
-        )
-        for i in np.flatnonzero(copies >= 0)
-    }
-    aside |= {
-        pool[i].sha256: _across(pool[i], pool[across[i]]) for i in np.flatnonzero(across >= 0)
-    }
+    judged = list(pool)
+    for i in np.flatnonzero(copies >= 0):
+        reason = f"{_COPY} of {pool[copies[i]].sha256}"
+        judged[i] = dataclasses.replace(pool[i], status="duplicate", reason=reason)
+    for i in np.flatnonzero(across >= 0):
+        judged[i] = _across(pool[i], pool[across[i]])
     alive = (copies < 0) & (across < 0)
     members = components(len(pool), joined(nearby, alive), alive)
     torn = [ids for ids in members if len(set(splits[ids].tolist()) - {_FREE}) > 1]
     for ids in torn:
         old = next(pool[i] for i in ids if pool[i].split)
-        aside |= {pool[i].sha256: _across(pool[i], old) for i in ids if not pool[i].split}
-        alive[ids[splits[ids] == _FREE]] = False
+        free = ids[splits[ids] == _FREE]
+        alive[free] = False
+        for i in free:
+            judged[i] = _across(pool[i], old)
     if torn:
         members = components(len(pool), joined(nearby, alive), alive)
-    settled = {p.sha256: aside.get(p.sha256, p) for p in pool}
     for ids in members:
         group = min(pool[i].family for i in ids)
         for i in ids:
-            settled[pool[i].sha256] = dataclasses.replace(settled[pool[i].sha256], group=group)
-    return [settled.get(p.sha256, p) for p in everything]
-
-
-def _precedence(photo: Photo) -> tuple[int, int, str]:
-    return (_SPLIT_ORDER.index(photo.split), -photo.width * photo.height, photo.sha256)
+            judged[i] = dataclasses.replace(judged[i], group=group)
+    by_hash = {photo.sha256: photo for photo in judged}
+    return [by_hash.get(photo.sha256, photo) for photo in everything]
 
 
 def _across(photo: Photo, other: Photo) -> Photo:
-    reason = f"{ACROSS}: near-copy of {other.sha256} and of photos in another split"
+    reason = f"{_ACROSS}: near-copy of {other.sha256} and of photos in another split"
     return dataclasses.replace(photo, status="duplicate", reason=reason)
 
 
 def neighbours(
-    hashes: NDArray[np.uint8],
-    near: int,
-    same: int,
-    rank: NDArray[np.int64],
-    labels: NDArray[np.int64],
+    hashes: NDArray[np.uint8], near: int, same: int, rank: Ints, labels: Ints
 ) -> tuple[list[NDArray[Any]], NDArray[np.intp]]:
     """Of each hash its near-copies behind it, as a row for `behind`; and (n,) of which other one it
     is a copy that is set aside, -1: of none.
 
-    Pairs of one label that differ in at most `same` bits are gone through in their order; the one
-    of higher rank is set aside, unless one of both was before. hashes: (n, bytes); rank, labels:
-    (n,). Rows are bits where these need less room: of 4,000 frames of one scene all 8 million pairs
-    are near, and take 2 MB."""
+    Of each pair of one label that differs in at most `same` bits the one of higher rank is set
+    aside, in the order of pairs, unless one of both was before. hashes: (n, bytes); rank, labels:
+    (n,). Rows are bits where these need less room: 8 million near pairs of 4,000 frames take 2 MB.
+    """
     n = len(hashes)
     rows: list[NDArray[Any]] = [_NONE] * n
     copies = np.full(n, -1, dtype=np.intp)
     for pairs, distances in pair_blocks(hashes, near):
         cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1
-        ends = [0, *cuts.tolist(), len(pairs)]
-        for start, stop in pairwise(ends):
+        for start, stop in pairwise([0, *cuts.tolist(), len(pairs)]):
             i, others = int(pairs[start, 0]), pairs[start:stop, 1]
             rows[i] = _row(n, others)
             if copies[i] < 0:
@@ -178,9 +162,7 @@ def neighbours(
     return rows, copies
 
 
-def _set_copies(
-    i: int, others: NDArray[np.intp], rank: NDArray[np.int64], copies: NDArray[np.intp]
-) -> None:
+def _set_copies(i: int, others: NDArray[np.intp], rank: Ints, copies: NDArray[np.intp]) -> None:
     """Of one picture and its copies behind it all are set aside up to the first of lower rank, and
     then itself."""
     others = others[copies[others] < 0]
@@ -204,13 +186,11 @@ def behind(row: NDArray[Any]) -> NDArray[np.intp]:
     return np.flatnonzero(np.unpackbits(row)) if row.dtype == np.uint8 else row.astype(np.intp)
 
 
-def conflicts(
-    rows: Sequence[NDArray[Any]], splits: NDArray[np.int64], gone: NDArray[np.bool_]
-) -> NDArray[np.intp]:
-    """(n,) the near-copy because of which one that stands on another side is set aside, -1: none.
+def conflicts(rows: Sequence[NDArray[Any]], splits: Ints, gone: Bools) -> NDArray[np.intp]:
+    """(n,) the near-copy in another split because of which a photo is set aside, -1: none.
 
-    Pairs are gone through in their order. sides: (n,) places in `_SIDES`, of which the lower one
-    stays; gone: (n,) those set aside already, which push nobody out."""
+    Pairs are gone through in their order. splits: (n,) places in `_SPLIT_ORDER`, of which the lower
+    one stays; gone: (n,) those set aside already, which push nobody out."""
     across, gone = np.full(len(splits), -1, dtype=np.intp), gone.copy()
     placed = splits != _FREE
     if len(set(splits[placed].tolist())) < 2:
@@ -228,7 +208,7 @@ def conflicts(
     return across
 
 
-def joined(rows: Sequence[NDArray[Any]], alive: NDArray[np.bool_]) -> NDArray[np.intp]:
+def joined(rows: Sequence[NDArray[Any]], alive: Bools) -> NDArray[np.intp]:
     """(m, 2) pairs of living nodes that connect what all of their pairs connect."""
     names = np.arange(len(rows))  # of the sets that were found to be connected so far
     kept: list[NDArray[np.intp]] = [np.empty((0, 2), np.intp)]
@@ -249,7 +229,7 @@ def joined(rows: Sequence[NDArray[Any]], alive: NDArray[np.bool_]) -> NDArray[np
 
 
 def components(
-    n: int, pairs: NDArray[np.intp], alive: Sequence[bool] | NDArray[np.bool_]
+    n: int, pairs: NDArray[np.intp], alive: Sequence[bool] | Bools
 ) -> list[NDArray[np.intp]]:
     """Indices of each connected set of living nodes, lone ones included. pairs: (m, 2)."""
     living = np.asarray(alive, dtype=bool)
@@ -263,18 +243,14 @@ def components(
     return np.split(order, cuts) if len(order) else []
 
 
-def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], Ints]:
     """All pairs of `pair_blocks`: (m, 2) pairs in their order, and (m,) distances in bits."""
-    pairs, distances = [np.empty((0, 2), np.intp)], [np.empty(0, np.int64)]
-    for some, apart in pair_blocks(hashes, limit):
-        pairs.append(some)
-        distances.append(apart)
+    none = np.empty((0, 2), np.intp), np.empty(0, np.int64)
+    pairs, distances = zip(none, *pair_blocks(hashes, limit), strict=True)
     return np.concatenate(pairs), np.concatenate(distances)
 
 
-def pair_blocks(
-    hashes: NDArray[np.uint8], limit: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64]]]:
+def pair_blocks(hashes: NDArray[np.uint8], limit: int) -> Iterator[tuple[NDArray[np.intp], Ints]]:
     """All pairs i < j whose hashes, upright or mirrored, differ in at most `limit` bits, and in at
     most half as many as the emptier one has: a nearly flat picture is near to everything.
 
@@ -289,21 +265,20 @@ def pair_blocks(
                 near = (apart <= limit) & (2 * apart <= np.minimum(filled[i], filled[j]))
                 pairs.append(np.column_stack([i, j])[near])
                 distances.append(apart[near])
-        found = np.concatenate(pairs)
-        if len(found):
-            order = np.lexsort((found[:, 1], found[:, 0]))
-            yield found[order], np.concatenate(distances)[order]
+        block = np.concatenate(pairs)
+        if len(block):
+            order = np.lexsort((block[:, 1], block[:, 0]))
+            yield block[order], np.concatenate(distances)[order]
 
 
 def _in_tile(
     words: NDArray[np.uint64], flipped: NDArray[np.uint64], top: int, left: int, limit: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]]:
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Ints]]:
     """Pairs i < j of a few rows and columns that may be near, and their distances (m,): those whose
     first words, upright or mirrored, differ in no more bits than all may.
 
-    A tile is as large as the processor's cache holds, which is faster than whole rows. Where most
-    of it may be near, all of it is compared in full: to gather the words of so many pairs takes
-    longer."""
+    A tile fits into the processor's cache, which is faster than whole rows. Where most of its pairs
+    may be near, all are compared in full: gathering the words of so many takes longer."""
     rows, columns = slice(top, top + _ROWS), slice(left, left + _COLUMNS)
     upright, mirror, right = words[rows].T.copy(), flipped[rows].T.copy(), words[columns].T.copy()
     near = _distances(upright[:_FIRST], right[:_FIRST]) <= limit
@@ -337,6 +312,6 @@ def _distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[A
     return total
 
 
-def _apart(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _apart(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> Ints:
     """Hamming distances (n,) of the rows of both."""
     return np.asarray(np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64))

@@ -12,13 +12,13 @@ from typing import Any
 from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources import registry
 from bear_classifier.collect.sources.class_name_hints import meant
-from bear_classifier.collect.sources.folder_changes import departed, is_read
+from bear_classifier.collect.sources.folder_changes import departed, gone, is_read
 from bear_classifier.collect.sources.local_files import Listing, list_folder, list_urls
 from bear_classifier.collect.sources.pagination import REAL, Time, collect
 from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
 from bear_classifier.collect.sources.search_engine import Engine
-from bear_classifier.collect.sources.search_progress import SearchGoal
-from bear_classifier.collect.spare_candidates import found_by, options, shared_out
+from bear_classifier.collect.sources.search_progress import SearchGoal, search_goal
+from bear_classifier.collect.spare_candidates import share_out
 from bear_classifier.collect.starter.dataset import OWN, write_starter
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -27,15 +27,11 @@ from bear_classifier.dataset.schema import CONFLICT, GONE, OK, PENDING, SPARE, T
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import SHORT_BAR, count, progress_bar, quoted, room
 
-_SPARE = 4  # for so many photos one more address is sought, for those that fail
 _GUESSES = 3  # names that are shown for a class without photos
 
 
 def search(
-    catalog: Catalog,
-    config: Config,
-    engines: Sequence[Engine] | None = None,
-    time: Time = REAL,
+    catalog: Catalog, config: Config, engines: Sequence[Engine] | None = None, time: Time = REAL
 ) -> dict[str, Any]:
     """Record new, changed and vanished candidates of the project's source.
 
@@ -71,35 +67,30 @@ def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
         return "", ""
     if kind not in SOURCES or bool(place) != SOURCES[kind].takes_path:
         raise DataError("NO_SOURCE", _no_source(config.search.source))
-    _refuse_mixture(catalog, kind)
-    return kind, place
-
-
-def _no_source(said: str) -> str:
-    """What is wrong with it, and what was probably meant."""
-    words = f"{said!r} is no source of photos; pass --source with"
-    words += f" {', '.join(source.about for source in SOURCES.values())}"
-    place = Path(said).expanduser()
-    near = difflib.get_close_matches(said.partition(":")[0], list(SOURCES), n=1)
-    if said and (place.exists() or "/" in said or "\\" in said):
-        meant = f"{'urls' if place.is_file() else 'folder'}:{said}"
-    elif near:
-        meant = near[0] + "".join(said.partition(":")[1:])
-    else:
-        return words
-    return f"{words}; did you mean --source {quoted(meant)}?"
-
-
-def _refuse_mixture(catalog: Catalog, kind: str) -> None:
-    """Drawn pictures and photos in one dataset would make a model of neither."""
     drawn = {source.kind == "starter" for source in catalog.sources()}
-    if drawn and (kind == "starter") not in drawn:
+    if drawn and (kind == "starter") not in drawn:  # a model of both would be one of neither
         here = "drawn starter pictures" if True in drawn else "photos"
         raise DataError(
             "MIXED_SOURCES",
             f"{catalog.root} holds {here}; drawings and photos do not mix: name another folder with"
             " --data, or another project with --project",
         )
+    return kind, place
+
+
+def _no_source(given: str) -> str:
+    """What is wrong with it, and what was probably meant."""
+    words = f"{given!r} is no source of photos; pass --source with"
+    words += f" {', '.join(source.about for source in SOURCES.values())}"
+    kind, *rest = given.partition(":")
+    place = Path(given).expanduser()
+    if given and (place.exists() or "/" in given or "\\" in given):
+        guess = f"{'urls' if place.is_file() else 'folder'}:{given}"
+    elif near := difflib.get_close_matches(kind, list(SOURCES), n=1):
+        guess = "".join(near + rest)
+    else:
+        return words
+    return f"{words}; did you mean --source {quoted(guess)}?"
 
 
 def _refuse_misnamed(catalog: Catalog, labels: Sequence[str], listing: Listing, where: str) -> None:
@@ -107,47 +98,31 @@ def _refuse_misnamed(catalog: Catalog, labels: Sequence[str], listing: Listing, 
     without such a name may be filled later."""
     filled = {source.label for source in [*listing.candidates, *catalog.sources()]}
     filled |= {photo.label for photo in catalog.photos()}
-    found = {
-        label: alike[:_GUESSES]
+    guesses = {
+        label: ", ".join(map(repr, alike[:_GUESSES]))
         for label in labels
         if label not in filled and (alike := meant(label, listing.unknown))
     }
-    if not found:
-        return
-    empty = ", ".join(f'"{label}"' for label in found)
-    guesses = "; ".join(
-        f"{', '.join(map(repr, names))} for {label!r}" for label, names in found.items()
-    )
-    raise DataError(
-        "EMPTY_CLASS",
-        f"{'these classes have' if len(found) > 1 else 'this class has'} no photo: {empty}. Among"
-        f" the {where} these look meant: {guesses}. Give them the names of the classes, or change"
-        " the names in [classes] of the project file; then run again",
-    )
-
-
-# -- a folder ----------------------------------------------------------------------------------
+    if guesses:
+        empty = ", ".join(f'"{label}"' for label in guesses)
+        raise DataError(
+            "EMPTY_CLASS",
+            f"{'these classes have' if len(guesses) > 1 else 'this class has'} no photo: {empty}."
+            f" Among the {where} these look meant:"
+            f" {'; '.join(f'{names} for {label!r}' for label, names in guesses.items())}. Give them"
+            " the names of the classes, or change the names in [classes] of the project file; then"
+            " run again",
+        )
 
 
 def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, Any]:
     known = {source.origin: source for source in catalog.sources()}
     fresh = [c for c in listing.candidates if not is_read(known.get(c.origin), c)]
-    gone = departed(known.values(), listing.candidates, root)
+    left = departed(known.values(), listing.candidates, root)
     with catalog.transaction():
-        catalog.put_sources(fresh + gone)
-    return {
-        "found": len(listing.candidates),
-        "new": len(fresh),
-        "gone": len(gone),
-        "ignored": listing.ignored,
-    }
-
-
-def _gone(source: Source, sentence: str) -> Source:
-    return dataclasses.replace(source, code=GONE, sentence=sentence)
-
-
-# -- a list of addresses -----------------------------------------------------------------------
+        catalog.put_sources(fresh + left)
+    counts = {"found": len(listing.candidates), "new": len(fresh), "gone": len(left)}
+    return {**counts, "ignored": listing.ignored}
 
 
 def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, Any]:
@@ -156,9 +131,10 @@ def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, An
     known = {source.origin: source for source in catalog.sources()}
     listed = [c for c in listing.candidates if c.origin not in why]
     rows = [merged(known.get(c.origin), c) for c in listed]
+    waiting = {(s.origin, s.label) for s in known.values() if s.code == PENDING}
     present, stamp = {c.origin for c in listing.candidates}, listing.candidates[0].stamp
-    gone = [
-        _gone(s, f"no longer in {path.name}")
+    left = [
+        gone(s, f"no longer in {path.name}")
         for s in known.values()
         if (s.kind, s.stamp) == ("urls", stamp)
         and s.origin not in present
@@ -169,11 +145,11 @@ def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, An
             before = known.get(row.origin)
             if before and before.label != row.label:
                 _relabel(catalog, before, row, "urls", "the list names it there")
-        catalog.put_sources([row for row in rows if row != known.get(row.origin)] + gone)
+        catalog.put_sources([row for row in rows if row != known.get(row.origin)] + left)
     return {
         "found": sum(c.code == PENDING for c in listed),
-        "new": sum(_is_new(row, known.get(row.origin)) for row in rows),
-        "gone": len(gone),
+        "new": sum(r.code == PENDING and (r.origin, r.label) not in waiting for r in rows),
+        "gone": len(left),
         "ignored": listing.ignored | why,
         "shared": sum(c.code == CONFLICT for c in listed),
     }
@@ -200,12 +176,6 @@ def merged(known: Source | None, listed: Source) -> Source:
     )
 
 
-def _is_new(row: Source, before: Source | None) -> bool:
-    """To be fetched, and not because it was to be fetched already."""
-    was = (before.code, before.label) if before else ("", "")
-    return row.code == PENDING and was != (PENDING, row.label)
-
-
 def _relabel(catalog: Catalog, before: Source, row: Source, who: str, why: str) -> None:
     """The photo follows its row, unless somebody gave it another label since."""
     photo = catalog.photo(row.sha256) if row.sha256 else None
@@ -213,31 +183,25 @@ def _relabel(catalog: Catalog, before: Source, row: Source, who: str, why: str) 
         relabel(catalog, photo, row.label, who, why)
 
 
-# -- search engines ----------------------------------------------------------------------------
-
-
 def _search(
     catalog: Catalog, config: Config, engines: Sequence[Engine], time: Time
 ) -> dict[str, Any]:
-    settings = config.search
-    wanted = SearchGoal(
-        config.classes, settings.source, options(settings), settings.per_class, config.split.least,
-        -(-settings.per_class // _SPARE),
-    )  # fmt: skip
-    renamed = _follow_names(catalog, wanted)
-    total = settings.per_class * len(config.classes)
+    goal, refused = search_goal(config), refusal_of(catalog.take_downs())
+    renamed = _follow_names(catalog, goal)
+    total = goal.per_class * len(goal.classes)
     with progress_bar(total=total, desc="search", bar_format=SHORT_BAR) as bar:
 
-        def tell(found: Mapping[str, int]) -> None:
-            bar.n = sum(min(n, settings.per_class) for n in found.values())
-            words = ", ".join(f"{label} {n}" for label, n in found.items())
+        def report_progress(counts: Mapping[str, int]) -> None:
+            bar.n = sum(min(n, goal.per_class) for n in counts.values())
+            words = ", ".join(f"{label} {n}" for label, n in counts.items())
             bar.set_postfix_str(words if len(words) <= room("search", total) else "")
 
         try:
-            found = collect(catalog, wanted, engines, refusal_of(catalog.take_downs()), tell, time)
+            found = collect(catalog, goal, engines, refused, report_progress, time)
         finally:
-            spare = _share_out(catalog, wanted)
-    chosen = {label: n - spare.get(label, 0) for label, n in found["per_class"].items()}
+            share_out(catalog, goal)
+    spare = Counter(source.label for source in filter(goal.counts, catalog.sources(SPARE)))
+    chosen = {label: n - spare[label] for label, n in found["per_class"].items()}
     return {
         "gone": 0,
         "ignored": {},
@@ -245,25 +209,23 @@ def _search(
         "found": sum(chosen.values()),
         "per_class": chosen,
         "warnings": [*renamed, *found["warnings"]],
-        "spare": sum(spare.values()),
+        "spare": spare.total(),
     }
 
 
-def _follow_names(catalog: Catalog, wanted: SearchGoal) -> list[str]:
+def _follow_names(catalog: Catalog, goal: SearchGoal) -> list[str]:
     """A class that was given another name is known by its words: what they found, photos included,
     gets the new name. Returns a sentence for each such class."""
-    owner = {query: label for label, queries in wanted.classes.items() for query in queries}
+    owner = {query: label for label, queries in goal.classes.items() for query in queries}
     rows = [
         source
-        for source in catalog.sources()
-        if (source.kind, source.stamp) == (wanted.kind, wanted.options)
-        and source.label not in wanted.classes
-        and source.query in owner
+        for source in filter(goal.is_ours, catalog.sources())
+        if source.label not in goal.classes and source.query in owner
     ]
     now = [dataclasses.replace(source, label=owner[source.query]) for source in rows]
     with catalog.transaction():
         for before, row in zip(rows, now, strict=True):
-            _relabel(catalog, before, row, wanted.kind, "its class was given another name")
+            _relabel(catalog, before, row, goal.kind, "its class was given another name")
         catalog.put_sources(now)
     moves = Counter((old.label, new.label) for old, new in zip(rows, now, strict=True))
     return [
@@ -271,18 +233,3 @@ def _follow_names(catalog: Catalog, wanted: SearchGoal) -> list[str]:
         f" {'follows' if n == 1 else 'follow'} it"
         for (old, new), n in sorted(moves.items())
     ]
-
-
-def _share_out(catalog: Catalog, wanted: SearchGoal) -> Counter[str]:
-    """Leave each class its first `per_class` candidates; a page may bring more, which are kept for
-    the day when that is raised. Returns how many of them there are, by class."""
-    ours = found_by(catalog, wanted.classes, wanted.kind, wanted.options)
-    changed = [
-        row
-        for label in wanted.classes
-        for row in shared_out([s for s in ours if s.label == label], wanted.per_class)
-    ]
-    with catalog.transaction():
-        catalog.put_sources(changed)
-    codes = {s.origin: s.code for s in changed}
-    return Counter(s.label for s in ours if codes.get(s.origin, s.code) == SPARE)

@@ -18,21 +18,21 @@ from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import count
 
 _IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
-
-
 _LEARNED = 2  # groups of a class that go to train before any other split: the probe has two folds
-_SLACK = 0.25  # of a side's share, before a class is held to it
+_SLACK = 0.25  # of a split's share, before a class is held to it
 
 
 def split(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Give every usable photo a side; those that have one keep it."""
+    """Give every usable photo a split; those that have one keep it."""
     with catalog.transaction():  # from the reading on: somebody may be deciding on photos
         everything = of_classes(catalog.photos("ok"), config.labels)
         catalog.put_photos(photo for photo in everything if photo.status != "ok")
         photos = [photo for photo in everything if photo.status == "ok"]
         counts = Counter(photo.label for photo in photos)
-        _refuse_unscreened(photos)
-        _check(counts, config.labels, config.split.least)
+        if fresh := sum(photo.group is None for photo in photos):
+            words = f"near-copies of {fresh} new photos are not known yet; run: bears screen"
+            raise DataError("NOT_SCREENED", words)
+        _refuse_small(counts, config.labels, config.split.least)
         if config.split.by == "source":
             splits = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
@@ -54,11 +54,11 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
 def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
     """Splits (n,) by a hash of seed and group, so that other photos do not matter.
 
-    A group that has a split keeps it, for ever. A new one goes where its hash says, whatever else
-    there is, as long as every class has its share of groups on each split within a quarter: exact
-    shares would move photos whenever others come or go, no bounds would leave small classes to
-    luck. Of each class train gets two groups first, then test one, then valid; a group with more
-    photos than a split may have in all goes to train, however few groups there are."""
+    A group keeps its split for ever. The hash of a new one decides, as long as every class has its
+    share of groups in each split within a quarter: exact shares would move photos whenever others
+    come or go, no bounds would leave small classes to luck. Of each class train gets two groups
+    first, then test one, then valid; a group with more photos than a split may hold goes to train.
+    """
     label = {p.group: p.label for p in sorted(photos, key=lambda p: p.sha256, reverse=True)}
     sizes = Counter(p.group for p in photos)
     shares: dict[Split, float] = {"test": settings.test, "valid": settings.valid}
@@ -111,23 +111,13 @@ def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], 
     return min(len(free), max(0, min(max(wanted, low), high) - held))
 
 
-def _refuse_unscreened(photos: Sequence[Photo]) -> None:
-    fresh = sum(photo.group is None for photo in photos)
-    if fresh:
-        raise DataError(
-            "NOT_SCREENED",
-            f"near-copies of {fresh} new photos are not known yet; run: bears screen",
-        )
-
-
-def _check(counts: Mapping[str, int], labels: Sequence[str], least: int) -> None:
-    few = [label for label in labels if counts.get(label, 0) < least]
+def _refuse_small(counts: Counter[str], labels: Sequence[str], least: int) -> None:
+    few = [label for label in labels if counts[label] < least]
     if few:
-        n = counts.get(few[0], 0)
         more = f" (also too small: {', '.join(few[1:])})" if len(few) > 1 else ""
         raise DataError(
             "TOO_FEW_PHOTOS",
-            f'Class "{few[0]}" has {count(n, "usable photo")}; at least {least} are '
+            f'Class "{few[0]}" has {count(counts[few[0]], "usable photo")}; at least {least} are '
             f"needed{more}. Add photos, or lower split.least",
         )
 
@@ -138,18 +128,15 @@ def _refuse_unlearnable(
     """A class whose photos all stand elsewhere, as versions up to 0.1 left those of one group."""
     for label, n in per_split["train"].items():
         if n == 0:
-            elsewhere = {name: per_split[name][label] for name in SPLITS if per_split[name][label]}
-            where = " and ".join(f"{name} ({n})" for name, n in elsewhere.items())
+            counts = {name: per_split[name][label] for name in SPLITS}
+            where = " and ".join(f"{name} ({n})" for name, n in counts.items() if n)
+            groups = count(scenes[label], "group")
             raise DataError(
                 "NO_TRAIN_PHOTOS",
-                f'Class "{label}" has no photo to learn from: its photos, {_scenes(scenes[label])},'
+                f'Class "{label}" has no photo to learn from: its photos, {groups} of near-copies,'
                 f" are in {where}, and no photo ever changes its split. Add photos of other"
                 " scenes to this class and run again, or begin a new dataset with --data DIR",
             )
-
-
-def _scenes(n: int) -> str:
-    return f"{n} group{'' if n == 1 else 's'} of near-copies"
 
 
 def _warnings(
@@ -161,7 +148,7 @@ def _warnings(
     for label, n in scenes.items():
         lacking = [name for name in SPLITS if not per_split[name][label]]
         if lacking:
-            few = f", since all are {_scenes(n)}" if n < len(SPLITS) else ""
+            few = f", since all are {count(n, 'group')} of near-copies" if n < len(SPLITS) else ""
             warnings.append(
                 f'Class "{label}" has no photo in {" and ".join(lacking)}{few}: how well the'
                 " model knows it cannot be measured there. Add photos of other scenes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,10 +19,10 @@ from bear_classifier.stats.arrays import Floats, Ints
 def by_source(
     photos: Sequence[Photo], sources: Sequence[str], settings: SplitConfig
 ) -> list[Split]:
-    """Sides (n,), the same for all photos of a source. Near-copies that several sources show count
+    """Splits (n,), the same for all photos of a source. Near-copies that several sources show count
     to one of them (`homes`), a photo of no known source is one of its own.
 
-    What has a side keeps it, and draws the rest of its source there. Raises DataError
+    What has a split keeps it, and draws the rest of its source there. Raises DataError
     (DEALT_BY_PHOTO, TOO_FEW_SOURCES)."""
     groups = [photo.family for photo in photos]
     names, units = np.unique(homes(groups, sources), return_inverse=True)
@@ -72,11 +72,11 @@ def _kept(
     names: Sequence[str],
     units: Ints,
 ) -> Ints:
-    """(units,) the side that a source has already, as a number; -1: none. What several sources show
-    says nothing of any of them."""
-    shown: dict[str, set[str]] = {}
+    """(units,) the split that a source has already, as a number; -1: none. What several sources
+    show says nothing of any of them."""
+    shown: dict[str, set[str]] = defaultdict(set)
     for group, source in zip(groups, sources, strict=True):
-        shown.setdefault(group, set()).add(source)
+        shown[group].add(source)
     kept = np.full(len(names), -1, dtype=np.int64)
     for photo, group, unit in zip(photos, groups, units, strict=True):
         if photo.split and len(shown[group]) == 1:
@@ -93,14 +93,13 @@ def _kept(
 
 
 def assign_sources(sizes: Floats, kept: Ints, shares: Sequence[float], order: Floats) -> Ints:
-    """(units,) the number of each unit's side. The largest first, each to where the counts of all
-    classes come nearest to their shares (least chi square). Before that counts that the first
-    side, train, gets photos of every class, that no side stays empty, and that no class is missing
-    on a side, as far as the units suffice.
+    """(units,) the number of each unit's split. The largest first, each to where the counts of all
+    classes come nearest to their shares (least chi square). More important: the first split, train,
+    gets photos of every class, no split stays empty, and no class is missing in a split.
 
     Sources are too few and too uneven for a hash, which decides between equals only. sizes:
-    (units, classes) photos; kept: (units,) sides, -1 where free; shares: (sides,); order: (units,).
-    """
+    (units, classes) photos; kept: (units,) splits, -1 where free; shares: (splits,);
+    order: (units,)."""
     splits: Ints = kept.copy()
     number = np.arange(len(shares))
     wanted = np.asarray(shares)[:, None] * sizes.sum(0)
@@ -117,8 +116,9 @@ def assign_sources(sizes: Floats, kept: Ints, shares: Sequence[float], order: Fl
 
 
 def _lacking(after: Floats, rest: Floats) -> tuple[Ints, Ints, Ints]:
-    """(choices,) each, the gravest last: places of a class that must stay empty, sides, and classes
-    without photos to learn from. after: (choices, sides, classes); rest: (units, classes)."""
+    """(choices,) each, the gravest last: places of a class that must stay empty, splits, and
+    classes without photos to learn from. after: (choices, splits, classes); rest: (units, classes).
+    """
     units = (rest > 0).sum(0)
     holes = np.maximum((after == 0).sum(1) - units, 0).sum(1)
     empty = np.maximum((after.sum(2) == 0).sum(1) - len(rest), 0)

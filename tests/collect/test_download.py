@@ -22,14 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 from waiting import STUCK
 
-from bear_classifier.collect.download import (
-    DownloadBar,
-    Failure,
-    Fetched,
-    download,
-    fetch_file,
-    settle,
-)
+from bear_classifier.collect.download import DownloadBar, download, fetch_file, settle
 from bear_classifier.collect.http.ingest import Facts
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
@@ -37,9 +30,11 @@ from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decide, relabel, undo
 from bear_classifier.dataset.schema import CONFLICT, DUPLICATE, GONE, OK, Decision, Photo, Source
+from bear_classifier.errors import PhotoError
 from bear_classifier.runtime.terminal import SHORT_BAR
 
 Child = Callable[..., "subprocess.Popen[str]"]
+Fetch = Callable[[Source], tuple[bytes, Facts]]
 Fill = Callable[[Path, dict[str, int | bytes]], None]
 Make = Callable[..., Photo]
 
@@ -64,7 +59,7 @@ class Dataset:
         (self.photos / new).parent.mkdir(exist_ok=True)
         (self.photos / old).rename(self.photos / new)
 
-    def update(self, fetch: Callable[[Source], Fetched | Failure] = fetch_file) -> dict[str, Any]:
+    def update(self, fetch: Fetch = fetch_file) -> dict[str, Any]:
         search(self.catalog, self.config)
         return download(self.catalog, self.config, fetch)
 
@@ -345,7 +340,7 @@ def test_second_time_nothing_is_fetched(data: Dataset) -> None:
     data.update()
     before = data.catalog.photos(), data.catalog.sources()
 
-    def never(source: Source) -> Fetched | Failure:
+    def never(source: Source) -> tuple[bytes, Facts]:
         raise AssertionError(source.origin)
 
     assert data.update(never)["fetched"] == 0
@@ -359,17 +354,17 @@ class Counting:
         self.stop = stop
         self.asked: list[str] = []
 
-    def __call__(self, source: Source) -> Fetched | Failure:
+    def __call__(self, source: Source) -> tuple[bytes, Facts]:
         name = Path(source.origin).stem
         if name == self.stop:
             raise KeyboardInterrupt
         self.asked.append(name)
         n = int(name)
         if n % 10 == 0:
-            return Failure("EMPTY_FILE", "0 bytes")
+            raise PhotoError("EMPTY_FILE", "0 bytes")
         data = b"picture %d" % (n // 2 if n % 10 == 1 else n)  # some twice
         digest = hashlib.sha256(data).hexdigest()
-        return Fetched(data, Facts(digest, "png", 96, 64, len(data), "00" * 50, 50.0))
+        return data, Facts(digest, "png", 96, 64, len(data), "00" * 50, 50.0)
 
 
 def test_interrupted_and_resumed_is_as_if_never_interrupted(tmp_path: Path, fill: Fill) -> None:

@@ -16,8 +16,9 @@ import within
 from bear_classifier.cli.options import parse
 from bear_classifier.cli.project import named_project
 from bear_classifier.collect.download import download
-from bear_classifier.collect.search import search, shared_out
+from bear_classifier.collect.search import search
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
+from bear_classifier.collect.spare_candidates import shared_out
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog

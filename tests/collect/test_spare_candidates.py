@@ -13,7 +13,7 @@ import pytest
 
 import bear_classifier.collect.download as downloading
 from bear_classifier.collect.download import download
-from bear_classifier.collect.spare_candidates import options
+from bear_classifier.collect.sources.search_progress import search_goal
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import OK, PENDING, SPARE, Source
@@ -33,7 +33,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         with made.transaction():
             made.put_sources(
                 Source(
-                    origin, origin[8:].partition(".")[0], "web", options(CONFIG.search),
+                    origin, origin[8:].partition(".")[0], "web", search_goal(CONFIG).options,
                     PENDING if origin[-1] in "012" else SPARE, query=origin[8],
                 )
                 for origin in rows

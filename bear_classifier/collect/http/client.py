@@ -21,18 +21,8 @@ import aiohttp
 from yarl import URL
 
 from bear_classifier import __version__
-from bear_classifier.collect.http.ssrf_guard import (
-    OPEN,
-    Limits,
-    Resolver,
-    World,
-    authorities,
-    check,
-    checked_request,
-    in_time,
-    literal_of,
-    network_errors,
-)
+from bear_classifier.collect.http import ssrf_guard
+from bear_classifier.collect.http.ssrf_guard import OPEN, Limits, World, in_time
 from bear_classifier.collect.http.url import Target, parse_url, shorten
 from bear_classifier.errors import PhotoError
 from bear_classifier.runtime import files
@@ -56,16 +46,12 @@ class Reply:
 
 def agent(contact: str = "") -> str:
     """Who we are and where to complain, for the User-Agent header."""
-    ways = " ".join(contact.split()) or "no contact given"  # a line break would end the header
-    return f"bear-classifier/{__version__} (collects pictures for an image classifier; {ways})"
+    address = " ".join(contact.split()) or "no contact given"  # a line break would end the header
+    return f"bear-classifier/{__version__} (collects pictures for an image classifier; {address})"
 
 
 class _Broken(Exception):
     """Carries a connection error past aiohttp, which would send the request again."""
-
-    def __init__(self, error: aiohttp.ClientError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 async def _send_once(
@@ -79,38 +65,34 @@ async def _send_once(
         raise _Broken(exc) from exc
 
 
+@dataclass
 class Client:
     """One session. Usage: `async with Client(world) as client, client.open(target) as answer`."""
 
-    def __init__(
-        self,
-        world: World,
-        limits: Limits,
-        contact: str = "",
-        spool: str | None = None,
-    ) -> None:
-        self.world, self.limits, self.spool = world, limits, spool
-        self._agent = agent(contact)
+    world: World
+    limits: Limits
+    contact: str = ""
+    spool: str | None = None
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(
-            resolver=Resolver(self.world, self.limits.connect),
+            resolver=ssrf_guard.Resolver(self.world, self.limits.connect),
             use_dns_cache=False,
             limit=0,
             keepalive_timeout=2,
-            ssl=self.world.tls or authorities(),
+            ssl=self.world.tls or ssrf_guard.authorities(),
             socket_factory=self._socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            request_class=checked_request(self.world.allowed),
+            request_class=ssrf_guard.checked_request(self.world.allowed),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             middlewares=(_send_once,),
             read_bufsize=_BUFFER,
             headers={
-                "User-Agent": self._agent,
+                "User-Agent": agent(self.contact),
                 "Accept": "image/jpeg,image/png,image/webp,image/*;q=0.8,*/*;q=0.5",
                 "Accept-Encoding": "identity",
             },
@@ -128,21 +110,22 @@ class Client:
         """The head of one answer; redirects are not followed. Leaving early hangs up.
 
         keep: leave the connection open for the next request, if the answer was read whole."""
-        with network_errors(target.host, self.limits):
+        with ssrf_guard.network_errors(target.host, self.limits):
             url = URL(target.url, encoded=True)
-            if (literal := literal_of(target.host)) is not None:
-                check(literal, target.host, self.world.allowed)
+            if (literal := ssrf_guard.literal_of(target.host)) is not None:
+                ssrf_guard.check(literal, target.host, self.world.allowed)
             headers = {} if keep else {"Connection": "close"}
             try:
                 response = await self._session.get(url, headers=headers, allow_redirects=False)
             except _Broken as exc:
-                raise exc.error from exc.error.__cause__
+                error: aiohttp.ClientError = exc.args[0]
+                raise error from error.__cause__
             async with response:
                 yield HttpResponse(target, response, self.limits, self.spool)
 
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:
         """The last look before connecting, whatever way the address came here."""
-        check(ip_address(info[4][0]), "the connection", self.world.allowed)
+        ssrf_guard.check(ip_address(info[4][0]), "the connection", self.world.allowed)
         return socket.socket(family=info[0], type=info[1], proto=info[2])
 
 
@@ -165,7 +148,7 @@ class HttpResponse:
         512 bytes, if there are so many; what it raises ends the reading."""
         announced = int(self.headers.get("Content-Length", 0))
         if most is None and announced > self._limits.bytes:
-            raise _too_large(self._limits.bytes)
+            raise self._too_large()
         with ExitStack() as until_whole:
             body: IO[bytes] = until_whole.enter_context(
                 tempfile.SpooledTemporaryFile(self._limits.in_memory, dir=self._spool)
@@ -175,12 +158,11 @@ class HttpResponse:
         body.seek(0)
         return body
 
+    def _too_large(self) -> PhotoError:
+        return PhotoError("TOO_LARGE", f"more than {self._limits.bytes / 1e6:.0f} MB")
+
     async def _copy(
-        self,
-        body: IO[bytes],
-        announced: int,
-        judge: Callable[[bytes], object],
-        most: int | None,
+        self, body: IO[bytes], announced: int, judge: Callable[[bytes], object], most: int | None
     ) -> None:
         inflate = _inflater(self.headers.get("Content-Encoding", ""))
         arrived, head = 0, b""
@@ -188,14 +170,14 @@ class HttpResponse:
             async for chunk in self._response.content.iter_any():
                 arrived += len(chunk)
                 if arrived > self._limits.bytes:
-                    raise _too_large(self._limits.bytes)
+                    raise self._too_large()
                 for piece in inflate(chunk):
                     self.received += len(piece)
                     if most is not None and self.received >= most:
                         body.write(piece[: len(piece) - (self.received - most)])
                         return
                     if self.received > self._limits.bytes:
-                        raise _too_large(self._limits.bytes)
+                        raise self._too_large()
                     if len(head) < _HEAD and len(head := head + piece[:_HEAD]) >= _HEAD:
                         judge(head)
                     with files.write_errors(Path(self._spool or "the temporary folder")):
@@ -207,9 +189,10 @@ class HttpResponse:
 
 def _inflater(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
     """Pieces of at most 64 KB, so that a small body cannot become a huge one unseen."""
-    if encoding.strip().lower() in ("", "identity"):
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
         return lambda chunk: iter((chunk,))
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+    if name not in ("gzip", "x-gzip", "deflate"):
         raise PhotoError(
             "BAD_ENCODING",
             f"the server compressed the picture ({encoding[:60]!r}), though asked not to",
@@ -225,10 +208,6 @@ def _inflater(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
             raise PhotoError("BAD_ENCODING", f"the compressed body is damaged: {exc}") from exc
 
     return inflate
-
-
-def _too_large(limit: int) -> PhotoError:
-    return PhotoError("TOO_LARGE", f"more than {limit / 1e6:.0f} MB")
 
 
 def retry_after(text: str) -> float | None:

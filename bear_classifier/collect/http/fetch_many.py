@@ -25,6 +25,7 @@ _FILES = 2_048  # connections, those kept open for a moment, and pictures too la
 _GROUP = 0.05  # seconds between two groups of rows: what a kill may cost
 _OFFLINE = {"NAME_ERROR", "CONNECT_ERROR", "TIMEOUT_CONNECT"}
 _UNASKED = {"BAD_ADDRESS", "BLOCKED_SCHEME", "BLOCKED_PORT", "BLOCKED_ADDRESS", "TAKEN_DOWN"}
+_NO_ANSWER = _OFFLINE | _UNASKED  # codes for which nobody need have answered
 _SURE = 10  # addresses; if so many fail like that and none otherwise, it is our network
 _PATIENCE = 15.0  # seconds until that is said
 
@@ -65,7 +66,8 @@ async def fetch_all(
         visits = _as_they_end(in_turns(sources), visitor, use, ahead)
         async with aclosing(visits) as groups:
             async for group in groups:
-                reached = reached or any(_shows_a_network(row) for row, _ in group)
+                answered = (row.http > 0 or row.code not in _NO_ANSWER for row, _ in group)
+                reached = reached or any(answered)
                 held += [outcome for outcome in group if outcome[0].code in _OFFLINE]
                 sure = [outcome for outcome in group if outcome[0].code not in _OFFLINE]
                 if reached:
@@ -84,45 +86,28 @@ async def fetch_all(
         yield held
 
 
-def _shows_a_network(row: Source) -> bool:
-    """Whether somebody must have answered for the row to end like that."""
-    return row.http > 0 or row.code not in _OFFLINE | _UNASKED
-
-
 async def _as_they_end(
     sources: Sequence[Source], visitor: Visitor, use: Callable[[Source], Use], ahead: int
 ) -> AsyncGenerator[list[Outcome], None]:
     """At most `ahead` visits at once. Leaving early cancels them."""
     waiting = iter(sources)
     working: set[asyncio.Task[Outcome]] = set()
-    ended: list[asyncio.Task[Outcome]] = []
-    some = asyncio.Event()
-
-    def note(task: asyncio.Task[Outcome]) -> None:
-        working.discard(task)
-        ended.append(task)
-        some.set()
-
     try:
         while True:
             for source in islice(waiting, ahead - len(working)):
-                task = asyncio.ensure_future(visitor.visit(source, use(source)))
-                task.add_done_callback(note)
-                working.add(task)
-            if not working and not ended:
+                working.add(asyncio.create_task(visitor.visit(source, use(source))))
+            if not working:
                 return
-            await some.wait()
-            group, ended[:] = list(ended), []
-            some.clear()
-            if whole := [task.result() for task in group if task.exception() is None]:
-                yield whole
-            for task in group:
+            done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            if rows := [task.result() for task in done if task.exception() is None]:
+                yield rows
+            for task in done:
                 task.result()  # raises what one raised, now that the rows beside it are kept
             await asyncio.sleep(_GROUP)
     finally:
         for task in working:
             task.cancel()
-        await asyncio.gather(*working, *ended, return_exceptions=True)
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 def _allow_files(number: int) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import IO
@@ -68,6 +69,10 @@ class _Trail:
         self.final_url, self.http = answer.target.url, answer.status
         self.address, self.type, self.at = answer.peer, answer.type, now()
 
+    def end(self, source: Source, code: str, sentence: str, sha256: str | None = None) -> Source:
+        row = dataclasses.replace(source, code=code, sentence=sentence, sha256=sha256)
+        return dataclasses.replace(row, **vars(self))
+
 
 @dataclass
 class Visitor:
@@ -79,7 +84,7 @@ class Visitor:
     refused: Callable[[str], str] = lambda url: ""
     _closed: dict[str, tuple[str, str]] = field(default_factory=dict)
     _silent: Counter[str] = field(default_factory=Counter)
-    _told: dict[str, PhotoError] = field(default_factory=dict)  # the last one of robots.txt
+    _robots_errors: dict[str, PhotoError] = field(default_factory=dict)  # the last of each host
 
     async def visit(self, source: Source, use: Use) -> tuple[Source, Photo | None]:
         """The row as it ends, and what `use` made of the picture, None where there is none.
@@ -97,32 +102,20 @@ class Visitor:
 
     async def _ask(self, source: Source, url: str, use: Use) -> tuple[Source, Photo | None]:
         trail = _Trail()
-        photo: Photo | None
-        digest: str | None
-        try:
-            photo = await self._try(url, trail, use)
-        except PhotoError as exc:
-            words = exc.sentence
-            if exc.code == "NOT_AN_IMAGE" and trail.type:
-                words = f"the server sent {trail.type}"
-                if trail.type.startswith("image/") or git_lfs.ADVICE in exc.sentence:
-                    words = f"the server says {trail.type}, but {exc.sentence}"
-            code, digest, photo = exc.code, None, None
-        else:
-            code, words, digest = OK, "", photo.sha256
-        row = dataclasses.replace(source, **vars(trail), code=code, sentence=words, sha256=digest)
-        return row, photo
-
-    async def _try(self, url: str, trail: _Trail, use: Use) -> Photo:
-        attempt = 1
-        while True:
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._attempt(parse_url(url), trail, use, attempt)
+                photo = await self._attempt(parse_url(url), trail, use, attempt)
+                return trail.end(source, OK, "", photo.sha256), photo
             except PhotoError as exc:
-                again = AGAIN.fullmatch(exc.code) and not isinstance(exc, _Closed)
-                if attempt == ATTEMPTS or not again:
-                    raise
-            attempt += 1
+                error = exc
+                if isinstance(exc, _Closed) or not AGAIN.fullmatch(exc.code):
+                    break
+        words = error.sentence
+        if error.code == "NOT_AN_IMAGE" and trail.type:
+            words = f"the server sent {trail.type}"
+            if trail.type.startswith("image/") or git_lfs.ADVICE in error.sentence:
+                words = f"the server says {trail.type}, but {error.sentence}"
+        return trail.end(source, error.code, words), None
 
     async def _attempt(self, target: Target, trail: _Trail, use: Use, attempt: int) -> Photo:
         """Through the redirects; the time of all answers together is limited."""
@@ -133,16 +126,16 @@ class Visitor:
                 self._refuse_closed(target)  # while it waited
                 began = self.turns.clock.now()
                 try:
-                    found = await in_time(self._one(target, trail), total, left)
+                    answer = await in_time(self._one(target, trail), total, left)
                 except PhotoError as exc:
                     self._remember(target, exc, attempt)
                     raise
                 self._silent.pop(target.origin, None)
                 left -= self.turns.clock.now() - began
-                if not isinstance(found, Target):
-                    with found:
-                        return await use(found)
-            target = found
+                if not isinstance(answer, Target):
+                    with answer:
+                        return await use(answer)
+            target = answer
         raise PhotoError(
             "TOO_MANY_REDIRECTS", f"more than {MOST_REDIRECTS}, the last to {target.host}"
         )
@@ -156,8 +149,8 @@ class Visitor:
         try:
             why = await self.robots.refusal(target)
         except PhotoError as exc:
-            if self._told.get(target.origin) is not exc:  # once, however many waited for it
-                self._told[target.origin] = exc
+            if self._robots_errors.get(target.origin) is not exc:  # once, however many waited
+                self._robots_errors[target.origin] = exc
                 self._remember(target, exc, 1)
             raise
         if why:
@@ -195,10 +188,8 @@ class Visitor:
                 raise _refusal(answer)
             if self.robots and (directive := opt_out(answer.headers.getall("X-Robots-Tag", ()))):
                 trail.opt_out = directive
-                raise PhotoError(
-                    "OPTED_OUT",
-                    f"the site asks not to be used for AI (X-Robots-Tag: {directive})",
-                )
+                words = f"the site asks not to be used for AI (X-Robots-Tag: {directive})"
+                raise PhotoError("OPTED_OUT", words)
             try:
                 return await answer.read(judge=decoder.format_of_stranger)
             finally:
@@ -206,11 +197,9 @@ class Visitor:
 
 
 def _refusal(answer: HttpResponse) -> PhotoError:
-    code = f"HTTP_{answer.status}"
-    try:
-        words = f"the server answers {answer.status} {HTTPStatus(answer.status).phrase}"
-    except ValueError:
-        words = f"the server answers {answer.status}"
+    code, words = f"HTTP_{answer.status}", f"the server answers {answer.status}"
+    with suppress(ValueError):
+        words += f" {HTTPStatus(answer.status).phrase}"
     if AGAIN.fullmatch(code):
         return _Later(code, words, retry_after(answer.headers.get("Retry-After", "")))
     return PhotoError(code, words)

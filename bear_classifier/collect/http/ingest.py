@@ -21,7 +21,7 @@ _ENOUGH = 192  # pixels of the shorter side; see docs/LOG.md for what that does 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of a picture that decodes. format: as in `photos.format_of`; contrast: see there."""
+    """Of a picture that decodes. format: as in `decoder.format_of`; contrast: see there."""
 
     sha256: str
     format: str
@@ -40,9 +40,8 @@ def examine(data: bytes) -> Facts:
     return Facts(digest, kind, *size, len(data), dhash(grey), contrast(grey))
 
 
-def contrast(image: Image.Image) -> float:
+def contrast(grey: Image.Image) -> float:
     """Standard deviation of grey levels (0 to 127.5) over a thumbnail of 64 to 127 pixels."""
-    grey = image.convert("L")
     small = grey.reduce((max(1, grey.width // 64), max(1, grey.height // 64)))
     return float(np.asarray(small, dtype=np.float32).std())
 

@@ -7,8 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import InitVar, dataclass, field
 
 from bear_classifier.dataset.sources import site_of
 
@@ -32,31 +31,23 @@ class PolitenessLimits:
 
 @dataclass
 class _Site:
-    together: int
+    slots: asyncio.Semaphore
+    gate: asyncio.Lock = field(default_factory=asyncio.Lock)
     due: float = 0.0  # the next request may start then
     here: int = 0  # who waits for a turn or has one
-
-    @cached_property
-    def slots(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(self.together)
-
-    @cached_property
-    def gate(self) -> asyncio.Lock:
-        return asyncio.Lock()
 
 
 @dataclass
 class RateLimit:
     """One site is one registrable domain: a.example.com and b.example.com take turns."""
 
-    lines: int  # connections at once, to all sites
+    connections: InitVar[int]  # at once, to all sites
     manners: PolitenessLimits = PolitenessLimits()
     clock: Clock = Clock()
     _sites: dict[str, _Site] = field(default_factory=dict)
 
-    @cached_property
-    def _free(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(self.lines)
+    def __post_init__(self, connections: int) -> None:
+        self._free = asyncio.Semaphore(connections)
 
     @asynccontextmanager
     async def at(self, host: str) -> AsyncIterator[None]:
@@ -79,7 +70,7 @@ class RateLimit:
         return self._site(host).here > 1
 
     async def _wait(self, site: _Site) -> None:
-        """Until the site is due and a line is free, both at once."""
+        """Until the site is due and a connection is free, both at once."""
         while True:
             # Without a wait, too: whoever comes at the same time is then seen by `others`.
             await self.clock.sleep(max(0.0, site.due - self.clock.now()))
@@ -95,4 +86,5 @@ class RateLimit:
         site.due = max(site.due, self.clock.now() + seconds)
 
     def _site(self, host: str) -> _Site:
-        return self._sites.setdefault(site_of(host), _Site(self.manners.together))
+        site = _Site(asyncio.Semaphore(self.manners.together))
+        return self._sites.setdefault(site_of(host), site)

@@ -20,6 +20,9 @@ REFUSALS = {"noai", "noimageai", "noindex", "noimageindex", "none"}  # none: noi
 MOST_BYTES = 512_000  # RFC 9309, 2.5: at least 500 KiB have to be read
 HOPS = 5  # RFC 9309, 2.3.1.2
 KEEP = 24 * 3600.0  # seconds; RFC 9309, 2.4
+_AGENT_NAME = re.compile(r"\s*[a-z*][\w*.-]*\s*")
+_AGENT_LINE = re.compile(r"(\s*user[-\s]*agent(?:\s*:\s*|\s+))(.*)", re.IGNORECASE | re.DOTALL)
+_WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 
 
 def opt_out(tags: Iterable[str]) -> str:
@@ -37,18 +40,11 @@ def opt_out(tags: Iterable[str]) -> str:
     return ""
 
 
-_AGENT_NAME = re.compile(r"\s*[a-z*][\w*.-]*\s*")
-_WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
-
-
-def _shortened(text: str) -> str:
-    """All other agents under one name: the parser keeps every rule of a group once per name, and
-    a hostile file has 20,000 of each."""
-    return "\n".join(map(_renamed, text.splitlines()))
-
-
 def _renamed(line: str) -> str:
-    """With a version or without, as sites write it; the parser takes "bear" for us too."""
+    """A line of robots.txt, all other agents under one name: the parser keeps every rule of a group
+    once per name, and a hostile file has 20,000 of each.
+
+    Agents stand with a version or without; the parser takes "bear" for us too."""
     match = _AGENT_LINE.match(line)
     if not match:
         return line
@@ -56,13 +52,6 @@ def _renamed(line: str) -> str:
     token = name.partition("/")[0].replace("*", "").strip()
     ours = token if token and AGENT.startswith(token) else "somebody-else"
     return match[1] + ("*" if name == "*" else ours)
-
-
-_AGENT_LINE = re.compile(r"(\s*user[-\s]*agent(?:\s*:\s*|\s+))(.*)", re.IGNORECASE | re.DOTALL)
-
-
-class _Astray(Exception):
-    """Redirected to where rules cannot be read; then nothing may be fetched."""
 
 
 @dataclass
@@ -85,8 +74,9 @@ class Robots:
         network: a host that cannot be asked for its rules is not asked for anything else."""
         root = target.origin
         task = self._known.get(root)
-        if task is None or (task.done() and self._stale(task)):
-            task = self._known[root] = asyncio.ensure_future(self._ask(f"{root}/robots.txt"))
+        failed = task and task.done() and (task.cancelled() or task.exception())
+        if not task or failed or (task.done() and task.result().until < self.turns.clock.now()):
+            task = self._known[root] = asyncio.create_task(self._ask(f"{root}/robots.txt"))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         known = await asyncio.shield(task)
         if known.rules is None:
@@ -94,38 +84,27 @@ class Robots:
         allowed = known.rules.can_fetch(target.url, AGENT)
         return "" if allowed else f"{root}/robots.txt does not allow it"
 
-    def _stale(self, task: asyncio.Task[_Known]) -> bool:
-        failed = task.cancelled() or task.exception() is not None
-        return failed or task.result().until < self.turns.clock.now()
-
     async def _ask(self, url: str) -> _Known:
-        until = self.turns.clock.now() + KEEP
-        try:
-            status, text = await self._follow(parse_url(url))
-        except _Astray as exc:
-            return _Known(until, None, f"{url} leads where we do not go: {exc}")
-        if status >= 500 or status == 429:
-            why = f"{url} answers {status}, so nothing of the site may be fetched"
-            return _Known(until, None, why)
-        return _Known(until, Protego.parse(_shortened(text)))
-
-    async def _follow(self, target: Target) -> tuple[int, str]:
-        """Status and text; after too many redirects as if there were none (RFC 9309, 2.3.1.2)."""
-        for hop in range(HOPS + 1):
+        """After too many redirects as if there were no rules (RFC 9309, 2.3.1.2). Where one leads
+        to a place that cannot be read, nothing may be fetched."""
+        until, target, has_moved = self.turns.clock.now() + KEEP, parse_url(url), False
+        for _ in range(HOPS + 1):
             try:
                 async with self.turns.at(target.host):
                     answer = await in_time(self._one(target), self.client.limits.total)
-            except PhotoError as exc:
-                if hop:
-                    raise _Astray(exc.sentence) from exc
-                raise
-            if not isinstance(answer, str):
-                return answer
-            try:
+                if not isinstance(answer, str):
+                    break
+                has_moved = True
                 target = follow(target, answer)
             except PhotoError as exc:
-                raise _Astray(exc.sentence) from exc
-        return 404, ""
+                if not has_moved:
+                    raise
+                return _Known(until, None, f"{url} leads where we do not go: {exc.sentence}")
+        status, text = (404, "") if isinstance(answer, str) else answer
+        if status >= 500 or status == 429:
+            why = f"{url} answers {status}, so nothing of the site may be fetched"
+            return _Known(until, None, why)
+        return _Known(until, Protego.parse("\n".join(map(_renamed, text.splitlines()))))
 
     async def _one(self, target: Target) -> str | tuple[int, str]:
         """The place that it moved to, or status and text."""

@@ -3,17 +3,7 @@
 A name is resolved once per connection; one address among its answers that is not public refuses
 them all. The socket is opened to the very address that was checked, and its peer is compared
 before a byte is sent. Proxies of the environment are not used: through one, nothing of this could
-be known. Codes of the PhotoErrors:
-
-BLOCKED_ADDRESS   the name leads to an address that is not public
-NAME_ERROR        the name cannot be found
-CONNECT_ERROR     no connection, or it broke before the answer
-TLS_ERROR         the certificate is wrong or there is no common protocol
-TIMEOUT_CONNECT, TIMEOUT_READ   no connection, or no byte, for so long
-BAD_ANSWER        what came is not HTTP, or too odd
-BAD_ENCODING      compressed in a way that was not asked for
-TOO_LARGE         more bytes than the limit, counted after decompression
-TRUNCATED         fewer bytes than announced
+be known.
 """
 
 from __future__ import annotations
@@ -24,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, TypeVar
@@ -37,55 +27,43 @@ from bear_classifier.errors import PhotoError
 
 # IANA IPv4 Special-Purpose Address Registry (RFC 6890 and later), and multicast (RFC 5771). Ranges
 # that are reachable but serve no web page (AS112, AMT) are refused too: nobody's photo is there.
-_REFUSED_IPV4 = tuple(
-    map(
-        IPv4Network,
-        (
-            "0.0.0.0/8",  # this network, RFC 791
-            "10.0.0.0/8",  # private, RFC 1918
-            "100.64.0.0/10",  # shared by carriers, RFC 6598
-            "127.0.0.0/8",  # loopback, RFC 1122
-            "169.254.0.0/16",  # link-local, RFC 3927; clouds answer secrets here
-            "172.16.0.0/12",  # private, RFC 1918
-            "192.0.0.0/24",  # protocol assignments, RFC 6890
-            "192.0.2.0/24",  # documentation, RFC 5737
-            "192.31.196.0/24",  # AS112, RFC 7535
-            "192.52.193.0/24",  # AMT, RFC 7450
-            "192.88.99.0/24",  # 6to4 relays, RFC 7526
-            "192.168.0.0/16",  # private, RFC 1918
-            "192.175.48.0/24",  # AS112, RFC 7534
-            "198.18.0.0/15",  # benchmarking, RFC 2544
-            "198.51.100.0/24",  # documentation, RFC 5737
-            "203.0.113.0/24",  # documentation, RFC 5737
-            "224.0.0.0/4",  # multicast, RFC 5771
-            "240.0.0.0/4",  # reserved and broadcast, RFC 1112 and RFC 919
-        ),
-    )
-)
+_REFUSED_IPV4 = [
+    *map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")),  # private, RFC 1918
+    *map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")),  # examples, RFC 5737
+    *map(IPv4Network, ("192.31.196.0/24", "192.175.48.0/24")),  # AS112, RFC 7535 and RFC 7534
+    IPv4Network("0.0.0.0/8"),  # this network, RFC 791
+    IPv4Network("100.64.0.0/10"),  # shared by carriers, RFC 6598
+    IPv4Network("127.0.0.0/8"),  # loopback, RFC 1122
+    IPv4Network("169.254.0.0/16"),  # link-local, RFC 3927; clouds answer secrets here
+    IPv4Network("192.0.0.0/24"),  # protocol assignments, RFC 6890
+    IPv4Network("192.52.193.0/24"),  # AMT, RFC 7450
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526
+    IPv4Network("198.18.0.0/15"),  # benchmarking, RFC 2544
+    IPv4Network("224.0.0.0/4"),  # multicast, RFC 5771
+    IPv4Network("240.0.0.0/4"),  # reserved and broadcast, RFC 1112 and RFC 919
+]
 # IANA IPv6 Address Space: only 2000::/3 is unicast for everybody. Within it, the registry of
 # special-purpose addresses, and what carries an IPv4 address to a relay.
 _UNICAST_IPV6 = IPv6Network("2000::/3")
-_REFUSED_IPV6 = tuple(
-    map(
-        IPv6Network,
-        (
-            "2001::/23",  # protocol assignments, RFC 2928: Teredo, ORCHID, benchmarking
-            "2001:db8::/32",  # documentation, RFC 3849
-            "2002::/16",  # 6to4, RFC 3056
-            "2620:4f:8000::/48",  # AS112, RFC 7534
-            "3fff::/20",  # documentation, RFC 9637
-        ),
-    )
-)
+_REFUSED_IPV6 = [
+    IPv6Network("2001::/23"),  # protocol assignments, RFC 2928: Teredo, ORCHID, benchmarking
+    IPv6Network("2001:db8::/32"),  # documentation, RFC 3849
+    IPv6Network("2002::/16"),  # 6to4, RFC 3056
+    IPv6Network("2620:4f:8000::/48"),  # AS112, RFC 7534
+    IPv6Network("3fff::/20"),  # documentation, RFC 9637
+]
 _MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: how an IPv6-only network reaches IPv4
 _ISATAP = (0x5EFE, 0x0200_5EFE)  # RFC 5214: the half of the interface before the IPv4 address
 
 _T = TypeVar("_T")
-_LOOKUPS = 128  # names looked up at once, as many as there are lines; a slow one holds a thread
+_Address = IPv4Address | IPv6Address
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")  # a part of an IPv4 address
+# As many threads as there may be connections: a slow name holds one.
+_resolvers = ThreadPoolExecutor(128, thread_name_prefix="resolver")
 
 
-def is_public(address: IPv4Address | IPv6Address) -> bool:
+def is_public(address: _Address) -> bool:
     """Whether a photo may be fetched from there. The same for every version of Python.
 
     An IPv6 address that only carries an IPv4 address is judged by that one.
@@ -117,15 +95,12 @@ class Limits:
 async def look_up(host: str, port: int) -> list[tuple[str, int]]:
     """(address, port) pairs as the system's resolver knows them. Raises OSError."""
     try:
-        found = await asyncio.get_running_loop().run_in_executor(
+        entries = await asyncio.get_running_loop().run_in_executor(
             _resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         )
     except UnicodeError as exc:  # a label that is too long
         raise OSError(f"{host!r} is no host name") from exc
-    return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
-
-
-_resolvers = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="resolver")
+    return [(str(entry[4][0]), int(entry[4][1])) for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -133,7 +108,7 @@ class World:
     """How names become addresses, which of them may be reached, and who vouches for hosts."""
 
     resolve: Callable[[str, int], Awaitable[list[tuple[str, int]]]] = look_up
-    allowed: Callable[[IPv4Address | IPv6Address], bool] = is_public
+    allowed: Callable[[_Address], bool] = is_public
     tls: ssl.SSLContext | None = None  # None: the system's and certifi's authorities
 
 
@@ -144,30 +119,20 @@ class Blocked(OSError):
     """Raised in the middle of connecting; an OSError, so that no library takes it for a bug."""
 
 
-def check(
-    address: IPv4Address | IPv6Address,
-    host: str,
-    allowed: Callable[[IPv4Address | IPv6Address], bool],
-) -> None:
+def check(address: _Address, host: str, allowed: Callable[[_Address], bool]) -> None:
     if not allowed(address):
         raise Blocked(f"{host} leads to {address}, which is not a public address")
 
 
-def literal_of(host: str) -> IPv4Address | IPv6Address | None:
+def literal_of(host: str) -> _Address | None:
     """The address that a host is, in any spelling that a system's resolver would understand."""
     if ":" not in host and not _NUMBER.fullmatch(host.rpartition(".")[2]):
         return None
-    try:
+    with suppress(ValueError):
         return ip_address(host)
-    except ValueError:
-        pass
-    try:
+    with suppress(OSError):
         return IPv4Address(socket.inet_aton(host))  # 2130706433, 0x7f.1, 0177.0.0.1, 127.1
-    except OSError:
-        return None
-
-
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+    return None
 
 
 class Resolver(AbstractResolver):
@@ -180,32 +145,28 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         try:
-            found = await asyncio.wait_for(self._world.resolve(host, port), self._seconds)
+            answers = await asyncio.wait_for(self._world.resolve(host, port), self._seconds)
         except asyncio.TimeoutError as exc:
             raise OSError(f"no name server answered in {self._seconds:g} s") from exc
-        results = []
-        for text, real_port in found:
-            address = ip_address(text)
-            check(address, host, self._world.allowed)
-            results.append(
-                ResolveResult(
-                    hostname=host,
-                    host=str(address),
-                    port=real_port,
-                    family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                    proto=0,
-                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-                )
+        for address, _ in answers:
+            check(ip_address(address), host, self._world.allowed)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(ip_address(address)),
+                port=real_port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-        return results
+            for address, real_port in answers
+        ]
 
     async def close(self) -> None:
         pass
 
 
-def checked_request(
-    allowed: Callable[[IPv4Address | IPv6Address], bool],
-) -> type[aiohttp.ClientRequest]:
+def checked_request(allowed: Callable[[_Address], bool]) -> type[aiohttp.ClientRequest]:
     class Checked(aiohttp.ClientRequest):
         """Compares the peer of the open connection before the request is written to it.
 
@@ -233,42 +194,35 @@ def authorities() -> ssl.SSLContext:
     return context
 
 
+_BROKEN = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError)
+_SENTENCES = (  # the first that fits
+    (aiohttp.ClientConnectorDNSError, "NAME_ERROR", "{host} cannot be found ({os_error})"),
+    (aiohttp.ClientSSLError, "TLS_ERROR", "no safe connection to {host} ({short})"),
+    (aiohttp.ConnectionTimeoutError, "TIMEOUT_CONNECT", "no connection in {limits.connect:g} s"),
+    (aiohttp.SocketTimeoutError, "TIMEOUT_READ", "nothing came for {limits.read:g} s"),
+    (aiohttp.ClientConnectorError, "CONNECT_ERROR", "no connection to {host} ({short})"),
+    (_BROKEN, "CONNECT_ERROR", "the connection broke ({short})"),
+    (aiohttp.InvalidURL, "BAD_ADDRESS", "{host} is no host that can be asked"),
+    (Exception, "BAD_ANSWER", "not a usable answer ({short})"),
+)
+
+
 @contextmanager
 def network_errors(host: str, limits: Limits) -> Iterator[None]:
-    """What the network and its libraries raise, as a code and a sentence."""
+    """What the network and its libraries raise, as a PhotoError: BLOCKED_ADDRESS, where a host is
+    not public, or a code of `_SENTENCES`."""
     try:
         yield
-    except Blocked as exc:
-        raise PhotoError("BLOCKED_ADDRESS", str(exc)) from exc
-    except aiohttp.ClientConnectorDNSError as exc:
-        if isinstance(exc.os_error, Blocked):
-            raise PhotoError("BLOCKED_ADDRESS", str(exc.os_error)) from exc
-        raise PhotoError("NAME_ERROR", f"{host} cannot be found ({exc.os_error})") from exc
-    except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError) as exc:
-        raise PhotoError("TLS_ERROR", f"no safe connection to {host} ({_short(exc)})") from exc
-    except aiohttp.ConnectionTimeoutError as exc:
-        raise PhotoError("TIMEOUT_CONNECT", f"no connection in {limits.connect:g} s") from exc
-    except aiohttp.SocketTimeoutError as exc:
-        raise PhotoError("TIMEOUT_READ", f"nothing came for {limits.read:g} s") from exc
-    except aiohttp.ClientConnectorError as exc:
-        if isinstance(exc.os_error, Blocked):
-            raise PhotoError("BLOCKED_ADDRESS", str(exc.os_error)) from exc
-        raise PhotoError("CONNECT_ERROR", f"no connection to {host} ({_short(exc)})") from exc
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError) as exc:
-        if isinstance(exc.__cause__, Blocked):
-            raise PhotoError("BLOCKED_ADDRESS", str(exc.__cause__)) from exc
-        raise PhotoError("CONNECT_ERROR", f"the connection broke ({_short(exc)})") from exc
-    except aiohttp.InvalidURL as exc:
-        raise PhotoError("BAD_ADDRESS", f"{host} is no host that can be asked") from exc
-    except aiohttp.ClientResponseError as exc:
-        raise PhotoError("BAD_ANSWER", f"not a usable answer ({_short(exc.message)})") from exc
-    except (aiohttp.ClientError, ValueError) as exc:
-        raise PhotoError("BAD_ANSWER", f"not a usable answer ({_short(exc)})") from exc
-
-
-def _short(exc: BaseException | str) -> str:
-    text = " ".join(str(exc).split()) or type(exc).__name__
-    return text if len(text) <= 120 else f"{text[:120]}..."
+    except (Blocked, aiohttp.ClientError, ConnectionError, ValueError) as exc:
+        os_error: object = getattr(exc, "os_error", None)
+        for error in (exc, os_error, exc.__cause__):
+            if isinstance(error, Blocked):
+                raise PhotoError("BLOCKED_ADDRESS", str(error)) from exc
+        code, sentence = next((c, s) for kinds, c, s in _SENTENCES if isinstance(exc, kinds))
+        text = " ".join(str(getattr(exc, "message", exc)).split()) or type(exc).__name__
+        short = text if len(text) <= 120 else f"{text[:120]}..."
+        values = {"host": host, "limits": limits, "os_error": os_error, "short": short}
+        raise PhotoError(code, sentence.format(**values)) from exc
 
 
 async def in_time(work: Awaitable[_T], seconds: float, left: float | None = None) -> _T:

@@ -1,8 +1,7 @@
 """URLs that may be downloaded, in one form.
 
-Pure: nothing is resolved, opened or connected. A host name says nothing about where it leads
-(2130706433 and 0x7f.1 are 127.0.0.1), so `parse` does not judge it: whoever connects resolves the
-host and asks `ssrf_guard.is_public` about every address that comes back.
+Nothing is resolved or opened here. A host name does not show where it leads (2130706433 and 0x7f.1
+are 127.0.0.1): whoever connects resolves it and checks every address with `ssrf_guard.is_public`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from typing import NoReturn
 from urllib.parse import quote
 
-from bear_classifier.dataset.web_address import ascii_host
+from bear_classifier.dataset.web_address import ascii_host, is_ip
 from bear_classifier.errors import PhotoError
 
 MAX_URL_LENGTH = 4_096  # characters of an address, as given and as sent
@@ -29,6 +27,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 # Everything that RFC 3986 lets stand in a path or query, the percent sign of escapes, and brackets,
 # which many sites use and signed links may have been signed with.
 _KEPT = "!$&'()*+,;=:@/?[]%-._~"
+_ODD = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last are half characters
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,14 @@ def parse_url(url: str) -> Target:
     start = f"{match[0]}//" if match else ""
     if not start or not url.startswith(start):
         _refuse(f"the address does not begin with http:// or https:// ({shorten(url)})")
-    authority, path, query = _split(url[len(start) :])
+    hierarchy, _, query = url[len(start) :].partition("#")[0].partition("?")
+    authority, _, path = hierarchy.partition("/")
     host, port_text = _host_and_port(authority)
     port = _USUAL_PORT[scheme] if port_text is None else int(port_text)
     if port not in PORTS:
         allowed = ", ".join(map(str, PORTS))
         raise PhotoError("BLOCKED_PORT", f"only the ports {allowed} are used (got {port})")
-    bare = Target("", scheme, host, port)
-    sent = bare.origin + quote(path or "/", safe=_KEPT)
+    sent = Target("", scheme, host, port).origin + quote(f"/{path}", safe=_KEPT)
     if query:
         sent += "?" + quote(query, safe=_KEPT)
     if len(sent) > MAX_URL_LENGTH:
@@ -81,7 +80,7 @@ def parse_url(url: str) -> Target:
 
 
 def follow(base: Target, location: str) -> Target:
-    """Where a redirect from base leads (RFC 3986, section 5.2), or a PhotoError as from `parse`."""
+    """Where a redirect from base leads (RFC 3986, 5.2), or a PhotoError as from `parse_url`."""
     if _SCHEME.match(location):
         target = parse_url(location)
     else:
@@ -116,17 +115,6 @@ def _check_text(text: str) -> None:
         _refuse(f"the address holds {what} ({shorten(text)})")
 
 
-_ODD = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last are half characters
-
-
-def _split(rest: str) -> tuple[str, str, str]:
-    """Authority, path and query of what follows the scheme's slashes; the fragment is dropped."""
-    rest = rest.partition("#")[0]
-    hierarchy, _, query = rest.partition("?")
-    authority, slash, path = hierarchy.partition("/")
-    return authority, slash + path, query
-
-
 def _host_and_port(authority: str) -> tuple[str, str | None]:
     """The port's digits, None if there is none."""
     if "@" in authority:  # quoted without its beginning: that may be a password
@@ -136,8 +124,9 @@ def _host_and_port(authority: str) -> tuple[str, str | None]:
     port: str | None
     if authority.startswith("["):
         match = _BRACKETED.fullmatch(authority)
-        host, port = (match[1], match[2]) if match else ("", None)
-        host = _ipv6(host, authority)
+        host, port = (match[1].lower(), match[2]) if match else ("", None)
+        if not (":" in host and is_ip(host)):
+            _refuse(f"the host is no IPv6 address ({shorten(authority)})")
     else:
         host, colon, digits = authority.partition(":")
         host, port = _name(host, authority), digits if colon else None
@@ -146,26 +135,18 @@ def _host_and_port(authority: str) -> tuple[str, str | None]:
     return host, port
 
 
-def _ipv6(host: str, authority: str) -> str:
-    try:
-        IPv6Address(host)
-    except ValueError:
-        _refuse(f"the host is no IPv6 address ({shorten(authority)})")
-    return host.lower()
-
-
 def _name(host: str, authority: str) -> str:
     """A host name in ASCII. Refused: one that IDNA 2003 and IDNA 2008 take for different hosts."""
     plain = unicodedata.normalize("NFKC", host).lower().replace("\u3002", ".").removesuffix(".")
     if not plain:
         _refuse(f"the address has no host ({shorten(authority)})")
-    name = plain if plain.isascii() else _international(plain)
+    name = plain if plain.isascii() else _punycode(plain)
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         _refuse(f"the host is no valid name ({shorten(authority)})")
     return name
 
 
-def _international(name: str) -> str:
+def _punycode(name: str) -> str:
     """Empty if IDNA 2003 cannot encode it or gives another name: it drops some letters and rewrites
     others that IDNA 2008 keeps."""
     try:

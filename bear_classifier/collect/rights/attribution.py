@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,9 @@ def attribution(catalog: Catalog, config: Config) -> dict[str, Any]:
     One row per photo in use; the others are counted as left out."""
     everything = catalog.photos()
     photos = [photo for photo in everything if photo.status == "ok"]
-    sources: dict[str | None, list[Source]] = {}
+    sources: dict[str | None, list[Source]] = defaultdict(list)
     for source in catalog.sources():
-        sources.setdefault(source.sha256, []).append(source)
+        sources[source.sha256].append(source)
     if not photos or not sources:
         raise DataError(
             "NO_PHOTOS",
@@ -70,7 +71,7 @@ def attribution(catalog: Catalog, config: Config) -> dict[str, Any]:
             " run: bears run --until screen",
         )
     rows = [
-        credit(p, sources.get(p.sha256, []), catalog.file(p).relative_to(catalog.root).as_posix())
+        credit(p, sources[p.sha256], catalog.file(p).relative_to(catalog.root).as_posix())
         for p in sorted(photos, key=lambda photo: (photo.label, photo.sha256))
     ]
     left_out = len(everything) - len(photos)
@@ -87,17 +88,14 @@ def _thumbnails(catalog: Catalog, photos: Sequence[Photo]) -> dict[str, str]:
     """sha256 -> a small JPEG as a data: address, for photos whose format browsers cannot show; ""
     where the file cannot be read."""
     wanted = [photo for photo in photos if photo.format in _UNSHOWN]
-    found = {}
+    thumbnails = {photo.sha256: "" for photo in wanted}
     for photo in progress_bar(wanted, desc="attribution", unit="photo", leave=False):
-        found[photo.sha256] = ""
-        try:
+        with suppress(PhotoError):
             image, _ = decoder.decode_with_size(catalog.file(photo), least=_THUMB)
-        except PhotoError:
-            continue
-        image.thumbnail((_THUMB, _THUMB))
-        small = base64.b64encode(decoder.encode(image, quality=80)).decode()
-        found[photo.sha256] = f"data:image/jpeg;base64,{small}"
-    return found
+            image.thumbnail((_THUMB, _THUMB))
+            small = base64.b64encode(decoder.encode(image, quality=80)).decode()
+            thumbnails[photo.sha256] = f"data:image/jpeg;base64,{small}"
+    return thumbnails
 
 
 def credit(photo: Photo, sources: Sequence[Source], file: str) -> Credit:
@@ -169,9 +167,9 @@ def as_page(
     name: str, rows: Sequence[Credit], left_out: int, shown: Mapping[str, str] | None = None
 ) -> str:
     """One page that needs nothing but the photos beside it. shown: as `_thumbnails`."""
-    by_label: dict[str, list[dict[str, Any]]] = {}
+    by_label: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        by_label.setdefault(row.label, []).append(_card(row, (shown or {}).get(row.sha256)))
+        by_label[row.label].append(_card(row, (shown or {}).get(row.sha256)))
     known, sites = _known(rows), Counter(map(_site, rows))
     figures = {
         "photos": len(rows),

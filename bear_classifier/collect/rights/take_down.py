@@ -6,21 +6,15 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.decisions import bar
-from bear_classifier.dataset.schema import (
-    PENDING,
-    SPLITS,
-    TAKEN_DOWN,
-    Photo,
-    Published,
-    Source,
-    TakeDown,
-)
+from bear_classifier.dataset.schema import SPLITS, Photo, Published, Source, TakeDown
 from bear_classifier.dataset.web_address import canonical_url, host_of, is_ip, split_url
 from bear_classifier.errors import DataError
 
@@ -41,26 +35,27 @@ def take_down(catalog: Catalog, kind: str, value: str, who: str, why: str) -> di
         request = TakeDown(kind, value, now(), who, why)
         known = (kind, value) in {(r.kind, r.value) for r in catalog.take_downs()}
         catalog.put_take_down(request)
-        found = affected(photos, sources, kind, value)
-        dropped = [photo for photo in found if photo.status != "dropped"]
-        for photo in found:
-            bar(catalog, photo, who, f"{TAKEN_DOWN}: {_sentence(request)}")
-        pending = [s for s in sources if s.code == PENDING and matches(s, kind, value)]
+        hits = affected(photos, sources, kind, value)
+        dropped = [photo.sha256 for photo in hits if photo.status != "dropped"]
+        code, sentence = schema.TAKEN_DOWN, _sentence(request)
+        for photo in hits:
+            bar(catalog, photo, who, f"{code}: {sentence}")
+        pending = [s for s in sources if s.code == schema.PENDING and matches(s, kind, value)]
         catalog.put_sources(
-            dataclasses.replace(s, code=TAKEN_DOWN, sentence=_sentence(request)) for s in pending
+            dataclasses.replace(source, code=code, sentence=sentence) for source in pending
         )
         published = catalog.published()
-    hit = {photo.sha256 for photo in found}
-    near, aside = _copies(photos, found)
+    hit = {photo.sha256 for photo in hits}
+    near, aside = _copies(photos, hits)
     return {
         "kind": kind,
         "value": value,
         "known": known,
-        "photos": len(found),
-        "dropped": [photo.sha256 for photo in dropped],
-        "already": len(found) - len(dropped),
+        "photos": len(hits),
+        "dropped": dropped,
+        "already": len(hits) - len(dropped),
         "pending_refused": len(pending),
-        "files": [str(path) for path in map(catalog.file, found) if path.is_file()],
+        "files": [str(path) for path in map(catalog.file, hits) if path.is_file()],
         "bundles": [_use(bundle, hit) for bundle in published if hit & bundle.photos.keys()],
         "near_copies": near,
         "copies_aside": aside,
@@ -119,13 +114,10 @@ def refusal_of(take_downs: Iterable[TakeDown]) -> Callable[[str], str]:
     requests = {(r.kind, r.value): r for r in take_downs if r.value}
 
     def reason(place: str) -> str:
-        if _SHA256.fullmatch(place):
-            keys = [("sha256", place)]
-        else:
-            keys = [
-                ("url", canonical_url(place)),
-                *(("domain", d) for d in _lineage(host_of(place))),
-            ]
+        keys = [("sha256", place)]
+        if not _SHA256.fullmatch(place):
+            domains = _lineage(host_of(place))
+            keys = [("url", canonical_url(place)), *(("domain", domain) for domain in domains)]
         return next((_sentence(requests[key]) for key in keys if key in requests), "")
 
     return reason if requests else lambda place: ""
@@ -154,13 +146,12 @@ def _lineage(host: str) -> list[str]:
 
 
 def _domain(given: str) -> str:
-    """The host of what was given, alone or inside an address."""
+    """The host that was given, alone or inside an address."""
     advice = "give the name of one site, such as example.com: sites below it are included"
     address = given if "://" in given else f"http://{given}"
     parts = split_url(address)
-    host = (
-        host_of(address) if parts and "@" not in parts.netloc and given.split() == [given] else ""
-    )
+    is_bare = parts and "@" not in parts.netloc and given.split() == [given]
+    host = host_of(address) if is_bare else ""
     if is_ip(host.strip("[]")):
         return host
     labels = host.split(".")
@@ -183,19 +174,19 @@ def _whole(digits: str, known: Collection[str]) -> str:
     """All 64 digits. Those of a file that is not here may be refused too, but must be complete."""
     if len(digits) == 64:
         return digits
-    found = [sha256 for sha256 in known if sha256.startswith(digits)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise _bad(f"{len(found)} photos begin with {digits}; give more digits of the sha256")
+    matching = [sha256 for sha256 in known if sha256.startswith(digits)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise _bad(f"{len(matching)} photos begin with {digits}; give more digits of the sha256")
     raise _bad(f"no photo here begins with {digits}; give all 64 digits of the sha256")
 
 
-def _copies(photos: Iterable[Photo], found: Sequence[Photo]) -> tuple[list[str], list[str]]:
-    """Other photos near to those found: in use, and set aside as copies until the next screening,
+def _copies(photos: Iterable[Photo], hits: Sequence[Photo]) -> tuple[list[str], list[str]]:
+    """Other photos near to the hits: in use, and set aside as copies until the next screening,
     which puts one of them in the place of a photo that is gone."""
-    hit = {photo.sha256 for photo in found}
-    groups = {photo.group for photo in found if photo.group}
+    hit = {photo.sha256 for photo in hits}
+    groups = {photo.group for photo in hits if photo.group}
     others = [photo for photo in photos if photo.sha256 not in hit]
     near = [p.sha256 for p in others if p.status == "ok" and p.group in groups]
     aside = [
@@ -208,29 +199,23 @@ def _copies(photos: Iterable[Photo], found: Sequence[Photo]) -> tuple[list[str],
 
 def _use(bundle: Published, hit: set[str]) -> dict[str, Any]:
     used = [split for sha256, split in bundle.photos.items() if sha256 in hit]
-    counts: dict[str, int] = {split: used.count(split) for split in SPLITS}
-    about = {"model": bundle.model, "version": bundle.version, "at": bundle.at}
-    return {**about, **counts, "current": _is_current(bundle)}
-
-
-def _is_current(bundle: Published) -> bool:
-    """The time counts as well: a model that was deleted and made anew begins at version 1."""
-    try:
+    current = False
+    with suppress(OSError, ValueError, KeyError, TypeError):
         now_there = json.loads((Path(bundle.model) / "bundle.json").read_bytes())
-        return bool((now_there["version"], now_there["created"]) == (bundle.version, bundle.at))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        # The time as well: a model that was deleted and made anew begins at version 1.
+        current = (now_there["version"], now_there["created"]) == (bundle.version, bundle.at)
+    about = {"model": bundle.model, "version": bundle.version, "at": bundle.at}
+    return {**about, **{split: used.count(split) for split in SPLITS}, "current": current}
 
 
 def take_down_text(outcome: Mapping[str, Any]) -> str:
     """What was done, and what is left to a person."""
     name = _name(outcome["kind"], outcome["value"])
     before = "; it was asked for before" if outcome["known"] else ""
+    photos = f"photos dropped: {len(outcome['dropped'])}, before: {outcome['already']}"
+    none = "No photo here came from there; the request is remembered."
     lines = [f"Nothing of {name} is used from now on, nor fetched again{before}."]
-    if outcome["photos"]:
-        lines.append(f"photos dropped: {len(outcome['dropped'])}, before: {outcome['already']}")
-    else:
-        lines.append("No photo here came from there; the request is remembered.")
+    lines.append(photos if outcome["photos"] else none)
     if outcome["pending_refused"]:
         lines.append(f"not fetched yet, and refused: {outcome['pending_refused']}")
     lists = {

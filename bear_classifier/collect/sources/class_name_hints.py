@@ -6,26 +6,23 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 _ALIKE = 0.8  # of difflib's ratio: one wrong letter in five
 _LEAST = 4  # letters of a word that is looked for inside another
-_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae"})
+_SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae"})
 
 
 def meant(label: str, names: Iterable[str]) -> list[str]:
-    """The names that look as if they stood for the class, in their order: in another case or
-    plural, with other signs between words, with more or fewer words, with a letter wrong, or with
-    accents left out or spelt out."""
+    """The names that probably stand for the class: another case or plural, other signs between
+    words, more or fewer words, a wrong letter, accents left out or spelt out."""
     return [name for name in names if _is_alike(label, name)]
 
 
 def _is_alike(label: str, name: str) -> bool:
-    pairs = [
-        (_words(one), _words(other)) for one in _spellings(label) for other in _spellings(name)
-    ]
     return any(
         _are_alike(mine, theirs) or _are_alike(_singular(mine), _singular(theirs))
-        for mine, theirs in pairs
+        for mine, theirs in product(_spellings(label), _spellings(name))
         if mine and theirs
     )
 
@@ -43,19 +40,12 @@ def _are_alike(mine: Sequence[str], theirs: Sequence[str]) -> bool:
     return difflib.SequenceMatcher(None, short, long, autojunk=False).ratio() >= _ALIKE
 
 
-def _spellings(text: str) -> set[str]:
-    """Without accents, and with them spelt out as in German and the North."""
+def _spellings(text: str) -> list[list[str]]:
+    """Words without accents, and with them spelt out as in German and the North."""
     composed = unicodedata.normalize("NFC", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)).casefold()
-    return {_bare(composed), _bare(composed.translate(_SPELT_OUT))}
-
-
-def _bare(text: str) -> str:
-    parts = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in parts if not unicodedata.combining(c))
-
-
-def _words(text: str) -> list[str]:
-    return [word for word in re.split(r"[\W_]+", text) if word]
+    decomposed = (unicodedata.normalize("NFKD", t) for t in (composed, composed.translate(_SPELT)))
+    bare = ("".join(c for c in parts if not unicodedata.combining(c)) for parts in decomposed)
+    return [re.findall(r"[^\W_]+", spelling) for spelling in bare]
 
 
 def _unnumbered(words: Sequence[str]) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bear_classifier.collect.sources.registry import LOCAL
 from bear_classifier.dataset.schema import GONE, PENDING, Photo, Source
+from bear_classifier.runtime.files import hash_of
 
 _LOOKED = 16  # files of a folder that are read, to know whether another one is a copy of it
 
@@ -32,27 +33,27 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
     listed: the files of `root`. Files of other folders that are still there stay as they are."""
     present = {source.origin for source in listed}
     inside = within(str(root.resolve()))
-    gone, elsewhere = [], []
+    left, elsewhere = [], []
     for row in known:
         if row.kind not in LOCAL or row.code == GONE or row.origin in present:
             continue
         if row.origin.startswith(inside):
             rest = " of a class" if _is_there(row) else ""
-            gone.append(_gone(row, f"no longer in the folder{rest}"))
+            left.append(gone(row, f"no longer in the folder{rest}"))
         elif _is_there(row):
             elsewhere.append(row)
         else:
-            gone.append(_gone(row, "no longer where it was"))
+            left.append(gone(row, "no longer where it was"))
     if not elsewhere:
-        return gone
+        return left
     names = {os.path.realpath(source.origin): source.origin for source in listed}
     copied = _copied(elsewhere, listed, root.resolve())
     for row in elsewhere:
         if name := names.get(os.path.realpath(row.origin)):
-            gone.append(_gone(row, f"the same file as {name}"))
+            left.append(gone(row, f"the same file as {name}"))
         elif any(row.origin.startswith(within(place)) for place in copied):
-            gone.append(_gone(row, f"its folder was copied to {root.resolve()}, which is used now"))
-    return gone
+            left.append(gone(row, f"its folder was copied to {root.resolve()}, which is used now"))
+    return left
 
 
 def within(folder: str, sep: str = os.sep) -> str:
@@ -73,7 +74,8 @@ def without_file(photos: Iterable[Photo], sources: Iterable[Source]) -> list[Pho
     return [p for p in photos if p.status in ("ok", "duplicate") and p.sha256 not in held]
 
 
-def _gone(source: Source, sentence: str) -> Source:
+def gone(source: Source, sentence: str) -> Source:
+    """The row of a file or address that is no candidate any more."""
     return dataclasses.replace(source, code=GONE, sentence=sentence)
 
 
@@ -109,8 +111,6 @@ def _are_equal(pairs: Sequence[tuple[Source, Source]]) -> bool:
     some = pairs[:: -(-len(pairs) // _LOOKED)]
     same = 0
     for row, other in some:
-        try:
-            same += hashlib.sha256(Path(other.origin).read_bytes()).hexdigest() == row.sha256
-        except OSError:
-            continue
+        with suppress(OSError):
+            same += hash_of(Path(other.origin)) == row.sha256
     return 2 * same > len(some)

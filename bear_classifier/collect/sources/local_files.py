@@ -41,12 +41,8 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     folders: dict[str, Path] = {}
     ignored: dict[str, str] = {}
     unknown: list[str] = []
-    for entry in sorted(root.iterdir()):
-        if _is_of_system(entry):
-            continue
-        if _is_hidden(entry):
-            ignored[str(entry)] = "hidden"
-        elif not entry.is_dir():
+    for entry in _visible(root, ignored):
+        if not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
         elif (label := by_name.get(folded(entry.name))) is None:
             ignored[str(entry)] = "not a class of this project"
@@ -59,29 +55,24 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
             folders[label] = entry
     if not folders:
         names = ", ".join(Path(p).name for p, why in ignored.items() if "class of" in why)
-        found = f"its folders are {names[:200]}" if names else "it has no folders"
-        raise DataError("NO_CLASS_FOLDERS", f"{root}: {found}; {_expected(labels)}")
+        content = f"its folders are {names[:200]}" if names else "it has no folders"
+        raise DataError("NO_CLASS_FOLDERS", f"{root}: {content}; {_expected(labels)}")
     candidates = [
         Source(str(path), label, kind, f"{stat.st_size}-{stat.st_mtime_ns}")
         for label, folder in sorted(folders.items())
         for path, stat in _files(folder, ignored)
     ]
-    said = {_printable(path): why for path, why in ignored.items()}
-    return Listing(candidates, said, unknown)
+    return Listing(candidates, {_printable(p): why for p, why in ignored.items()}, unknown)
 
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
     try:
-        inside = sorted(folder.iterdir())
+        inside = list(_visible(folder, ignored))
     except OSError as exc:  # what lies elsewhere can be had
         ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
         return
     for path in inside:
-        if _is_of_system(path):
-            continue
-        if _is_hidden(path):
-            ignored[str(path)] = "hidden"
-        elif path.is_dir() and path.is_symlink():
+        if path.is_dir() and path.is_symlink():
             ignored[str(path)] = "a link to a folder"
         elif path.is_dir():
             yield from _files(path, ignored)
@@ -93,14 +84,16 @@ def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.sta
             yield path, path.stat()
 
 
-def _is_of_system(path: Path) -> bool:
-    return is_system_folder(path.name) if path.is_dir() else is_system_file(path.name)
-
-
-def _is_hidden(path: Path) -> bool:
-    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
-    private = path.name.startswith("_") and path.is_dir()
-    return private or path.name.startswith(".")
+def _visible(folder: Path, ignored: dict[str, str]) -> Iterator[Path]:
+    """What lies in a folder, sorted. A leading _ hides folders only: cameras name photos
+    _DSC0123.JPG."""
+    for path in sorted(folder.iterdir()):
+        is_folder, name = path.is_dir(), path.name
+        if not (is_system_folder(name) if is_folder else is_system_file(name)):
+            if name.startswith(".") or (is_folder and name.startswith("_")):
+                ignored[str(path)] = "hidden"
+            else:
+                yield path
 
 
 def _printable(name: str) -> str:
@@ -113,9 +106,6 @@ def _expected(labels: Sequence[str]) -> str:
         f"expected one folder per class ({', '.join(labels)}); for other classes make a project; "
         "run: bears new mine --class first --class second"
     )
-
-
-# -- a file of addresses -----------------------------------------------------------------------
 
 
 def list_urls(path: Path, labels: Sequence[str]) -> Listing:

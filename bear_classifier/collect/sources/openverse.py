@@ -7,7 +7,9 @@ announces 20 requests a minute and 200 a day in the headers of its answers.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,32 +22,18 @@ API = "https://api.openverse.org/v1/images/"
 PAUSE = 3.0  # seconds: 20 requests a minute
 PAGE, PAGES = 20, 12  # results; pages
 _FOR_EVER = 999_999_999.0  # seconds
-_UNREACHABLE = {
-    *("NAME_ERROR", "CONNECT_ERROR", "TLS_ERROR"),
-    *("TIMEOUT_CONNECT", "TIMEOUT_READ", "TIMEOUT_TOTAL"),
-}
+_UNREACHABLE = re.compile(r"(NAME|CONNECT|TLS)_ERROR|TIMEOUT_\w+")
 _LICENCES = {  # everything there may be shared
     "commercial": {"license_type": "commercial"},
     "public": {"license": "cc0,pdm"},
 }
 _SIZES = {"small": "small", "medium": "medium", "large": "large", "wallpaper": "large"}
-_NAMES = {
-    "url": "url",
-    "page": "foreign_landing_url",
-    "thumbnail": "thumbnail",
-    "title": "title",
-    "author": "creator",
-    "licence": "licence",
-    "licence_url": "license_url",
-}
+_NAMES = {n: n for n in ("url", "thumbnail", "title", "licence")}
+_NAMES |= {"page": "foreign_landing_url", "author": "creator", "licence_url": "license_url"}
 _FULL_NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
-def engines(settings: SearchConfig) -> list[Engine]:
-    return [engine(settings)]
-
-
-def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> Engine:
+def engines(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> list[Engine]:
     """get: one request; raises PhotoError."""
     filters: dict[str, Any] = {"page_size": PAGE, "mature": "false"}
     filters |= _LICENCES.get(settings.licence, {})
@@ -57,13 +45,13 @@ def engine(settings: SearchConfig, get: Callable[[str], Reply] = get_text) -> En
         try:
             reply = get(address)
         except PhotoError as exc:
-            unreachable = exc.code in _UNREACHABLE
+            unreachable = _UNREACHABLE.fullmatch(exc.code)
             raise NoAnswer("unreachable" if unreachable else "refused", exc.sentence) from exc
         rows = [row for row in _results(reply, page) if isinstance(row, dict)]
         named = [row | {"licence": licence_of(row)} for row in rows if _is_allowed(row, settings)]
         return [hit for row in named if (hit := hit_of(row, _NAMES))]
 
-    return Engine("openverse", ask, PAUSE, PAGES, sure=True)
+    return [Engine("openverse", ask, PAUSE, PAGES, sure=True)]
 
 
 def _is_allowed(row: Mapping[str, Any], settings: SearchConfig) -> bool:
@@ -95,15 +83,15 @@ def _results(reply: Reply, page: int) -> list[Any]:
 def _refusal(reply: Reply) -> tuple[str, float]:
     """In words, and the seconds to wait that it asks for (0: it names none)."""
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    said = headers.get("retry-after", "")
-    wait = min(retry_after(said) or 0.0, _FOR_EVER)
-    if said:
+    requested = headers.get("retry-after", "")
+    wait = min(retry_after(requested) or 0.0, _FOR_EVER)
+    if requested:
         return f"HTTP {reply.status}, asked to wait {wait:.0f} s", wait
-    try:
-        detail = plain_text(json.loads(reply.body)["detail"])[:100]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        detail = ""
-    return f"HTTP {reply.status}" + (f": {detail}" if detail else ""), 0.0
+    text = f"HTTP {reply.status}"
+    with suppress(ValueError, RecursionError, KeyError, TypeError):
+        if detail := plain_text(json.loads(reply.body)["detail"])[:100]:
+            text += f": {detail}"
+    return text, 0.0
 
 
 def licence_of(row: Mapping[str, Any]) -> str:

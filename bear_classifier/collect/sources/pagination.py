@@ -1,31 +1,24 @@
 """Query search engines page by page until each class has enough candidates.
 
-Each page of answers is stored together with a note that it was asked for: a search that was cut off
-goes on where it stopped. Engines also say "no results" when they refuse: an empty first page is
-believed when the engine answers something else afterwards, or when it did so before and has nothing
-three times. Until then the query is put aside, the engine rests, and the next engine is asked.
+Each page of answers is stored with a note of its request: an interrupted search resumes there.
+Engines also say "no results" when they refuse: an empty first page is believed when the engine
+answers something else afterwards, or when it did so before and has nothing three times. Until then
+the query is put aside, the engine rests, and the next engine is asked.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from bear_classifier.collect.sources import search_progress
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
-from bear_classifier.collect.sources.search_progress import (
-    EngineState,
-    SearchGoal,
-    Trail,
-    refuse_shared_queries,
-    require_enough,
-    search_warnings,
-)
+from bear_classifier.collect.sources.search_progress import EngineState, SearchGoal, Trail
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import CONFLICT, OK, PENDING, SPARE, SearchPage, Source
 
@@ -51,64 +44,57 @@ REAL = Time()
 
 def collect(
     catalog: Catalog,
-    wanted: SearchGoal,
+    goal: SearchGoal,
     engines: Sequence[Engine],
     refused: Callable[[str], str] = lambda place: "",
-    tell: Callable[[Mapping[str, int]], None] = lambda found: None,
+    report_progress: Callable[[Mapping[str, int]], None] = lambda counts: None,
     time: Time = REAL,
 ) -> dict[str, Any]:
     """Record candidates, asking engines in their order. Returns found, new, per_class, shared
     (addresses found for two classes), requests, warnings.
 
-    refused: why an address may not be used, or ""; tell: hears how many each class has.
+    refused: why an address may not be used, or ""; report_progress: gets how many each class has.
     Raises DataError (SEARCH_UNREACHABLE, SEARCH_BLOCKED, NO_RESULTS, SAME_QUERY)."""
-    refuse_shared_queries(wanted.classes)
-    search = _Search(catalog, wanted, engines, refused, tell, time)
+    search_progress.refuse_shared_queries(goal.classes)
+    search = _Search(catalog, goal, engines, refused, report_progress, time)
     search.run()
     return search.outcome()
 
 
+@dataclass
 class _Search:
     """One run of `collect`: what is known, and how far each query was followed."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        wanted: SearchGoal,
-        engines: Sequence[Engine],
-        refused: Callable[[str], str],
-        tell: Callable[[Mapping[str, int]], None],
-        time: Time,
-    ) -> None:
-        self.catalog, self.wanted, self.refused = catalog, wanted, refused
-        self.tell, self.time = tell, time
-        self.known = {source.origin: source for source in catalog.sources()}
+    catalog: Catalog
+    goal: SearchGoal
+    engines: InitVar[Sequence[Engine]]
+    refused: Callable[[str], str]
+    report_progress: Callable[[Mapping[str, int]], None]
+    time: Time
+    requests: int = 0
+
+    def __post_init__(self, engines: Sequence[Engine]) -> None:
+        self.known = {source.origin: source for source in self.catalog.sources()}
         self.before = set(self.known)
-        self.requests = 0
         self.services = [EngineState(engine) for engine in engines]
         self.trails = [
             Trail(service, label, query)
-            for label, queries in wanted.classes.items()
+            for label, queries in self.goal.classes.items()
             for service in self.services
             for query in dict.fromkeys(queries)
         ]
         self._resume()
 
     def _resume(self) -> None:
-        """Follow every trail again as far as it was followed before, without asking."""
-        options = self.wanted.options
-        asked = {
-            (a.engine, a.query, a.page): a
-            for a in self.catalog.search_pages()
-            if a.options == options
-        }
+        """Follow every trail again as far as it was followed before, without requests."""
+        pages = self.catalog.search_pages()
+        stored = {(p.engine, p.query, p.page): p for p in pages if p.options == self.goal.options}
         ranks: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for source in self.known.values():
-            if self._is_ours(source):
-                ranks[source.engine, source.query].add(source.rank)
+        for source in filter(self.goal.is_ours, self.known.values()):
+            ranks[source.engine, source.query].add(source.rank)
         for trail in self.trails:
             name = trail.service.engine.name
-            while not trail.ended and (row := asked.get((name, trail.query, trail.page))):
+            while not trail.ended and (row := stored.get((name, trail.query, trail.page))):
                 if row.code != OK:
                     age = self.time.now() - datetime.fromisoformat(row.at)
                     trail.ended = timedelta(0) <= age < REMEMBERED
@@ -117,14 +103,12 @@ class _Search:
                 span = range(trail.seen + 1, trail.seen + row.found + 1)
                 trail.advance(row.found, not ranks[name, trail.query].isdisjoint(span))
 
-    # -- asking ------------------------------------------------------------------------------
-
     def run(self) -> None:
         while True:
-            for label in self.wanted.classes:
+            for label in self.goal.classes:
                 while trail := self._next(label):
                     self._ask(trail)
-            if any(map(self._next, self.wanted.classes)):
+            if any(map(self._next, self.goal.classes)):
                 continue  # a class that was full shares addresses with a later one
             aside = [t for t in self.trails if t.aside and not t.service.out]
             again = [trail for trail in aside if self._is_short(trail.label)]
@@ -159,7 +143,7 @@ class _Search:
         else:
             self._keep(trail, hits)
         service.free = self.time.clock() + service.engine.pause
-        self.tell(self._counts())
+        self.report_progress(self._counts())
 
     def _note(self, trail: Trail, exc: NoAnswer) -> None:
         """What follows from a page that did not come."""
@@ -189,7 +173,7 @@ class _Search:
         """Remember that there is nothing (more)."""
         with self.catalog.transaction():
             for trail in trails:
-                self.catalog.put_search_page(self._asked(trail, EMPTY))
+                self.catalog.put_search_page(self._page(trail, EMPTY))
         for trail in trails:
             trail.ended, trail.void, trail.aside = True, trail.page == 1, ""
 
@@ -202,7 +186,7 @@ class _Search:
                 rows[hit.url] = row
         with self.catalog.transaction():
             self.catalog.put_sources(rows.values())
-            self.catalog.put_search_page(self._asked(trail, OK, len(hits)))
+            self.catalog.put_search_page(self._page(trail, OK, len(hits)))
         self.known |= rows
         trail.service.answered = True
         trail.advance(len(hits), any(row.code == PENDING for row in rows.values()))
@@ -220,62 +204,42 @@ class _Search:
             return _shared(known, trail.label) if disputed and known.kind != "urls" else None
         if self.refused(hit.url) or self.refused(hit.page):
             return None
-        return Source(
-            hit.url,
-            trail.label,
-            self.wanted.kind,
-            self.wanted.options,
-            query=trail.query,
-            engine=trail.service.engine.name,
-            rank=rank,
-            page=hit.page,
-            thumbnail="" if self.refused(hit.thumbnail) else hit.thumbnail,
-            title=hit.title,
-            author=hit.author,
-            licence=hit.licence,
-            licence_url=hit.licence_url,
-        )
+        facts = {name: value for name, value in vars(hit).items() if name != "url"}
+        row = Source(hit.url, trail.label, self.goal.kind, self.goal.options, **facts)
+        thumbnail = "" if self.refused(hit.thumbnail) else hit.thumbnail
+        engine = trail.service.engine.name
+        return replace(row, query=trail.query, engine=engine, rank=rank, thumbnail=thumbnail)
 
-    def _asked(self, trail: Trail, code: str, found: int = 0) -> SearchPage:
+    def _page(self, trail: Trail, code: str, found: int = 0) -> SearchPage:
         at = self.time.now().isoformat(timespec="seconds")
         name = trail.service.engine.name
-        return SearchPage(name, trail.query, trail.page, self.wanted.options, at, code, found)
-
-    # -- counting ----------------------------------------------------------------------------
-
-    def _is_ours(self, source: Source) -> bool:
-        return (source.kind, source.stamp) == (self.wanted.kind, self.wanted.options)
+        return SearchPage(name, trail.query, trail.page, self.goal.options, at, code, found)
 
     def _counts(self) -> dict[str, int]:
-        return self._by_class(filter(self._counts_for, self.known.values()))
-
-    def _counts_for(self, source: Source) -> bool:
-        """What words found that a class was searched by before is no answer to its present ones."""
-        queries = self.wanted.classes.get(source.label, ())
-        return self._is_ours(source) and source.query in (*queries, "")
+        return self._by_class(filter(self.goal.counts, self.known.values()))
 
     def _by_class(self, sources: Iterable[Source]) -> dict[str, int]:
-        found = Counter(source.label for source in sources if _is_candidate(source))
-        return {label: found[label] for label in self.wanted.classes}
+        counts = Counter(source.label for source in sources if _is_candidate(source))
+        return {label: counts[label] for label in self.goal.classes}
 
     def _is_short(self, label: str) -> bool:
-        ours = [s for s in self.known.values() if s.label == label and self._counts_for(s)]
+        ours = [s for s in self.known.values() if s.label == label and self.goal.counts(s)]
         taken = sum(source.code == OK for source in ours)
-        enough = self.wanted.per_class + self.wanted.spare
-        return taken < self.wanted.per_class and sum(map(_is_candidate, ours)) < enough
+        enough = self.goal.per_class + self.goal.spare
+        return taken < self.goal.per_class and sum(map(_is_candidate, ours)) < enough
 
     def outcome(self) -> dict[str, Any]:
-        found, there = self._counts(), self._by_class(self.known.values())
-        require_enough(self.wanted, self.services, found, there)
-        ours = [source for source in self.known.values() if self._is_ours(source)]
+        counts, all_counts = self._counts(), self._by_class(self.known.values())
+        search_progress.require_enough(self.goal, self.services, counts, all_counts)
+        ours = list(filter(self.goal.is_ours, self.known.values()))
         new = [s for s in ours if s.origin not in self.before and _is_candidate(s)]
         return {
-            "found": sum(found.values()),
+            "found": sum(counts.values()),
             "new": len(new),
-            "per_class": found,
+            "per_class": counts,
             "shared": sum(source.code == CONFLICT and not source.sha256 for source in ours),
             "requests": self.requests,
-            "warnings": search_warnings(self.wanted, self.services, found),
+            "warnings": search_progress.search_warnings(self.goal, self.services, counts),
         }
 
 
@@ -291,4 +255,4 @@ def _shared(source: Source, label: str) -> Source:
         f"found for {source.label} and for {label}; nobody can know which of them it shows, so it"
         " is not downloaded"
     )
-    return dataclasses.replace(source, code=CONFLICT, sentence=sentence)
+    return replace(source, code=CONFLICT, sentence=sentence)

@@ -38,9 +38,7 @@ class NoAnswer(Exception):
         self, kind: Literal["unreachable", "refused", "empty"], detail: str, wait: float = 0.0
     ) -> None:
         super().__init__(f"{kind}: {detail}")
-        self.kind = kind
-        self.detail = detail
-        self.wait = wait
+        self.kind, self.detail, self.wait = kind, detail, wait
 
 
 @dataclass(frozen=True)
@@ -58,21 +56,17 @@ class Engine:
     safe: bool = True
 
 
-def hit_of(found: object, names: Mapping[str, str]) -> Hit | None:
-    """A hit of what an engine sent, which may be anything; None without a usable address.
-
-    names: field of Hit -> key in `found`."""
-    if not isinstance(found, Mapping):
+def hit_of(answer: object, names: Mapping[str, str]) -> Hit | None:
+    """A hit from what an engine sent, which may be anything; None without a usable address. names:
+    field of Hit -> key in `answer`."""
+    if not isinstance(answer, Mapping):
         return None
-    values = {field: found.get(key) for field, key in names.items()}
-    url = http_url(values.pop("url", None))
-    if not url:
-        return None
-    places = ("page", "thumbnail", "licence_url")
-    return Hit(
-        url,
-        **{f: http_url(value) if f in places else plain_text(value) for f, value in values.items()},
-    )
+    addresses = ("url", "page", "thumbnail", "licence_url")
+    values = {
+        field: (http_url if field in addresses else plain_text)(answer.get(key))
+        for field, key in names.items()
+    }
+    return Hit(**values) if values.get("url") else None
 
 
 def http_url(value: object) -> str:

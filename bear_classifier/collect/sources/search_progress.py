@@ -1,15 +1,18 @@
-"""Progress of a search: goals, the state of engines and queries, warnings."""
+"""Progress of a search: its goal, the state of engines and queries, warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bear_classifier.collect.sources.registry import SEARCHES
+from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
 from bear_classifier.collect.sources.search_engine import Engine
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.schema import Source
 from bear_classifier.errors import DataError
 
 BARREN = 2  # pages in a row with nothing new end a query
+_SPARE = 4  # for so many photos one more address is sought, for those that fail
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,25 @@ class SearchGoal:
     per_class: int
     least: int
     spare: int = 0
+
+    def is_ours(self, source: Source) -> bool:
+        """Whether a search of this kind with these filters found it, by whatever words."""
+        return (source.kind, source.stamp) == (self.kind, self.options)
+
+    def counts(self, source: Source) -> bool:
+        """As `is_ours`, by the present words of its class: what others found does not count."""
+        queries = self.classes.get(source.label, ())
+        return self.is_ours(source) and source.query in (*queries, "")
+
+
+def search_goal(config: Config) -> SearchGoal:
+    """The goal of a project. Its filters are text, by which the same ones are known again."""
+    search, number = config.search, config.search.per_class
+    options = f"licence={search.licence} size={search.size}"
+    if search.source in SOURCES and SOURCES[search.source].by_region:
+        options += f" region={search.region}"
+    spare = -(-number // _SPARE)
+    return SearchGoal(config.classes, search.source, options, number, config.split.least, spare)
 
 
 @dataclass
@@ -82,16 +104,16 @@ def refuse_shared_queries(classes: Mapping[str, Sequence[str]]) -> None:
 
 
 def require_enough(
-    wanted: SearchGoal,
+    goal: SearchGoal,
     services: Sequence[EngineState],
-    found: Mapping[str, int],
-    there: Mapping[str, int],
+    counts: Mapping[str, int],
+    all_counts: Mapping[str, int],
 ) -> None:
     """Raise DataError where a class lacks what it needs and the engines are to blame, or found
-    nothing. found: candidates of this search by class; there: all candidates in the catalog."""
-    poor = [label for label in short(wanted, found) if there[label] < wanted.least]
+    nothing. counts: candidates of this search by class; all_counts: of the whole catalog."""
+    poor = [label for label in short(goal, counts) if all_counts[label] < goal.least]
     out = [service for service in services if service.out]
-    kept = sum(found.values())
+    kept = sum(counts.values())
     if poor and all(service.out == "unreachable" for service in services):
         keeps = f"; what was found before ({kept}) is kept" if kept else ""
         raise DataError(
@@ -101,54 +123,50 @@ def require_enough(
             " urls:FILE, or drawn pictures: --source starter",
         )
     if poor and any(service.out == "refused" for service in services):
-        other = next(name for name in SEARCHES if name != wanted.kind)
+        other = next(name for name in SEARCHES if name != goal.kind)
         raise DataError(
             "SEARCH_BLOCKED",
             f"the search service refuses for now ({'; '.join(map(_trouble, out))}); what was found"
             f" so far ({kept}) is kept; try again in 10 minutes, or give a file of addresses:"
             f" --source urls:FILE, or search elsewhere: --source {other}",
         )
-    if none := [label for label in poor if not there[label]]:
-        asked = "; ".join(
-            f"{label!r}: {', '.join(map(repr, wanted.classes[label]))}" for label in none
-        )
-        there_was = [service for service in services if not service.out]
+    queries = {label: goal.classes[label] for label in poor if not all_counts[label]}
+    if queries:
+        words = "; ".join(f"{label!r}: {', '.join(map(repr, q))}" for label, q in queries.items())
+        answering = [service for service in services if not service.out]
         raise DataError(
             "NO_RESULTS",
-            f"{'; '.join([*map(_trouble, out), _names(there_was)])} found nothing for {asked}; use"
+            f"{'; '.join([*map(_trouble, out), _names(answering)])} found nothing for {words}; use"
             " other words in [classes] of the project file; if these find pictures in a browser,"
             " try again in 10 minutes",
         )
 
 
-def short(wanted: SearchGoal, found: Mapping[str, int]) -> list[str]:
-    """The classes that have fewer candidates than wanted."""
-    return [label for label in wanted.classes if found[label] < wanted.per_class]
+def short(goal: SearchGoal, counts: Mapping[str, int]) -> list[str]:
+    """The classes that have fewer candidates than goal."""
+    return [label for label in goal.classes if counts[label] < goal.per_class]
 
 
 def search_warnings(
-    wanted: SearchGoal, services: Iterable[EngineState], found: Mapping[str, int]
+    goal: SearchGoal, services: Sequence[EngineState], counts: Mapping[str, int]
 ) -> list[str]:
     """What to know although the search is good enough to go on."""
     lacking = [
-        f"class {label!r} has {found[label]} of {wanted.per_class} addresses; more queries for it"
+        f"class {label!r} has {counts[label]} of {goal.per_class} addresses; more queries for it"
         " would find more"
-        for label in short(wanted, found)
+        for label in short(goal, counts)
     ]
-    asked = list(services)
     unsafe = [
         f"{service.engine.name} does not keep to safe search: look through what it found"
-        for service in asked
+        for service in services
         if service.answered and not service.engine.safe
     ]
-    return [*(_trouble(service) for service in asked if service.out), *unsafe, *lacking]
+    return [*(_trouble(service) for service in services if service.out), *unsafe, *lacking]
 
 
 def _trouble(service: EngineState) -> str:
-    name = service.engine.name
-    if service.out == "unreachable":
-        return f"{name} cannot be reached: {service.why}"
-    return f"{name} refuses: {service.why}"
+    trouble = "cannot be reached" if service.out == "unreachable" else "refuses"
+    return f"{service.engine.name} {trouble}: {service.why}"
 
 
 def _names(services: Iterable[EngineState]) -> str:

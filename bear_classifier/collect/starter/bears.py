@@ -59,9 +59,6 @@ _UPRIGHT = {"grizzly": [(-0.26, -0.56), (-0.14, -0.82), (0.04, -0.88)],
 # fmt: on
 
 
-# ---- heads ---------------------------------------------------------------------------------------
-
-
 def _profile(pen: Pen, label: str, x: float, y: float, size: float, degrees: float) -> None:
     pen = pen.inside(x, y, size, degrees)
     round_ears = {"grizzly": oval(-0.26, -0.47, 0.13, 0.13), "teddy": oval(-0.12, -0.5, 0.2, 0.2)}
@@ -86,7 +83,7 @@ def _face(pen: Pen, label: str, x: float, y: float, size: float, degrees: float)
     pen.part(mirrored_outline(_FACE[label]), 1.05)
     nose = {"grizzly": 0.2, "black": 0.3, "teddy": 0.08}[label]
     if label == "teddy":
-        pen.oval(look, 0.17, 0.25, 0.19, 0, 1.0, _muzzle_colour(pen, label))
+        pen.part(oval(look, 0.17, 0.25, 0.19), 1.0, _muzzle_colour(pen, label))
         pen.line([(look, 0.0), (look * 0.8, -0.2), (look * 0.4, -0.43)], pen.fur * 0.55, 0.018)
     else:
         snout = mirrored_outline([(0, -0.06), (0.11, -0.04), (0.21, 0.3), (0, nose + 0.21)])
@@ -113,9 +110,6 @@ def _eye(pen: Pen, x: float, y: float, label: str) -> None:
 
 def _muzzle_colour(pen: Pen, label: str) -> Colour:
     return {"grizzly": pen.fur * 1.12, "black": np.array(_TAN), "teddy": pen.fur * 0.5 + 112}[label]
-
-
-# ---- poses ---------------------------------------------------------------------------------------
 
 
 def _leg(
@@ -153,8 +147,8 @@ def _sit_aside(pen: Pen, label: str) -> None:
     _leg(pen, label, (0.12, -0.42), (0.3, -0.02), 0.11, 0.62)
     front = [(0.18, -0.66), (0.22, -0.4), (0.18, -0.1), (0, 0), (-0.3, -0.03), (-0.36, -0.24)]
     pen.part(smooth_outline(_UPRIGHT[label] + front))
-    pen.oval(0.06, -0.72, 0.17, 0.2)
-    pen.oval(-0.1, -0.18, 0.2, 0.17, 0, 1.06)
+    pen.part(oval(0.06, -0.72, 0.17, 0.2))
+    pen.part(oval(-0.1, -0.18, 0.2, 0.17), 1.06)
     _leg(pen, label, (0.0, -0.1), (0.1, -0.01), 0.08, 1.0, "ahead")
     _leg(pen, label, (0.1, -0.46), (0.22, 0), 0.13, 1.02, "ahead")
     _profile(pen, label, 0.18, -0.86, 0.42, pen.rng.uniform(-8, 14))
@@ -162,10 +156,10 @@ def _sit_aside(pen: Pen, label: str) -> None:
 
 def _sit_facing(pen: Pen, label: str) -> None:
     if label == "grizzly":
-        pen.oval(0, -0.72, 0.36, 0.2, 0, 0.75)
+        pen.part(oval(0, -0.72, 0.36, 0.2), 0.75)
     pen.part(mirrored_outline([(0, -0.74), (0.2, -0.66), (0.3, -0.35), (0.32, -0.1), (0, 0)]), 0.98)
     for side in (-1, 1):
-        pen.oval(side * 0.3, -0.16, 0.15, 0.17, side * 20)
+        pen.part(oval(side * 0.3, -0.16, 0.15, 0.17, side * 20))
         _leg(pen, label, (side * 0.32, -0.1), (side * 0.34, -0.01), 0.08, 1.08, "down")
         _leg(pen, label, (side * 0.14, -0.5), (side * 0.12, -0.01), 0.11, 1.06, "down")
     _face(pen, label, 0, -0.88, pen.rng.uniform(0.46, 0.54), pen.rng.normal(0, 5))
@@ -174,10 +168,10 @@ def _sit_facing(pen: Pen, label: str) -> None:
 def _come(pen: Pen, label: str) -> None:
     """Towards us on four legs; the grizzly's hump stands above its head."""
     x, y = pen.rng.uniform([-0.05, -0.66], [0.05, -0.5])
-    pen.oval(0.08, -0.5, 0.34, 0.3, 0, 0.78)
+    pen.part(oval(0.08, -0.5, 0.34, 0.3), 0.78)
     if label == "grizzly":
-        pen.oval(0, -0.68, 0.3, 0.2, 0, 0.72)
-    pen.oval(0, -0.44, 0.3, 0.3, 0, 0.88)
+        pen.part(oval(0, -0.68, 0.3, 0.2), 0.72)
+    pen.part(oval(0, -0.44, 0.3, 0.3), 0.88)
     for side in (-1, 1):
         paw = side * pen.rng.uniform(0.15, 0.24)
         _leg(pen, label, (side * 0.17, -0.42), (paw, 0), 0.14, 1.0, "down")
@@ -187,10 +181,10 @@ def _come(pen: Pen, label: str) -> None:
 def _toy_aside(pen: Pen, label: str) -> None:
     back = [(-0.3, -0.03), (-0.36, -0.24), (-0.25, -0.45), (-0.12, -0.6)]
     pen.part(smooth_outline([*back, (0.16, -0.6), (0.22, -0.3), (0.1, 0)]))
-    pen.oval(0.2, -0.1, 0.26, 0.11, 0, 1.04)
-    pen.oval(0.45, -0.13, 0.075, 0.13, 8, 1.1)
-    pen.oval(0.5, -0.13, 0.035, 0.09, 8, 1.0, _muzzle_colour(pen, label))
-    pen.oval(0.06, -0.4, 0.21, 0.085, pen.rng.uniform(-30, 50), 1.06)
+    pen.part(oval(0.2, -0.1, 0.26, 0.11), 1.04)
+    pen.part(oval(0.45, -0.13, 0.075, 0.13, 8), 1.1)
+    pen.part(oval(0.5, -0.13, 0.035, 0.09, 8), 1.0, _muzzle_colour(pen, label))
+    pen.part(oval(0.06, -0.4, 0.21, 0.085, pen.rng.uniform(-30, 50)), 1.06)
     _profile(pen, label, 0.02, -0.8, pen.rng.uniform(0.5, 0.62), pen.rng.normal(0, 7))
     _bow(pen, 0.1, -0.55)
 
@@ -199,18 +193,18 @@ def _toy_facing(pen: Pen, label: str) -> None:
     """Sitting with the soles towards us, or standing."""
     sits, up = pen.rng.random() < 0.7, pen.rng.choice([-35, 20, 55])
     spread = pen.rng.uniform(0.24, 0.36)
-    pen.oval(0, -0.36, 0.29, 0.38, 0, 0.98)
+    pen.part(oval(0, -0.36, 0.29, 0.38), 0.98)
     if pen.rng.random() < 0.5:
-        pen.oval(0, -0.32, 0.17, 0.22, 0, 1.0, pen.fur * 0.6 + 85)
+        pen.part(oval(0, -0.32, 0.17, 0.22), 1.0, pen.fur * 0.6 + 85)
     pen.line([(0, -0.6), (0.012, -0.3), (0, -0.04)], pen.fur * 0.55, 0.009)
     for side in (-1, 1):
-        pen.oval(side * 0.32, -0.46, 0.19, 0.085, side * up, 1.06)
+        pen.part(oval(side * 0.32, -0.46, 0.19, 0.085, side * up), 1.06)
         if not sits:
-            pen.oval(side * 0.16, 0.02, 0.13, 0.22, 0, 1.0)
+            pen.part(oval(side * 0.16, 0.02, 0.13, 0.22))
             continue
-        pen.oval(side * spread, -0.13, 0.19, 0.13, side * 25)
-        pen.oval(side * (spread + 0.1), -0.12, 0.125, 0.14, 0, 1.08)
-        pen.oval(side * (spread + 0.11), -0.12, 0.08, 0.095, 0, 1.0, _muzzle_colour(pen, label))
+        pen.part(oval(side * spread, -0.13, 0.19, 0.13, side * 25))
+        pen.part(oval(side * (spread + 0.1), -0.12, 0.125, 0.14), 1.08)
+        pen.part(oval(side * (spread + 0.11), -0.12, 0.08, 0.095), 1.0, _muzzle_colour(pen, label))
     _face(pen, label, 0, -0.9, pen.rng.uniform(0.56, 0.7), pen.rng.normal(0, 7))
     _bow(pen, 0, -0.63)
 
@@ -218,8 +212,8 @@ def _toy_facing(pen: Pen, label: str) -> None:
 def portrait(pen: Pen, label: str) -> None:
     """The head and some shoulder; behind a grizzly's head stands its hump."""
     if label == "grizzly":
-        pen.oval(-0.12, 0.1, 0.62, 0.58, 0, 0.8)
-    pen.oval(0 if label == "teddy" else -0.1, 0.6, 0.5, 0.55, 0, 0.9)
+        pen.part(oval(-0.12, 0.1, 0.62, 0.58), 0.8)
+    pen.part(oval(0 if label == "teddy" else -0.1, 0.6, 0.5, 0.55), 0.9)
     head = _face if pen.rng.random() < 0.6 else _profile
     head(pen, label, 0.05, 0.0, 0.85, pen.rng.normal(0, 6))
     if label == "teddy":

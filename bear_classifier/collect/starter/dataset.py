@@ -4,8 +4,7 @@
     folder/.thumbnails, README.txt what many folders also hold, for readers to ignore
     folder/truth.json              one row per picture; written last, so it means: complete
 
-What is drawn, filed and planted comes from one generator, each picture from a generator of its own:
-the same seed gives the same bytes. A folder that holds anything else is refused, never emptied.
+The same seed gives the same bytes. A folder that holds anything else is refused, never emptied.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 from bear_classifier.collect.starter.drawing import LABELS, draw_bear
+from bear_classifier.collect.starter.pen import Random
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import progress_bar
@@ -31,6 +31,15 @@ MISLABELLED = 0.06  # share of each class that is filed under another one
 EXACT, EXACT_ASTRAY = 8, 2  # exact duplicates, and how many of them lie in another class
 NEAR, NEAR_ASTRAY = 16, 4
 LEAST_PER_CLASS = 12  # per class; with fewer there are not enough originals to plant every fault
+
+OWN = ("README.txt", "truth.json")  # files of the set beside its folders of classes
+_SUFFIXES = {".jpg": 0.64, ".jpeg": 0.06, ".png": 0.12, ".webp": 0.1, ".gif": 0.04, ".bmp": 0.04}
+_STORED = {  # EXIF orientation -> how pixels are stored
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
 
 Fault = Literal["none", "mislabel", "exact_duplicate", "near_duplicate", "broken"]
 
@@ -57,29 +66,23 @@ class Truth:
     rows: tuple[PlannedFile, ...]
 
 
-OWN = ("README.txt", "truth.json")  # files of the set beside its folders of classes
-
-
 def write_starter(folder: Path, seed: int = 42, per_class: int = 160) -> Truth:
     """Write the set, or return its truth at once where it is complete. Raises DataError."""
     if per_class < LEAST_PER_CLASS:
-        raise DataError(
-            "TOO_FEW",
-            f"per_class is {per_class}; pass at least {LEAST_PER_CLASS}, enough for every"
-            " planted fault",
-        )
+        least = f"at least {LEAST_PER_CLASS}, enough for every planted fault"
+        raise DataError("TOO_FEW", f"per_class is {per_class}; pass {least}")
     head = f"Starter pictures, version {STARTER_VERSION}, seed {seed}, {per_class} per class.\n"
     if (done := _complete(folder, head)) is not None:
         return done
     for stale in sorted(folder.rglob(".*.partial")):
         stale.unlink()
     write_atomic(folder / "README.txt", head.encode())
-    thumbnail = draw_bear("teddy", _dice(seed, "thumbnail")).resize((64, 64))
+    thumbnail = draw_bear("teddy", _random(seed, "thumbnail")).resize((64, 64))
     write_atomic(folder / ".thumbnails" / "bear.png", _encoded(thumbnail, "PNG"))
     plan = _plan(seed, per_class)
-    for job in progress_bar(plan, desc="drawing bears", unit="picture"):
-        write_atomic(folder / job.row.path, _contents(job, seed))
-    rows = sorted((job.row for job in plan), key=lambda row: row.path)
+    for row, drawing in progress_bar(plan, desc="drawing bears", unit="picture"):
+        write_atomic(folder / row.path, _contents(row, drawing, seed))
+    rows = sorted((row for row, _ in plan), key=lambda row: row.path)
     truth = Truth(STARTER_VERSION, seed, per_class, tuple(rows))
     write_atomic(folder / "truth.json", (json.dumps(asdict(truth), indent=1) + "\n").encode())
     return truth
@@ -116,55 +119,41 @@ def _complete(folder: Path, head: str) -> Truth | None:
     return truth if all((folder / row.path).is_file() for row in truth.rows) else None
 
 
-# ---- the plan ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Job:
-    row: PlannedFile
-    drawing: int  # number of the picture that is drawn; a duplicate has its original's
-
-    @property
-    def suffix(self) -> str:
-        return Path(self.row.path).suffix
-
-
-def _plan(seed: int, per_class: int) -> list[_Job]:
-    """Every file of the set, before a single picture is drawn."""
-    rng = _dice(seed, "plan")
+def _plan(seed: int, per_class: int) -> list[tuple[PlannedFile, int]]:
+    """Every file of the set, with the number of its drawing: a duplicate has its original's."""
+    rng = _random(seed, "plan")
     rare = round(per_class * RARE_SHARE)
     shown = [label for label in LABELS for _ in range(rare if label == RARE else per_class)]
     total = len(shown) + EXACT + NEAR + len(_BROKEN)
     names = iter([f"bear_{k:04d}" for k in rng.permutation(total)])  # so that names tell nothing
 
-    jobs: list[_Job] = []
+    plan: list[tuple[PlannedFile, int]] = []
     for label, astray in zip(shown, _astray(rng, shown), strict=True):
         filed = _other(rng, label) if astray else label
         fault: Fault = "mislabel" if astray else "none"
         suffix = rng.choice(list(_SUFFIXES), p=list(_SUFFIXES.values()))
-        jobs.append(
-            _Job(PlannedFile(f"{filed}/{next(names)}{suffix}", filed, label, fault), len(jobs))
-        )
+        path = f"{filed}/{next(names)}{suffix}"
+        plan.append((PlannedFile(path, filed, label, fault), len(plan)))
 
-    clean = [job for job in jobs if job.row.fault == "none"]
+    clean = [(row, drawing) for row, drawing in plan if row.fault == "none"]
     copied = [clean[k] for k in rng.choice(len(clean), EXACT + NEAR, replace=False)]
-    for k, job in enumerate(copied):
-        exact, shows = k < EXACT, job.row.true_label
+    for k, (original, drawing) in enumerate(copied):
+        exact, shows = k < EXACT, original.true_label
         astray = k < EXACT_ASTRAY or 0 <= k - EXACT < NEAR_ASTRAY
         filed = _other(rng, shows) if astray else shows
-        path = f"{filed}/{next(names)}{job.suffix if exact else '.jpg'}"
+        path = f"{filed}/{next(names)}{Path(original.path).suffix if exact else '.jpg'}"
         kind = None if exact else list(_NEAR)[(k - EXACT) % len(_NEAR)]
         fault = "exact_duplicate" if exact else "near_duplicate"
-        jobs.append(_Job(PlannedFile(path, filed, shows, fault, job.row.path, kind), job.drawing))
+        plan.append((PlannedFile(path, filed, shows, fault, original.path, kind), drawing))
 
-    for kind, suffix, _ in _BROKEN:
+    for broken, suffix in _BROKEN:
         filed = str(rng.choice(LABELS))
-        row = PlannedFile(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=kind)
-        jobs.append(_Job(row, len(jobs)))
-    return jobs
+        row = PlannedFile(f"{filed}/{next(names)}{suffix}", filed, filed, "broken", kind=broken)
+        plan.append((row, len(plan)))
+    return plan
 
 
-def _astray(rng: np.random.Generator, shown: list[str]) -> np.ndarray:
+def _astray(rng: Random, shown: list[str]) -> np.ndarray:
     """(n,) which pictures are filed under another class: the same share of each."""
     chosen = np.zeros(len(shown), bool)
     for label in LABELS:
@@ -173,32 +162,24 @@ def _astray(rng: np.random.Generator, shown: list[str]) -> np.ndarray:
     return chosen
 
 
-def _other(rng: np.random.Generator, label: str) -> str:
+def _other(rng: Random, label: str) -> str:
     return str(rng.choice([other for other in LABELS if other != label]))
 
 
-def _dice(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
+def _random(seed: int, purpose: str, number: int = 0) -> Random:
     return np.random.default_rng([seed, STARTER_VERSION, number, *purpose.encode()])
 
 
-# ---- contents ------------------------------------------------------------------------------------
-
-
-def _contents(job: _Job, seed: int) -> bytes:
-    row, rng = job.row, _dice(seed, "encode", job.drawing)
-    picture = draw_bear(row.true_label, _dice(seed, "draw", job.drawing))
+def _contents(row: PlannedFile, drawing: int, seed: int) -> bytes:
+    rng, suffix = _random(seed, "encode", drawing), Path(row.path).suffix
+    picture = draw_bear(row.true_label, _random(seed, "draw", drawing))
     if row.fault == "near_duplicate":
         return _NEAR[str(row.kind)](picture, rng)
-    whole = _encode(picture, job.suffix, rng)
-    if row.fault != "broken":
-        return whole
-    damage = next(
-        damage for kind, suffix, damage in _BROKEN if (kind, suffix) == (row.kind, job.suffix)
-    )
-    return damage(whole)
+    whole = _encode(picture, suffix, rng)
+    return _BROKEN[str(row.kind), suffix](whole) if row.fault == "broken" else whole
 
 
-def _encode(picture: Image.Image, suffix: str, rng: np.random.Generator) -> bytes:
+def _encode(picture: Image.Image, suffix: str, rng: Random) -> bytes:
     """The picture as a camera, a phone or a page on the web would store it."""
     quality, form = int(rng.integers(45, 97)), rng.choice(["plain", "alpha", "palette"])
     if suffix in (".jpg", ".jpeg"):
@@ -217,15 +198,13 @@ def _encode(picture: Image.Image, suffix: str, rng: np.random.Generator) -> byte
     return _encoded(picture, suffix[1:])
 
 
-def _jpeg(
-    picture: Image.Image, quality: int = 85, turned: int = 1, progressive: bool = False
-) -> bytes:
+def _jpeg(picture: Image.Image, quality: int = 85, turned: int = 1, **options: Any) -> bytes:
     """turned: EXIF orientation; the pixels are stored so that it shows them upright."""
     exif = Image.Exif()
     if turned != 1:
         exif[0x0112] = turned
         picture = picture.transpose(_STORED[turned])
-    return _encoded(picture, "JPEG", quality=quality, progressive=progressive, exif=exif)
+    return _encoded(picture, "JPEG", quality=quality, exif=exif, **options)
 
 
 def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
@@ -234,24 +213,7 @@ def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-_SUFFIXES = {".jpg": 0.64, ".jpeg": 0.06, ".png": 0.12, ".webp": 0.1, ".gif": 0.04, ".bmp": 0.04}
-_STORED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    6: Image.Transpose.ROTATE_90,
-    8: Image.Transpose.ROTATE_270,
-}
-
-
-# ---- faults --------------------------------------------------------------------------------------
-
-
-def _resized(picture: Image.Image, _: np.random.Generator) -> bytes:
-    size = (round(picture.width * 0.7), round(picture.height * 0.7))
-    return _jpeg(picture.resize(size, Image.Resampling.BICUBIC))
-
-
-def _cropped(picture: Image.Image, rng: np.random.Generator) -> bytes:
+def _cropped(picture: Image.Image, rng: Random) -> bytes:
     """3 to 6 % less of the width and of the height."""
     (w, h), (left, top, right, bottom) = picture.size, rng.uniform(0.015, 0.03, 4)
     return _jpeg(
@@ -259,11 +221,7 @@ def _cropped(picture: Image.Image, rng: np.random.Generator) -> bytes:
     )
 
 
-def _brightened(picture: Image.Image, rng: np.random.Generator) -> bytes:
-    return _jpeg(ImageEnhance.Brightness(picture).enhance(float(rng.choice([0.85, 1.15]))))
-
-
-def _watermarked(picture: Image.Image, _: np.random.Generator) -> bytes:
+def _watermarked(picture: Image.Image, _: Random) -> bytes:
     marked, r = picture.copy(), min(picture.size) * 0.03
     for k in range(3):  # rings in a corner: a mark that needs no font
         x, y = picture.width - (2 + 1.5 * k) * r, picture.height - 2 * r
@@ -272,26 +230,30 @@ def _watermarked(picture: Image.Image, _: np.random.Generator) -> bytes:
     return _jpeg(marked)
 
 
-_NEAR: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
+_NEAR: dict[str, Callable[[Image.Image, Random], bytes]] = {
     "recompressed": lambda picture, _: _jpeg(picture, 35),
-    "resized": _resized,
+    "resized": lambda picture, _: _jpeg(
+        picture.resize([round(n * 0.7) for n in picture.size], Image.Resampling.BICUBIC)
+    ),
     "cropped": _cropped,
     "mirrored": lambda picture, _: _jpeg(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-    "brightened": _brightened,
+    "brightened": lambda picture, rng: _jpeg(
+        ImageEnhance.Brightness(picture).enhance(float(rng.choice([0.85, 1.15])))
+    ),
     "watermarked": _watermarked,
 }
 
 _PAGE = b"<!DOCTYPE html>\n<html><body><h1>404</h1>This picture has moved.</body></html>\n"
 _ZIP = b"PK\x05\x06" + bytes(18)  # an archive without members
 
-# kind, suffix, what becomes of the whole file
-_BROKEN: list[tuple[str, str, Callable[[bytes], bytes]]] = [
-    ("truncated", ".jpg", lambda whole: whole[: len(whole) * 6 // 10]),
-    ("truncated", ".jpeg", lambda whole: whole[: len(whole) * 9 // 10]),
-    ("truncated", ".png", lambda whole: whole[: len(whole) // 2]),
-    ("html", ".jpg", lambda _: _PAGE),
-    ("html", ".png", lambda _: _PAGE),
-    ("empty", ".jpg", lambda _: b""),
-    ("zip", ".png", lambda _: _ZIP),
-    ("zip", ".jpg", lambda _: _ZIP),
-]
+# (kind, suffix) -> what becomes of the whole file
+_BROKEN: dict[tuple[str, str], Callable[[bytes], bytes]] = {
+    ("truncated", ".jpg"): lambda whole: whole[: len(whole) * 6 // 10],
+    ("truncated", ".jpeg"): lambda whole: whole[: len(whole) * 9 // 10],
+    ("truncated", ".png"): lambda whole: whole[: len(whole) // 2],
+    ("html", ".jpg"): lambda _: _PAGE,
+    ("html", ".png"): lambda _: _PAGE,
+    ("empty", ".jpg"): lambda _: b"",
+    ("zip", ".png"): lambda _: _ZIP,
+    ("zip", ".jpg"): lambda _: _ZIP,
+}

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
+from bear_classifier.collect.starter import scenery
 from bear_classifier.collect.starter.bears import FURS, TOYS, WILD, portrait
-from bear_classifier.collect.starter.pen import Dice, Pen, fit_pen
-from bear_classifier.collect.starter.scenery import (
-    draw_foreground,
-    indoors,
-    noise,
-    outdoors,
-    plain_background,
-)
+from bear_classifier.collect.starter.pen import Pen, Random, fit_pen
+from bear_classifier.collect.starter.scenery import noise
 
 LABELS = ("grizzly", "black", "teddy")
 
@@ -27,14 +22,13 @@ _LIGHTS = [  # tint and contrast
 ]
 
 
-def draw_bear(label: str, rng: np.random.Generator) -> Image.Image:
+def draw_bear(label: str, rng: Random) -> Image.Image:
     """One picture of a bear of this class: RGB, 180 to 900 pixels on its longer side.
 
-    A scene is painted, a bear put into it, something in front of the bear, and all of it
-    photographed. Light, sharpness, size and most backgrounds come from the same generator for every
-    class, and the colours of fur overlap, so that the shape of the animal decides: the grizzly's
-    hump, dished face and long pale claws; the black bear's straight profile, tall ears and tan
-    muzzle; the teddy's round head, button eyes and seams."""
+    Light, sharpness, size and most backgrounds are drawn alike for every class, and the colours of
+    fur overlap, so that the shape decides: the grizzly's hump, dished face and long pale claws; the
+    black bear's straight profile, tall ears and tan muzzle; the teddy's round head, button eyes and
+    seams."""
     longer = np.exp(rng.uniform(np.log(180), np.log(900)))
     aspect = rng.choice([0.67, 0.75, 1, 1.33, 1.5])
     final = round(longer * min(aspect, 1)), round(longer / max(aspect, 1))
@@ -42,7 +36,8 @@ def draw_bear(label: str, rng: np.random.Generator) -> Image.Image:
     size = round(final[0] * enlarge), round(final[1] * enlarge)
 
     inside = rng.random() < (0.5 if label == "teddy" else 0.25)
-    paint = plain_background if rng.random() < 0.2 else indoors if inside else outdoors
+    room = scenery.indoors if inside else scenery.outdoors
+    paint = scenery.plain_background if rng.random() < 0.2 else room
     scene = paint(rng, (size[0] // 2, size[1] // 2))
     scene = scene.filter(ImageFilter.GaussianBlur(size[0] * rng.uniform(0.0, 0.004))).resize(size)
     poses = TOYS if label == "teddy" else WILD
@@ -52,7 +47,7 @@ def draw_bear(label: str, rng: np.random.Generator) -> Image.Image:
     pose(pen, label)
     _put(scene, pen, shadow=pose is not portrait)
     if rng.random() < 0.35:
-        draw_foreground(scene, rng, inside)
+        scenery.draw_foreground(scene, rng, inside)
     return _photograph(scene.resize(final, Image.Resampling.BOX), rng)
 
 
@@ -74,7 +69,7 @@ def _put(scene: Image.Image, pen: Pen, shadow: bool) -> None:
     scene.paste(image, mask=pen.mask)
 
 
-def _photograph(scene: Image.Image, rng: Dice) -> Image.Image:
+def _photograph(scene: Image.Image, rng: Random) -> Image.Image:
     """Light, a vignette, the lens and the sensor."""
     (w, h), (tint, contrast) = scene.size, _LIGHTS[rng.integers(len(_LIGHTS))]
     if rng.random() < 0.3:

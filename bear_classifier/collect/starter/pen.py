@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-Dice = np.random.Generator
+Random = np.random.Generator
 Size = tuple[int, int]
 Place = tuple[float, float]
 Colour = np.ndarray | tuple[float, float, float]
@@ -18,7 +18,7 @@ Colour = np.ndarray | tuple[float, float, float]
 class Pen:
     """Draws in bear units on two layers, colour and coverage. Details wait for the fur."""
 
-    rng: Dice
+    rng: Random
     image: Image.Image
     mask: Image.Image
     matrix: np.ndarray  # (2, 3): bear units to pixels
@@ -48,18 +48,6 @@ class Pen:
             shape = centre - (0, 0.16 * extent[1] * (1 - shrink)) + arms * shrink
             ImageDraw.Draw(self.image).polygon(self.pixels(shape), fill=rgb(base * light))
 
-    def oval(
-        self,
-        x: float,
-        y: float,
-        rx: float,
-        ry: float,
-        degrees: float = 0,
-        tone: float = 1.0,
-        colour: Colour | None = None,
-    ) -> None:
-        self.part(oval(x, y, rx, ry, degrees), tone, colour)
-
     def detail(self, points: np.ndarray, colour: Colour) -> None:
         """A sharp spot: an eye, a nose, a bow."""
         shape, ink = self.pixels(points), rgb(colour)
@@ -74,7 +62,7 @@ class Pen:
 
 
 def fit_pen(
-    rng: Dice, size: Size, box: tuple[float, float, float, float], fur: np.ndarray, fuzz: float
+    rng: Random, size: Size, box: tuple[float, float, float, float], fur: np.ndarray, fuzz: float
 ) -> Pen:
     """A pen that fits the box (left, top, right, bottom in bear units) loosely into the canvas."""
     corner, extent = np.array(box[:2]), np.array(box[2:]) - box[:2]
@@ -86,9 +74,6 @@ def fit_pen(
     matrix = np.column_stack([linear, middle - linear @ (corner + extent / 2)])
     image, mask = Image.new("RGB", size, rgb(fur * 0.8)), Image.new("L", size)
     return Pen(rng, image, mask, matrix, fur, fuzz)
-
-
-# ---- shapes --------------------------------------------------------------------------------------
 
 
 def _turn(degrees: float) -> np.ndarray:

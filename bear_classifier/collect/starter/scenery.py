@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bear_classifier.collect.starter.pen import Colour, Dice, Size, rgb
+from bear_classifier.collect.starter.pen import Colour, Random, Size, rgb
 
 
-def noise(rng: Dice, size: Size, cells: Size) -> np.ndarray:
+def noise(rng: Random, size: Size, cells: Size) -> np.ndarray:
     """(height, width) of smooth noise with so many cells across and down, mean 0."""
     grid = rng.standard_normal((max(cells[1], 2), max(cells[0], 2)), np.float32)
     return np.array(Image.fromarray(grid).resize(size, Image.Resampling.BILINEAR))
 
 
 def _gradient(
-    rng: Dice, size: Size, stops: Sequence[tuple[float, Colour]], rough: float
+    rng: Random, size: Size, stops: Sequence[tuple[float, Colour]], rough: float
 ) -> Image.Image:
     """Colours from top to bottom, with clouds."""
     w, h = size[0] // 2, size[1] // 2
@@ -28,12 +28,12 @@ def _gradient(
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize(size)
 
 
-def plain_background(rng: Dice, size: Size) -> Image.Image:
+def plain_background(rng: Random, size: Size) -> Image.Image:
     tint = rng.uniform(60, 245) + rng.uniform(-25, 25, 3)
     return _gradient(rng, size, [(0, tint), (0.7, tint * 1.06), (1, tint * 0.85)], 0.015)
 
 
-def outdoors(rng: Dice, size: Size) -> Image.Image:
+def outdoors(rng: Random, size: Size) -> Image.Image:
     """Forest, meadow, river or snow below a sky and mountains."""
     (w, h), far = size, rng.uniform(0.25, 0.55)
     place = rng.choice(["forest", "meadow", "river", "snow"])
@@ -61,7 +61,7 @@ def outdoors(rng: Dice, size: Size) -> Image.Image:
     return scene
 
 
-def _trees(pencil: ImageDraw.ImageDraw, rng: Dice, size: Size, far: float) -> None:
+def _trees(pencil: ImageDraw.ImageDraw, rng: Random, size: Size, far: float) -> None:
     w, h = size
     for depth in np.sort(rng.uniform(0.2, 1, rng.integers(10, 24))):
         x, base, dark = rng.uniform(0, w), h * (far + 0.04 + 0.14 * depth), 1.35 - 0.6 * depth
@@ -74,7 +74,7 @@ def _trees(pencil: ImageDraw.ImageDraw, rng: Dice, size: Size, far: float) -> No
             pencil.polygon([(x, top), (x - wide, low), (x + wide, low)], fill=green)
 
 
-def indoors(rng: Dice, size: Size) -> Image.Image:
+def indoors(rng: Random, size: Size) -> Image.Image:
     """A shelf of books, or a room with a picture on the wall and a sofa."""
     (w, h), edge = size, rng.uniform(0.6, 0.9)
     wall = rng.uniform(90, 215) + rng.uniform(-30, 30, 3)
@@ -96,7 +96,9 @@ def indoors(rng: Dice, size: Size) -> Image.Image:
     return scene
 
 
-def _blades(scene: Image.Image, rng: Dice, n: int, top: float, bottom: float, tall: float) -> None:
+def _blades(
+    scene: Image.Image, rng: Random, n: int, top: float, bottom: float, tall: float
+) -> None:
     (w, h), pencil = scene.size, ImageDraw.Draw(scene)
     for y in np.sort(rng.uniform(top, bottom, n)) * h:
         x, lean, long = rng.uniform(0, w), rng.normal(0, 0.3), h * tall * rng.uniform(0.5, 1.3)
@@ -104,7 +106,7 @@ def _blades(scene: Image.Image, rng: Dice, n: int, top: float, bottom: float, ta
         pencil.polygon([(x, y), (x + w * 0.008, y), (x + lean * long, y - long)], fill=green)
 
 
-def draw_foreground(scene: Image.Image, rng: Dice, inside: bool) -> None:
+def draw_foreground(scene: Image.Image, rng: Random, inside: bool) -> None:
     """Something in front of the bear: grass, a branch, or a cushion."""
     (w, h), pencil = scene.size, ImageDraw.Draw(scene)
     if inside:

@@ -14,7 +14,7 @@ from internet import Internet
 
 from bear_classifier.collect.http.client import Reply
 from bear_classifier.collect.search import search
-from bear_classifier.collect.sources.openverse import engine, licence_of
+from bear_classifier.collect.sources.openverse import engines, licence_of
 from bear_classifier.collect.sources.pagination import Time
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
 from bear_classifier.config.project_file import build
@@ -30,7 +30,7 @@ def net(tmp_path: Path) -> Iterator[Internet]:
 
 
 def openverse(net: Internet, **settings: Any) -> Engine:
-    return engine(SearchConfig(**settings), net.get)
+    return engines(SearchConfig(**settings), net.get)[0]
 
 
 def answering(reply: Reply | PhotoError, **settings: Any) -> Engine:
@@ -41,7 +41,7 @@ def answering(reply: Reply | PhotoError, **settings: Any) -> Engine:
             raise reply
         return reply
 
-    return engine(SearchConfig(**settings), get)
+    return engines(SearchConfig(**settings), get)[0]
 
 
 def failure(asked: Engine, page: int = 1) -> NoAnswer:
@@ -85,7 +85,7 @@ def test_what_is_asked(net: Internet, settings: dict[str, str], sent: dict[str, 
 
 
 def test_limits_without_a_key() -> None:
-    made = engine(SearchConfig())
+    (made,) = engines(SearchConfig())
     assert (made.name, made.pages, made.sure) == ("openverse", 12, True)
     assert made.pause >= 3  # seconds: 20 requests a minute
 

@@ -223,7 +223,7 @@ def test_pages_without_usable_hits_are_answers_with_nothing_new(catalog: Catalog
 def test_progress_is_told(catalog: Catalog) -> None:
     told: list[dict[str, int]] = []
     fake = Fake({"a": [page("a", 1, 2), page("a", 2, 2)]})
-    ask(catalog, fake, tell=lambda found: told.append(dict(found)))
+    ask(catalog, fake, report_progress=lambda counts: told.append(dict(counts)))
     assert told == [{"grizzly": 2}, {"grizzly": 4}]
 
 

@@ -78,7 +78,7 @@ def test_the_counts_are_those_promised(truth: Truth) -> None:
 
 def test_the_default_plan_plants_six_per_cent_mislabels_and_a_rare_class() -> None:
     default = inspect.signature(write_starter).parameters["per_class"].default
-    rows = [job.row for job in dataset._plan(seed=42, per_class=default)]
+    rows = [row for row, _ in dataset._plan(seed=42, per_class=default)]
     drawn = [row for row in rows if row.fault in ("none", "mislabel")]
     assert Counter(row.true_label for row in drawn) == {"grizzly": 160, "black": 64, "teddy": 160}
     astray = Counter(row.true_label for row in rows if row.fault == "mislabel")
@@ -158,9 +158,9 @@ def test_an_interrupted_writing_starts_over_and_the_same_seed_gives_the_same_byt
 
 
 def test_another_seed_gives_another_set(truth: Truth) -> None:
-    other = {job.row for job in dataset._plan(seed=8, per_class=SMALL)}
+    other = {row for row, _ in dataset._plan(seed=8, per_class=SMALL)}
     assert other != set(truth.rows)
-    assert {job.row for job in dataset._plan(seed=7, per_class=SMALL)} == set(truth.rows)
+    assert {row for row, _ in dataset._plan(seed=7, per_class=SMALL)} == set(truth.rows)
 
 
 def test_a_set_that_lost_a_picture_is_not_complete(
