@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 
@@ -88,15 +87,11 @@ def nudged(X: Tensor, targets: Tensor, W: Tensor) -> tuple[float, float]:
 
 
 def page() -> Page:
-    sheet = Sheet("classes", TITLES["classes"])
+    sheet = Sheet("classes")
     X, targets = class_points()
-    sheet.say(
-        "A line gives a number; to tell bears apart, give one number for each class, and turn them"
-        " into probabilities with [[softmax]]. The [[architecture]] is still a matrix product.",
-    )
+    sheet.say("intro")
     sheet.code(softmax, cross_entropy, accuracy)
-    sheet.formula("p<sub>c</sub> = e<sup>z<sub>c</sub></sup> / Σ e<sup>z</sup>,"
-                  " loss = mean of −log p<sub>true</sub>")  # fmt: skip
+    sheet.say("formula")
     _softmax(sheet, X)
     found = train_linear(X, targets)
     _training(sheet, X, targets, found)
@@ -110,82 +105,56 @@ def _softmax(sheet: Sheet, X: Tensor) -> None:
     sums = softmax(wild).sum(dim=1)
     rows = [[str(a.tolist()), str([round(float(v), 3) for v in b])]
             for a, b in zip(wild, softmax(wild), strict=True)]  # fmt: skip
-    sheet.table(["numbers", "probabilities"], rows)
+    sheet.table("softmax_table", rows)
     sheet.claim(
-        "the probabilities of a row sum to one, of huge numbers too",
+        "sums_to_one",
         bool(torch.allclose(sums, torch.ones(2))),
-        f"sums {[round(float(s), 6) for s in sums]}",
+        sums=[round(float(s), 6) for s in sums],
     )
     start = float(cross_entropy(torch.zeros(9, 3), torch.zeros(9, dtype=torch.long)))
-    sheet.claim(
-        "a model that knows nothing has the loss log 3",
-        abs(start - math.log(3)) < 1e-6,
-        f"{start:.4f} and {math.log(3):.4f}",
-    )
+    sheet.claim("knows_nothing", abs(start - math.log(3)) < 1e-6, start=start, log_3=math.log(3))
 
 
 def _training(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
-    sheet.head("Descent on the cross-entropy")
+    sheet.say("descent")
     sheet.code(train_linear)
-    sheet.picture("regions", _regions(X, targets, found), "Three clouds and the borders between")
+    sheet.picture("regions", _regions(X, targets, found))
     logits = X @ found.W
     by_torch = float(torch.nn.functional.cross_entropy(logits, targets))
     sheet.claim(
-        "the same loss as torch.nn.functional.cross_entropy",
-        abs(by_torch - found.losses[-1]) < 1e-5,
-        f"{found.losses[-1]:.6f} and {by_torch:.6f}",
+        "same_as_torch", abs(by_torch - found.losses[-1]) < 1e-5, found=found, by_torch=by_torch
     )
     sheet.claim(
-        f"the loss falls with every one of {STEPS} steps, and most points come out right",
+        "loss_falls",
         bool((np.diff(found.losses) < 0).all()) and found.accuracies[-1] > 0.9,
-        f"loss {found.losses[0]:.3f} to {found.losses[-1]:.3f}, accuracy"
-        f" {found.accuracies[0]:.0%} to {found.accuracies[-1]:.1%}",
+        steps=STEPS,
+        found=found,
     )
 
 
 def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
-    sheet.head("Which output is which class?")
-    sheet.say(
-        f"Only the order of the names says so: {', '.join(VOCAB)}. Whoever saves the numbers and"
-        " loses the order has a model that is wrong with great confidence; the same training with"
-        " another order gives the same model with its columns exchanged."
-    )
+    sheet.say("class_order", vocab=VOCAB)
     order = torch.tensor([2, 0, 1])  # new number of each class
     other = train_linear(X, order[targets])
     worst = float((other.W[:, order] - found.W).abs().max())
     lost = accuracy(X @ found.W, order[targets])
-    sheet.claim(
-        "another order of the names exchanges the columns and changes nothing else",
-        worst < 1e-4,
-        f"largest difference {worst:.1e}",
-    )
-    sheet.claim(
-        "the right model with the wrong order is worse than guessing",
-        lost < 1 / len(VOCAB),
-        f"accuracy {lost:.1%} in place of {found.accuracies[-1]:.1%}",
-    )
+    sheet.claim("exchanged_columns", worst < 1e-4, worst=worst)
+    sheet.claim("wrong_order", lost < 1 / len(VOCAB), lost=lost, found=found)
 
 
 def _metric(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
-    sheet.head("Why not descend on accuracy?")
-    sheet.say(
-        "Accuracy is the [[metric]] that people care for. But nudge the parameters a little and it"
-        " stays where it is: its slope is 0 nearly everywhere, and 0 shows no way. The"
-        " [[cross-entropy]] moves with every nudge."
-    )
+    sheet.say("why_not_accuracy")
     sheet.code(nudged)
     loss_moves, accuracy_moves = nudged(X, targets, found.W)
     sheet.claim(
-        "tiny nudges move the loss always, accuracy hardly ever",
+        "nudges",
         loss_moves > 0.99 and accuracy_moves < 0.05,
-        f"of {TRIES} nudges {loss_moves:.0%} and {accuracy_moves:.1%}",
+        tries=TRIES,
+        loss_moves=loss_moves,
+        accuracy_moves=accuracy_moves,
     )
     same = [a for a, b in zip(found.accuracies, found.accuracies[1:], strict=False) if a == b]
-    sheet.claim(
-        "so the loss goes on falling while accuracy stands still for most steps",
-        len(same) > STEPS / 2,
-        f"accuracy unchanged in {len(same)} of {STEPS} steps",
-    )
+    sheet.claim("accuracy_stands_still", len(same) > STEPS / 2, same=same, steps=STEPS)
 
 
 def _regions(X: Tensor, targets: Tensor, found: TrainedLinear) -> bytes:

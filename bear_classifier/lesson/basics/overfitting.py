@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
@@ -68,34 +67,33 @@ def best_penalty(splits: Splits, degree: int = HIGH) -> tuple[float, Floats]:
 
 
 def page() -> Page:
-    sheet = Sheet("fit", TITLES["fit"])
-    sheet.say(
-        f"{LEARNED} points from a parabola, with noise. Three functions are fitted to them: one"
-        " that cannot bend, one that bends as the truth does, and one that can go through nearly"
-        " every point. Which is good shows on points that none of them has seen, the"
-        " [[validation set]]."
-    )
+    sheet = Sheet("fit")
+    sheet.say("intro", learned=LEARNED)
     sheet.code(truth, fit_polynomial, rmse)
     splits = sample_splits(SEED)
     fits = {degree: fit_polynomial(*splits.train, degree) for degree in DEGREES}
-    sheet.picture("degrees", _curves(splits, fits), "A line, a parabola, and a wild curve")
+    sheet.picture("degrees", _curves(splits, fits))
     found = {d: (rmse(c, splits.train), rmse(c, splits.valid)) for d, c in fits.items()}
     sheet.table(
-        ["degree", "parameters", "error on training", "error on validation"],
+        "errors_table",
         [[str(d), str(d + 1), f"{t:.3f}", f"{v:.3f}"] for d, (t, v) in found.items()],
     )
     (low_t, low_v), (right_t, right_v), (high_t, high_v) = (found[d] for d in DEGREES)
     sheet.claim(
-        "[[underfitting]]: the line does badly on what it has seen too",
+        "underfits",
         low_t > 1.5 * right_t and low_v > 1.5 * right_v,
-        f"training {low_t:.2f} against {right_t:.2f}, validation {low_v:.2f} against {right_v:.2f}",
+        low_t=low_t,
+        right_t=right_t,
+        low_v=low_v,
+        right_v=right_v,
     )
     sheet.claim(
-        "[[overfitting]]: the high degree does best on what it has seen, and much worse elsewhere"
-        " than the right one",
+        "overfits",
         high_t < 0.7 * right_t and high_v > 1.3 * right_v,
-        f"training {high_t:.2f} against {right_t:.2f}, validation {high_v:.2f} against"
-        f" {right_v:.2f}",
+        high_t=high_t,
+        right_t=right_t,
+        high_v=high_v,
+        right_v=right_v,
     )
     _more(sheet)
     _cure(sheet, splits)
@@ -103,7 +101,7 @@ def page() -> Page:
 
 
 def _more(sheet: Sheet) -> None:
-    sheet.head("More data cures it as well")
+    sheet.say("more_data")
     rng = np.random.default_rng(SEED)
     x = rng.uniform(-1, 1, 2000)
     many = (x, truth(x) + rng.normal(0, NOISE, 2000))
@@ -112,37 +110,40 @@ def _more(sheet: Sheet) -> None:
         rmse(fit_polynomial(*points, HIGH), asked) for points in (sample_splits(SEED).train, many)
     )
     sheet.claim(
-        f"with 2,000 points degree {HIGH} is as good as the noise allows",
+        "enough_data",
         lots < 1.05 * NOISE < few,
-        f"error {lots:.3f} with 2,000 points, {few:.3f} with {LEARNED}; the noise is {NOISE}",
+        high=HIGH,
+        lots=lots,
+        few=few,
+        learned=LEARNED,
+        noise=NOISE,
     )
 
 
 def _cure(sheet: Sheet, splits: Splits) -> None:
-    sheet.head("The cure is not to count parameters")
-    sheet.say(
-        "The degree may stay. What hurts are not many [[parameters]] but wild ones:"
-        " [[regularisation]] makes them cost something. How much is chosen by the validation set,"
-        " and judged on a third set that had no part in it."
-    )
+    sheet.say("regularise")
     sheet.code(best_penalty)
     penalty, tame = best_penalty(splits)
     wild = fit_polynomial(*splits.train, HIGH)
-    sheet.picture("cure", _cured(splits, wild, tame, penalty), "The wild curve tamed by a penalty")
+    sheet.picture("cure", _cured(splits, wild, tame, penalty))
     errors = np.array([_judged(sample_splits(100 + number)) for number in range(DRAWS)])
     right, bare, ridge = np.median(errors, axis=0)
     extra = [float(np.abs(coefficients[RIGHT + 1 :]).max()) for coefficients in (tame, wild)]
     sheet.claim(
-        f"degree {HIGH} with a penalty does as well as degree {RIGHT}, without it far worse",
+        "penalty_helps",
         ridge < 1.05 * right and bare > 1.5 * right,
-        f"median error of {DRAWS} draws: degree {RIGHT} {right:.3f}, degree {HIGH} {bare:.3f},"
-        f" with the penalty {ridge:.3f}",
+        high=HIGH,
+        right=right,
+        draws=DRAWS,
+        bare=bare,
+        ridge=ridge,
     )
     sheet.claim(
-        "it has all its parameters still; those that are not needed are small",
+        "small_parameters",
         len(tame) == len(wild) and extra[0] < 0.2 * extra[1],
-        f"{len(tame)} of them, beyond degree {RIGHT} at most {extra[0]:.3f} in place of"
-        f" {extra[1]:.3f}",
+        tame=tame,
+        right=RIGHT,
+        extra=extra,
     )
 
 

@@ -12,7 +12,6 @@ from sklearn.manifold import trustworthiness
 
 from bear_classifier.images import decoder
 from bear_classifier.judge import clean
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import tensorboard_projector
 from bear_classifier.lesson.photos.embedding_plot import (
@@ -47,7 +46,7 @@ REVIEW = "http://127.0.0.1:7861/#view=one&state=all&at="  # where `bears review`
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("map", TITLES["map"])
+    sheet = Sheet("map")
     seen = cloud(network_outputs(subject), subject.config.labels)
     found = principal(seen.features)
     maps = _maps(found)
@@ -80,47 +79,13 @@ def _name(way: str, dims: int) -> str:
 def _intro(sheet: Sheet, seen: Cloud, project: str, unseen: int) -> None:
     n, m, failed = len(seen.every.photos), len(seen.rows), int(seen.wrong.sum())
     file = "starter" if project == "starter" else "FILE"
-    sheet.say(
-        f"Just before its last layer the network has turned a photo into {seen.features.shape[1]:,}"
-        " numbers, its features. They are a place: photos that the network takes for alike lie near"
-        " one another. Nobody sees so many dimensions; here are maps of it in two and in three.",
-        f"Each point is one of {m:,} photos{_sample(n, m)}; {failed} of them are answered wrongly"
-        " and have a black ring. Pale points are of the [[training set]]: the network was fitted to"
-        " them, so they lie better than new photos would.",
-        "The link beside a photo leads to its review, where its label can be changed, while"
-        f" <code>bears review --project {file}</code> runs on its usual port. This page and the"
-        " files beside it hold small copies of the photos: publish them only where you may.",
-    )
+    sheet.say("intro", seen=seen, m=m, sample=_sample(n, m), failed=failed, file=file)
     if unseen:
-        sheet.say(f"Of {unseen} of them the file is missing or broken: they have no picture here.")
+        sheet.say("unreadable", unseen=unseen)
 
 
 def _sample(n: int, m: int) -> str:
     return ", all that there are" if m == n else f" of {n:,}: the mistakes, and random others"
-
-
-_PARTS = (
-    '<p style="display:flex;flex-wrap:wrap;gap:0 1.5rem;margin:0">'
-    '<label>Map <select class="map"></select></label><label>Split <select class="side"></select>'
-    '</label><label><input type="checkbox" class="mistakes"> mistakes only</label></p>'
-    '<div class="classes" role="group" aria-label="classes" style="display:flex;flex-wrap:wrap;'
-    'gap:0 1.2rem;margin-bottom:.6rem"></div>'
-    '<canvas width="1200" height="800" tabindex="0" role="img" aria-label="a cloud of photos; turn'
-    " it, or walk from point to point, by arrow keys; the slider below goes through the photos one"
-    ' by one"></canvas>'
-    "<label><span><output></output></span>"
-    '<input type="range" min="0" step="1" value="0" aria-label="photo"></label>'
-    '<div class="about" aria-live="polite" hidden style="min-height:5.6rem;margin-top:.6rem">'
-    '<img class="picture" alt="" width="84" height="84" style="float:left;margin-right:.8rem">'
-    '<p class="words" style="margin:0"></p><a class="link" target="_blank" rel="noreferrer">Review'
-    " this photo</a></div>"
-    '<p style="margin:.6rem 0 0"><button type="button" class="closer">Closer</button> <button'
-    ' type="button" class="farther">Farther</button> <button type="button" class="whole">Whole'
-    "</button> <small>Point at a photo; a click holds it, Escape lets it go, Enter opens its"
-    " review. Drag, or use arrow keys: a map of three dimensions turns, on one of two they go to"
-    " the next photo. + and − as Closer and Farther, towards the photo that is held; 0:"
-    " Whole.</small></p>"
-)
 
 
 def _live(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats], thumbs: list[str]) -> None:
@@ -137,11 +102,10 @@ def _live(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats], thumbs: list[st
         "review": REVIEW,
         "maps": {name: _scaled(at).round(4).tolist() for name, at in maps.items()},
     }
-    sheet.live("cloud", values, _PARTS)
+    sheet.live("cloud", values)
     shown = {name: at for name, at in maps.items() if at.shape[1] == 2}
     targets = seen.every.targets[seen.rows]
-    sheet.picture("maps", clouds(shown, targets, seen.wrong, seen.labels),
-                  "The maps of two dimensions, mistakes with a black ring")  # fmt: skip
+    sheet.picture("maps", clouds(shown, targets, seen.wrong, seen.labels))
 
 
 def _scaled(at: Floats) -> Floats:
@@ -151,81 +115,41 @@ def _scaled(at: Floats) -> Floats:
 
 
 def _principal(sheet: Sheet, seen: Cloud, found: Principal) -> None:
-    sheet.head("The widest directions: principal components")
-    sheet.say(
-        "Turn the cloud until it is as wide as possible from left to right, then as high as"
-        " possible, and look at it from there: that is PCA. It is a shadow: true to scale, with all"
-        " other directions flattened."
-    )
+    sheet.say("principal")
     sheet.code(principal, rebuilt)
-    sheet.formula("X − x̄ = U S V<sup>T</sup>, places = U S, share<sub>k</sub> ="
-                  " s<sub>k</sub>² / Σ s²")  # fmt: skip
+    sheet.say("principal_formula")
     held = np.cumsum(found.shares)
     most = int(np.searchsorted(held, 0.9)) + 1
-    sheet.say(
-        f"Two components hold {held[1]:.0%} of the variance, three {held[2]:.0%};"
-        f" {most} of {len(held):,} are needed for nine tenths of it."
-    )
-    sheet.picture("variance", widths(held), "How much of the variance the first components hold")
+    sheet.say("variance_shares", held=held, most=most)
+    sheet.picture("variance", widths(held))
     X = seen.features.astype(np.float64)
     spread = ((X - X.mean(axis=0)) ** 2).sum()
     worst = float(np.abs(rebuilt(found, len(held)) - X).max() / np.abs(X).max())
-    sheet.claim(
-        "all components together give the features back, but for rounding",
-        worst < 1e-9,
-        f"largest difference {worst:.1e} of the largest feature",
-    )
+    sheet.claim("rebuilt", worst < 1e-9, worst=worst)
     lost = [((rebuilt(found, k) - X) ** 2).sum() / spread for k in (2, 3)]
     off = max(abs(1 - part - held[k - 1]) for part, k in zip(lost, (2, 3), strict=True))
-    sheet.claim(
-        "what two or three components leave out is the rest of the variance, no more and no less",
-        bool(off < 1e-9),
-        f"they leave out {lost[0]:.1%} and {lost[1]:.1%}",
-    )
+    sheet.claim("left_out", bool(off < 1e-9), lost=lost)
     other = np.random.default_rng(SEED).permutation(len(X))
     again = principal(seen.features[other]).at[:, :3]
     moved = float(np.abs(again - found.at[other, :3]).max() / np.abs(again).max())
-    sheet.claim(
-        "photos that come in another order have the same places, and no axis is mirrored",
-        moved < 1e-6,
-        f"largest difference {moved:.1e} of the width",
-    )
+    sheet.claim("any_order", moved < 1e-6, moved=moved)
 
 
 def _tsne(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats]) -> None:
-    sheet.head("Who is whose neighbour: t-SNE")
-    sheet.say(
-        f"t-SNE does not flatten. It takes the first {KEPT} components and moves points about until"
-        " each has on the map the neighbours that it has there. So near means alike, but how far"
-        " apart two clumps lie, and how large they are, means little."
-    )
+    sheet.say("tsne", kept=KEPT)
     sheet.code(tsne)
-    sheet.say(
-        f"Trustworthiness (Venna and Kaski, 2001) looks at the {NEAR} nearest on the map, and"
-        " counts off how far away those are in truth that do not belong there. 1 is perfect; a"
-        " random"
-        " map has about 0.5."
-    )
+    sheet.say("trustworthiness", near=NEAR)
     near = min(NEAR, (len(seen.rows) - 1) // 2)
     trust = {
         n: float(trustworthiness(seen.features, at, n_neighbors=near)) for n, at in maps.items()
     }
-    sheet.table(["map", "trustworthiness"], [[name, f"{t:.3f}"] for name, t in trust.items()])
+    sheet.table("trust_table", [[name, f"{t:.3f}"] for name, t in trust.items()])
     ours, flat = trust[_name("t-SNE", 2)], trust[_name("PCA", 2)]
-    sheet.claim(
-        f"t-SNE keeps neighbourhoods better than two components do, with more than {TRUST}",
-        ours > flat and ours > TRUST,
-        f"{ours:.3f} against {flat:.3f}",
-    )
+    sheet.claim("tsne_keeps", ours > flat and ours > TRUST, trust=TRUST, ours=ours, flat=flat)
 
 
 def _neighbours(sheet: Sheet, seen: Cloud) -> None:
-    sheet.head("Are neighbours of one class?")
-    sheet.say(
-        f"Here all {seen.features.shape[1]:,} features count again, not a map: the {NEAR} photos"
-        " whose standardised features have the smallest angle to those of a photo, as on the review"
-        " page. Near-copies of it are left out."
-    )
+    sheet.say("neighbours_intro", seen=seen, near=NEAR)
     sheet.code(share_of, by_chance)
     targets = seen.every.targets
     every = np.ones(len(targets), dtype=bool)
@@ -233,16 +157,14 @@ def _neighbours(sheet: Sheet, seen: Cloud) -> None:
     near = [some[:NEAR] for some in found]
     shares = share_of(near, targets[seen.rows], targets)
     lot = by_chance(seen.rows, targets, seen.groups)
-    sheet.picture("neighbours", neighbour_counts(shares, seen.wrong, float(lot.mean()), NEAR),
-                  "How many neighbours are of a photo's own class")  # fmt: skip
+    sheet.picture("neighbours", neighbour_counts(shares, seen.wrong, float(lot.mean()), NEAR))
     new = np.array(seen.sides) != "train"
     halves = [(shares[some].mean(), lot[some].mean()) for some in (np.full(len(new), True), new)]
     sheet.claim(
-        "neighbours share the class of a photo far more often than chance has it: more than half of"
-        " the way from chance to always, and so do those of photos that were not learned from",
+        "neighbours_share",
         all(share > (1 + luck) / 2 for share, luck in halves),
-        f"{halves[0][0]:.1%}, by chance {halves[0][1]:.1%}; of {int(new.sum())} photos not learned"
-        f" from {halves[1][0]:.1%}, by chance {halves[1][1]:.1%}",
+        halves=halves,
+        new=new,
     )
     _mistakes(sheet, shares, share_of(near, seen.answers[seen.rows], targets), seen.wrong)
 
@@ -252,35 +174,26 @@ def _mistakes(sheet: Sheet, shares: Floats, as_said: Floats, wrong: NDArray[np.b
     the network says."""
     if wrong.sum() < FEW_MISTAKES:
         count = f"There are only {wrong.sum()}" if wrong.any() else "There are no"
-        sheet.say(f"{count} wrong answers: too few to say what their neighbourhoods are like.")
+        sheet.say("few_mistakes", count=count)
         return
     sheet.code(so_low)
     bad, good, rare = shares[wrong].mean(), shares[~wrong].mean(), so_low(shares, wrong)
     sheet.claim(
-        "mistakes lie in mixed neighbourhoods: fewer neighbours are of the photo's own class than"
-        " of right answers, and random sets of photos hardly ever have so few",
+        "mixed_neighbourhoods",
         bool(bad < good) and rare < 0.01,
-        f"{bad:.1%} of {int(wrong.sum())} wrong answers, {good:.1%} of right ones; as low by"
-        " chance in"
-        f" {rare:.1%} of {RANDOM_SETS:,} draws",
+        bad=bad,
+        wrong=wrong,
+        good=good,
+        rare=rare,
+        random_sets=RANDOM_SETS,
     )
-    sheet.say(
-        f"Of the neighbours of wrong answers, {as_said[wrong].mean():.0%} are of the class that the"
-        " network says. Look at those photos first: some are hard, and of some the label may be"
-        " wrong, not the answer."
-    )
+    sheet.say("look_first", as_said=as_said, wrong=wrong)
 
 
 def _export(sheet: Sheet, seen: Cloud) -> None:
-    sheet.head("For the projector of TensorBoard")
+    sheet.say("projector")
     sheet.code(tensorboard_projector.tensors, tensorboard_projector.metadata)
-    sheet.say(
-        "Saved with this page lie <code>map-tensors.tsv</code>, <code>map-metadata.tsv</code>,"
-        f" <code>map-sprite.png</code> and <code>map-{tensorboard_projector.CONFIG}</code>. Copy"
-        f" the last one to <code>{tensorboard_projector.CONFIG}</code>, then"
-        " <code>tensorboard --logdir</code> with that"
-        " folder shows them in its projector, which has PCA, t-SNE and UMAP of its own."
-    )
+    sheet.say("files", config=tensorboard_projector.CONFIG)
     is_, answers = seen.every.targets[seen.rows], seen.answers[seen.rows]
     words = [
         [seen.labels[label], seen.labels[answer], side, file]
@@ -298,8 +211,9 @@ def _export(sheet: Sheet, seen: Cloud) -> None:
         tensorboard_projector.read_metadata(metadata),
     )
     sheet.claim(
-        "the tables have a row for each point, and are read back as the same numbers and words",
+        "read_back",
         np.array_equal(back, seen.features) and rows == words,
-        f"{len(back):,} x {back.shape[1]:,} numbers, {len(rows):,} rows of words,"
-        f" {len(seen.rows):,} points",
+        back=back,
+        rows=rows,
+        seen=seen,
     )

@@ -12,7 +12,6 @@ from torch import nn
 
 from bear_classifier.errors import DataError
 from bear_classifier.experiments.compare.analysis import losses_and_errors
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import ensemble_runs
 from bear_classifier.lesson.photos.ensemble_runs import (
@@ -52,16 +51,16 @@ class Figures:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("ensemble", TITLES["ensemble"])
+    sheet = Sheet("ensemble")
     learned, asked = sides(subject)
     sheet.say(
-        f"{TEAM} small networks ({ensemble_runs.DEEP} hidden layers of {ensemble_runs.WIDE} units,"
-        " on what the"
-        f" untuned body sees of a photo) learn from {len(learned.y)} photos. Then they are made one"
-        " in two ways: by the mean of what they <em>say</em>, and by the mean of what they"
-        f" <em>are</em>, their [[parameters]]. All are asked for {len(asked.y)} photos of"
-        f" validation and test that none of them has seen, and all of it is done {REPEATS} times,"
-        " from other random weights."
+        "intro",
+        team=TEAM,
+        deep=ensemble_runs.DEEP,
+        wide=ensemble_runs.WIDE,
+        learned=learned,
+        asked=asked,
+        repeats=REPEATS,
     )
     sheet.code(
         ensemble_runs.train_copy,
@@ -72,7 +71,7 @@ def page(subject: Subject) -> Page:
     sheet.code(ensemble_runs.mean_answer, ensemble_runs.mean_weights)
     found, first, seconds = measure_ensembles(learned, asked, len(subject.config.labels))
     _table(sheet, found)
-    sheet.picture("errors", _bars(found), "Wrong answers of one alone, of both means, each repeat")
+    sheet.picture("errors", _bars(found))
     _answers(sheet, found, asked)
     _weights(sheet, found, asked, first)
     _price(sheet, first, asked, seconds)
@@ -156,9 +155,8 @@ def _table(sheet: Sheet, found: Mapping[str, Figures]) -> None:
         + [f"{w.mean():.1%}, {loss.mean():.3f}" for loss, w in (f.alone, f.answers, f.weights)]
         for kind, f in found.items()
     ]
-    head = ["team of", "one alone", "mean of answers", "mean of weights"]
-    sheet.table(head, rows)
-    sheet.say("Of each: the share of wrong answers, and the [[loss]].")
+    sheet.table("teams_table", rows)
+    sheet.say("teams_legend")
 
 
 def _apart(one: Floats, other: Floats, asked: Set, measure: Measure) -> Difference:
@@ -166,41 +164,22 @@ def _apart(one: Floats, other: Floats, asked: Set, measure: Measure) -> Differen
 
 
 def _answers(sheet: Sheet, found: Mapping[str, Figures], asked: Set) -> None:
-    sheet.head("The mean of answers")
+    sheet.say("mean_of_answers")
     one, team = found["separate"], found["folds"]
     gain = {k: _apart(f.alone[0], f.answers[0], asked, "loss") for k, f in found.items()}
     sheet.claim(
-        "its [[loss]] is lower than that of its members: −log is convex, so the mean can lose"
-        " nothing (Jensen's inequality), and where they err on different photos it wins",
-        gain["separate"].below() and gain["folds"].below(),
-        f"{TRAINED['separate'][0]}: {gain['separate'].span('loss')}; {TRAINED['folds'][0]}:"
-        f" {gain['folds'].span('loss')}, 95 % over repeats and photos",
+        "lower_loss", gain["separate"].below() and gain["folds"].below(), trained=TRAINED, gain=gain
     )
     k_fold = _apart(one.alone[0], team.answers[0], asked, "loss")
     errors = _apart(one.alone[1], team.answers[1], asked, "error")
-    sheet.claim(
-        f"{TEAM} models of folds, though each learned from less, do better together than one that"
-        " learned from everything",
-        k_fold.below(),
-        f"loss {k_fold.span('loss')}; wrong answers {errors.span('error')}",
-    )
-    sheet.claim(
-        "the less they differ, the less it helps: those with a common beginning win less than those"
-        " of folds, which saw different photos",
-        gain["together"].mean > gain["folds"].mean,
-        f"{gain['together'].mean:+.3f} and {gain['folds'].mean:+.3f}",
-    )
+    sheet.claim("folds_beat_one", k_fold.below(), team=TEAM, k_fold=k_fold, errors=errors)
+    sheet.claim("common_wins_less", gain["together"].mean > gain["folds"].mean, gain=gain)
 
 
 def _weights(
     sheet: Sheet, found: Mapping[str, Figures], asked: Set, first: Mapping[str, Team]
 ) -> None:
-    sheet.head("The mean of weights")
-    sheet.say(
-        "Why should it fail? Because the same function can be written in many ways. Here is a"
-        " network whose hidden units are put into another order, with their weights: nothing that"
-        " it says changes, and the mean of the two is a third that says something else."
-    )
+    sheet.say("mean_of_weights")
     sheet.code(ensemble_runs.reordered)
     model = first["separate"][0]
     orders = [ensemble_runs.reordered(model, seed) for seed in range(ORDERS)]
@@ -211,48 +190,38 @@ def _weights(
         score_answers(probabilities(mean_weights([model, o]), asked.x), asked)[1] for o in orders
     ]
     sheet.claim(
-        "reordered it says the same, and the mean of the two is wrong more often than either, on"
-        f" average over {ORDERS} orders",
+        "reordered",
         apart_by < 1e-5 and np.mean(means) > one + HARM,
-        f"largest difference of a probability {apart_by:.1e}; wrong {one:.1%}, the means"
-        f" {np.mean(means):.1%}",
+        orders=ORDERS,
+        apart_by=apart_by,
+        one=one,
+        np=np,
+        means=means,
     )
     worst, apart = found["separate"].worst, found["separate"].weights[1].mean(1)
     sheet.claim(
-        "the mean of the weights of models that were trained separately is wrong more often than"
-        f" the worst of them, in each of {REPEATS} repeats",
+        "worse_than_worst",
         bool((apart > worst + HARM).all()),
-        f"{apart.min():.1%} to {apart.max():.1%}; the worst {worst.min():.1%} to {worst.max():.1%}",
+        repeats=REPEATS,
+        apart=apart,
+        worst=worst,
     )
     near = _apart(found["together"].alone[1], found["together"].weights[1], asked, "error")
-    sheet.claim(
-        "after a common beginning it does no harm (linear mode connectivity, arXiv 1912.05671):"
-        " they are still neighbours",
-        near.below(HARM),
-        f"wrong answers {near.span('error')}",
-    )
+    sheet.claim("common_beginning", near.below(HARM), near=near)
     ways = {
         "other random weights": first["separate"][:2],
         "itself, reordered": [model, orders[0]],
         "a common beginning": first["together"][:2],
     }
     drawn = _between(ways, asked)
-    sheet.picture("between", drawn, "Wrong answers on the straight way from one network to another")
+    sheet.picture("between", drawn)
 
 
 def _price(sheet: Sheet, first: Mapping[str, Team], asked: Set, seconds: float) -> None:
     team = first["folds"]
     alone, all_ = (_timed(some, asked) for some in (team[:1], team))
     many = sum(p.numel() for p in team[0].parameters())
-    sheet.head("The price")
-    sheet.say(
-        f"{TEAM} trainings in place of one (here {seconds:.1f} s in place of"
-        f" {seconds / TEAM:.1f} s), {TEAM} times the weights to keep ({TEAM * many:,} in place of"
-        f" {many:,}), {all_ / alone:.1f} times as long for each answer, and {TEAM} models to"
-        " explain. These share one body; where whole networks are trained, bodies and all, each"
-        " of these figures counts for the whole. And whoever has a mean of answers has no network"
-        " that could be trained further: a team is made last."
-    )
+    sheet.say("price", team=TEAM, seconds=seconds, many=many, all_=all_, alone=alone)
 
 
 def _timed(team: Team, asked: Set) -> float:

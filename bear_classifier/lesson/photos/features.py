@@ -14,7 +14,6 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.images import decoder
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import normalisation, normalise
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import activations as kernels
 from bear_classifier.lesson.photos import features_plot, saliency
@@ -65,13 +64,9 @@ def watch(subject: Subject) -> PhotoSet:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("features", TITLES["features"])
+    sheet = Sheet("features")
     model, watched = evaluation_network(subject), watch(subject)
-    sheet.say(
-        "A network for pictures is one small operation, done very often. Here it is done by hand,"
-        " then looked for in the trained network; then the network's own detectors are asked what"
-        " they answer to; and then the answer, which places of a photo it comes from."
-    )
+    sheet.say("intro")
     _kernels(sheet, watched.pixels(0))
     _filters(sheet, model, watched.pixels(0))
     _units(sheet, subject, model, watched)
@@ -88,34 +83,25 @@ def _in_turn(labels: Ints) -> list[int]:
 
 
 def _kernels(sheet: Sheet, pixels: NDArray[np.uint8]) -> None:
-    sheet.head("A kernel, by hand")
-    sheet.say(
-        "A kernel is a small square of numbers. It is laid on each place of the picture; each pixel"
-        " below it is multiplied with its number, and their sum is the new pixel. That is a"
-        " convolution. Which numbers there are decides what comes out."
-    )
+    sheet.say("by_hand")
     sheet.code(kernels.convolve)
     grey = pixels.astype(float).mean(axis=2)
     found = {name: kernels.convolve(grey, kernel) for name, kernel in KERNELS.items()}
-    sheet.picture(
-        "kernels", features_plot.kernels(grey, found, KERNELS),
-        "The middle of a photo; blurred; its edges (grey is 0); and sharpened; below, the kernels",
-    )  # fmt: skip
+    sheet.picture("kernels", features_plot.kernels(grey, found, KERNELS))
     flat = np.full((9, 9), 130.0)
     edge, sharp = (kernels.convolve(flat, KERNELS[name]) for name in ("edges", "sharpen"))
     sheet.claim(
-        "on a flat picture the edge kernel gives 0, since its numbers sum to 0; the sharpening one,"
-        " of sum 1, leaves it as it is",
+        "edge_and_sharpen",
         float(np.abs(edge).max()) < 1e-9 and float(np.abs(sharp - 130).max()) < 1e-9,
-        f"of grey 130 they make {edge.mean():.4g} and {sharp.mean():.4g}",
+        edge=edge,
+        sharp=sharp,
     )
     blurred = kernels.convolve(np.pad(grey, 1, mode="wrap"), KERNELS["blur"])
     sheet.claim(
-        "the blur, of sum 1, keeps the mean of the photo (what leaves at one side comes in at the"
-        " other) and lowers its contrast",
+        "blur",
         abs(float(blurred.mean() - grey.mean())) < 1e-9 and blurred.std() < grey.std(),
-        f"mean {grey.mean():.4f} and {blurred.mean():.4f}, standard deviation {grey.std():.1f} and"
-        f" {blurred.std():.1f}",
+        grey=grey,
+        blurred=blurred,
     )
 
 
@@ -125,18 +111,9 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
     total = np.abs(weight).sum(axis=(1, 2, 3))
     used = total > 1e-3 * total.max()
     even = used & (np.abs(weight.sum(axis=(1, 2, 3))) < 0.1 * total)
-    sheet.head("The kernels that the network found")
-    sheet.say(
-        f"The first layer of this network has {len(weight)} units of {weight.shape[2]} x"
-        f" {weight.shape[3]} pixels: the same operation, with a kernel for each of the three"
-        " colours, whose results are added. Nobody chose the numbers; they are [[parameters]].",
-        "In the pictures grey is 0. Stripes of light and dark are edges, with a direction; coloured"
-        f" fields are differences of colour. {int(even.sum())} of {len(weight)} nearly sum to 0 (to"
-        " less than a tenth of their numbers without signs), as the edge kernel does;"
-        f" {int((~used).sum())} are all but 0: the network does without them.",
-    )
+    sheet.say("found_kernels", weight=weight, even=int(even.sum()), unused=int((~used).sum()))
     sheet.code(kernels.convolve_all)
-    sheet.picture("filters", features_plot.filters(weight), "The first layer's kernels as pictures")
+    sheet.picture("filters", features_plot.filters(weight))
     x = normalise(pixels[None].copy())  # torch wants arrays that one may write to
     with torch.inference_mode():
         theirs = layer(x)[0].double().numpy()
@@ -145,11 +122,7 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
     photo = x[0].double().numpy()
     ours = np.stack([kernels.convolve_all(photo, kernel, *at) for kernel in weight]) + bias
     off = float(np.abs(ours - theirs).max())
-    sheet.claim(
-        "our loop, with these kernels, gives what the network's first layer gives, to 1e-4",
-        off < 1e-4,
-        f"largest difference {off:.1e}, of numbers up to {np.abs(theirs).max():.1f}",
-    )
+    sheet.claim("same_as_loop", off < 1e-4, off=off, largest=np.abs(theirs).max())
 
 
 @dataclass(frozen=True)
@@ -184,18 +157,7 @@ def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: PhotoSet)
     which = "from none of which it learned"
     if not watched.unseen:
         which = "among them those that it learned from, since there are too few others"
-    sheet.head("What excites a unit")
-    sheet.say(
-        "Deeper units see what earlier ones found: their kernels say nothing to people. One can ask"
-        " which photos excite a unit most, and where (Zeiler and Fergus, arXiv 1311.2901). The"
-        f" network is run over {len(files)} photos, {which}, one of each group of near-copies; of"
-        " each unit the largest activation, before a [[ReLU]] cuts it off, and its place are kept.",
-        "Such pictures are suspect: who shows them picks units that one can read. So beside"
-        " <em>chosen</em> units, those whose photos agree most in class, stand <em>random</em>"
-        " units. And choosing looks like agreement by itself: among a thousand units that answer"
-        f" to anything, some agree by chance. So units are chosen by half of the photos ({half}),"
-        f" and all that is shown and counted is of the other half ({len(files) - half}).",
-    )
+    sheet.say("units_intro", files=files, which=which, half=half)
     sheet.code(kernels.Peek, kernels.top, kernels.purity, kernels.readable)
     rows = []
     for layer, peak in zip(layers, found, strict=True):
@@ -232,11 +194,7 @@ def _show(
                [f"unit {unit}\n{row.purities[unit]:.0%}" for unit in units[:SHOWN].tolist()])
         for name, units in (("Chosen units", row.chosen), ("Random units", row.lots))
     }  # fmt: skip
-    sheet.picture(
-        f"units-{layer.side}", features_plot.tops(sides, names),
-        f"{layer.side} x {layer.side} places, {layer.units} units: the {TOP} photos that excite one"
-        " most, cut out around the place; the colour is the class, the share that of the commonest",
-    )  # fmt: skip
+    sheet.picture("units", features_plot.tops(sides, names), f"-{layer.side}", layer=layer, top=TOP)
 
 
 def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
@@ -244,46 +202,35 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     chosen, lots = ([r.mean(units) for r, units in pairs] for pairs in (
         [(r, r.chosen) for r in rows], [(r, r.lots) for r in rows]))  # fmt: skip
     bands = [r.band for r in rows]
-    sheet.picture("purity", features_plot.purities(names, chosen, lots, bands),
-                  "How far the photos of a unit agree in class, layer by layer")  # fmt: skip
+    sheet.picture("purity", features_plot.purities(names, chosen, lots, bands))
     sheet.table(
-        ["layer", "units", "chosen", "random", "random photos (95 %)",
-         f"random units for {', '.join(labels)}"],
-        [[name, str(r.layer.units), f"{c:.0%} of {len(r.chosen)}", f"{m:.0%} of {len(r.lots)}",
-          f"{r.chance.mean():.0%} ({b[0]:.0%} to {b[1]:.0%})",
-          ", ".join(f"{(r.main[r.lots] == number).mean():.0%}" for number in range(len(labels)))]
-         for name, r, c, m, b in zip(names, rows, chosen, lots, bands, strict=True)],
-    )  # fmt: skip
-    sheet.say(
-        "Agreement alone does not show that a unit knows a class. Where nearly all units of a layer"
-        " agree on the same one or two classes (the last column), they may answer to colour or"
-        " contrast, in which photos of the classes differ."
+        "purity_table",
+        [
+            [
+                name,
+                str(r.layer.units),
+                f"{c:.0%} of {len(r.chosen)}",
+                f"{m:.0%} of {len(r.lots)}",
+                f"{r.chance.mean():.0%} ({b[0]:.0%} to {b[1]:.0%})",
+                ", ".join(
+                    f"{(r.main[r.lots] == number).mean():.0%}" for number in range(len(labels))
+                ),
+            ]
+            for name, r, c, m, b in zip(names, rows, chosen, lots, bands, strict=True)
+        ],
+        labels=labels,
     )
+    sheet.say("agreement_limits")
     first, last = rows[0], rows[-1]
-    sheet.claim(
-        "random units of the last layer agree more than random photos would",
-        last.mean(last.lots) > last.band[1],
-        f"{last.mean(last.lots):.1%}; with shuffled classes {last.band[0]:.1%} to"
-        f" {last.band[1]:.1%}, 95 % of {len(last.chance)} rounds",
-    )
+    sheet.claim("last_layer_agrees", last.mean(last.lots) > last.band[1], last=last)
     rng = np.random.default_rng(FEATURES_SEED)
     draws = [last.purities[rng.permutation(len(last.purities))[:UNITS]].mean() for _ in range(1000)]
     limit = float(np.quantile(draws, 0.975))
-    sheet.claim(
-        "in the last layer, being readable is no accident: units that were chosen by one half of"
-        " the photos are readable on the other, more so than as many random ones",
-        last.mean(last.chosen) > limit,
-        f"{last.mean(last.chosen):.1%} of {len(last.chosen)} units; of 1,000 draws of as many units"
-        f" 97.5 % lie below {limit:.1%}",
-    )
+    sheet.claim("chosen_agree", last.mean(last.chosen) > limit, last=last, limit=limit)
     if len(rows) > 1:
         gain, low, high = _gain(last.purities[last.lots], first.purities[first.lots])
         word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "not significantly"
-        sheet.say(
-            f"Does depth raise agreement? Of these photos: {word}. Random units with {names[-1]}"
-            f" agree by {100 * gain:+.1f} points more than those with {names[0]} (95 % interval"
-            f" over units {100 * low:+.1f} to {100 * high:+.1f})."
-        )
+        sheet.say("depth", word=word, names=names, gain=gain, low=low, high=high)
 
 
 def _gain(late: Floats, early: Floats) -> tuple[float, float, float]:

@@ -14,7 +14,6 @@ from bear_classifier.errors import DataError
 from bear_classifier.judge import clean, membership_inference
 from bear_classifier.judge.membership_inference import Leak, Membership, exchanged
 from bear_classifier.judge.predictions import load_evidence
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import memorisation as traces
 from bear_classifier.lesson.photos.privacy_plot import curves, draw_attacks
@@ -90,34 +89,20 @@ def temperature(subject: Subject) -> float:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("privacy", TITLES["privacy"])
-    sheet.say(
-        "Who publishes weights does not publish photos. But a model is surer of what it learned"
-        " from than of anything else, and so it may tell whether <em>this very photo</em>, which"
-        " somebody holds, was among them: <em>membership inference</em>. The simplest attack looks"
-        " at the [[loss]] (Yeom et al., arXiv 1709.01604): the lower, the likelier a member."
-    )
+    sheet = Sheet("privacy")
+    sheet.say("intro")
     sheet.code(log_losses, membership_inference.auc)
-    sheet.formula("AUC = P(loss<sub>member</sub> &lt; loss<sub>other</sub>) + ½ P(equal)")
-    sheet.say(
-        "Of a photo that was learned from and one that was not, guess that the one of lower loss is"
-        " the member: the AUC is how often that is right; guessing has 0.5. The others are the"
-        " photos"
-        " of the test split. Those of the [[validation set]] would not do: no weight was fitted to"
-        " them, but they chose the [[epoch]], the final weights and the temperature, and so are"
-        " neither members nor unknown to it."
-    )
+    sheet.say("auc")
     first = probed_photos(subject)
     found = _own(sheet, subject, first)
     _heads(sheet, first)
     _bundle(sheet, subject)
-    sheet.head("For the model card")
-    sheet.say(membership_inference.card_sentence(asdict(found)))
+    sheet.say("model_card", sentence=membership_inference.card_sentence(asdict(found)))
     return sheet.page()
 
 
 def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
-    sheet.head("Your own model")
+    sheet.say("own_model")
     everything = network_outputs(subject)
     rows, membership = sides_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
@@ -134,40 +119,24 @@ def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
         "first models that saw neither split": apart.leak(it.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
-    sheet.picture(
-        "losses", draw_attacks(membership, losses, leaks), "Losses of both splits, and each AUC"
-    )
+    sheet.picture("losses", draw_attacks(membership, losses, leaks))
     sheet.table(
-        ["who is asked", "AUC", "95 % interval", "members", "others"],
-        [[name, f"{x.auc:.3f}", _span(x), str(x.members), str(x.others)]
-         for name, x in leaks.items()],
-    )  # fmt: skip
-    sheet.say(
-        "First models that saw no photo of either split know nothing of them: where their AUC is"
-        " not 0.5, the two splits differ by chance or by how they were assigned, and all figures"
-        " are to be compared with it. It is a lower bound too: an attack that trains models of"
-        " its own to"
-        " compare with finds more (Carlini et al., arXiv 2112.03570)."
+        "attacks_table",
+        [
+            [name, f"{x.auc:.3f}", _span(x), str(x.members), str(x.others)]
+            for name, x in leaks.items()
+        ],
     )
-    sheet.claim(
-        "the attack works where there is something to find: shuffled labels can only be learned by"
-        " heart, and then the loss tells members from others",
-        worst.interval[0] > 0.75,
-        f"AUC {worst.auc:.3f} ({_span(worst)})",
-    )
+    sheet.say("compare")
+    sheet.claim("shuffled_labels", worst.interval[0] > 0.75, worst=worst)
     cuts = membership_inference.halves(membership, losses, HALVES, DRAWS, SEED)
     mean = float(np.mean([cut.auc for cut in cuts]))
     right = sum(cut.interval[0] <= 0.5 <= cut.interval[1] for cut in cuts)
     sheet.claim(
-        "and finds nothing where there is nothing: members against other members give 0.5, and the"
-        " 95 % intervals nearly always hold it",
-        abs(mean - 0.5) < 0.01 and right >= LEAST,
-        f"mean AUC {mean:.3f} of {HALVES} random halvings; {right} intervals hold 0.5",
+        "halvings", abs(mean - 0.5) < 0.01 and right >= LEAST, mean=mean, halves=HALVES, right=right
     )
     sheet.claim(
-        "your model gives away less than one that learned by heart",
-        found.interval[1] < worst.interval[0],
-        f"AUC {found.auc:.3f} ({_span(found)}) against {worst.auc:.3f} ({_span(worst)})",
+        "less_than_shuffled", found.interval[1] < worst.interval[0], found=found, worst=worst
     )
     _lookup(sheet, subject, membership, everything.pooled[rows], found)
     return found
@@ -186,32 +155,12 @@ def _lookup(
         return
     reference = ood.read_reference(place.read_bytes()).features.astype(np.float32)
     looked = membership.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
-    sheet.say(
-        "The weights are not all that is published. <code>reference.npz</code>, by which"
-        " pictures of"
-        f" something else are recognised, holds the features of {len(reference)} training"
-        " photos. A feature vector is no"
-        " picture, but whoever holds <em>the very photo</em> finds its own vector there."
-    )
-    sheet.claim(
-        "what the loss tells badly, reference.npz tells to whoever holds the photo: where it is a"
-        " secret that a photo was used, do not publish the bundle",
-        looked.auc > found.auc,
-        f"AUC of the likeness to the nearest vector {looked.auc:.3f} ({_span(looked)}), of the loss"
-        f" {found.auc:.3f}",
-    )
+    sheet.say("reference_intro", reference=reference)
+    sheet.claim("reference", looked.auc > found.auc, looked=looked, found=found)
 
 
 def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
-    sheet.head("What gives more away: weight decay and wrong labels")
-    sheet.say(
-        "A head on the features of the untuned network is fitted in seconds and shows what it"
-        " depends on. Its penalty on large weights is weight decay, a [[regularisation]]; C is its"
-        " inverse. Each half of all your photos is learned by a head of its own, so that every"
-        " photo is once a member and once not. The weaker the penalty, the more a head can learn"
-        " single photos by heart. And wrong labels can be learned in no other way: so once with"
-        " the labels as they are filed, and once without the photos that cleaning suspects."
-    )
+    sheet.say("heads")
     sheet.code(exchanged)
     runs = {"as filed": _runs(it, np.ones(len(it.targets), dtype=bool))}
     if _whole(it, ~it.suspected):
@@ -223,21 +172,18 @@ def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
         leaks[name] = [membership_inference.attack(*losses, g, g) for losses in run]
         strong, weak = (membership_inference.resampled(*run[at], g, g) for at in (0, -1))
         gains[name] = np.quantile(weak - strong, (0.025, 0.975))
-    sheet.picture(
-        "penalties", curves(leaks, RIDGE_PENALTIES), "How much heads give away by penalty"
-    )
+    sheet.picture("penalties", curves(leaks, RIDGE_PENALTIES))
     sheet.claim(
-        "with the labels as they are filed, a weaker penalty gives more away",
-        gains["as filed"][0] > 0,
-        _gain(leaks["as filed"], gains["as filed"]),
+        "filed_labels", gains["as filed"][0] > 0, gain=_gain(leaks["as filed"], gains["as filed"])
     )
     if len(runs) < 2:
-        sheet.say("Cleaning suspects too few of these photos to compare without them.")
+        sheet.say("too_few_suspects")
         return
     found = "more as well" if gains["without suspects"][0] > 0 else "no more"
     sheet.say(
-        f"Without the photos that cleaning suspects, a weaker penalty gives {found}:"
-        f" {_gain(leaks['without suspects'], gains['without suspects'])}."
+        "without_suspects",
+        found=found,
+        gain=_gain(leaks["without suspects"], gains["without suspects"]),
     )
     _cleaned(sheet, it, runs["as filed"][-1], [row[-1] for row in leaks.values()])
 
@@ -272,41 +218,30 @@ def _cleaned(
     )
     before, after = leaks
     sheet.claim(
-        "it is the suspected photos that a weak penalty gives away",
+        "suspects_leak",
         doubted.auc > rest.auc,
-        f"with C = {RIDGE_PENALTIES[-1]:g}: AUC {doubted.auc:.3f} ({_span(doubted)}) of"
-        f" {doubted.members} suspected photos, {rest.auc:.3f} ({_span(rest)}) of the others",
+        ridge_penalties=RIDGE_PENALTIES,
+        doubted=doubted,
+        rest=rest,
     )
     sheet.claim(
-        "without them a weak penalty gives less away, also of the others",
+        "cleaned_leaks",
         after.auc < min(before.auc, rest.auc),
-        f"AUC {before.auc:.3f} of all; of those not suspected {rest.auc:.3f} with the suspects in"
-        f" training, {after.auc:.3f} ({_span(after)}) without",
+        before=before,
+        rest=rest,
+        after=after,
     )
 
 
 def _bundle(sheet: Sheet, subject: Subject) -> None:
-    sheet.head("What is in the bundle")
+    sheet.say("bundle")
     if not (subject.model / "bundle.json").is_file():
-        sheet.say("No bundle is published yet that could be searched: <code>bears export</code>.")
+        sheet.say("no_bundle")
         return
     shown, photos = subject.config.export.pictures != "none", subject.catalog.photos()
     search = traces.search_bundle(subject.model, photos, shown)
     found = search.found
-    sheet.say(
-        "All bytes of all its files are searched, and what is packed in them: for the paths or"
-        " addresses of the dataset's photos, their file names and their checksums, in the ways in"
-        " which text may be stored; for the beginnings of picture files; and for positions in EXIF"
-        " or XMP. Pictures for the self-test lie in <code>golden/</code>: each must be the drawing"
-        " that its number gives."
-        + (" Small copies were asked for (export.pictures): pictures.npz may hold them." * shown)
-    )
+    sheet.say("bundle_searched", shown=shown)
     sheet.code(traces.occurrences)
     more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    sheet.claim(
-        "the bundle holds no photo, path, file name, checksum or position",
-        not found,
-        f"{search.files} files of {search.size / 1e6:.1f} MB, {search.unpacked / 1e6:.1f} MB with"
-        f" what is packed in them, searched for {search.texts} paths and names and {len(photos)}"
-        " checksums: " + ("; ".join(found[:3]) + more if found else "none"),
-    )
+    sheet.claim("bundle_clean", not found, search=search, photos=photos, found=found, more=more)

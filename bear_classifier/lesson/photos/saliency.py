@@ -159,14 +159,7 @@ def section(
     _exact(sheet, model, asked)
     run = frozen(model, torch.zeros(1, 3, size, size), ["logits"], len(x) * cells * cells)
     found = occlude(lambda batch: run(batch)[0], x, asked)
-    sheet.head("Covering places: an independent check")
-    sheet.say(
-        "The map comes from the network's own numbers, and each place of the last map has seen much"
-        " of the photo around it: does it point at what matters? Ask without it: cover a square of"
-        " the photo with the photo's mean colour, and see how far the logit falls (Zeiler and"
-        f" Fergus, too). There is a square for each of the {cells} x {cells} places, {_WIDE} places"
-        f" wide, on each of {len(x)} photos."
-    )
+    sheet.say("covering", cells=cells, wide=_WIDE, x=x)
     sheet.code(covered, logit_drops, highest, shifted_mask)
     _shown(sheet, names, pixels, asked, found)
     _checked(sheet, names, asked, found)
@@ -174,24 +167,13 @@ def section(
 
 
 def _exact(sheet: Sheet, model: Classifier, asked: Predicted) -> None:
-    sheet.head("Which places decide")
-    sheet.say(
-        "This network ends with the mean over all places of the last map, a normalisation and one"
-        " linear layer. All of that is linear. So the logit, the number that goes into the"
-        " [[softmax]], falls apart into a part from each place: the class activation map (Zhou et"
-        " al., arXiv 1512.04150). It is no estimate."
-    )
+    sheet.say("evidence")
     sheet.code(evidence)
-    sheet.formula("logit = bias + mean over places of the evidence")
+    sheet.say("evidence_formula")
     sums = asked.spoken.mean(axis=(2, 3)) + network_head(model).bias
     off = float(np.abs(sums - asked.logits).max())
     spread = float(np.ptp(asked.spoken, axis=(2, 3)).mean())
-    sheet.claim(
-        "the mean of the evidence, plus the bias, is the logit, to 1e-3",
-        off < 1e-3,
-        f"largest difference {off:.1e}, over {len(asked.logits)} photos and all classes; within a"
-        f" map the evidence spans {spread:.1f} on average",
-    )
+    sheet.claim("evidence_sums", off < 1e-3, off=off, asked=asked, spread=spread)
 
 
 def _shown(
@@ -207,10 +189,8 @@ def _shown(
     rows = [list(pixels[:DRAWN]), over(asked.maps), over(found.falls)]
     said = [f"says {names[target]}" for target in asked.targets[:DRAWN]]
     sheet.picture(
-        "places", plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], said),
-        "Orange: the place speaks for the answer, or covering it lowers the logit. Blue: the"
-        " opposite. Each map has its own scale",
-    )  # fmt: skip
+        "places", plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], said)
+    )
 
 
 def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covered) -> None:
@@ -218,39 +198,23 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covere
     own = np.array([rank_correlation(map_, fall) for map_, fall in pairs])
     others = zip(asked.maps[partners(asked.targets)], found.falls, strict=True)
     other = np.array([rank_correlation(map_, fall) for map_, fall in others])
-    sheet.picture(
-        "agreement", plot.agreement(own, other, found.best, found.lot),
-        "Rank correlation of both maps; and falls of the logit, a point a photo",
-    )  # fmt: skip
+    sheet.picture("agreement", plot.agreement(own, other, found.best, found.lot))
     said = [(name, own[asked.targets == number]) for number, name in enumerate(names)]
     by = ", ".join(f"{name} {some.mean():.2f}" for name, some in said if len(some))
     mean, low, high = bootstrap_mean(own, SALIENCY_SEED)
-    sheet.claim(
-        "evidence and covering agree on which places matter: their rank correlation is above 0",
-        low > 0,
-        f"mean {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, {len(own)} photos; {by}",
-    )
-    sheet.say(
-        "The square is itself something to see: where covering <em>raises</em> the logit, it speaks"
-        " more for the answer than what it covers. And both maps could agree for a poor reason: the"
-        " animal is mostly in the middle. So each photo's falls are compared with the evidence of"
-        " <em>another</em> photo of the same answer, too."
-    )
+    sheet.claim("maps_agree", low > 0, mean=mean, low=low, high=high, own=own, by=by)
+    sheet.say("reasons_to_doubt")
     mean, low, high = bootstrap_mean(own - other, SALIENCY_SEED)
-    sheet.claim(
-        "they agree about this photo, not about photos in general: with another photo's map the"
-        " correlation is lower",
-        low > 0,
-        f"it is {other.mean():.2f}, {mean:.2f} less, 95 % interval {low:.2f} to {high:.2f}",
-    )
+    sheet.claim("about_this_photo", low > 0, other=other, mean=mean, low=low, high=high)
     mean, low, high = bootstrap_mean(found.best - found.lot, SALIENCY_SEED)
     sheet.claim(
-        "covering the quarter where the map is highest lowers the logit more than a quarter"
-        " of the same shape at a random place",
+        "best_quarter",
         low > 0,
-        f"by {found.best.mean():.2f} against {found.lot.mean():.2f}; difference {mean:.2f}, 95 %"
-        f" interval {low:.2f} to {high:.2f}; more in {int((found.best > found.lot).sum())} of"
-        f" {len(found.best)} photos",
+        found=found,
+        more=int((found.best > found.lot).sum()),
+        mean=mean,
+        low=low,
+        high=high,
     )
 
 
@@ -271,15 +235,15 @@ def _gradients(
     x: Tensor,
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:
-    sheet.head("Integrated gradients")
+    sheet.say("gradients_intro")
     way = (
         "A third way, for networks that do not end so simply: add up the [[gradient]] of the logit"
         " while the photo fades in from the mean colour."
     )
     if importlib.util.find_spec("captum") is None:
-        sheet.say(f"{way} It is shown where Captum is installed: <code>pip install captum</code>")
+        sheet.say("captum_missing", way=way)
         return
-    sheet.say(f"{way} In {STEPS} steps, by Captum.")
+    sheet.say("captum_steps", way=way, steps=STEPS)
     sheet.code(integrated)
     some, targets = x[:FEW], torch.from_numpy(asked.targets[:FEW])
     found = integrated(model, some, targets)
@@ -287,16 +251,9 @@ def _gradients(
     strongest = float(np.quantile(np.abs(pooled), 0.99))
     over = overlay(Image.fromarray(pixels[0]), pooled, strongest)
     shown = plot.maps([[pixels[0], np.asarray(over)]], [""], ["the photo", "its parts"])
-    sheet.picture(
-        "gradients", shown, "Orange: pixels that add to the logit. Blue: that take from it"
-    )
+    sheet.picture("gradients", shown)
     with torch.inference_mode():
         both = model(torch.cat([some, torch.zeros_like(some[:1])]))
     rise = both[:-1].gather(1, targets[:, None])[:, 0] - both[-1][targets]
     off = float(((found.sum(dim=(1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1)).max())
-    sheet.claim(
-        "it is complete: the parts of all pixels sum to what the photo adds to the logit, to 5 %",
-        off < 0.05,
-        f"largest difference {off:.1%}; the logits rise by"
-        f" {', '.join(f'{float(v):.2f}' for v in rise)}",
-    )
+    sheet.claim("complete", off < 0.05, off=off, rises=", ".join(f"{float(v):.2f}" for v in rise))

@@ -9,7 +9,6 @@ import numpy as np
 
 from bear_classifier.experiments.lr.runs import undisturbed
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import transfer_runs
 from bear_classifier.lesson.photos.transfer_runs import (
@@ -68,19 +67,12 @@ def gone_on(staged: Classifier, own: EarlyFeatures, seed: int) -> Classifier:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("stages", TITLES["stages"])
+    sheet = Sheet("stages")
     classes = len(subject.config.labels)
     with undisturbed():
         there = transfer_runs.photos_of(subject, EACH)
-        sheet.say(
-            f"You have {len(there.by_day.y)} photos as a search finds them. But the camera that the"
-            " model is for hangs in the forest, and of what it takes at night there are only"
-            f" {EACH} of each class. (Here they are made of other photos of yours: grey,"
-            f" grainy, lit by a lamp.) Every figure is of {len(there.asked.y)} photos of validation"
-            f" and test that nothing learned from, at night, with {PHOTO_DRAWS} draws of the few."
-            " The last stage of the network and the head learn; what comes before is as it was."
-        )
-        sheet.picture("night", there.picture, "Some of the held back photos, by day and at night")
+        sheet.say("intro", there=there, each=EACH, photo_draws=PHOTO_DRAWS)
+        sheet.picture("night", there.picture)
         sheet.code(transfer_runs.at_night)
         runs = {method: _run(there, classes, method) for method in METHODS}
         _methods(sheet, there, runs)
@@ -106,7 +98,7 @@ def _draws(there: Photos) -> list[EarlyFeatures]:
 
 
 def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> None:
-    sheet.head("Why the head learns first")
+    sheet.say("head_first")
     sheet.code(
         transfer_runs.begun,
         transfer_runs.descent,
@@ -115,51 +107,32 @@ def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> No
         transfer_runs.feature_shift,
     )
     sheet.table(
-        ["method", "wrong at night", "wrong by day", "how far the features moved"],
+        "methods_table",
         [
-            [name, f"{run.wrongs.mean():.1%}", f"{run.by_day.mean():.1%}",
-             f"{run.shifts.mean():.2f}"] for name, run in runs.items()
+            [
+                name,
+                f"{run.wrongs.mean():.1%}",
+                f"{run.by_day.mean():.1%}",
+                f"{run.shifts.mean():.2f}",
+            ]
+            for name, run in runs.items()
         ],
-    )  # fmt: skip
-    sheet.picture("methods", _dots(runs), "Each draw: wrong answers, and how far features moved")
+    )
+    sheet.picture("methods", _dots(runs))
     once, first = runs[ONCE].shifts, runs[FIRST].shifts
-    sheet.claim(
-        "a head that knows nothing drags the features away: all at once moves them further than"
-        " after the head has learned (Kumar et al., arXiv 2202.10054), in each draw",
-        bool((once > first).all()),
-        f"by {once.mean():.2f} ({once.min():.2f} to {once.max():.2f}) of the distance between"
-        f" photos, and by {first.mean():.2f} ({first.min():.2f} to {first.max():.2f})",
-    )
+    sheet.claim("dragged_away", bool((once > first).all()), once=once, first=first)
     apart = _apart(runs[ONCE].wrongs, runs[FIRST].wrongs, there)
-    sheet.claim(
-        "and it shows in the answers: after the head, fewer are wrong than all at once",
-        apart.below(),
-        f"{apart.span('error')}, 95 % over draws and photos",
-    )
+    sheet.claim("shows_in_answers", apart.below(), apart=apart)
     alone = _apart(runs[HEAD].wrongs, runs[FIRST].wrongs, there)
     day = _apart(runs[ONCE].by_day, runs[FIRST].by_day, there)
-    sheet.say(
-        "The gradient of a head that was begun at random says nothing about photos, and the body"
-        " follows it all the same until the head has learned; what it knew goes lost meanwhile."
-        " After the head has learned, the loss is low, and so is the gradient. By day, of which"
-        f" nothing was learned, head, then all against all at once: {day.span('error')} wrong"
-        f" answers. Against the head only, at night: {alone.span('error')}. Of so few photos"
-        " a body learns little that is worth learning; where an interval reaches over 0, this page"
-        " cannot tell."
-    )
+    sheet.say("head_first_why", day=day, alone=alone)
 
 
 # -- a stage in between ----------------------------------------------------------------------------
 
 
 def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, TransferRun]) -> None:
-    sheet.head("A stage in between")
-    sheet.say(
-        "The many photos by day are not what the camera takes, but they are related. So: from the"
-        " weights that training begins with to the many, and from there to the few, carefully,"
-        " since there is something to lose now. To see whether it is what the many show that helps,"
-        " and not just more training, the same once more with each other's labels by day."
-    )
+    sheet.say("in_between")
     sheet.code(transfer_runs.adam, train_in_stages, gone_on, transfer_runs.with_shuffled_labels)
     best = min(runs, key=lambda method: float(runs[method].wrongs.mean()))
     by_day = train_in_stages(there.model, there.by_day, classes, 0)
@@ -173,30 +146,19 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Transf
     direct, alone = runs[best].wrongs, wrong(by_day, there.asked)
     ways = {f"direct, {best}": direct, "in stages": staged, "in stages, random labels": control}
     sheet.table(
-        ["way to the task", "wrong at night"],
+        "ways_table",
         [
             *([name, f"{wrongs.mean():.1%}"] for name, wrongs in ways.items()),
             ["the many by day only, none of the few", f"{alone.mean():.1%}"],
         ],
     )
-    sheet.picture("stages", _ways(ways, float(alone.mean())), "Each draw: wrong answers at night")
+    sheet.picture("stages", _ways(ways, float(alone.mean())))
     apart = _apart(direct, staged, there)
-    sheet.claim(
-        "with a related stage in between, fewer answers are wrong than by the best direct way",
-        apart.below(),
-        f"{apart.span('error')}, 95 % over draws and photos",
-    )
+    sheet.claim("stage_helps", apart.below(), apart=apart)
     by_labels = _apart(control, staged, there)
-    sheet.claim(
-        "it is what the many show that helps: with random labels, more are wrong",
-        by_labels.below(),
-        f"{by_labels.span('error')} against random labels",
-    )
+    sheet.claim("labels_help", by_labels.below(), by_labels=by_labels)
     few = _apart(np.broadcast_to(alone, staged.shape), staged, there)
-    sheet.say(
-        f"What the few add to the many: {few.span('error')} wrong answers. Where that interval"
-        " reaches over 0, look at the many alone before anything is learned from so few."
-    )
+    sheet.say("few_add", few=few)
 
 
 def _apart(one: Floats, other: Floats, there: Photos) -> Difference:
