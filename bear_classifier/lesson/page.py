@@ -10,15 +10,18 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.templates import template
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _FOLDER = Path(__file__).parent
 _KINDS = {b"\x89PNG": "png", b"GIF8": "gif"}
@@ -63,7 +66,6 @@ class Page:
         return str(_html().frame(self.title, self.html()))
 
 
-@dataclass
 class Sheet:
     """A page that is being written, from top to bottom.
 
@@ -71,11 +73,12 @@ class Sheet:
     form]], leads to the glossary. Each method takes a block's name and the values in its words.
     Raises KeyError (no such block or term) and jinja2's UndefinedError (no such value)."""
 
-    name: str
-    title: str = ""
-    _parts: list[Markup] = field(default_factory=list)
-    _claims: list[Claim] = field(default_factory=list)
-    _files: dict[str, bytes] = field(default_factory=dict)
+    def __init__(self, name: str, title: str = "", **constants: Any) -> None:
+        """title: if not that of the contents; constants: values that any block may use."""
+        self.name, self.title, self._constants = name, title or TITLES[name], constants
+        self._parts: list[Markup] = []
+        self._claims: list[Claim] = []
+        self._files: dict[str, bytes] = {}
 
     def say(self, block: str, /, **values: Any) -> None:
         """A heading, paragraphs, a formula."""
@@ -111,7 +114,7 @@ class Sheet:
         html = self._words(script, values)
         self._parts.append(_html().live(script, Markup(text), html, Markup(code)))
 
-    def claim(self, block: str, holds: bool, /, **values: Any) -> None:
+    def claim(self, block: str, holds: bool | np.bool_, /, **values: Any) -> None:
         """The block has the claim, and in <small> the figures. holds: whether they bear it out."""
         words = self._words(block, values)
         claim, _, figures = words.partition("<small>")
@@ -119,12 +122,13 @@ class Sheet:
         self._parts.append(_html().claim(words, holds))
 
     def page(self) -> Page:
-        title, body = self.title or TITLES[self.name], Markup("\n").join(self._parts)
-        return Page(self.name, title, body, tuple(self._claims), dict(self._files))
+        body = Markup("\n").join(self._parts)
+        return Page(self.name, self.title, body, tuple(self._claims), dict(self._files))
 
     def _words(self, block: str, values: Mapping[str, Any]) -> Markup:
         words = template(__file__, f"{self.name}.html")
-        return linked("".join(words.blocks[block](words.new_context(dict(values)))).strip())
+        context = words.new_context({**self._constants, **values})
+        return linked("".join(words.blocks[block](context)).strip())
 
 
 def _html() -> Any:

@@ -72,7 +72,7 @@ def steepest(rates: Floats, losses: Floats) -> float:
 
 
 def page() -> Page:
-    sheet = Sheet("rates")
+    sheet = Sheet("rates", curvature=CURVATURE, shares=RATE_SHARES, steps=STEPS)
     sheet.say("intro")
     _parabola(sheet)
     _line(sheet)
@@ -86,7 +86,7 @@ def _parabola(sheet: Sheet) -> None:
     sheet.say("formula")
     border = critical(CURVATURE)
     runs = {name: parabola(share * border) for name, share in RATE_SHARES.items()}
-    said = {name: run_verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
+    verdicts = {name: run_verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
     figure, cells = panels(3.0, 3)
     ground = np.linspace(-1.4, 1.4, 200)
     for axes, name in zip(cells, ("too low", "right", "too high"), strict=True):
@@ -97,19 +97,8 @@ def _parabola(sheet: Sheet) -> None:
         axes.set_xlim(-2.3, 2.3)
         set_title(axes, f"{name}: rate {RATE_SHARES[name] * border:.3g}")
     sheet.picture("parabola", figure_png(figure))
-    expected: dict[str, Verdict] = {
-        "too low": "crawls", "right": "converges", "just below": "converges",
-        "just above": "diverges", "too high": "diverges",
-    }  # fmt: skip
-    sheet.claim(
-        "border",
-        said == expected,
-        curvature=CURVATURE,
-        border=border,
-        verdicts=", ".join(
-            f"{name} ({RATE_SHARES[name] * border:.3g}): {said[name]}" for name in RATE_SHARES
-        ),
-    )
+    holds = [*verdicts.values()] == ["crawls", "converges", "converges", "diverges", "diverges"]
+    sheet.claim("border", holds, border=border, verdicts=verdicts)
 
 
 def _line(sheet: Sheet) -> None:
@@ -124,30 +113,22 @@ def _line(sheet: Sheet) -> None:
         name: descend(X, y, rate=share * border, steps=STEPS).losses.astype(float) - floor
         for name, share in RATE_SHARES.items()
     }
-    said = {name: run_verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
+    verdicts = {name: run_verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
     figure, (axes,) = panels(3.4, 1)
     for name, excess in runs.items():
-        axes.plot(
-            np.clip(excess, 1e-9, 1e6), lw=1.8, label=f"{name} ({RATE_SHARES[name] * border:.3g})"
-        )
+        label = f"{name} ({RATE_SHARES[name] * border:.3g})"
+        axes.plot(np.clip(excess, 1e-9, 1e6), lw=1.8, label=label)
     axes.set_yscale("log")
     axes.set_ylim(1e-8, 1e4)
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=9, ncols=2)
     set_title(axes, "Loss above the least that there is")
     sheet.picture("line", figure_png(figure))
-    sheet.claim(
-        "line_border",
-        said["just below"] == "converges" and said["just above"] == "diverges",
-        border=border,
-        verdicts=", ".join(f"{name}: {word}" for name, word in said.items()),
-    )
-    sheet.claim(
-        "three_rates",
-        (said["right"], said["too low"], said["too high"]) == ("converges", "crawls", "diverges"),
-        steps=STEPS,
-        excesses=", ".join(f"{runs[name][-1]:.1e}" for name in ("right", "too low", "too high")),
-    )
+    near = verdicts["just below"] == "converges" and verdicts["just above"] == "diverges"
+    sheet.claim("line_border", near, border=border, verdicts=verdicts)
+    three = ("right", "too low", "too high")
+    far = [verdicts[name] for name in three] == ["converges", "crawls", "diverges"]
+    sheet.claim("three_rates", far, excesses=[runs[name][-1] for name in three])
 
 
 def _finder(sheet: Sheet) -> None:
@@ -169,13 +150,9 @@ def _finder(sheet: Sheet) -> None:
     sheet.picture("finder", figure_png(figure))
     floor = float(mse((X.double() @ least_squares(X, y)), y.double()))
     excess = np.maximum(descend(X, y, rate=chosen, steps=STEPS).losses.astype(float) - floor, 0)
-    sheet.claim(
-        "explodes_after", len(rates) < SWEEP and rates[-1] > border, rates=rates, border=border
-    )
-    sheet.claim(
-        "chosen_rate",
-        chosen < border and run_verdict(excess) == "converges",
-        chosen=chosen,
-        verdict=run_verdict(excess),
-    )
+    late = len(rates) < SWEEP and rates[-1] > border
+    sheet.claim("explodes_after", late, rates=rates, border=border)
+    verdict = run_verdict(excess)
+    good = chosen < border and verdict == "converges"
+    sheet.claim("chosen_rate", good, chosen=chosen, verdict=verdict)
     sheet.claim("lowest_loss", lowest > chosen, lowest=lowest, chosen=chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -45,44 +47,27 @@ def page() -> Page:
     walked = heights(X, y, path.at[:, 0].astype(float), path.at[:, 1].astype(float))
     sheet.say("intro")
     sheet.code(heights)
-    values = {
+    data = {
         "x": a1[0].round(3).tolist(),
         "y": a2[:, 0].round(3).tolist(),
         "z": loss.round(3).tolist(),
         "path": np.column_stack([path.at, walked]).round(4).tolist(),
         "names": ["a1", "a2", "loss"],
     }
-    sheet.live("turn", values)
-    sheet.picture("bowl", figure_png(_bowl(a1, a2, loss, path.at, walked, -60)))
-    sheet.picture(
-        "turning",
-        gif(
-            lambda k: _bowl(a1, a2, loss, path.at, walked, k, small=True), range(-60, 300, 12), 110
-        ),
-    )
-    low = np.unravel_index(loss.argmin(), loss.shape)
-    cell = (a1[0, 1] - a1[0, 0], a2[1, 0] - a2[0, 0])
-    off = (abs(a1[low] - float(best[0])), abs(a2[low] - float(best[1])))
-    sheet.claim(
-        "lowest_point",
-        off[0] <= cell[0] / 2 + 1e-9 and off[1] <= cell[1] / 2 + 1e-9,
-        a1=a1,
-        low=low,
-        a2=a2,
-        best=best,
-    )
+    sheet.live("turn", data)
+    bowl = functools.partial(_bowl, a1, a2, loss, path.at, walked)
+    sheet.picture("bowl", figure_png(bowl(-60)))
+    turns = gif(functools.partial(bowl, small=True), range(-60, 300, 12), 110)
+    sheet.picture("turning", turns)
+    cell = np.array([a1[0, 1] - a1[0, 0], a2[1, 0] - a2[0, 0]])
+    lowest = np.array([a1.flat[loss.argmin()], a2.flat[loss.argmin()]])
+    off = np.abs(lowest - best.numpy())
+    nearest = (off <= cell / 2 + 1e-9).all()
+    sheet.claim("lowest_point", nearest, lowest=lowest, best=best)
     bends = curvatures(X)
-    sheet.claim(
-        "is_a_bowl",
-        bool((bends > 0).all()),
-        curvatures=" and ".join(f"{bend:.2f}" for bend in bends),
-    )
-    sheet.claim(
-        "downhill",
-        bool(np.allclose(walked, path.losses, atol=1e-4) and (np.diff(walked) < 0).all()),
-        walked=walked,
-        steps=STEPS,
-    )
+    sheet.claim("is_a_bowl", (bends > 0).all(), bends=bends)
+    downhill = np.allclose(walked, path.losses, atol=1e-4) and (np.diff(walked) < 0).all()
+    sheet.claim("downhill", downhill, walked=walked, steps=STEPS)
     first, last = np.abs(np.diff(path.at, axis=0)[[0, -1]]).max(axis=1)
     sheet.claim("shorter_steps", last < 0.05 * first, first=first, last=last)
     return sheet.page()

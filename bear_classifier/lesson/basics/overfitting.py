@@ -67,57 +67,38 @@ def best_penalty(splits: Splits, degree: int = HIGH) -> tuple[float, Floats]:
 
 
 def page() -> Page:
-    sheet = Sheet("fit")
-    sheet.say("intro", learned=LEARNED)
+    sheet = Sheet("fit", learned=LEARNED, high=HIGH, right=RIGHT, noise=NOISE, draws=DRAWS)
+    sheet.say("intro")
     sheet.code(truth, fit_polynomial, rmse)
     splits = sample_splits(SEED)
     fits = {degree: fit_polynomial(*splits.train, degree) for degree in DEGREES}
     sheet.picture("degrees", _curves(splits, fits))
-    found = {d: (rmse(c, splits.train), rmse(c, splits.valid)) for d, c in fits.items()}
+    errors = np.array([(rmse(c, splits.train), rmse(c, splits.valid)) for c in fits.values()])
     sheet.table(
         "errors_table",
-        [[str(d), str(d + 1), f"{t:.3f}", f"{v:.3f}"] for d, (t, v) in found.items()],
+        [
+            [str(d), str(d + 1), *(f"{e:.3f}" for e in row)]
+            for d, row in zip(DEGREES, errors, strict=True)
+        ],
     )
-    (low_t, low_v), (right_t, right_v), (high_t, high_v) = (found[d] for d in DEGREES)
-    sheet.claim(
-        "underfits",
-        low_t > 1.5 * right_t and low_v > 1.5 * right_v,
-        low_t=low_t,
-        right_t=right_t,
-        low_v=low_v,
-        right_v=right_v,
-    )
-    sheet.claim(
-        "overfits",
-        high_t < 0.7 * right_t and high_v > 1.3 * right_v,
-        high_t=high_t,
-        right_t=right_t,
-        high_v=high_v,
-        right_v=right_v,
-    )
-    _more(sheet)
+    low, fair, wild = errors  # of training, of validation
+    sheet.claim("underfits", (low > 1.5 * fair).all(), low=low, fair=fair)
+    overfits = wild[0] < 0.7 * fair[0] and wild[1] > 1.3 * fair[1]
+    sheet.claim("overfits", overfits, wild=wild, fair=fair)
+    _more(sheet, splits)
     _cure(sheet, splits)
     return sheet.page()
 
 
-def _more(sheet: Sheet) -> None:
+def _more(sheet: Sheet, splits: Splits) -> None:
     sheet.say("more_data")
     rng = np.random.default_rng(SEED)
     x = rng.uniform(-1, 1, 2000)
     many = (x, truth(x) + rng.normal(0, NOISE, 2000))
-    asked = sample_splits(SEED).test
     few, lots = (
-        rmse(fit_polynomial(*points, HIGH), asked) for points in (sample_splits(SEED).train, many)
+        rmse(fit_polynomial(*points, HIGH), splits.test) for points in (splits.train, many)
     )
-    sheet.claim(
-        "enough_data",
-        lots < 1.05 * NOISE < few,
-        high=HIGH,
-        lots=lots,
-        few=few,
-        learned=LEARNED,
-        noise=NOISE,
-    )
+    sheet.claim("enough_data", lots < 1.05 * NOISE < few, lots=lots, few=few)
 
 
 def _cure(sheet: Sheet, splits: Splits) -> None:
@@ -127,24 +108,12 @@ def _cure(sheet: Sheet, splits: Splits) -> None:
     wild = fit_polynomial(*splits.train, HIGH)
     sheet.picture("cure", _cured(splits, wild, tame, penalty))
     errors = np.array([_judged(sample_splits(100 + number)) for number in range(DRAWS)])
-    right, bare, ridge = np.median(errors, axis=0)
+    fair, bare, ridge = np.median(errors, axis=0)
     extra = [float(np.abs(coefficients[RIGHT + 1 :]).max()) for coefficients in (tame, wild)]
-    sheet.claim(
-        "penalty_helps",
-        ridge < 1.05 * right and bare > 1.5 * right,
-        high=HIGH,
-        right=right,
-        draws=DRAWS,
-        bare=bare,
-        ridge=ridge,
-    )
-    sheet.claim(
-        "small_parameters",
-        len(tame) == len(wild) and extra[0] < 0.2 * extra[1],
-        tame=tame,
-        right=RIGHT,
-        extra=extra,
-    )
+    helps = ridge < 1.05 * fair and bare > 1.5 * fair
+    sheet.claim("penalty_helps", helps, fair=fair, bare=bare, ridge=ridge)
+    small = len(tame) == len(wild) and extra[0] < 0.2 * extra[1]
+    sheet.claim("small_parameters", small, tame=tame, extra=extra)
 
 
 def _judged(splits: Splits) -> tuple[float, float, float]:

@@ -105,7 +105,7 @@ def least_squares(X: Tensor, y: Tensor) -> Tensor:
 
 
 def page(seed: int = SEED) -> Page:
-    sheet = Sheet("sgd")
+    sheet = Sheet("sgd", n=N, guess=GUESS, expected=EXPECTED, steps=STEPS)
     X, y = points(seed=seed)
     sheet.say("intro")
     _data(sheet, X, y)
@@ -125,13 +125,8 @@ def _data(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     quick, by_product = _timed(lambda: X @ a)
     worst = float((by_loop - by_product).abs().max())
     sheet.claim("product", worst < 1e-5 and quick < slow, worst=worst, slow=slow, quick=quick)
-    sheet.claim(
-        "shapes",
-        (X.dim(), tuple(X.shape), y.dim(), tuple(y.shape)) == (2, (N, 2), 1, (N,)),
-        n=N,
-        x_shape=tuple(X.shape),
-        y_shape=tuple(y.shape),
-    )
+    shapes = tuple(X.shape), tuple(y.shape)
+    sheet.claim("shapes", shapes == ((N, 2), (N,)), shapes=shapes)
 
 
 def _timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
@@ -149,15 +144,11 @@ def _loss(sheet: Sheet, X: Tensor, y: Tensor, seed: int) -> None:
     sheet.code(mse)
     sheet.say("formula")
     first = float(mse(X @ torch.tensor(GUESS), y))
-    sheet.say("mse", guess=GUESS, first=first, expected=EXPECTED)
+    sheet.say("mse", first=first)
     sheet.claim("first_loss", abs(first - 8.9) < 0.05, first=first, seed=seed)
-    mean = float(np.mean([_first_loss(number) for number in range(400)]))
-    sheet.claim("mean_loss", abs(mean - EXPECTED) < 0.1, expected=EXPECTED, mean=mean)
-
-
-def _first_loss(seed: int) -> float:
-    X, y = points(seed=seed)
-    return float(mse(X @ torch.tensor(GUESS), y))
+    draws = [points(seed=number) for number in range(400)]
+    mean = np.mean([float(mse(X @ torch.tensor(GUESS), y)) for X, y in draws])
+    sheet.claim("mean_loss", abs(mean - EXPECTED) < 0.1, mean=mean)
 
 
 def _gradient(sheet: Sheet, X: Tensor, y: Tensor) -> None:
@@ -176,25 +167,21 @@ def _descent(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     path = descend(X, y)
     best = least_squares(X, y)
     off = float((torch.from_numpy(path.at[-1]) - best).abs().max())
-    _player(sheet, X, y, path)
-    sheet.picture("losses", _curve(path), steps=STEPS)
-    shown = [*range(12), *range(12, 40, 2), *range(40, STEPS + 1, 10)]
-    sheet.picture("descent", gif(lambda k: _frame(X, y, path, k), shown))
-    sheet.claim("falls", bool((np.diff(path.losses) <= 1e-6).all()), steps=STEPS, path=path)
-    sheet.claim("closed_form", off < 1e-3, path=path, best=best)
-    rest = float(mse((X.double() @ best).float(), y))
-    sheet.claim("noise", abs(rest - 1 / 12) < 0.03, rest=rest)
-    sheet.say("end")
-
-
-def _player(sheet: Sheet, X: Tensor, y: Tensor, path: Path) -> None:
-    values = {
+    data = {
         "x": [round(float(v), 4) for v in X[:, 0]],
         "y": [round(float(v), 4) for v in y],
         "path": [[round(float(v), 5) for v in row] for row in path.at],
         "losses": [round(float(v), 5) for v in path.losses],
     }
-    sheet.live("line", values)
+    sheet.live("line", data)
+    sheet.picture("losses", _curve(path))
+    shown = [*range(12), *range(12, 40, 2), *range(40, STEPS + 1, 10)]
+    sheet.picture("descent", gif(lambda k: _frame(X, y, path, k), shown))
+    sheet.claim("falls", bool((np.diff(path.losses) <= 1e-6).all()), path=path)
+    sheet.claim("closed_form", off < 1e-3, path=path, best=best)
+    rest = float(mse((X.double() @ best).float(), y))
+    sheet.claim("noise", abs(rest - 1 / 12) < 0.03, rest=rest)
+    sheet.say("end")
 
 
 def _curve(path: Path) -> bytes:

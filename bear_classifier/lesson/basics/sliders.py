@@ -42,7 +42,7 @@ def page() -> Page:
     best = least_squares(X, y)
     least = float(mse(X.double() @ best, y.double()))
     sheet.say("intro")
-    values = {
+    data = {
         "x": [round(float(v), 4) for v in X[:, 0]],
         "y": [round(float(v), 4) for v in y],
         "guess": list(GUESS),
@@ -51,13 +51,12 @@ def page() -> Page:
         "least": round(least, 5),
         "range": list(RANGE),
     }
-    sheet.live("sliders", values, steps=STUDENT_STEPS)
+    sheet.live("sliders", data, steps=STUDENT_STEPS)
     loss, looked = by_hand()
     path = descend(X, y, steps=STUDENT_STEPS)
     sheet.claim("by_hand", loss < 1.001 * least, loss=loss, least=least, looked=looked)
     steps = int((path.losses > loss).sum())
     sheet.claim("fewer_steps", steps < looked, steps=steps, looked=looked)
-    sheet.claim(
-        "in_reach", all(RANGE[0] < float(b) < RANGE[1] for b in best), best=best, sliders=RANGE
-    )
+    in_reach = all(RANGE[0] < float(b) < RANGE[1] for b in best)
+    sheet.claim("in_reach", in_reach, best=best, sliders=RANGE)
     return sheet.page()
