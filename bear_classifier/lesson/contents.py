@@ -27,8 +27,9 @@ _PAGES = {  # name -> module, title
     "privacy": ("photos.privacy", "Do the weights give the training photos away?"),
 }
 TITLES = {name: title for name, (_, title) in _PAGES.items()}
+MODULES = {name: module for name, (module, _) in _PAGES.items()}
 # Pages that look at a dataset and what was trained on it.
-PHOTOS = [name for name, (module, _) in _PAGES.items() if module.startswith("photos.")]
+PHOTOS = [name for name, module in MODULES.items() if module.startswith("photos.")]
 
 
 def require(name: str) -> None:
@@ -42,5 +43,5 @@ def page(name: str, subject: Any = None) -> Page:
 
     Raises ConfigError (NO_PAGE), and DataError (NOT_TRAINED) where there is no trained model."""
     require(name)
-    module = importlib.import_module(f"bear_classifier.lesson.{_PAGES[name][0]}")
+    module = importlib.import_module(f"bear_classifier.lesson.{MODULES[name]}")
     return cast("Page", module.page(subject) if name in PHOTOS else module.page())

@@ -81,7 +81,7 @@ class Sheet:
         self._files: dict[str, bytes] = {}
 
     def say(self, block: str, /, **values: Any) -> None:
-        """A heading, paragraphs, a formula."""
+        """A heading, paragraphs, a formula, a table."""
         self._parts.append(self._words(block, values))
 
     def code(self, *functions: Callable[..., Any]) -> None:
@@ -101,10 +101,6 @@ class Sheet:
     def file(self, name: str, data: bytes) -> None:
         """One that is only written beside the page, for other programs."""
         self._files[f"{self.name}-{name}"] = data
-
-    def table(self, block: str, rows: Sequence[Sequence[str]], /, **values: Any) -> None:
-        """The block has the cells of the head."""
-        self._parts.append(_html().table(self._words(block, values), rows))
 
     def live(self, script: str, data: Mapping[str, Any], /, **values: Any) -> None:
         """Something to play with. script: NAME.js of static/, which may call `values()`, the JSON

@@ -98,7 +98,6 @@ def page(monkeypatch: pytest.MonkeyPatch, changed: dict[Recipe, FailureRun] | No
         Recipe(dropout=failures.DROPOUT): HARD,
     } | (changed or {})
     shop = dataclasses.make_dataclass("Shop", ["learned", "checked"])([0] * 192, [0] * 120)
-    monkeypatch.setitem(failures.TITLES, "wrong", "The four things that go wrong")
     monkeypatch.setattr(failures, "shop", lambda subject: shop)
     monkeypatch.setattr(
         failures,

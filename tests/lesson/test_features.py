@@ -269,7 +269,7 @@ def test_a_kernel_of_another_sum_is_noticed(
     made: Page, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    right, wrong = Sheet("a", "a"), Sheet("b", "b")
+    right, wrong = Sheet("features"), Sheet("features")
     features._kernels(right, pixels)
     monkeypatch.setitem(features.KERNELS, name, features.KERNELS[name] * 1.01 + 0.01)
     features._kernels(wrong, pixels)
@@ -281,7 +281,7 @@ def test_a_wrong_loop_is_noticed(subject: Subject, monkeypatch: pytest.MonkeyPat
     model, pixels = evaluation_network(subject), features.watch(subject).pixels(0)
     right = activations.convolve
     monkeypatch.setattr(activations, "convolve", lambda p, k: right(p, k[::-1, ::-1]))
-    sheet = Sheet("a", "a")
+    sheet = Sheet("features")
     features._filters(sheet, model, pixels)
     assert not holds(sheet, LOOP)
 
@@ -298,7 +298,7 @@ def peaks(informed: float, n: int = 120, units: int = 60, seed: int = 0) -> acti
 
 
 def said_of(late: activations.Peaks, early: activations.Peaks) -> Sheet:
-    labels, sheet = np.arange(120) % 2, Sheet("a", "a")
+    labels, sheet = np.arange(120) % 2, Sheet("features")
     sides = ((activations.Layer(1, 60, 8, 4), early), (activations.Layer(2, 60, 4, 8), late))
     rows = [features._agreement(*side, labels, 60) for side in sides]
     features._purities(sheet, rows, ["black", "teddy"])
@@ -337,7 +337,7 @@ def asked(subject: Subject) -> tuple[Any, Tensor]:
 
 
 def exact(asked: tuple[Any, Tensor]) -> bool:
-    sheet = Sheet("a", "a")
+    sheet = Sheet("features")
     saliency._exact(sheet, asked[0], saliency.ask(*asked))
     return holds(sheet, EXACT)
 
@@ -354,7 +354,7 @@ def test_evidence_that_forgets_something_is_noticed(
 
 
 def checked(maps: Any, falls: Any, best: Any, lot: Any) -> Sheet:
-    n, sheet = len(maps), Sheet("a", "a")
+    n, sheet = len(maps), Sheet("features")
     said = saliency.Predicted(np.zeros(n, np.int64), np.zeros((n, 1)), maps[:, None])
     saliency._checked(sheet, ["black"], said, saliency.Covered(falls, best, lot))
     return sheet
@@ -432,7 +432,7 @@ def test_integrated_gradients_are_shown_where_captum_is(
     photos = [np.zeros((64, 64, 3), np.uint8)] * len(x)
     model: Any = Square()
     said = saliency.Predicted(np.array([0, 1, 2, 0]), model(x).numpy(), np.zeros((4, 3, 2, 2)))
-    sheet = Sheet("a", "a")
+    sheet = Sheet("features")
     saliency._gradients(sheet, model, said, x, photos)
     assert holds(sheet, COMPLETE) is complete
 
@@ -443,7 +443,7 @@ def test_without_captum_the_page_says_how_to_get_it(
     monkeypatch.setattr(saliency.importlib.util, "find_spec", lambda name: None)
     model, x = asked
     photos = [np.zeros((64, 64, 3), np.uint8)] * len(x)
-    sheet = Sheet("a", "a")
+    sheet = Sheet("features")
     saliency._gradients(sheet, model, saliency.ask(model, x), x, photos)
     assert "pip install captum" in sheet.page().body
     assert sheet.page().claims == ()

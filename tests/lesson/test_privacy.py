@@ -303,7 +303,6 @@ def make_page(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         whole: bool = False,
     ) -> Page:  # fmt: skip
         found, asked = first or known(), said(subject.catalog.root, leak)
-        monkeypatch.setitem(privacy.TITLES, "privacy", "Do the weights give the photos away?")
         monkeypatch.setattr(privacy, "probed_photos", lambda _: found)
         monkeypatch.setattr(privacy, "network_outputs", lambda _: asked)
         for slow, instead in {"draw_attacks": b"GIF8", "curves": b"GIF8", "_bundle": None}.items():
@@ -388,7 +387,7 @@ DRAW = functools.cache(golden.draw_picture)
 def searched(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Page:
     """The part of the page that is about the bundle."""
     monkeypatch.setattr(golden, "draw_picture", DRAW)
-    sheet = Sheet("privacy", "Do the weights give the photos away?")
+    sheet = Sheet("privacy")
     privacy._bundle(sheet, subject)
     return sheet.page()
 

@@ -103,9 +103,8 @@ def page() -> Page:
 def _softmax(sheet: Sheet, X: Tensor) -> None:
     wild = torch.tensor([[1000.0, 1001.0, 999.0], [-3.0, 0.0, 3.0]])
     sums = softmax(wild).sum(dim=1)
-    rows = [[str(a.tolist()), str([round(float(v), 3) for v in b])]
-            for a, b in zip(wild, softmax(wild), strict=True)]  # fmt: skip
-    sheet.table("softmax_table", rows)
+    rounded = [[round(p, 3) for p in row] for row in softmax(wild).tolist()]
+    sheet.say("softmax_table", rows=zip(wild.tolist(), rounded, strict=True))
     sheet.claim("sums_to_one", torch.allclose(sums, torch.ones(2)), sums=sums.tolist())
     start = float(cross_entropy(torch.zeros(9, 3), torch.zeros(9, dtype=torch.long)))
     sheet.claim("knows_nothing", abs(start - math.log(3)) < 1e-6, start=start, log_3=math.log(3))

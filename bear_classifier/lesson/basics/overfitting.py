@@ -74,13 +74,7 @@ def page() -> Page:
     fits = {degree: fit_polynomial(*splits.train, degree) for degree in DEGREES}
     sheet.picture("degrees", _curves(splits, fits))
     errors = np.array([(rmse(c, splits.train), rmse(c, splits.valid)) for c in fits.values()])
-    sheet.table(
-        "errors_table",
-        [
-            [str(d), str(d + 1), *(f"{e:.3f}" for e in row)]
-            for d, row in zip(DEGREES, errors, strict=True)
-        ],
-    )
+    sheet.say("errors_table", rows=zip(DEGREES, errors, strict=True))
     low, fair, wild = errors  # of training, of validation
     sheet.claim("underfits", (low > 1.5 * fair).all(), low=low, fair=fair)
     overfits = wild[0] < 0.7 * fair[0] and wild[1] > 1.3 * fair[1]

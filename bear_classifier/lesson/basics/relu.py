@@ -79,8 +79,7 @@ def page() -> Page:
     sheet.claim("meets", met < 1e-12, met=met)
     errors = [worst(wave, pieces) for pieces in SIZES]
     orders = -np.diff(np.log2(errors))
-    rows = [[str(n), f"{error:.5f}"] for n, error in zip(SIZES, errors, strict=True)]
-    sheet.table("errors_table", rows)
+    sheet.say("errors_table", errors=zip(SIZES, errors, strict=True))
     quarter = ((orders > 1.85) & (orders < 2.15)).all()
     sheet.claim("quarter", quarter, orders=", ".join(f"{order:.2f}" for order in orders))
     jump = [worst(staircase, pieces) for pieces in (8, 128)]

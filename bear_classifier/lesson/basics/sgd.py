@@ -157,7 +157,7 @@ def _gradient(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     exact, nudged = slopes(X, y, torch.tensor(GUESS))
     worst = float((exact - nudged).abs().max())
     rows = zip(("a1", "a2"), exact.tolist(), nudged.tolist(), strict=True)
-    sheet.table("slopes_table", [[n, f"{e:.6f}", f"{m:.6f}"] for n, e, m in rows])
+    sheet.say("slopes_table", slopes=rows)
     sheet.claim("backward", worst < 1e-6, worst=worst)
 
 

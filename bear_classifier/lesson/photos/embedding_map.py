@@ -77,19 +77,14 @@ def _name(way: str, dims: int) -> str:
 
 
 def _intro(sheet: Sheet, seen: Cloud, project: str, unseen: int) -> None:
-    n, m, failed = len(seen.every.photos), len(seen.rows), int(seen.wrong.sum())
-    file = "starter" if project == "starter" else "FILE"
-    sheet.say("intro", seen=seen, m=m, sample=_sample(n, m), failed=failed, file=file)
+    n, m = len(seen.every.photos), len(seen.rows)
+    sheet.say("intro", seen=seen, n=n, m=m, failed=seen.wrong.sum(), project=project)
     if unseen:
         sheet.say("unreadable", unseen=unseen)
 
 
-def _sample(n: int, m: int) -> str:
-    return ", all that there are" if m == n else f" of {n:,}: the mistakes, and random others"
-
-
 def _live(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats], thumbs: list[str]) -> None:
-    values = {
+    data = {
         "labels": seen.labels,
         "colours": CLASS_COLOURS,
         "shapes": list(SHAPES.values()),
@@ -102,7 +97,7 @@ def _live(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats], thumbs: list[st
         "review": REVIEW,
         "maps": {name: _scaled(at).round(4).tolist() for name, at in maps.items()},
     }
-    sheet.live("cloud", values)
+    sheet.live("cloud", data)
     shown = {name: at for name, at in maps.items() if at.shape[1] == 2}
     targets = seen.every.targets[seen.rows]
     sheet.picture("maps", clouds(shown, targets, seen.wrong, seen.labels))
@@ -128,7 +123,7 @@ def _principal(sheet: Sheet, seen: Cloud, found: Principal) -> None:
     sheet.claim("rebuilt", worst < 1e-9, worst=worst)
     lost = [((rebuilt(found, k) - X) ** 2).sum() / spread for k in (2, 3)]
     off = max(abs(1 - part - held[k - 1]) for part, k in zip(lost, (2, 3), strict=True))
-    sheet.claim("left_out", bool(off < 1e-9), lost=lost)
+    sheet.claim("left_out", off < 1e-9, lost=lost)
     other = np.random.default_rng(SEED).permutation(len(X))
     again = principal(seen.features[other]).at[:, :3]
     moved = float(np.abs(again - found.at[other, :3]).max() / np.abs(again).max())
@@ -143,9 +138,9 @@ def _tsne(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats]) -> None:
     trust = {
         n: float(trustworthiness(seen.features, at, n_neighbors=near)) for n, at in maps.items()
     }
-    sheet.table("trust_table", [[name, f"{t:.3f}"] for name, t in trust.items()])
+    sheet.say("trust_table", trust=trust)
     ours, flat = trust[_name("t-SNE", 2)], trust[_name("PCA", 2)]
-    sheet.claim("tsne_keeps", ours > flat and ours > TRUST, trust=TRUST, ours=ours, flat=flat)
+    sheet.claim("tsne_keeps", ours > max(flat, TRUST), least=TRUST, ours=ours, flat=flat)
 
 
 def _neighbours(sheet: Sheet, seen: Cloud) -> None:
@@ -160,12 +155,8 @@ def _neighbours(sheet: Sheet, seen: Cloud) -> None:
     sheet.picture("neighbours", neighbour_counts(shares, seen.wrong, float(lot.mean()), NEAR))
     new = np.array(seen.sides) != "train"
     halves = [(shares[some].mean(), lot[some].mean()) for some in (np.full(len(new), True), new)]
-    sheet.claim(
-        "neighbours_share",
-        all(share > (1 + luck) / 2 for share, luck in halves),
-        halves=halves,
-        new=new,
-    )
+    often = all(share > (1 + luck) / 2 for share, luck in halves)
+    sheet.claim("neighbours_share", often, halves=halves, new=new.sum())
     _mistakes(sheet, shares, share_of(near, seen.answers[seen.rows], targets), seen.wrong)
 
 
@@ -173,21 +164,13 @@ def _mistakes(sheet: Sheet, shares: Floats, as_said: Floats, wrong: NDArray[np.b
     """shares, as_said: (m,) of neighbours that are of the photo's own class, and of the one that
     the network says."""
     if wrong.sum() < FEW_MISTAKES:
-        count = f"There are only {wrong.sum()}" if wrong.any() else "There are no"
-        sheet.say("few_mistakes", count=count)
+        sheet.say("few_mistakes", wrong=wrong.sum())
         return
     sheet.code(so_low)
     bad, good, rare = shares[wrong].mean(), shares[~wrong].mean(), so_low(shares, wrong)
-    sheet.claim(
-        "mixed_neighbourhoods",
-        bool(bad < good) and rare < 0.01,
-        bad=bad,
-        wrong=wrong,
-        good=good,
-        rare=rare,
-        random_sets=RANDOM_SETS,
-    )
-    sheet.say("look_first", as_said=as_said, wrong=wrong)
+    means = {"bad": bad, "good": good, "rare": rare, "wrong": wrong.sum(), "draws": RANDOM_SETS}
+    sheet.claim("mixed_neighbourhoods", bad < good and rare < 0.01, **means)
+    sheet.say("look_first", share=as_said[wrong].mean())
 
 
 def _export(sheet: Sheet, seen: Cloud) -> None:
@@ -199,21 +182,12 @@ def _export(sheet: Sheet, seen: Cloud) -> None:
         [seen.labels[label], seen.labels[answer], side, file]
         for label, answer, side, file in zip(is_, answers, seen.sides, seen.files, strict=True)
     ]
-    numbers, metadata = (
-        tensorboard_projector.tensors(seen.features),
-        tensorboard_projector.metadata(words),
-    )
+    numbers = tensorboard_projector.tensors(seen.features)
+    metadata = tensorboard_projector.metadata(words)
     sheet.file("tensors.tsv", numbers)
     sheet.file("metadata.tsv", metadata)
     sheet.file(tensorboard_projector.CONFIG, tensorboard_projector.projector_config("map-"))
-    back, rows = (
-        tensorboard_projector.read_tensors(numbers),
-        tensorboard_projector.read_metadata(metadata),
-    )
-    sheet.claim(
-        "read_back",
-        np.array_equal(back, seen.features) and rows == words,
-        back=back,
-        rows=rows,
-        seen=seen,
-    )
+    back = tensorboard_projector.read_tensors(numbers)
+    rows = tensorboard_projector.read_metadata(metadata)
+    same = np.array_equal(back, seen.features) and rows == words
+    sheet.claim("read_back", same, back=back, rows=rows, seen=seen)

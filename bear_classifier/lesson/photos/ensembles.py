@@ -51,26 +51,15 @@ class Figures:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("ensemble")
+    sheet = Sheet("ensemble", team=TEAM, repeats=REPEATS, orders=ORDERS, trained=TRAINED)
     learned, asked = sides(subject)
-    sheet.say(
-        "intro",
-        team=TEAM,
-        deep=ensemble_runs.DEEP,
-        wide=ensemble_runs.WIDE,
-        learned=learned,
-        asked=asked,
-        repeats=REPEATS,
-    )
-    sheet.code(
-        ensemble_runs.train_copy,
-        ensemble_runs.separate,
-        ensemble_runs.by_folds,
-        ensemble_runs.train_together,
-    )
+    size = {"deep": ensemble_runs.DEEP, "wide": ensemble_runs.WIDE}
+    sheet.say("intro", learned=learned, asked=asked, **size)
+    trainings = (ensemble_runs.separate, ensemble_runs.by_folds, ensemble_runs.train_together)
+    sheet.code(ensemble_runs.train_copy, *trainings)
     sheet.code(ensemble_runs.mean_answer, ensemble_runs.mean_weights)
     found, first, seconds = measure_ensembles(learned, asked, len(subject.config.labels))
-    _table(sheet, found)
+    sheet.say("teams_table", teams=found)
     sheet.picture("errors", _bars(found))
     _answers(sheet, found, asked)
     _weights(sheet, found, asked, first)
@@ -149,16 +138,6 @@ def _stacked(rows: Sequence[Figures]) -> Figures:
 # -- what comes of it ------------------------------------------------------------------------------
 
 
-def _table(sheet: Sheet, found: Mapping[str, Figures]) -> None:
-    rows = [
-        [TRAINED[kind][0]]
-        + [f"{w.mean():.1%}, {loss.mean():.3f}" for loss, w in (f.alone, f.answers, f.weights)]
-        for kind, f in found.items()
-    ]
-    sheet.table("teams_table", rows)
-    sheet.say("teams_legend")
-
-
 def _apart(one: Floats, other: Floats, asked: Set, measure: Measure) -> Difference:
     return difference(one, other, asked.y.numpy(), asked.groups, measure)
 
@@ -167,12 +146,10 @@ def _answers(sheet: Sheet, found: Mapping[str, Figures], asked: Set) -> None:
     sheet.say("mean_of_answers")
     one, team = found["separate"], found["folds"]
     gain = {k: _apart(f.alone[0], f.answers[0], asked, "loss") for k, f in found.items()}
-    sheet.claim(
-        "lower_loss", gain["separate"].below() and gain["folds"].below(), trained=TRAINED, gain=gain
-    )
+    sheet.claim("lower_loss", gain["separate"].below() and gain["folds"].below(), gain=gain)
     k_fold = _apart(one.alone[0], team.answers[0], asked, "loss")
     errors = _apart(one.alone[1], team.answers[1], asked, "error")
-    sheet.claim("folds_beat_one", k_fold.below(), team=TEAM, k_fold=k_fold, errors=errors)
+    sheet.claim("folds_beat_one", k_fold.below(), k_fold=k_fold, errors=errors)
     sheet.claim("common_wins_less", gain["together"].mean > gain["folds"].mean, gain=gain)
 
 
@@ -186,26 +163,12 @@ def _weights(
     same = probabilities(model, asked.x)
     apart_by = max(float(np.abs(probabilities(o, asked.x) - same).max()) for o in orders)
     one = score_answers(same, asked)[1].mean()
-    means = [
-        score_answers(probabilities(mean_weights([model, o]), asked.x), asked)[1] for o in orders
-    ]
-    sheet.claim(
-        "reordered",
-        apart_by < 1e-5 and np.mean(means) > one + HARM,
-        orders=ORDERS,
-        apart_by=apart_by,
-        one=one,
-        np=np,
-        means=means,
-    )
+    averaged = [probabilities(mean_weights([model, o]), asked.x) for o in orders]
+    mean = np.mean([score_answers(p, asked)[1] for p in averaged])
+    other = apart_by < 1e-5 and mean > one + HARM
+    sheet.claim("reordered", other, apart_by=apart_by, one=one, mean=mean)
     worst, apart = found["separate"].worst, found["separate"].weights[1].mean(1)
-    sheet.claim(
-        "worse_than_worst",
-        bool((apart > worst + HARM).all()),
-        repeats=REPEATS,
-        apart=apart,
-        worst=worst,
-    )
+    sheet.claim("worse_than_worst", (apart > worst + HARM).all(), apart=apart, worst=worst)
     near = _apart(found["together"].alone[1], found["together"].weights[1], asked, "error")
     sheet.claim("common_beginning", near.below(HARM), near=near)
     ways = {
@@ -213,15 +176,14 @@ def _weights(
         "itself, reordered": [model, orders[0]],
         "a common beginning": first["together"][:2],
     }
-    drawn = _between(ways, asked)
-    sheet.picture("between", drawn)
+    sheet.picture("between", _between(ways, asked))
 
 
 def _price(sheet: Sheet, first: Mapping[str, Team], asked: Set, seconds: float) -> None:
     team = first["folds"]
-    alone, all_ = (_timed(some, asked) for some in (team[:1], team))
+    alone, together = (_timed(some, asked) for some in (team[:1], team))
     many = sum(p.numel() for p in team[0].parameters())
-    sheet.say("price", team=TEAM, seconds=seconds, many=many, all_=all_, alone=alone)
+    sheet.say("price", seconds=seconds, many=many, ratio=together / alone)
 
 
 def _timed(team: Team, asked: Set) -> float:

@@ -63,114 +63,65 @@ def page(subject: Subject) -> Page:
 
 
 def _histories(sheet: Sheet, runs: Mapping[str, FailureRun]) -> None:
-    sheet.table("histories_table", [_cells(name, run) for name, run in runs.items()])
+    sheet.say("histories_table", runs=runs)
     rates = _panels(runs, ("rate too low", RIGHT, "rate too high"), log=True)
     epochs = _panels(runs, ("too few epochs", RIGHT, "too many epochs"), log=False)
     sheet.picture("rate", rates)
     sheet.picture("epochs", epochs)
 
 
-def _cells(name: str, run: FailureRun) -> list[str]:
-    recipe, rows = run.recipe, run.rows
-    head = [name, f"{recipe.rate:.1g}", str(recipe.photos), str(recipe.epochs)]
-    if not rows:
-        return [*head, "no number", "no number", "", "", ""]
-    return [
-        *head,
-        f"{run.first['train_loss']:.3g} to {run.last['train_loss']:.3g}",
-        f"{run.start:.3g} to {run.last['valid_loss']:.3g}",
-        f"{min(row['valid_loss'] for row in rows):.3g}",
-        f"{run.last['error']:.1%}",
-        f"{min(row['error'] for row in rows):.1%}",
-    ]
-
-
 def _symptoms(sheet: Sheet, runs: Mapping[str, FailureRun]) -> None:
     sheet.say("symptoms")
     sheet.code(explodes, crawls, unfinished, is_overfitting)
-    high, low, few, many = (runs[name] for name in list(RECIPES)[1:])
+    right, high, low, few, many = (runs[name] for name in RECIPES)
     worst = max((row["valid_loss"] for row in high.rows), default=math.nan)
     sheet.claim("rate_too_high", explodes(high), high=high, worst=worst)
-    sheet.claim("rate_too_low", crawls(low), low=low, right=runs[RIGHT])
+    sheet.claim("rate_too_low", crawls(low), low=low, right=right)
     sheet.claim("too_few_epochs", unfinished(few), few=few)
-    best = many.best
-    sheet.claim("too_many_epochs", is_overfitting(many), many=many, best=best)
-    right = runs[RIGHT]
+    sheet.claim("too_many_epochs", is_overfitting(many), many=many, best=many.best)
     shown = [f.__name__ for f in (explodes, crawls, unfinished, is_overfitting) if f(right)]
-    sheet.claim(
-        "right_shows_none",
-        not shown,
-        train_losses=_way(right, "train_loss"),
-        valid_losses=_way(right, "valid_loss"),
-        shown=shown,
-    )
-
-
-def _way(run: FailureRun, key: str) -> str:
-    return " to ".join(f"{row[key]:.3f}" for row in (run.first, run.last))
+    sheet.claim("right_shows_none", not shown, right=right, shown=shown)
 
 
 def _below(sheet: Sheet, right: FailureRun) -> None:
     sheet.say("no_symptom")
     best, last = right.best["error"], right.last
-    sheet.claim(
-        "train_below_valid",
-        right.plain < 0.5 * last["valid_loss"] and last["error"] <= best + WORSE,
-        right=right,
-        last=last,
-        best=best,
-    )
+    below = right.plain < 0.5 * last["valid_loss"] and last["error"] <= best + WORSE
+    sheet.claim("train_below_valid", below, right=right, best=best)
 
 
 def _made_harder(sheet: Sheet, made: Shop, runs: Mapping[str, FailureRun]) -> None:
     sheet.say("made_harder")
-    found = {}
-    for epochs, name in ((SHORT, "too few epochs"), (EPOCHS, RIGHT)):
-        found[epochs, "neither"] = train_new_head(made, Recipe(epochs=epochs, crops=False))
-        found[epochs, "crops"] = runs[name]
-    found[EPOCHS, "crops and dropout"] = train_new_head(made, Recipe(dropout=DROPOUT))
-    sheet.table(
-        "harder_table",
-        [
-            [
-                str(epochs),
-                kind,
-                f"{run.last['train_loss']:.3f}",
-                f"{run.plain:.3f}",
-                f"{run.last['valid_loss']:.3f}",
-            ]
-            for (epochs, kind), run in found.items()
-        ],
-    )
-    bare, hard = found[SHORT, "neither"], found[EPOCHS, "crops and dropout"]
+    bare, easy = (train_new_head(made, Recipe(epochs=n, crops=False)) for n in (SHORT, EPOCHS))
+    hard = train_new_head(made, Recipe(dropout=DROPOUT))
+    harder = {
+        (SHORT, "neither"): bare,
+        (SHORT, "crops"): runs["too few epochs"],
+        (EPOCHS, "neither"): easy,
+        (EPOCHS, "crops"): runs[RIGHT],
+        (EPOCHS, "crops and dropout"): hard,
+    }
+    sheet.say("harder_table", runs=harder)
     sheet.claim("few_epochs_to_blame", unfinished(bare), bare=bare)
-    easy = found[EPOCHS, "neither"]
-    sheet.claim(
-        "harder_to_blame",
-        hard.last["train_loss"] > max(easy.last["train_loss"], 1.5 * hard.plain),
-        hard=hard,
-        easy=easy,
-    )
+    raised = hard.last["train_loss"] > max(easy.last["train_loss"], 1.5 * hard.plain)
+    sheet.claim("harder_to_blame", raised, hard=hard, easy=easy)
     sheet.say("so_what")
 
 
 def _diagnosed(sheet: Sheet, runs: Mapping[str, FailureRun]) -> None:
     sheet.say("diagnoses")
-    said = {
+    diagnoses = {
         name: diagnose(run.rows, run.recipe.rate, run.start, run.recipe.photos, run.diverged)
         for name, run in runs.items()
     }
-    sheet.table("diagnoses_table", [[n, found.sentence] for n, found in said.items()])
+    sheet.say("diagnoses_table", diagnoses=diagnoses)
     low = "rate too low"
-    sheet.claim(
-        "diagnosis_names",
-        all(said[name].code == code for name, code in NAMED.items() if name != low),
-        codes=", ".join(f"{name}: {found.code}" for name, found in said.items() if name != low),
-    )
-    if said[low].code == NAMED[low]:
+    named = all(diagnoses[name].code == code for name, code in NAMED.items() if name != low)
+    sheet.claim("diagnosis_names", named, diagnoses=diagnoses)
+    if diagnoses[low].code == NAMED[low]:
         sheet.say("low_rate_named")
-        return
-    sheet.say("low_rate_missed", said=said, low=low)
+    else:
+        sheet.say("low_rate_missed", diagnosis=diagnoses[low])
 
 
 def _panels(runs: Mapping[str, FailureRun], names: Sequence[str], log: bool) -> bytes:

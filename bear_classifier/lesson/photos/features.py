@@ -23,10 +23,7 @@ from bear_classifier.stats.arrays import Floats, Ints
 
 FEATURES_SEED = 7
 TOP, SHOWN = 6, 4  # photos of a unit; units of a picture
-UNITS, BY_LOT = (
-    48,
-    1000,
-)  # that are chosen, and drawn by lot: with fewer, chance hides the difference
+UNITS, BY_LOT = 48, 1000  # units chosen and drawn at random: fewer hide the difference
 PHOTOS_PER_CLASS = 24  # photos of each class that were not learned from
 COVERED = 36  # photos of which each place is covered
 KERNELS = {
@@ -90,19 +87,11 @@ def _kernels(sheet: Sheet, pixels: NDArray[np.uint8]) -> None:
     sheet.picture("kernels", features_plot.kernels(grey, found, KERNELS))
     flat = np.full((9, 9), 130.0)
     edge, sharp = (kernels.convolve(flat, KERNELS[name]) for name in ("edges", "sharpen"))
-    sheet.claim(
-        "edge_and_sharpen",
-        float(np.abs(edge).max()) < 1e-9 and float(np.abs(sharp - 130).max()) < 1e-9,
-        edge=edge,
-        sharp=sharp,
-    )
+    exact = np.allclose(edge, 0, atol=1e-9) and np.allclose(sharp, 130, rtol=0, atol=1e-9)
+    sheet.claim("edge_and_sharpen", exact, edge=edge, sharp=sharp)
     blurred = kernels.convolve(np.pad(grey, 1, mode="wrap"), KERNELS["blur"])
-    sheet.claim(
-        "blur",
-        abs(float(blurred.mean() - grey.mean())) < 1e-9 and blurred.std() < grey.std(),
-        grey=grey,
-        blurred=blurred,
-    )
+    softer = abs(blurred.mean() - grey.mean()) < 1e-9 and blurred.std() < grey.std()
+    sheet.claim("blur", softer, grey=grey, blurred=blurred)
 
 
 def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None:
@@ -154,10 +143,7 @@ def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: PhotoSet)
     norm = normalisation(subject.config.learn)
     found = kernels.peaks(model.body, layers, files, size, norm)
     half = len(files) // 2  # their order is by lot
-    which = "from none of which it learned"
-    if not watched.unseen:
-        which = "among them those that it learned from, since there are too few others"
-    sheet.say("units_intro", files=files, which=which, half=half)
+    sheet.say("units_intro", files=files, unseen=watched.unseen, half=half)
     sheet.code(kernels.Peek, kernels.top, kernels.purity, kernels.readable)
     rows = []
     for layer, peak in zip(layers, found, strict=True):
@@ -198,28 +184,10 @@ def _show(
 
 
 def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
-    names = [f"{r.layer.side} x {r.layer.side} places" for r in rows]
-    chosen, lots = ([r.mean(units) for r, units in pairs] for pairs in (
-        [(r, r.chosen) for r in rows], [(r, r.lots) for r in rows]))  # fmt: skip
-    bands = [r.band for r in rows]
-    sheet.picture("purity", features_plot.purities(names, chosen, lots, bands))
-    sheet.table(
-        "purity_table",
-        [
-            [
-                name,
-                str(r.layer.units),
-                f"{c:.0%} of {len(r.chosen)}",
-                f"{m:.0%} of {len(r.lots)}",
-                f"{r.chance.mean():.0%} ({b[0]:.0%} to {b[1]:.0%})",
-                ", ".join(
-                    f"{(r.main[r.lots] == number).mean():.0%}" for number in range(len(labels))
-                ),
-            ]
-            for name, r, c, m, b in zip(names, rows, chosen, lots, bands, strict=True)
-        ],
-        labels=labels,
-    )
+    layers = {f"{row.layer.side} x {row.layer.side} places": row for row in rows}
+    chosen, lots = ([r.mean(r.chosen) for r in rows], [r.mean(r.lots) for r in rows])
+    sheet.picture("purity", features_plot.purities([*layers], chosen, lots, [r.band for r in rows]))
+    sheet.say("purity_table", layers=layers, labels=labels)
     sheet.say("agreement_limits")
     first, last = rows[0], rows[-1]
     sheet.claim("last_layer_agrees", last.mean(last.lots) > last.band[1], last=last)
@@ -230,7 +198,7 @@ def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     if len(rows) > 1:
         gain, low, high = _gain(last.purities[last.lots], first.purities[first.lots])
         word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "not significantly"
-        sheet.say("depth", word=word, names=names, gain=gain, low=low, high=high)
+        sheet.say("depth", word=word, names=[*layers], gain=gain, low=low, high=high)
 
 
 def _gain(late: Floats, early: Floats) -> tuple[float, float, float]:

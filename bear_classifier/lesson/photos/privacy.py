@@ -23,14 +23,7 @@ from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.calibration import softmax
 from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
 
-RIDGE_PENALTIES = (
-    1e-5,
-    1e-4,
-    1e-3,
-    1e-2,
-    1.0,
-    100.0,
-)  # C of scikit-learn: the weaker the penalty, the larger
+RIDGE_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1.0, 100.0)  # C of scikit-learn: large is weak
 HALVES, DRAWS, LEAST, SEED = 100, 200, 85, 0
 
 
@@ -112,38 +105,26 @@ def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
     worst = membership_inference.attack_shuffled_labels(
         it.features, it.targets, it.groups, RIDGE_PENALTIES[-1], SEED
     )
-    found = membership.leak(losses)
+    leak = membership.leak(losses)
     leaks = {
-        "your model": found,
+        "your model": leak,
         "the same without its temperature": membership.leak(plain),
         "first models that saw neither split": apart.leak(it.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
     sheet.picture("losses", draw_attacks(membership, losses, leaks))
-    sheet.table(
-        "attacks_table",
-        [
-            [name, f"{x.auc:.3f}", _span(x), str(x.members), str(x.others)]
-            for name, x in leaks.items()
-        ],
-    )
+    sheet.say("attacks_table", leaks=leaks)
     sheet.say("compare")
     sheet.claim("shuffled_labels", worst.interval[0] > 0.75, worst=worst)
     cuts = membership_inference.halves(membership, losses, HALVES, DRAWS, SEED)
     mean = float(np.mean([cut.auc for cut in cuts]))
     right = sum(cut.interval[0] <= 0.5 <= cut.interval[1] for cut in cuts)
-    sheet.claim(
-        "halvings", abs(mean - 0.5) < 0.01 and right >= LEAST, mean=mean, halves=HALVES, right=right
-    )
-    sheet.claim(
-        "less_than_shuffled", found.interval[1] < worst.interval[0], found=found, worst=worst
-    )
-    _lookup(sheet, subject, membership, everything.pooled[rows], found)
-    return found
-
-
-def _span(leak: Leak) -> str:
-    return f"{leak.interval[0]:.3f} to {leak.interval[1]:.3f}"
+    blind = abs(mean - 0.5) < 0.01 and right >= LEAST
+    sheet.claim("halvings", blind, mean=mean, halves=HALVES, right=right)
+    less = leak.interval[1] < worst.interval[0]
+    sheet.claim("less_than_shuffled", less, found=leak, worst=worst)
+    _lookup(sheet, subject, membership, everything.pooled[rows], leak)
+    return leak
 
 
 def _lookup(
@@ -173,27 +154,14 @@ def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
         strong, weak = (membership_inference.resampled(*run[at], g, g) for at in (0, -1))
         gains[name] = np.quantile(weak - strong, (0.025, 0.975))
     sheet.picture("penalties", curves(leaks, RIDGE_PENALTIES))
-    sheet.claim(
-        "filed_labels", gains["as filed"][0] > 0, gain=_gain(leaks["as filed"], gains["as filed"])
-    )
+    gain, filed = gains["as filed"], leaks["as filed"]
+    sheet.claim("filed_labels", gain[0] > 0, gain=gain, leaks=filed, penalties=RIDGE_PENALTIES)
     if len(runs) < 2:
         sheet.say("too_few_suspects")
         return
-    found = "more as well" if gains["without suspects"][0] > 0 else "no more"
-    sheet.say(
-        "without_suspects",
-        found=found,
-        gain=_gain(leaks["without suspects"], gains["without suspects"]),
-    )
+    gain, cleaned = gains["without suspects"], leaks["without suspects"]
+    sheet.say("without_suspects", gain=gain, leaks=cleaned, penalties=RIDGE_PENALTIES)
     _cleaned(sheet, it, runs["as filed"][-1], [row[-1] for row in leaks.values()])
-
-
-def _gain(row: Sequence[Leak], gain: Floats) -> str:
-    return (
-        f"AUC {row[0].auc:.3f} with C = {RIDGE_PENALTIES[0]:g}, {row[-1].auc:.3f} with"
-        f" C = {RIDGE_PENALTIES[-1]:g}; the difference has the 95 % interval {gain[0]:.3f} to"
-        f" {gain[1]:.3f}"
-    )
 
 
 def _runs(it: ProbedPhotos, rows: Bools) -> list[tuple[Floats, Floats]]:
@@ -217,20 +185,10 @@ def _cleaned(
         for rows in (it.suspected, ~it.suspected)
     )
     before, after = leaks
-    sheet.claim(
-        "suspects_leak",
-        doubted.auc > rest.auc,
-        ridge_penalties=RIDGE_PENALTIES,
-        doubted=doubted,
-        rest=rest,
-    )
-    sheet.claim(
-        "cleaned_leaks",
-        after.auc < min(before.auc, rest.auc),
-        before=before,
-        rest=rest,
-        after=after,
-    )
+    known = {"doubted": doubted, "rest": rest, "penalties": RIDGE_PENALTIES}
+    sheet.claim("suspects_leak", doubted.auc > rest.auc, **known)
+    less = after.auc < min(before.auc, rest.auc)
+    sheet.claim("cleaned_leaks", less, before=before, rest=rest, after=after)
 
 
 def _bundle(sheet: Sheet, subject: Subject) -> None:
@@ -240,8 +198,6 @@ def _bundle(sheet: Sheet, subject: Subject) -> None:
         return
     shown, photos = subject.config.export.pictures != "none", subject.catalog.photos()
     search = traces.search_bundle(subject.model, photos, shown)
-    found = search.found
     sheet.say("bundle_searched", shown=shown)
     sheet.code(traces.occurrences)
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    sheet.claim("bundle_clean", not found, search=search, photos=photos, found=found, more=more)
+    sheet.claim("bundle_clean", not search.found, search=search, photos=photos)

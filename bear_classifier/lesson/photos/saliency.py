@@ -207,15 +207,8 @@ def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covere
     mean, low, high = bootstrap_mean(own - other, SALIENCY_SEED)
     sheet.claim("about_this_photo", low > 0, other=other, mean=mean, low=low, high=high)
     mean, low, high = bootstrap_mean(found.best - found.lot, SALIENCY_SEED)
-    sheet.claim(
-        "best_quarter",
-        low > 0,
-        found=found,
-        more=int((found.best > found.lot).sum()),
-        mean=mean,
-        low=low,
-        high=high,
-    )
+    more = (found.best > found.lot).sum()
+    sheet.claim("best_quarter", low > 0, found=found, more=more, mean=mean, low=low, high=high)
 
 
 def integrated(model: Classifier, x: Tensor, targets: Tensor) -> Tensor:
@@ -235,15 +228,10 @@ def _gradients(
     x: Tensor,
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:
-    sheet.say("gradients_intro")
-    way = (
-        "A third way, for networks that do not end so simply: add up the [[gradient]] of the logit"
-        " while the photo fades in from the mean colour."
-    )
-    if importlib.util.find_spec("captum") is None:
-        sheet.say("captum_missing", way=way)
+    captum = importlib.util.find_spec("captum") is not None
+    sheet.say("gradients_intro", captum=captum, steps=STEPS)
+    if not captum:
         return
-    sheet.say("captum_steps", way=way, steps=STEPS)
     sheet.code(integrated)
     some, targets = x[:FEW], torch.from_numpy(asked.targets[:FEW])
     found = integrated(model, some, targets)

@@ -106,21 +106,10 @@ def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> No
         task,
         transfer_runs.feature_shift,
     )
-    sheet.table(
-        "methods_table",
-        [
-            [
-                name,
-                f"{run.wrongs.mean():.1%}",
-                f"{run.by_day.mean():.1%}",
-                f"{run.shifts.mean():.2f}",
-            ]
-            for name, run in runs.items()
-        ],
-    )
+    sheet.say("methods_table", runs=runs)
     sheet.picture("methods", _dots(runs))
     once, first = runs[ONCE].shifts, runs[FIRST].shifts
-    sheet.claim("dragged_away", bool((once > first).all()), once=once, first=first)
+    sheet.claim("dragged_away", (once > first).all(), once=once, first=first)
     apart = _apart(runs[ONCE].wrongs, runs[FIRST].wrongs, there)
     sheet.claim("shows_in_answers", apart.below(), apart=apart)
     alone = _apart(runs[HEAD].wrongs, runs[FIRST].wrongs, there)
@@ -136,22 +125,15 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Transf
     sheet.code(transfer_runs.adam, train_in_stages, gone_on, transfer_runs.with_shuffled_labels)
     best = min(runs, key=lambda method: float(runs[method].wrongs.mean()))
     by_day = train_in_stages(there.model, there.by_day, classes, 0)
-    by_lot = train_in_stages(
-        there.model, transfer_runs.with_shuffled_labels(there.by_day, 0), classes, 0
-    )
+    shuffled = transfer_runs.with_shuffled_labels(there.by_day, 0)
+    by_lot = train_in_stages(there.model, shuffled, classes, 0)
     staged, control = (
         np.stack([wrong(gone_on(body, own, s), there.asked) for s, own in enumerate(_draws(there))])
         for body in (by_day, by_lot)
     )
     direct, alone = runs[best].wrongs, wrong(by_day, there.asked)
     ways = {f"direct, {best}": direct, "in stages": staged, "in stages, random labels": control}
-    sheet.table(
-        "ways_table",
-        [
-            *([name, f"{wrongs.mean():.1%}"] for name, wrongs in ways.items()),
-            ["the many by day only, none of the few", f"{alone.mean():.1%}"],
-        ],
-    )
+    sheet.say("ways_table", ways=ways, alone=alone)
     sheet.picture("stages", _ways(ways, float(alone.mean())))
     apart = _apart(direct, staged, there)
     sheet.claim("stage_helps", apart.below(), apart=apart)
