@@ -29,10 +29,11 @@ from bear_classifier.lesson.photos import embedding_plot, projections, tensorboa
 from bear_classifier.lesson.trained_model import NetworkOutputs
 
 Make = Callable[..., Photo]
-DRAWN = ("clouds", "widths", "neighbour_counts")
+DRAWN = {name: getattr(embedding_plot, name) for name in ("clouds", "widths", "neighbour_counts")}
 CLUMPS, EACH, MIXED, WIDE = 8, 14, 8, 30
 EVIL = '<img src=x onerror="alert(1)">\t\u2028.jpg'
 right_principal, right_rebuilt = projections.principal, projections.rebuilt
+right_tsne = projections.tsne
 right_tensors, right_metadata = tensorboard_projector.tensors, tensorboard_projector.metadata
 
 
@@ -65,7 +66,7 @@ def quick() -> Any:
 
     def found(at: Any, dims: int) -> Any:
         if dims not in kept:
-            kept[dims] = projections.tsne(at, dims)
+            kept[dims] = right_tsne(at, dims)
         return kept[dims]
 
     return found
@@ -76,7 +77,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take most of a page's time."""
     dot = tensorboard_projector.sprite([])
     for name in DRAWN:
-        monkeypatch.setattr(photo_map, name, lambda *_: dot)
+        monkeypatch.setattr(embedding_plot, name, lambda *_: dot)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def made(
     (tmp_path / f"{2:064x}").write_bytes(b"no picture")
     catalog = SimpleNamespace(file=lambda photo: tmp_path / photo.sha256)
     subject: Any = SimpleNamespace(catalog=catalog, config=tiny_config())
-    monkeypatch.setattr(photo_map, "tsne", quick)
+    monkeypatch.setattr(projections, "tsne", quick)
 
     def page(what: NetworkOutputs) -> Page:
         monkeypatch.setattr(photo_map, "network_outputs", lambda _: what)
@@ -119,8 +120,8 @@ def kinds(page: Page) -> dict[str, int]:
 def test_all_its_claims_hold_where_they_should(
     made: Any, asked: NetworkOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in DRAWN:
-        monkeypatch.setattr(photo_map, name, getattr(embedding_plot, name))
+    for name, draw in DRAWN.items():
+        monkeypatch.setattr(embedding_plot, name, draw)
     page = made(asked)
     assert [c for c in page.claims if not c.holds] == []
     assert len(page.claims) == 7
@@ -241,16 +242,21 @@ def short(features: Any) -> bytes:
 
 
 FAULTS: list[tuple[Any, str, Any, str]] = [
-    (photo_map, "rebuilt", lambda found, k: right_rebuilt(found, k // 2), "give the features back"),
-    (photo_map, "rebuilt", lambda found, k: right_rebuilt(found, k + 1), "leave out is the rest"),
-    (photo_map, "principal", not_centred, "leave out is the rest"),
-    (photo_map, "principal", mirrored, "no axis is mirrored"),
-    (photo_map, "tsne", by_lot, "t-SNE keeps neighbourhoods"),
-    (photo_map, "tsne", lambda at, dims: at[:, :dims], "t-SNE keeps neighbourhoods"),
+    (
+        projections,
+        "rebuilt",
+        lambda found, k: right_rebuilt(found, k // 2),
+        "give the features back",
+    ),
+    (projections, "rebuilt", lambda found, k: right_rebuilt(found, k + 1), "leave out is the rest"),
+    (projections, "principal", not_centred, "leave out is the rest"),
+    (projections, "principal", mirrored, "no axis is mirrored"),
+    (projections, "tsne", by_lot, "t-SNE keeps neighbourhoods"),
+    (projections, "tsne", lambda at, dims: at[:, :dims], "t-SNE keeps neighbourhoods"),
     (clean, "nearest", farthest, "far more often than chance"),
-    (photo_map, "share_of", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
-    (photo_map, "share_of", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
-    (photo_map, "so_low", lambda *_: 0.4, "mixed neighbourhoods"),
+    (projections, "share_of", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
+    (projections, "share_of", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
+    (projections, "so_low", lambda *_: 0.4, "mixed neighbourhoods"),
     (tensorboard_projector, "tensors", short, "are read back as the same numbers"),
     (tensorboard_projector, "tensors", lambda X: right_tensors(X[1:]), "have a row for each point"),
     (

@@ -62,11 +62,11 @@ def gradient(X: Tensor, y: Tensor, a: Tensor) -> Tensor:
 def gradients(X: Tensor, y: Tensor, a: Tensor, batch: int, rounds: int) -> Tensor:
     """(m, 2) of all batches of `rounds` shuffles."""
     rng = torch.Generator().manual_seed(SEED)
-    found = []
+    batches = []
     for _ in range(rounds):
         for rows in torch.randperm(len(X), generator=rng).split(batch):  # type: ignore[no-untyped-call]
-            found.append(gradient(X[rows], y[rows], a))
-    return torch.stack(found)
+            batches.append(gradient(X[rows], y[rows], a))
+    return torch.stack(batches)
 
 
 def expected_noise(X: Tensor, y: Tensor, a: Tensor, batch: int) -> float:
@@ -102,11 +102,11 @@ def _noise(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     exact = gradient(X, y, a)
     rows, ratios, worst = [], [], 0.0
     for batch in BATCH_SIZES:
-        found = gradients(X, y, a, batch, rounds=2000 * batch // N)
-        spread, theory = float(found[:, 0].std()), expected_noise(X, y, a, batch)
-        worst = max(worst, float((found.mean(0) - exact).abs().max()))
+        noisy = gradients(X, y, a, batch, rounds=2000 * batch // N)
+        spread, theory = float(noisy[:, 0].std()), expected_noise(X, y, a, batch)
+        worst = max(worst, float((noisy.mean(0) - exact).abs().max()))
         ratios.append(spread / theory)
-        rows.append((batch, found[:, 0].mean(), spread, theory))
+        rows.append((batch, noisy[:, 0].mean(), spread, theory))
     sheet.say("noise_table", rows=rows)
     even = worst < 1e-4 * float(exact.abs().max())
     sheet.claim("right_on_average", even, exact=exact, worst=worst)

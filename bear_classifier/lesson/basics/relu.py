@@ -65,8 +65,8 @@ def train_wave(activation: type[nn.Module]) -> tuple[float, Floats]:
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        said = network(x)
-    return float(((said - y) ** 2).mean()), said[:, 0].double().numpy()
+        fitted = network(x)
+    return float(((fitted - y) ** 2).mean()), fitted[:, 0].double().numpy()
 
 
 def page() -> Page:

@@ -32,13 +32,13 @@ def points(n: int = N, a: tuple[float, ...] = TRUE, seed: int = SEED) -> tuple[T
 
 def looped(X: Tensor, a: Tensor) -> Tensor:
     """What `X @ a` does: of each row the dot product with a. X: (n, 2); a: (2,)."""
-    found = torch.empty(len(X))
+    product = torch.empty(len(X))
     for i in range(len(X)):
         total = torch.tensor(0.0)
         for j in range(X.shape[1]):
             total = total + X[i, j] * a[j]
-        found[i] = total
-    return found
+        product[i] = total
+    return product
 
 
 def mse(answers: Tensor, targets: Tensor) -> Tensor:
@@ -100,8 +100,8 @@ def slopes(X: Tensor, y: Tensor, a: Tensor, nudge: float = 1e-4) -> tuple[Tensor
 
 def least_squares(X: Tensor, y: Tensor) -> Tensor:
     """The best parameters (2,), in closed form: only lines have one."""
-    found: Tensor = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution[:, 0]
-    return found
+    solution: Tensor = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution[:, 0]
+    return solution
 
 
 def page(seed: int = SEED) -> Page:
@@ -134,9 +134,9 @@ def _timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        found = work()
+        result = work()
         took.append(time.perf_counter() - began)
-    return min(took), found
+    return min(took), result
 
 
 def _loss(sheet: Sheet, X: Tensor, y: Tensor, seed: int) -> None:

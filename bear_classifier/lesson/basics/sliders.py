@@ -23,8 +23,8 @@ def by_hand(rounds: int = 40, nudge: float = 1.0) -> tuple[float, int]:
                 other = [*a]
                 other[j] += way
                 looked += 1
-                if (found := _loss(other)) < loss:
-                    a, loss, better = other, found, True
+                if (other_loss := _loss(other)) < loss:
+                    a, loss, better = other, other_loss, True
                     break
         if not better:
             nudge /= 2

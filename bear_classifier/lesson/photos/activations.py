@@ -32,11 +32,11 @@ def convolve(picture: Floats, kernel: Floats) -> Floats:
     picture: (h, w); kernel: (k, k). Returns (h - k + 1, w - k + 1): only where all of it fits."""
     k = len(kernel)
     h, w = picture.shape[0] - k + 1, picture.shape[1] - k + 1
-    found = np.zeros((h, w))
+    total = np.zeros((h, w))
     for row in range(k):
         for column in range(k):
-            found += kernel[row, column] * picture[row : row + h, column : column + w]
-    return found
+            total += kernel[row, column] * picture[row : row + h, column : column + w]
+    return total
 
 
 def convolve_all(pictures: Floats, kernels: Floats, padding: int, stride: int) -> Floats:
@@ -69,15 +69,15 @@ def steps(body: nn.Module) -> list[nn.Module]:
 def layers(body: nn.Module, size: int) -> list[Layer]:
     """Of each resolution the last step, but for a ReLU: one that cuts off at 6, as MobileNet's,
     would leave many photos with the same largest activation. size: pixels, side of the pictures."""
-    x, found = torch.zeros(1, 3, size, size), {}
+    x, by_side = torch.zeros(1, 3, size, size), {}
     with torch.inference_mode():
         for number, step in enumerate(steps(body)):
             x = step(x)
             capped = isinstance(step, nn.ReLU | nn.ReLU6)
             if not capped and x.dim() == 4 and x.shape[2] == x.shape[3]:
                 side = x.shape[2]
-                found[side] = Layer(number + 1, x.shape[1], side, round(size / side))
-    kept = list(found.values())
+                by_side[side] = Layer(number + 1, x.shape[1], side, round(size / side))
+    kept = list(by_side.values())
     return kept[len(kept) > 3 :]  # the first of many is hardly more than the filters themselves
 
 
@@ -91,13 +91,13 @@ class Peek(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """x: (n, 3, size, size). Returns for each layer (n, units) twice."""
-        found: list[Tensor] = []
+        peaks: list[Tensor] = []
         for number, step in enumerate(self.steps):
             x = step(x)
             if number + 1 in self.ends:
                 places = x.flatten(2)
-                found += [places.amax(dim=2), places.argmax(dim=2)]
-        return tuple(found)
+                peaks += [places.amax(dim=2), places.argmax(dim=2)]
+        return tuple(peaks)
 
 
 @dataclass(frozen=True)

@@ -13,29 +13,8 @@ from sklearn.manifold import trustworthiness
 from bear_classifier.images import decoder
 from bear_classifier.judge import clean
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.lesson.photos import tensorboard_projector
-from bear_classifier.lesson.photos.embedding_plot import (
-    CLASS_COLOURS,
-    SHAPES,
-    clouds,
-    neighbour_counts,
-    widths,
-)
-from bear_classifier.lesson.photos.projections import (
-    KEPT,
-    RANDOM_SETS,
-    SEED,
-    Cloud,
-    Principal,
-    by_chance,
-    cloud,
-    principal,
-    rebuilt,
-    share_of,
-    so_low,
-    tsne,
-    umap,
-)
+from bear_classifier.lesson.photos import embedding_plot, projections, tensorboard_projector
+from bear_classifier.lesson.photos.projections import Cloud, Principal
 from bear_classifier.lesson.trained_model import Subject, network_outputs
 from bear_classifier.stats.arrays import Floats
 
@@ -47,60 +26,62 @@ REVIEW = "http://127.0.0.1:7861/#view=one&state=all&at="  # where `bears review`
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("map")
-    seen = cloud(network_outputs(subject), subject.config.labels)
-    found = principal(seen.features)
-    maps = _maps(found)
-    files = [subject.catalog.file(seen.every.photos[row]) for row in seen.rows]
+    points = projections.cloud(network_outputs(subject), subject.config.labels)
+    components = projections.principal(points.features)
+    maps = _maps(components)
+    files = [subject.catalog.file(points.every.photos[row]) for row in points.rows]
     pictures = [tensorboard_projector.middle_square(file) for file in files]
     thumbs = ["" if p is None else base64.b64encode(decoder.encode(p, quality=70)).decode()
               for p in pictures]  # fmt: skip
-    _intro(sheet, seen, subject.config.name, thumbs.count(""))
-    _live(sheet, seen, maps, thumbs)
-    _principal(sheet, seen, found)
-    _tsne(sheet, seen, maps)
-    _neighbours(sheet, seen)
+    _intro(sheet, points, subject.config.name, thumbs.count(""))
+    _live(sheet, points, maps, thumbs)
+    _principal(sheet, points, components)
+    _tsne(sheet, points, maps)
+    _neighbours(sheet, points)
     sheet.file("sprite.png", tensorboard_projector.sprite(pictures))
-    _export(sheet, seen)
+    _export(sheet, points)
     return sheet.page()
 
 
-def _maps(found: Principal) -> dict[str, Floats]:
+def _maps(components: Principal) -> dict[str, Floats]:
     """By name, in two and in three dimensions."""
-    ways = {"PCA": lambda at, dims: at[:, :dims], "t-SNE": tsne}
+    ways = {"PCA": lambda at, dims: at[:, :dims], "t-SNE": projections.tsne}
     if importlib.util.find_spec("umap"):
-        ways["UMAP"] = umap
-    return {_name(way, dims): make(found.at, dims) for way, make in ways.items() for dims in (2, 3)}
+        ways["UMAP"] = projections.umap
+    return {
+        _name(way, dims): make(components.at, dims) for way, make in ways.items() for dims in (2, 3)
+    }
 
 
 def _name(way: str, dims: int) -> str:
     return f"{way}, {dims} dimensions"
 
 
-def _intro(sheet: Sheet, seen: Cloud, project: str, unseen: int) -> None:
-    n, m = len(seen.every.photos), len(seen.rows)
-    sheet.say("intro", seen=seen, n=n, m=m, failed=seen.wrong.sum(), project=project)
+def _intro(sheet: Sheet, points: Cloud, project: str, unseen: int) -> None:
+    n, m = len(points.every.photos), len(points.rows)
+    sheet.say("intro", points=points, n=n, m=m, failed=points.wrong.sum(), project=project)
     if unseen:
         sheet.say("unreadable", unseen=unseen)
 
 
-def _live(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats], thumbs: list[str]) -> None:
+def _live(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats], thumbs: list[str]) -> None:
     data = {
-        "labels": seen.labels,
-        "colours": CLASS_COLOURS,
-        "shapes": list(SHAPES.values()),
-        "label": seen.every.targets[seen.rows].tolist(),
-        "said": seen.answers[seen.rows].tolist(),
-        "side": seen.sides,
-        "file": [name[:120] for name in seen.files],
-        "sha": [seen.every.photos[row].sha256 for row in seen.rows],
+        "labels": points.labels,
+        "colours": embedding_plot.CLASS_COLOURS,
+        "shapes": list(embedding_plot.SHAPES.values()),
+        "label": points.every.targets[points.rows].tolist(),
+        "said": points.answers[points.rows].tolist(),
+        "side": points.sides,
+        "file": [name[:120] for name in points.files],
+        "sha": [points.every.photos[row].sha256 for row in points.rows],
         "thumb": thumbs,
         "review": REVIEW,
         "maps": {name: _scaled(at).round(4).tolist() for name, at in maps.items()},
     }
     sheet.live("cloud", data)
     shown = {name: at for name, at in maps.items() if at.shape[1] == 2}
-    targets = seen.every.targets[seen.rows]
-    sheet.picture("maps", clouds(shown, targets, seen.wrong, seen.labels))
+    targets = points.every.targets[points.rows]
+    sheet.picture("maps", embedding_plot.clouds(shown, targets, points.wrong, points.labels))
 
 
 def _scaled(at: Floats) -> Floats:
@@ -109,85 +90,101 @@ def _scaled(at: Floats) -> Floats:
     return np.asarray(middle / max(np.linalg.norm(middle, axis=1).max(), 1e-12))
 
 
-def _principal(sheet: Sheet, seen: Cloud, found: Principal) -> None:
+def _principal(sheet: Sheet, points: Cloud, components: Principal) -> None:
     sheet.say("principal")
-    sheet.code(principal, rebuilt)
+    sheet.code(projections.principal, projections.rebuilt)
     sheet.say("principal_formula")
-    held = np.cumsum(found.shares)
+    held = np.cumsum(components.shares)
     most = int(np.searchsorted(held, 0.9)) + 1
     sheet.say("variance_shares", held=held, most=most)
-    sheet.picture("variance", widths(held))
-    X = seen.features.astype(np.float64)
+    sheet.picture("variance", embedding_plot.widths(held))
+    X = points.features.astype(np.float64)
     spread = ((X - X.mean(axis=0)) ** 2).sum()
-    worst = float(np.abs(rebuilt(found, len(held)) - X).max() / np.abs(X).max())
+    worst = float(np.abs(projections.rebuilt(components, len(held)) - X).max() / np.abs(X).max())
     sheet.claim("rebuilt", worst < 1e-9, worst=worst)
-    lost = [((rebuilt(found, k) - X) ** 2).sum() / spread for k in (2, 3)]
+    lost = [((projections.rebuilt(components, k) - X) ** 2).sum() / spread for k in (2, 3)]
     off = max(abs(1 - part - held[k - 1]) for part, k in zip(lost, (2, 3), strict=True))
     sheet.claim("left_out", off < 1e-9, lost=lost)
-    other = np.random.default_rng(SEED).permutation(len(X))
-    again = principal(seen.features[other]).at[:, :3]
-    moved = float(np.abs(again - found.at[other, :3]).max() / np.abs(again).max())
+    other = np.random.default_rng(projections.SEED).permutation(len(X))
+    again = projections.principal(points.features[other]).at[:, :3]
+    moved = float(np.abs(again - components.at[other, :3]).max() / np.abs(again).max())
     sheet.claim("any_order", moved < 1e-6, moved=moved)
 
 
-def _tsne(sheet: Sheet, seen: Cloud, maps: Mapping[str, Floats]) -> None:
-    sheet.say("tsne", kept=KEPT)
-    sheet.code(tsne)
+def _tsne(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats]) -> None:
+    sheet.say("tsne", kept=projections.KEPT)
+    sheet.code(projections.tsne)
     sheet.say("trustworthiness", near=NEAR)
-    near = min(NEAR, (len(seen.rows) - 1) // 2)
+    near = min(NEAR, (len(points.rows) - 1) // 2)
     trust = {
-        n: float(trustworthiness(seen.features, at, n_neighbors=near)) for n, at in maps.items()
+        n: float(trustworthiness(points.features, at, n_neighbors=near)) for n, at in maps.items()
     }
     sheet.say("trust_table", trust=trust)
     ours, flat = trust[_name("t-SNE", 2)], trust[_name("PCA", 2)]
     sheet.claim("tsne_keeps", ours > max(flat, TRUST), least=TRUST, ours=ours, flat=flat)
 
 
-def _neighbours(sheet: Sheet, seen: Cloud) -> None:
-    sheet.say("neighbours_intro", seen=seen, near=NEAR)
-    sheet.code(share_of, by_chance)
-    targets = seen.every.targets
+def _neighbours(sheet: Sheet, points: Cloud) -> None:
+    sheet.say("neighbours_intro", points=points, near=NEAR)
+    sheet.code(projections.share_of, projections.by_chance)
+    targets = points.every.targets
     every = np.ones(len(targets), dtype=bool)
-    found = clean.nearest(seen.every.pooled, seen.groups, seen.rows, every)
-    near = [some[:NEAR] for some in found]
-    shares = share_of(near, targets[seen.rows], targets)
-    lot = by_chance(seen.rows, targets, seen.groups)
-    sheet.picture("neighbours", neighbour_counts(shares, seen.wrong, float(lot.mean()), NEAR))
-    new = np.array(seen.sides) != "train"
+    nearest = clean.nearest(points.every.pooled, points.groups, points.rows, every)
+    near = [some[:NEAR] for some in nearest]
+    shares = projections.share_of(near, targets[points.rows], targets)
+    lot = projections.by_chance(points.rows, targets, points.groups)
+    sheet.picture(
+        "neighbours", embedding_plot.neighbour_counts(shares, points.wrong, float(lot.mean()), NEAR)
+    )
+    new = np.array(points.sides) != "train"
     halves = [(shares[some].mean(), lot[some].mean()) for some in (np.full(len(new), True), new)]
     often = all(share > (1 + luck) / 2 for share, luck in halves)
     sheet.claim("neighbours_share", often, halves=halves, new=new.sum())
-    _mistakes(sheet, shares, share_of(near, seen.answers[seen.rows], targets), seen.wrong)
+    _mistakes(
+        sheet,
+        shares,
+        projections.share_of(near, points.answers[points.rows], targets),
+        points.wrong,
+    )
 
 
-def _mistakes(sheet: Sheet, shares: Floats, as_said: Floats, wrong: NDArray[np.bool_]) -> None:
-    """shares, as_said: (m,) of neighbours that are of the photo's own class, and of the one that
-    the network says."""
+def _mistakes(
+    sheet: Sheet, shares: Floats, predicted_shares: Floats, wrong: NDArray[np.bool_]
+) -> None:
+    """Shares (m,) of neighbours of the photo's own class, and of the predicted one."""
     if wrong.sum() < FEW_MISTAKES:
         sheet.say("few_mistakes", wrong=wrong.sum())
         return
-    sheet.code(so_low)
-    bad, good, rare = shares[wrong].mean(), shares[~wrong].mean(), so_low(shares, wrong)
-    means = {"bad": bad, "good": good, "rare": rare, "wrong": wrong.sum(), "draws": RANDOM_SETS}
+    sheet.code(projections.so_low)
+    bad, good, rare = shares[wrong].mean(), shares[~wrong].mean(), projections.so_low(shares, wrong)
+    means = {
+        "bad": bad,
+        "good": good,
+        "rare": rare,
+        "wrong": wrong.sum(),
+        "draws": projections.RANDOM_SETS,
+    }
     sheet.claim("mixed_neighbourhoods", bad < good and rare < 0.01, **means)
-    sheet.say("look_first", share=as_said[wrong].mean())
+    sheet.say("look_first", share=predicted_shares[wrong].mean())
 
 
-def _export(sheet: Sheet, seen: Cloud) -> None:
+def _export(sheet: Sheet, points: Cloud) -> None:
     sheet.say("projector")
     sheet.code(tensorboard_projector.tensors, tensorboard_projector.metadata)
     sheet.say("files", config=tensorboard_projector.CONFIG)
-    is_, answers = seen.every.targets[seen.rows], seen.answers[seen.rows]
-    words = [
-        [seen.labels[label], seen.labels[answer], side, file]
-        for label, answer, side, file in zip(is_, answers, seen.sides, seen.files, strict=True)
+    labels, answers = points.every.targets[points.rows], points.answers[points.rows]
+    texts = [
+        [points.labels[label], points.labels[answer], side, file]
+        for label, answer, side, file in zip(
+            labels, answers, points.sides, points.files, strict=True
+        )
     ]
-    numbers = tensorboard_projector.tensors(seen.features)
-    metadata = tensorboard_projector.metadata(words)
+    numbers = tensorboard_projector.tensors(points.features)
+    metadata = tensorboard_projector.metadata(texts)
     sheet.file("tensors.tsv", numbers)
     sheet.file("metadata.tsv", metadata)
     sheet.file(tensorboard_projector.CONFIG, tensorboard_projector.projector_config("map-"))
     back = tensorboard_projector.read_tensors(numbers)
     rows = tensorboard_projector.read_metadata(metadata)
-    same = np.array_equal(back, seen.features) and rows == words
-    sheet.claim("read_back", same, back=back, rows=rows, seen=seen)
+    same = np.array_equal(back, points.features) and rows == texts
+    sheet.claim("read_back", same, back=back, rows=rows, points=points)

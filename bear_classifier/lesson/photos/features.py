@@ -83,8 +83,8 @@ def _kernels(sheet: Sheet, pixels: NDArray[np.uint8]) -> None:
     sheet.say("by_hand")
     sheet.code(kernels.convolve)
     grey = pixels.astype(float).mean(axis=2)
-    found = {name: kernels.convolve(grey, kernel) for name, kernel in KERNELS.items()}
-    sheet.picture("kernels", features_plot.kernels(grey, found, KERNELS))
+    convolved = {name: kernels.convolve(grey, kernel) for name, kernel in KERNELS.items()}
+    sheet.picture("kernels", features_plot.kernels(grey, convolved, KERNELS))
     flat = np.full((9, 9), 130.0)
     edge, sharp = (kernels.convolve(flat, KERNELS[name]) for name in ("edges", "sharpen"))
     exact = np.allclose(edge, 0, atol=1e-9) and np.allclose(sharp, 130, rtol=0, atol=1e-9)
@@ -141,12 +141,12 @@ def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: PhotoSet)
     layers = kernels.layers(model.body, size)
     files = [subject.catalog.file(photo) for photo in watched.photos]
     norm = normalisation(subject.config.learn)
-    found = kernels.peaks(model.body, layers, files, size, norm)
+    layer_peaks = kernels.peaks(model.body, layers, files, size, norm)
     half = len(files) // 2  # their order is by lot
     sheet.say("units_intro", files=files, unseen=watched.unseen, half=half)
     sheet.code(kernels.Peek, kernels.top, kernels.purity, kernels.readable)
     rows = []
-    for layer, peak in zip(layers, found, strict=True):
+    for layer, peak in zip(layers, layer_peaks, strict=True):
         rows.append(_agreement(layer, peak, watched.labels, half))
         _show(sheet, subject.config.labels, watched, peak, rows[-1], half)
     _purities(sheet, rows, subject.config.labels)

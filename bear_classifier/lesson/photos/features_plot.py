@@ -68,20 +68,20 @@ def _laid(axes: Axes, whole: Pixels, words: Sequence[str], tile: int = _TILE) ->
 
 def kernels(
     grey: NDArray[np.float64],
-    found: Mapping[str, NDArray[np.float64]],
-    numbers: Mapping[str, NDArray[np.float64]],
+    convolved: Mapping[str, NDArray[np.float64]],
+    kernels_: Mapping[str, NDArray[np.float64]],
 ) -> bytes:
     """The middle of a photo (h, w), and of what each kernel makes of it, above the kernel."""
-    figure, cells = panels(3.4, 1 + len(found))
-    for axes, (name, values) in zip(cells, {"the photo": grey, **found}.items(), strict=True):
+    figure, cells = panels(3.4, 1 + len(convolved))
+    for axes, (name, values) in zip(cells, {"the photo": grey, **convolved}.items(), strict=True):
         top, left = (max(0, (n - _ZOOM) // 2) for n in values.shape)
         middle = values[top : top + _ZOOM, left : left + _ZOOM]
         lowest = 128.0 if name == "edges" else 0.0  # edges are light on one side, dark on the other
         axes.imshow(np.clip(middle + lowest, 0, 255), cmap="gray", vmin=0, vmax=255)
         _bare(axes)
         set_title(axes, name)
-        if name in numbers:
-            axes.set_xlabel(_written(numbers[name]), family="monospace", size=9, color=GREY)
+        if name in kernels_:
+            axes.set_xlabel(_written(kernels_[name]), family="monospace", size=9, color=GREY)
     return small_png(figure)
 
 

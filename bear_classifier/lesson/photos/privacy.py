@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ from bear_classifier.judge.membership_inference import Leak, Membership, exchang
 from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import memorisation as traces
-from bear_classifier.lesson.photos.privacy_plot import curves, draw_attacks
 from bear_classifier.lesson.trained_model import Subject, network_outputs
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.calibration import softmax
@@ -46,30 +46,30 @@ def probed_photos(subject: Subject) -> ProbedPhotos:
     catalog, labels = subject.catalog, subject.config.labels
     evidence = load_evidence(catalog.root)
     rows = {sha: row for row, sha in enumerate(evidence.sha256)}
-    asked = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
-    at = [rows[photo.sha256] for photo in asked]
+    photos = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
+    at = [rows[photo.sha256] for photo in photos]
     doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
-    targets = np.array([labels.index(photo.label) for photo in asked])
+    targets = np.array([labels.index(photo.label) for photo in photos])
     return ProbedPhotos(
-        asked, evidence.features[at], targets, groups_of(asked),
+        photos, evidence.features[at], targets, groups_of(photos),
         log_losses(evidence.probabilities[at], targets, ANY_PROBABILITY),
-        np.array([photo.sha256 in doubted for photo in asked], dtype=bool),
+        np.array([photo.sha256 in doubted for photo in photos], dtype=bool),
     )  # fmt: skip
 
 
-def groups_of(found: Sequence[Photo]) -> NDArray[np.str_]:
-    return np.array([photo.family for photo in found])
+def groups_of(photos: Sequence[Photo]) -> NDArray[np.str_]:
+    return np.array([photo.family for photo in photos])
 
 
-def sides_of(found: Sequence[Photo]) -> tuple[list[int], Membership]:
+def sides_of(photos: Sequence[Photo]) -> tuple[list[int], Membership]:
     """Bools of the training split, the members, and of the test split, the others.
 
     Raises DataError (NO_PHOTOS)."""
-    rows = [row for row, photo in enumerate(found) if photo.split in ("train", "test")]
-    member = np.array([found[row].split == "train" for row in rows], dtype=bool)
+    rows = [row for row, photo in enumerate(photos) if photo.split in ("train", "test")]
+    member = np.array([photos[row].split == "train" for row in rows], dtype=bool)
     if member.all() or not member.any():
         raise DataError("NO_PHOTOS", "no photo of the training or the test split; run: bears split")
-    return rows, Membership(member, groups_of([found[row] for row in rows]))
+    return rows, Membership(member, groups_of([photos[row] for row in rows]))
 
 
 def temperature(subject: Subject) -> float:
@@ -87,29 +87,29 @@ def page(subject: Subject) -> Page:
     sheet.code(log_losses, membership_inference.auc)
     sheet.say("auc")
     first = probed_photos(subject)
-    found = _own(sheet, subject, first)
+    leak = _own(sheet, subject, first)
     _heads(sheet, first)
     _bundle(sheet, subject)
-    sheet.say("model_card", sentence=membership_inference.card_sentence(asdict(found)))
+    sheet.say("model_card", sentence=membership_inference.card_sentence(asdict(leak)))
     return sheet.page()
 
 
-def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
+def _own(sheet: Sheet, subject: Subject, probed: ProbedPhotos) -> Leak:
     sheet.say("own_model")
     everything = network_outputs(subject)
     rows, membership = sides_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
     losses = log_losses(softmax(logits, temperature(subject)), targets, ANY_PROBABILITY)
     plain = log_losses(softmax(logits), targets, ANY_PROBABILITY)
-    others, apart = sides_of(it.photos)
+    others, apart = sides_of(probed.photos)
     worst = membership_inference.attack_shuffled_labels(
-        it.features, it.targets, it.groups, RIDGE_PENALTIES[-1], SEED
+        probed.features, probed.targets, probed.groups, RIDGE_PENALTIES[-1], SEED
     )
     leak = membership.leak(losses)
     leaks = {
         "your model": leak,
         "the same without its temperature": membership.leak(plain),
-        "first models that saw neither split": apart.leak(it.unseen[others]),
+        "first models that saw neither split": apart.leak(probed.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
     sheet.picture("losses", draw_attacks(membership, losses, leaks))
@@ -122,31 +122,35 @@ def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
     blind = abs(mean - 0.5) < 0.01 and right >= LEAST
     sheet.claim("halvings", blind, mean=mean, halves=HALVES, right=right)
     less = leak.interval[1] < worst.interval[0]
-    sheet.claim("less_than_shuffled", less, found=leak, worst=worst)
+    sheet.claim("less_than_shuffled", less, leak=leak, worst=worst)
     _lookup(sheet, subject, membership, everything.pooled[rows], leak)
     return leak
 
 
 def _lookup(
-    sheet: Sheet, subject: Subject, membership: Membership, pooled: NDArray[np.float32], found: Leak
+    sheet: Sheet,
+    subject: Subject,
+    membership: Membership,
+    pooled: NDArray[np.float32],
+    by_loss: Leak,
 ) -> None:
     """What the features in the bundle give away."""
     place = subject.catalog.root / "evaluate" / "reference.npz"
     if not place.is_file():
         return
     reference = ood.read_reference(place.read_bytes()).features.astype(np.float32)
-    looked = membership.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
+    by_lookup = membership.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
     sheet.say("reference_intro", reference=reference)
-    sheet.claim("reference", looked.auc > found.auc, looked=looked, found=found)
+    sheet.claim("reference", by_lookup.auc > by_loss.auc, by_lookup=by_lookup, by_loss=by_loss)
 
 
-def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
+def _heads(sheet: Sheet, probed: ProbedPhotos) -> None:
     sheet.say("heads")
     sheet.code(exchanged)
-    runs = {"as filed": _runs(it, np.ones(len(it.targets), dtype=bool))}
-    if _whole(it, ~it.suspected):
-        runs["without suspects"] = _runs(it, ~it.suspected)
-    groups = {"as filed": it.groups, "without suspects": it.groups[~it.suspected]}
+    runs = {"as filed": _runs(probed, np.ones(len(probed.targets), dtype=bool))}
+    if _whole(probed, ~probed.suspected):
+        runs["without suspects"] = _runs(probed, ~probed.suspected)
+    groups = {"as filed": probed.groups, "without suspects": probed.groups[~probed.suspected]}
     leaks, gains = {}, {}
     for name, run in runs.items():
         g = groups[name]
@@ -161,28 +165,30 @@ def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
         return
     gain, cleaned = gains["without suspects"], leaks["without suspects"]
     sheet.say("without_suspects", gain=gain, leaks=cleaned, penalties=RIDGE_PENALTIES)
-    _cleaned(sheet, it, runs["as filed"][-1], [row[-1] for row in leaks.values()])
+    _cleaned(sheet, probed, runs["as filed"][-1], [row[-1] for row in leaks.values()])
 
 
-def _runs(it: ProbedPhotos, rows: Bools) -> list[tuple[Floats, Floats]]:
+def _runs(probed: ProbedPhotos, rows: Bools) -> list[tuple[Floats, Floats]]:
     """At each of the penalties the losses of photos by a head that learned them and by another."""
-    some = it.features[rows], it.targets[rows], it.groups[rows]
-    return [exchanged(*some, c, SEED) for c in RIDGE_PENALTIES]
+    chosen = probed.features[rows], probed.targets[rows], probed.groups[rows]
+    return [exchanged(*chosen, c, SEED) for c in RIDGE_PENALTIES]
 
 
-def _whole(it: ProbedPhotos, rows: Bools) -> bool:
+def _whole(probed: ProbedPhotos, rows: Bools) -> bool:
     """Whether two photos of each class are left, and not all."""
-    left = np.bincount(it.targets[rows], minlength=int(it.targets.max()) + 1)
+    left = np.bincount(probed.targets[rows], minlength=int(probed.targets.max()) + 1)
     return not rows.all() and bool(left.min() > 1)
 
 
 def _cleaned(
-    sheet: Sheet, it: ProbedPhotos, weak: tuple[Floats, Floats], leaks: list[Leak]
+    sheet: Sheet, probed: ProbedPhotos, weak: tuple[Floats, Floats], leaks: list[Leak]
 ) -> None:
     inside, outside = weak
     doubted, rest = (
-        membership_inference.attack(inside[rows], outside[rows], it.groups[rows], it.groups[rows])
-        for rows in (it.suspected, ~it.suspected)
+        membership_inference.attack(
+            inside[rows], outside[rows], probed.groups[rows], probed.groups[rows]
+        )
+        for rows in (probed.suspected, ~probed.suspected)
     )
     before, after = leaks
     known = {"doubted": doubted, "rest": rest, "penalties": RIDGE_PENALTIES}
@@ -201,3 +207,41 @@ def _bundle(sheet: Sheet, subject: Subject) -> None:
     sheet.say("bundle_searched", shown=shown)
     sheet.code(traces.occurrences)
     sheet.claim("bundle_clean", not search.found, search=search, photos=photos)
+
+
+def draw_attacks(sides: Membership, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
+    """losses: (n,) of the model; leaks: each attack by the name of who was asked."""
+    figure, (left, right) = panels(3.4, 2)
+    for rows, colour, name in ((sides.member, BLUE, "members"), (~sides.member, ORANGE, "others")):
+        some = np.maximum(np.sort(losses[rows]), 1e-6)
+        left.plot(some, np.arange(1, len(some) + 1) / len(some), color=colour, lw=1.8, label=name)
+    left.set_xscale("log")
+    left.set_xlabel("loss of your model, at most")
+    left.set_ylabel("share of photos")
+    left.legend(frameon=False, fontsize=9)
+    set_title(left, "Losses of members and of others")
+    for row, leak in enumerate(leaks.values()):
+        right.plot(leak.interval, [row, row], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
+        right.plot(leak.auc, row, "o", color=BLUE, ms=7)
+    right.axvline(0.5, color=INK, lw=1, ls=":")
+    right.set_yticks(range(len(leaks)), [name.replace(" that ", "\nthat ") for name in leaks])
+    right.set_ylim(len(leaks) - 0.5, -0.5)
+    right.set_xlabel("AUC; guessing has 0.5")
+    set_title(right, "How well members are recognised")
+    return figure_png(figure)
+
+
+def curves(leaks: Mapping[str, Sequence[Leak]], penalties: Sequence[float]) -> bytes:
+    """leaks: at each of the penalties, by the name of what was learned."""
+    figure, (axes,) = panels(3.2, 1)
+    for (name, row), colour in zip(leaks.items(), (ORANGE, BLUE), strict=False):
+        low, high = zip(*(leak.interval for leak in row), strict=True)
+        axes.fill_between(penalties, low, high, color=colour, alpha=0.15, lw=0)
+        axes.plot(penalties, [leak.auc for leak in row], "o-", color=colour, lw=1.8, label=name)
+    axes.axhline(0.5, color=GREY, lw=1, ls=":")
+    axes.set_xscale("log")
+    axes.set_xlabel("C: the larger, the weaker the penalty")
+    axes.set_ylabel("AUC")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    set_title(axes, "Membership inference by the loss of a head")
+    return figure_png(figure)

@@ -50,9 +50,9 @@ def principal(features: NDArray[np.floating]) -> Principal:
     return Principal(centre, axes * signs[:, None], left * sizes * signs, shares)
 
 
-def rebuilt(found: Principal, k: int) -> Floats:
+def rebuilt(components: Principal, k: int) -> Floats:
     """The features (n, f) as the first k components know them."""
-    return np.asarray(found.centre + found.at[:, :k] @ found.axes[:k])
+    return np.asarray(components.centre + components.at[:, :k] @ components.axes[:k])
 
 
 def tsne(at: Floats, dims: int) -> Floats:
@@ -74,9 +74,9 @@ def umap(at: Floats, dims: int) -> Floats:
 
 def share_of(near: Sequence[Sequence[int]], classes: Ints, targets: Ints) -> Floats:
     """Of the neighbours of each of m photos the share (m,) that is of a class. near: their numbers;
-    classes: (m,) which one is asked about; targets: (n,) the class of each photo."""
+    classes: (m,) which one is wanted about; targets: (n,) the class of each photo."""
     return np.array([
-        (targets[list(some)] == asked).mean() for some, asked in zip(near, classes, strict=True)
+        (targets[list(some)] == wanted).mean() for some, wanted in zip(near, classes, strict=True)
     ])  # fmt: skip
 
 

@@ -65,9 +65,9 @@ def logit_drops(run: Callable[[Tensor], Tensor], x: Tensor, target: int, masks: 
 def highest(map_: NDArray[Any]) -> Mask:
     """The quarter of the places (cells, cells) where the map is highest."""
     order = np.argsort(-map_.ravel(), kind="stable")
-    found = np.zeros(map_.size, dtype=bool)
-    found[order[: max(1, round(map_.size / 4))]] = True
-    return found.reshape(map_.shape)
+    mask = np.zeros(map_.size, dtype=bool)
+    mask[order[: max(1, round(map_.size / 4))]] = True
+    return mask.reshape(map_.shape)
 
 
 def shifted_mask(mask: Mask, rng: np.random.Generator) -> Mask:
@@ -133,11 +133,11 @@ class Covered:
     lot: Floats
 
 
-def occlude(run: Callable[[Tensor], Tensor], x: Tensor, asked: Predicted) -> Covered:
+def occlude(run: Callable[[Tensor], Tensor], x: Tensor, predicted: Predicted) -> Covered:
     """Each photo (n, 3, size, size) covered at each place, and at quarters."""
-    size, cells = x.shape[-1], asked.maps.shape[-1]
+    size, cells = x.shape[-1], predicted.maps.shape[-1]
     squares, rng, rows = windows(size, cells), np.random.default_rng(SALIENCY_SEED), []
-    photos = zip(x, asked.targets.tolist(), asked.maps, strict=True)
+    photos = zip(x, predicted.targets.tolist(), predicted.maps, strict=True)
     bar = progress_bar(photos, "covering", len(x), unit="photo", leave=False)
     for photo, target, map_ in bar:
         best = highest(map_)
@@ -145,8 +145,8 @@ def occlude(run: Callable[[Tensor], Tensor], x: Tensor, asked: Predicted) -> Cov
             grown(mask, size) for mask in (best, *(shifted_mask(best, rng) for _ in range(LOTS)))
         ]
         rows.append(logit_drops(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
-    found, n = np.stack(rows), len(squares)
-    return Covered(found[:, :n].reshape(-1, cells, cells), found[:, n], found[:, n + 1 :].mean(1))
+    drops, n = np.stack(rows), len(squares)
+    return Covered(drops[:, :n].reshape(-1, cells, cells), drops[:, n], drops[:, n + 1 :].mean(1))
 
 
 def section(
@@ -154,31 +154,31 @@ def section(
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:  # fmt: skip
     """x: (n, 3, size, size), photos as the network takes them; pixels: of each (size, size, 3)."""
-    asked = ask(model, x)
-    cells, size = asked.maps.shape[-1], x.shape[-1]
-    _exact(sheet, model, asked)
+    predicted = ask(model, x)
+    cells, size = predicted.maps.shape[-1], x.shape[-1]
+    _exact(sheet, model, predicted)
     run = frozen(model, torch.zeros(1, 3, size, size), ["logits"], len(x) * cells * cells)
-    found = occlude(lambda batch: run(batch)[0], x, asked)
+    occluded = occlude(lambda batch: run(batch)[0], x, predicted)
     sheet.say("covering", cells=cells, wide=_WIDE, x=x)
     sheet.code(covered, logit_drops, highest, shifted_mask)
-    _shown(sheet, names, pixels, asked, found)
-    _checked(sheet, names, asked, found)
-    _gradients(sheet, model, asked, x, pixels)
+    _shown(sheet, names, pixels, predicted, occluded)
+    _checked(sheet, names, predicted, occluded)
+    _gradients(sheet, model, predicted, x, pixels)
 
 
-def _exact(sheet: Sheet, model: Classifier, asked: Predicted) -> None:
+def _exact(sheet: Sheet, model: Classifier, predicted: Predicted) -> None:
     sheet.say("evidence")
     sheet.code(evidence)
     sheet.say("evidence_formula")
-    sums = asked.spoken.mean(axis=(2, 3)) + network_head(model).bias
-    off = float(np.abs(sums - asked.logits).max())
-    spread = float(np.ptp(asked.spoken, axis=(2, 3)).mean())
-    sheet.claim("evidence_sums", off < 1e-3, off=off, asked=asked, spread=spread)
+    sums = predicted.spoken.mean(axis=(2, 3)) + network_head(model).bias
+    off = float(np.abs(sums - predicted.logits).max())
+    spread = float(np.ptp(predicted.spoken, axis=(2, 3)).mean())
+    sheet.claim("evidence_sums", off < 1e-3, off=off, predicted=predicted, spread=spread)
 
 
 def _shown(
-    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], asked: Predicted,
-    found: Covered,
+    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], predicted: Predicted,
+    occluded: Covered,
 ) -> None:  # fmt: skip
     def over(maps: Floats) -> list[NDArray[np.uint8]]:
         pairs = zip(pixels[:DRAWN], maps.astype(np.float32), strict=False)
@@ -186,45 +186,48 @@ def _shown(
             np.asarray(overlay(Image.fromarray(p), m, float(np.abs(m).max()))) for p, m in pairs
         ]
 
-    rows = [list(pixels[:DRAWN]), over(asked.maps), over(found.falls)]
-    said = [f"says {names[target]}" for target in asked.targets[:DRAWN]]
+    rows = [list(pixels[:DRAWN]), over(predicted.maps), over(occluded.falls)]
+    captions = [f"says {names[target]}" for target in predicted.targets[:DRAWN]]
     sheet.picture(
-        "places", plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], said)
+        "places",
+        plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], captions),
     )
 
 
-def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covered) -> None:
-    pairs = list(zip(asked.maps, found.falls, strict=True))
+def _checked(sheet: Sheet, names: Sequence[str], predicted: Predicted, occluded: Covered) -> None:
+    pairs = list(zip(predicted.maps, occluded.falls, strict=True))
     own = np.array([rank_correlation(map_, fall) for map_, fall in pairs])
-    others = zip(asked.maps[partners(asked.targets)], found.falls, strict=True)
+    others = zip(predicted.maps[partners(predicted.targets)], occluded.falls, strict=True)
     other = np.array([rank_correlation(map_, fall) for map_, fall in others])
-    sheet.picture("agreement", plot.agreement(own, other, found.best, found.lot))
-    said = [(name, own[asked.targets == number]) for number, name in enumerate(names)]
-    by = ", ".join(f"{name} {some.mean():.2f}" for name, some in said if len(some))
+    sheet.picture("agreement", plot.agreement(own, other, occluded.best, occluded.lot))
+    by_class = [(name, own[predicted.targets == number]) for number, name in enumerate(names)]
+    by = ", ".join(f"{name} {some.mean():.2f}" for name, some in by_class if len(some))
     mean, low, high = bootstrap_mean(own, SALIENCY_SEED)
     sheet.claim("maps_agree", low > 0, mean=mean, low=low, high=high, own=own, by=by)
     sheet.say("reasons_to_doubt")
     mean, low, high = bootstrap_mean(own - other, SALIENCY_SEED)
     sheet.claim("about_this_photo", low > 0, other=other, mean=mean, low=low, high=high)
-    mean, low, high = bootstrap_mean(found.best - found.lot, SALIENCY_SEED)
-    more = (found.best > found.lot).sum()
-    sheet.claim("best_quarter", low > 0, found=found, more=more, mean=mean, low=low, high=high)
+    mean, low, high = bootstrap_mean(occluded.best - occluded.lot, SALIENCY_SEED)
+    more = (occluded.best > occluded.lot).sum()
+    sheet.claim(
+        "best_quarter", low > 0, occluded=occluded, more=more, mean=mean, low=low, high=high
+    )
 
 
 def integrated(model: Classifier, x: Tensor, targets: Tensor) -> Tensor:
     """What each pixel adds to the logit on the straight way from the mean colour to the photo:
     integrated gradients (Sundararajan et al., arXiv 1703.01365), by Captum. x: (n, 3, h, w)."""
     method = importlib.import_module("captum.attr").IntegratedGradients(model)
-    found: Tensor = method.attribute(
+    parts: Tensor = method.attribute(
         x, baselines=torch.zeros_like(x), target=targets, n_steps=STEPS, internal_batch_size=16
     )
-    return found.detach()
+    return parts.detach()
 
 
 def _gradients(
     sheet: Sheet,
     model: Classifier,
-    asked: Predicted,
+    predicted: Predicted,
     x: Tensor,
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:
@@ -233,15 +236,15 @@ def _gradients(
     if not captum:
         return
     sheet.code(integrated)
-    some, targets = x[:FEW], torch.from_numpy(asked.targets[:FEW])
-    found = integrated(model, some, targets)
-    pooled = torch.nn.functional.avg_pool2d(found.sum(dim=1, keepdim=True), 4)[0, 0].numpy()
+    photos, targets = x[:FEW], torch.from_numpy(predicted.targets[:FEW])
+    parts = integrated(model, photos, targets)
+    pooled = torch.nn.functional.avg_pool2d(parts.sum(dim=1, keepdim=True), 4)[0, 0].numpy()
     strongest = float(np.quantile(np.abs(pooled), 0.99))
     over = overlay(Image.fromarray(pixels[0]), pooled, strongest)
     shown = plot.maps([[pixels[0], np.asarray(over)]], [""], ["the photo", "its parts"])
     sheet.picture("gradients", shown)
     with torch.inference_mode():
-        both = model(torch.cat([some, torch.zeros_like(some[:1])]))
+        both = model(torch.cat([photos, torch.zeros_like(photos[:1])]))
     rise = both[:-1].gather(1, targets[:, None])[:, 0] - both[-1][targets]
-    off = float(((found.sum(dim=(1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1)).max())
+    off = float(((parts.sum(dim=(1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1)).max())
     sheet.claim("complete", off < 0.05, off=off, rises=", ".join(f"{float(v):.2f}" for v in rise))

@@ -105,8 +105,8 @@ def photos_of(subject: Subject, each: int) -> Photos:
             )
     first = first_of(network, cut)
 
-    def seen(some_: Sequence[Photo], dark: bool) -> EarlyFeatures:
-        return _seen(subject, first, some_, dark)
+    def seen(chosen: Sequence[Photo], dark: bool) -> EarlyFeatures:
+        return _seen(subject, first, chosen, dark)
 
     return Photos(
         end_of(network, cut), seen(day, False), seen(night, True), seen(held, True),
@@ -224,11 +224,11 @@ def features(model: Classifier, x: Tensor) -> Tensor:
     return torch.cat(pooled).clone()
 
 
-def wrong(model: Classifier, asked: EarlyFeatures) -> Floats:
+def wrong(model: Classifier, held_out: EarlyFeatures) -> Floats:
     """(n,): 1 where it is."""
     with torch.inference_mode():
-        said = model.head[2:](features(model, asked.x)).argmax(1)
-    return np.asarray((said != asked.y).double().numpy())
+        predicted = model.head[2:](features(model, held_out.x)).argmax(1)
+    return np.asarray((predicted != held_out.y).double().numpy())
 
 
 def feature_shift(before: Tensor, after: Tensor) -> float:
