@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import timeit
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,22 +120,12 @@ def _data(sheet: Sheet, X: Tensor, y: Tensor) -> None:
     sheet.say("matrix")
     sheet.code(looped)
     a = torch.tensor(TRUE)
-    slow, by_loop = _timed(lambda: looped(X, a))
-    quick, by_product = _timed(lambda: X @ a)
-    worst = float((by_loop - by_product).abs().max())
+    worst = float((looped(X, a) - X @ a).abs().max())
+    slow = min(timeit.repeat(lambda: looped(X, a), number=1, repeat=5))
+    quick = min(timeit.repeat(lambda: X @ a, number=1, repeat=5))
     sheet.claim("product", worst < 1e-5 and quick < slow, worst=worst, slow=slow, quick=quick)
     shapes = tuple(X.shape), tuple(y.shape)
     sheet.claim("shapes", shapes == ((N, 2), (N,)), shapes=shapes)
-
-
-def _timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Seconds, the least of five, and what came of it."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        result = work()
-        took.append(time.perf_counter() - began)
-    return min(took), result
 
 
 def _loss(sheet: Sheet, X: Tensor, y: Tensor, seed: int) -> None:

@@ -116,9 +116,8 @@ def _tsne(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats]) -> None:
     sheet.code(projections.tsne)
     sheet.say("trustworthiness", near=NEAR)
     near = min(NEAR, (len(points.rows) - 1) // 2)
-    trust = {
-        n: float(trustworthiness(points.features, at, n_neighbors=near)) for n, at in maps.items()
-    }
+    X = points.features
+    trust = {name: trustworthiness(X, at, n_neighbors=near) for name, at in maps.items()}
     sheet.say("trust_table", trust=trust)
     ours, flat = trust[_name("t-SNE", 2)], trust[_name("PCA", 2)]
     sheet.claim("tsne_keeps", ours > max(flat, TRUST), least=TRUST, ours=ours, flat=flat)
@@ -133,19 +132,14 @@ def _neighbours(sheet: Sheet, points: Cloud) -> None:
     near = [some[:NEAR] for some in nearest]
     shares = projections.share_of(near, targets[points.rows], targets)
     lot = projections.by_chance(points.rows, targets, points.groups)
-    sheet.picture(
-        "neighbours", embedding_plot.neighbour_counts(shares, points.wrong, float(lot.mean()), NEAR)
-    )
+    counts = embedding_plot.neighbour_counts(shares, points.wrong, float(lot.mean()), NEAR)
+    sheet.picture("neighbours", counts)
     new = np.array(points.sides) != "train"
     halves = [(shares[some].mean(), lot[some].mean()) for some in (np.full(len(new), True), new)]
     often = all(share > (1 + luck) / 2 for share, luck in halves)
     sheet.claim("neighbours_share", often, halves=halves, new=new.sum())
-    _mistakes(
-        sheet,
-        shares,
-        projections.share_of(near, points.answers[points.rows], targets),
-        points.wrong,
-    )
+    predicted_shares = projections.share_of(near, points.answers[points.rows], targets)
+    _mistakes(sheet, shares, predicted_shares, points.wrong)
 
 
 def _mistakes(
@@ -156,15 +150,11 @@ def _mistakes(
         sheet.say("few_mistakes", wrong=wrong.sum())
         return
     sheet.code(projections.so_low)
-    bad, good, rare = shares[wrong].mean(), shares[~wrong].mean(), projections.so_low(shares, wrong)
-    means = {
-        "bad": bad,
-        "good": good,
-        "rare": rare,
-        "wrong": wrong.sum(),
-        "draws": projections.RANDOM_SETS,
-    }
-    sheet.claim("mixed_neighbourhoods", bad < good and rare < 0.01, **means)
+    means = {"bad": shares[wrong].mean(), "good": shares[~wrong].mean()}
+    rare = projections.so_low(shares, wrong)
+    counts = {"wrong": wrong.sum(), "draws": projections.RANDOM_SETS}
+    mixed = means["bad"] < means["good"] and rare < 0.01
+    sheet.claim("mixed_neighbourhoods", mixed, rare=rare, **means, **counts)
     sheet.say("look_first", share=predicted_shares[wrong].mean())
 
 

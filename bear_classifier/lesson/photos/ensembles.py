@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import timeit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -73,20 +75,17 @@ def sides(subject: Subject) -> tuple[Set, Set]:
     train = np.array([photo.split == "train" for photo in probed.photos], dtype=bool)
     held_out = np.array([photo.split in ("valid", "test") for photo in probed.photos], dtype=bool)
     for number, label in enumerate(subject.config.labels):
-        some = len(np.unique(probed.groups[train & (probed.targets == number)]))
-        if some < TEAM or not held_out.any():
+        groups = len(np.unique(probed.groups[train & (probed.targets == number)]))
+        if groups < TEAM or not held_out.any():
             raise DataError(
                 "TOO_FEW",
-                f"{label} has {some} different photos on the training split, and"
+                f"{label} has {groups} different photos on the training split, and"
                 f" {held_out.sum()} are held back; {TEAM} and more are needed: add photos, then"
                 " run: bears split",
             )
     mean, spread = probed.features[train].mean(0), probed.features[train].std(0) + 1e-6
-    every = Set(
-        torch.from_numpy((probed.features - mean) / spread).float(),
-        torch.from_numpy(probed.targets),
-        probed.groups,
-    )
+    x = torch.from_numpy((probed.features - mean) / spread).float()
+    every = Set(x, torch.from_numpy(probed.targets), probed.groups)
     return every.of(np.flatnonzero(train)), every.of(np.flatnonzero(held_out))
 
 
@@ -136,7 +135,7 @@ def _stacked(rows: Sequence[Figures]) -> Figures:
     return Figures(of("alone"), of("answers"), of("weights"), worst)
 
 
-# -- what comes of it ------------------------------------------------------------------------------
+# -- the claims ------------------------------------------------------------------------------------
 
 
 def _apart(one: Floats, other: Floats, held_out: Set, measure: Measure) -> Difference:
@@ -182,19 +181,12 @@ def _weights(
 
 def _price(sheet: Sheet, first: Mapping[str, Team], held_out: Set, seconds: float) -> None:
     team = first["folds"]
-    alone, together = (_timed(some, held_out) for some in (team[:1], team))
+    alone, together = (
+        min(timeit.repeat(partial(mean_answer, some, held_out.x), number=1, repeat=5))
+        for some in (team[:1], team)
+    )
     many = sum(p.numel() for p in team[0].parameters())
     sheet.say("price", seconds=seconds, many=many, ratio=together / alone)
-
-
-def _timed(team: Team, held_out: Set) -> float:
-    """Seconds for the answers of all photos, the best of five."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        mean_answer(team, held_out.x)
-        took.append(time.perf_counter() - began)
-    return min(took)
 
 
 def _bars(figures: Mapping[str, Figures]) -> bytes:

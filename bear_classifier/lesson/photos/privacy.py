@@ -82,7 +82,7 @@ def temperature(subject: Subject) -> float:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("privacy")
+    sheet = Sheet("privacy", penalties=RIDGE_PENALTIES)
     sheet.say("intro")
     sheet.code(log_losses, membership_inference.auc)
     sheet.say("auc")
@@ -123,25 +123,14 @@ def _own(sheet: Sheet, subject: Subject, probed: ProbedPhotos) -> Leak:
     sheet.claim("halvings", blind, mean=mean, halves=HALVES, right=right)
     less = leak.interval[1] < worst.interval[0]
     sheet.claim("less_than_shuffled", less, leak=leak, worst=worst)
-    _lookup(sheet, subject, membership, everything.pooled[rows], leak)
+    bundled = subject.catalog.root / "evaluate" / "reference.npz"
+    if bundled.is_file():  # what the features in the bundle give away
+        reference = ood.read_reference(bundled.read_bytes()).features.astype(np.float32)
+        likeness = traces.likeness(everything.pooled[rows], reference)
+        by_lookup = membership.leak(1 - likeness.astype(np.float64))
+        sheet.say("reference_intro", reference=reference)
+        sheet.claim("reference", by_lookup.auc > leak.auc, by_lookup=by_lookup, by_loss=leak)
     return leak
-
-
-def _lookup(
-    sheet: Sheet,
-    subject: Subject,
-    membership: Membership,
-    pooled: NDArray[np.float32],
-    by_loss: Leak,
-) -> None:
-    """What the features in the bundle give away."""
-    place = subject.catalog.root / "evaluate" / "reference.npz"
-    if not place.is_file():
-        return
-    reference = ood.read_reference(place.read_bytes()).features.astype(np.float32)
-    by_lookup = membership.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
-    sheet.say("reference_intro", reference=reference)
-    sheet.claim("reference", by_lookup.auc > by_loss.auc, by_lookup=by_lookup, by_loss=by_loss)
 
 
 def _heads(sheet: Sheet, probed: ProbedPhotos) -> None:
@@ -159,12 +148,12 @@ def _heads(sheet: Sheet, probed: ProbedPhotos) -> None:
         gains[name] = np.quantile(weak - strong, (0.025, 0.975))
     sheet.picture("penalties", curves(leaks, RIDGE_PENALTIES))
     gain, filed = gains["as filed"], leaks["as filed"]
-    sheet.claim("filed_labels", gain[0] > 0, gain=gain, leaks=filed, penalties=RIDGE_PENALTIES)
+    sheet.claim("filed_labels", gain[0] > 0, gain=gain, leaks=filed)
     if len(runs) < 2:
         sheet.say("too_few_suspects")
         return
     gain, cleaned = gains["without suspects"], leaks["without suspects"]
-    sheet.say("without_suspects", gain=gain, leaks=cleaned, penalties=RIDGE_PENALTIES)
+    sheet.say("without_suspects", gain=gain, leaks=cleaned)
     _cleaned(sheet, probed, runs["as filed"][-1], [row[-1] for row in leaks.values()])
 
 
@@ -185,14 +174,12 @@ def _cleaned(
 ) -> None:
     inside, outside = weak
     doubted, rest = (
-        membership_inference.attack(
-            inside[rows], outside[rows], probed.groups[rows], probed.groups[rows]
-        )
+        membership_inference.attack(inside[rows], outside[rows], groups, groups)
         for rows in (probed.suspected, ~probed.suspected)
+        for groups in (probed.groups[rows],)
     )
     before, after = leaks
-    known = {"doubted": doubted, "rest": rest, "penalties": RIDGE_PENALTIES}
-    sheet.claim("suspects_leak", doubted.auc > rest.auc, **known)
+    sheet.claim("suspects_leak", doubted.auc > rest.auc, doubted=doubted, rest=rest)
     less = after.auc < min(before.auc, rest.auc)
     sheet.claim("cleaned_leaks", less, before=before, rest=rest, after=after)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from bear_classifier.experiments.lr.runs import undisturbed
 from bear_classifier.learn.backbone import Classifier
@@ -99,15 +100,9 @@ def _draws(there: Photos) -> list[EarlyFeatures]:
 
 def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> None:
     sheet.say("head_first")
-    sheet.code(
-        transfer_runs.begun,
-        transfer_runs.descent,
-        transfer_runs.learned,
-        task,
-        transfer_runs.feature_shift,
-    )
+    sheet.code(begun, descent, learned, task, feature_shift)
     sheet.say("methods_table", runs=runs)
-    sheet.picture("methods", _dots(runs))
+    sheet.picture("methods", _methods_figure(runs))
     once, first = runs[ONCE].shifts, runs[FIRST].shifts
     sheet.claim("dragged_away", (once > first).all(), once=once, first=first)
     apart = _apart(runs[ONCE].wrongs, runs[FIRST].wrongs, there)
@@ -122,7 +117,7 @@ def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> No
 
 def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, TransferRun]) -> None:
     sheet.say("in_between")
-    sheet.code(transfer_runs.adam, train_in_stages, gone_on, transfer_runs.with_shuffled_labels)
+    sheet.code(adam, train_in_stages, gone_on, transfer_runs.with_shuffled_labels)
     best = min(runs, key=lambda method: float(runs[method].wrongs.mean()))
     by_day = train_in_stages(there.model, there.by_day, classes, 0)
     shuffled = transfer_runs.with_shuffled_labels(there.by_day, 0)
@@ -134,7 +129,7 @@ def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, Transf
     direct, alone = runs[best].wrongs, wrong(by_day, there.asked)
     ways = {f"direct, {best}": direct, "in stages": staged, "in stages, random labels": control}
     sheet.say("ways_table", ways=ways, alone=alone)
-    sheet.picture("stages", _ways(ways, float(alone.mean())))
+    sheet.picture("stages", _ways_figure(ways, float(alone.mean())))
     apart = _apart(direct, staged, there)
     sheet.claim("stage_helps", apart.below(), apart=apart)
     by_labels = _apart(control, staged, there)
@@ -150,33 +145,34 @@ def _apart(one: Floats, other: Floats, there: Photos) -> Difference:
 # -- pictures --------------------------------------------------------------------------------------
 
 
-def _dots(runs: Mapping[str, TransferRun]) -> bytes:
+def _methods_figure(runs: Mapping[str, TransferRun]) -> bytes:
     figure, (left, right) = panels(3.0, 2)
-    for number, run in enumerate(runs.values()):
-        colour = (GREY, ORANGE, BLUE)[number]
-        for axes, values in ((left, run.wrongs.mean(1)), (right, run.shifts)):
-            axes.plot([number] * len(values), values, "o", color=colour, ms=5)
-            axes.plot(number, values.mean(), "_", color=colour, ms=34, mew=3)
-    for axes, words in ((left, "Wrong answers at night"), (right, "How far the features moved")):
-        axes.set_xticks(range(len(runs)), list(runs))
-        axes.set_xlim(-0.5, len(runs) - 0.5)
-        axes.set_ylim(bottom=0)
-        set_title(axes, words)
+    colours = (GREY, ORANGE, BLUE)
+    wrongs = {name: run.wrongs.mean(1) for name, run in runs.items()}
+    _dots(left, wrongs, colours, 34)
+    _dots(right, {name: run.shifts for name, run in runs.items()}, colours, 34)
     left.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
+    set_title(left, "Wrong answers at night")
+    set_title(right, "How far the features moved")
     return figure_png(figure)
 
 
-def _ways(ways: Mapping[str, Floats], alone: float) -> bytes:
+def _ways_figure(ways: Mapping[str, Floats], alone: float) -> bytes:
     figure, (axes,) = panels(3.0, 1)
-    for number, wrongs in enumerate(ways.values()):
-        colour, values = (GREY, BLUE, ORANGE)[number], wrongs.mean(1)
-        axes.plot([number] * len(values), values, "o", color=colour, ms=5)
-        axes.plot(number, values.mean(), "_", color=colour, ms=60, mew=3)
+    wrongs = {name: each.mean(1) for name, each in ways.items()}
+    _dots(axes, wrongs, (GREY, BLUE, ORANGE), 60)
     axes.axhline(alone, color=GREY, lw=1, ls=(0, (4, 3)), label="the many by day only")
-    axes.set_xticks(range(len(ways)), list(ways))
-    axes.set_xlim(-0.5, len(ways) - 0.5)
-    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
     axes.legend(frameon=False, fontsize=9)
     set_title(axes, "Wrong answers at night, each draw")
     return figure_png(figure)
+
+
+def _dots(axes: Axes, groups: Mapping[str, Floats], colours: Sequence[str], width: int) -> None:
+    """Each value a dot, each mean a stroke. width: of the stroke, points."""
+    for number, (values, colour) in enumerate(zip(groups.values(), colours, strict=True)):
+        axes.plot([number] * len(values), values, "o", color=colour, ms=5)
+        axes.plot(number, values.mean(), "_", color=colour, ms=width, mew=3)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_ylim(bottom=0)
