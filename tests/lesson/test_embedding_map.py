@@ -254,9 +254,9 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
     (projections, "tsne", by_lot, "t-SNE keeps neighbourhoods"),
     (projections, "tsne", lambda at, dims: at[:, :dims], "t-SNE keeps neighbourhoods"),
     (clean, "nearest", farthest, "far more often than chance"),
-    (projections, "share_of", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
-    (projections, "share_of", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
-    (projections, "so_low", lambda *_: 0.4, "mixed neighbourhoods"),
+    (projections, "class_shares", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
+    (projections, "class_shares", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
+    (projections, "permutation_p", lambda *_: 0.4, "mixed neighbourhoods"),
     (tensorboard_projector, "tensors", short, "are read back as the same numbers"),
     (tensorboard_projector, "tensors", lambda X: right_tensors(X[1:]), "have a row for each point"),
     (
@@ -349,21 +349,21 @@ def test_t_sne_is_the_same_each_time_and_throws_no_dice_of_others(asked: Network
 
 def test_shares_of_neighbours_by_hand() -> None:
     targets, rows = np.array([0, 0, 1, 1]), np.array([0, 2])
-    assert projections.share_of([[1, 2], [0, 1, 3]], targets[rows], targets).tolist() == [
+    assert projections.class_shares([[1, 2], [0, 1, 3]], targets[rows], targets).tolist() == [
         1 / 2,
         1 / 3,
     ]
-    assert projections.share_of([[1, 2]], np.array([2]), np.array([0, 2, 2])).tolist() == [1]
+    assert projections.class_shares([[1, 2]], np.array([2]), np.array([0, 2, 2])).tolist() == [1]
     groups = np.array([7, 7, 1, 2])
-    assert projections.by_chance(rows, targets, groups).tolist() == [0, 1 / 3]
-    assert projections.by_chance(rows, targets, np.arange(4)).tolist() == [1 / 3, 1 / 3]
+    assert projections.expected_shares(rows, targets, groups).tolist() == [0, 1 / 3]
+    assert projections.expected_shares(rows, targets, np.arange(4)).tolist() == [1 / 3, 1 / 3]
 
 
 def test_how_often_a_mean_is_so_low() -> None:
     shares = np.array([0.0, 1, 1, 1])
     first = np.array([True, False, False, False])
-    assert projections.so_low(shares, first) == pytest.approx(1 / 4, abs=0.05)
-    assert projections.so_low(shares, ~first) > 0.99
+    assert projections.permutation_p(shares, first) == pytest.approx(1 / 4, abs=0.05)
+    assert projections.permutation_p(shares, ~first) > 0.99
 
 
 def test_the_mistakes_are_kept_and_others_drawn_by_lot() -> None:

@@ -20,7 +20,7 @@ DRAWS, SEED = 100, 3
 
 @dataclass(frozen=True)
 class Splits:
-    """x and y of each side: to learn from, to choose by, and to judge by at the end."""
+    """x and y of each split: to learn from, to choose by, and to judge by at the end."""
 
     train: tuple[Floats, Floats]
     valid: tuple[Floats, Floats]
@@ -111,7 +111,7 @@ def _cure(sheet: Sheet, splits: Splits) -> None:
 
 
 def _judged(splits: Splits) -> tuple[float, float, float]:
-    """Errors on the third side: of the right degree, of the high one, of that with a penalty."""
+    """Errors on the test split: of the right degree, of the high one, of that with a penalty."""
     right, bare = (fit_polynomial(*splits.train, degree) for degree in (RIGHT, HIGH))
     _, tame = best_penalty(splits)
     return rmse(right, splits.test), rmse(bare, splits.test), rmse(tame, splits.test)

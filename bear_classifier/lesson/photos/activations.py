@@ -42,7 +42,7 @@ def convolve(picture: Floats, kernel: Floats) -> Floats:
 def convolve_all(pictures: Floats, kernels: Floats, padding: int, stride: int) -> Floats:
     """One unit of a network's layer: a kernel for each channel, summed, at each `stride`-th place.
 
-    pictures: (channels, h, w), with `padding` noughts around; kernels: (channels, k, k)."""
+    pictures: (channels, h, w), with `padding` zeros around; kernels: (channels, k, k)."""
     wide = np.pad(pictures, ((0, 0), (padding, padding), (padding, padding)))
     whole = np.stack([convolve(p, k) for p, k in zip(wide, kernels, strict=True)])
     return np.asarray(whole.sum(axis=0)[::stride, ::stride])
@@ -127,7 +127,7 @@ def peaks(
     return [Peaks(most, place.astype(np.int64)) for most, place in pairs]
 
 
-def once(photos: Sequence[Photo]) -> list[Photo]:
+def one_per_group(photos: Sequence[Photo]) -> list[Photo]:
     """The first of each group of near-copies: else ten copies of a photo would be ten votes."""
     first: dict[str, Photo] = {}
     for photo in photos:

@@ -19,7 +19,7 @@ from bear_classifier.lesson.trained_model import Subject, network_outputs
 from bear_classifier.stats.arrays import Floats
 
 NEAR = 5  # neighbours
-TRUST = 0.9  # of a map by t-SNE; 1 is perfect, one by lot has about 0.5
+TRUST = 0.9  # of a map by t-SNE; 1 is perfect, a random one has about 0.5
 FEW_MISTAKES = 5  # mistakes; the mean of fewer says nothing
 REVIEW = "http://127.0.0.1:7861/#view=one&state=all&at="  # where `bears review` shows one photo
 
@@ -125,20 +125,20 @@ def _tsne(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats]) -> None:
 
 def _neighbours(sheet: Sheet, points: Cloud) -> None:
     sheet.say("neighbours_intro", points=points, near=NEAR)
-    sheet.code(projections.share_of, projections.by_chance)
+    sheet.code(projections.class_shares, projections.expected_shares)
     targets = points.every.targets
     every = np.ones(len(targets), dtype=bool)
     nearest = clean.nearest(points.every.pooled, points.groups, points.rows, every)
     near = [some[:NEAR] for some in nearest]
-    shares = projections.share_of(near, targets[points.rows], targets)
-    lot = projections.by_chance(points.rows, targets, points.groups)
-    counts = embedding_plot.neighbour_counts(shares, points.wrong, float(lot.mean()), NEAR)
+    shares = projections.class_shares(near, targets[points.rows], targets)
+    chance = projections.expected_shares(points.rows, targets, points.groups)
+    counts = embedding_plot.neighbour_counts(shares, points.wrong, float(chance.mean()), NEAR)
     sheet.picture("neighbours", counts)
     new = np.array(points.sides) != "train"
-    halves = [(shares[some].mean(), lot[some].mean()) for some in (np.full(len(new), True), new)]
+    halves = [(shares[some].mean(), chance[some].mean()) for some in (np.full(len(new), True), new)]
     often = all(share > (1 + luck) / 2 for share, luck in halves)
     sheet.claim("neighbours_share", often, halves=halves, new=new.sum())
-    predicted_shares = projections.share_of(near, points.answers[points.rows], targets)
+    predicted_shares = projections.class_shares(near, points.answers[points.rows], targets)
     _mistakes(sheet, shares, predicted_shares, points.wrong)
 
 
@@ -149,9 +149,9 @@ def _mistakes(
     if wrong.sum() < FEW_MISTAKES:
         sheet.say("few_mistakes", wrong=wrong.sum())
         return
-    sheet.code(projections.so_low)
+    sheet.code(projections.permutation_p)
     means = {"bad": shares[wrong].mean(), "good": shares[~wrong].mean()}
-    rare = projections.so_low(shares, wrong)
+    rare = projections.permutation_p(shares, wrong)
     counts = {"wrong": wrong.sum(), "draws": projections.RANDOM_SETS}
     mixed = means["bad"] < means["good"] and rare < 0.01
     sheet.claim("mixed_neighbourhoods", mixed, rare=rare, **means, **counts)

@@ -54,7 +54,7 @@ class Figures:
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("ensemble", team=TEAM, repeats=REPEATS, orders=ORDERS, trained=TRAINED)
-    learned, held_out = sides(subject)
+    learned, held_out = train_and_held_out(subject)
     size = {"deep": ensemble_runs.DEEP, "wide": ensemble_runs.WIDE}
     sheet.say("intro", learned=learned, held_out=held_out, **size)
     trainings = (ensemble_runs.separate, ensemble_runs.by_folds, ensemble_runs.train_together)
@@ -69,7 +69,7 @@ def page(subject: Subject) -> Page:
     return sheet.page()
 
 
-def sides(subject: Subject) -> tuple[Set, Set]:
+def train_and_held_out(subject: Subject) -> tuple[Set, Set]:
     """Photos to learn from and photos to ask. Raises DataError (NOT_PROBED, TOO_FEW)."""
     probed = probed_photos(subject)
     train = np.array([photo.split == "train" for photo in probed.photos], dtype=bool)

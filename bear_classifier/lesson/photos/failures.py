@@ -16,11 +16,11 @@ from bear_classifier.lesson.photos.failure_runs import (
     WORSE,
     FailureRun,
     Recipe,
-    Shop,
+    Setup,
     crawls,
     explodes,
     is_overfitting,
-    shop,
+    prepare,
     train_new_head,
     unfinished,
 )
@@ -29,7 +29,7 @@ from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels,
 
 FAR = 1000  # times too high, times too low
 SHORT, LONG = 1, 24  # epochs too few and too many
-FEW, ASTRAY = 36, 12  # photos of a small set, and those of them with a wrong label
+FEW, WRONG_LABELS = 36, 12  # photos of a small set, and those of them with a wrong label
 DROPOUT = 0.5
 RIGHT = "right"
 RECIPES = {
@@ -37,7 +37,7 @@ RECIPES = {
     "rate too high": Recipe(rate=RATE * FAR, epochs=3),
     "rate too low": Recipe(rate=RATE / FAR, epochs=3),
     "too few epochs": Recipe(epochs=SHORT),
-    "too many epochs": Recipe(4 * RATE, LONG, FEW, ASTRAY),
+    "too many epochs": Recipe(4 * RATE, LONG, FEW, WRONG_LABELS),
 }
 NAMED = {
     RIGHT: "fine",
@@ -51,13 +51,13 @@ NAMED = {
 def page(subject: Subject) -> Page:
     sheet = Sheet("wrong")
     with undisturbed():
-        made = shop(subject)
-        runs = {name: train_new_head(made, recipe) for name, recipe in RECIPES.items()}
-        sheet.say("intro", made=made, few=FEW, astray=ASTRAY)
+        setup = prepare(subject)
+        runs = {name: train_new_head(setup, recipe) for name, recipe in RECIPES.items()}
+        sheet.say("intro", setup=setup, few=FEW, wrong_labels=WRONG_LABELS)
         _histories(sheet, runs)
         _symptoms(sheet, runs)
         _below(sheet, runs[RIGHT])
-        _made_harder(sheet, made, runs)
+        _made_harder(sheet, setup, runs)
     _diagnosed(sheet, runs)
     return sheet.page()
 
@@ -90,10 +90,10 @@ def _below(sheet: Sheet, right: FailureRun) -> None:
     sheet.claim("train_below_valid", below, right=right, best=best)
 
 
-def _made_harder(sheet: Sheet, made: Shop, runs: Mapping[str, FailureRun]) -> None:
+def _made_harder(sheet: Sheet, setup: Setup, runs: Mapping[str, FailureRun]) -> None:
     sheet.say("made_harder")
-    bare, easy = (train_new_head(made, Recipe(epochs=n, crops=False)) for n in (SHORT, EPOCHS))
-    hard = train_new_head(made, Recipe(dropout=DROPOUT))
+    bare, easy = (train_new_head(setup, Recipe(epochs=n, crops=False)) for n in (SHORT, EPOCHS))
+    hard = train_new_head(setup, Recipe(dropout=DROPOUT))
     harder = {
         (SHORT, "neither"): bare,
         (SHORT, "crops"): runs["too few epochs"],

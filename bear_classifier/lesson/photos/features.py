@@ -23,7 +23,7 @@ from bear_classifier.stats.arrays import Floats, Ints
 
 FEATURES_SEED = 7
 TOP, SHOWN = 6, 4  # photos of a unit; units of a picture
-UNITS, BY_LOT = 48, 1000  # units chosen and drawn at random: fewer hide the difference
+UNITS, RANDOM_UNITS = 48, 1000  # units chosen and drawn at random: fewer hide the difference
 PHOTOS_PER_CLASS = 24  # photos of each class that were not learned from
 COVERED = 36  # photos of which each place is covered
 KERNELS = {
@@ -35,7 +35,7 @@ KERNELS = {
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Photos, no two of them near-copies, in an order by lot. labels: (n,); pixels: a function from
+    """Photos, no two of them near-copies, in random order. labels: (n,); pixels: a function from
     a row to (size, size, 3); unseen: whether the network learned from none of them."""
 
     photos: list[Photo]
@@ -44,9 +44,9 @@ class PhotoSet:
     unseen: bool
 
 
-def watch(subject: Subject) -> PhotoSet:
+def photo_set(subject: Subject) -> PhotoSet:
     """Photos of validation and test; all, where these are fewer than ENOUGH of a class."""
-    every, names = kernels.once(subject.catalog.photos("ok")), subject.config.labels
+    every, names = kernels.one_per_group(subject.catalog.photos("ok")), subject.config.labels
     others = [photo for photo in every if photo.split != "train"]
     enough = min(sum(photo.label == name for photo in others) for name in names) >= PHOTOS_PER_CLASS
     some = others if enough else every
@@ -62,12 +62,12 @@ def watch(subject: Subject) -> PhotoSet:
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("features")
-    model, watched = evaluation_network(subject), watch(subject)
+    model, pool = evaluation_network(subject), photo_set(subject)
     sheet.say("intro")
-    _kernels(sheet, watched.pixels(0))
-    _filters(sheet, model, watched.pixels(0))
-    _units(sheet, subject, model, watched)
-    pixels = [watched.pixels(row) for row in _in_turn(watched.labels)]
+    _kernels(sheet, pool.pixels(0))
+    _filters(sheet, model, pool.pixels(0))
+    _units(sheet, subject, model, pool)
+    pixels = [pool.pixels(row) for row in _in_turn(pool.labels)]
     x = normalise(np.stack(pixels), normalisation(subject.config.learn))
     saliency.section(sheet, model, subject.config.labels, x, pixels)
     return sheet.page()
@@ -116,13 +116,13 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a layer. chosen, lots: numbers of units; purities: (units,) of the TOP photos of all;
-    main: (units,) their commonest class; chance: (rounds,) means of `lots` with shuffled
+    """Of a layer. chosen, random: numbers of units; purities: (units,) of the TOP photos of all;
+    main: (units,) their commonest class; chance: (rounds,) means of `random` with shuffled
     classes."""
 
     layer: Layer
     chosen: Ints
-    lots: Ints
+    random: Ints
     purities: Floats
     main: Ints
     chance: Floats
@@ -136,67 +136,69 @@ class Agreement:
         return float(low), float(high)
 
 
-def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: PhotoSet) -> None:
+def _units(sheet: Sheet, subject: Subject, model: Classifier, pool: PhotoSet) -> None:
     size = subject.config.learn.size
     layers = kernels.layers(model.body, size)
-    files = [subject.catalog.file(photo) for photo in watched.photos]
+    files = [subject.catalog.file(photo) for photo in pool.photos]
     norm = normalisation(subject.config.learn)
     layer_peaks = kernels.peaks(model.body, layers, files, size, norm)
-    half = len(files) // 2  # their order is by lot
-    sheet.say("units_intro", files=files, unseen=watched.unseen, half=half)
+    half = len(files) // 2  # their order is random
+    sheet.say("units_intro", files=files, unseen=pool.unseen, half=half)
     sheet.code(kernels.Peek, kernels.top, kernels.purity, kernels.readable)
     rows = []
     for layer, peak in zip(layers, layer_peaks, strict=True):
-        rows.append(_agreement(layer, peak, watched.labels, half))
-        _show(sheet, subject.config.labels, watched, peak, rows[-1], half)
+        rows.append(_agreement(layer, peak, pool.labels, half))
+        _show(sheet, subject.config.labels, pool, peak, rows[-1], half)
     _purities(sheet, rows, subject.config.labels)
 
 
 def _agreement(layer: Layer, peak: Peaks, labels: Ints, half: int) -> Agreement:
     chosen = kernels.readable(peak.most[:half], labels[:half], TOP, UNITS)
-    lots = np.random.default_rng([FEATURES_SEED, layer.end]).permutation(layer.units)[:BY_LOT]
+    rng = np.random.default_rng([FEATURES_SEED, layer.end])
+    random = rng.permutation(layer.units)[:RANDOM_UNITS]
     rows = kernels.top(peak.most[half:], TOP)
     seen = labels[half:][rows]
     main = np.array([np.bincount(row).argmax() for row in seen])
-    chance = kernels.shuffled_purity(labels[half:], rows[lots], FEATURES_SEED)
-    return Agreement(layer, chosen, lots, kernels.purity(seen), main, chance)
+    chance = kernels.shuffled_purity(labels[half:], rows[random], FEATURES_SEED)
+    return Agreement(layer, chosen, random, kernels.purity(seen), main, chance)
 
 
 def _show(
-    sheet: Sheet, names: list[str], watched: PhotoSet, peak: Peaks, row: Agreement, half: int
+    sheet: Sheet, names: list[str], pool: PhotoSet, peak: Peaks, row: Agreement, half: int
 ) -> None:
     """Crops around the strongest places, a unit a row."""
     layer, best = row.layer, kernels.top(peak.most[half:], TOP) + half
 
     def crops(unit: int) -> list[features_plot.Tile]:
         return [
-            (kernels.crop(watched.pixels(i), layer, int(peak.place[i, unit])),
-             features_plot.colour_of(int(watched.labels[i])))
+            (kernels.crop(pool.pixels(i), layer, int(peak.place[i, unit])),
+             features_plot.colour_of(int(pool.labels[i])))
             for i in best[unit].tolist()
         ]  # fmt: skip
 
     sides = {
         name: ([crops(unit) for unit in units[:SHOWN].tolist()],
                [f"unit {unit}\n{row.purities[unit]:.0%}" for unit in units[:SHOWN].tolist()])
-        for name, units in (("Chosen units", row.chosen), ("Random units", row.lots))
+        for name, units in (("Chosen units", row.chosen), ("Random units", row.random))
     }  # fmt: skip
     sheet.picture("units", features_plot.tops(sides, names), f"-{layer.side}", layer=layer, top=TOP)
 
 
 def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     layers = {f"{row.layer.side} x {row.layer.side} places": row for row in rows}
-    chosen, lots = ([r.mean(r.chosen) for r in rows], [r.mean(r.lots) for r in rows])
-    sheet.picture("purity", features_plot.purities([*layers], chosen, lots, [r.band for r in rows]))
+    chosen, random = ([r.mean(r.chosen) for r in rows], [r.mean(r.random) for r in rows])
+    bands = [row.band for row in rows]
+    sheet.picture("purity", features_plot.purities([*layers], chosen, random, bands))
     sheet.say("purity_table", layers=layers, labels=labels)
     sheet.say("agreement_limits")
     first, last = rows[0], rows[-1]
-    sheet.claim("last_layer_agrees", last.mean(last.lots) > last.band[1], last=last)
+    sheet.claim("last_layer_agrees", last.mean(last.random) > last.band[1], last=last)
     rng = np.random.default_rng(FEATURES_SEED)
     draws = [last.purities[rng.permutation(len(last.purities))[:UNITS]].mean() for _ in range(1000)]
     limit = float(np.quantile(draws, 0.975))
     sheet.claim("chosen_agree", last.mean(last.chosen) > limit, last=last, limit=limit)
     if len(rows) > 1:
-        gain, low, high = _gain(last.purities[last.lots], first.purities[first.lots])
+        gain, low, high = _gain(last.purities[last.random], first.purities[first.random])
         word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "not significantly"
         sheet.say("depth", word=word, names=[*layers], gain=gain, low=low, high=high)
 

@@ -42,7 +42,7 @@ def bundle_contents(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield from ((f"{name}/{inner}", packed.read(inner)) for inner in packed.namelist())
 
 
-def sought(photos: Sequence[Photo], harmless: str) -> dict[bytes, str]:
+def search_terms(photos: Sequence[Photo], harmless: str) -> dict[bytes, str]:
     """What would give a photo away, as it may be written, and what it is.
 
     harmless: text whose words a bundle holds anyway."""
@@ -152,10 +152,10 @@ def likeness(queries: NDArray[np.float32], references: NDArray[np.float32]) -> N
 
 @dataclass(frozen=True)
 class Search:
-    """found: what gives a photo away and where; files, size, unpacked (bytes, with what is packed):
-    what was searched; texts: paths and names that were looked for."""
+    """traces: what gives a photo away, and where; files, size (bytes) and unpacked (bytes, packed
+    files opened): what was searched; texts: number of paths and names searched for."""
 
-    found: list[str]
+    traces: list[str]
     files: int
     size: int
     unpacked: int
@@ -165,7 +165,7 @@ class Search:
 def search_bundle(folder: Path, known: Sequence[Photo], shown: bool) -> Search:
     """A bundle, for traces of the photos of its dataset. shown: as in `traces`."""
     files = dict(bundle_contents(folder))
-    needles = sought(known, "\n".join([getsource(model_card), *files]))
+    needles = search_terms(known, "\n".join([getsource(model_card), *files]))
     found = traces(files, needles, {photo.sha256 for photo in known}, shown)
     whole = [len(data) for name, data in files.items() if ".npz/" not in name]
     texts = len(set(needles.values())) - len(known)

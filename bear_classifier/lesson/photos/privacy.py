@@ -61,7 +61,7 @@ def groups_of(photos: Sequence[Photo]) -> NDArray[np.str_]:
     return np.array([photo.family for photo in photos])
 
 
-def sides_of(photos: Sequence[Photo]) -> tuple[list[int], Membership]:
+def membership_of(photos: Sequence[Photo]) -> tuple[list[int], Membership]:
     """Bools of the training split, the members, and of the test split, the others.
 
     Raises DataError (NO_PHOTOS)."""
@@ -97,11 +97,11 @@ def page(subject: Subject) -> Page:
 def _own(sheet: Sheet, subject: Subject, probed: ProbedPhotos) -> Leak:
     sheet.say("own_model")
     everything = network_outputs(subject)
-    rows, membership = sides_of(everything.photos)
+    rows, membership = membership_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
     losses = log_losses(softmax(logits, temperature(subject)), targets, ANY_PROBABILITY)
     plain = log_losses(softmax(logits), targets, ANY_PROBABILITY)
-    others, apart = sides_of(probed.photos)
+    others, apart = membership_of(probed.photos)
     worst = membership_inference.attack_shuffled_labels(
         probed.features, probed.targets, probed.groups, RIDGE_PENALTIES[-1], SEED
     )
@@ -172,12 +172,11 @@ def _whole(probed: ProbedPhotos, rows: Bools) -> bool:
 def _cleaned(
     sheet: Sheet, probed: ProbedPhotos, weak: tuple[Floats, Floats], leaks: list[Leak]
 ) -> None:
-    inside, outside = weak
-    doubted, rest = (
-        membership_inference.attack(inside[rows], outside[rows], groups, groups)
-        for rows in (probed.suspected, ~probed.suspected)
-        for groups in (probed.groups[rows],)
-    )
+    def attack(rows: Bools) -> Leak:
+        groups = probed.groups[rows]
+        return membership_inference.attack(weak[0][rows], weak[1][rows], groups, groups)
+
+    doubted, rest = attack(probed.suspected), attack(~probed.suspected)
     before, after = leaks
     sheet.claim("suspects_leak", doubted.auc > rest.auc, doubted=doubted, rest=rest)
     less = after.auc < min(before.auc, rest.auc)
@@ -193,7 +192,7 @@ def _bundle(sheet: Sheet, subject: Subject) -> None:
     search = traces.search_bundle(subject.model, photos, shown)
     sheet.say("bundle_searched", shown=shown)
     sheet.code(traces.occurrences)
-    sheet.claim("bundle_clean", not search.found, search=search, photos=photos)
+    sheet.claim("bundle_clean", not search.traces, search=search, photos=photos)
 
 
 def draw_attacks(sides: Membership, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:

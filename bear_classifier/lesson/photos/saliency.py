@@ -25,7 +25,7 @@ from bear_classifier.stats.intervals import bootstrap_mean
 
 Mask = NDArray[np.bool_]
 SALIENCY_SEED = 7
-LOTS, DRAWN = 4, 6  # quarters by lot of each photo; photos that are shown
+RANDOM_QUARTERS, DRAWN = 4, 6  # random quarters of each photo; photos that are shown
 FEW, STEPS = 1, 400  # photos for integrated gradients; steps: of 50 the sum is off by 13 %
 _WIDE = 2  # places of the map, side of the square that covers one
 
@@ -71,7 +71,7 @@ def highest(map_: NDArray[Any]) -> Mask:
 
 
 def shifted_mask(mask: Mask, rng: np.random.Generator) -> Mask:
-    """The same shape elsewhere, by lot; what leaves on one side comes in on the other."""
+    """The same shape at a random place; what leaves on one side comes in on the other."""
     shift = int(rng.integers(1, mask.size))
     return np.roll(mask, divmod(shift, mask.shape[1]), axis=(0, 1))
 
@@ -112,7 +112,7 @@ class Predicted:
         return self.spoken[np.arange(len(self.targets)), self.targets]
 
 
-def ask(model: Classifier, x: Tensor) -> Predicted:
+def predict(model: Classifier, x: Tensor) -> Predicted:
     """x: (n, 3, size, size)."""
     with torch.inference_mode():
         logits, _, maps = model.outputs(x)
@@ -124,16 +124,16 @@ def ask(model: Classifier, x: Tensor) -> Predicted:
 
 
 @dataclass(frozen=True)
-class Covered:
-    """Of n photos: falls (n, cells, cells) of the logit, a place covered; best, lot (n,): with the
-    highest quarter of the map covered, and the mean of quarters by lot."""
+class Occluded:
+    """Falls of the logit of n photos: drops (n, cells, cells), one place covered; best (n,), the
+    highest quarter of the map covered; random (n,), the mean of random quarters."""
 
-    falls: Floats
+    drops: Floats
     best: Floats
-    lot: Floats
+    random: Floats
 
 
-def occlude(run: Callable[[Tensor], Tensor], x: Tensor, predicted: Predicted) -> Covered:
+def occlude(run: Callable[[Tensor], Tensor], x: Tensor, predicted: Predicted) -> Occluded:
     """Each photo (n, 3, size, size) covered at each place, and at quarters."""
     size, cells = x.shape[-1], predicted.maps.shape[-1]
     squares, rng, rows = windows(size, cells), np.random.default_rng(SALIENCY_SEED), []
@@ -141,12 +141,11 @@ def occlude(run: Callable[[Tensor], Tensor], x: Tensor, predicted: Predicted) ->
     bar = progress_bar(photos, "covering", len(x), unit="photo", leave=False)
     for photo, target, map_ in bar:
         best = highest(map_)
-        quarters = [
-            grown(mask, size) for mask in (best, *(shifted_mask(best, rng) for _ in range(LOTS)))
-        ]
-        rows.append(logit_drops(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
+        quarters = [best, *(shifted_mask(best, rng) for _ in range(RANDOM_QUARTERS))]
+        masks = np.concatenate([squares, np.stack([grown(mask, size) for mask in quarters])])
+        rows.append(logit_drops(run, photo, target, masks))
     drops, n = np.stack(rows), len(squares)
-    return Covered(drops[:, :n].reshape(-1, cells, cells), drops[:, n], drops[:, n + 1 :].mean(1))
+    return Occluded(drops[:, :n].reshape(-1, cells, cells), drops[:, n], drops[:, n + 1 :].mean(1))
 
 
 def section(
@@ -154,7 +153,7 @@ def section(
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:  # fmt: skip
     """x: (n, 3, size, size), photos as the network takes them; pixels: of each (size, size, 3)."""
-    predicted = ask(model, x)
+    predicted = predict(model, x)
     cells, size = predicted.maps.shape[-1], x.shape[-1]
     _exact(sheet, model, predicted)
     run = frozen(model, torch.zeros(1, 3, size, size), ["logits"], len(x) * cells * cells)
@@ -178,7 +177,7 @@ def _exact(sheet: Sheet, model: Classifier, predicted: Predicted) -> None:
 
 def _shown(
     sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], predicted: Predicted,
-    occluded: Covered,
+    occluded: Occluded,
 ) -> None:  # fmt: skip
     def over(maps: Floats) -> list[NDArray[np.uint8]]:
         pairs = zip(pixels[:DRAWN], maps.astype(np.float32), strict=False)
@@ -186,7 +185,7 @@ def _shown(
             np.asarray(overlay(Image.fromarray(p), m, float(np.abs(m).max()))) for p, m in pairs
         ]
 
-    rows = [list(pixels[:DRAWN]), over(predicted.maps), over(occluded.falls)]
+    rows = [list(pixels[:DRAWN]), over(predicted.maps), over(occluded.drops)]
     captions = [f"says {names[target]}" for target in predicted.targets[:DRAWN]]
     sheet.picture(
         "places",
@@ -194,12 +193,12 @@ def _shown(
     )
 
 
-def _checked(sheet: Sheet, names: Sequence[str], predicted: Predicted, occluded: Covered) -> None:
-    pairs = list(zip(predicted.maps, occluded.falls, strict=True))
+def _checked(sheet: Sheet, names: Sequence[str], predicted: Predicted, occluded: Occluded) -> None:
+    pairs = list(zip(predicted.maps, occluded.drops, strict=True))
     own = np.array([rank_correlation(map_, fall) for map_, fall in pairs])
-    others = zip(predicted.maps[partners(predicted.targets)], occluded.falls, strict=True)
+    others = zip(predicted.maps[partners(predicted.targets)], occluded.drops, strict=True)
     other = np.array([rank_correlation(map_, fall) for map_, fall in others])
-    sheet.picture("agreement", plot.agreement(own, other, occluded.best, occluded.lot))
+    sheet.picture("agreement", plot.agreement(own, other, occluded.best, occluded.random))
     by_class = [(name, own[predicted.targets == number]) for number, name in enumerate(names)]
     by = ", ".join(f"{name} {some.mean():.2f}" for name, some in by_class if len(some))
     mean, low, high = bootstrap_mean(own, SALIENCY_SEED)
@@ -207,8 +206,8 @@ def _checked(sheet: Sheet, names: Sequence[str], predicted: Predicted, occluded:
     sheet.say("reasons_to_doubt")
     mean, low, high = bootstrap_mean(own - other, SALIENCY_SEED)
     sheet.claim("about_this_photo", low > 0, other=other, mean=mean, low=low, high=high)
-    mean, low, high = bootstrap_mean(occluded.best - occluded.lot, SALIENCY_SEED)
-    more = (occluded.best > occluded.lot).sum()
+    mean, low, high = bootstrap_mean(occluded.best - occluded.random, SALIENCY_SEED)
+    more = (occluded.best > occluded.random).sum()
     sheet.claim(
         "best_quarter", low > 0, occluded=occluded, more=more, mean=mean, low=low, high=high
     )

@@ -16,11 +16,11 @@ from bear_classifier.lesson.photos.transfer_runs import (
     EarlyFeatures,
     Photos,
     adam,
-    begun,
     descent,
     feature_shift,
     features,
-    learned,
+    trained,
+    with_new_head,
     wrong,
 )
 from bear_classifier.lesson.trained_model import Subject
@@ -49,97 +49,100 @@ class TransferRun:
 
 def task(start: Classifier, own: EarlyFeatures, classes: int, method: str, seed: int) -> Classifier:
     """The task by one of the methods, from a body and with a new head."""
-    model = begun(start, own, classes, seed)
+    model = with_new_head(start, own, classes, seed)
     if method != ONCE:
-        model = learned(model, own, HEAD_EPOCHS, FEW_HEAD, seed, descent, body=False)
-    return model if method == HEAD else learned(model, own, EPOCHS, FEW, seed, descent)
+        model = trained(model, own, HEAD_EPOCHS, FEW_HEAD, seed, descent, body=False)
+    return model if method == HEAD else trained(model, own, EPOCHS, FEW, seed, descent)
 
 
 def train_in_stages(start: Classifier, many: EarlyFeatures, classes: int, seed: int) -> Classifier:
     """One that learned from the many: the head, then all."""
-    model = begun(start, many, classes, seed)
-    model = learned(model, many, MANY_HEAD_EPOCHS, MANY, seed, adam, body=False)
-    return learned(model, many, MANY_EPOCHS, MANY, seed, adam)
+    model = with_new_head(start, many, classes, seed)
+    model = trained(model, many, MANY_HEAD_EPOCHS, MANY, seed, adam, body=False)
+    return trained(model, many, MANY_EPOCHS, MANY, seed, adam)
 
 
-def gone_on(staged: Classifier, own: EarlyFeatures, seed: int) -> Classifier:
+def trained_further(staged: Classifier, own: EarlyFeatures, seed: int) -> Classifier:
     """From the many to the few, with the head that it has, at a tenth of the rates."""
-    return learned(staged, own, EPOCHS, ON, seed, adam)
+    return trained(staged, own, EPOCHS, ON, seed, adam)
 
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("stages")
     classes = len(subject.config.labels)
     with undisturbed():
-        there = transfer_runs.photos_of(subject, EACH)
-        sheet.say("intro", there=there, each=EACH, photo_draws=PHOTO_DRAWS)
-        sheet.picture("night", there.picture)
+        photos = transfer_runs.photos_of(subject, EACH)
+        sheet.say("intro", photos=photos, each=EACH, photo_draws=PHOTO_DRAWS)
+        sheet.picture("night", photos.picture)
         sheet.code(transfer_runs.at_night)
-        runs = {method: _run(there, classes, method) for method in METHODS}
-        _methods(sheet, there, runs)
-        _stages(sheet, there, classes, runs)
+        runs = {method: _run(photos, classes, method) for method in METHODS}
+        _methods(sheet, photos, runs)
+        _stages(sheet, photos, classes, runs)
     return sheet.page()
 
 
-def _run(there: Photos, classes: int, method: str) -> TransferRun:
-    before = features(there.model, there.asked.x)
+def _run(photos: Photos, classes: int, method: str) -> TransferRun:
+    before = features(photos.model, photos.held_out.x)
     rows = []
-    for seed, own in enumerate(_draws(there)):
-        model = task(there.model, own, classes, method, seed)
-        shift = feature_shift(before, features(model, there.asked.x))
-        rows.append((wrong(model, there.asked), wrong(model, there.asked_by_day), np.array(shift)))
+    for seed, own in enumerate(_draws(photos)):
+        model = task(photos.model, own, classes, method, seed)
+        shift = feature_shift(before, features(model, photos.held_out.x))
+        wrongs = [wrong(model, part) for part in (photos.held_out, photos.held_out_by_day)]
+        rows.append((*wrongs, np.array(shift)))
     return TransferRun(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
-def _draws(there: Photos) -> list[EarlyFeatures]:
-    return [transfer_runs.few(there.at_night, EACH, seed) for seed in range(PHOTO_DRAWS)]
+def _draws(photos: Photos) -> list[EarlyFeatures]:
+    return [transfer_runs.few(photos.at_night, EACH, seed) for seed in range(PHOTO_DRAWS)]
 
 
 # -- the head first --------------------------------------------------------------------------------
 
 
-def _methods(sheet: Sheet, there: Photos, runs: Mapping[str, TransferRun]) -> None:
+def _methods(sheet: Sheet, photos: Photos, runs: Mapping[str, TransferRun]) -> None:
     sheet.say("head_first")
-    sheet.code(begun, descent, learned, task, feature_shift)
+    sheet.code(with_new_head, descent, trained, task, feature_shift)
     sheet.say("methods_table", runs=runs)
     sheet.picture("methods", _methods_figure(runs))
     once, first = runs[ONCE].shifts, runs[FIRST].shifts
     sheet.claim("dragged_away", (once > first).all(), once=once, first=first)
-    apart = _apart(runs[ONCE].wrongs, runs[FIRST].wrongs, there)
+    apart = _apart(runs[ONCE].wrongs, runs[FIRST].wrongs, photos)
     sheet.claim("shows_in_answers", apart.below(), apart=apart)
-    alone = _apart(runs[HEAD].wrongs, runs[FIRST].wrongs, there)
-    day = _apart(runs[ONCE].by_day, runs[FIRST].by_day, there)
+    alone = _apart(runs[HEAD].wrongs, runs[FIRST].wrongs, photos)
+    day = _apart(runs[ONCE].by_day, runs[FIRST].by_day, photos)
     sheet.say("head_first_why", day=day, alone=alone)
 
 
 # -- a stage in between ----------------------------------------------------------------------------
 
 
-def _stages(sheet: Sheet, there: Photos, classes: int, runs: Mapping[str, TransferRun]) -> None:
+def _stages(sheet: Sheet, photos: Photos, classes: int, runs: Mapping[str, TransferRun]) -> None:
     sheet.say("in_between")
-    sheet.code(adam, train_in_stages, gone_on, transfer_runs.with_shuffled_labels)
+    sheet.code(adam, train_in_stages, trained_further, transfer_runs.with_shuffled_labels)
     best = min(runs, key=lambda method: float(runs[method].wrongs.mean()))
-    by_day = train_in_stages(there.model, there.by_day, classes, 0)
-    shuffled = transfer_runs.with_shuffled_labels(there.by_day, 0)
-    by_lot = train_in_stages(there.model, shuffled, classes, 0)
-    staged, control = (
-        np.stack([wrong(gone_on(body, own, s), there.asked) for s, own in enumerate(_draws(there))])
-        for body in (by_day, by_lot)
-    )
-    direct, alone = runs[best].wrongs, wrong(by_day, there.asked)
+    by_day = train_in_stages(photos.model, photos.by_day, classes, 0)
+    shuffled = transfer_runs.with_shuffled_labels(photos.by_day, 0)
+    by_shuffled = train_in_stages(photos.model, shuffled, classes, 0)
+
+    def wrongs_after(body: Classifier) -> Floats:
+        models = [trained_further(body, own, seed) for seed, own in enumerate(_draws(photos))]
+        return np.stack([wrong(model, photos.held_out) for model in models])
+
+    staged, control = wrongs_after(by_day), wrongs_after(by_shuffled)
+    direct, alone = runs[best].wrongs, wrong(by_day, photos.held_out)
     ways = {f"direct, {best}": direct, "in stages": staged, "in stages, random labels": control}
     sheet.say("ways_table", ways=ways, alone=alone)
     sheet.picture("stages", _ways_figure(ways, float(alone.mean())))
-    apart = _apart(direct, staged, there)
+    apart = _apart(direct, staged, photos)
     sheet.claim("stage_helps", apart.below(), apart=apart)
-    by_labels = _apart(control, staged, there)
+    by_labels = _apart(control, staged, photos)
     sheet.claim("labels_help", by_labels.below(), by_labels=by_labels)
-    few = _apart(np.broadcast_to(alone, staged.shape), staged, there)
+    few = _apart(np.broadcast_to(alone, staged.shape), staged, photos)
     sheet.say("few_add", few=few)
 
 
-def _apart(one: Floats, other: Floats, there: Photos) -> Difference:
-    return difference(one, other, there.asked.y.numpy(), there.asked.groups, "error")
+def _apart(one: Floats, other: Floats, photos: Photos) -> Difference:
+    return difference(one, other, photos.held_out.y.numpy(), photos.held_out.groups, "error")
 
 
 # -- pictures --------------------------------------------------------------------------------------
