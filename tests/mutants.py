@@ -220,7 +220,7 @@ MUTANTS = [
            "torch.set_num_threads(most)", "pass",
            "runtime/test_processors.py::test_torch_computes_with_no_more_threads"),
     Mutant("a claim that fell is told as held", "lesson/page.py",
-           "Claim(without_markup(said), bool(holds),", "Claim(without_markup(said), True,",
+           "Claim(claim.striptags(), bool(holds),", "Claim(claim.striptags(), True,",
            "lesson/test_basics.py::test_a_broken_kernel"),
     Mutant("a fallen claim ends well", "cli/lesson.py", "return 0 if fine else 1", "return 0",
            "lesson/test_basics.py::test_a_claim_that_fails"),

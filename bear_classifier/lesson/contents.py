@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bear_classifier.errors import ConfigError
-from bear_classifier.lesson.page import Page
 
-TITLES = {
-    "sgd": "A line by gradient descent",
-    "rates": "Too low, right, too high: the learning rate",
-    "minibatch": "A handful of examples at a time",
-    "surface": "The loss as a landscape",
-    "fit": "Underfitting, overfitting, and the cure",
-    "classes": "From numbers to classes",
-    "relu": "Kinks that add up to any curve",
-    "sliders": "Fit the line yourself",
-    "wrong": "The four things that go wrong",
-    "features": "What the network sees",
-    "map": "The map of photos",
-    "ensemble": "Teams of models",
-    "stages": "Transfer in stages, and the head first",
-    "privacy": "Do the weights give the training photos away?",
+if TYPE_CHECKING:
+    from bear_classifier.lesson.page import Page
+
+_PAGES = {  # name -> module, title
+    "sgd": ("basics.sgd", "A line by gradient descent"),
+    "rates": ("basics.learning_rate", "Too low, right, too high: the learning rate"),
+    "minibatch": ("basics.minibatch", "A handful of examples at a time"),
+    "surface": ("basics.loss_surface", "The loss as a landscape"),
+    "fit": ("basics.overfitting", "Underfitting, overfitting, and the cure"),
+    "classes": ("basics.cross_entropy", "From numbers to classes"),
+    "relu": ("basics.relu", "Kinks that add up to any curve"),
+    "sliders": ("basics.sliders", "Fit the line yourself"),
+    "wrong": ("photos.failures", "The four things that go wrong"),
+    "features": ("photos.features", "What the network sees"),
+    "map": ("photos.embedding_map", "The map of photos"),
+    "ensemble": ("photos.ensembles", "Teams of models"),
+    "stages": ("photos.transfer", "Transfer in stages, and the head first"),
+    "privacy": ("photos.privacy", "Do the weights give the training photos away?"),
 }
-PHOTOS = {  # pages that look at a dataset and what was trained on it -> their modules
-    "wrong": "failures",
-    "features": "features",
-    "map": "embedding_map",
-    "ensemble": "ensembles",
-    "stages": "transfer",
-    "privacy": "privacy",
-}
-BASICS = {
-    "sgd": "sgd",
-    "rates": "learning_rate",
-    "minibatch": "minibatch",
-    "surface": "loss_surface",
-    "fit": "overfitting",
-    "classes": "cross_entropy",
-    "relu": "relu",
-    "sliders": "sliders",
-}
+TITLES = {name: title for name, (_, title) in _PAGES.items()}
+MODULES = {name: module for name, (module, _) in _PAGES.items()}
+# Pages that look at a dataset and what was trained on it.
+PHOTOS = [name for name, module in MODULES.items() if module.startswith("photos.")]
 
 
 def require(name: str) -> None:
@@ -51,12 +39,9 @@ def require(name: str) -> None:
 
 
 def page(name: str, subject: Any = None) -> Page:
-    """Runs it: seconds. subject: what the pages of PHOTOS look at (`subject.Subject`).
+    """Runs it: seconds. subject: what the pages of PHOTOS look at (`trained_model.Subject`).
 
     Raises ConfigError (NO_PAGE), and DataError (NOT_TRAINED) where there is no trained model."""
     require(name)
-    if name in PHOTOS:
-        module = importlib.import_module(f"bear_classifier.lesson.photos.{PHOTOS[name]}")
-        return cast(Page, module.page(subject))
-    module = importlib.import_module(f"bear_classifier.lesson.basics.{BASICS[name]}")
-    return cast(Page, module.page())
+    module = importlib.import_module(f"bear_classifier.lesson.{MODULES[name]}")
+    return cast("Page", module.page(subject) if name in PHOTOS else module.page())

@@ -1,4 +1,4 @@
-"""A page that shows what it claims, and checks it: words, code, pictures, and claims with figures.
+"""A page that checks what it claims: words, code, pictures, and claims with figures.
 
 A page is HTML that needs nothing else; beside it lie its pictures, the glossary and a list of all.
 """
@@ -10,24 +10,34 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from bear_classifier.lesson.glossary import TERMS, anchor
+from bear_classifier.lesson.contents import TITLES
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.templates import template
 
-_STATIC = Path(__file__).parent / "static"
-_TERM = re.compile(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]")  # [[term]] or [[term|as it is written here]]
+if TYPE_CHECKING:
+    import numpy as np
+
+_FOLDER = Path(__file__).parent
 _KINDS = {b"\x89PNG": "png", b"GIF8": "gif"}
+_TERM = re.compile(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]")  # [[term]] or [[term|as it is written here]]
+TERMS = dict(  # the glossary: HTML by term
+    re.findall(
+        r"<dt>(.+?)</dt>\s*<dd>(.+?)</dd>",
+        (_FOLDER / "templates" / "glossary.html").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """said: what is claimed; found: the figures that speak for it, or against it."""
+    """said: the claim; found: the figures for or against it. Both are plain text."""
 
     said: str
     holds: bool
@@ -56,23 +66,23 @@ class Page:
         return str(_html().frame(self.title, self.html()))
 
 
-@dataclass
 class Sheet:
     """A page that is being written, from top to bottom.
 
-    Words are HTML in which [[term]], or [[term|another form]], leads to the glossary."""
+    Its words are the blocks of templates/NAME.html: HTML in which [[term]], or [[term|another
+    form]], leads to the glossary. Each method takes a block's name and the values in its words.
+    Raises KeyError (no such block or term) and jinja2's UndefinedError (no such value)."""
 
-    name: str
-    title: str
-    _parts: list[Markup] = field(default_factory=list)
-    _claims: list[Claim] = field(default_factory=list)
-    _files: dict[str, bytes] = field(default_factory=dict)
+    def __init__(self, name: str, title: str = "", **constants: Any) -> None:
+        """title: if not that of the contents; constants: values that any block may use."""
+        self.name, self.title, self._constants = name, title or TITLES[name], constants
+        self._parts: list[Markup] = []
+        self._claims: list[Claim] = []
+        self._files: dict[str, bytes] = {}
 
-    def say(self, *paragraphs: str) -> None:
-        self._parts += [_html().paragraph(linked(words)) for words in paragraphs]
-
-    def head(self, words: str) -> None:
-        self._parts.append(_html().heading(words))
+    def say(self, block: str, /, **values: Any) -> None:
+        """A heading, paragraphs, a formula, a table."""
+        self._parts.append(self._words(block, values))
 
     def code(self, *functions: Callable[..., Any]) -> None:
         """Their source, as it runs."""
@@ -80,43 +90,53 @@ class Sheet:
         text = re.sub(r"  # (type: ignore|fmt|noqa)\S*( \S+)?", "", text)  # for machines
         self._parts.append(_html().code(text))
 
-    def formula(self, html: str) -> None:
-        self._parts.append(_html().formula(Markup(html)))
-
-    def picture(self, name: str, data: bytes, alt: str) -> None:
-        """A PNG, or a GIF that moves. alt: what there is to see, for those who cannot."""
+    def picture(self, block: str, data: bytes, suffix: str = "", /, **values: Any) -> None:
+        """A PNG, or a GIF that moves. The block says what there is to see. suffix: of the name of
+        its file, where several pictures have one block."""
         kind = _KINDS[data[:4]]
-        self._files[f"{self.name}-{name}.{kind}"] = data
+        self._files[f"{self.name}-{block}{suffix}.{kind}"] = data
         source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-        self._parts.append(_html().picture(source, alt))
+        self._parts.append(_html().picture(source, self._words(block, values).striptags()))
 
     def file(self, name: str, data: bytes) -> None:
         """One that is only written beside the page, for other programs."""
         self._files[f"{self.name}-{name}"] = data
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        self._parts.append(_html().table(head, rows))
+    def live(self, script: str, data: Mapping[str, Any], /, **values: Any) -> None:
+        """Something to play with. script: NAME.js of static/, which may call `values()`, the JSON
+        of `data`; the block of this name is what it moves."""
+        text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+        code = (_FOLDER / "static" / f"{script}.js").read_text(encoding="utf-8")
+        html = self._words(script, values)
+        self._parts.append(_html().live(script, Markup(text), html, Markup(code)))
 
-    def live(self, script: str, values: Mapping[str, Any], html: str) -> None:
-        """Something to play with. script: NAME.js of this folder, which may call `values()`, the
-        JSON of these; html: what it moves."""
-        data = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
-        code = (_STATIC / f"{script}.js").read_text(encoding="utf-8")
-        self._parts.append(_html().live(script, Markup(data), Markup(html), Markup(code)))
-
-    def claim(self, said: str, holds: bool, found: str) -> None:
-        """holds: whether the figures bear the claim out. found: the figures."""
-        self._claims.append(Claim(without_markup(said), bool(holds), found))
-        self._parts.append(_html().claim(linked(said), holds, found))
+    def claim(self, block: str, holds: bool | np.bool_, /, **values: Any) -> None:
+        """The block has the claim, and in <small> the figures. holds: whether they bear it out."""
+        words = self._words(block, values)
+        claim, _, figures = words.partition("<small>")
+        self._claims.append(Claim(claim.striptags(), bool(holds), figures.striptags()))
+        self._parts.append(_html().claim(words, holds))
 
     def page(self) -> Page:
         body = Markup("\n").join(self._parts)
         return Page(self.name, self.title, body, tuple(self._claims), dict(self._files))
 
+    def _words(self, block: str, values: Mapping[str, Any]) -> Markup:
+        words = template(__file__, f"{self.name}.html")
+        context = words.new_context({**self._constants, **values})
+        return linked("".join(words.blocks[block](context)).strip())
+
 
 def _html() -> Any:
     """Macros of what pages are made of."""
     return template(__file__, "lesson_parts.html").module
+
+
+def anchor(term: str) -> str:
+    """Its place on the page. Raises KeyError where the glossary lacks it."""
+    if term not in TERMS:
+        raise KeyError(f"the glossary has no {term!r}")
+    return term.lower().replace(" ", "-")
 
 
 def linked(words: str) -> Markup:
@@ -129,14 +149,9 @@ def linked(words: str) -> Markup:
     return Markup(_TERM.sub(link, words))
 
 
-def without_markup(words: str) -> str:
-    """The same words without links and markup, for a terminal."""
-    return re.sub(r"<[^>]+>", "", _TERM.sub(lambda found: found[2] or found[1], words))
-
-
 def html_document(title: str, body: Markup) -> str:
     """An HTML document."""
-    style = Markup((_STATIC / "lesson.css").read_text(encoding="utf-8"))
+    style = Markup((_FOLDER / "static" / "lesson.css").read_text(encoding="utf-8"))
     page = template(__file__, "lesson.html")
     return page.render(title=title, body=body, style=style, terms=TERMS, linked=linked) + "\n"
 
@@ -168,8 +183,6 @@ def page_text(page: Page) -> str:
     """Each claim with its figures, as lines for a terminal."""
     lines = [f"{page.name}: {page.title}"]
     for claim in page.claims:
-        lines += [
-            f"  {'holds' if claim.holds else 'FAILS'}  {claim.said}",
-            f"         {claim.found}",
-        ]
+        lines.append(f"  {'holds' if claim.holds else 'FAILS'}  {claim.said}")
+        lines.append(f"         {claim.found}")
     return "\n".join(lines)

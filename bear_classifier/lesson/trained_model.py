@@ -36,7 +36,7 @@ class NetworkOutputs:
     targets: NDArray[np.int64]
 
     def of(self, split: str) -> NDArray[np.intp]:
-        """Rows of a side: "train", "valid" or "test"."""
+        """Rows of a split: "train", "valid" or "test"."""
         return np.flatnonzero([photo.split == split for photo in self.photos])
 
 

@@ -110,7 +110,7 @@ def test_the_report(browser: webdriver.Chrome, made: Any, tmp_path: Path) -> Non
 
 def test_the_lesson(browser: webdriver.Chrome, lesson: Path) -> None:
     addresses = {path.stem: path.as_uri() for path in sorted(lesson.glob("*.html"))}
-    assert set(addresses) == {"sgd", "surface", "sliders", "parts", "glossary", "index"}
+    assert set(addresses) == {"sgd", "surface", "sliders", "classes", "glossary", "index"}
     check(browser, addresses)
 
 
@@ -127,14 +127,13 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setattr(module, "gif", short)
         for name in ("sgd", "surface", "sliders"):
             page.save(contents.page(name), place, contents.TITLES)
-    sheet = page.Sheet("parts", "All parts")
-    sheet.say("The [[loss]] falls.")
-    sheet.head("A <heading>")
+    sheet = page.Sheet("classes", "All <parts>", vocab=["grizzly", "teddy"])
+    sheet.say("class_order")
     sheet.code(page.glossary)
-    sheet.formula("x<sub>i</sub>")
-    sheet.table(["class", "photos"], [["grizzly", "3"], ["teddy", "4"]])
-    sheet.claim("It holds.", True, "1 < 2")
-    sheet.claim("It does not.", False, "2 > 1")
+    sheet.say("formula")
+    sheet.say("softmax_table", rows=[("grizzly", 3), ("teddy", 4)])
+    sheet.claim("knows_nothing", True, start=1.1, log_3=1.1)
+    sheet.claim("sums_to_one", False, sums="2 > 1")
     page.save(sheet.page(), place, contents.TITLES)
     return place
 

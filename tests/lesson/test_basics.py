@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import math
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 from corpus import ROOT
+from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 
 from bear_classifier.cli import main
-from bear_classifier.lesson import animation, contents, glossary
+from bear_classifier.lesson import animation, contents
 from bear_classifier.lesson import page as sheet
 from bear_classifier.lesson.basics import (
     cross_entropy,
@@ -30,6 +32,7 @@ from bear_classifier.lesson.basics import (
     sliders,
 )
 from bear_classifier.lesson.page import Page, Sheet
+from bear_classifier.runtime.templates import template
 
 DRAWN = [name for name in contents.TITLES if name not in contents.PHOTOS]
 
@@ -275,31 +278,73 @@ def test_terms_lead_to_the_glossary() -> None:
     found = sheet.linked("a [[loss]], two [[gradient|gradients]]")
     assert '<a class="term" href="glossary.html#loss">loss</a>' in found
     assert ">gradients</a>" in found
-    assert sheet.without_markup("a [[loss]], two [[gradient|gradients]], <em>now</em>") == (
-        "a loss, two gradients, now"
-    )
+    assert found.striptags() == "a loss, two gradients"
     with pytest.raises(KeyError, match="no 'lost'"):
         sheet.linked("[[lost]]")
 
 
 def test_the_glossary_has_the_words_of_the_course() -> None:
     asked = {"learning rate", "epoch", "mini-batch", "SGD", "architecture", "parameters", "loss"}
-    assert asked <= set(glossary.TERMS)
+    assert asked <= set(sheet.TERMS)
     html = sheet.glossary()
-    for term in glossary.TERMS:
-        assert f'id="{glossary.anchor(term)}"' in html
-    assert "metric gets worse" in glossary.TERMS["overfitting"]
-    assert "<em>higher</em> than that of validation" in glossary.TERMS["underfitting"]
+    for term in sheet.TERMS:
+        assert f'id="{sheet.anchor(term)}"' in html
+    assert "metric gets worse" in sheet.TERMS["overfitting"]
+    assert "<em>higher</em> than that of validation" in sheet.TERMS["underfitting"]
 
 
 def test_what_strangers_wrote_is_escaped() -> None:
-    made = Sheet("x", "<b>")
-    made.table(["<i>"], [["<script>alert(1)</script>"]])
-    made.claim("it <em>holds</em>", True, "<script>")
-    made.live("line", {"x": "</script><script>alert(1)"}, "")
-    html = made.page().html()
-    assert "<script>alert(1)" not in html
-    assert "<title>&lt;b&gt;</title>" in html
+    evil = "<script>alert(1)</script>"
+    made = Sheet("sgd", "<b>", steps=evil)
+    made.say("slopes_table", slopes=[(evil, 1, 1)])
+    made.claim("first_loss", True, first=1, seed=evil)
+    made.picture("losses", b"\x89PNG")
+    made.live("line", {"x": "</script><script>alert(1)"})
+    page = made.page()
+    assert "<script>alert(1)" not in page.html()
+    assert "<title>&lt;b&gt;</title>" in page.html()
+    assert page.claims[0].found == f"1.000 with seed {evil}", "plain text for a terminal"
+
+
+def test_a_missing_block_or_value_is_an_error() -> None:
+    made = Sheet("sgd", n=100)
+    with pytest.raises(KeyError, match="no_such_block"):
+        made.say("no_such_block")
+    with pytest.raises(UndefinedError, match="'shapes' is undefined"):
+        made.claim("shapes", True)
+    with pytest.raises(KeyError, match="no_such_page"):
+        Sheet("no_such_page")
+
+
+def modules(name: str) -> list[Path]:
+    """Those that write a page."""
+    path = ROOT / "bear_classifier" / "lesson" / f"{contents.MODULES[name].replace('.', '/')}.py"
+    return [path, path.with_name("saliency.py")] if name == "features" else [path]
+
+
+@pytest.mark.parametrize("name", contents.TITLES)
+def test_the_code_uses_each_block_of_the_template_and_no_other(name: str) -> None:
+    words = template(sheet.__file__, f"{name}.html")
+    used = [
+        call.args[0].value
+        for path in modules(name)
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("say", "picture", "live", "claim")
+        and isinstance(call.args[0], ast.Constant)
+    ]
+    assert sorted(used) == sorted(words.blocks)
+    assert list(words.blocks) == re.findall("{% block (.+) %}", source(name)), "no block twice"
+
+
+def source(name: str) -> str:
+    return (Path(sheet.__file__).parent / "templates" / f"{name}.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*contents.TITLES, "glossary"])
+def test_every_term_is_in_the_glossary(name: str) -> None:
+    sheet.linked(source(name))
 
 
 def test_pages_are_saved_with_what_they_lead_to(tmp_path: Path, made: Made) -> None:

@@ -29,10 +29,11 @@ from bear_classifier.lesson.photos import embedding_plot, projections, tensorboa
 from bear_classifier.lesson.trained_model import NetworkOutputs
 
 Make = Callable[..., Photo]
-DRAWN = ("clouds", "widths", "neighbour_counts")
+DRAWN = {name: getattr(embedding_plot, name) for name in ("clouds", "widths", "neighbour_counts")}
 CLUMPS, EACH, MIXED, WIDE = 8, 14, 8, 30
 EVIL = '<img src=x onerror="alert(1)">\t\u2028.jpg'
 right_principal, right_rebuilt = projections.principal, projections.rebuilt
+right_tsne = projections.tsne
 right_tensors, right_metadata = tensorboard_projector.tensors, tensorboard_projector.metadata
 
 
@@ -65,7 +66,7 @@ def quick() -> Any:
 
     def found(at: Any, dims: int) -> Any:
         if dims not in kept:
-            kept[dims] = projections.tsne(at, dims)
+            kept[dims] = right_tsne(at, dims)
         return kept[dims]
 
     return found
@@ -76,7 +77,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take most of a page's time."""
     dot = tensorboard_projector.sprite([])
     for name in DRAWN:
-        monkeypatch.setattr(photo_map, name, lambda *_: dot)
+        monkeypatch.setattr(embedding_plot, name, lambda *_: dot)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def made(
     (tmp_path / f"{2:064x}").write_bytes(b"no picture")
     catalog = SimpleNamespace(file=lambda photo: tmp_path / photo.sha256)
     subject: Any = SimpleNamespace(catalog=catalog, config=tiny_config())
-    monkeypatch.setattr(photo_map, "tsne", quick)
+    monkeypatch.setattr(projections, "tsne", quick)
 
     def page(what: NetworkOutputs) -> Page:
         monkeypatch.setattr(photo_map, "network_outputs", lambda _: what)
@@ -119,8 +120,8 @@ def kinds(page: Page) -> dict[str, int]:
 def test_all_its_claims_hold_where_they_should(
     made: Any, asked: NetworkOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in DRAWN:
-        monkeypatch.setattr(photo_map, name, getattr(embedding_plot, name))
+    for name, draw in DRAWN.items():
+        monkeypatch.setattr(embedding_plot, name, draw)
     page = made(asked)
     assert [c for c in page.claims if not c.holds] == []
     assert len(page.claims) == 7
@@ -241,16 +242,21 @@ def short(features: Any) -> bytes:
 
 
 FAULTS: list[tuple[Any, str, Any, str]] = [
-    (photo_map, "rebuilt", lambda found, k: right_rebuilt(found, k // 2), "give the features back"),
-    (photo_map, "rebuilt", lambda found, k: right_rebuilt(found, k + 1), "leave out is the rest"),
-    (photo_map, "principal", not_centred, "leave out is the rest"),
-    (photo_map, "principal", mirrored, "no axis is mirrored"),
-    (photo_map, "tsne", by_lot, "t-SNE keeps neighbourhoods"),
-    (photo_map, "tsne", lambda at, dims: at[:, :dims], "t-SNE keeps neighbourhoods"),
+    (
+        projections,
+        "rebuilt",
+        lambda found, k: right_rebuilt(found, k // 2),
+        "give the features back",
+    ),
+    (projections, "rebuilt", lambda found, k: right_rebuilt(found, k + 1), "leave out is the rest"),
+    (projections, "principal", not_centred, "leave out is the rest"),
+    (projections, "principal", mirrored, "no axis is mirrored"),
+    (projections, "tsne", by_lot, "t-SNE keeps neighbourhoods"),
+    (projections, "tsne", lambda at, dims: at[:, :dims], "t-SNE keeps neighbourhoods"),
     (clean, "nearest", farthest, "far more often than chance"),
-    (photo_map, "share_of", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
-    (photo_map, "share_of", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
-    (photo_map, "so_low", lambda *_: 0.4, "mixed neighbourhoods"),
+    (projections, "class_shares", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
+    (projections, "class_shares", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
+    (projections, "permutation_p", lambda *_: 0.4, "mixed neighbourhoods"),
     (tensorboard_projector, "tensors", short, "are read back as the same numbers"),
     (tensorboard_projector, "tensors", lambda X: right_tensors(X[1:]), "have a row for each point"),
     (
@@ -343,21 +349,21 @@ def test_t_sne_is_the_same_each_time_and_throws_no_dice_of_others(asked: Network
 
 def test_shares_of_neighbours_by_hand() -> None:
     targets, rows = np.array([0, 0, 1, 1]), np.array([0, 2])
-    assert projections.share_of([[1, 2], [0, 1, 3]], targets[rows], targets).tolist() == [
+    assert projections.class_shares([[1, 2], [0, 1, 3]], targets[rows], targets).tolist() == [
         1 / 2,
         1 / 3,
     ]
-    assert projections.share_of([[1, 2]], np.array([2]), np.array([0, 2, 2])).tolist() == [1]
+    assert projections.class_shares([[1, 2]], np.array([2]), np.array([0, 2, 2])).tolist() == [1]
     groups = np.array([7, 7, 1, 2])
-    assert projections.by_chance(rows, targets, groups).tolist() == [0, 1 / 3]
-    assert projections.by_chance(rows, targets, np.arange(4)).tolist() == [1 / 3, 1 / 3]
+    assert projections.expected_shares(rows, targets, groups).tolist() == [0, 1 / 3]
+    assert projections.expected_shares(rows, targets, np.arange(4)).tolist() == [1 / 3, 1 / 3]
 
 
 def test_how_often_a_mean_is_so_low() -> None:
     shares = np.array([0.0, 1, 1, 1])
     first = np.array([True, False, False, False])
-    assert projections.so_low(shares, first) == pytest.approx(1 / 4, abs=0.05)
-    assert projections.so_low(shares, ~first) > 0.99
+    assert projections.permutation_p(shares, first) == pytest.approx(1 / 4, abs=0.05)
+    assert projections.permutation_p(shares, ~first) > 0.99
 
 
 def test_the_mistakes_are_kept_and_others_drawn_by_lot() -> None:

@@ -91,7 +91,7 @@ def trained() -> Trained:
 @pytest.fixture
 def made(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(ensembles, "REPEATS", REPEATS)
-    monkeypatch.setattr(ensembles, "sides", lambda _: (LEARNED, ASKED))
+    monkeypatch.setattr(ensembles, "train_and_held_out", lambda _: (LEARNED, ASKED))
     for kind, (words, _) in ensembles.TRAINED.items():
         again = partial(_again, trained[kind])
         monkeypatch.setitem(ensembles.TRAINED, kind, (words, again))
@@ -266,9 +266,9 @@ def test_sides_of_a_dataset_and_too_few_photos(
         known.targets = np.array([config.labels.index(photo.label) for photo in ready])
         monkeypatch.setattr(ensembles, "probed_photos", lambda _: known)
         with pytest.raises(DataError, match="TOO_FEW.*4 different photos.*12 are held back"):
-            ensembles.sides(subject)
+            ensembles.train_and_held_out(subject)
         monkeypatch.setattr(ensembles, "TEAM", 3)
-        learned, asked = ensembles.sides(subject)
+        learned, asked = ensembles.train_and_held_out(subject)
     assert (len(learned.y), len(asked.y)) == (12, 12)
     assert torch.allclose(learned.x.mean(0), torch.zeros(7), atol=1e-5)
     assert torch.allclose(learned.x.std(0, correction=0), torch.ones(7), atol=1e-3)

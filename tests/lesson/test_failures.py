@@ -97,9 +97,8 @@ def page(monkeypatch: pytest.MonkeyPatch, changed: dict[Recipe, FailureRun] | No
         Recipe(crops=False): EASY,
         Recipe(dropout=failures.DROPOUT): HARD,
     } | (changed or {})
-    shop = dataclasses.make_dataclass("Shop", ["learned", "checked"])([0] * 192, [0] * 120)
-    monkeypatch.setitem(failures.TITLES, "wrong", "The four things that go wrong")
-    monkeypatch.setattr(failures, "shop", lambda subject: shop)
+    setup = dataclasses.make_dataclass("Setup", ["train", "valid"])([0] * 192, [0] * 120)
+    monkeypatch.setattr(failures, "prepare", lambda subject: setup)
     monkeypatch.setattr(
         failures,
         "train_new_head",
@@ -170,13 +169,13 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
     with failures.undisturbed():
-        made = runs.shop(subject)
+        made = runs.prepare(subject)
         high = runs.train_new_head(made, Recipe(rate=1e3, epochs=2))
         low = runs.train_new_head(made, Recipe(rate=1e-7, epochs=2, crops=False))
         few = runs.train_new_head(made, Recipe(epochs=1, photos=6, dropout=0.5))
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
     assert before == after
-    assert (len(made.learned), len(made.checked)) == (12, 6)
+    assert (len(made.train), len(made.valid)) == (12, 6)
     assert explodes(high) and not explodes(low)
     chance = math.hypot(low.first["train_error"], low.last["train_error"])
     assert low.first["train_loss"] - low.last["train_loss"] < 3 * chance
@@ -187,7 +186,7 @@ def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> No
 
 def test_the_same_recipe_gives_the_same_history(subject: Subject) -> None:
     with failures.undisturbed():
-        made = runs.shop(subject)
+        made = runs.prepare(subject)
         one, two = (runs.train_new_head(made, Recipe(rate=1e-3, epochs=2)) for _ in range(2))
     assert one == two
 
@@ -209,7 +208,7 @@ def test_photos_that_cleaning_suspects_are_left_out(
     ]
     monkeypatch.setattr(runs.clean, "suspects", lambda *_: suspects)
     with failures.undisturbed():
-        learned = runs.shop(subject).learned
+        learned = runs.prepare(subject).train
     assert first not in learned and second in learned
 
 

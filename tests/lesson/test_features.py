@@ -85,7 +85,7 @@ def test_peaks_are_the_largest_and_its_place() -> None:
 
 def test_a_group_of_near_copies_counts_once(make: Any) -> None:
     photos = [make(1, group="a"), make(2, group="b"), make(3, group="a"), make(4, group=None)]
-    assert [int(photo.sha256, 16) for photo in activations.once(photos)] == [1, 2, 4]
+    assert [int(photo.sha256, 16) for photo in activations.one_per_group(photos)] == [1, 2, 4]
 
 
 MOST = np.float32([[9, 0], [7, 1], [8, 2], [1, 3], [0, 9], [2, 8]])  # 6 photos, 2 units
@@ -249,18 +249,18 @@ def test_the_page_shows_and_checks_everything(made: Page) -> None:
 def test_photos_that_it_did_not_learn_from_where_there_are_enough(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every = features.watch(subject)
+    every = features.photo_set(subject)
     assert (len(every.photos), every.unseen) == (24, False)
     monkeypatch.setattr(features, "PHOTOS_PER_CLASS", 4)
-    others = features.watch(subject)
+    others = features.photo_set(subject)
     assert others.unseen
     assert {photo.split for photo in others.photos} == {"valid", "test"}
     names = subject.config.labels
     assert [names[label] for label in others.labels] == [photo.label for photo in others.photos]
     assert others.pixels(0).shape == (64, 64, 3)
-    monkeypatch.setattr(activations, "once", lambda photos: photos[:9])
+    monkeypatch.setattr(activations, "one_per_group", lambda photos: photos[:9])
     monkeypatch.setattr(features, "PHOTOS_PER_CLASS", 99)
-    assert len(features.watch(subject).photos) == 9  # the near-copies are out on all paths
+    assert len(features.photo_set(subject).photos) == 9  # the near-copies are out on all paths
 
 
 @pytest.mark.series
@@ -269,7 +269,7 @@ def test_a_kernel_of_another_sum_is_noticed(
     made: Page, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    right, wrong = Sheet("a", "a"), Sheet("b", "b")
+    right, wrong = Sheet("features"), Sheet("features")
     features._kernels(right, pixels)
     monkeypatch.setitem(features.KERNELS, name, features.KERNELS[name] * 1.01 + 0.01)
     features._kernels(wrong, pixels)
@@ -278,10 +278,10 @@ def test_a_kernel_of_another_sum_is_noticed(
 
 def test_a_wrong_loop_is_noticed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mirrored kernel, as mathematics has it."""
-    model, pixels = evaluation_network(subject), features.watch(subject).pixels(0)
+    model, pixels = evaluation_network(subject), features.photo_set(subject).pixels(0)
     right = activations.convolve
     monkeypatch.setattr(activations, "convolve", lambda p, k: right(p, k[::-1, ::-1]))
-    sheet = Sheet("a", "a")
+    sheet = Sheet("features")
     features._filters(sheet, model, pixels)
     assert not holds(sheet, LOOP)
 
@@ -298,7 +298,7 @@ def peaks(informed: float, n: int = 120, units: int = 60, seed: int = 0) -> acti
 
 
 def said_of(late: activations.Peaks, early: activations.Peaks) -> Sheet:
-    labels, sheet = np.arange(120) % 2, Sheet("a", "a")
+    labels, sheet = np.arange(120) % 2, Sheet("features")
     sides = ((activations.Layer(1, 60, 8, 4), early), (activations.Layer(2, 60, 4, 8), late))
     rows = [features._agreement(*side, labels, 60) for side in sides]
     features._purities(sheet, rows, ["black", "teddy"])
@@ -331,14 +331,14 @@ def test_units_that_are_chosen_by_the_photos_that_judge_them_would_look_readable
 
 @pytest.fixture(scope="module")
 def asked(subject: Subject) -> tuple[Any, Tensor]:
-    model, watched = evaluation_network(subject), features.watch(subject)
+    model, watched = evaluation_network(subject), features.photo_set(subject)
     pixels = np.stack([watched.pixels(row) for row in range(8)])
     return model, features.normalise(pixels)
 
 
 def exact(asked: tuple[Any, Tensor]) -> bool:
-    sheet = Sheet("a", "a")
-    saliency._exact(sheet, asked[0], saliency.ask(*asked))
+    sheet = Sheet("features")
+    saliency._exact(sheet, asked[0], saliency.predict(*asked))
     return holds(sheet, EXACT)
 
 
@@ -354,9 +354,9 @@ def test_evidence_that_forgets_something_is_noticed(
 
 
 def checked(maps: Any, falls: Any, best: Any, lot: Any) -> Sheet:
-    n, sheet = len(maps), Sheet("a", "a")
+    n, sheet = len(maps), Sheet("features")
     said = saliency.Predicted(np.zeros(n, np.int64), np.zeros((n, 1)), maps[:, None])
-    saliency._checked(sheet, ["black"], said, saliency.Covered(falls, best, lot))
+    saliency._checked(sheet, ["black"], said, saliency.Occluded(falls, best, lot))
     return sheet
 
 
@@ -384,10 +384,10 @@ def test_covering_finds_what_a_network_looks_at() -> None:
     for sign in (1, -1):
         said = saliency.Predicted(targets, red(x).numpy(), sign * map_)
         found = saliency.occlude(red, x, said)
-        assert found.falls.shape == (6, 4, 4)
-        assert (found.falls[:, 0, 0] > 5).all()
-        assert np.abs(found.falls[:, 3, 3]).max() < 1e-5
-        assert (found.best > found.lot).all() == (sign == 1)
+        assert found.drops.shape == (6, 4, 4)
+        assert (found.drops[:, 0, 0] > 5).all()
+        assert np.abs(found.drops[:, 3, 3]).max() < 1e-5
+        assert (found.best > found.random).all() == (sign == 1)
 
 
 class Midpoints:
@@ -432,7 +432,7 @@ def test_integrated_gradients_are_shown_where_captum_is(
     photos = [np.zeros((64, 64, 3), np.uint8)] * len(x)
     model: Any = Square()
     said = saliency.Predicted(np.array([0, 1, 2, 0]), model(x).numpy(), np.zeros((4, 3, 2, 2)))
-    sheet = Sheet("a", "a")
+    sheet = Sheet("features")
     saliency._gradients(sheet, model, said, x, photos)
     assert holds(sheet, COMPLETE) is complete
 
@@ -443,7 +443,7 @@ def test_without_captum_the_page_says_how_to_get_it(
     monkeypatch.setattr(saliency.importlib.util, "find_spec", lambda name: None)
     model, x = asked
     photos = [np.zeros((64, 64, 3), np.uint8)] * len(x)
-    sheet = Sheet("a", "a")
-    saliency._gradients(sheet, model, saliency.ask(model, x), x, photos)
+    sheet = Sheet("features")
+    saliency._gradients(sheet, model, saliency.predict(model, x), x, photos)
     assert "pip install captum" in sheet.page().body
     assert sheet.page().claims == ()

@@ -232,7 +232,7 @@ def test_drawings_are_known_by_their_number_at_any_size() -> None:
 def test_names_that_say_nothing_are_not_looked_for(make: Callable[..., Photo]) -> None:
     origins = ["/home/me/bears/IMG_0042.jpg", "https://a.org/x/teddy?w=3", "p7", "photo.jpg"]
     found = [make(n, origin=origin) for n, origin in enumerate(origins)]
-    needles = traces.sought(found, "bears predict photo.jpg")
+    needles = traces.search_terms(found, "bears predict photo.jpg")
     assert {b"/home/me/bears/IMG_0042.jpg", b"IMG_0042.jpg", b"https://a.org/x/teddy?w=3"} <= set(
         needles
     )
@@ -303,7 +303,6 @@ def make_page(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         whole: bool = False,
     ) -> Page:  # fmt: skip
         found, asked = first or known(), said(subject.catalog.root, leak)
-        monkeypatch.setitem(privacy.TITLES, "privacy", "Do the weights give the photos away?")
         monkeypatch.setattr(privacy, "probed_photos", lambda _: found)
         monkeypatch.setattr(privacy, "network_outputs", lambda _: asked)
         for slow, instead in {"draw_attacks": b"GIF8", "curves": b"GIF8", "_bundle": None}.items():
@@ -388,7 +387,7 @@ DRAW = functools.cache(golden.draw_picture)
 def searched(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Page:
     """The part of the page that is about the bundle."""
     monkeypatch.setattr(golden, "draw_picture", DRAW)
-    sheet = Sheet("privacy", "Do the weights give the photos away?")
+    sheet = Sheet("privacy")
     privacy._bundle(sheet, subject)
     return sheet.page()
 
@@ -485,7 +484,7 @@ def test_what_the_first_model_knows(tmp_path: Path) -> None:
         probe(catalog, config)
         found = privacy.probed_photos(Subject(catalog, config, tmp_path / "none"))
         kept = catalog.photos("ok")
-        rows, sides = privacy.sides_of(found.photos)
+        rows, sides = privacy.membership_of(found.photos)
         assert [kept[row].split for row in rows].count("valid") == 0
         assert sides.member.tolist() == [kept[row].split == "train" for row in rows]
         assert found.targets.tolist() == [LABELS.index(p.label) for p in kept]

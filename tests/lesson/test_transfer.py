@@ -89,8 +89,8 @@ def test_every_claim_holds_and_dice_are_left_alone(made: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("where", "name", "instead", "words"),
     [
-        (stages, "train_in_stages", transfer_runs.begun, "with a related stage in between"),
-        (stages, "gone_on", lambda *_: THERE.model, "with a related stage in between"),
+        (stages, "train_in_stages", transfer_runs.with_new_head, "with a related stage in between"),
+        (stages, "trained_further", lambda *_: THERE.model, "with a related stage in between"),
         (
             transfer_runs,
             "with_shuffled_labels",
@@ -141,12 +141,12 @@ def test_real_runs_of_the_three_methods(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_new_head_sees_features_of_mean_0_and_variance_1() -> None:
     own = transfer_runs.few(THERE.at_night, 10, 0)
-    model = transfer_runs.begun(THERE.model, own, 3, 0)
+    model = transfer_runs.with_new_head(THERE.model, own, 3, 0)
     normal = model.head[2](transfer_runs.features(model, own.x))
     assert torch.allclose(normal.mean(0), torch.zeros(model.n_features), atol=1e-3)
     spread = transfer_runs.features(model, own.x).var(0)
     assert torch.allclose(normal.var(0), spread / (spread + 1e-5), atol=1e-3)
-    other = transfer_runs.begun(THERE.model, own, 3, 1)
+    other = transfer_runs.with_new_head(THERE.model, own, 3, 1)
     assert not torch.equal(model.head[-1].weight, other.head[-1].weight)
 
 
@@ -154,9 +154,9 @@ def test_a_new_head_sees_features_of_mean_0_and_variance_1() -> None:
 @pytest.mark.parametrize("body", [True, False])
 def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool, by: Any) -> None:
     own = transfer_runs.few(THERE.at_night, 10, 0)
-    start = transfer_runs.begun(THERE.model, own, 3, 0)
+    start = transfer_runs.with_new_head(THERE.model, own, 3, 0)
     before = {name: value.clone() for name, value in start.state_dict().items()}
-    one, two = (transfer_runs.learned(start, own, 3, (1e-2, 1e-2), 5, by, body) for _ in range(2))
+    one, two = (transfer_runs.trained(start, own, 3, (1e-2, 1e-2), 5, by, body) for _ in range(2))
     after = one.state_dict()
     assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
     assert all(torch.equal(after[name], value) for name, value in two.state_dict().items())
@@ -207,15 +207,15 @@ def test_photos_of_a_dataset_lie_on_one_side_only(
     with dataset(tmp_path, config) as catalog:
         subject = Subject(catalog, config, tmp_path / "none")
         there = transfer_runs.photos_of(subject, 1)
-        parts = (there.by_day, there.at_night, there.asked)
+        parts = (there.by_day, there.at_night, there.held_out)
         assert [len(part.y) for part in parts] == [6, 6, 12]
         groups = [set(part.groups) for part in parts]
         assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
-        assert there.asked.groups.tolist() == there.asked_by_day.groups.tolist()
-        assert not torch.allclose(there.asked.x, there.asked_by_day.x, atol=0.1)
+        assert there.held_out.groups.tolist() == there.held_out_by_day.groups.tolist()
+        assert not torch.allclose(there.held_out.x, there.held_out_by_day.x, atol=0.1)
         assert there.picture.startswith(b"\x89PNG")
         with torch.inference_mode():  # maps go on where the early layers end
-            assert there.model(there.asked.x).shape == (12, 3)
+            assert there.model(there.held_out.x).shape == (12, 3)
         with pytest.raises(DataError, match="TOO_FEW.*0 photos by day, 4 at night and 4 held"):
             transfer_runs.photos_of(subject, 3)
         monkeypatch.setattr(transfer_runs, "last_stage", lambda *_: 0)

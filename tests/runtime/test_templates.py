@@ -85,11 +85,10 @@ class Parsed(HTMLParser):
 
 
 def lesson(words: str) -> str:
-    sheet = Sheet("evil", words)
-    sheet.head(words)
-    sheet.picture("x", b"\x89PNG", words)
-    sheet.table([words], [[words]])
-    sheet.claim("It holds", True, words)
+    sheet = Sheet("sgd", words, steps=words)
+    sheet.picture("losses", b"\x89PNG")
+    sheet.say("slopes_table", slopes=[(words, 1, 1)])
+    sheet.claim("first_loss", True, first=1, seed=words)
     return sheet.page().html()
 
 

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 
@@ -88,120 +87,75 @@ def nudged(X: Tensor, targets: Tensor, W: Tensor) -> tuple[float, float]:
 
 
 def page() -> Page:
-    sheet = Sheet("classes", TITLES["classes"])
+    sheet = Sheet("classes", vocab=VOCAB, steps=STEPS, tries=TRIES)
     X, targets = class_points()
-    sheet.say(
-        "A line gives a number; to tell bears apart, give one number for each class, and turn them"
-        " into probabilities with [[softmax]]. The [[architecture]] is still a matrix product.",
-    )
+    sheet.say("intro")
     sheet.code(softmax, cross_entropy, accuracy)
-    sheet.formula("p<sub>c</sub> = e<sup>z<sub>c</sub></sup> / Σ e<sup>z</sup>,"
-                  " loss = mean of −log p<sub>true</sub>")  # fmt: skip
+    sheet.say("formula")
     _softmax(sheet, X)
-    found = train_linear(X, targets)
-    _training(sheet, X, targets, found)
-    _order(sheet, X, targets, found)
-    _metric(sheet, X, targets, found)
+    trained = train_linear(X, targets)
+    _training(sheet, X, targets, trained)
+    _order(sheet, X, targets, trained)
+    _metric(sheet, X, targets, trained)
     return sheet.page()
 
 
 def _softmax(sheet: Sheet, X: Tensor) -> None:
     wild = torch.tensor([[1000.0, 1001.0, 999.0], [-3.0, 0.0, 3.0]])
     sums = softmax(wild).sum(dim=1)
-    rows = [[str(a.tolist()), str([round(float(v), 3) for v in b])]
-            for a, b in zip(wild, softmax(wild), strict=True)]  # fmt: skip
-    sheet.table(["numbers", "probabilities"], rows)
-    sheet.claim(
-        "the probabilities of a row sum to one, of huge numbers too",
-        bool(torch.allclose(sums, torch.ones(2))),
-        f"sums {[round(float(s), 6) for s in sums]}",
-    )
+    rounded = [[round(p, 3) for p in row] for row in softmax(wild).tolist()]
+    sheet.say("softmax_table", rows=zip(wild.tolist(), rounded, strict=True))
+    sheet.claim("sums_to_one", torch.allclose(sums, torch.ones(2)), sums=sums.tolist())
     start = float(cross_entropy(torch.zeros(9, 3), torch.zeros(9, dtype=torch.long)))
-    sheet.claim(
-        "a model that knows nothing has the loss log 3",
-        abs(start - math.log(3)) < 1e-6,
-        f"{start:.4f} and {math.log(3):.4f}",
-    )
+    sheet.claim("knows_nothing", abs(start - math.log(3)) < 1e-6, start=start, log_3=math.log(3))
 
 
-def _training(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
-    sheet.head("Descent on the cross-entropy")
+def _training(sheet: Sheet, X: Tensor, targets: Tensor, trained: TrainedLinear) -> None:
+    sheet.say("descent")
     sheet.code(train_linear)
-    sheet.picture("regions", _regions(X, targets, found), "Three clouds and the borders between")
-    logits = X @ found.W
+    sheet.picture("regions", _regions(X, targets, trained))
+    logits = X @ trained.W
     by_torch = float(torch.nn.functional.cross_entropy(logits, targets))
-    sheet.claim(
-        "the same loss as torch.nn.functional.cross_entropy",
-        abs(by_torch - found.losses[-1]) < 1e-5,
-        f"{found.losses[-1]:.6f} and {by_torch:.6f}",
-    )
-    sheet.claim(
-        f"the loss falls with every one of {STEPS} steps, and most points come out right",
-        bool((np.diff(found.losses) < 0).all()) and found.accuracies[-1] > 0.9,
-        f"loss {found.losses[0]:.3f} to {found.losses[-1]:.3f}, accuracy"
-        f" {found.accuracies[0]:.0%} to {found.accuracies[-1]:.1%}",
-    )
+    same = abs(by_torch - trained.losses[-1]) < 1e-5
+    sheet.claim("same_as_torch", same, trained=trained, by_torch=by_torch)
+    falls = (np.diff(trained.losses) < 0).all() and trained.accuracies[-1] > 0.9
+    sheet.claim("loss_falls", falls, trained=trained)
 
 
-def _order(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
-    sheet.head("Which output is which class?")
-    sheet.say(
-        f"Only the order of the names says so: {', '.join(VOCAB)}. Whoever saves the numbers and"
-        " loses the order has a model that is wrong with great confidence; the same training with"
-        " another order gives the same model with its columns exchanged."
-    )
+def _order(sheet: Sheet, X: Tensor, targets: Tensor, trained: TrainedLinear) -> None:
+    sheet.say("class_order")
     order = torch.tensor([2, 0, 1])  # new number of each class
     other = train_linear(X, order[targets])
-    worst = float((other.W[:, order] - found.W).abs().max())
-    lost = accuracy(X @ found.W, order[targets])
-    sheet.claim(
-        "another order of the names exchanges the columns and changes nothing else",
-        worst < 1e-4,
-        f"largest difference {worst:.1e}",
-    )
-    sheet.claim(
-        "the right model with the wrong order is worse than guessing",
-        lost < 1 / len(VOCAB),
-        f"accuracy {lost:.1%} in place of {found.accuracies[-1]:.1%}",
-    )
+    worst = float((other.W[:, order] - trained.W).abs().max())
+    lost = accuracy(X @ trained.W, order[targets])
+    sheet.claim("exchanged_columns", worst < 1e-4, worst=worst)
+    sheet.claim("wrong_order", lost < 1 / len(VOCAB), lost=lost, trained=trained)
 
 
-def _metric(sheet: Sheet, X: Tensor, targets: Tensor, found: TrainedLinear) -> None:
-    sheet.head("Why not descend on accuracy?")
-    sheet.say(
-        "Accuracy is the [[metric]] that people care for. But nudge the parameters a little and it"
-        " stays where it is: its slope is 0 nearly everywhere, and 0 shows no way. The"
-        " [[cross-entropy]] moves with every nudge."
-    )
+def _metric(sheet: Sheet, X: Tensor, targets: Tensor, trained: TrainedLinear) -> None:
+    sheet.say("why_not_accuracy")
     sheet.code(nudged)
-    loss_moves, accuracy_moves = nudged(X, targets, found.W)
-    sheet.claim(
-        "tiny nudges move the loss always, accuracy hardly ever",
-        loss_moves > 0.99 and accuracy_moves < 0.05,
-        f"of {TRIES} nudges {loss_moves:.0%} and {accuracy_moves:.1%}",
-    )
-    same = [a for a, b in zip(found.accuracies, found.accuracies[1:], strict=False) if a == b]
-    sheet.claim(
-        "so the loss goes on falling while accuracy stands still for most steps",
-        len(same) > STEPS / 2,
-        f"accuracy unchanged in {len(same)} of {STEPS} steps",
-    )
+    loss_moves, accuracy_moves = nudged(X, targets, trained.W)
+    still = loss_moves > 0.99 and accuracy_moves < 0.05
+    sheet.claim("nudges", still, loss_moves=loss_moves, accuracy_moves=accuracy_moves)
+    same = [a for a, b in zip(trained.accuracies, trained.accuracies[1:], strict=False) if a == b]
+    sheet.claim("accuracy_stands_still", len(same) > STEPS / 2, same=same)
 
 
-def _regions(X: Tensor, targets: Tensor, found: TrainedLinear) -> bytes:
+def _regions(X: Tensor, targets: Tensor, trained: TrainedLinear) -> bytes:
     figure, (left, right) = panels(3.6, 2)
     across, up = np.meshgrid(np.linspace(-3.4, 3.2, 160), np.linspace(-3.0, 3.4, 160))
     flat = np.column_stack([across.ravel(), up.ravel(), np.ones(across.size)])
-    said = (flat @ found.W.double().numpy()).argmax(1).reshape(across.shape)
+    predicted = (flat @ trained.W.double().numpy()).argmax(1).reshape(across.shape)
     colours: tuple[str, ...] = (GREY, ORANGE, BLUE)
-    left.contourf(across, up, said, levels=[-0.5, 0.5, 1.5, 2.5], colors=colours, alpha=0.18)
+    left.contourf(across, up, predicted, levels=[-0.5, 0.5, 1.5, 2.5], colors=colours, alpha=0.18)
     for number, name in enumerate(VOCAB):
         mine: NDArray[np.float32] = X[targets == number].numpy()
         left.scatter(mine[:, 0], mine[:, 1], s=12, color=colours[number], label=name)
     left.legend(frameon=False, fontsize=9)
     set_title(left, "What is said where")
-    right.plot(found.losses, color=INK, lw=1.8, label="cross-entropy")
-    right.plot([1 - a for a in found.accuracies], color=ORANGE, lw=1.8, label="share of errors")
+    right.plot(trained.losses, color=INK, lw=1.8, label="cross-entropy")
+    right.plot([1 - a for a in trained.accuracies], color=ORANGE, lw=1.8, label="share of errors")
     right.set_xscale("symlog", linthresh=1)
     right.set_xlabel("step")
     right.legend(frameon=False, fontsize=9)

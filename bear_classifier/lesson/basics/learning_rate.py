@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from bear_classifier.lesson.basics.sgd import GUESS, descend, least_squares, mse, points, step
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
@@ -73,13 +72,8 @@ def steepest(rates: Floats, losses: Floats) -> float:
 
 
 def page() -> Page:
-    sheet = Sheet("rates", TITLES["rates"])
-    sheet.say(
-        "The [[gradient]] says which way is down, not how far to go. That is the"
-        " [[learning rate]], the one number that one has to choose. There is a border that can be"
-        " computed: it lies where the ground curves so much that a step lands higher on the other"
-        " side."
-    )
+    sheet = Sheet("rates", curvature=CURVATURE, shares=RATE_SHARES, steps=STEPS)
+    sheet.say("intro")
     _parabola(sheet)
     _line(sheet)
     _finder(sheet)
@@ -87,12 +81,12 @@ def page() -> Page:
 
 
 def _parabola(sheet: Sheet) -> None:
-    sheet.head("On a parabola")
+    sheet.say("on_a_parabola")
     sheet.code(parabola, critical, run_verdict)
-    sheet.formula("x ← x − rate · k x = x (1 − rate · k)")
+    sheet.say("formula")
     border = critical(CURVATURE)
     runs = {name: parabola(share * border) for name, share in RATE_SHARES.items()}
-    said = {name: run_verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
+    verdicts = {name: run_verdict(0.5 * CURVATURE * x**2) for name, x in runs.items()}
     figure, cells = panels(3.0, 3)
     ground = np.linspace(-1.4, 1.4, 200)
     for axes, name in zip(cells, ("too low", "right", "too high"), strict=True):
@@ -102,73 +96,43 @@ def _parabola(sheet: Sheet) -> None:
         axes.set_ylim(-0.2, 8)
         axes.set_xlim(-2.3, 2.3)
         set_title(axes, f"{name}: rate {RATE_SHARES[name] * border:.3g}")
-    sheet.picture(
-        "parabola", figure_png(figure), "Steps on a parabola: too short, right, ever longer"
-    )
-    expected: dict[str, Verdict] = {
-        "too low": "crawls", "right": "converges", "just below": "converges",
-        "just above": "diverges", "too high": "diverges",
-    }  # fmt: skip
-    sheet.claim(
-        f"with curvature {CURVATURE:g} the border is {border:g}: steps converge 2 % below it and"
-        " diverge 2 % above it; far below it they crawl",
-        said == expected,
-        ", ".join(
-            f"{name} ({RATE_SHARES[name] * border:.3g}): {said[name]}" for name in RATE_SHARES
-        ),
-    )
+    sheet.picture("parabola", figure_png(figure))
+    holds = [*verdicts.values()] == ["crawls", "converges", "converges", "diverges", "diverges"]
+    sheet.claim("border", holds, border=border, verdicts=verdicts)
 
 
 def _line(sheet: Sheet) -> None:
-    sheet.head("On the line")
+    sheet.say("on_the_line")
     X, y = points()
     least, most = curvatures(X)
     border = critical(float(most))
     floor = float(mse((X.double() @ least_squares(X, y)), y.double()))
     sheet.code(curvatures)
-    sheet.say(
-        f"The [[loss]] of a line curves by {least:.2f} in its flattest direction and by {most:.2f}"
-        f" in its steepest. The steepest one sets the border, 2 / {most:.2f} = {border:.2f}; the"
-        " flattest one is why it takes long all the same."
-    )
+    sheet.say("curvature", least=least, most=most, border=border)
     runs = {
         name: descend(X, y, rate=share * border, steps=STEPS).losses.astype(float) - floor
         for name, share in RATE_SHARES.items()
     }
-    said = {name: run_verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
+    verdicts = {name: run_verdict(np.maximum(excess, 0)) for name, excess in runs.items()}
     figure, (axes,) = panels(3.4, 1)
     for name, excess in runs.items():
-        axes.plot(
-            np.clip(excess, 1e-9, 1e6), lw=1.8, label=f"{name} ({RATE_SHARES[name] * border:.3g})"
-        )
+        label = f"{name} ({RATE_SHARES[name] * border:.3g})"
+        axes.plot(np.clip(excess, 1e-9, 1e6), lw=1.8, label=label)
     axes.set_yscale("log")
     axes.set_ylim(1e-8, 1e4)
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=9, ncols=2)
     set_title(axes, "Loss above the least that there is")
-    sheet.picture(
-        "line", figure_png(figure), "Five rates on the line: two fall, one crawls, two explode"
-    )
-    sheet.claim(
-        f"on the line the border is {border:.3f}: 2 % below it converges, 2 % above it diverges",
-        said["just below"] == "converges" and said["just above"] == "diverges",
-        ", ".join(f"{name}: {word}" for name, word in said.items()),
-    )
-    sheet.claim(
-        "a rate of half the border converges, of a 200th crawls, of 1.3 times diverges",
-        (said["right"], said["too low"], said["too high"]) == ("converges", "crawls", "diverges"),
-        f"after {STEPS} steps the excess loss is "
-        + ", ".join(f"{runs[name][-1]:.1e}" for name in ("right", "too low", "too high")),
-    )
+    sheet.picture("line", figure_png(figure))
+    near = verdicts["just below"] == "converges" and verdicts["just above"] == "diverges"
+    sheet.claim("line_border", near, border=border, verdicts=verdicts)
+    three = ("right", "too low", "too high")
+    far = [verdicts[name] for name in three] == ["converges", "crawls", "diverges"]
+    sheet.claim("three_rates", far, excesses=[runs[name][-1] for name in three])
 
 
 def _finder(sheet: Sheet) -> None:
-    sheet.head("Finding it without computing the border")
-    sheet.say(
-        "The curvature of a network is not known. The <em>learning-rate finder</em> tries: one step"
-        " at each of growing rates. The loss first stays, then falls, then explodes; a good rate"
-        " lies where it falls fastest, well before it explodes."
-    )
+    sheet.say("finder_intro")
     sheet.code(sweep, steepest)
     X, y = points()
     border = critical(float(curvatures(X)[1]))
@@ -183,21 +147,12 @@ def _finder(sheet: Sheet) -> None:
     axes.plot(chosen, np.interp(chosen, rates, losses), "o", color=ORANGE, ms=8)
     axes.set_xlabel("learning rate")
     set_title(axes, "The finder on the line")
-    sheet.picture("finder", figure_png(figure), "The loss falls as the rate grows, then explodes")
+    sheet.picture("finder", figure_png(figure))
     floor = float(mse((X.double() @ least_squares(X, y)), y.double()))
     excess = np.maximum(descend(X, y, rate=chosen, steps=STEPS).losses.astype(float) - floor, 0)
-    sheet.claim(
-        "the finder's loss explodes only after the border",
-        len(rates) < SWEEP and rates[-1] > border,
-        f"it stopped at {rates[-1]:.2f}; the border is {border:.2f}",
-    )
-    sheet.claim(
-        "the rate at which it falls fastest lies below the border, and converges",
-        chosen < border and run_verdict(excess) == "converges",
-        f"{chosen:.3f}, which {run_verdict(excess)}",
-    )
-    sheet.claim(
-        "the rate of the lowest loss is higher: where the loss is lowest, it is about to explode",
-        lowest > chosen,
-        f"{lowest:.2f}, against {chosen:.3f}",
-    )
+    late = len(rates) < SWEEP and rates[-1] > border
+    sheet.claim("explodes_after", late, rates=rates, border=border)
+    verdict = run_verdict(excess)
+    good = chosen < border and verdict == "converges"
+    sheet.claim("chosen_rate", good, chosen=chosen, verdict=verdict)
+    sheet.claim("lowest_loss", lowest > chosen, lowest=lowest, chosen=chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -12,7 +14,6 @@ from torch import Tensor
 from bear_classifier.lesson.animation import gif
 from bear_classifier.lesson.basics.learning_rate import curvatures
 from bear_classifier.lesson.basics.sgd import descend, least_squares, points
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import ORANGE, figure_png
 from bear_classifier.stats.arrays import Floats
@@ -37,68 +38,38 @@ def heights(X: Tensor, y: Tensor, a1: Floats, a2: Floats) -> Floats:
 
 
 def page() -> Page:
-    sheet = Sheet("surface", TITLES["surface"])
+    sheet = Sheet("surface")
     X, y = points()
     best = least_squares(X, y)
     a1, a2 = parameter_grid(best)
     loss = heights(X, y, a1, a2)
     path = descend(X, y, rate=RATE, steps=STEPS)
     walked = heights(X, y, path.at[:, 0].astype(float), path.at[:, 1].astype(float))
-    sheet.say(
-        "Put the two [[parameters]] on the floor and the [[loss]] on the height: then every line"
-        " that one could draw through the points is a place in a landscape, and training is a walk"
-        " downhill. Of a network the landscape has millions of axes; the walk is the same."
-    )
+    sheet.say("intro")
     sheet.code(heights)
-    values = {
+    data = {
         "x": a1[0].round(3).tolist(),
         "y": a2[:, 0].round(3).tolist(),
         "z": loss.round(3).tolist(),
         "path": np.column_stack([path.at, walked]).round(4).tolist(),
         "names": ["a1", "a2", "loss"],
     }
-    sheet.live(
-        "turn", values,
-        '<canvas width="1200" height="760" tabindex="0" role="img" aria-label="the loss over both'
-        ' parameters, a bowl, and the path to its ground; turn it by dragging or by arrow keys">'
-        '</canvas><label><span>steps <output></output></span><input type="range" min="0" step="1"'
-        ' aria-label="steps"><button type="button">Turn</button></label>',
-    )  # fmt: skip
-    sheet.picture(
-        "bowl", figure_png(_bowl(a1, a2, loss, path.at, walked, -60)), "The bowl and the path"
-    )
-    sheet.picture(
-        "turning",
-        gif(
-            lambda k: _bowl(a1, a2, loss, path.at, walked, k, small=True), range(-60, 300, 12), 110
-        ),
-        "The same, turning",
-    )
-    low = np.unravel_index(loss.argmin(), loss.shape)
-    cell = (a1[0, 1] - a1[0, 0], a2[1, 0] - a2[0, 0])
-    off = (abs(a1[low] - float(best[0])), abs(a2[low] - float(best[1])))
-    sheet.claim(
-        "the lowest point of the grid is the one nearest to the best line",
-        off[0] <= cell[0] / 2 + 1e-9 and off[1] <= cell[1] / 2 + 1e-9,
-        f"({a1[low]:.2f}, {a2[low]:.2f}) and ({float(best[0]):.2f}, {float(best[1]):.2f})",
-    )
+    sheet.live("turn", data)
+    bowl = functools.partial(_bowl, a1, a2, loss, path.at, walked)
+    sheet.picture("bowl", figure_png(bowl(-60)))
+    turns = gif(functools.partial(bowl, small=True), range(-60, 300, 12), 110)
+    sheet.picture("turning", turns)
+    cell = np.array([a1[0, 1] - a1[0, 0], a2[1, 0] - a2[0, 0]])
+    lowest = np.array([a1.flat[loss.argmin()], a2.flat[loss.argmin()]])
+    off = np.abs(lowest - best.numpy())
+    nearest = (off <= cell / 2 + 1e-9).all()
+    sheet.claim("lowest_point", nearest, lowest=lowest, best=best)
     bends = curvatures(X)
-    sheet.claim(
-        "it is a bowl: it curves upwards in every direction, so there is one lowest place",
-        bool((bends > 0).all()),
-        "curvatures " + " and ".join(f"{bend:.2f}" for bend in bends),
-    )
-    sheet.claim(
-        "the walk lies on the landscape and goes down with every step",
-        bool(np.allclose(walked, path.losses, atol=1e-4) and (np.diff(walked) < 0).all()),
-        f"{walked[0]:.2f} to {walked[-1]:.4f} in {STEPS} steps",
-    )
+    sheet.claim("is_a_bowl", (bends > 0).all(), bends=bends)
+    downhill = np.allclose(walked, path.losses, atol=1e-4) and (np.diff(walked) < 0).all()
+    sheet.claim("downhill", downhill, walked=walked, steps=STEPS)
     first, last = np.abs(np.diff(path.at, axis=0)[[0, -1]]).max(axis=1)
-    sheet.claim(
-        "its steps get shorter although the rate stays: the ground gets flatter",
-        last < 0.05 * first,
-        f"the first moves a parameter by {first:.3f}, the last by {last:.4f}",
-    )
+    sheet.claim("shorter_steps", last < 0.05 * first, first=first, last=last)
     return sheet.page()
 
 

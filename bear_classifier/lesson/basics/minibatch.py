@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bear_classifier.lesson.basics.sgd import GUESS, least_squares, mse, points, step
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
@@ -63,11 +62,11 @@ def gradient(X: Tensor, y: Tensor, a: Tensor) -> Tensor:
 def gradients(X: Tensor, y: Tensor, a: Tensor, batch: int, rounds: int) -> Tensor:
     """(m, 2) of all batches of `rounds` shuffles."""
     rng = torch.Generator().manual_seed(SEED)
-    found = []
+    batches = []
     for _ in range(rounds):
         for rows in torch.randperm(len(X), generator=rng).split(batch):  # type: ignore[no-untyped-call]
-            found.append(gradient(X[rows], y[rows], a))
-    return torch.stack(found)
+            batches.append(gradient(X[rows], y[rows], a))
+    return torch.stack(batches)
 
 
 def expected_noise(X: Tensor, y: Tensor, a: Tensor, batch: int) -> float:
@@ -79,75 +78,50 @@ def expected_noise(X: Tensor, y: Tensor, a: Tensor, batch: int) -> float:
 
 
 def page() -> Page:
-    sheet = Sheet("minibatch", TITLES["minibatch"])
+    sheet = Sheet("minibatch", n=N, batch=BATCH, epochs=EPOCHS)
     X, y = points(N)
-    sheet.say(
-        "The [[gradient]] over all examples is exact, and costs a pass over all of them. That of a"
-        " random handful, a [[mini-batch]], is nearly as good and costs a fraction. [[SGD]] takes"
-        " many such steps in an [[epoch]] in place of one.",
-    )
+    sheet.say("intro")
     sheet.code(train_minibatch)
     full, mini = train_minibatch(X, y, N), train_minibatch(X, y, BATCH)
     per_epoch = math.ceil(N / BATCH)
-    sheet.claim(
-        f"an epoch of {N:,} examples has {N:,} / {BATCH} = {per_epoch} steps, or one with all",
-        (mini.steps, full.steps) == (per_epoch * EPOCHS, EPOCHS),
-        f"{EPOCHS} epochs took {mini.steps} steps and {full.steps}",
-    )
+    counted = (mini.steps, full.steps) == (per_epoch * EPOCHS, EPOCHS)
+    sheet.claim("steps_per_epoch", counted, per_epoch=per_epoch, mini=mini, full=full)
     floor = float(mse(X.double() @ least_squares(X, y), y.double()))
-    sheet.picture("paths", _paths(X, y, full, mini), "Few long exact steps; many that tremble")
-    sheet.claim(
-        "after equal epochs mini-batches are further",
-        mini.losses[-1] - floor < 0.01 * (full.losses[-1] - floor),
-        f"loss {mini.losses[-1]:.4f} against {full.losses[-1]:.3f}; the least is {floor:.4f}",
-    )
+    sheet.picture("paths", _paths(X, y, full, mini))
+    further = mini.losses[-1] - floor < 0.01 * (full.losses[-1] - floor)
+    sheet.claim("further", further, mini=mini, full=full, floor=floor)
     _noise(sheet, X, y)
-    _tremble(sheet, X, y, mini, floor)
+    _tremble(sheet, X, y)
     return sheet.page()
 
 
 def _noise(sheet: Sheet, X: Tensor, y: Tensor) -> None:
-    sheet.head("How wrong is a handful?")
+    sheet.say("how_wrong")
     sheet.code(gradient, gradients, expected_noise)
     a = torch.tensor(GUESS)
     exact = gradient(X, y, a)
     rows, ratios, worst = [], [], 0.0
     for batch in BATCH_SIZES:
-        found = gradients(X, y, a, batch, rounds=2000 * batch // N)
-        spread, theory = float(found[:, 0].std()), expected_noise(X, y, a, batch)
-        worst = max(worst, float((found.mean(0) - exact).abs().max()))
+        noisy = gradients(X, y, a, batch, rounds=2000 * batch // N)
+        spread, theory = float(noisy[:, 0].std()), expected_noise(X, y, a, batch)
+        worst = max(worst, float((noisy.mean(0) - exact).abs().max()))
         ratios.append(spread / theory)
-        rows.append([str(batch), f"{found[:, 0].mean():.3f}", f"{spread:.3f}", f"{theory:.3f}"])
-    sheet.table(["examples", "mean gradient", "its spread", "in theory"], rows)
-    sheet.claim(
-        "the mean over batches is the gradient of all: a batch is right on average",
-        worst < 1e-4 * float(exact.abs().max()),
-        f"all: {float(exact[0]):.3f}; largest difference {worst:.1e}",
-    )
-    sheet.claim(
-        "its noise falls with the root of the batch: four times the examples, half the noise",
-        all(0.9 < ratio < 1.1 for ratio in ratios),
-        "spread / theory: " + ", ".join(f"{ratio:.2f}" for ratio in ratios),
-    )
+        rows.append((batch, noisy[:, 0].mean(), spread, theory))
+    sheet.say("noise_table", rows=rows)
+    even = worst < 1e-4 * float(exact.abs().max())
+    sheet.claim("right_on_average", even, exact=exact, worst=worst)
+    sheet.claim("root_of_batch", all(0.9 < ratio < 1.1 for ratio in ratios), ratios=ratios)
 
 
-def _tremble(sheet: Sheet, X: Tensor, y: Tensor, mini: MinibatchRun, floor: float) -> None:
-    sheet.head("It never quite arrives")
+def _tremble(sheet: Sheet, X: Tensor, y: Tensor) -> None:
+    sheet.say("never_arrives")
     best = least_squares(X, y).numpy()
     late = train_minibatch(X, y, BATCH, epochs=20)
-    away = np.linalg.norm(late.at[-100:] - best, axis=1)
+    away = np.linalg.norm(late.at[-100:] - best, axis=1).mean()
     calm = train_minibatch(X, y, BATCH, epochs=20, rate=RATE / 10, guess=late.at[-1].tolist())
-    calm_away = np.linalg.norm(calm.at[-100:] - best, axis=1)
-    sheet.say(
-        "At the end the handfuls still disagree: the parameters tremble around the best ones, the"
-        " more the higher the [[learning rate]]. That is why the rate falls towards the end of a"
-        " training."
-    )
-    sheet.claim(
-        "going on from there with a tenth of the rate, it trembles less than half as much",
-        calm_away.mean() < 0.5 * away.mean() and away.mean() > 0,
-        f"mean distance from the best: {away.mean():.4f} and {calm_away.mean():.4f}",
-    )
+    calm_away = np.linalg.norm(calm.at[-100:] - best, axis=1).mean()
+    sheet.say("tremble")
+    sheet.claim("lower_rate", 0 <= calm_away < 0.5 * away, away=away, calm_away=calm_away)
 
 
 def _paths(X: Tensor, y: Tensor, full: MinibatchRun, mini: MinibatchRun) -> bytes:

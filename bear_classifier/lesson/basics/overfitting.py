@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
@@ -21,7 +20,7 @@ DRAWS, SEED = 100, 3
 
 @dataclass(frozen=True)
 class Splits:
-    """x and y of each side: to learn from, to choose by, and to judge by at the end."""
+    """x and y of each split: to learn from, to choose by, and to judge by at the end."""
 
     train: tuple[Floats, Floats]
     valid: tuple[Floats, Floats]
@@ -68,86 +67,51 @@ def best_penalty(splits: Splits, degree: int = HIGH) -> tuple[float, Floats]:
 
 
 def page() -> Page:
-    sheet = Sheet("fit", TITLES["fit"])
-    sheet.say(
-        f"{LEARNED} points from a parabola, with noise. Three functions are fitted to them: one"
-        " that cannot bend, one that bends as the truth does, and one that can go through nearly"
-        " every point. Which is good shows on points that none of them has seen, the"
-        " [[validation set]]."
-    )
+    sheet = Sheet("fit", learned=LEARNED, high=HIGH, right=RIGHT, noise=NOISE, draws=DRAWS)
+    sheet.say("intro")
     sheet.code(truth, fit_polynomial, rmse)
     splits = sample_splits(SEED)
     fits = {degree: fit_polynomial(*splits.train, degree) for degree in DEGREES}
-    sheet.picture("degrees", _curves(splits, fits), "A line, a parabola, and a wild curve")
-    found = {d: (rmse(c, splits.train), rmse(c, splits.valid)) for d, c in fits.items()}
-    sheet.table(
-        ["degree", "parameters", "error on training", "error on validation"],
-        [[str(d), str(d + 1), f"{t:.3f}", f"{v:.3f}"] for d, (t, v) in found.items()],
-    )
-    (low_t, low_v), (right_t, right_v), (high_t, high_v) = (found[d] for d in DEGREES)
-    sheet.claim(
-        "[[underfitting]]: the line does badly on what it has seen too",
-        low_t > 1.5 * right_t and low_v > 1.5 * right_v,
-        f"training {low_t:.2f} against {right_t:.2f}, validation {low_v:.2f} against {right_v:.2f}",
-    )
-    sheet.claim(
-        "[[overfitting]]: the high degree does best on what it has seen, and much worse elsewhere"
-        " than the right one",
-        high_t < 0.7 * right_t and high_v > 1.3 * right_v,
-        f"training {high_t:.2f} against {right_t:.2f}, validation {high_v:.2f} against"
-        f" {right_v:.2f}",
-    )
-    _more(sheet)
+    sheet.picture("degrees", _curves(splits, fits))
+    errors = np.array([(rmse(c, splits.train), rmse(c, splits.valid)) for c in fits.values()])
+    sheet.say("errors_table", rows=zip(DEGREES, errors, strict=True))
+    low, fair, wild = errors  # of training, of validation
+    sheet.claim("underfits", (low > 1.5 * fair).all(), low=low, fair=fair)
+    overfits = wild[0] < 0.7 * fair[0] and wild[1] > 1.3 * fair[1]
+    sheet.claim("overfits", overfits, wild=wild, fair=fair)
+    _more(sheet, splits)
     _cure(sheet, splits)
     return sheet.page()
 
 
-def _more(sheet: Sheet) -> None:
-    sheet.head("More data cures it as well")
+def _more(sheet: Sheet, splits: Splits) -> None:
+    sheet.say("more_data")
     rng = np.random.default_rng(SEED)
     x = rng.uniform(-1, 1, 2000)
     many = (x, truth(x) + rng.normal(0, NOISE, 2000))
-    asked = sample_splits(SEED).test
     few, lots = (
-        rmse(fit_polynomial(*points, HIGH), asked) for points in (sample_splits(SEED).train, many)
+        rmse(fit_polynomial(*points, HIGH), splits.test) for points in (splits.train, many)
     )
-    sheet.claim(
-        f"with 2,000 points degree {HIGH} is as good as the noise allows",
-        lots < 1.05 * NOISE < few,
-        f"error {lots:.3f} with 2,000 points, {few:.3f} with {LEARNED}; the noise is {NOISE}",
-    )
+    sheet.claim("enough_data", lots < 1.05 * NOISE < few, lots=lots, few=few)
 
 
 def _cure(sheet: Sheet, splits: Splits) -> None:
-    sheet.head("The cure is not to count parameters")
-    sheet.say(
-        "The degree may stay. What hurts are not many [[parameters]] but wild ones:"
-        " [[regularisation]] makes them cost something. How much is chosen by the validation set,"
-        " and judged on a third set that had no part in it."
-    )
+    sheet.say("regularise")
     sheet.code(best_penalty)
     penalty, tame = best_penalty(splits)
     wild = fit_polynomial(*splits.train, HIGH)
-    sheet.picture("cure", _cured(splits, wild, tame, penalty), "The wild curve tamed by a penalty")
+    sheet.picture("cure", _cured(splits, wild, tame, penalty))
     errors = np.array([_judged(sample_splits(100 + number)) for number in range(DRAWS)])
-    right, bare, ridge = np.median(errors, axis=0)
+    fair, bare, ridge = np.median(errors, axis=0)
     extra = [float(np.abs(coefficients[RIGHT + 1 :]).max()) for coefficients in (tame, wild)]
-    sheet.claim(
-        f"degree {HIGH} with a penalty does as well as degree {RIGHT}, without it far worse",
-        ridge < 1.05 * right and bare > 1.5 * right,
-        f"median error of {DRAWS} draws: degree {RIGHT} {right:.3f}, degree {HIGH} {bare:.3f},"
-        f" with the penalty {ridge:.3f}",
-    )
-    sheet.claim(
-        "it has all its parameters still; those that are not needed are small",
-        len(tame) == len(wild) and extra[0] < 0.2 * extra[1],
-        f"{len(tame)} of them, beyond degree {RIGHT} at most {extra[0]:.3f} in place of"
-        f" {extra[1]:.3f}",
-    )
+    helps = ridge < 1.05 * fair and bare > 1.5 * fair
+    sheet.claim("penalty_helps", helps, fair=fair, bare=bare, ridge=ridge)
+    small = len(tame) == len(wild) and extra[0] < 0.2 * extra[1]
+    sheet.claim("small_parameters", small, tame=tame, extra=extra)
 
 
 def _judged(splits: Splits) -> tuple[float, float, float]:
-    """Errors on the third side: of the right degree, of the high one, of that with a penalty."""
+    """Errors on the test split: of the right degree, of the high one, of that with a penalty."""
     right, bare = (fit_polynomial(*splits.train, degree) for degree in (RIGHT, HIGH))
     _, tame = best_penalty(splits)
     return rmse(right, splits.test), rmse(bare, splits.test), rmse(tame, splits.test)

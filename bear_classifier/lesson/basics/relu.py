@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
@@ -66,64 +65,39 @@ def train_wave(activation: type[nn.Module]) -> tuple[float, Floats]:
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        said = network(x)
-    return float(((said - y) ** 2).mean()), said[:, 0].double().numpy()
+        fitted = network(x)
+    return float(((fitted - y) ** 2).mean()), fitted[:, 0].double().numpy()
 
 
 def page() -> Page:
-    sheet = Sheet("relu", TITLES["relu"])
-    sheet.say(
-        "One linear layer after another is one linear layer: a line, however deep. What lies"
-        " between them makes the difference, and it can be as simple as a kink: the [[ReLU]], 0 to"
-        " the left and the number itself to the right. Enough kinks follow any curve."
-    )
+    sheet = Sheet("relu", hidden=HIDDEN, steps=STEPS)
+    sheet.say("intro")
     sheet.code(relu, kinks, summed)
-    sheet.picture("sums", _sums(), "3, 6 and 12 kinks come ever closer to a wave")
+    sheet.picture("sums", _sums())
     x = np.linspace(0, 1, 13)
     met = float(np.abs(summed(x, *kinks(wave, 12)) - wave(x)).max())
-    sheet.claim(
-        "a sum of 12 ReLUs meets the curve at 13 places", met < 1e-12, f"largest distance {met:.1e}"
-    )
+    sheet.claim("meets", met < 1e-12, met=met)
     errors = [worst(wave, pieces) for pieces in SIZES]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
-    sheet.table(
-        ["ReLUs", "largest distance from the curve"],
-        [[str(n), f"{error:.5f}"] for n, error in zip(SIZES, errors, strict=True)],
-    )
-    sheet.claim(
-        "twice the ReLUs, a quarter of the distance: it can be made as small as one likes",
-        all(1.85 < order < 2.15 for order in orders),
-        "powers of two: " + ", ".join(f"{order:.2f}" for order in orders),
-    )
+    orders = -np.diff(np.log2(errors))
+    sheet.say("errors_table", errors=zip(SIZES, errors, strict=True))
+    quarter = ((orders > 1.85) & (orders < 2.15)).all()
+    sheet.claim("quarter", quarter, orders=", ".join(f"{order:.2f}" for order in orders))
     jump = [worst(staircase, pieces) for pieces in (8, 128)]
-    sheet.claim(
-        "a curve with a jump is not followed at the jump, however many there are",
-        jump[1] > 0.4,
-        f"distance {jump[0]:.2f} with 8, {jump[1]:.2f} with 128",
-    )
+    sheet.claim("jump", jump[1] > 0.4, jump=jump)
     _learned(sheet)
     return sheet.page()
 
 
 def _learned(sheet: Sheet) -> None:
-    sheet.head("Descent finds the kinks by itself")
+    sheet.say("descent_finds")
     sheet.code(train_wave)
     (bent, curve), (straight, line) = train_wave(nn.ReLU), train_wave(nn.Identity)
     x = np.linspace(0, 1, 500)
     best_line = float(np.mean((np.polyval(np.polyfit(x, wave(x), 1), x) - wave(x)) ** 2))
-    sheet.picture(
-        "learned", _both(x, curve, line), "With ReLUs it follows the wave; without: a line"
-    )
-    sheet.claim(
-        "without a ReLU the same network is no better than the best line",
-        straight >= best_line - 1e-6 and straight < 1.05 * best_line,
-        f"{straight:.4f}; the best line has {best_line:.4f}",
-    )
-    sheet.claim(
-        f"with {HIDDEN} ReLUs it learns the wave",
-        bent < 0.02 * best_line,
-        f"mean squared error {bent:.5f} after {STEPS:,} steps",
-    )
+    sheet.picture("learned", _both(x, curve, line))
+    no_better = best_line - 1e-6 <= straight < 1.05 * best_line
+    sheet.claim("best_line", no_better, straight=straight, best_line=best_line)
+    sheet.claim("learns_wave", bent < 0.02 * best_line, bent=bent)
 
 
 def _sums() -> bytes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import timeit
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier.lesson.animation import gif
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 
@@ -33,13 +31,13 @@ def points(n: int = N, a: tuple[float, ...] = TRUE, seed: int = SEED) -> tuple[T
 
 def looped(X: Tensor, a: Tensor) -> Tensor:
     """What `X @ a` does: of each row the dot product with a. X: (n, 2); a: (2,)."""
-    found = torch.empty(len(X))
+    product = torch.empty(len(X))
     for i in range(len(X)):
         total = torch.tensor(0.0)
         for j in range(X.shape[1]):
             total = total + X[i, j] * a[j]
-        found[i] = total
-    return found
+        product[i] = total
+    return product
 
 
 def mse(answers: Tensor, targets: Tensor) -> Tensor:
@@ -101,19 +99,14 @@ def slopes(X: Tensor, y: Tensor, a: Tensor, nudge: float = 1e-4) -> tuple[Tensor
 
 def least_squares(X: Tensor, y: Tensor) -> Tensor:
     """The best parameters (2,), in closed form: only lines have one."""
-    found: Tensor = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution[:, 0]
-    return found
+    solution: Tensor = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution[:, 0]
+    return solution
 
 
 def page(seed: int = SEED) -> Page:
-    sheet = Sheet("sgd", TITLES["sgd"])
+    sheet = Sheet("sgd", n=N, guess=GUESS, expected=EXPECTED, steps=STEPS)
     X, y = points(seed=seed)
-    sheet.say(
-        "Recognising bears and fitting a line are the same work: there is a function with open"
-        " numbers, the [[parameters]]; there is a [[loss]] that says how wrong its answers are; and"
-        " the parameters are moved, step by step, to where the loss is lower. Here the function is"
-        " a line, so that everything can be seen.",
-    )
+    sheet.say("intro")
     _data(sheet, X, y)
     _loss(sheet, X, y, seed)
     _gradient(sheet, X, y)
@@ -122,147 +115,62 @@ def page(seed: int = SEED) -> Page:
 
 
 def _data(sheet: Sheet, X: Tensor, y: Tensor) -> None:
-    sheet.head("The points")
+    sheet.say("points")
     sheet.code(points)
-    sheet.say(
-        "Each point is y = a<sub>1</sub>x<sub>1</sub> + a<sub>2</sub>x<sub>2</sub> with"
-        " x<sub>2</sub> = 1, a line in disguise, plus a little noise. <code>X</code> is a"
-        " [[tensor]] of rank 2, its axes are points and columns; <code>y</code> has rank 1."
-        " <code>uniform_</code> ends in an underscore: it changes its tensor in place.",
-        "<code>X @ a</code> multiplies a matrix with a vector: each row's dot product with"
-        " <code>a</code>. The same as a loop, in one line and on one call of quick code:",
-    )
+    sheet.say("matrix")
     sheet.code(looped)
     a = torch.tensor(TRUE)
-    slow, by_loop = _timed(lambda: looped(X, a))
-    quick, by_product = _timed(lambda: X @ a)
-    worst = float((by_loop - by_product).abs().max())
-    sheet.claim(
-        "the matrix product is the loop, but for rounding, and is quicker",
-        worst < 1e-5 and quick < slow,
-        f"largest difference {worst:.1e}; {1e6 * slow:,.0f} µs and {1e6 * quick:,.0f} µs",
-    )
-    sheet.claim(
-        f"X has rank 2 and {N} x 2 numbers, y has rank 1 and {N}",
-        (X.dim(), tuple(X.shape), y.dim(), tuple(y.shape)) == (2, (N, 2), 1, (N,)),
-        f"X.shape is {tuple(X.shape)}, y.shape is {tuple(y.shape)}",
-    )
-
-
-def _timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Seconds, the least of five, and what came of it."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        found = work()
-        took.append(time.perf_counter() - began)
-    return min(took), found
+    worst = float((looped(X, a) - X @ a).abs().max())
+    slow = min(timeit.repeat(lambda: looped(X, a), number=1, repeat=5))
+    quick = min(timeit.repeat(lambda: X @ a, number=1, repeat=5))
+    sheet.claim("product", worst < 1e-5 and quick < slow, worst=worst, slow=slow, quick=quick)
+    shapes = tuple(X.shape), tuple(y.shape)
+    sheet.claim("shapes", shapes == ((N, 2), (N,)), shapes=shapes)
 
 
 def _loss(sheet: Sheet, X: Tensor, y: Tensor, seed: int) -> None:
-    sheet.head("How wrong is a guess?")
+    sheet.say("guess")
     sheet.code(mse)
-    sheet.formula("loss = MSE = <sup>1</sup>/<sub>n</sub> Σ (ŷ<sub>i</sub> − y<sub>i</sub>)²")
+    sheet.say("formula")
     first = float(mse(X @ torch.tensor(GUESS), y))
-    sheet.say(
-        f"The [[MSE]] of the guess a = {GUESS} on these points is {first:.2f}; its root, the RMSE,"
-        f" {first**0.5:.2f}, has the unit of y: so far is a typical answer off. Of all possible"
-        f" draws of points the mean would be {EXPECTED:.2f}; this one was chosen because the"
-        " course's notebook begins near the same number."
-    )
-    sheet.claim(
-        "the guess begins with a loss of about 8.9",
-        abs(first - 8.9) < 0.05,
-        f"{first:.3f} with seed {seed}",
-    )
-    mean = float(np.mean([_first_loss(number) for number in range(400)]))
-    sheet.claim(
-        f"over many draws the first loss has the mean {EXPECTED:.2f} that theory gives",
-        abs(mean - EXPECTED) < 0.1,
-        f"{mean:.2f} over 400 draws",
-    )
-
-
-def _first_loss(seed: int) -> float:
-    X, y = points(seed=seed)
-    return float(mse(X @ torch.tensor(GUESS), y))
+    sheet.say("mse", first=first)
+    sheet.claim("first_loss", abs(first - 8.9) < 0.05, first=first, seed=seed)
+    draws = [points(seed=number) for number in range(400)]
+    mean = np.mean([float(mse(X @ torch.tensor(GUESS), y)) for X, y in draws])
+    sheet.claim("mean_loss", abs(mean - EXPECTED) < 0.1, mean=mean)
 
 
 def _gradient(sheet: Sheet, X: Tensor, y: Tensor) -> None:
-    sheet.head("Which way is down?")
-    sheet.say(
-        "Nudge one parameter up a little, and down a little, and see how much the loss changes:"
-        " that is its slope. <code>backward()</code> gives the same numbers, for all parameters at"
-        " once and without nudging: the [[gradient]]."
-    )
+    sheet.say("slope")
     sheet.code(slopes)
     exact, nudged = slopes(X, y, torch.tensor(GUESS))
     worst = float((exact - nudged).abs().max())
     rows = zip(("a1", "a2"), exact.tolist(), nudged.tolist(), strict=True)
-    sheet.table(
-        ["parameter", "backward()", "nudged"], [[n, f"{e:.6f}", f"{m:.6f}"] for n, e, m in rows]
-    )
-    sheet.claim(
-        "backward() gives what nudging gives", worst < 1e-6, f"largest difference {worst:.1e}"
-    )
+    sheet.say("slopes_table", slopes=rows)
+    sheet.claim("backward", worst < 1e-6, worst=worst)
 
 
 def _descent(sheet: Sheet, X: Tensor, y: Tensor) -> None:
-    sheet.head("Step by step")
-    sheet.say(
-        "A step takes the gradient, times the [[learning rate]], off the parameters. Under"
-        " <code>no_grad</code>, since the step itself is not to be differentiated; and the gradient"
-        " is zeroed afterwards, since <code>backward()</code> <em>adds</em> to it."
-    )
+    sheet.say("step")
     sheet.code(step, descend)
     path = descend(X, y)
     best = least_squares(X, y)
     off = float((torch.from_numpy(path.at[-1]) - best).abs().max())
-    _player(sheet, X, y, path)
-    sheet.picture("losses", _curve(path), f"The loss over {STEPS} steps falls at once, then slowly")
-    shown = [*range(12), *range(12, 40, 2), *range(40, STEPS + 1, 10)]
-    sheet.picture(
-        "descent", gif(lambda k: _frame(X, y, path, k), shown),
-        "The line moves from the guess onto the points",
-    )  # fmt: skip
-    sheet.claim(
-        f"each of {STEPS} steps lowers the loss, or leaves it",
-        bool((np.diff(path.losses) <= 1e-6).all()),
-        f"from {path.losses[0]:.3f} to {path.losses[-1]:.4f}",
-    )
-    sheet.claim(
-        "it ends where the closed form of least squares is, to 1e-3",
-        off < 1e-3,
-        f"({path.at[-1][0]:.4f}, {path.at[-1][1]:.4f}) and"
-        f" ({float(best[0]):.4f}, {float(best[1]):.4f})",
-    )
-    rest = float(mse((X.double() @ best).float(), y))
-    sheet.claim(
-        "what is left of the loss is the noise, whose variance is 1/12",
-        abs(rest - 1 / 12) < 0.03,
-        f"{rest:.4f} and {1 / 12:.4f}",
-    )
-    sheet.say(
-        "The noise is between 0 and 1, not around 0: so the best a<sub>2</sub> is near 2.5, not 2."
-        " A fit finds what the points say, not what one meant.",
-        "Of a network there is no closed form, and no picture of two axes. Everything else is as"
-        " here: [[loss]], [[gradient]], [[learning rate]], step.",
-    )
-
-
-def _player(sheet: Sheet, X: Tensor, y: Tensor, path: Path) -> None:
-    values = {
+    data = {
         "x": [round(float(v), 4) for v in X[:, 0]],
         "y": [round(float(v), 4) for v in y],
         "path": [[round(float(v), 5) for v in row] for row in path.at],
         "losses": [round(float(v), 5) for v in path.losses],
     }
-    sheet.live(
-        "line", values,
-        '<svg viewBox="0 0 600 320" role="img" aria-label="points and the line of a step"></svg>'
-        '<label><span>step <output></output></span><input type="range" min="0" step="1" value="0"'
-        ' aria-label="step"><button type="button">Play</button></label>',
-    )  # fmt: skip
+    sheet.live("line", data)
+    sheet.picture("losses", _curve(path))
+    shown = [*range(12), *range(12, 40, 2), *range(40, STEPS + 1, 10)]
+    sheet.picture("descent", gif(lambda k: _frame(X, y, path, k), shown))
+    sheet.claim("falls", bool((np.diff(path.losses) <= 1e-6).all()), path=path)
+    sheet.claim("closed_form", off < 1e-3, path=path, best=best)
+    rest = float(mse((X.double() @ best).float(), y))
+    sheet.claim("noise", abs(rest - 1 / 12) < 0.03, rest=rest)
+    sheet.say("end")
 
 
 def _curve(path: Path) -> bytes:

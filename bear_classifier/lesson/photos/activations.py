@@ -32,17 +32,17 @@ def convolve(picture: Floats, kernel: Floats) -> Floats:
     picture: (h, w); kernel: (k, k). Returns (h - k + 1, w - k + 1): only where all of it fits."""
     k = len(kernel)
     h, w = picture.shape[0] - k + 1, picture.shape[1] - k + 1
-    found = np.zeros((h, w))
+    total = np.zeros((h, w))
     for row in range(k):
         for column in range(k):
-            found += kernel[row, column] * picture[row : row + h, column : column + w]
-    return found
+            total += kernel[row, column] * picture[row : row + h, column : column + w]
+    return total
 
 
 def convolve_all(pictures: Floats, kernels: Floats, padding: int, stride: int) -> Floats:
     """One unit of a network's layer: a kernel for each channel, summed, at each `stride`-th place.
 
-    pictures: (channels, h, w), with `padding` noughts around; kernels: (channels, k, k)."""
+    pictures: (channels, h, w), with `padding` zeros around; kernels: (channels, k, k)."""
     wide = np.pad(pictures, ((0, 0), (padding, padding), (padding, padding)))
     whole = np.stack([convolve(p, k) for p, k in zip(wide, kernels, strict=True)])
     return np.asarray(whole.sum(axis=0)[::stride, ::stride])
@@ -69,15 +69,15 @@ def steps(body: nn.Module) -> list[nn.Module]:
 def layers(body: nn.Module, size: int) -> list[Layer]:
     """Of each resolution the last step, but for a ReLU: one that cuts off at 6, as MobileNet's,
     would leave many photos with the same largest activation. size: pixels, side of the pictures."""
-    x, found = torch.zeros(1, 3, size, size), {}
+    x, by_side = torch.zeros(1, 3, size, size), {}
     with torch.inference_mode():
         for number, step in enumerate(steps(body)):
             x = step(x)
             capped = isinstance(step, nn.ReLU | nn.ReLU6)
             if not capped and x.dim() == 4 and x.shape[2] == x.shape[3]:
                 side = x.shape[2]
-                found[side] = Layer(number + 1, x.shape[1], side, round(size / side))
-    kept = list(found.values())
+                by_side[side] = Layer(number + 1, x.shape[1], side, round(size / side))
+    kept = list(by_side.values())
     return kept[len(kept) > 3 :]  # the first of many is hardly more than the filters themselves
 
 
@@ -91,13 +91,13 @@ class Peek(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """x: (n, 3, size, size). Returns for each layer (n, units) twice."""
-        found: list[Tensor] = []
+        peaks: list[Tensor] = []
         for number, step in enumerate(self.steps):
             x = step(x)
             if number + 1 in self.ends:
                 places = x.flatten(2)
-                found += [places.amax(dim=2), places.argmax(dim=2)]
-        return tuple(found)
+                peaks += [places.amax(dim=2), places.argmax(dim=2)]
+        return tuple(peaks)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def peaks(
     return [Peaks(most, place.astype(np.int64)) for most, place in pairs]
 
 
-def once(photos: Sequence[Photo]) -> list[Photo]:
+def one_per_group(photos: Sequence[Photo]) -> list[Photo]:
     """The first of each group of near-copies: else ten copies of a photo would be ten votes."""
     first: dict[str, Photo] = {}
     for photo in photos:

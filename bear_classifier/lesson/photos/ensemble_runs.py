@@ -42,14 +42,14 @@ def small_network(features: int, classes: int, seed: int) -> nn.Sequential:
         return nn.Sequential(*layers, nn.Linear(WIDE, classes))
 
 
-def train_copy(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Sequential:
+def train_copy(start: nn.Sequential, photos: Set, epochs: int, seed: int) -> nn.Sequential:
     """A copy that learned from these photos. The seed decides their order."""
     model, rng = copy.deepcopy(start), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
     for _ in range(epochs):
-        for rows in torch.randperm(len(some.x), generator=rng).split(BATCH):  # type: ignore[no-untyped-call]
+        for rows in torch.randperm(len(photos.x), generator=rng).split(BATCH):  # type: ignore[no-untyped-call]
             optimiser.zero_grad()
-            nn.functional.cross_entropy(model(some.x[rows]), some.y[rows]).backward()  # type: ignore[no-untyped-call]
+            nn.functional.cross_entropy(model(photos.x[rows]), photos.y[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return model
 
@@ -57,29 +57,31 @@ def train_copy(start: nn.Sequential, some: Set, epochs: int, seed: int) -> nn.Se
 # -- teams -----------------------------------------------------------------------------------------
 
 
-def separate(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def separate(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
     """Each from other random weights, all from the same photos."""
     seeds = range(seed, seed + TEAM)
-    return [train_copy(small_network(some.x.shape[1], classes, s), some, EPOCHS, s) for s in seeds]
+    return [
+        train_copy(small_network(photos.x.shape[1], classes, s), photos, EPOCHS, s) for s in seeds
+    ]
 
 
-def by_folds(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def by_folds(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
     """The same, and each leaves out another fifth of the photos, near-copies together."""
     folds = StratifiedGroupKFold(TEAM, shuffle=True, random_state=seed)
-    cuts = folds.split(some.groups, some.y.numpy(), some.groups)
+    cuts = folds.split(photos.groups, photos.y.numpy(), photos.groups)
     return [
         train_copy(
-            small_network(some.x.shape[1], classes, seed + k), some.of(kept), EPOCHS, seed + k
+            small_network(photos.x.shape[1], classes, seed + k), photos.of(kept), EPOCHS, seed + k
         )
         for k, (kept, _) in enumerate(cuts)
     ]
 
 
-def train_together(some: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def train_together(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
     """One to begin with, of which each goes on by itself, with the photos in another order."""
-    common = train_copy(small_network(some.x.shape[1], classes, seed), some, COMMON, seed)
+    common = train_copy(small_network(photos.x.shape[1], classes, seed), photos, COMMON, seed)
     seeds = range(seed, seed + TEAM)
-    return [train_copy(common, some, EPOCHS - COMMON, s) for s in seeds]
+    return [train_copy(common, photos, EPOCHS - COMMON, s) for s in seeds]
 
 
 # -- two ways of making one of them ----------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import timeit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +14,6 @@ from torch import nn
 
 from bear_classifier.errors import DataError
 from bear_classifier.experiments.compare.analysis import losses_and_errors
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import ensemble_runs
 from bear_classifier.lesson.photos.ensemble_runs import (
@@ -52,57 +53,44 @@ class Figures:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("ensemble", TITLES["ensemble"])
-    learned, asked = sides(subject)
-    sheet.say(
-        f"{TEAM} small networks ({ensemble_runs.DEEP} hidden layers of {ensemble_runs.WIDE} units,"
-        " on what the"
-        f" untuned body sees of a photo) learn from {len(learned.y)} photos. Then they are made one"
-        " in two ways: by the mean of what they <em>say</em>, and by the mean of what they"
-        f" <em>are</em>, their [[parameters]]. All are asked for {len(asked.y)} photos of"
-        f" validation and test that none of them has seen, and all of it is done {REPEATS} times,"
-        " from other random weights."
-    )
-    sheet.code(
-        ensemble_runs.train_copy,
-        ensemble_runs.separate,
-        ensemble_runs.by_folds,
-        ensemble_runs.train_together,
-    )
+    sheet = Sheet("ensemble", team=TEAM, repeats=REPEATS, orders=ORDERS, trained=TRAINED)
+    learned, held_out = train_and_held_out(subject)
+    size = {"deep": ensemble_runs.DEEP, "wide": ensemble_runs.WIDE}
+    sheet.say("intro", learned=learned, held_out=held_out, **size)
+    trainings = (ensemble_runs.separate, ensemble_runs.by_folds, ensemble_runs.train_together)
+    sheet.code(ensemble_runs.train_copy, *trainings)
     sheet.code(ensemble_runs.mean_answer, ensemble_runs.mean_weights)
-    found, first, seconds = measure_ensembles(learned, asked, len(subject.config.labels))
-    _table(sheet, found)
-    sheet.picture("errors", _bars(found), "Wrong answers of one alone, of both means, each repeat")
-    _answers(sheet, found, asked)
-    _weights(sheet, found, asked, first)
-    _price(sheet, first, asked, seconds)
+    figures, first, seconds = measure_ensembles(learned, held_out, len(subject.config.labels))
+    sheet.say("teams_table", teams=figures)
+    sheet.picture("errors", _bars(figures))
+    _answers(sheet, figures, held_out)
+    _weights(sheet, figures, held_out, first)
+    _price(sheet, first, held_out, seconds)
     return sheet.page()
 
 
-def sides(subject: Subject) -> tuple[Set, Set]:
+def train_and_held_out(subject: Subject) -> tuple[Set, Set]:
     """Photos to learn from and photos to ask. Raises DataError (NOT_PROBED, TOO_FEW)."""
-    it = probed_photos(subject)
-    train = np.array([photo.split == "train" for photo in it.photos], dtype=bool)
-    asked = np.array([photo.split in ("valid", "test") for photo in it.photos], dtype=bool)
+    probed = probed_photos(subject)
+    train = np.array([photo.split == "train" for photo in probed.photos], dtype=bool)
+    held_out = np.array([photo.split in ("valid", "test") for photo in probed.photos], dtype=bool)
     for number, label in enumerate(subject.config.labels):
-        some = len(np.unique(it.groups[train & (it.targets == number)]))
-        if some < TEAM or not asked.any():
+        groups = len(np.unique(probed.groups[train & (probed.targets == number)]))
+        if groups < TEAM or not held_out.any():
             raise DataError(
                 "TOO_FEW",
-                f"{label} has {some} different photos on the training split, and {asked.sum()} are"
-                f" held back; {TEAM} and more are needed: add photos, then run: bears split",
+                f"{label} has {groups} different photos on the training split, and"
+                f" {held_out.sum()} are held back; {TEAM} and more are needed: add photos, then"
+                " run: bears split",
             )
-    mean, spread = it.features[train].mean(0), it.features[train].std(0) + 1e-6
-    every = Set(
-        torch.from_numpy((it.features - mean) / spread).float(),
-        torch.from_numpy(it.targets),
-        it.groups,
-    )
-    return every.of(np.flatnonzero(train)), every.of(np.flatnonzero(asked))
+    mean, spread = probed.features[train].mean(0), probed.features[train].std(0) + 1e-6
+    x = torch.from_numpy((probed.features - mean) / spread).float()
+    every = Set(x, torch.from_numpy(probed.targets), probed.groups)
+    return every.of(np.flatnonzero(train)), every.of(np.flatnonzero(held_out))
 
 
 def measure_ensembles(
-    learned: Set, asked: Set, classes: int
+    learned: Set, held_out: Set, classes: int
 ) -> tuple[dict[str, Figures], dict[str, Team], float]:
     """Figures of each kind of team, the teams of the first repeat, and seconds that it took to
     train one team."""
@@ -115,26 +103,26 @@ def measure_ensembles(
             team = train(learned, classes, 1000 * repeat)
             took += time.monotonic() - began
             first.setdefault(kind, team)
-            rows[kind].append(ensemble_figures(team, asked))
+            rows[kind].append(ensemble_figures(team, held_out))
     stacked = {kind: _stacked(each) for kind, each in rows.items()}
     return stacked, first, took / (REPEATS * len(TRAINED))
 
 
-def ensemble_figures(team: Team, asked: Set) -> Figures:
+def ensemble_figures(team: Team, held_out: Set) -> Figures:
     """Of one team: each array (photos,)."""
-    each = [score_answers(probabilities(model, asked.x), asked) for model in team]
+    each = [score_answers(probabilities(model, held_out.x), held_out) for model in team]
     losses, wrongs = (np.mean(part, axis=0) for part in zip(*each, strict=True))
     return Figures(
         (losses, wrongs),
-        score_answers(mean_answer(team, asked.x), asked),
-        score_answers(probabilities(mean_weights(team), asked.x), asked),
+        score_answers(mean_answer(team, held_out.x), held_out),
+        score_answers(probabilities(mean_weights(team), held_out.x), held_out),
         np.array(max(wrong.mean() for _, wrong in each)),
     )
 
 
-def score_answers(said: Floats, asked: Set) -> tuple[Floats, Floats]:
+def score_answers(answers: Floats, photos: Set) -> tuple[Floats, Floats]:
     """Losses and wrongs (n,) of probabilities (n, classes)."""
-    losses, wrong = losses_and_errors(np.log(np.maximum(said, 1e-300)), asked.y.numpy())
+    losses, wrong = losses_and_errors(np.log(np.maximum(answers, 1e-300)), photos.y.numpy())
     return losses, wrong.astype(np.float64)
 
 
@@ -147,147 +135,83 @@ def _stacked(rows: Sequence[Figures]) -> Figures:
     return Figures(of("alone"), of("answers"), of("weights"), worst)
 
 
-# -- what comes of it ------------------------------------------------------------------------------
+# -- the claims ------------------------------------------------------------------------------------
 
 
-def _table(sheet: Sheet, found: Mapping[str, Figures]) -> None:
-    rows = [
-        [TRAINED[kind][0]]
-        + [f"{w.mean():.1%}, {loss.mean():.3f}" for loss, w in (f.alone, f.answers, f.weights)]
-        for kind, f in found.items()
-    ]
-    head = ["team of", "one alone", "mean of answers", "mean of weights"]
-    sheet.table(head, rows)
-    sheet.say("Of each: the share of wrong answers, and the [[loss]].")
+def _apart(one: Floats, other: Floats, held_out: Set, measure: Measure) -> Difference:
+    return difference(one, other, held_out.y.numpy(), held_out.groups, measure)
 
 
-def _apart(one: Floats, other: Floats, asked: Set, measure: Measure) -> Difference:
-    return difference(one, other, asked.y.numpy(), asked.groups, measure)
-
-
-def _answers(sheet: Sheet, found: Mapping[str, Figures], asked: Set) -> None:
-    sheet.head("The mean of answers")
-    one, team = found["separate"], found["folds"]
-    gain = {k: _apart(f.alone[0], f.answers[0], asked, "loss") for k, f in found.items()}
-    sheet.claim(
-        "its [[loss]] is lower than that of its members: −log is convex, so the mean can lose"
-        " nothing (Jensen's inequality), and where they err on different photos it wins",
-        gain["separate"].below() and gain["folds"].below(),
-        f"{TRAINED['separate'][0]}: {gain['separate'].span('loss')}; {TRAINED['folds'][0]}:"
-        f" {gain['folds'].span('loss')}, 95 % over repeats and photos",
-    )
-    k_fold = _apart(one.alone[0], team.answers[0], asked, "loss")
-    errors = _apart(one.alone[1], team.answers[1], asked, "error")
-    sheet.claim(
-        f"{TEAM} models of folds, though each learned from less, do better together than one that"
-        " learned from everything",
-        k_fold.below(),
-        f"loss {k_fold.span('loss')}; wrong answers {errors.span('error')}",
-    )
-    sheet.claim(
-        "the less they differ, the less it helps: those with a common beginning win less than those"
-        " of folds, which saw different photos",
-        gain["together"].mean > gain["folds"].mean,
-        f"{gain['together'].mean:+.3f} and {gain['folds'].mean:+.3f}",
-    )
+def _answers(sheet: Sheet, figures: Mapping[str, Figures], held_out: Set) -> None:
+    sheet.say("mean_of_answers")
+    one, team = figures["separate"], figures["folds"]
+    gain = {k: _apart(f.alone[0], f.answers[0], held_out, "loss") for k, f in figures.items()}
+    sheet.claim("lower_loss", gain["separate"].below() and gain["folds"].below(), gain=gain)
+    k_fold = _apart(one.alone[0], team.answers[0], held_out, "loss")
+    errors = _apart(one.alone[1], team.answers[1], held_out, "error")
+    sheet.claim("folds_beat_one", k_fold.below(), k_fold=k_fold, errors=errors)
+    sheet.claim("common_wins_less", gain["together"].mean > gain["folds"].mean, gain=gain)
 
 
 def _weights(
-    sheet: Sheet, found: Mapping[str, Figures], asked: Set, first: Mapping[str, Team]
+    sheet: Sheet, figures: Mapping[str, Figures], held_out: Set, first: Mapping[str, Team]
 ) -> None:
-    sheet.head("The mean of weights")
-    sheet.say(
-        "Why should it fail? Because the same function can be written in many ways. Here is a"
-        " network whose hidden units are put into another order, with their weights: nothing that"
-        " it says changes, and the mean of the two is a third that says something else."
-    )
+    sheet.say("mean_of_weights")
     sheet.code(ensemble_runs.reordered)
     model = first["separate"][0]
     orders = [ensemble_runs.reordered(model, seed) for seed in range(ORDERS)]
-    same = probabilities(model, asked.x)
-    apart_by = max(float(np.abs(probabilities(o, asked.x) - same).max()) for o in orders)
-    one = score_answers(same, asked)[1].mean()
-    means = [
-        score_answers(probabilities(mean_weights([model, o]), asked.x), asked)[1] for o in orders
-    ]
-    sheet.claim(
-        "reordered it says the same, and the mean of the two is wrong more often than either, on"
-        f" average over {ORDERS} orders",
-        apart_by < 1e-5 and np.mean(means) > one + HARM,
-        f"largest difference of a probability {apart_by:.1e}; wrong {one:.1%}, the means"
-        f" {np.mean(means):.1%}",
-    )
-    worst, apart = found["separate"].worst, found["separate"].weights[1].mean(1)
-    sheet.claim(
-        "the mean of the weights of models that were trained separately is wrong more often than"
-        f" the worst of them, in each of {REPEATS} repeats",
-        bool((apart > worst + HARM).all()),
-        f"{apart.min():.1%} to {apart.max():.1%}; the worst {worst.min():.1%} to {worst.max():.1%}",
-    )
-    near = _apart(found["together"].alone[1], found["together"].weights[1], asked, "error")
-    sheet.claim(
-        "after a common beginning it does no harm (linear mode connectivity, arXiv 1912.05671):"
-        " they are still neighbours",
-        near.below(HARM),
-        f"wrong answers {near.span('error')}",
-    )
+    same = probabilities(model, held_out.x)
+    apart_by = max(float(np.abs(probabilities(o, held_out.x) - same).max()) for o in orders)
+    one = score_answers(same, held_out)[1].mean()
+    averaged = [probabilities(mean_weights([model, o]), held_out.x) for o in orders]
+    mean = np.mean([score_answers(p, held_out)[1] for p in averaged])
+    other = apart_by < 1e-5 and mean > one + HARM
+    sheet.claim("reordered", other, apart_by=apart_by, one=one, mean=mean)
+    worst, apart = figures["separate"].worst, figures["separate"].weights[1].mean(1)
+    sheet.claim("worse_than_worst", (apart > worst + HARM).all(), apart=apart, worst=worst)
+    near = _apart(figures["together"].alone[1], figures["together"].weights[1], held_out, "error")
+    sheet.claim("common_beginning", near.below(HARM), near=near)
     ways = {
         "other random weights": first["separate"][:2],
         "itself, reordered": [model, orders[0]],
         "a common beginning": first["together"][:2],
     }
-    drawn = _between(ways, asked)
-    sheet.picture("between", drawn, "Wrong answers on the straight way from one network to another")
+    sheet.picture("between", _between(ways, held_out))
 
 
-def _price(sheet: Sheet, first: Mapping[str, Team], asked: Set, seconds: float) -> None:
+def _price(sheet: Sheet, first: Mapping[str, Team], held_out: Set, seconds: float) -> None:
     team = first["folds"]
-    alone, all_ = (_timed(some, asked) for some in (team[:1], team))
-    many = sum(p.numel() for p in team[0].parameters())
-    sheet.head("The price")
-    sheet.say(
-        f"{TEAM} trainings in place of one (here {seconds:.1f} s in place of"
-        f" {seconds / TEAM:.1f} s), {TEAM} times the weights to keep ({TEAM * many:,} in place of"
-        f" {many:,}), {all_ / alone:.1f} times as long for each answer, and {TEAM} models to"
-        " explain. These share one body; where whole networks are trained, bodies and all, each"
-        " of these figures counts for the whole. And whoever has a mean of answers has no network"
-        " that could be trained further: a team is made last."
+    alone, together = (
+        min(timeit.repeat(partial(mean_answer, some, held_out.x), number=1, repeat=5))
+        for some in (team[:1], team)
     )
+    many = sum(p.numel() for p in team[0].parameters())
+    sheet.say("price", seconds=seconds, many=many, ratio=together / alone)
 
 
-def _timed(team: Team, asked: Set) -> float:
-    """Seconds for the answers of all photos, the best of five."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        mean_answer(team, asked.x)
-        took.append(time.perf_counter() - began)
-    return min(took)
-
-
-def _bars(found: Mapping[str, Figures]) -> bytes:
+def _bars(figures: Mapping[str, Figures]) -> bytes:
     figure, (axes,) = panels(3.2, 1)
     kinds = (("alone", GREY, "one alone, on average"), ("answers", BLUE, "mean of answers"),
              ("weights", ORANGE, "mean of weights"))  # fmt: skip
     for place, (name, colour, words) in enumerate(kinds):
-        for number, figures_ in enumerate(found.values()):
-            wrong = getattr(figures_, name)[1].mean(1)
+        for number, row in enumerate(figures.values()):
+            wrong = getattr(row, name)[1].mean(1)
             at = number + 0.22 * (place - 1)
             axes.bar(at, wrong.mean(), 0.2, color=colour, label="" if number else words)
             axes.plot([at] * len(wrong), wrong, "o", color=INK, ms=2.5)
-    axes.set_xticks(range(len(found)), [TRAINED[kind][0] for kind in found])
+    axes.set_xticks(range(len(figures)), [TRAINED[kind][0] for kind in figures])
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
     axes.legend(frameon=False, fontsize=9)
     set_title(axes, "Share of wrong answers; dots: each repeat")
     return figure_png(figure)
 
 
-def _between(ways: Mapping[str, Team], asked: Set) -> bytes:
+def _between(ways: Mapping[str, Team], held_out: Set) -> bytes:
     figure, (axes,) = panels(3.0, 1)
     shares = np.linspace(0, 1, 21)
     for (words, pair), colour in zip(ways.items(), (ORANGE, GREY, BLUE), strict=True):
-        at = [probabilities(mean_weights(pair, [1 - s, s]), asked.x) for s in shares.tolist()]
-        wrong = [score_answers(said, asked)[1].mean() for said in at]
+        at = [probabilities(mean_weights(pair, [1 - s, s]), held_out.x) for s in shares.tolist()]
+        wrong = [score_answers(answers, held_out)[1].mean() for answers in at]
         axes.plot(shares, wrong, "o-", color=colour, ms=3, lw=1.8, label=words)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
     axes.set_ylim(bottom=0)

@@ -34,13 +34,13 @@ _NOTHING: Row = dict.fromkeys(("epoch", "train_loss", "valid_loss", "error"), ma
 
 @dataclass(frozen=True)
 class Recipe:
-    """photos: how many to learn from; astray: of these, so many with a wrong label; crops: whether
-    random ones are seen; dropout: share of features left out."""
+    """photos: number to learn from; wrong_labels: how many of these have one; crops: whether
+    photos are cropped at random; dropout: share of features left out."""
 
     rate: float = RATE
     epochs: int = EPOCHS
     photos: int = MOST
-    astray: int = 0
+    wrong_labels: int = 0
     crops: bool = True
     dropout: float = 0.0
 
@@ -70,7 +70,7 @@ class FailureRun:
         return min(self.rows, key=lambda row: row["error"], default=_NOTHING)
 
 
-# -- symptoms: what of a history shows that it went wrong ---------------------------------------
+# -- symptoms: signs of failure in a history -------------------------------------------------------
 
 
 def explodes(run: FailureRun) -> bool:
@@ -103,17 +103,17 @@ def is_overfitting(run: FailureRun) -> bool:
 
 
 @dataclass(frozen=True)
-class Shop:
-    """What all trainings share: photos of both sides, and what their early layers make of them."""
+class Setup:
+    """What all trainings share: photos of both splits, and their maps by the early layers."""
 
     config: Config
     part: TrainablePart
-    learned: list[Photo]
-    checked: list[Photo]
+    train: list[Photo]
+    valid: list[Photo]
 
 
 def balanced_sample(photos: Sequence[Photo], most: int) -> list[Photo]:
-    """At most so many, of each class as many as of the others as far as there are."""
+    """At most `most`, of each class equally many where there are enough."""
     seen: Counter[str] = Counter()
     ranked = []
     for row in np.random.default_rng(SEED).permutation(len(photos)).tolist():
@@ -123,13 +123,13 @@ def balanced_sample(photos: Sequence[Photo], most: int) -> list[Photo]:
 
 
 def mislabelled(photos: Sequence[Photo], many: int, labels: Sequence[str]) -> list[Photo]:
-    """The first of them with the label of the next class."""
+    """The first `many` with the label of the next class."""
     after = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
     first = [dataclasses.replace(photo, label=after[photo.label]) for photo in photos[:many]]
     return [*first, *photos[many:]]
 
 
-def shop(subject: Subject) -> Shop:
+def prepare(subject: Subject) -> Setup:
     """Of photos that cleaning does not suspect, so that whatever goes wrong was done on purpose.
 
     Raises DataError (NOT_SPLIT, NOT_PROBED)."""
@@ -151,31 +151,31 @@ def shop(subject: Subject) -> Shop:
     set_seed(SEED, reproducible=True)
     both = [*learned, *checked]
     part, _ = part_of(catalog, config, fresh(config), both, Unreadable(len(both)))
-    return Shop(config, part, learned, checked)
+    return Setup(config, part, learned, checked)
 
 
 def fresh(config: Config) -> backbone.Classifier:
-    """The untuned body with a head that knows nothing."""
+    """The untuned body with a random head."""
     network = probe.probe_network(config, None).to(backbone.pick_device(config.learn.device))
     network.new_head(SEED)
     return network
 
 
-def train_new_head(made: Shop, recipe: Recipe) -> FailureRun:
+def train_new_head(setup: Setup, recipe: Recipe) -> FailureRun:
     """From a new head, the same of every recipe."""
-    learned = balanced_sample(made.learned, recipe.photos)
-    learned = mislabelled(learned, recipe.astray, made.config.labels)
+    learned = balanced_sample(setup.train, recipe.photos)
+    learned = mislabelled(learned, recipe.wrong_labels, setup.config.labels)
     settings = dataclasses.replace(
-        made.config.train, lr=recipe.rate, epochs=recipe.epochs, dropout=recipe.dropout,
+        setup.config.train, lr=recipe.rate, epochs=recipe.epochs, dropout=recipe.dropout,
         batch_size=max(2, min(BATCH, len(learned) // 3)),
     )  # fmt: skip
-    config = dataclasses.replace(made.config, train=settings)
-    part = made.part.begun(fresh(config))
+    config = dataclasses.replace(setup.config, train=settings)
+    part = setup.part.begun(fresh(config))
     if isinstance(part, LastStage) and not recipe.crops:
         part = dataclasses.replace(part, views=[])
-    start = loss_of(part, made.checked, config)
+    start = loss_of(part, setup.valid, config)
     set_seed(SEED, reproducible=True)
-    dls = part.loaders(learned, made.checked, config)
+    dls = part.loaders(learned, setup.valid, config)
     end, _ = fit(dls, part.model, plan_of(config, [photo.label for photo in learned]))
     part.model.load_state_dict(end.part("model."))  # the last, not the best
     rows = end.facts["history"]

@@ -14,7 +14,6 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.images import decoder
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import normalisation, normalise
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import activations as kernels
 from bear_classifier.lesson.photos import features_plot, saliency
@@ -24,10 +23,7 @@ from bear_classifier.stats.arrays import Floats, Ints
 
 FEATURES_SEED = 7
 TOP, SHOWN = 6, 4  # photos of a unit; units of a picture
-UNITS, BY_LOT = (
-    48,
-    1000,
-)  # that are chosen, and drawn by lot: with fewer, chance hides the difference
+UNITS, RANDOM_UNITS = 48, 1000  # units chosen and drawn at random: fewer hide the difference
 PHOTOS_PER_CLASS = 24  # photos of each class that were not learned from
 COVERED = 36  # photos of which each place is covered
 KERNELS = {
@@ -39,7 +35,7 @@ KERNELS = {
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Photos, no two of them near-copies, in an order by lot. labels: (n,); pixels: a function from
+    """Photos, no two of them near-copies, in random order. labels: (n,); pixels: a function from
     a row to (size, size, 3); unseen: whether the network learned from none of them."""
 
     photos: list[Photo]
@@ -48,9 +44,9 @@ class PhotoSet:
     unseen: bool
 
 
-def watch(subject: Subject) -> PhotoSet:
+def photo_set(subject: Subject) -> PhotoSet:
     """Photos of validation and test; all, where these are fewer than ENOUGH of a class."""
-    every, names = kernels.once(subject.catalog.photos("ok")), subject.config.labels
+    every, names = kernels.one_per_group(subject.catalog.photos("ok")), subject.config.labels
     others = [photo for photo in every if photo.split != "train"]
     enough = min(sum(photo.label == name for photo in others) for name in names) >= PHOTOS_PER_CLASS
     some = others if enough else every
@@ -65,17 +61,13 @@ def watch(subject: Subject) -> PhotoSet:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("features", TITLES["features"])
-    model, watched = evaluation_network(subject), watch(subject)
-    sheet.say(
-        "A network for pictures is one small operation, done very often. Here it is done by hand,"
-        " then looked for in the trained network; then the network's own detectors are asked what"
-        " they answer to; and then the answer, which places of a photo it comes from."
-    )
-    _kernels(sheet, watched.pixels(0))
-    _filters(sheet, model, watched.pixels(0))
-    _units(sheet, subject, model, watched)
-    pixels = [watched.pixels(row) for row in _in_turn(watched.labels)]
+    sheet = Sheet("features")
+    model, pool = evaluation_network(subject), photo_set(subject)
+    sheet.say("intro")
+    _kernels(sheet, pool.pixels(0))
+    _filters(sheet, model, pool.pixels(0))
+    _units(sheet, subject, model, pool)
+    pixels = [pool.pixels(row) for row in _in_turn(pool.labels)]
     x = normalise(np.stack(pixels), normalisation(subject.config.learn))
     saliency.section(sheet, model, subject.config.labels, x, pixels)
     return sheet.page()
@@ -88,35 +80,18 @@ def _in_turn(labels: Ints) -> list[int]:
 
 
 def _kernels(sheet: Sheet, pixels: NDArray[np.uint8]) -> None:
-    sheet.head("A kernel, by hand")
-    sheet.say(
-        "A kernel is a small square of numbers. It is laid on each place of the picture; each pixel"
-        " below it is multiplied with its number, and their sum is the new pixel. That is a"
-        " convolution. Which numbers there are decides what comes out."
-    )
+    sheet.say("by_hand")
     sheet.code(kernels.convolve)
     grey = pixels.astype(float).mean(axis=2)
-    found = {name: kernels.convolve(grey, kernel) for name, kernel in KERNELS.items()}
-    sheet.picture(
-        "kernels", features_plot.kernels(grey, found, KERNELS),
-        "The middle of a photo; blurred; its edges (grey is 0); and sharpened; below, the kernels",
-    )  # fmt: skip
+    convolved = {name: kernels.convolve(grey, kernel) for name, kernel in KERNELS.items()}
+    sheet.picture("kernels", features_plot.kernels(grey, convolved, KERNELS))
     flat = np.full((9, 9), 130.0)
     edge, sharp = (kernels.convolve(flat, KERNELS[name]) for name in ("edges", "sharpen"))
-    sheet.claim(
-        "on a flat picture the edge kernel gives 0, since its numbers sum to 0; the sharpening one,"
-        " of sum 1, leaves it as it is",
-        float(np.abs(edge).max()) < 1e-9 and float(np.abs(sharp - 130).max()) < 1e-9,
-        f"of grey 130 they make {edge.mean():.4g} and {sharp.mean():.4g}",
-    )
+    exact = np.allclose(edge, 0, atol=1e-9) and np.allclose(sharp, 130, rtol=0, atol=1e-9)
+    sheet.claim("edge_and_sharpen", exact, edge=edge, sharp=sharp)
     blurred = kernels.convolve(np.pad(grey, 1, mode="wrap"), KERNELS["blur"])
-    sheet.claim(
-        "the blur, of sum 1, keeps the mean of the photo (what leaves at one side comes in at the"
-        " other) and lowers its contrast",
-        abs(float(blurred.mean() - grey.mean())) < 1e-9 and blurred.std() < grey.std(),
-        f"mean {grey.mean():.4f} and {blurred.mean():.4f}, standard deviation {grey.std():.1f} and"
-        f" {blurred.std():.1f}",
-    )
+    softer = abs(blurred.mean() - grey.mean()) < 1e-9 and blurred.std() < grey.std()
+    sheet.claim("blur", softer, grey=grey, blurred=blurred)
 
 
 def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None:
@@ -125,18 +100,9 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
     total = np.abs(weight).sum(axis=(1, 2, 3))
     used = total > 1e-3 * total.max()
     even = used & (np.abs(weight.sum(axis=(1, 2, 3))) < 0.1 * total)
-    sheet.head("The kernels that the network found")
-    sheet.say(
-        f"The first layer of this network has {len(weight)} units of {weight.shape[2]} x"
-        f" {weight.shape[3]} pixels: the same operation, with a kernel for each of the three"
-        " colours, whose results are added. Nobody chose the numbers; they are [[parameters]].",
-        "In the pictures grey is 0. Stripes of light and dark are edges, with a direction; coloured"
-        f" fields are differences of colour. {int(even.sum())} of {len(weight)} nearly sum to 0 (to"
-        " less than a tenth of their numbers without signs), as the edge kernel does;"
-        f" {int((~used).sum())} are all but 0: the network does without them.",
-    )
+    sheet.say("found_kernels", weight=weight, even=int(even.sum()), unused=int((~used).sum()))
     sheet.code(kernels.convolve_all)
-    sheet.picture("filters", features_plot.filters(weight), "The first layer's kernels as pictures")
+    sheet.picture("filters", features_plot.filters(weight))
     x = normalise(pixels[None].copy())  # torch wants arrays that one may write to
     with torch.inference_mode():
         theirs = layer(x)[0].double().numpy()
@@ -145,22 +111,18 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
     photo = x[0].double().numpy()
     ours = np.stack([kernels.convolve_all(photo, kernel, *at) for kernel in weight]) + bias
     off = float(np.abs(ours - theirs).max())
-    sheet.claim(
-        "our loop, with these kernels, gives what the network's first layer gives, to 1e-4",
-        off < 1e-4,
-        f"largest difference {off:.1e}, of numbers up to {np.abs(theirs).max():.1f}",
-    )
+    sheet.claim("same_as_loop", off < 1e-4, off=off, largest=np.abs(theirs).max())
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a layer. chosen, lots: numbers of units; purities: (units,) of the TOP photos of all;
-    main: (units,) their commonest class; chance: (rounds,) means of `lots` with shuffled
+    """Of a layer. chosen, random: numbers of units; purities: (units,) of the TOP photos of all;
+    main: (units,) their commonest class; chance: (rounds,) means of `random` with shuffled
     classes."""
 
     layer: Layer
     chosen: Ints
-    lots: Ints
+    random: Ints
     purities: Floats
     main: Ints
     chance: Floats
@@ -174,116 +136,71 @@ class Agreement:
         return float(low), float(high)
 
 
-def _units(sheet: Sheet, subject: Subject, model: Classifier, watched: PhotoSet) -> None:
+def _units(sheet: Sheet, subject: Subject, model: Classifier, pool: PhotoSet) -> None:
     size = subject.config.learn.size
     layers = kernels.layers(model.body, size)
-    files = [subject.catalog.file(photo) for photo in watched.photos]
+    files = [subject.catalog.file(photo) for photo in pool.photos]
     norm = normalisation(subject.config.learn)
-    found = kernels.peaks(model.body, layers, files, size, norm)
-    half = len(files) // 2  # their order is by lot
-    which = "from none of which it learned"
-    if not watched.unseen:
-        which = "among them those that it learned from, since there are too few others"
-    sheet.head("What excites a unit")
-    sheet.say(
-        "Deeper units see what earlier ones found: their kernels say nothing to people. One can ask"
-        " which photos excite a unit most, and where (Zeiler and Fergus, arXiv 1311.2901). The"
-        f" network is run over {len(files)} photos, {which}, one of each group of near-copies; of"
-        " each unit the largest activation, before a [[ReLU]] cuts it off, and its place are kept.",
-        "Such pictures are suspect: who shows them picks units that one can read. So beside"
-        " <em>chosen</em> units, those whose photos agree most in class, stand <em>random</em>"
-        " units. And choosing looks like agreement by itself: among a thousand units that answer"
-        f" to anything, some agree by chance. So units are chosen by half of the photos ({half}),"
-        f" and all that is shown and counted is of the other half ({len(files) - half}).",
-    )
+    layer_peaks = kernels.peaks(model.body, layers, files, size, norm)
+    half = len(files) // 2  # their order is random
+    sheet.say("units_intro", files=files, unseen=pool.unseen, half=half)
     sheet.code(kernels.Peek, kernels.top, kernels.purity, kernels.readable)
     rows = []
-    for layer, peak in zip(layers, found, strict=True):
-        rows.append(_agreement(layer, peak, watched.labels, half))
-        _show(sheet, subject.config.labels, watched, peak, rows[-1], half)
+    for layer, peak in zip(layers, layer_peaks, strict=True):
+        rows.append(_agreement(layer, peak, pool.labels, half))
+        _show(sheet, subject.config.labels, pool, peak, rows[-1], half)
     _purities(sheet, rows, subject.config.labels)
 
 
 def _agreement(layer: Layer, peak: Peaks, labels: Ints, half: int) -> Agreement:
     chosen = kernels.readable(peak.most[:half], labels[:half], TOP, UNITS)
-    lots = np.random.default_rng([FEATURES_SEED, layer.end]).permutation(layer.units)[:BY_LOT]
+    rng = np.random.default_rng([FEATURES_SEED, layer.end])
+    random = rng.permutation(layer.units)[:RANDOM_UNITS]
     rows = kernels.top(peak.most[half:], TOP)
     seen = labels[half:][rows]
     main = np.array([np.bincount(row).argmax() for row in seen])
-    chance = kernels.shuffled_purity(labels[half:], rows[lots], FEATURES_SEED)
-    return Agreement(layer, chosen, lots, kernels.purity(seen), main, chance)
+    chance = kernels.shuffled_purity(labels[half:], rows[random], FEATURES_SEED)
+    return Agreement(layer, chosen, random, kernels.purity(seen), main, chance)
 
 
 def _show(
-    sheet: Sheet, names: list[str], watched: PhotoSet, peak: Peaks, row: Agreement, half: int
+    sheet: Sheet, names: list[str], pool: PhotoSet, peak: Peaks, row: Agreement, half: int
 ) -> None:
     """Crops around the strongest places, a unit a row."""
     layer, best = row.layer, kernels.top(peak.most[half:], TOP) + half
 
     def crops(unit: int) -> list[features_plot.Tile]:
         return [
-            (kernels.crop(watched.pixels(i), layer, int(peak.place[i, unit])),
-             features_plot.colour_of(int(watched.labels[i])))
+            (kernels.crop(pool.pixels(i), layer, int(peak.place[i, unit])),
+             features_plot.colour_of(int(pool.labels[i])))
             for i in best[unit].tolist()
         ]  # fmt: skip
 
     sides = {
         name: ([crops(unit) for unit in units[:SHOWN].tolist()],
                [f"unit {unit}\n{row.purities[unit]:.0%}" for unit in units[:SHOWN].tolist()])
-        for name, units in (("Chosen units", row.chosen), ("Random units", row.lots))
+        for name, units in (("Chosen units", row.chosen), ("Random units", row.random))
     }  # fmt: skip
-    sheet.picture(
-        f"units-{layer.side}", features_plot.tops(sides, names),
-        f"{layer.side} x {layer.side} places, {layer.units} units: the {TOP} photos that excite one"
-        " most, cut out around the place; the colour is the class, the share that of the commonest",
-    )  # fmt: skip
+    sheet.picture("units", features_plot.tops(sides, names), f"-{layer.side}", layer=layer, top=TOP)
 
 
 def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
-    names = [f"{r.layer.side} x {r.layer.side} places" for r in rows]
-    chosen, lots = ([r.mean(units) for r, units in pairs] for pairs in (
-        [(r, r.chosen) for r in rows], [(r, r.lots) for r in rows]))  # fmt: skip
-    bands = [r.band for r in rows]
-    sheet.picture("purity", features_plot.purities(names, chosen, lots, bands),
-                  "How far the photos of a unit agree in class, layer by layer")  # fmt: skip
-    sheet.table(
-        ["layer", "units", "chosen", "random", "random photos (95 %)",
-         f"random units for {', '.join(labels)}"],
-        [[name, str(r.layer.units), f"{c:.0%} of {len(r.chosen)}", f"{m:.0%} of {len(r.lots)}",
-          f"{r.chance.mean():.0%} ({b[0]:.0%} to {b[1]:.0%})",
-          ", ".join(f"{(r.main[r.lots] == number).mean():.0%}" for number in range(len(labels)))]
-         for name, r, c, m, b in zip(names, rows, chosen, lots, bands, strict=True)],
-    )  # fmt: skip
-    sheet.say(
-        "Agreement alone does not show that a unit knows a class. Where nearly all units of a layer"
-        " agree on the same one or two classes (the last column), they may answer to colour or"
-        " contrast, in which photos of the classes differ."
-    )
+    layers = {f"{row.layer.side} x {row.layer.side} places": row for row in rows}
+    chosen, random = ([r.mean(r.chosen) for r in rows], [r.mean(r.random) for r in rows])
+    bands = [row.band for row in rows]
+    sheet.picture("purity", features_plot.purities([*layers], chosen, random, bands))
+    sheet.say("purity_table", layers=layers, labels=labels)
+    sheet.say("agreement_limits")
     first, last = rows[0], rows[-1]
-    sheet.claim(
-        "random units of the last layer agree more than random photos would",
-        last.mean(last.lots) > last.band[1],
-        f"{last.mean(last.lots):.1%}; with shuffled classes {last.band[0]:.1%} to"
-        f" {last.band[1]:.1%}, 95 % of {len(last.chance)} rounds",
-    )
+    sheet.claim("last_layer_agrees", last.mean(last.random) > last.band[1], last=last)
     rng = np.random.default_rng(FEATURES_SEED)
     draws = [last.purities[rng.permutation(len(last.purities))[:UNITS]].mean() for _ in range(1000)]
     limit = float(np.quantile(draws, 0.975))
-    sheet.claim(
-        "in the last layer, being readable is no accident: units that were chosen by one half of"
-        " the photos are readable on the other, more so than as many random ones",
-        last.mean(last.chosen) > limit,
-        f"{last.mean(last.chosen):.1%} of {len(last.chosen)} units; of 1,000 draws of as many units"
-        f" 97.5 % lie below {limit:.1%}",
-    )
+    sheet.claim("chosen_agree", last.mean(last.chosen) > limit, last=last, limit=limit)
     if len(rows) > 1:
-        gain, low, high = _gain(last.purities[last.lots], first.purities[first.lots])
+        gain, low, high = _gain(last.purities[last.random], first.purities[first.random])
         word = "yes" if low > 0 else "no, it lowers it" if high < 0 else "not significantly"
-        sheet.say(
-            f"Does depth raise agreement? Of these photos: {word}. Random units with {names[-1]}"
-            f" agree by {100 * gain:+.1f} points more than those with {names[0]} (95 % interval"
-            f" over units {100 * low:+.1f} to {100 * high:+.1f})."
-        )
+        sheet.say("depth", word=word, names=[*layers], gain=gain, low=low, high=high)
 
 
 def _gain(late: Floats, early: Floats) -> tuple[float, float, float]:

@@ -68,20 +68,20 @@ def _laid(axes: Axes, whole: Pixels, words: Sequence[str], tile: int = _TILE) ->
 
 def kernels(
     grey: NDArray[np.float64],
-    found: Mapping[str, NDArray[np.float64]],
-    numbers: Mapping[str, NDArray[np.float64]],
+    convolved: Mapping[str, NDArray[np.float64]],
+    kernels_: Mapping[str, NDArray[np.float64]],
 ) -> bytes:
     """The middle of a photo (h, w), and of what each kernel makes of it, above the kernel."""
-    figure, cells = panels(3.4, 1 + len(found))
-    for axes, (name, values) in zip(cells, {"the photo": grey, **found}.items(), strict=True):
+    figure, cells = panels(3.4, 1 + len(convolved))
+    for axes, (name, values) in zip(cells, {"the photo": grey, **convolved}.items(), strict=True):
         top, left = (max(0, (n - _ZOOM) // 2) for n in values.shape)
         middle = values[top : top + _ZOOM, left : left + _ZOOM]
         lowest = 128.0 if name == "edges" else 0.0  # edges are light on one side, dark on the other
         axes.imshow(np.clip(middle + lowest, 0, 255), cmap="gray", vmin=0, vmax=255)
         _bare(axes)
         set_title(axes, name)
-        if name in numbers:
-            axes.set_xlabel(_written(numbers[name]), family="monospace", size=9, color=GREY)
+        if name in kernels_:
+            axes.set_xlabel(_written(kernels_[name]), family="monospace", size=9, color=GREY)
     return small_png(figure)
 
 
@@ -123,14 +123,14 @@ def colour_of(number: int) -> str:
 
 
 def purities(
-    names: Sequence[str], chosen: Sequence[float], lots: Sequence[float],
+    names: Sequence[str], chosen: Sequence[float], random: Sequence[float],
     chance: Sequence[tuple[float, float]],
 ) -> bytes:  # fmt: skip
     """Of each layer. chance: the 95 % of it."""
     figure, (axes,) = panels(3.1, 1)
     at = np.arange(len(names))
     axes.plot(at, chosen, "o-", color=ORANGE, lw=1.8, label="chosen units")
-    axes.plot(at, lots, "o-", color=BLUE, lw=1.8, label="random units")
+    axes.plot(at, random, "o-", color=BLUE, lw=1.8, label="random units")
     low, high = np.array(chance).T
     axes.errorbar(at, (low + high) / 2, (high - low) / 2, fmt="_", color=GREY, ms=14, capsize=4,
                   label="random photos, 95 %")  # fmt: skip
@@ -154,9 +154,9 @@ def maps(rows: Sequence[Sequence[Pixels]], left: Sequence[str], below: Sequence[
 
 
 def agreement(own: NDArray[np.float64], other: NDArray[np.float64],
-              best: NDArray[np.float64], lot: NDArray[np.float64]) -> bytes:  # fmt: skip
+              best: NDArray[np.float64], random: NDArray[np.float64]) -> bytes:  # fmt: skip
     """Rank correlations (n,) with the own and with another photo's map; falls of the logit (n,)
-    where the highest quarter is covered, and where quarters by lot are."""
+    where the highest quarter is covered, and where a random quarter is."""
     figure, (left, right) = panels(3.4, 2)
     bins = np.linspace(-1, 1, 11)
     left.hist([own, other], bins=bins, color=[BLUE, ORANGE],
@@ -166,9 +166,9 @@ def agreement(own: NDArray[np.float64], other: NDArray[np.float64],
     left.set_ylabel("photos")
     left.legend(frameon=False, fontsize=9, loc="upper left")
     set_title(left, "Do both maps agree?")
-    ends = [min(best.min(), lot.min(), 0), max(best.max(), lot.max())]
+    ends = [min(best.min(), random.min(), 0), max(best.max(), random.max())]
     right.plot(ends, ends, color=GREY, lw=1, ls=(0, (4, 3)))
-    right.plot(lot, best, "o", color=ORANGE, ms=5, alpha=0.8)
+    right.plot(random, best, "o", color=ORANGE, ms=5, alpha=0.8)
     right.set_xlabel("fall of the logit, a random quarter covered")
     right.set_ylabel("fall, the highest quarter covered")
     set_title(right, "Does the map point at what matters?")

@@ -42,15 +42,15 @@ def bundle_contents(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield from ((f"{name}/{inner}", packed.read(inner)) for inner in packed.namelist())
 
 
-def sought(found: Sequence[Photo], harmless: str) -> dict[bytes, str]:
+def search_terms(photos: Sequence[Photo], harmless: str) -> dict[bytes, str]:
     """What would give a photo away, as it may be written, and what it is.
 
     harmless: text whose words a bundle holds anyway."""
-    texts = {photo.origin: "the origin" for photo in found}
-    texts |= {re.split(r"[/\\]", p.origin)[-1].split("?")[0]: "the file name" for p in found}
+    texts = {photo.origin: "the origin" for photo in photos}
+    texts |= {re.split(r"[/\\]", p.origin)[-1].split("?")[0]: "the file name" for p in photos}
     texts = {t: k for t, k in texts.items() if len(t) >= _SHORT and re.search(r"[./\\]", t)}
     words = {t.encode(c): f"{k} {t}" for t, k in texts.items() if t not in harmless for c in _CODES}
-    sums = {form: f"the checksum {p.sha256[:8]}…" for p in found
+    sums = {form: f"the checksum {p.sha256[:8]}…" for p in photos
             for form in (p.sha256.encode(), bytes.fromhex(p.sha256))}  # fmt: skip
     return words | sums
 
@@ -63,21 +63,21 @@ def occurrences(data: bytes, needles: Collection[bytes]) -> set[bytes]:
         begins.setdefault(needle[:4], []).append(needle)
     pairs = np.frombuffer(b"".join(begins), "<u2").reshape(-1, 2)
     first, second = (np.isin(np.arange(2**16), pairs[:, i]) for i in (0, 1))
-    found = set()
+    present = set()
     for start in range(0, len(data), _BLOCK):
         raw = np.frombuffer(data[start : start + _BLOCK + 3], np.uint8).astype(np.uint16)
         pair = raw[:-1] | raw[1:] << 8
         for place in (start + np.flatnonzero(first[pair[:-2]] & second[pair[2:]])).tolist():
-            some = begins.get(data[place : place + 4], ())
-            found |= {needle for needle in some if data.startswith(needle, place)}
-    return found
+            candidates = begins.get(data[place : place + 4], ())
+            present |= {needle for needle in candidates if data.startswith(needle, place)}
+    return present
 
 
 def count_picture_files(data: bytes) -> int:
     """How many picture files begin in it. The three bytes of a JPEG come up by chance in a few
     million random ones, so that its first segments must follow one another too."""
     marks = re.finditer(b"|".join(map(re.escape, _BEGINNINGS)), data)
-    return sum(found[0] != _JPEG or _segments(data, found.start() + 2) for found in marks)
+    return sum(mark[0] != _JPEG or _segments(data, mark.start() + 2) for mark in marks)
 
 
 def _segments(data: bytes, at: int, many: int = 3) -> bool:
@@ -139,23 +139,23 @@ def traces(
     return found
 
 
-def likeness(asked: NDArray[np.float32], kept: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosine (n,) of each feature vector to the nearest of those that are kept.
+def likeness(queries: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosine (n,) of each feature vector to the nearest of the references.
 
-    asked: (n, f); kept: (m, f)."""
+    queries: (n, f); references: (m, f)."""
     one, other = (
         side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12)
-        for side in (asked, kept)
+        for side in (queries, references)
     )
     return np.asarray((one @ other.T).max(axis=1))
 
 
 @dataclass(frozen=True)
 class Search:
-    """found: what gives a photo away and where; files, size, unpacked (bytes, with what is packed):
-    what was searched; texts: paths and names that were looked for."""
+    """traces: what gives a photo away, and where; files, size (bytes) and unpacked (bytes, packed
+    files opened): what was searched; texts: number of paths and names searched for."""
 
-    found: list[str]
+    traces: list[str]
     files: int
     size: int
     unpacked: int
@@ -165,7 +165,7 @@ class Search:
 def search_bundle(folder: Path, known: Sequence[Photo], shown: bool) -> Search:
     """A bundle, for traces of the photos of its dataset. shown: as in `traces`."""
     files = dict(bundle_contents(folder))
-    needles = sought(known, "\n".join([getsource(model_card), *files]))
+    needles = search_terms(known, "\n".join([getsource(model_card), *files]))
     found = traces(files, needles, {photo.sha256 for photo in known}, shown)
     whole = [len(data) for name, data in files.items() if ".npz/" not in name]
     texts = len(set(needles.values())) - len(known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,24 +14,16 @@ from bear_classifier.errors import DataError
 from bear_classifier.judge import clean, membership_inference
 from bear_classifier.judge.membership_inference import Leak, Membership, exchanged
 from bear_classifier.judge.predictions import load_evidence
-from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import memorisation as traces
-from bear_classifier.lesson.photos.privacy_plot import curves, draw_attacks
 from bear_classifier.lesson.trained_model import Subject, network_outputs
+from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats
 from bear_classifier.stats.calibration import softmax
 from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
 
-RIDGE_PENALTIES = (
-    1e-5,
-    1e-4,
-    1e-3,
-    1e-2,
-    1.0,
-    100.0,
-)  # C of scikit-learn: the weaker the penalty, the larger
+RIDGE_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1.0, 100.0)  # C of scikit-learn: large is weak
 HALVES, DRAWS, LEAST, SEED = 100, 200, 85, 0
 
 
@@ -54,30 +46,30 @@ def probed_photos(subject: Subject) -> ProbedPhotos:
     catalog, labels = subject.catalog, subject.config.labels
     evidence = load_evidence(catalog.root)
     rows = {sha: row for row, sha in enumerate(evidence.sha256)}
-    asked = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
-    at = [rows[photo.sha256] for photo in asked]
+    photos = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
+    at = [rows[photo.sha256] for photo in photos]
     doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
-    targets = np.array([labels.index(photo.label) for photo in asked])
+    targets = np.array([labels.index(photo.label) for photo in photos])
     return ProbedPhotos(
-        asked, evidence.features[at], targets, groups_of(asked),
+        photos, evidence.features[at], targets, groups_of(photos),
         log_losses(evidence.probabilities[at], targets, ANY_PROBABILITY),
-        np.array([photo.sha256 in doubted for photo in asked], dtype=bool),
+        np.array([photo.sha256 in doubted for photo in photos], dtype=bool),
     )  # fmt: skip
 
 
-def groups_of(found: Sequence[Photo]) -> NDArray[np.str_]:
-    return np.array([photo.family for photo in found])
+def groups_of(photos: Sequence[Photo]) -> NDArray[np.str_]:
+    return np.array([photo.family for photo in photos])
 
 
-def sides_of(found: Sequence[Photo]) -> tuple[list[int], Membership]:
+def membership_of(photos: Sequence[Photo]) -> tuple[list[int], Membership]:
     """Bools of the training split, the members, and of the test split, the others.
 
     Raises DataError (NO_PHOTOS)."""
-    rows = [row for row, photo in enumerate(found) if photo.split in ("train", "test")]
-    member = np.array([found[row].split == "train" for row in rows], dtype=bool)
+    rows = [row for row, photo in enumerate(photos) if photo.split in ("train", "test")]
+    member = np.array([photos[row].split == "train" for row in rows], dtype=bool)
     if member.all() or not member.any():
         raise DataError("NO_PHOTOS", "no photo of the training or the test split; run: bears split")
-    return rows, Membership(member, groups_of([found[row] for row in rows]))
+    return rows, Membership(member, groups_of([photos[row] for row in rows]))
 
 
 def temperature(subject: Subject) -> float:
@@ -90,223 +82,152 @@ def temperature(subject: Subject) -> float:
 
 
 def page(subject: Subject) -> Page:
-    sheet = Sheet("privacy", TITLES["privacy"])
-    sheet.say(
-        "Who publishes weights does not publish photos. But a model is surer of what it learned"
-        " from than of anything else, and so it may tell whether <em>this very photo</em>, which"
-        " somebody holds, was among them: <em>membership inference</em>. The simplest attack looks"
-        " at the [[loss]] (Yeom et al., arXiv 1709.01604): the lower, the likelier a member."
-    )
+    sheet = Sheet("privacy", penalties=RIDGE_PENALTIES)
+    sheet.say("intro")
     sheet.code(log_losses, membership_inference.auc)
-    sheet.formula("AUC = P(loss<sub>member</sub> &lt; loss<sub>other</sub>) + ½ P(equal)")
-    sheet.say(
-        "Of a photo that was learned from and one that was not, guess that the one of lower loss is"
-        " the member: the AUC is how often that is right; guessing has 0.5. The others are the"
-        " photos"
-        " of the test split. Those of the [[validation set]] would not do: no weight was fitted to"
-        " them, but they chose the [[epoch]], the final weights and the temperature, and so are"
-        " neither members nor unknown to it."
-    )
+    sheet.say("auc")
     first = probed_photos(subject)
-    found = _own(sheet, subject, first)
+    leak = _own(sheet, subject, first)
     _heads(sheet, first)
     _bundle(sheet, subject)
-    sheet.head("For the model card")
-    sheet.say(membership_inference.card_sentence(asdict(found)))
+    sheet.say("model_card", sentence=membership_inference.card_sentence(asdict(leak)))
     return sheet.page()
 
 
-def _own(sheet: Sheet, subject: Subject, it: ProbedPhotos) -> Leak:
-    sheet.head("Your own model")
+def _own(sheet: Sheet, subject: Subject, probed: ProbedPhotos) -> Leak:
+    sheet.say("own_model")
     everything = network_outputs(subject)
-    rows, membership = sides_of(everything.photos)
+    rows, membership = membership_of(everything.photos)
     logits, targets = everything.logits[rows], everything.targets[rows]
     losses = log_losses(softmax(logits, temperature(subject)), targets, ANY_PROBABILITY)
     plain = log_losses(softmax(logits), targets, ANY_PROBABILITY)
-    others, apart = sides_of(it.photos)
+    others, apart = membership_of(probed.photos)
     worst = membership_inference.attack_shuffled_labels(
-        it.features, it.targets, it.groups, RIDGE_PENALTIES[-1], SEED
+        probed.features, probed.targets, probed.groups, RIDGE_PENALTIES[-1], SEED
     )
-    found = membership.leak(losses)
+    leak = membership.leak(losses)
     leaks = {
-        "your model": found,
+        "your model": leak,
         "the same without its temperature": membership.leak(plain),
-        "first models that saw neither split": apart.leak(it.unseen[others]),
+        "first models that saw neither split": apart.leak(probed.unseen[others]),
         "heads that learned shuffled labels": worst,
     }
-    sheet.picture(
-        "losses", draw_attacks(membership, losses, leaks), "Losses of both splits, and each AUC"
-    )
-    sheet.table(
-        ["who is asked", "AUC", "95 % interval", "members", "others"],
-        [[name, f"{x.auc:.3f}", _span(x), str(x.members), str(x.others)]
-         for name, x in leaks.items()],
-    )  # fmt: skip
-    sheet.say(
-        "First models that saw no photo of either split know nothing of them: where their AUC is"
-        " not 0.5, the two splits differ by chance or by how they were assigned, and all figures"
-        " are to be compared with it. It is a lower bound too: an attack that trains models of"
-        " its own to"
-        " compare with finds more (Carlini et al., arXiv 2112.03570)."
-    )
-    sheet.claim(
-        "the attack works where there is something to find: shuffled labels can only be learned by"
-        " heart, and then the loss tells members from others",
-        worst.interval[0] > 0.75,
-        f"AUC {worst.auc:.3f} ({_span(worst)})",
-    )
+    sheet.picture("losses", draw_attacks(membership, losses, leaks))
+    sheet.say("attacks_table", leaks=leaks)
+    sheet.say("compare")
+    sheet.claim("shuffled_labels", worst.interval[0] > 0.75, worst=worst)
     cuts = membership_inference.halves(membership, losses, HALVES, DRAWS, SEED)
     mean = float(np.mean([cut.auc for cut in cuts]))
     right = sum(cut.interval[0] <= 0.5 <= cut.interval[1] for cut in cuts)
-    sheet.claim(
-        "and finds nothing where there is nothing: members against other members give 0.5, and the"
-        " 95 % intervals nearly always hold it",
-        abs(mean - 0.5) < 0.01 and right >= LEAST,
-        f"mean AUC {mean:.3f} of {HALVES} random halvings; {right} intervals hold 0.5",
-    )
-    sheet.claim(
-        "your model gives away less than one that learned by heart",
-        found.interval[1] < worst.interval[0],
-        f"AUC {found.auc:.3f} ({_span(found)}) against {worst.auc:.3f} ({_span(worst)})",
-    )
-    _lookup(sheet, subject, membership, everything.pooled[rows], found)
-    return found
+    blind = abs(mean - 0.5) < 0.01 and right >= LEAST
+    sheet.claim("halvings", blind, mean=mean, halves=HALVES, right=right)
+    less = leak.interval[1] < worst.interval[0]
+    sheet.claim("less_than_shuffled", less, leak=leak, worst=worst)
+    bundled = subject.catalog.root / "evaluate" / "reference.npz"
+    if bundled.is_file():  # what the features in the bundle give away
+        reference = ood.read_reference(bundled.read_bytes()).features.astype(np.float32)
+        likeness = traces.likeness(everything.pooled[rows], reference)
+        by_lookup = membership.leak(1 - likeness.astype(np.float64))
+        sheet.say("reference_intro", reference=reference)
+        sheet.claim("reference", by_lookup.auc > leak.auc, by_lookup=by_lookup, by_loss=leak)
+    return leak
 
 
-def _span(leak: Leak) -> str:
-    return f"{leak.interval[0]:.3f} to {leak.interval[1]:.3f}"
-
-
-def _lookup(
-    sheet: Sheet, subject: Subject, membership: Membership, pooled: NDArray[np.float32], found: Leak
-) -> None:
-    """What the features in the bundle give away."""
-    place = subject.catalog.root / "evaluate" / "reference.npz"
-    if not place.is_file():
-        return
-    reference = ood.read_reference(place.read_bytes()).features.astype(np.float32)
-    looked = membership.leak(1 - traces.likeness(pooled, reference).astype(np.float64))
-    sheet.say(
-        "The weights are not all that is published. <code>reference.npz</code>, by which"
-        " pictures of"
-        f" something else are recognised, holds the features of {len(reference)} training"
-        " photos. A feature vector is no"
-        " picture, but whoever holds <em>the very photo</em> finds its own vector there."
-    )
-    sheet.claim(
-        "what the loss tells badly, reference.npz tells to whoever holds the photo: where it is a"
-        " secret that a photo was used, do not publish the bundle",
-        looked.auc > found.auc,
-        f"AUC of the likeness to the nearest vector {looked.auc:.3f} ({_span(looked)}), of the loss"
-        f" {found.auc:.3f}",
-    )
-
-
-def _heads(sheet: Sheet, it: ProbedPhotos) -> None:
-    sheet.head("What gives more away: weight decay and wrong labels")
-    sheet.say(
-        "A head on the features of the untuned network is fitted in seconds and shows what it"
-        " depends on. Its penalty on large weights is weight decay, a [[regularisation]]; C is its"
-        " inverse. Each half of all your photos is learned by a head of its own, so that every"
-        " photo is once a member and once not. The weaker the penalty, the more a head can learn"
-        " single photos by heart. And wrong labels can be learned in no other way: so once with"
-        " the labels as they are filed, and once without the photos that cleaning suspects."
-    )
+def _heads(sheet: Sheet, probed: ProbedPhotos) -> None:
+    sheet.say("heads")
     sheet.code(exchanged)
-    runs = {"as filed": _runs(it, np.ones(len(it.targets), dtype=bool))}
-    if _whole(it, ~it.suspected):
-        runs["without suspects"] = _runs(it, ~it.suspected)
-    groups = {"as filed": it.groups, "without suspects": it.groups[~it.suspected]}
+    runs = {"as filed": _runs(probed, np.ones(len(probed.targets), dtype=bool))}
+    if _whole(probed, ~probed.suspected):
+        runs["without suspects"] = _runs(probed, ~probed.suspected)
+    groups = {"as filed": probed.groups, "without suspects": probed.groups[~probed.suspected]}
     leaks, gains = {}, {}
     for name, run in runs.items():
         g = groups[name]
         leaks[name] = [membership_inference.attack(*losses, g, g) for losses in run]
         strong, weak = (membership_inference.resampled(*run[at], g, g) for at in (0, -1))
         gains[name] = np.quantile(weak - strong, (0.025, 0.975))
-    sheet.picture(
-        "penalties", curves(leaks, RIDGE_PENALTIES), "How much heads give away by penalty"
-    )
-    sheet.claim(
-        "with the labels as they are filed, a weaker penalty gives more away",
-        gains["as filed"][0] > 0,
-        _gain(leaks["as filed"], gains["as filed"]),
-    )
+    sheet.picture("penalties", curves(leaks, RIDGE_PENALTIES))
+    gain, filed = gains["as filed"], leaks["as filed"]
+    sheet.claim("filed_labels", gain[0] > 0, gain=gain, leaks=filed)
     if len(runs) < 2:
-        sheet.say("Cleaning suspects too few of these photos to compare without them.")
+        sheet.say("too_few_suspects")
         return
-    found = "more as well" if gains["without suspects"][0] > 0 else "no more"
-    sheet.say(
-        f"Without the photos that cleaning suspects, a weaker penalty gives {found}:"
-        f" {_gain(leaks['without suspects'], gains['without suspects'])}."
-    )
-    _cleaned(sheet, it, runs["as filed"][-1], [row[-1] for row in leaks.values()])
+    gain, cleaned = gains["without suspects"], leaks["without suspects"]
+    sheet.say("without_suspects", gain=gain, leaks=cleaned)
+    _cleaned(sheet, probed, runs["as filed"][-1], [row[-1] for row in leaks.values()])
 
 
-def _gain(row: Sequence[Leak], gain: Floats) -> str:
-    return (
-        f"AUC {row[0].auc:.3f} with C = {RIDGE_PENALTIES[0]:g}, {row[-1].auc:.3f} with"
-        f" C = {RIDGE_PENALTIES[-1]:g}; the difference has the 95 % interval {gain[0]:.3f} to"
-        f" {gain[1]:.3f}"
-    )
-
-
-def _runs(it: ProbedPhotos, rows: Bools) -> list[tuple[Floats, Floats]]:
+def _runs(probed: ProbedPhotos, rows: Bools) -> list[tuple[Floats, Floats]]:
     """At each of the penalties the losses of photos by a head that learned them and by another."""
-    some = it.features[rows], it.targets[rows], it.groups[rows]
-    return [exchanged(*some, c, SEED) for c in RIDGE_PENALTIES]
+    chosen = probed.features[rows], probed.targets[rows], probed.groups[rows]
+    return [exchanged(*chosen, c, SEED) for c in RIDGE_PENALTIES]
 
 
-def _whole(it: ProbedPhotos, rows: Bools) -> bool:
+def _whole(probed: ProbedPhotos, rows: Bools) -> bool:
     """Whether two photos of each class are left, and not all."""
-    left = np.bincount(it.targets[rows], minlength=int(it.targets.max()) + 1)
+    left = np.bincount(probed.targets[rows], minlength=int(probed.targets.max()) + 1)
     return not rows.all() and bool(left.min() > 1)
 
 
 def _cleaned(
-    sheet: Sheet, it: ProbedPhotos, weak: tuple[Floats, Floats], leaks: list[Leak]
+    sheet: Sheet, probed: ProbedPhotos, weak: tuple[Floats, Floats], leaks: list[Leak]
 ) -> None:
-    inside, outside = weak
-    doubted, rest = (
-        membership_inference.attack(inside[rows], outside[rows], it.groups[rows], it.groups[rows])
-        for rows in (it.suspected, ~it.suspected)
-    )
+    def attack(rows: Bools) -> Leak:
+        groups = probed.groups[rows]
+        return membership_inference.attack(weak[0][rows], weak[1][rows], groups, groups)
+
+    doubted, rest = attack(probed.suspected), attack(~probed.suspected)
     before, after = leaks
-    sheet.claim(
-        "it is the suspected photos that a weak penalty gives away",
-        doubted.auc > rest.auc,
-        f"with C = {RIDGE_PENALTIES[-1]:g}: AUC {doubted.auc:.3f} ({_span(doubted)}) of"
-        f" {doubted.members} suspected photos, {rest.auc:.3f} ({_span(rest)}) of the others",
-    )
-    sheet.claim(
-        "without them a weak penalty gives less away, also of the others",
-        after.auc < min(before.auc, rest.auc),
-        f"AUC {before.auc:.3f} of all; of those not suspected {rest.auc:.3f} with the suspects in"
-        f" training, {after.auc:.3f} ({_span(after)}) without",
-    )
+    sheet.claim("suspects_leak", doubted.auc > rest.auc, doubted=doubted, rest=rest)
+    less = after.auc < min(before.auc, rest.auc)
+    sheet.claim("cleaned_leaks", less, before=before, rest=rest, after=after)
 
 
 def _bundle(sheet: Sheet, subject: Subject) -> None:
-    sheet.head("What is in the bundle")
+    sheet.say("bundle")
     if not (subject.model / "bundle.json").is_file():
-        sheet.say("No bundle is published yet that could be searched: <code>bears export</code>.")
+        sheet.say("no_bundle")
         return
     shown, photos = subject.config.export.pictures != "none", subject.catalog.photos()
     search = traces.search_bundle(subject.model, photos, shown)
-    found = search.found
-    sheet.say(
-        "All bytes of all its files are searched, and what is packed in them: for the paths or"
-        " addresses of the dataset's photos, their file names and their checksums, in the ways in"
-        " which text may be stored; for the beginnings of picture files; and for positions in EXIF"
-        " or XMP. Pictures for the self-test lie in <code>golden/</code>: each must be the drawing"
-        " that its number gives."
-        + (" Small copies were asked for (export.pictures): pictures.npz may hold them." * shown)
-    )
+    sheet.say("bundle_searched", shown=shown)
     sheet.code(traces.occurrences)
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    sheet.claim(
-        "the bundle holds no photo, path, file name, checksum or position",
-        not found,
-        f"{search.files} files of {search.size / 1e6:.1f} MB, {search.unpacked / 1e6:.1f} MB with"
-        f" what is packed in them, searched for {search.texts} paths and names and {len(photos)}"
-        " checksums: " + ("; ".join(found[:3]) + more if found else "none"),
-    )
+    sheet.claim("bundle_clean", not search.traces, search=search, photos=photos)
+
+
+def draw_attacks(sides: Membership, losses: Floats, leaks: Mapping[str, Leak]) -> bytes:
+    """losses: (n,) of the model; leaks: each attack by the name of who was asked."""
+    figure, (left, right) = panels(3.4, 2)
+    for rows, colour, name in ((sides.member, BLUE, "members"), (~sides.member, ORANGE, "others")):
+        some = np.maximum(np.sort(losses[rows]), 1e-6)
+        left.plot(some, np.arange(1, len(some) + 1) / len(some), color=colour, lw=1.8, label=name)
+    left.set_xscale("log")
+    left.set_xlabel("loss of your model, at most")
+    left.set_ylabel("share of photos")
+    left.legend(frameon=False, fontsize=9)
+    set_title(left, "Losses of members and of others")
+    for row, leak in enumerate(leaks.values()):
+        right.plot(leak.interval, [row, row], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
+        right.plot(leak.auc, row, "o", color=BLUE, ms=7)
+    right.axvline(0.5, color=INK, lw=1, ls=":")
+    right.set_yticks(range(len(leaks)), [name.replace(" that ", "\nthat ") for name in leaks])
+    right.set_ylim(len(leaks) - 0.5, -0.5)
+    right.set_xlabel("AUC; guessing has 0.5")
+    set_title(right, "How well members are recognised")
+    return figure_png(figure)
+
+
+def curves(leaks: Mapping[str, Sequence[Leak]], penalties: Sequence[float]) -> bytes:
+    """leaks: at each of the penalties, by the name of what was learned."""
+    figure, (axes,) = panels(3.2, 1)
+    for (name, row), colour in zip(leaks.items(), (ORANGE, BLUE), strict=False):
+        low, high = zip(*(leak.interval for leak in row), strict=True)
+        axes.fill_between(penalties, low, high, color=colour, alpha=0.15, lw=0)
+        axes.plot(penalties, [leak.auc for leak in row], "o-", color=colour, lw=1.8, label=name)
+    axes.axhline(0.5, color=GREY, lw=1, ls=":")
+    axes.set_xscale("log")
+    axes.set_xlabel("C: the larger, the weaker the penalty")
+    axes.set_ylabel("AUC")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    set_title(axes, "Membership inference by the loss of a head")
+    return figure_png(figure)

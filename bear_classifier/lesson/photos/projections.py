@@ -22,7 +22,7 @@ RANDOM_SETS = 1000  # random sets of photos, to compare one with
 
 
 def sample_photos(wrong: NDArray[np.bool_], most: int = MOST, seed: int = SEED) -> Ints:
-    """Rows of at most so many photos: the wrong ones (n,) first, then others by lot."""
+    """Rows of at most so many photos: the wrong ones (n,) first, then random others."""
     order = np.random.default_rng(seed).permutation(len(wrong))
     first = order[np.argsort(~wrong[order], kind="stable")][:most]
     return np.sort(first)
@@ -50,9 +50,9 @@ def principal(features: NDArray[np.floating]) -> Principal:
     return Principal(centre, axes * signs[:, None], left * sizes * signs, shares)
 
 
-def rebuilt(found: Principal, k: int) -> Floats:
+def rebuilt(components: Principal, k: int) -> Floats:
     """The features (n, f) as the first k components know them."""
-    return np.asarray(found.centre + found.at[:, :k] @ found.axes[:k])
+    return np.asarray(components.centre + components.at[:, :k] @ components.axes[:k])
 
 
 def tsne(at: Floats, dims: int) -> Floats:
@@ -72,16 +72,16 @@ def umap(at: Floats, dims: int) -> Floats:
     return np.asarray(made.fit_transform(at[:, :KEPT]), dtype=np.float64)
 
 
-def share_of(near: Sequence[Sequence[int]], classes: Ints, targets: Ints) -> Floats:
+def class_shares(near: Sequence[Sequence[int]], classes: Ints, targets: Ints) -> Floats:
     """Of the neighbours of each of m photos the share (m,) that is of a class. near: their numbers;
-    classes: (m,) which one is asked about; targets: (n,) the class of each photo."""
+    classes: (m,) which one is wanted about; targets: (n,) the class of each photo."""
     return np.array([
-        (targets[list(some)] == asked).mean() for some, asked in zip(near, classes, strict=True)
+        (targets[list(some)] == wanted).mean() for some, wanted in zip(near, classes, strict=True)
     ])  # fmt: skip
 
 
-def by_chance(rows: Ints, targets: Ints, groups: Ints) -> Floats:
-    """The same (m,), expected of neighbours that are drawn by lot from all photos outside of the
+def expected_shares(rows: Ints, targets: Ints, groups: Ints) -> Floats:
+    """The same (m,), expected of neighbours drawn at random from all photos outside of the
     photo's own group. groups: (n,) numbers of near-copies."""
     table = np.zeros((groups.max() + 1, targets.max() + 1))
     np.add.at(table, (groups, targets), 1)
@@ -90,8 +90,8 @@ def by_chance(rows: Ints, targets: Ints, groups: Ints) -> Floats:
     return np.asarray(own / np.maximum(every, 1))[rows]
 
 
-def so_low(shares: Floats, wrong: NDArray[np.bool_], seed: int = SEED) -> float:
-    """How often photos drawn by lot, as many as there are wrong ones, have a mean share as low as
+def permutation_p(shares: Floats, wrong: NDArray[np.bool_], seed: int = SEED) -> float:
+    """How often random photos, as many as there are wrong ones, have a mean share as low as
     these: a permutation test. shares, wrong: (m,)."""
     rng, k = np.random.default_rng(seed), int(wrong.sum())
     means = [shares[rng.permutation(len(shares))[:k]].mean() for _ in range(RANDOM_SETS)]

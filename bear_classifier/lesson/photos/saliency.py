@@ -25,7 +25,7 @@ from bear_classifier.stats.intervals import bootstrap_mean
 
 Mask = NDArray[np.bool_]
 SALIENCY_SEED = 7
-LOTS, DRAWN = 4, 6  # quarters by lot of each photo; photos that are shown
+RANDOM_QUARTERS, DRAWN = 4, 6  # random quarters of each photo; photos that are shown
 FEW, STEPS = 1, 400  # photos for integrated gradients; steps: of 50 the sum is off by 13 %
 _WIDE = 2  # places of the map, side of the square that covers one
 
@@ -65,13 +65,13 @@ def logit_drops(run: Callable[[Tensor], Tensor], x: Tensor, target: int, masks: 
 def highest(map_: NDArray[Any]) -> Mask:
     """The quarter of the places (cells, cells) where the map is highest."""
     order = np.argsort(-map_.ravel(), kind="stable")
-    found = np.zeros(map_.size, dtype=bool)
-    found[order[: max(1, round(map_.size / 4))]] = True
-    return found.reshape(map_.shape)
+    mask = np.zeros(map_.size, dtype=bool)
+    mask[order[: max(1, round(map_.size / 4))]] = True
+    return mask.reshape(map_.shape)
 
 
 def shifted_mask(mask: Mask, rng: np.random.Generator) -> Mask:
-    """The same shape elsewhere, by lot; what leaves on one side comes in on the other."""
+    """The same shape at a random place; what leaves on one side comes in on the other."""
     shift = int(rng.integers(1, mask.size))
     return np.roll(mask, divmod(shift, mask.shape[1]), axis=(0, 1))
 
@@ -112,7 +112,7 @@ class Predicted:
         return self.spoken[np.arange(len(self.targets)), self.targets]
 
 
-def ask(model: Classifier, x: Tensor) -> Predicted:
+def predict(model: Classifier, x: Tensor) -> Predicted:
     """x: (n, 3, size, size)."""
     with torch.inference_mode():
         logits, _, maps = model.outputs(x)
@@ -124,29 +124,28 @@ def ask(model: Classifier, x: Tensor) -> Predicted:
 
 
 @dataclass(frozen=True)
-class Covered:
-    """Of n photos: falls (n, cells, cells) of the logit, a place covered; best, lot (n,): with the
-    highest quarter of the map covered, and the mean of quarters by lot."""
+class Occluded:
+    """Falls of the logit of n photos: drops (n, cells, cells), one place covered; best (n,), the
+    highest quarter of the map covered; random (n,), the mean of random quarters."""
 
-    falls: Floats
+    drops: Floats
     best: Floats
-    lot: Floats
+    random: Floats
 
 
-def occlude(run: Callable[[Tensor], Tensor], x: Tensor, asked: Predicted) -> Covered:
+def occlude(run: Callable[[Tensor], Tensor], x: Tensor, predicted: Predicted) -> Occluded:
     """Each photo (n, 3, size, size) covered at each place, and at quarters."""
-    size, cells = x.shape[-1], asked.maps.shape[-1]
+    size, cells = x.shape[-1], predicted.maps.shape[-1]
     squares, rng, rows = windows(size, cells), np.random.default_rng(SALIENCY_SEED), []
-    photos = zip(x, asked.targets.tolist(), asked.maps, strict=True)
+    photos = zip(x, predicted.targets.tolist(), predicted.maps, strict=True)
     bar = progress_bar(photos, "covering", len(x), unit="photo", leave=False)
     for photo, target, map_ in bar:
         best = highest(map_)
-        quarters = [
-            grown(mask, size) for mask in (best, *(shifted_mask(best, rng) for _ in range(LOTS)))
-        ]
-        rows.append(logit_drops(run, photo, target, np.concatenate([squares, np.stack(quarters)])))
-    found, n = np.stack(rows), len(squares)
-    return Covered(found[:, :n].reshape(-1, cells, cells), found[:, n], found[:, n + 1 :].mean(1))
+        quarters = [best, *(shifted_mask(best, rng) for _ in range(RANDOM_QUARTERS))]
+        masks = np.concatenate([squares, np.stack([grown(mask, size) for mask in quarters])])
+        rows.append(logit_drops(run, photo, target, masks))
+    drops, n = np.stack(rows), len(squares)
+    return Occluded(drops[:, :n].reshape(-1, cells, cells), drops[:, n], drops[:, n + 1 :].mean(1))
 
 
 def section(
@@ -154,49 +153,31 @@ def section(
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:  # fmt: skip
     """x: (n, 3, size, size), photos as the network takes them; pixels: of each (size, size, 3)."""
-    asked = ask(model, x)
-    cells, size = asked.maps.shape[-1], x.shape[-1]
-    _exact(sheet, model, asked)
+    predicted = predict(model, x)
+    cells, size = predicted.maps.shape[-1], x.shape[-1]
+    _exact(sheet, model, predicted)
     run = frozen(model, torch.zeros(1, 3, size, size), ["logits"], len(x) * cells * cells)
-    found = occlude(lambda batch: run(batch)[0], x, asked)
-    sheet.head("Covering places: an independent check")
-    sheet.say(
-        "The map comes from the network's own numbers, and each place of the last map has seen much"
-        " of the photo around it: does it point at what matters? Ask without it: cover a square of"
-        " the photo with the photo's mean colour, and see how far the logit falls (Zeiler and"
-        f" Fergus, too). There is a square for each of the {cells} x {cells} places, {_WIDE} places"
-        f" wide, on each of {len(x)} photos."
-    )
+    occluded = occlude(lambda batch: run(batch)[0], x, predicted)
+    sheet.say("covering", cells=cells, wide=_WIDE, x=x)
     sheet.code(covered, logit_drops, highest, shifted_mask)
-    _shown(sheet, names, pixels, asked, found)
-    _checked(sheet, names, asked, found)
-    _gradients(sheet, model, asked, x, pixels)
+    _shown(sheet, names, pixels, predicted, occluded)
+    _checked(sheet, names, predicted, occluded)
+    _gradients(sheet, model, predicted, x, pixels)
 
 
-def _exact(sheet: Sheet, model: Classifier, asked: Predicted) -> None:
-    sheet.head("Which places decide")
-    sheet.say(
-        "This network ends with the mean over all places of the last map, a normalisation and one"
-        " linear layer. All of that is linear. So the logit, the number that goes into the"
-        " [[softmax]], falls apart into a part from each place: the class activation map (Zhou et"
-        " al., arXiv 1512.04150). It is no estimate."
-    )
+def _exact(sheet: Sheet, model: Classifier, predicted: Predicted) -> None:
+    sheet.say("evidence")
     sheet.code(evidence)
-    sheet.formula("logit = bias + mean over places of the evidence")
-    sums = asked.spoken.mean(axis=(2, 3)) + network_head(model).bias
-    off = float(np.abs(sums - asked.logits).max())
-    spread = float(np.ptp(asked.spoken, axis=(2, 3)).mean())
-    sheet.claim(
-        "the mean of the evidence, plus the bias, is the logit, to 1e-3",
-        off < 1e-3,
-        f"largest difference {off:.1e}, over {len(asked.logits)} photos and all classes; within a"
-        f" map the evidence spans {spread:.1f} on average",
-    )
+    sheet.say("evidence_formula")
+    sums = predicted.spoken.mean(axis=(2, 3)) + network_head(model).bias
+    off = float(np.abs(sums - predicted.logits).max())
+    spread = float(np.ptp(predicted.spoken, axis=(2, 3)).mean())
+    sheet.claim("evidence_sums", off < 1e-3, off=off, predicted=predicted, spread=spread)
 
 
 def _shown(
-    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], asked: Predicted,
-    found: Covered,
+    sheet: Sheet, names: Sequence[str], pixels: Sequence[NDArray[np.uint8]], predicted: Predicted,
+    occluded: Occluded,
 ) -> None:  # fmt: skip
     def over(maps: Floats) -> list[NDArray[np.uint8]]:
         pairs = zip(pixels[:DRAWN], maps.astype(np.float32), strict=False)
@@ -204,53 +185,31 @@ def _shown(
             np.asarray(overlay(Image.fromarray(p), m, float(np.abs(m).max()))) for p, m in pairs
         ]
 
-    rows = [list(pixels[:DRAWN]), over(asked.maps), over(found.falls)]
-    said = [f"says {names[target]}" for target in asked.targets[:DRAWN]]
+    rows = [list(pixels[:DRAWN]), over(predicted.maps), over(occluded.drops)]
+    captions = [f"says {names[target]}" for target in predicted.targets[:DRAWN]]
     sheet.picture(
-        "places", plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], said),
-        "Orange: the place speaks for the answer, or covering it lowers the logit. Blue: the"
-        " opposite. Each map has its own scale",
-    )  # fmt: skip
+        "places",
+        plot.maps(rows, ["the photo", "evidence\nof places", "fall when\ncovered"], captions),
+    )
 
 
-def _checked(sheet: Sheet, names: Sequence[str], asked: Predicted, found: Covered) -> None:
-    pairs = list(zip(asked.maps, found.falls, strict=True))
+def _checked(sheet: Sheet, names: Sequence[str], predicted: Predicted, occluded: Occluded) -> None:
+    pairs = list(zip(predicted.maps, occluded.drops, strict=True))
     own = np.array([rank_correlation(map_, fall) for map_, fall in pairs])
-    others = zip(asked.maps[partners(asked.targets)], found.falls, strict=True)
+    others = zip(predicted.maps[partners(predicted.targets)], occluded.drops, strict=True)
     other = np.array([rank_correlation(map_, fall) for map_, fall in others])
-    sheet.picture(
-        "agreement", plot.agreement(own, other, found.best, found.lot),
-        "Rank correlation of both maps; and falls of the logit, a point a photo",
-    )  # fmt: skip
-    said = [(name, own[asked.targets == number]) for number, name in enumerate(names)]
-    by = ", ".join(f"{name} {some.mean():.2f}" for name, some in said if len(some))
+    sheet.picture("agreement", plot.agreement(own, other, occluded.best, occluded.random))
+    by_class = [(name, own[predicted.targets == number]) for number, name in enumerate(names)]
+    by = ", ".join(f"{name} {some.mean():.2f}" for name, some in by_class if len(some))
     mean, low, high = bootstrap_mean(own, SALIENCY_SEED)
-    sheet.claim(
-        "evidence and covering agree on which places matter: their rank correlation is above 0",
-        low > 0,
-        f"mean {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, {len(own)} photos; {by}",
-    )
-    sheet.say(
-        "The square is itself something to see: where covering <em>raises</em> the logit, it speaks"
-        " more for the answer than what it covers. And both maps could agree for a poor reason: the"
-        " animal is mostly in the middle. So each photo's falls are compared with the evidence of"
-        " <em>another</em> photo of the same answer, too."
-    )
+    sheet.claim("maps_agree", low > 0, mean=mean, low=low, high=high, own=own, by=by)
+    sheet.say("reasons_to_doubt")
     mean, low, high = bootstrap_mean(own - other, SALIENCY_SEED)
+    sheet.claim("about_this_photo", low > 0, other=other, mean=mean, low=low, high=high)
+    mean, low, high = bootstrap_mean(occluded.best - occluded.random, SALIENCY_SEED)
+    more = (occluded.best > occluded.random).sum()
     sheet.claim(
-        "they agree about this photo, not about photos in general: with another photo's map the"
-        " correlation is lower",
-        low > 0,
-        f"it is {other.mean():.2f}, {mean:.2f} less, 95 % interval {low:.2f} to {high:.2f}",
-    )
-    mean, low, high = bootstrap_mean(found.best - found.lot, SALIENCY_SEED)
-    sheet.claim(
-        "covering the quarter where the map is highest lowers the logit more than a quarter"
-        " of the same shape at a random place",
-        low > 0,
-        f"by {found.best.mean():.2f} against {found.lot.mean():.2f}; difference {mean:.2f}, 95 %"
-        f" interval {low:.2f} to {high:.2f}; more in {int((found.best > found.lot).sum())} of"
-        f" {len(found.best)} photos",
+        "best_quarter", low > 0, occluded=occluded, more=more, mean=mean, low=low, high=high
     )
 
 
@@ -258,45 +217,33 @@ def integrated(model: Classifier, x: Tensor, targets: Tensor) -> Tensor:
     """What each pixel adds to the logit on the straight way from the mean colour to the photo:
     integrated gradients (Sundararajan et al., arXiv 1703.01365), by Captum. x: (n, 3, h, w)."""
     method = importlib.import_module("captum.attr").IntegratedGradients(model)
-    found: Tensor = method.attribute(
+    parts: Tensor = method.attribute(
         x, baselines=torch.zeros_like(x), target=targets, n_steps=STEPS, internal_batch_size=16
     )
-    return found.detach()
+    return parts.detach()
 
 
 def _gradients(
     sheet: Sheet,
     model: Classifier,
-    asked: Predicted,
+    predicted: Predicted,
     x: Tensor,
     pixels: Sequence[NDArray[np.uint8]],
 ) -> None:
-    sheet.head("Integrated gradients")
-    way = (
-        "A third way, for networks that do not end so simply: add up the [[gradient]] of the logit"
-        " while the photo fades in from the mean colour."
-    )
-    if importlib.util.find_spec("captum") is None:
-        sheet.say(f"{way} It is shown where Captum is installed: <code>pip install captum</code>")
+    captum = importlib.util.find_spec("captum") is not None
+    sheet.say("gradients_intro", captum=captum, steps=STEPS)
+    if not captum:
         return
-    sheet.say(f"{way} In {STEPS} steps, by Captum.")
     sheet.code(integrated)
-    some, targets = x[:FEW], torch.from_numpy(asked.targets[:FEW])
-    found = integrated(model, some, targets)
-    pooled = torch.nn.functional.avg_pool2d(found.sum(dim=1, keepdim=True), 4)[0, 0].numpy()
+    photos, targets = x[:FEW], torch.from_numpy(predicted.targets[:FEW])
+    parts = integrated(model, photos, targets)
+    pooled = torch.nn.functional.avg_pool2d(parts.sum(dim=1, keepdim=True), 4)[0, 0].numpy()
     strongest = float(np.quantile(np.abs(pooled), 0.99))
     over = overlay(Image.fromarray(pixels[0]), pooled, strongest)
     shown = plot.maps([[pixels[0], np.asarray(over)]], [""], ["the photo", "its parts"])
-    sheet.picture(
-        "gradients", shown, "Orange: pixels that add to the logit. Blue: that take from it"
-    )
+    sheet.picture("gradients", shown)
     with torch.inference_mode():
-        both = model(torch.cat([some, torch.zeros_like(some[:1])]))
+        both = model(torch.cat([photos, torch.zeros_like(photos[:1])]))
     rise = both[:-1].gather(1, targets[:, None])[:, 0] - both[-1][targets]
-    off = float(((found.sum(dim=(1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1)).max())
-    sheet.claim(
-        "it is complete: the parts of all pixels sum to what the photo adds to the logit, to 5 %",
-        off < 0.05,
-        f"largest difference {off:.1%}; the logits rise by"
-        f" {', '.join(f'{float(v):.2f}' for v in rise)}",
-    )
+    off = float(((parts.sum(dim=(1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1)).max())
+    sheet.claim("complete", off < 0.05, off=off, rises=", ".join(f"{float(v):.2f}" for v in rise))

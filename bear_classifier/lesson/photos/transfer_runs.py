@@ -54,15 +54,14 @@ class EarlyFeatures:
 
 @dataclass(frozen=True)
 class Photos:
-    """model: the last stage, untuned, and a head. by_day: photos to learn from; at_night: others to
-    draw a few from; asked: held back, at night; asked_by_day: the same ones; picture: a PNG of some
-    of them."""
+    """model: the last stage, untuned, and a head. by_day: to learn from; at_night: to draw a few
+    from; held_out, held_out_by_day: others, at night and by day; picture: a PNG of some."""
 
     model: Classifier
     by_day: EarlyFeatures
     at_night: EarlyFeatures
-    asked: EarlyFeatures
-    asked_by_day: EarlyFeatures
+    held_out: EarlyFeatures
+    held_out_by_day: EarlyFeatures
     picture: bytes
 
 
@@ -105,8 +104,8 @@ def photos_of(subject: Subject, each: int) -> Photos:
             )
     first = first_of(network, cut)
 
-    def seen(some_: Sequence[Photo], dark: bool) -> EarlyFeatures:
-        return _seen(subject, first, some_, dark)
+    def seen(chosen: Sequence[Photo], dark: bool) -> EarlyFeatures:
+        return _seen(subject, first, chosen, dark)
 
     return Photos(
         end_of(network, cut), seen(day, False), seen(night, True), seen(held, True),
@@ -165,9 +164,9 @@ def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: boo
 # -- learning --------------------------------------------------------------------------------------
 
 
-def begun(start: Classifier, own: EarlyFeatures, classes: int, seed: int) -> Classifier:
-    """A copy with a head that knows nothing, begun at random as fastai begins one, but for the mean
-    and variance of its normalisation, which are those of these photos."""
+def with_new_head(start: Classifier, own: EarlyFeatures, classes: int, seed: int) -> Classifier:
+    """A copy with a random head as fastai begins one; the mean and variance of its normalisation
+    are those of these photos."""
     model = copy.deepcopy(start).eval()
     model.head[-1] = nn.Linear(model.n_features, classes)
     model.new_head(seed)
@@ -188,7 +187,7 @@ def adam(groups: Groups) -> Optimizer:
     return torch.optim.AdamW(groups, weight_decay=DECAY)
 
 
-def learned(
+def trained(
     start: Classifier,
     own: EarlyFeatures,
     epochs: int,
@@ -224,11 +223,11 @@ def features(model: Classifier, x: Tensor) -> Tensor:
     return torch.cat(pooled).clone()
 
 
-def wrong(model: Classifier, asked: EarlyFeatures) -> Floats:
+def wrong(model: Classifier, held_out: EarlyFeatures) -> Floats:
     """(n,): 1 where it is."""
     with torch.inference_mode():
-        said = model.head[2:](features(model, asked.x)).argmax(1)
-    return np.asarray((said != asked.y).double().numpy())
+        predicted = model.head[2:](features(model, held_out.x)).argmax(1)
+    return np.asarray((predicted != held_out.y).double().numpy())
 
 
 def feature_shift(before: Tensor, after: Tensor) -> float:
@@ -238,7 +237,7 @@ def feature_shift(before: Tensor, after: Tensor) -> float:
 
 
 def few(own: EarlyFeatures, each: int, seed: int) -> EarlyFeatures:
-    """So many of each class by lot, as far as there are."""
+    """At most `each` random photos of every class."""
     rng = np.random.default_rng(seed)
     y = own.y.numpy()
     rows = [rng.permutation(np.flatnonzero(y == label))[:each] for label in np.unique(y)]
