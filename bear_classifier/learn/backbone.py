@@ -13,11 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 import torchvision
 from fastai.vision.learner import create_head
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -26,6 +24,7 @@ from bear_classifier.config.settings import LearnConfig
 from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.runtime import git_lfs
 from bear_classifier.runtime.processors import processors
+from bear_classifier.stats.arrays import Floats32
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
 _USUAL = 224  # pixels, side of the picture that torchvision's classifiers are made for
@@ -132,9 +131,7 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
     return body
 
 
-def weights_classifier(
-    settings: LearnConfig,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def weights_classifier(settings: LearnConfig) -> tuple[Floats32, Floats32] | None:
     """The layer (classes, f) and (classes,) by which the weights tell their own classes apart;
     None where they have none or it is more than one linear layer on the pooled features."""
     path = settings.place

@@ -17,12 +17,7 @@ from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
 from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
-from fastai.vision.augment import (
-    RandomResizedCrop,
-    RandomResizedCropGPU,
-    Resize,
-    aug_transforms,
-)
+from fastai.vision.augment import RandomResizedCrop, RandomResizedCropGPU, Resize, aug_transforms
 from fastai.vision.core import PILImage
 from fasttransform import Pipeline, Transform
 from numpy.typing import NDArray

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from fastai.torch_core import set_seed
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier.config.settings import Config
@@ -25,6 +24,7 @@ from bear_classifier.learn.fit import fit
 from bear_classifier.learn.plan import lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.runtime.terminal import warn_above_bars
+from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
 _FORMAT = 2  # of checkpoints; a new number makes those of before start anew
 
@@ -79,10 +79,10 @@ def tune(
 
 def interpolated_logits(
     config: Config, part: TrainablePart, tuned: Tuned, asked: Sequence[Photo]
-) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
+) -> tuple[list[Floats32], Ints, Strings]:
     """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
     numbers of their classes and their groups (n,). The part ends with the tuned weights."""
-    said: list[NDArray[np.float32]] = []
+    said: list[Floats32] = []
     rows: list[int] = []
     for share in weight_interpolation.ALPHAS:
         part.model.load_state_dict(

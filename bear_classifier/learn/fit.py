@@ -181,11 +181,7 @@ def _nothing_moved(start: State, end: State, model: backbone.Classifier) -> bool
 
 
 def make_learner(
-    dls: DataLoaders,
-    model: backbone.Classifier,
-    scratch: Path,
-    plan: Plan,
-    part: int = 0,
+    dls: DataLoaders, model: backbone.Classifier, scratch: Path, plan: Plan, part: int = 0
 ) -> Learner:
     """A fastai Learner; in float16, which needs its losses scaled. Of bfloat16 see
     `precision.training`.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bear_classifier.config.settings import Config
@@ -16,6 +15,7 @@ from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import Unreadable, batches, normalisation
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.arrays import Floats32
 
 OUTPUTS = ["logits", "pooled", "map"]
 
@@ -37,7 +37,7 @@ def outputs(
     photos: Sequence[Photo],
     config: Config,
     unreadable: Unreadable,
-) -> tuple[list[int], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[list[int], Floats32, Floats32]:
     """Logits (n, classes) and pooled features (n, f); and before them the numbers (n,) of the
     photos that they belong to: all that can be read."""
     device = next(model.parameters()).device

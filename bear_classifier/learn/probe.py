@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.terminal import count, progress_bar
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
     choose_strength,
@@ -44,10 +44,10 @@ _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
 class Head:
     """A linear model on standardised features. mean, var: (f,); weight: (c, f); bias: (c,)."""
 
-    mean: NDArray[np.float64]
-    var: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    mean: Floats
+    var: Floats
+    weight: Floats
+    bias: Floats
 
 
 def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     learned = [photo for photo in photos if photo.split == "train"]
     strength = strength_of(catalog, config, learned, features[train], labels[train])
 
-    def unseen(learned: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def unseen(learned: Bools) -> Floats:
         found = np.empty((len(photos), len(config.labels)))
         found[known] = out_of_fold(
             features[known], labels[known], groups[known], folds, strength, learned
@@ -100,12 +100,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     head = head_of(head_model)
     write_atomic(
         catalog.root / "probe" / "head.npz",
-        as_npz(
-            mean=head.mean,
-            var=head.var,
-            weight=head.weight,
-            bias=head.bias,
-        ),
+        as_npz(mean=head.mean, var=head.var, weight=head.weight, bias=head.bias),
     )
     valid = splits == "valid"
     wrong = head_model.predict(features[valid]) != labels[valid]
@@ -144,11 +139,7 @@ def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
 
 
 def strength_of(
-    catalog: Catalog,
-    config: Config,
-    learned: Sequence[Photo],
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    catalog: Catalog, config: Config, learned: Sequence[Photo], features: Floats32, labels: Ints
 ) -> float:
     """C of least log loss on photos of sources that were not learned from; where these are unknown
     or a class has only one, on photos that are no near-copies of those learned from. Folds of the
@@ -184,7 +175,7 @@ def head_of(made: Pipeline) -> Head:
 
 def cached_features(
     catalog: Catalog, config: Config, photos: Sequence[Photo], body: nn.Module
-) -> NDArray[np.float32]:
+) -> Floats32:
     """Pooled features (n, f) of photos, computed once per photo, weights and size."""
     device = backbone.pick_device(config.learn.device)
     path = _cache_path(catalog, config, body)
@@ -211,12 +202,12 @@ def cached_features(
     return np.stack([cache[photo.sha256][0] for photo in photos])
 
 
-def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
+def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
     return np.asarray(_grey(batch, norm).mean((1, 2)).numpy())
 
 
-def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
+def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
     """Root mean square of the Laplacian of grey levels: little in a blurred or empty picture."""
     grey = _grey(batch, norm)
     middle = grey[:, 1:-1, 1:-1]
@@ -250,7 +241,7 @@ def _save_classifier(catalog: Catalog, config: Config) -> None:
         write_atomic(path, as_npz(weight=found[0], bias=found[1]))
 
 
-_Cache = dict[str, tuple[NDArray[np.float32], np.float32, np.float32]]
+_Cache = dict[str, tuple[Floats32, np.float32, np.float32]]
 
 
 def _load_cache(path: Path) -> _Cache:

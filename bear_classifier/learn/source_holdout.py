@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bear_classifier.config.settings import Config
@@ -27,6 +26,7 @@ from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.plan import adjusted_settings
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.runtime.terminal import warn_above_bars
+from bear_classifier.stats.arrays import Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear
 
 _LEAST = 10  # photos of each class to learn from in each half
@@ -39,7 +39,7 @@ class HeldOutSources:
     """Photos of train and validation whose source is known. half: (n,) 0 or 1; sources: in all."""
 
     photos: list[Photo]
-    half: NDArray[np.int64]
+    half: Ints
     sources: int
 
 
@@ -97,7 +97,7 @@ def cross_source_validation(
     config: Config,
     actors: HeldOutSources,
     part: TrainablePart,
-    features: NDArray[np.float32],
+    features: Floats32,
     lr: float,
 ) -> dict[str, Any]:
     """Figures of each mixture (`blend`) on photos of sources that it did not learn from.
@@ -120,9 +120,9 @@ def _half(
     config: Config,
     actors: HeldOutSources,
     part: TrainablePart,
-    features: NDArray[np.float32],
+    features: Floats32,
     number: int,
-) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
+) -> tuple[list[Floats32], Ints, Strings]:
     """Learn from one half; logits of each mixture for the other, its classes and groups."""
     mine = actors.half == number
     train = np.array([photo.split == "train" for photo in actors.photos])
@@ -147,7 +147,7 @@ def checkpoint_folders(catalog: Catalog) -> list[Path]:
 
 
 def start_of(
-    catalog: Catalog, config: Config, learned: Sequence[Photo], features: NDArray[np.float32]
+    catalog: Catalog, config: Config, learned: Sequence[Photo], features: Floats32
 ) -> backbone.Classifier:
     """The untuned body with a probe of these photos as its head. features: (n, f)."""
     labels = np.array([config.labels.index(p.label) for p in learned])

@@ -142,10 +142,7 @@ def start(catalog: Catalog, config: Config) -> backbone.Classifier:
 
 
 def _save(
-    folder: Path,
-    model: backbone.Classifier,
-    said: dict[str, NDArray[Any]],
-    record: dict[str, Any],
+    folder: Path, model: backbone.Classifier, said: dict[str, NDArray[Any]], record: dict[str, Any]
 ) -> None:
     """All three files, or what was there before; the weights last, since they tell that the stage
     is complete."""

@@ -42,12 +42,13 @@ from bear_classifier.learn.inference import outputs
 from bear_classifier.learn.mixed_precision import exactly
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import progress_bar
+from bear_classifier.stats.arrays import Floats32
 
 VIEWS = 3  # random ones of each photo that is learned from, at most, beside the plain one
 ROOM = 2_000_000_000  # bytes that views and photos may take
 _BATCH = 32
 _AHEAD = 2 * _BATCH  # photos decoded while the network works
-PartOutputs = tuple[list[int], NDArray[np.float32], NDArray[np.float32]]
+PartOutputs = tuple[list[int], Floats32, Floats32]
 
 
 class TrainablePart(Protocol):
@@ -100,7 +101,7 @@ class LastStage:
     model: Classifier
     cut: int
     row: dict[str, int]
-    plain: NDArray[np.float32]
+    plain: Floats32
     views: list[NDArray[np.float16]]
 
     def loaders(

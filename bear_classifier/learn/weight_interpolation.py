@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bear_classifier.stats.arrays import Floats, Floats32, Ints, Strings
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.metrics import log_losses
@@ -38,14 +38,12 @@ def interpolated_state(
     }
 
 
-def loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+def loss(logits: Floats32, targets: Ints) -> float:
     """Mean log loss, in nats. logits: (n, classes); targets: (n,)."""
     return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
 
 
-def error_of_change(
-    one: NDArray[np.float32], other: NDArray[np.float32], targets: NDArray[np.int64]
-) -> float:
+def error_of_change(one: Floats32, other: Floats32, targets: Ints) -> float:
     """Standard error of the difference of two models' mean log losses, photo by photo, in nats; 0
     where it is unknown. one, other: logits (n, classes)."""
     labels = torch.from_numpy(targets)
@@ -57,16 +55,14 @@ def error_of_change(
     return found if np.isfinite(found) else 0.0
 
 
-def calibrated_losses(
-    logits: NDArray[np.float32], targets: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def calibrated_losses(logits: Floats32, targets: Ints) -> Floats:
     """Log loss of each photo (n,), in nats, at the temperature that makes their mean least: every
     model that is exported gets that, so one merely too sure of itself is not the worse for it."""
     return log_losses(softmax(logits, fit_temperature(logits, targets)), targets)
 
 
 def interpolation_figures(
-    logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64], groups: NDArray[np.str_]
+    logits: Sequence[Floats32], targets: Ints, groups: Strings
 ) -> dict[str, Any]:
     """What each mixture made of the same photos. logits: (n, classes) of each; targets, groups
     (near-copies): (n,).
@@ -88,7 +84,7 @@ def interpolation_figures(
     }
 
 
-def _standard_error(values: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
+def _standard_error(values: Floats, groups: Strings) -> float:
     """Of the mean of values (n,), by the sums of their groups (n,); of one group, whose spread
     nobody knows, as much as its values themselves."""
     _, number = np.unique(groups, return_inverse=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.arrays import Bools, Floats
 
 _Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 
@@ -36,7 +36,7 @@ def wilson(part: float, whole: float) -> Interval | None:
     return low, high
 
 
-def clustered(hits: NDArray[np.bool_], groups: NDArray[Any]) -> Interval | None:
+def clustered(hits: Bools, groups: NDArray[Any]) -> Interval | None:
     """95 % interval of the rate of hits (n,), where photos of one group (n,) may be alike: Wilson's
     with the effective number of photos. Exactly Wilson's where each group has one photo.
 
@@ -56,7 +56,7 @@ def clustered(hits: NDArray[np.bool_], groups: NDArray[Any]) -> Interval | None:
     return (_end(p, n, skew) if low > 0 else low), (1 - _end(1 - p, n, skew) if high < 1 else high)
 
 
-def averaged(hits: NDArray[np.bool_], kinds: NDArray[Any], groups: NDArray[Any]) -> Interval | None:
+def averaged(hits: Bools, kinds: NDArray[Any], groups: NDArray[Any]) -> Interval | None:
     """95 % interval of the mean over kinds (n,) of the rate of hits (n,): half-widths of the kinds'
     intervals combined in quadrature (Zou and Donner, Stat. Med. 27:1693, 2008). groups: (n,)."""
     names = np.unique(kinds)
@@ -80,7 +80,7 @@ def _end(p: float, n: float, skew: float) -> float:
     return low
 
 
-def design_effect(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+def design_effect(hits: Bools, groups: NDArray[Any]) -> float:
     """Variance of the rate of hits (n,) with these groups (n,), in variances of n independent ones:
     1 + rho (Kish's effect - 1)."""
     return _effect(_correlation(hits, groups), groups)
@@ -98,7 +98,7 @@ def _unevenness(rho: float, groups: NDArray[Any]) -> float:
     return float(cube / square**1.5 - square**0.5 / size.sum())
 
 
-def _correlation(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+def _correlation(hits: Bools, groups: NDArray[Any]) -> float:
     """Of hits (n,) within groups (n,): 1 less the share of pairs within groups that differ, in
     those that would differ by chance. To the latter as many are added as a photo has copies: where
     few pairs can tell, as with no hit at all, copies count once (the coverage by sizes of groups:

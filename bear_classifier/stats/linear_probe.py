@@ -4,7 +4,6 @@ probabilities."""
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -12,28 +11,27 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.errors import DataError
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Strings
 from bear_classifier.stats.metrics import log_losses
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
 DOUBTFUL = 3.0  # odds for another class from which a label is not learned from
 _DEALS = 50  # of groups to folds
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+Fold = tuple[Ints, Ints]
 
 
 def model(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, tol=1e-3))
 
 
-def fit_linear(
-    strength: float, features: NDArray[np.float32], labels: NDArray[np.int64]
-) -> Pipeline:
+def fit_linear(strength: float, features: Floats32, labels: Ints) -> Pipeline:
     """A model of these. So few numbers are lost among several threads of BLAS, which then turn for
     a tenth of a second each time."""
     with threadpool_limits(1, "blas"):
         return model(strength).fit(features, labels)
 
 
-def n_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> int:
+def n_folds(labels: Ints, groups: Strings, folds: int) -> int:
     """As many folds as the class with the fewest groups can fill."""
     fewest = min(len(set(groups[labels == label])) for label in set(labels.tolist()))
     if fewest < 2:
@@ -44,9 +42,7 @@ def n_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> 
     return min(folds, fewest)
 
 
-def choose_strength(
-    features: NDArray[np.float32], labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int
-) -> float:
+def choose_strength(features: Floats32, labels: Ints, groups: Strings, folds: int) -> float:
     """The C of least log loss over grouped folds. features: (n, f); labels, groups: (n,).
 
     A fold counts where all classes are learned from: of others there is no probability to score.
@@ -73,7 +69,7 @@ def choose_strength(
     return float(STRENGTHS[np.where(np.isfinite(losses), losses, np.inf).argmin()])
 
 
-def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: int) -> list[Fold]:
+def grouped_folds(labels: Ints, groups: Strings, folds: int) -> list[Fold]:
     """Rows to learn from and rows to ask for of each fold, such that no group is in both.
 
     By StratifiedGroupKFold; where it puts a class as a whole into one fold, as few large groups
@@ -93,18 +89,14 @@ def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: in
     return best
 
 
-def _all_learned(labels: NDArray[np.int64], part: Fold) -> bool:
+def _all_learned(labels: Ints, part: Fold) -> bool:
     learning, asked = part
     return len(asked) > 0 and set(labels[learning].tolist()) == set(labels.tolist())
 
 
 def _losses(
-    strength: float,
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    learning: NDArray[np.int64],
-    asked: NDArray[np.int64],
-) -> NDArray[np.float64]:
+    strength: float, features: Floats32, labels: Ints, learning: Ints, asked: Ints
+) -> Floats:
     """Log loss (m,) of the rows asked for, in nats, by a model of the others."""
     made = model(strength).fit(features[learning], labels[learning])
     found = made.predict_proba(features[asked])
@@ -112,13 +104,13 @@ def _losses(
 
 
 def out_of_fold(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    groups: NDArray[np.str_],
+    features: Floats32,
+    labels: Ints,
+    groups: Strings,
     folds: int,
     strength: float,
-    learned: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float64]:
+    learned: Bools | None = None,
+) -> Floats:
     """Probabilities (n, classes), each from a model that saw neither the photo nor its group; none
     of a class that lies in one fold as a whole, for the photos of that fold.
 
@@ -139,7 +131,7 @@ def out_of_fold(
     return found
 
 
-def trusted(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+def trusted(probabilities: Floats, labels: Ints) -> Bools:
     """(n,) whether a label is credible enough to be learned from. probabilities: out of fold."""
     own = probabilities[np.arange(len(labels)), labels]
     return np.asarray(probabilities.max(axis=1) < DOUBTFUL * own)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.runtime.npz import as_small_npz, products, read_npz
+from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Floats32, Ints, Strings
 
 NEIGHBOURS = 5
 MAX_REFERENCE = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
@@ -24,8 +25,6 @@ _LARGEST = 2**27  # bytes of all arrays: a classifier of 20,000 classes beside t
 _BLOCK = 1024
 _SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, of 50 mostly 0.96
 _RARE = 0.98  # of photos; so many have nothing as like them that is no copy
-
-AnyFloats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -35,23 +34,23 @@ class Reference:
     centre, scale: mean and deviation of each kind of likeness among the photos themselves."""
 
     features: NDArray[np.float16]
-    groups: NDArray[np.int64]
+    groups: Ints
     classifier: tuple[NDArray[np.float16], NDArray[np.float16]] | None
-    centre: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    centre: Floats
+    scale: Floats
 
-    def score(self, features: AnyFloats) -> NDArray[np.float64]:
+    def score(self, features: AnyFloats) -> Floats:
         """Familiarity (m,) of photos by their features (m, f): about 0 for the photos themselves,
         negative for OOD images; in standard deviations, averaged over the kinds of likeness."""
         asked = self._views(features)
         found = np.stack([_near(a, b) for a, b in zip(asked, self._known, strict=True)])
         return self._standard(found)
 
-    def own(self) -> NDArray[np.float64]:
+    def own(self) -> Floats:
         """The same (n,) for its own photos, each compared with those that are no copies of it."""
         return self._standard(self._own())
 
-    def holds(self, features: AnyFloats) -> NDArray[np.bool_]:
+    def holds(self, features: AnyFloats) -> Bools:
         """Whether photos (m,) are those of the reference, or encoded anew from them: by the cosine
         of features (m, f), which lies higher than between two of its own that are no copies."""
         asked, known = self._views(features)[0], self._known[0]
@@ -69,11 +68,11 @@ class Reference:
             nearest[rows] = alike.max(axis=1)
         return max(_SAME, float(np.quantile(nearest, _RARE)))
 
-    def _own(self) -> NDArray[np.float64]:
+    def _own(self) -> Floats:
         return np.stack([_near(view, view, self.groups) for view in self._known])
 
     @cached_property
-    def _layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    def _layer(self) -> tuple[Floats32, Floats32] | None:
         """The classifier in single precision, as it is multiplied with."""
         if self.classifier is None:
             return None
@@ -81,14 +80,14 @@ class Reference:
         return weight.astype(np.float32), bias.astype(np.float32)
 
     @cached_property
-    def _known(self) -> list[NDArray[np.float32]]:
+    def _known(self) -> list[Floats32]:
         """Once, not for every photo that is asked about."""
         return self._views(self.features)
 
-    def _standard(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _standard(self, found: Floats) -> Floats:
         return np.asarray(((found - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
 
-    def _views(self, features: AnyFloats) -> list[NDArray[np.float32]]:
+    def _views(self, features: AnyFloats) -> list[Floats32]:
         """Vectors of length 1 whose products are likenesses."""
         plain = features.astype(np.float32)
         views = [plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)]
@@ -113,10 +112,7 @@ class Reference:
 
 
 def make_reference(
-    features: AnyFloats,
-    groups: NDArray[np.int64],
-    classifier: tuple[AnyFloats, AnyFloats] | None,
-    seed: int,
+    features: AnyFloats, groups: Ints, classifier: tuple[AnyFloats, AnyFloats] | None, seed: int
 ) -> Reference:
     """A reference of at most `MOST` of these photos. features: (n, f); groups: (n,)."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MAX_REFERENCE])
@@ -152,7 +148,7 @@ def read_reference(data: bytes) -> Reference:
     return Reference(features, groups, layer, centre, scale)
 
 
-def threshold(scores: NDArray[np.float64], share: float) -> float:
+def threshold(scores: Floats, share: float) -> float:
     """The familiarity below which at most this share of new photos like these falls, on average
     over samples (split conformal prediction: Vovk et al., Algorithmic Learning in a Random World,
     2005). Minus infinity, so that nothing is refused, where the scores are too few to say."""
@@ -161,11 +157,7 @@ def threshold(scores: NDArray[np.float64], share: float) -> float:
     return float(np.sort(numbers)[rank - 1]) if rank > 0 else -np.inf
 
 
-def _near(
-    asked: NDArray[np.float32],
-    known: NDArray[np.float32],
-    groups: NDArray[np.int64] | None = None,
-) -> NDArray[np.float64]:
+def _near(asked: Floats32, known: Floats32, groups: Ints | None = None) -> Floats:
     """Mean likeness (m,) to the nearest few. groups: of both, if they are the same photos."""
     found = np.empty(len(asked))
     for start in range(0, len(asked), _BLOCK):
@@ -178,9 +170,7 @@ def _near(
     return found
 
 
-def accept_reasons(
-    probabilities: NDArray[np.float64], scores: NDArray[np.float64], least: float, close: float
-) -> NDArray[np.str_]:
+def accept_reasons(probabilities: Floats, scores: Floats, least: float, close: float) -> Strings:
     """Of each photo "ok", "unlike_training" (familiarity below `least`) or "too_close" (the two
     highest of its probabilities differ by less than `close`).
 
