@@ -28,6 +28,7 @@ from bear_classifier.stats.arrays import Floats32
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
 _USUAL = 224  # pixels, side of the picture that torchvision's classifiers are made for
+OUTPUTS = ["logits", "pooled", "map"]  # of `Outputs`
 _TAILS = ("avgpool", "dropout", "fc", "aux1", "aux2", "AuxLogits")
 
 
@@ -94,6 +95,17 @@ class Classifier(nn.Module):
             norm.reset_parameters()
             linear.weight.copy_(nn.init.kaiming_normal_(torch.empty(linear.weight.shape)))
             linear.bias.zero_()
+
+
+class Outputs(nn.Module):
+    """The three outputs of a classifier, named in OUTPUTS, as its forward pass."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.outputs(x)
 
 
 def copied(model: nn.Module) -> dict[str, Tensor]:

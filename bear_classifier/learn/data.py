@@ -25,6 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from bear_classifier.config.settings import Config, LearnConfig, TrainConfig
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.prefetch import ahead
@@ -41,6 +43,14 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _PRESIZED = 460  # pixels; what fastai's book presizes to before it crops to 224
 
 _Pixels = NDArray[np.uint8]
+
+
+def learning_photos(catalog: Catalog) -> tuple[list[Photo], list[Photo]]:
+    """The photos of the splits train and valid. Raises DataError (NOT_SPLIT)."""
+    train, valid = ([p for p in catalog.photos("ok") if p.split == s] for s in ("train", "valid"))
+    if not train or not valid:
+        raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
+    return train, valid
 
 
 def normalisation(learn: LearnConfig) -> Norm:
