@@ -126,7 +126,7 @@ def start(catalog: Catalog, config: Config) -> backbone.Classifier:
     """The untuned body with the dataset's probe as its head."""
     try:
         with np.load(catalog.root / "probe" / "head.npz", allow_pickle=False) as file:
-            head = Head(*(file[name] for name in ("mean", "var", "weight", "bias")))
+            head = Head(**{name: file[name] for name in ("mean", "var", "weight", "bias")})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NO_PROBE", "the probe has not run yet; run: bears probe") from exc
     return probe.probe_network(config, head)

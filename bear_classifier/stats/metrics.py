@@ -15,8 +15,7 @@ _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
 def log_losses(probabilities: AnyFloats, targets: Ints, least: float = LEAST_PROBABILITY) -> Floats:
     """Minus the log of the probability of each photo's own class, (n,), in nats.
 
-    probabilities: (n, classes); targets: (n,) class numbers; least: a probability below counts as
-    this one."""
+    probabilities: (n, classes); targets: (n,); least: floor of the probabilities."""
     own = np.asarray(probabilities)[np.arange(len(targets)), targets]
     return np.asarray(-np.log(np.maximum(own, least)), dtype=np.float64)
 
@@ -26,28 +25,28 @@ def log_loss(probabilities: AnyFloats, targets: Ints) -> float:
     return float(log_losses(probabilities, targets).mean())
 
 
-def confusion_matrix(targets: Ints, said: Ints, classes: int) -> Ints:
-    """Counts (classes, classes): row the truth, column the answer."""
+def confusion_matrix(targets: Ints, predicted: Ints, classes: int) -> Ints:
+    """Counts (classes, classes): rows are true classes, columns predicted ones."""
     table = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(table, (targets, said), 1)
+    np.add.at(table, (targets, predicted), 1)
     return table
 
 
 def macro_f1(table: Ints) -> float | None:
-    """Mean over the classes that occur of 2 hits / (true + said)."""
-    true, said = table.sum(axis=1), table.sum(axis=0)
+    """Mean over the classes that occur of 2 hits / (true + predicted)."""
+    true, predicted = table.sum(axis=1), table.sum(axis=0)
     occurs = true > 0
     if not occurs.any():
         return None
-    return float((2 * table.diagonal()[occurs] / (true + said)[occurs]).mean())
+    return float((2 * table.diagonal()[occurs] / (true + predicted)[occurs]).mean())
 
 
 def calibration_error(probabilities: Floats, targets: Ints) -> float | None:
     """Mean over equal-width bins of |confidence - share right|, weighted by photos."""
     if len(targets) == 0:
         return None
-    confidence, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gap = confidence - (said == targets)
+    gap = confidence - (predicted == targets)
     sums = np.bincount(bins, weights=gap, minlength=_BINS)
     return float(np.abs(sums).sum() / len(targets))
