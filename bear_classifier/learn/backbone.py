@@ -144,8 +144,7 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
 def weights_classifier(settings: LearnConfig) -> tuple[Floats32, Floats32] | None:
     """Weight (classes, f) and bias (classes,) of the weights' own classes; None where they have
     none, or their head is more than one linear layer on the pooled features."""
-    path = settings.place
-    if settings.weights == "none" or path.is_dir():
+    if settings.weights == "none" or settings.place.is_dir():
         return None
     layers = [
         (name, layer)
@@ -154,7 +153,8 @@ def weights_classifier(settings: LearnConfig) -> tuple[Floats32, Floats32] | Non
     ]
     if len(layers) != 1 or not isinstance(layers[0][1], nn.Linear):
         return None
-    state = _imagenet(settings.arch) if settings.weights == "imagenet" else _state(path)
+    imagenet = settings.weights == "imagenet"
+    state = _imagenet(settings.arch) if imagenet else _state(settings.place)
     weight, bias = (state.get(f"{layers[0][0]}.{part}") for part in ("weight", "bias"))
     if weight is None or bias is None:
         return None

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +130,13 @@ def dataloaders(
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
     Raises TrainError (NO_BATCH)."""
-    items = [*train, *valid]
-    opener = _opener(train, valid, unreadable)
-    block = _block(opener, lambda i: items[i][1], len(train), config, device)
-    numbers = list(range(len(items)))  # fastai would take pairs apart
-    return loaded(block, [label for _, label in train], numbers, config, device)
+    labels = [label for _, label in [*train, *valid]]
+    numbers = range(len(labels))  # fastai would take pairs apart
+    photos = TransformBlock(_opener(train, valid, unreadable), IntToFloatTensor)
+    transforms = _transforms(config, device)
+    return loaded(
+        photos, lambda i: labels[i], numbers, labels[: len(train)], config, device, **transforms
+    )
 
 
 def portable_dataloaders(
@@ -144,8 +146,9 @@ def portable_dataloaders(
 
     Raises TrainError (NO_BATCH); the loaders raise PhotoError at a photo that cannot be read."""
     items = dict([*train, *valid])
-    block = _block(DecodedImage.create, LabelOf(items), len(train), config, device)
-    return loaded(block, [label for _, label in train], list(items), config, device)
+    photos = TransformBlock(DecodedImage.create, IntToFloatTensor)
+    learned, transforms = [label for _, label in train], _transforms(config, device)
+    return loaded(photos, LabelOf(items), items, learned, config, device, **transforms)
 
 
 class LabelOf:
@@ -161,48 +164,43 @@ class LabelOf:
         return LabelOf, ({},)
 
 
-def _block(
-    opener: Callable[[Any], DecodedImage],
-    label: Callable[[Any], str],
-    n_train: int,
-    config: Config,
-    device: torch.device,
-) -> DataBlock:
-    size = config.learn.size
-    of_items, of_batches = _augmented(size, config.train)
-    return DataBlock(
-        blocks=(TransformBlock(opener, IntToFloatTensor), CategoryBlock(vocab=config.labels)),
-        get_y=label,
-        splitter=lambda items: (list(range(n_train)), list(range(n_train, len(items)))),
-        item_tfms=[of_items, Fit(size)],
-        batch_tfms=[*of_batches, _normalise(config, device)],
-    )
+def _transforms(config: Config, device: torch.device) -> dict[str, list[Transform]]:
+    of_items, of_batches = _augmented(config.learn.size, config.train)
+    of_batches = [*of_batches, _normalise(config, device)]
+    return {"item_tfms": [of_items, Fit(config.learn.size)], "batch_tfms": of_batches}
 
 
 def loaded(
-    block: DataBlock,
+    inputs: TransformBlock,
+    label: Callable[[Any], str],
+    items: Iterable[Any],
     learned: Sequence[str],
-    items: Sequence[Any],
     config: Config,
     device: torch.device,
+    **transforms: list[Transform],
 ) -> DataLoaders:
-    """fastai's DataLoaders of the items; the first are the training set. learned: their labels.
+    """fastai's DataLoaders of the items; the first are the training set. learned: their labels;
+    inputs, label: of an item; transforms: item_tfms and batch_tfms of fastai's DataBlock.
 
     With `train.balance` "oversample" each of these is drawn with probability 1 / photos of its
     class, with replacement (fastai's WeightedDL): an epoch has as many, all batches are full.
 
     Raises TrainError (NO_BATCH): fastai would silently train nothing without a full batch."""
-    batch_size = config.train.batch_size
-    if len(learned) < max(2, batch_size):
-        raise TrainError(
-            "NO_BATCH", f"{len(learned)} training photos do not fill one batch of {batch_size}"
-        )
+    n, items, batch_size = len(learned), list(items), config.train.batch_size
+    if n < max(2, batch_size):
+        raise TrainError("NO_BATCH", f"{n} training photos do not fill one batch of {batch_size}")
+    block = DataBlock(
+        blocks=(inputs, CategoryBlock(vocab=config.labels)),
+        get_y=label,
+        splitter=lambda items: (list(range(n)), list(range(n, len(items)))),
+        **transforms,
+    )
     options: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
     if config.train.balance != "oversample":
         return block.dataloaders(items, **options)
     many = Counter(learned)
     weights = np.ones(len(items))  # those of the validation split are not used
-    weights[: len(learned)] = [1 / many[label] for label in learned]
+    weights[:n] = [1 / many[label] for label in learned]
     return block.weighted_dataloaders(items, weights, **options)
 
 

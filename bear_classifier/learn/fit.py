@@ -20,7 +20,8 @@ from fastai.metrics import error_rate
 
 from bear_classifier.config.settings import Config, TrainConfig, stored_settings
 from bear_classifier.errors import TrainError
-from bear_classifier.learn import backbone, micro_batches
+from bear_classifier.learn import micro_batches
+from bear_classifier.learn.backbone import Classifier, groups
 from bear_classifier.learn.callbacks import BestCheckpoint, StopOnNonFinite, TrainingBar, Weighted
 from bear_classifier.learn.checkpoints import State, begin, load_state
 from bear_classifier.learn.lr_finder import STEPS, find_lr
@@ -132,7 +133,7 @@ def phases(plan: Plan, lr: float) -> list[Phase]:
 
 def fit(
     dls: DataLoaders,
-    model: backbone.Classifier,
+    model: Classifier,
     plan: Plan,
     state: State | None = None,
     keep: Callable[[State], None] = lambda state: None,
@@ -166,11 +167,7 @@ def fit(
 
 
 def _finished(
-    dls: DataLoaders,
-    model: backbone.Classifier,
-    plan: Plan,
-    keeper: BestCheckpoint,
-    guard: StopOnNonFinite,
+    dls: DataLoaders, model: Classifier, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite
 ) -> bool:
     """Go on from the keeper's state; False if memory did not suffice.
 
@@ -218,13 +215,13 @@ def _freeze(learn: Learner, frozen: bool) -> None:
     learn.opt.freeze_to(-1 if frozen else 0)
 
 
-def _nothing_moved(start: State, end: State, model: backbone.Classifier) -> bool:
+def _nothing_moved(start: State, end: State, model: Classifier) -> bool:
     before, after = start.part("model."), end.part("model.")
     return all(torch.equal(before[name], after[name]) for name, _ in model.named_parameters())
 
 
 def make_learner(
-    dls: DataLoaders, model: backbone.Classifier, scratch: Path, plan: Plan, part: int = 0
+    dls: DataLoaders, model: Classifier, scratch: Path, plan: Plan, part: int = 0
 ) -> Learner:
     """A fastai Learner with the plan's loss and class weights, and scaled losses in float16.
 
@@ -240,7 +237,7 @@ def make_learner(
         cbs.append(micro_batches.Parts(part))
         dls.valid.bs = part
     learn = Learner(
-        dls, model, plan.loss, splitter=backbone.groups, metrics=error_rate, path=scratch, cbs=cbs
+        dls, model, plan.loss, splitter=groups, metrics=error_rate, path=scratch, cbs=cbs
     )
     learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])  # ours takes its place
     return learn

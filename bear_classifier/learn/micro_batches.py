@@ -41,7 +41,9 @@ class Parts(Callback):  # type: ignore[misc]
         self.earlier = torch.zeros((), device=x.device)
         whole = self._mass(y)
         for part_x, part_y in parts:
-            loss = self._loss(part_x, part_y) * (self._mass(part_y) / whole)
+            _only_norm_many(self.learn.model, len(part_y))
+            loss = self.learn.loss_func(self.learn.model(part_x).float(), part_y)
+            loss = loss * (self._mass(part_y) / whole)
             self.earlier += loss.detach()
             if not bool(torch.isfinite(self.earlier)):
                 break  # `StopOnNonFinite` sees it in the sum
@@ -50,11 +52,6 @@ class Parts(Callback):  # type: ignore[misc]
         self.share = self._mass(last_y) / whole
         _only_norm_many(self.learn.model, len(last_y))
         self.learn.xb, self.learn.yb = (last_x,), (last_y,)
-
-    def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        _only_norm_many(self.learn.model, len(y))
-        loss: torch.Tensor = self.learn.loss_func(self.learn.model(x).float(), y)
-        return loss
 
     def _mass(self, y: torch.Tensor) -> float:
         """What torch divides the loss of photos of these classes by: the sum of their weights."""

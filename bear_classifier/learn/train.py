@@ -6,7 +6,6 @@ import dataclasses
 import json
 import time
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +82,11 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     finding = diagnose(history, lr, valid["loss"][0], len(learned), diverged, start_error)
     calibrated = valid["calibrated"]
     finding = diagnose_interpolated(finding, alpha, calibrated[number], calibrated[0])
+    kept = {"probe": 0, "tuned": -1, "kept": number}
+    named = {
+        f"valid_{key}": {name: valid[key][place] for name, place in kept.items()}
+        for key in ("loss", "wrong", "intervals")
+    }
     record = {
         "chosen": "tuned" if number else "probe",
         "share": alpha,
@@ -97,9 +101,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "kept_epoch": facts["kept_epoch"],
         "diagnosis": dataclasses.asdict(finding),
         "valid": valid["n"],
-        "valid_loss": _named(valid["loss"], number),
-        "valid_wrong": _named(valid["wrong"], number),
-        "valid_intervals": _named(valid["intervals"], number),
+        **named,
         "valid_copies": copies_effect(groups),
         "mixtures": {"shares": weight_interpolation.ALPHAS, **figures},
         "fit_seconds": round(seconds, 1),
@@ -115,11 +117,6 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     for done in (folder, *source_holdout.checkpoint_folders(catalog)):
         checkpoints.clear(done)
     return record
-
-
-def _named(values: Sequence[Any], number: int) -> dict[str, Any]:
-    """Values of the untuned, the fully tuned and the kept model; the last has this number."""
-    return {"probe": values[0], "tuned": values[-1], "kept": values[number]}
 
 
 def start(catalog: Catalog, config: Config) -> backbone.Classifier:

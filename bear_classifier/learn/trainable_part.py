@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -75,17 +75,15 @@ class Whole:
         device = next(self.model.parameters()).device
         size, norm = config.learn.size, normalisation(config.learn)
         bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
-        logits, pools = [], []
+        passes = []
         with bar, torch.inference_mode():
             example = torch.zeros(1, 3, size, size, device=device)
             run = frozen(Outputs(self.model), example, OUTPUTS, len(files))
             for batch in batches(files, size, _BATCH, self.unreadable, norm):
-                some, pooled, _ = run(batch)
-                logits.append(some.numpy())
-                pools.append(pooled.numpy())
+                passes.append(run(batch)[:2])
                 bar.update(len(batch))
-        rows = [places[file] for file in files if file not in bad]
-        return rows, np.concatenate(logits), np.concatenate(pools)
+        logits, pooled = (torch.cat(parts).numpy() for parts in zip(*passes, strict=True))
+        return [places[file] for file in files if file not in bad], logits, pooled
 
     def begun(self, network: Classifier) -> Whole:
         """The same part of another network, whose body is untuned as well."""
@@ -118,28 +116,23 @@ class LastStage:
             return torch.from_numpy(maps[rows[i]]).float()
 
         labels = [photo.label for photo in (*learned, *checked)]
-        block = DataBlock(
-            blocks=(TransformBlock(stored), CategoryBlock(vocab=config.labels)),
-            get_y=lambda i: labels[i],
-            splitter=lambda _: (list(range(len(learned))), list(range(len(learned), len(rows)))),
-        )
+        maps, known = TransformBlock(stored), labels[: len(learned)]
         device = next(self.model.parameters()).device
-        numbers = list(range(len(rows)))
-        return loaded(block, labels[: len(learned)], numbers, config, device)
+        return loaded(maps, lambda i: labels[i], range(len(rows)), known, config, device)
 
     def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
         rows = [self.row[photos[i].sha256] for i in there]
         device = next(self.model.parameters()).device
-        logits, pools = [], []
+        passes = []
         with torch.inference_mode(), exactly():
             self.model.eval()
             for start in range(0, len(rows), _BATCH):
                 maps = torch.from_numpy(self.plain[rows[start : start + _BATCH]]).float()
-                some, pooled, _ = self.model.outputs(maps.to(device))
-                logits.append(some.float().cpu().numpy())
-                pools.append(pooled.float().cpu().numpy())
-        return there, np.concatenate(logits), np.concatenate(pools)
+                passes.append(self.model.outputs(maps.to(device))[:2])
+        parts = zip(*passes, strict=True)
+        logits, pooled = (torch.cat(part).float().cpu().numpy() for part in parts)
+        return there, logits, pooled
 
     def begun(self, network: Classifier) -> LastStage:
         return dataclasses.replace(self, model=end_of(network, self.cut))
@@ -161,7 +154,10 @@ def part_of(
     present random state."""
     whole = Whole(catalog, network, unreadable)
     wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
-    if wanted == "all" or (wanted == "auto" and not _as_a_rule(config)):
+    # "auto": pretrained early layers are right already, but a recipe of fastai's (a new head) means
+    # the whole network
+    early_are_right = config.learn.weights != "none" and config.train.head == "probe"
+    if wanted == "all" or (wanted == "auto" and not early_are_right):
         return whole, []
     if not cut:
         note = f"{config.learn.arch} has no last stage of its own: all layers learn"
@@ -174,30 +170,21 @@ def part_of(
     learned = sum(photo.split == "train" for photo in photos)
     fits = (ROOM // each - 4 * len(photos)) // max(2 * learned, 1)
     if fits < 1:
-        return whole, [f"{len(photos)} photos are too many to keep before the last stage: all"
-                       " layers learn, which takes longer"]  # fmt: skip
+        note = f"{len(photos)} photos are too many to keep before the last stage: all layers learn"
+        return whole, [f"{note}, which takes longer"]
     views = min(VIEWS, config.train.epochs, fits)
     return _stored(whole, config, photos, cut, views), []
-
-
-def _as_a_rule(config: Config) -> bool:
-    """Pretrained early layers are right already; a recipe of fastai's, which begins with a new
-    head, means the whole network."""
-    return config.learn.weights != "none" and config.train.head == "probe"
 
 
 def pieces(body: nn.Module) -> dict[str, nn.Module]:
     """The modules that a body runs one after the other, by name, nested Sequentials taken apart.
     Empty where the body is no Sequential itself."""
     found: dict[str, nn.Module] = {}
-    for name, child in body.named_children() if _sequential(body) else ():
-        inner = {f"{name}_{last}": part for last, part in pieces(child).items()}
-        found |= inner or {name: child}
+    if isinstance(body, nn.Sequential) and type(body).forward is nn.Sequential.forward:
+        for name, child in body.named_children():
+            inner = {f"{name}_{last}": part for last, part in pieces(child).items()}
+            found |= inner or {name: child}
     return found
-
-
-def _sequential(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def last_stage(body: nn.Module, size: int) -> int:
