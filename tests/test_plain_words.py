@@ -20,7 +20,7 @@ KEPT = {  # names of earlier versions that go on working
     "cli/evaluate.py": ('"--strangers"', 'found["strangers"]'),
     "config/settings.py": ('was="rehearse"',),
     "dataset/stage_fingerprint.py": ('"rehearse"',),
-    "learn/plan.py": ('"rehearse"',),
+    "learn/fit.py": ('"rehearse"',),
     "report/facts.py": ('"strangers.json"',),
 }
 LINES = (

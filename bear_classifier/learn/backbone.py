@@ -13,11 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 import torchvision
 from fastai.vision.learner import create_head
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -26,10 +24,14 @@ from bear_classifier.config.settings import LearnConfig
 from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.runtime import git_lfs
 from bear_classifier.runtime.processors import processors
+from bear_classifier.stats.arrays import Floats32
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
 _USUAL = 224  # pixels, side of the picture that torchvision's classifiers are made for
+OUTPUTS = ["logits", "pooled", "map"]  # of `Outputs`
 _TAILS = ("avgpool", "dropout", "fc", "aux1", "aux2", "AuxLogits")
+# by what a file that holds no weights may be refused
+_UNREADABLE = (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError)
 
 
 class Classifier(nn.Module):
@@ -63,7 +65,7 @@ class Classifier(nn.Module):
         x = x.as_subclass(Tensor).contiguous(**last)
         with torch.autocast(x.device.type, self.precision):
             map_ = self.body(x)
-            if map_.requires_grad:  # of the mean's gradient torch would make a slow one
+            if map_.requires_grad:  # torch makes a slow layout of the mean's gradient
                 map_.register_hook(lambda slope: slope.contiguous(**last))
             return cast(Tensor, self.head(map_)).float()
 
@@ -74,21 +76,20 @@ class Classifier(nn.Module):
         return self.head[2:](pooled), pooled, map_
 
     def start_head(self, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> None:
-        """Compute what a linear model on standardised features computes.
+        """Take over a linear model on standardised features.
 
         mean, var: (f,) of the pooled features; weight: (classes, f); bias: (classes,)."""
         norm, linear = self.head[2], self.head[-1]
+        norm.reset_parameters()
         with torch.no_grad():
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(var)
-            norm.weight.fill_(1.0)
-            norm.bias.zero_()
             linear.weight.copy_(weight)
             linear.bias.copy_(bias)
 
     def new_head(self, seed: int) -> None:
-        """A head that knows nothing, begun as fastai's `vision_learner` begins one: BatchNorm as
-        new, weights by kaiming_normal_, no bias. Drawn on the processor: the same everywhere."""
+        """An untrained head, initialised as by fastai's `vision_learner`: BatchNorm as new, weights
+        by kaiming_normal_, bias 0. Drawn on the CPU: the same on every device."""
         norm, linear = self.head[2], self.head[-1]
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
@@ -97,8 +98,19 @@ class Classifier(nn.Module):
             linear.bias.zero_()
 
 
+class Outputs(nn.Module):
+    """The three outputs of a classifier, named in OUTPUTS, as its forward pass."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.outputs(x)
+
+
 def copied(model: nn.Module) -> dict[str, Tensor]:
-    """Its state, which later training leaves alone."""
+    """A copy of the model's state."""
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
@@ -116,46 +128,41 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
     """The body of `settings.arch` with its weights loaded.
 
     Raises ConfigError (BAD_ARCH, BAD_SETTING) and TrainError (WEIGHTS_UNAVAILABLE, BAD_WEIGHTS)."""
-    model = _network(settings.arch, seed)
+    model, path = _network(settings.arch, seed), settings.place
+    bundle = settings.weights not in ("none", "imagenet") and path.is_dir()
     if settings.weights == "imagenet":
         _load(model, _imagenet(settings.arch), "torchvision's weights")
-    elif settings.weights != "none":
-        path = settings.place
-        if path.is_dir():
-            body = cut(model, settings.arch)
-            refuse_small(body, settings)
-            _load_bundle(body, path, settings.arch)
-            return body
+    elif settings.weights != "none" and not bundle:
         _load(model, _state(path), str(path))
     body = cut(model, settings.arch)
     refuse_small(body, settings)
+    if bundle:
+        _load_bundle(body, path, settings.arch)
     return body
 
 
-def weights_classifier(
-    settings: LearnConfig,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """The layer (classes, f) and (classes,) by which the weights tell their own classes apart;
-    None where they have none or it is more than one linear layer on the pooled features."""
-    path = settings.place
-    if settings.weights == "none" or path.is_dir():
+def weights_classifier(settings: LearnConfig) -> tuple[Floats32, Floats32] | None:
+    """Weight (classes, f) and bias (classes,) of the weights' own classes; None where they have
+    none, or their head is more than one linear layer on the pooled features."""
+    if settings.weights == "none" or settings.place.is_dir():
         return None
-    layers = {
-        name: layer
+    layers = [
+        (name, layer)
         for name, layer in _network(settings.arch, 0).named_modules()
         if f"{name}.".startswith(_HEADS) and not isinstance(layer, nn.Sequential | nn.Dropout)
-    }
-    if len(layers) != 1 or not isinstance(next(iter(layers.values())), nn.Linear):
+    ]
+    if len(layers) != 1 or not isinstance(layers[0][1], nn.Linear):
         return None
-    state = _imagenet(settings.arch) if settings.weights == "imagenet" else _state(path)
-    (name,) = layers
-    found = [state.get(f"{name}.{part}") for part in ("weight", "bias")]
-    weight, bias = (None if part is None else part.float().numpy() for part in found)
-    return None if weight is None or bias is None else (weight, bias)
+    imagenet = settings.weights == "imagenet"
+    state = _imagenet(settings.arch) if imagenet else _state(settings.place)
+    weight, bias = (state.get(f"{layers[0][0]}.{part}") for part in ("weight", "bias"))
+    if weight is None or bias is None:
+        return None
+    return weight.float().numpy(), bias.float().numpy()
 
 
 def bare_body(arch: str) -> nn.Module:
-    """The body with random weights, for weights that are about to be loaded."""
+    """The body with random weights."""
     return cut(_network(arch, 0), arch)
 
 
@@ -175,14 +182,13 @@ def _network(arch: str, seed: int) -> nn.Module:
 def cut(model: nn.Module, arch: str) -> nn.Module:
     """Everything before the pooling: images (n, 3, h, w) to a feature map (n, f, h', w')."""
     children = dict(model.named_children())
-    if "features" in children and "norm" in children:  # swin: channels last until `permute`
-        body = nn.Sequential(*(children[name] for name in ("features", "norm", "permute")))
-    elif arch.startswith("densenet"):
-        body = nn.Sequential(children["features"], nn.ReLU())
-    elif "features" in children:
-        body = cast(nn.Sequential, children["features"])
-    elif "layers" in children:  # mnasnet
-        body = cast(nn.Sequential, children["layers"])
+    stages = children.get("features") or children.get("layers")  # "layers": mnasnet
+    if stages and "norm" in children:  # swin: channels last until `permute`
+        body = nn.Sequential(stages, children["norm"], children["permute"])
+    elif stages and arch.startswith("densenet"):
+        body = nn.Sequential(stages, nn.ReLU())
+    elif stages:
+        body = cast(nn.Sequential, stages)
     else:
         body = nn.Sequential(*(m for name, m in children.items() if name not in _TAILS))
     shape = _map_of(body, _USUAL)
@@ -196,7 +202,7 @@ def cut(model: nn.Module, arch: str) -> nn.Module:
 
 
 def _map_of(body: nn.Module, size: int) -> torch.Size:
-    """The shape of what it makes of a picture; empty where it makes nothing of one of this size."""
+    """The shape of the output for a picture; empty where the body fails on this size."""
     try:
         with torch.no_grad():
             shape: torch.Size = body.eval()(torch.zeros(1, 3, size, size)).shape
@@ -206,9 +212,8 @@ def _map_of(body: nn.Module, size: int) -> torch.Size:
 
 
 def refuse_small(body: nn.Module, settings: LearnConfig) -> None:
-    """Where strides and windows leave nothing of a picture of this size.
-
-    Raises ConfigError (BAD_SETTING), which names the smallest size that works."""
+    """Raises ConfigError (BAD_SETTING), with the smallest size that works, where strides and
+    windows leave nothing of a picture."""
     size = settings.size
     if size >= _USUAL or _map_of(body, size):  # of the usual one `cut` has made a map
         return
@@ -227,7 +232,7 @@ def _imagenet(arch: str) -> Mapping[str, Tensor]:
     weights = torchvision.models.get_model_weights(arch).DEFAULT
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what torch says is no result of ours
+        with contextlib.redirect_stdout(sys.stderr):  # torch prints its download
             return cast(Mapping[str, Tensor], weights.get_state_dict(check_hash=True))
     except (urllib.error.URLError, OSError, RuntimeError) as exc:
         raise TrainError(
@@ -240,7 +245,7 @@ def _imagenet(arch: str) -> Mapping[str, Tensor]:
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
-    """Tensors of a file, without running anything that it may hold."""
+    """Tensors of a file; no code in it is run."""
     try:
         with path.open("rb") as file:
             if git_lfs.is_pointer(file.read(git_lfs.MAX_POINTER_BYTES)):
@@ -255,14 +260,7 @@ def _state(path: Path) -> Mapping[str, Tensor]:
             'use "imagenet", "none", a .pth or .safetensors file, or a bundle folder ("shipped" is'
             " the one in models/bears of the project's repository)",
         ) from None
-    except (
-        pickle.UnpicklingError,
-        SafetensorError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-    ) as exc:
+    except _UNREADABLE as exc:
         raise TrainError(
             "BAD_WEIGHTS",
             f"{path} is no plain file of weights ({str(exc).splitlines()[0][:120]}); save one with "
@@ -274,7 +272,7 @@ def _state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _load(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load everything but the old head, whose classes are not ours."""
+    """Load everything but the old head."""
     own = model.state_dict()
     wanted = {k for k in own if not k.startswith(_HEADS)}
     if not wanted & state.keys():
@@ -319,7 +317,7 @@ def _refuse_non_finite(state: Mapping[str, Tensor], where: str) -> None:
 
 
 def weights_digest(body: nn.Module) -> str:
-    """Hash (16 hex digits) of all weights: cached features are never taken for others."""
+    """Hash (16 hex digits) of all weights."""
     sha = hashlib.sha256()
     for name, tensor in body.state_dict().items():
         sha.update(name.encode())
@@ -328,20 +326,15 @@ def weights_digest(body: nn.Module) -> str:
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA, then Apple's MPS, then the processor, of which torch then uses no more cores
-    than may be used. Raises ConfigError (NO_DEVICE)."""
+    """The device of this name; "auto" is CUDA, else Apple's MPS, else the CPU. Also limits torch's
+    threads to the available cores. Raises ConfigError (NO_DEVICE)."""
     if torch.get_num_threads() > (most := processors()):
         torch.set_num_threads(most)
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return torch.device(next(d for d, there in have.items() if there))
-    if not have.get(name):
-        there = ", ".join(d for d, ok in have.items() if ok)
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    have = [*(kind for kind, backend in backends.items() if backend.is_available()), "cpu"]
+    if name not in ("auto", *have):
+        there = ", ".join(have)
         raise ConfigError(
             "NO_DEVICE", f"learn.device = {name!r} is not on this computer; it has {there}"
         )
-    return torch.device(name)
+    return torch.device(have[0] if name == "auto" else name)

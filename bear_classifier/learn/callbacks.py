@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
-from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 
 from bear_classifier.learn.checkpoints import State, capture, restore_scaler
@@ -18,20 +16,14 @@ from bear_classifier.runtime.terminal import progress_bar
 
 
 class TrainingBar(Callback):  # type: ignore[misc]
-    """A bar over training steps with the smoothed loss, and a line for each epoch.
-
-    behind: epochs of earlier phases, which fastai does not count."""
+    """A bar over training steps with the smoothed loss. behind: epochs of earlier phases, which
+    fastai does not count."""
 
     order, run_valid = 70, False  # after the Recorder, which smooths the loss
     behind = 0
 
-    def __init__(self, steps: int, words: str) -> None:
-        self.bar = progress_bar(total=steps, desc=words, unit="step", leave=None)
-
-    @contextmanager
-    def attached(self, learn: Learner) -> Iterator[None]:
-        with self.bar, learn.added_cbs(self):
-            yield
+    def __init__(self, steps: int) -> None:
+        self.bar = progress_bar(total=steps, desc="train", unit="step", leave=None)
 
     def after_batch(self) -> None:
         self.bar.update(1)
@@ -40,9 +32,7 @@ class TrainingBar(Callback):  # type: ignore[misc]
 
 
 class StopOnNonFinite(Callback):  # type: ignore[misc]
-    """Stop at the first number that is none: a loss, a weight, or the loss on validation.
-
-    stopped: whether there was one; the epoch in which it was is given up."""
+    """Stop the fit, and discard the epoch, when a loss, a weight or a metric is NaN or infinite."""
 
     order = 62  # after MixedPrecision left the batch and `Parts` summed its loss; before any step
 
@@ -65,13 +55,12 @@ class StopOnNonFinite(Callback):  # type: ignore[misc]
 
 
 class BestCheckpoint(Callback):  # type: ignore[misc]
-    """After every whole epoch: its row of the history, whether its weights are the best so far, and
-    the state of the training, which is handed on.
+    """After every whole epoch, its row of the history, and the state of the training for `keep`.
 
-    state: of the last whole epoch. A row's train_loss is the mean over the epoch's photos; fastai's
-    is smoothed over all epochs so far, too slow to tell how one went. train_error: its standard
-    error, by the spread of the photos' losses; valid_error: that of how much the validation loss
-    changed since the epoch before, photo by photo, so it is not in the first row."""
+    state: of the last whole epoch. A row's train_loss is the mean over the epoch's photos (fastai's
+    is smoothed over all epochs so far); train_error: its standard error, from photo to photo;
+    valid_error: that of the change of the validation loss since the epoch before, photo by photo,
+    so the first row has none."""
 
     order = 95  # after the Recorder (50) and the guard
 
@@ -94,14 +83,14 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
             self.each[bool(self.training)].append(self._each())
 
     def _each(self) -> torch.Tensor:
-        """Log loss of each photo; of `memory.Parts` of the last part alone, which is a sample."""
+        """Log loss of each photo of the batch; of `Parts`, of the last part alone, a sample."""
         both = (self.learn.pred, self.learn.yb[0])
         logits, targets = (tensor.detach().as_subclass(torch.Tensor) for tensor in both)
         return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
 
     def after_epoch(self) -> None:
         if not self.losses:
-            return  # behind us when training was resumed: fastai only counts it
+            return  # done before training was resumed: fastai only counts it
         valid_loss, error = map(float, self.learn.final_record[-2:])
         row = {
             "epoch": self.state.epoch + 1,
@@ -129,12 +118,12 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
 
 def _error(name: str, values: torch.Tensor) -> dict[str, float]:
     """Standard error of the mean of values (n,), by name; nothing where it is unknown."""
-    found = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else math.nan
-    return {name: found} if math.isfinite(found) else {}
+    error = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else math.nan
+    return {name: error} if math.isfinite(error) else {}
 
 
 class Weighted(Callback):  # type: ignore[misc]
-    """The loss of training; validation keeps the learner's own, so that it stays comparable."""
+    """A loss for training alone; validation keeps the learner's own, to stay comparable."""
 
     order = -5  # before whatever looks at a loss
 
@@ -150,6 +139,4 @@ class Weighted(Callback):  # type: ignore[misc]
     def after_train(self) -> None:
         self.learn.loss_func = self.plain
 
-    def after_fit(self) -> None:
-        """A fit that was stopped in the middle of an epoch leaves no trace either."""
-        self.learn.loss_func = self.plain
+    after_fit = after_train  # a fit that is stopped within an epoch leaves no trace either

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import clear_partial, write_atomic
 
-_KEPT = 2  # the newest, and the one before in case that the newest is damaged
-_AT_ONCE = _KEPT + 1  # while a new one is written
+_KEPT = 2  # the newest, and the one before in case the newest is damaged
+_AT_ONCE = _KEPT + 1  # on disk while a new one is written
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class State:
     """A training at the end of an epoch.
 
     facts, as JSON: history (a row for each whole epoch), kept_epoch (0: the start), lr (None: not
-    yet chosen), lr_reason, finder (rates, losses and smoothed of the LR finder; None if it was not
-    asked), part (photos at a time, 0: whole batches), and what `capture` adds.
-    tensors, on the processor: "model.*", "best.*" (unless the model is the best so far),
-    "adam.<number of the parameter>.*", "dice.*" and "valid.each" (losses of validation photos)."""
+    yet chosen), lr_reason, finder (rates, losses and smoothed of the LR finder; None if it did not
+    run), part (photos of a micro-batch, 0: whole batches), and what `capture` adds.
+    tensors, on the CPU: "model.*", "best.*" (unless the model is the best so far), "adam.<number of
+    the parameter>.*", "dice.*" (random states) and "valid.each" (losses of validation photos)."""
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
 
     @property
     def epoch(self) -> int:
-        """Whole epochs behind it."""
+        """Number of whole epochs."""
         return len(self.facts["history"])
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors whose names begin so, without that beginning."""
+        """Tensors whose names have this prefix, by the rest of the name."""
         return {k[len(prefix) :]: t for k, t in self.tensors.items() if k.startswith(prefix)}
 
     def best(self) -> dict[str, Tensor]:
@@ -53,16 +53,16 @@ class State:
 
 
 def begin(model: nn.Module) -> State:
-    """A training that has not begun."""
+    """The state before the first epoch."""
     facts = {"history": [], "kept_epoch": 0, "lr": None, "lr_reason": "", "finder": None, "part": 0}
     return State(facts, _named("model.", model.state_dict()))
 
 
 def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor] | None) -> State:
-    """The learner as it is. best: weights of the kept epoch; None if they are the model's own.
+    """The learner's state. best: weights of the kept epoch; None if they are the model's own.
 
-    The loader has a random state of its own, and an optimizer of fastai keeps tensors and the
-    number of its steps for each parameter. The schedule's place follows from the epoch."""
+    The loader has a random state of its own, and fastai's optimizer keeps tensors and the number of
+    steps for each parameter. The position in the schedule follows from the epoch."""
     tensors = _named("model.", learn.model.state_dict()) | _named("best.", best or {})
     steps = []
     for number, (_, _, state, _) in enumerate(learn.opt.all_params()):
@@ -70,7 +70,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
         tensors |= _named(f"adam.{number}.", moments)
         steps.append(state.get("step", 0))
     tensors["dice.torch"] = torch.get_rng_state()
-    if _on_cuda(learn):  # asking for its random state would start CUDA, and take memory of it
+    if _on_cuda(learn):  # reading its random state would start CUDA and take its memory
         tensors |= {f"dice.cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
     name, keys, *rest = np.random.get_state(legacy=True)
     added = {
@@ -92,7 +92,7 @@ def load_state(learn: Learner, state: State) -> None:
         return
     for number, (parameter, _, own, _) in enumerate(learn.opt.all_params()):
         for name, moment in state.part(f"adam.{number}.").items():
-            # laid out as the parameter: another order in memory may round otherwise
+            # in the parameter's memory format: another order may round differently
             own[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
             own["step"] = state.facts["steps"][number]
     torch.set_rng_state(state.tensors["dice.torch"])
@@ -106,8 +106,7 @@ def load_state(learn: Learner, state: State) -> None:
 
 
 def restore_scaler(learn: Learner, state: State) -> None:
-    """The factor by which float16 on CUDA multiplies the loss; a training that was begun in it may
-    go on in another precision, which has none, and the other way round."""
+    """Restore the loss scale of float16 on CUDA, unless training began or resumes without one."""
     scaler = getattr(learn, "scaler", None)
     if scaler and state.facts.get("scaler"):
         scaler.load_state_dict(state.facts["scaler"])
@@ -127,7 +126,7 @@ def _named(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tuple(value: Any) -> Any:
-    """JSON has lists only; Python's random state wants tuples."""
+    """JSON has only lists; Python's random state needs tuples."""
     return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
 
 
@@ -135,13 +134,12 @@ def _tuple(value: Any) -> Any:
 
 
 def write_checkpoint(folder: Path, made_from: str, state: State) -> None:
-    """Keep a state, whole or not at all, and the one before it. made_from: digest of all that
-    determines the training. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
+    """Keep a state, atomically, and the one before it. made_from: digest of what determines the
+    training. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
     facts = json.dumps({**state.facts, "made_from": made_from}).encode()
     tensors = {k: t.contiguous() for k, t in state.tensors.items()}
-    data = to_safetensors(
-        {**tensors, "facts": torch.frombuffer(bytearray(facts), dtype=torch.uint8)}
-    )
+    tensors["facts"] = torch.frombuffer(bytearray(facts), dtype=torch.uint8)
+    data = to_safetensors(tensors)
     sha256 = hashlib.sha256(data).hexdigest()
     write_atomic(folder / f"epoch-{state.epoch:02d}.{sha256}.safetensors", data)
     for path in _found(folder)[_KEPT:]:
@@ -149,9 +147,8 @@ def write_checkpoint(folder: Path, made_from: str, state: State) -> None:
 
 
 def newest(folder: Path, made_from: str) -> tuple[State | None, list[str]]:
-    """The last whole state of this very training, and what is said of damaged ones.
-
-    States of other settings or photos, and what a killed program left half-written, are removed."""
+    """The last whole state of this very training, and notes on damaged ones. States of other
+    settings or photos, and half-written files, are removed."""
     if not folder.is_dir():
         return None, []
     clear_partial(folder)
@@ -165,23 +162,22 @@ def newest(folder: Path, made_from: str) -> tuple[State | None, list[str]]:
         tensors = from_safetensors(data)
         facts = json.loads(tensors.pop("facts").numpy().tobytes())
         if facts.pop("made_from") == made_from:
-            said = [f"{words}; continuing from {_epoch(path)}" for words in damaged]
-            return State(facts, tensors), said
+            notes = [f"{words}; continuing from {_epoch(path)}" for words in damaged]
+            return State(facts, tensors), notes
         clear(folder)
         return None, []
     return None, [f"{words}; beginning anew" for words in damaged]
 
 
 def clear(folder: Path) -> None:
-    """Remove all states, once training has ended well."""
+    """Remove all states."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_space(folder: Path, model: nn.Module) -> None:
-    """Raises DataError (DISK_FULL) unless the disk has room for all that training will write.
-
-    A state holds the weights, the best ones and two moments of each; the trained weights are
-    written when there is one state less than at most."""
+    """Raises DataError (DISK_FULL) unless the disk has room for all that training will write."""
+    # a state holds the weights, the best ones and two moments of each; the trained weights are
+    # written when there is one state less than at most
     needed = _AT_ONCE * 4 * sum(t.nbytes for t in model.state_dict().values())
     there = next(p for p in (folder, *folder.parents) if p.is_dir())
     free = shutil.disk_usage(there).free + sum(p.stat().st_size for p in _found(folder))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,7 @@ from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
 from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
-from fastai.vision.augment import (
-    RandomResizedCrop,
-    RandomResizedCropGPU,
-    Resize,
-    aug_transforms,
-)
+from fastai.vision.augment import RandomResizedCrop, RandomResizedCropGPU, Resize, aug_transforms
 from fastai.vision.core import PILImage
 from fasttransform import Pipeline, Transform
 from numpy.typing import NDArray
@@ -30,6 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from bear_classifier.config.settings import Config, LearnConfig, TrainConfig
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.prefetch import ahead
@@ -40,21 +37,29 @@ Norm = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each
 IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRED: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _AHEAD = 2  # batches decoded while the network works
-_BAD = 0.05  # of all photos; more is no accident of a few files, and another data set
+_BAD = 0.05  # of all photos; with more unreadable ones it is another dataset
 _NAMED = 3  # of the photos that were left out
 _HASH = re.compile(r"[0-9a-f]{64}")
-_PRESIZED = 460  # pixels; what fastai's book presizes to before it crops to 224
+_PRESIZED = 460  # pixels, as in fastai's book, before crops of 224
 
 _Pixels = NDArray[np.uint8]
+_Labelled = Sequence[tuple[Path, str]]  # photos with their labels
+
+
+def learning_photos(catalog: Catalog) -> tuple[list[Photo], list[Photo]]:
+    """The photos of the splits train and valid. Raises DataError (NOT_SPLIT)."""
+    train, valid = ([p for p in catalog.photos("ok") if p.split == s] for s in ("train", "valid"))
+    if not train or not valid:
+        raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
+    return train, valid
 
 
 def normalisation(learn: LearnConfig) -> Norm:
-    """What the weights were trained with: of an earlier model as its bundle says, else as
-    torchvision's weights of the network want it."""
+    """What the weights were trained with, by the bundle of an earlier model or torchvision."""
     if learn.weights not in ("none", "imagenet") and (learn.place / "bundle.json").is_file():
         text = (learn.place / "bundle.json").read_text(encoding="utf-8")
-        shape = json.loads(text)["preprocessing"]
-        return tuple(map(float, shape["mean"])), tuple(map(float, shape["std"]))
+        preprocessing = json.loads(text)["preprocessing"]
+        return tuple(map(float, preprocessing["mean"])), tuple(map(float, preprocessing["std"]))
     return CENTRED if learn.centred else IMAGENET
 
 
@@ -67,9 +72,7 @@ class DecodedImage(PILImage):  # type: ignore[misc]
 
 
 def stored(path: Path) -> bytes:
-    """The bytes of a photo; of a stored one, which is named by their hash, those and no others.
-
-    Raises PhotoError."""
+    """The bytes of a photo; a stored one must match the hash it is named by. Raises PhotoError."""
     data = decoder.read_file(path)
     if _HASH.fullmatch(path.stem) and hashlib.sha256(data).hexdigest() != path.stem:
         raise PhotoError("DAMAGED", f"{path.name} is not the picture that was stored")
@@ -91,8 +94,8 @@ class Fit(Transform):  # type: ignore[misc]
 class Unreadable:
     """Photos whose files vanished or broke after the screening; found: file -> code.
 
-    Each is met and left out when it is needed, which also covers what happens in the middle of a
-    training; decoding all of them beforehand would not, and costs a pass over the photos."""
+    Each is left out when it is needed, also in the middle of a training; decoding all beforehand
+    would miss that and cost a pass over the photos."""
 
     def __init__(self, total: int) -> None:
         self.found: dict[Path, str] = {}
@@ -109,7 +112,7 @@ class Unreadable:
             )
 
     def note(self) -> list[str]:
-        """What a person should know of them."""
+        """A note on them."""
         if not self.found:
             return []
         names = [f"{path.name} ({code})" for path, code in list(self.found.items())[:_NAMED]]
@@ -118,37 +121,34 @@ class Unreadable:
 
 
 def dataloaders(
-    train: Sequence[tuple[Path, str]],
-    valid: Sequence[tuple[Path, str]],
+    train: _Labelled,
+    valid: _Labelled,
     config: Config,
     device: torch.device,
     unreadable: Unreadable | None = None,
 ) -> DataLoaders:
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
-    With `train.balance` "oversample" each photo of training is drawn with a chance of 1 / photos of
-    its class, with replacement (fastai's WeightedDL): as many in an epoch, all batches full.
-
-    Raises TrainError (NO_BATCH): fewer photos than one batch would train nothing, silently."""
-    items = [*train, *valid]
-    opener = _opener(train, valid, unreadable)
-    block = _block(opener, lambda i: items[i][1], len(train), config, device)
-    numbers = list(range(len(items)))  # fastai would take pairs apart
-    return loaded(block, [label for _, label in train], numbers, config, device)
+    Raises TrainError (NO_BATCH)."""
+    labels = [label for _, label in [*train, *valid]]
+    numbers = range(len(labels))  # fastai would take pairs apart
+    photos = TransformBlock(_opener(train, valid, unreadable), IntToFloatTensor)
+    transforms = _transforms(config, device)
+    return loaded(
+        photos, lambda i: labels[i], numbers, labels[: len(train)], config, device, **transforms
+    )
 
 
 def portable_dataloaders(
-    train: Sequence[tuple[Path, str]],
-    valid: Sequence[tuple[Path, str]],
-    config: Config,
-    device: torch.device,
+    train: _Labelled, valid: _Labelled, config: Config, device: torch.device
 ) -> DataLoaders:
-    """The same over the paths, which fastai's `predict`, `export` and `Interpretation` work with.
+    """The same over the paths, for fastai's `predict`, `export` and `Interpretation`.
 
-    A photo that cannot be read raises PhotoError. Raises TrainError (NO_BATCH)."""
+    Raises TrainError (NO_BATCH); the loaders raise PhotoError at a photo that cannot be read."""
     items = dict([*train, *valid])
-    block = _block(DecodedImage.create, LabelOf(items), len(train), config, device)
-    return loaded(block, [label for _, label in train], list(items), config, device)
+    photos = TransformBlock(DecodedImage.create, IntToFloatTensor)
+    learned, transforms = [label for _, label in train], _transforms(config, device)
+    return loaded(photos, LabelOf(items), items, learned, config, device, **transforms)
 
 
 class LabelOf:
@@ -164,47 +164,44 @@ class LabelOf:
         return LabelOf, ({},)
 
 
-def _block(
-    opener: Callable[[Any], DecodedImage],
-    label: Callable[[Any], str],
-    n_train: int,
-    config: Config,
-    device: torch.device,
-) -> DataBlock:
-    size = config.learn.size
-    of_items, of_batches = _augmented(size, config.train)
-    return DataBlock(
-        blocks=(TransformBlock(opener, IntToFloatTensor), CategoryBlock(vocab=config.labels)),
-        get_y=label,
-        splitter=lambda items: (list(range(n_train)), list(range(n_train, len(items)))),
-        item_tfms=[of_items, Fit(size)],
-        batch_tfms=[*of_batches, _normalise(config, device)],
-    )
+def _transforms(config: Config, device: torch.device) -> dict[str, list[Transform]]:
+    of_items, of_batches = _augmented(config.learn.size, config.train)
+    of_batches = [*of_batches, _normalise(config, device)]
+    return {"item_tfms": [of_items, Fit(config.learn.size)], "batch_tfms": of_batches}
 
 
 def loaded(
-    block: DataBlock,
+    inputs: TransformBlock,
+    label: Callable[[Any], str],
+    items: Iterable[Any],
     learned: Sequence[str],
-    items: Sequence[Any],
     config: Config,
     device: torch.device,
+    **transforms: list[Transform],
 ) -> DataLoaders:
-    """fastai's DataLoaders of the items, of which the first are learned from.
+    """fastai's DataLoaders of the items; the first are the training set. learned: their labels;
+    inputs, label: of an item; transforms: item_tfms and batch_tfms of fastai's DataBlock.
 
-    learned: their labels. Raises TrainError (NO_BATCH)."""
-    batch_size = config.train.batch_size
-    if len(learned) < max(2, batch_size):
-        raise TrainError(
-            "NO_BATCH", f"{len(learned)} training photos do not fill one batch of {batch_size}"
-        )
-    words: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
-    if config.train.balance == "oversample":
-        many = Counter(learned)  # of the validation split weights are not used
-        weights = np.array(
-            [1 / many[label] for label in learned] + [1.0] * (len(items) - len(learned))
-        )
-        return block.weighted_dataloaders(items, weights, **words)
-    return block.dataloaders(items, **words)
+    With `train.balance` "oversample" each of these is drawn with probability 1 / photos of its
+    class, with replacement (fastai's WeightedDL): an epoch has as many, all batches are full.
+
+    Raises TrainError (NO_BATCH): fastai would silently train nothing without a full batch."""
+    n, items, batch_size = len(learned), list(items), config.train.batch_size
+    if n < max(2, batch_size):
+        raise TrainError("NO_BATCH", f"{n} training photos do not fill one batch of {batch_size}")
+    block = DataBlock(
+        blocks=(inputs, CategoryBlock(vocab=config.labels)),
+        get_y=label,
+        splitter=lambda items: (list(range(n)), list(range(n, len(items)))),
+        **transforms,
+    )
+    options: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
+    if config.train.balance != "oversample":
+        return block.dataloaders(items, **options)
+    many = Counter(learned)
+    weights = np.ones(len(items))  # those of the validation split are not used
+    weights[:n] = [1 / many[label] for label in learned]
+    return block.weighted_dataloaders(items, weights, **options)
 
 
 class Augment:
@@ -225,17 +222,16 @@ class Augment:
 
 
 def _normalise(config: Config, device: torch.device) -> Normalize:
-    """What fastai keeps in it lies on the device: of itself it would know CUDA only."""
+    """fastai's Normalize with its tensors on the device; fastai itself moves them only to CUDA."""
     norm = Normalize.from_stats(*normalisation(config.learn), cuda=False)
     norm.mean, norm.std = norm.mean.to(device), norm.std.to(device)
     return norm
 
 
 def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:
-    """`train.resize`: what is done to each photo to learn from, and to batches of them.
+    """`train.resize`: the transforms of training photos, and of batches of them.
 
-    Photos of validation keep the resize of serving: of them only a batch transform that changes
-    sizes has to be kept away."""
+    Validation keeps the resize of serving, so it must skip batch transforms that change sizes."""
     of_batches = aug_transforms()
     if settings.resize == "random-crop":
         of_items = RandomResizedCrop(size, min_scale=settings.crop)
@@ -252,14 +248,12 @@ def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transf
 
 
 def _opener(
-    train: Sequence[tuple[Path, str]],
-    valid: Sequence[tuple[Path, str]],
-    unreadable: Unreadable | None,
+    train: _Labelled, valid: _Labelled, unreadable: Unreadable | None
 ) -> Callable[[int], DecodedImage]:
-    """Opens the photo of a number, counted through both sides.
+    """A function that opens the photo of a number, counted through both splits.
 
-    Where one of training cannot be read, the next of its class stands in, so that batches stay
-    full: a small set has only one. One of validation is left out of its batch."""
+    For an unreadable training photo it takes the next of its class, so that batches stay full; an
+    unreadable validation photo is left out of its batch."""
     items = [*train, *valid]
     bad = unreadable or Unreadable(len(items))
     of_class: dict[str, list[int]] = {}
@@ -270,12 +264,12 @@ def _opener(
         same = of_class[items[number][1]] if number < len(train) else []
         later = [i for i in same if i > number]
         for i in (number, *later, *same):
-            if items[i][0] in bad.found:
-                continue
-            try:
-                return DecodedImage.create(items[i][0])
-            except PhotoError as exc:
-                bad.add(items[i][0], exc)
+            path = items[i][0]
+            if path not in bad.found:
+                try:
+                    return DecodedImage.create(path)
+                except PhotoError as exc:
+                    bad.add(path, exc)
         raise SkipItemException
 
     return opened
@@ -288,12 +282,10 @@ def batches(
     unreadable: Unreadable | None = None,
     norm: Norm = IMAGENET,
 ) -> Iterator[Tensor]:
-    """Normalised batches (n, 3, size, size) in order, decoded by threads ahead of their use.
+    """Normalised batches (n, 3, size, size) in order, decoded ahead by threads.
 
-    norm: as `normalisation`.
-
-    Raises DataError (STORED_DAMAGED) at a photo that cannot be read; with `unreadable` it is added
-    there and left out."""
+    norm: as `normalisation`. A photo that cannot be read is left out and added to `unreadable`;
+    without that, it raises DataError (STORED_DAMAGED)."""
 
     def opened(path: Path) -> _Pixels | PhotoError:
         try:
@@ -302,17 +294,17 @@ def batches(
             return exc
 
     ready: list[_Pixels] = []
-    for path, found in ahead(opened, paths, threads=2, room=_AHEAD * batch_size):
-        if not isinstance(found, PhotoError):
-            ready.append(found)
+    for path, pixels in ahead(opened, paths, threads=2, room=_AHEAD * batch_size):
+        if not isinstance(pixels, PhotoError):
+            ready.append(pixels)
         elif unreadable is None:
             raise DataError(
                 "STORED_DAMAGED",
-                f"{path} cannot be used any more ({found}); to set it aside and fetch it again,"
+                f"{path} cannot be used any more ({pixels}); to set it aside and fetch it again,"
                 " run: bears run --retry",
             )
         else:
-            unreadable.add(path, found)
+            unreadable.add(path, pixels)
         if len(ready) == batch_size:
             yield normalise(np.stack(ready), norm)
             ready = []

@@ -6,24 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# epoch, train_loss, valid_loss, error; since version 0.2 also train_error and valid_error, the
-# standard errors of `callbacks.Keeper`
+# epoch, train_loss, valid_loss, error; since version 0.2 train_error, valid_error: `BestCheckpoint`
 EpochRow = Mapping[str, float]
 
-_LITTLE = 0.05  # share: epochs of random crops differ by a few per cent, however many photos
-_JUMP = 2.0  # over-fitting raises the validation loss by tenths in an epoch; twice is a leap ...
-_LEAP = 0.2  # ... and more than confident models vary by, which go from 0.01 to 0.02 unharmed
+_LITTLE = 0.05  # share: random crops change the loss of an epoch by a few per cent
+_JUMP = 2.0  # times: overfitting raises the validation loss by tenths in an epoch, not to twice ...
+_LEAP = 0.2  # ... nats, more than confident models vary by, which go from 0.01 to 0.02 unharmed
 _SOLVED = 0.1  # nats: a training loss below leaves little to learn, at whatever rate
 _CLEARLY = 0.95  # validation losses of some dozens of photos change by a few per cent by chance
-_SURE = 3.0  # standard errors that a training loss has to rise by: any of several epochs may
-_LIKELY = 2.0  # standard errors that a validation loss has to change by
-_WORTH = 0.02  # nats: a difference of less is of no use, whatever its share of a small loss
+_SURE = 3.0  # standard errors by which a training loss must rise; several epochs are tested
+_LIKELY = 2.0  # standard errors by which a validation loss must change
+_WORTH = 0.02  # nats: a smaller difference is of no use
 
 
 @dataclass(frozen=True)
 class Finding:
     """code: rate_too_high, rate_too_low, harmful, under_trained, over_trained or fine. sentence:
-    what was seen, and which setting to change to what."""
+    the symptom, and which setting to change to what."""
 
     code: str
     sentence: str
@@ -37,11 +36,11 @@ def diagnose(
     diverged: bool = False,
     start_error: float = 0.0,
 ) -> Finding:
-    """The first of these that holds: the rate was wrong, then the epochs were too many or too few.
+    """The first finding that holds: a wrong rate, then too many or too few epochs.
 
-    rows: one per epoch, losses in nats; start: loss on validation before training; photos: number
-    of those on the training split; start_error: standard error of how much that loss changed by the
-    kept epoch, photo by photo."""
+    rows: one per epoch, losses in nats; start: validation loss before training; photos: training
+    photos; start_error: standard error of the change of that loss by the kept epoch, photo by
+    photo."""
     if diverged or _too_high(rows, start, _swing(photos)):
         return Finding(
             "rate_too_high",
@@ -87,46 +86,40 @@ def diagnose(
     return Finding("fine", "Rate and epochs fit: the loss fell and then levelled off")
 
 
-def diagnose_interpolated(found: Finding, share: float, lost: float, start: float) -> Finding:
-    """The same of a training of which a mixture with its start is kept (`blend`), which may be
-    better than both. share: of the tuned weights; lost: loss of the mixture on validation."""
-    if found.code not in ("rate_too_high", "harmful") or share in (0, 1) or lost >= start:
-        return found
+def diagnose_interpolated(finding: Finding, alpha: float, loss: float, start: float) -> Finding:
+    """The finding where interpolated weights are kept, which may be better than start and end.
+
+    alpha: share of the tuned weights; loss: of the kept weights on validation."""
+    if finding.code not in ("rate_too_high", "harmful") or alpha in (0, 1) or loss >= start:
+        return finding
     return Finding(
-        found.code,
-        f"{found.sentence}. What is kept, {share:.0%} of the way, is better than the start all the"
-        f" same (loss {lost:.3f} instead of {start:.3f}); another rate may help or not",
+        finding.code,
+        f"{finding.sentence}. What is kept, {alpha:.0%} of the way, is better than the start all"
+        f" the same (loss {loss:.3f} instead of {start:.3f}); another rate may help or not",
     )
 
 
 def _swing(photos: int) -> float:
-    """By what share of itself the training loss of an epoch differs from another by chance, where
-    nobody measured it.
+    """Relative chance variation of an epoch's training loss, where it was not measured.
 
-    Log losses of photos spread about as far as their mean, so that of n swings by 1/sqrt(n). Where
-    a model is nearly right, a few photos make the mean, and it swings much further."""
+    The standard deviation of photos' log losses is about their mean, so the mean of n varies by
+    1/sqrt(n); by much more in a nearly perfect model, whose loss a few photos make."""
     return max(_LITTLE, 1 / math.sqrt(photos))
 
 
 def _too_high(rows: Sequence[EpochRow], start: float, swing: float) -> bool:
-    """Training loss well above that of the first epoch; or validation loss leaping while that has
-    not fallen, so that the photos are not being learned by heart either."""
+    """The training loss rises well above the first epoch's, or the validation loss leaps while the
+    training loss has not fallen, so that it is no overfitting."""
     first, lowest = rows[0]["train_loss"], start
     for row in rows:
         loss, valid = row["train_loss"], row["valid_loss"]
         leaps = valid > max(_JUMP * lowest, lowest + _LEAP, lowest + _SURE * _step(row))
-        if loss > first + max(2 * swing * first, _SURE * _apart(rows[0], row)) or (
-            leaps and loss > (1 - swing) * first
-        ):
+        error = math.hypot(*(r.get("train_error", 0.0) for r in (rows[0], row)))
+        rises = loss > first + max(2 * swing * first, _SURE * error)
+        if rises or (leaps and loss > (1 - swing) * first):
             return True
         lowest = min(lowest, valid)
     return False
-
-
-def _apart(one: EpochRow, other: EpochRow) -> float:
-    """Standard error of the difference of two epochs' training losses, as if of other photos: they
-    are the same, but cropped otherwise."""
-    return math.hypot(one.get("train_error", 0.0), other.get("train_error", 0.0))
 
 
 def _step(row: EpochRow) -> float:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from fastai.torch_core import set_seed
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier.config.settings import Config
@@ -21,17 +20,17 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.learn import backbone, checkpoints, weight_interpolation
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import IMAGENET, normalisation
-from bear_classifier.learn.fit import fit
-from bear_classifier.learn.plan import lasting, plan_of
+from bear_classifier.learn.fit import fit, lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.runtime.terminal import warn_above_bars
+from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
-_FORMAT = 2  # of checkpoints; a new number makes those of before start anew
+_FORMAT = 2  # of checkpoints; older ones are not resumed
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """first, last: weights before and after; the part has the last. notes: what went wrong."""
+    """first, last: weights before and after training. notes: what went wrong."""
 
     first: dict[str, Tensor]
     last: dict[str, Tensor]
@@ -47,10 +46,10 @@ def tune(
     checked: Sequence[Photo],
     folder: Path,
 ) -> Tuned:
-    """Learn from some photos; others, `checked`, tell which epoch is kept. config.train fits their
-    number; the head of the part is that of the probe. folder: for checkpoints.
+    """Learn from some photos; the loss on others, `checked`, decides which epoch is kept.
 
-    Raises DataError (DISK_FULL) and TrainError."""
+    part: with the probe as its head; it ends with the tuned weights. folder: of checkpoints. Raises
+    DataError (DISK_FULL) and TrainError."""
     settings, network = config.train, part.model
     checkpoints.require_space(folder, network)
     set_seed(settings.seed, reproducible=True)
@@ -68,47 +67,40 @@ def tune(
         last = state.epoch == settings.epochs
         place = "at the end" if last else f"at epoch {state.epoch + 1}"
         notes.append(f"Resuming {place} of {settings.epochs}")
-    for words in notes:
-        warn_above_bars(words)
+    for note in notes:
+        warn_above_bars(note)
     plan = plan_of(config, [p.label for p in learned])
-    end, more = fit(
-        dls, network, plan, state, partial(checkpoints.write_checkpoint, folder, made_from)
-    )
+    keep = partial(checkpoints.write_checkpoint, folder, made_from)
+    end, more = fit(dls, network, plan, state, keep)
     return Tuned(first, backbone.copied(network), end, notes + more)
 
 
 def interpolated_logits(
-    config: Config, part: TrainablePart, tuned: Tuned, asked: Sequence[Photo]
-) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], NDArray[np.str_]]:
-    """For each share of `blend` the logits (n, classes) of the photos that can be read, and the
-    numbers of their classes and their groups (n,). The part ends with the tuned weights."""
-    said: list[NDArray[np.float32]] = []
-    rows: list[int] = []
-    for share in weight_interpolation.ALPHAS:
-        part.model.load_state_dict(
-            weight_interpolation.interpolated_state(tuned.first, tuned.last, share)
-        )
-        rows, logits, _ = part.outputs(asked, config)
-        said.append(logits)
-    there = [asked[row] for row in rows]
+    config: Config, part: TrainablePart, tuned: Tuned, photos: Sequence[Photo]
+) -> tuple[list[Floats32], Ints, Strings]:
+    """For each alpha of weight interpolation the logits (n, classes) of the photos that can be
+    read; their class numbers and groups (n,). The part ends with the tuned weights."""
+    logits = []
+    for alpha in weight_interpolation.ALPHAS:
+        state = weight_interpolation.interpolated_state(tuned.first, tuned.last, alpha)
+        part.model.load_state_dict(state)
+        rows, some, _ = part.outputs(photos, config)
+        logits.append(some)
+    there = [photos[row] for row in rows]
     targets = np.array([config.labels.index(photo.label) for photo in there])
-    return said, targets, np.array([photo.family for photo in there])
+    return logits, targets, np.array([photo.family for photo in there])
 
 
 def _made_from(
     catalog: Catalog, config: Config, network: backbone.Classifier, photos: Sequence[Photo]
 ) -> str:
-    """Digest of all that determines a training: settings, photos, and the weights it starts from.
-
-    Not the device: a training may go on elsewhere."""
+    """Digest of what determines a training: settings, photos, initial weights. Not the device, so
+    that a training may be resumed on another."""
     learn = dataclasses.asdict(config.learn)
     del learn["device"]
     norm = normalisation(config.learn)
     learn |= {} if norm == IMAGENET else {"norm": norm}
-    tables = [lasting(config.train), learn]
-    names = [photo.sha256 for photo in photos]
-    value = [
-        _FORMAT, tables, config.labels, catalog.fingerprint(), names,
-        backbone.weights_digest(network)
-    ]  # fmt: skip
+    tables, names = [lasting(config.train), learn], [photo.sha256 for photo in photos]
+    digests = [catalog.fingerprint(), names, backbone.weights_digest(network)]
+    value = [_FORMAT, tables, config.labels, *digests]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,10 +1,11 @@
-"""Fit a model with fastai in one-cycle phases, resumable after an interruption."""
+"""The training plan of the settings, and training by it: resumable one-cycle phases of fastai."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import error_rate
 
+from bear_classifier.config.settings import Config, TrainConfig, stored_settings
 from bear_classifier.errors import TrainError
-from bear_classifier.learn import backbone, micro_batches
+from bear_classifier.learn import micro_batches
+from bear_classifier.learn.backbone import Classifier, groups
 from bear_classifier.learn.callbacks import BestCheckpoint, StopOnNonFinite, TrainingBar, Weighted
 from bear_classifier.learn.checkpoints import State, begin, load_state
 from bear_classifier.learn.lr_finder import STEPS, find_lr
@@ -27,30 +30,79 @@ from bear_classifier.runtime.malloc import pages_kept
 from bear_classifier.runtime.terminal import progress_bar
 
 _FALLBACK_LR = 1e-3  # fastai's own default
+_LR_RATIO = 2.0  # with pretrained weights; a larger one kept the body from learning (docs/LOG.md)
+_NO_EFFECT = ("resume", "rehearse")  # as `stored_settings` names them
+_UNBALANCED = 10  # times as many photos in the largest class as in the smallest: worth a note
 
 
 @dataclass(frozen=True)
 class Plan:
     """epochs: in all, those before an interruption included. lr: of the head, or "find".
 
-    spread: rate of the head / rate of the first layers. loss: of (logits, targets). frozen: of the
-    epochs, so many at the beginning in which only the head and all BatchNorms learn. cycles: the
+    lr_ratio: rate of the head / rate of the first layers. loss: of (logits, targets). frozen: how
+    many of the epochs, the first, train only the head and all BatchNorms. cycles: how many the
     other epochs are divided into. weights: (classes,) in the loss of training only; none: equal."""
 
     epochs: int
     lr: float | str
-    spread: float
+    lr_ratio: float
     loss: Callable[..., Any] = CrossEntropyLossFlat()
     frozen: int = 0
     cycles: int = 1
     weights: tuple[float, ...] = ()
 
 
+def plan_of(config: Config, labels: Sequence[str]) -> Plan:
+    """The plan of the settings. labels: of the training photos, for the weights of classes."""
+    settings = config.train
+    weights = class_weights(labels, config.labels) if settings.balance == "weighted-loss" else ()
+    ratio, frozen, cycles = lr_ratio_of(config), settings.frozen, settings.cycles
+    return Plan(settings.epochs, settings.lr, ratio, frozen=frozen, cycles=cycles, weights=weights)
+
+
+def class_weights(labels: Sequence[str], vocab: Sequence[str]) -> tuple[float, ...]:
+    """n / (k * n of the class) for each of the k classes of `vocab`: scikit-learn's "balanced",
+    with which all classes count alike and a photo counts 1 on average. A class without photos
+    counts as if it had one."""
+    counts = Counter(labels)
+    return tuple(len(labels) / (len(vocab) * max(counts[label], 1)) for label in vocab)
+
+
+def unbalanced(labels: Sequence[str], settings: TrainConfig) -> list[str]:
+    """A note if the classes of the training photos are unequal and nothing is done about it."""
+    ranked = Counter(labels).most_common()
+    (large, most), (small, least) = ranked[0], ranked[-1]
+    if settings.balance != "none" or most < _UNBALANCED * least:
+        return []
+    return [
+        f'{most} training photos of "{large}" and {least} of "{small}": the large class may drown'
+        " the small one; to see which remedy helps, run: bears compare balance"
+    ]
+
+
+def lasting(settings: TrainConfig) -> dict[str, Any]:
+    """The settings that the trained weights depend on."""
+    return {k: value for k, value in stored_settings(settings).items() if k not in _NO_EFFECT}
+
+
+def lr_ratio_of(config: Config) -> float:
+    """Rate of the head / rate of the first layers."""
+    return config.train.lr_ratio or (1.0 if config.learn.weights == "none" else _LR_RATIO)
+
+
+def adjusted_settings(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
+    """Settings whose batch fits the data, and a note if it was changed. n: training photos."""
+    if n >= settings.batch_size:
+        return settings, []
+    note = f"{n} training photos: batch size lowered to {n}"
+    return dataclasses.replace(settings, batch_size=n), [note]
+
+
 @dataclass(frozen=True)
 class Phase:
-    """One run of fastai's fit_one_cycle. first: epochs before it; rates: of the first layers (None:
-    a tenth of the head's, as fastai has it) and of the head; div: head's rate / what it begins at;
-    rising: share of the steps in which the rate rises."""
+    """One call of fastai's fit_one_cycle. first: epochs before it; rates: of the first layers (if
+    None, fastai's tenth of the head's) and of the head; div: peak / initial rate; rising: share of
+    the steps in which the rate rises."""
 
     first: int
     epochs: int
@@ -61,38 +113,36 @@ class Phase:
 
 
 def phases(plan: Plan, lr: float) -> list[Phase]:
-    """What a training consists of; equal cycles as far as possible, the longer ones first.
+    """The phases of a training: frozen first, then cycles as equal as possible, the longer first.
 
-    As fastai's `fine_tune`, which is head "new" with one frozen epoch: the frozen phase takes the
-    whole rate and rises in 99 % of its steps; what follows a frozen phase takes half of it."""
-    found = []
-    frozen = min(plan.frozen, plan.epochs)
+    As in fastai's `fine_tune` (head "new", one frozen epoch) the frozen phase has the whole rate
+    and rises in 99 % of its steps, and later phases have half of it."""
+    made = []
+    first = frozen = min(plan.frozen, plan.epochs)
     if frozen:
-        found.append(Phase(0, frozen, slice(lr), 25.0, 0.99, frozen=True))
+        made.append(Phase(0, frozen, slice(lr), 25.0, 0.99, frozen=True))
         lr /= 2
     free = plan.epochs - frozen
     cycles = min(plan.cycles, free)
-    first = frozen
     for number in range(cycles):
         epochs = free // cycles + (number < free % cycles)
-        found.append(Phase(first, epochs, slice(lr / plan.spread, lr), 5.0, 0.3))
+        made.append(Phase(first, epochs, slice(lr / plan.lr_ratio, lr), 5.0, 0.3))
         first += epochs
-    return found
+    return made
 
 
 def fit(
     dls: DataLoaders,
-    model: backbone.Classifier,
+    model: Classifier,
     plan: Plan,
     state: State | None = None,
     keep: Callable[[State], None] = lambda state: None,
 ) -> tuple[State, list[str]]:
     """Train `model`, from `state` on if there is one; `keep` gets the state after every epoch.
 
-    The model ends with the weights of the best epoch. Where memory does not suffice, it goes on
-    from the last epoch with fewer photos at a time. Returns the last state, and what went wrong, if
-    anything. A plan of 0 epochs only seeks the rate. Raises TrainError (NOTHING_TRAINED,
-    OUT_OF_MEMORY)."""
+    The model ends with the weights of the best epoch. Out of memory, training goes on from the last
+    epoch with smaller micro-batches. A plan of 0 epochs only chooses the rate. Returns the last
+    state, and notes on what went wrong. Raises TrainError (NOTHING_TRAINED, OUT_OF_MEMORY)."""
     start = begin(model)
     device = next(model.parameters()).device
     keeper, guard = BestCheckpoint(state or start, keep), StopOnNonFinite()
@@ -117,16 +167,12 @@ def fit(
 
 
 def _finished(
-    dls: DataLoaders,
-    model: backbone.Classifier,
-    plan: Plan,
-    keeper: BestCheckpoint,
-    guard: StopOnNonFinite,
+    dls: DataLoaders, model: Classifier, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite
 ) -> bool:
     """Go on from the keeper's state; False if memory did not suffice.
 
-    With a learner of its own, since a broken-off fit leaves one in disorder, and returning only
-    after the error is gone, since its traceback holds the activations."""
+    Each attempt has a learner of its own, since an aborted fit leaves one in disorder. The return
+    comes after the `except`, since the error's traceback holds the activations."""
     with tempfile.TemporaryDirectory() as scratch:  # the LR finder keeps the weights there
         learn = make_learner(dls, model, Path(scratch), plan, keeper.state.facts["part"])
         try:
@@ -150,8 +196,8 @@ def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFin
         facts = {**facts, "lr": lr, "lr_reason": reason, "finder": curve}
         keeper.state = dataclasses.replace(keeper.state, facts=facts)
     begun = keeper.state.epoch
-    bar = TrainingBar((plan.epochs - begun) * len(learn.dls.train), "train")
-    with bar.attached(learn), learn.no_logging():
+    progress = TrainingBar((plan.epochs - begun) * len(learn.dls.train))
+    with progress.bar, learn.added_cbs(progress), learn.no_logging():
         for phase in phases(plan, facts["lr"]):
             done = begun - phase.first
             if guard.stopped or done >= phase.epochs:
@@ -159,15 +205,9 @@ def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFin
             _freeze(learn, phase.frozen)
             if plan.frozen and done <= 0 and phase.first in (0, plan.frozen):
                 learn.opt.clear_state()  # as fastai does whenever layers are frozen or freed
-            bar.behind = phase.first
-            learn.fit_one_cycle(
-                phase.epochs,
-                phase.rates,
-                div=phase.div,
-                pct_start=phase.rising,
-                cbs=[keeper, guard],
-                start_epoch=max(done, 0),
-            )
+            progress.behind = phase.first
+            cycle = {"div": phase.div, "pct_start": phase.rising, "start_epoch": max(done, 0)}
+            learn.fit_one_cycle(phase.epochs, phase.rates, **cycle, cbs=[keeper, guard])
 
 
 def _freeze(learn: Learner, frozen: bool) -> None:
@@ -175,56 +215,45 @@ def _freeze(learn: Learner, frozen: bool) -> None:
     learn.opt.freeze_to(-1 if frozen else 0)
 
 
-def _nothing_moved(start: State, end: State, model: backbone.Classifier) -> bool:
+def _nothing_moved(start: State, end: State, model: Classifier) -> bool:
     before, after = start.part("model."), end.part("model.")
     return all(torch.equal(before[name], after[name]) for name, _ in model.named_parameters())
 
 
 def make_learner(
-    dls: DataLoaders,
-    model: backbone.Classifier,
-    scratch: Path,
-    plan: Plan,
-    part: int = 0,
+    dls: DataLoaders, model: Classifier, scratch: Path, plan: Plan, part: int = 0
 ) -> Learner:
-    """A fastai Learner; in float16, which needs its losses scaled. Of bfloat16 see
-    `precision.training`.
+    """A fastai Learner with the plan's loss and class weights, and scaled losses in float16.
 
-    Of the plan it takes the loss and its weights. part: photos at a time, 0: whole batches."""
+    part: photos of a micro-batch, 0: whole batches."""
     device = next(model.parameters()).device
     cbs: list[Any] = []
     if half_precision(device) == torch.float16:
         cbs.append(MixedPrecision())
     if plan.weights:
-        weight = torch.tensor(plan.weights, device=device)
-        cbs.append(Weighted(CrossEntropyLossFlat(weight=weight)))
+        loss = CrossEntropyLossFlat(weight=torch.tensor(plan.weights, device=device))
+        cbs.append(Weighted(loss))
     if part:
         cbs.append(micro_batches.Parts(part))
         dls.valid.bs = part
     learn = Learner(
-        dls,
-        model,
-        loss_func=plan.loss,
-        splitter=backbone.groups,
-        metrics=error_rate,
-        path=scratch,
-        cbs=cbs,
+        dls, model, plan.loss, splitter=groups, metrics=error_rate, path=scratch, cbs=cbs
     )
     learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])  # ours takes its place
     return learn
 
 
 def choose_lr(learn: Learner, lr: float | str) -> tuple[float, str, dict[str, list[float]] | None]:
-    """The rate of the settings or the LR finder's valley; why; and its curve if it ran."""
+    """The rate of the settings or the LR finder's valley; the reason; the curve if it ran."""
     if isinstance(lr, float):
         return lr, "given in the settings", None
     with progress_bar(total=STEPS, desc="LR finder", unit="step", leave=None) as bar:
         curve = find_lr(learn, bar)
-    found = curve.suggestions()["valley"]
-    if found is None:
+    valley = curve.suggestions()["valley"]
+    if valley is None:
         why = f"the LR finder found nothing (its loss exploded after {len(curve.rates)} steps)"
-        return _FALLBACK_LR, f"{why}; fastai's default", curve.plain()
-    if not curve.falls():
+    elif not curve.falls():
         why = "the loss never falls by more than its noise, so the LR finder suggests nothing"
-        return _FALLBACK_LR, f"{why}; fastai's default", curve.plain()
-    return found, "the LR finder's valley", curve.plain()
+    else:
+        return valley, "the LR finder's valley", curve.plain()
+    return _FALLBACK_LR, f"{why}; fastai's default", curve.plain()

@@ -1,9 +1,9 @@
-"""Forward passes through frozen layers, as fast as the CPU allows.
+"""Fast forward passes through frozen layers on a CPU.
 
-In torch each normalisation and each activation is a step of its own through memory, which takes
-most of the time. onnxruntime works them into the convolutions, exactly; where half precision is
-enough and the processor has it, torch with the normalisations worked in is quicker still, but for
-depthwise convolutions (docs/LOG.md).
+In torch each normalisation and activation is a separate pass through memory, which takes most of
+the time. onnxruntime fuses them into the convolutions, exactly. Where half precision is enough and
+the CPU has it, torch with fused normalisations is faster still, except for depthwise convolutions
+(docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 import onnxruntime as ort
 
 OPSET = 17
-_PART = 4  # pictures at once: what lies between layers then fits into the cache
-_WORTH = 32  # pictures; for fewer the preparation, about a second, takes longer than it spares
+_PART = 4  # pictures at once, so that activations fit into the cache
+_WORTH = 32  # pictures; for fewer the preparation, about a second, does not pay
 _FAILED = (
     *(RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError),
     *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
@@ -41,12 +41,11 @@ Pass = Callable[[Tensor], list[Tensor]]
 def frozen(
     module: nn.Module, example: Tensor, outputs: Sequence[str], n: int, exact: bool = True
 ) -> Pass:
-    """The module, which is put into eval mode and must not change meanwhile, as a function from a
-    batch to its outputs, on the processor in single precision.
+    """A function from a batch to the module's outputs, on the CPU in single precision. The module
+    is put into eval mode and must not change meanwhile.
 
-    example: a batch of one. outputs: a name for each tensor that the module gives. n: pictures that
-    will be asked for; for few nothing is prepared. exact: else half precision may be used where it
-    is quicker."""
+    example: a batch of one. outputs: a name for each output tensor. n: pictures to expect; for few
+    nothing is prepared. exact: else half precision may be used where it is faster."""
     module.eval()
     kind = None if exact else half_precision(example.device)
     if example.device.type != "cpu" or n < _WORTH:
@@ -55,7 +54,7 @@ def frozen(
         if kind is not None and not any(map(depthwise, module.modules())):
             return _torch(fuse(module).to(memory_format=torch.channels_last), kind)
         return _onnx(as_onnx(module, example, "image", outputs))
-    except _FAILED:  # a network that cannot be taken apart
+    except _FAILED:  # a network that cannot be traced
         return _torch(module, kind)
 
 
@@ -63,7 +62,7 @@ def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str
     """The module as one ONNX file for any number of pictures. example: a batch of one."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's notes on its own future
+        warnings.simplefilter("ignore")  # the exporter's deprecations
         torch.onnx.export(
             module.eval(),
             (example,),
@@ -79,9 +78,7 @@ def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str
 
 def _onnx(network: bytes) -> Pass:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = (
-        1  # each part has a thread to itself: nobody waits at every layer
-    )
+    options.intra_op_num_threads = 1  # a thread for each part: none waits at every layer
     options.log_severity_level = 3
     pool = ThreadPoolExecutor(min(torch.get_num_threads(), processors()))
     session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
@@ -89,8 +86,8 @@ def _onnx(network: bytes) -> Pass:
     def run(batch: Tensor) -> list[Tensor]:
         pixels: NDArray[Any] = batch.as_subclass(Tensor).contiguous().numpy()
         parts = [pixels[start : start + _PART] for start in range(0, len(pixels), _PART)]
-        found = zip(*pool.map(lambda part: session.run(None, {"image": part}), parts), strict=True)
-        return [torch.from_numpy(np.concatenate(rows)) for rows in found]
+        made = zip(*pool.map(lambda part: session.run(None, {"image": part}), parts), strict=True)
+        return [torch.from_numpy(np.concatenate(rows)) for rows in made]
 
     return run
 
@@ -100,9 +97,9 @@ def _torch(module: nn.Module, kind: torch.dtype | None) -> Pass:
 
     def run(batch: Tensor) -> list[Tensor]:
         x = batch.as_subclass(Tensor).to(device).contiguous(memory_format=torch.channels_last)
-        wanted = torch.autocast(device.type, kind) if kind else exactly()
-        with torch.inference_mode(), wanted:
-            found = module(x)
-        return [t.float().cpu() for t in ([found] if isinstance(found, Tensor) else found)]
+        precision = torch.autocast(device.type, kind) if kind else exactly()
+        with torch.inference_mode(), precision:
+            y = module(x)
+        return [t.float().cpu() for t in ([y] if isinstance(y, Tensor) else y)]
 
     return run

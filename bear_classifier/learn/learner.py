@@ -16,8 +16,8 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.data import portable_dataloaders
-from bear_classifier.learn.plan import adjusted_settings
+from bear_classifier.learn.data import learning_photos, portable_dataloaders
+from bear_classifier.learn.fit import adjusted_settings
 
 
 def trained_network(catalog: Catalog, config: Config) -> backbone.Classifier:
@@ -40,22 +40,11 @@ def trained_learner(catalog: Catalog, config: Config) -> Learner:
     What it trains or saves lies in `learner/` of the dataset and changes nothing else there.
     Raises DataError (NOT_TRAINED, NOT_SPLIT) and TrainError (NO_BATCH)."""
     network = trained_network(catalog, config)
-    train, valid = (
-        [(catalog.file(p), p.label) for p in catalog.photos("ok") if p.split == split]
-        for split in ("train", "valid")
-    )
-    if not train or not valid:
-        raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
+    train, valid = ([(catalog.file(p), p.label) for p in s] for s in learning_photos(catalog))
     device = backbone.pick_device(config.learn.device)
     config = dataclasses.replace(config, train=adjusted_settings(config.train, len(train))[0])
     dls = portable_dataloaders(train, valid, config, device)
     place = catalog.root / "learner"
     place.mkdir(exist_ok=True)
-    return Learner(
-        dls,
-        network.to(device),
-        loss_func=CrossEntropyLossFlat(),
-        splitter=backbone.groups,
-        metrics=[error_rate, accuracy],
-        path=place,
-    )
+    options = {"splitter": backbone.groups, "metrics": [error_rate, accuracy], "path": place}
+    return Learner(dls, network.to(device), CrossEntropyLossFlat(), **options)

@@ -25,8 +25,8 @@ _FINDERS = {"valley": valley, "slide": slide, "steep": steep, "minimum": minimum
 
 @dataclass(frozen=True)
 class Curve:
-    """A run, as far as all of its losses are numbers. rates, losses (of single batches), smoothed
-    (by fastai): (steps,); steps: how many it was to have."""
+    """A run up to the first loss that is not finite. rates, losses (of single batches), smoothed
+    (by fastai): (n,); steps: how many were planned."""
 
     rates: Floats
     losses: Floats
@@ -34,34 +34,30 @@ class Curve:
     steps: int
 
     def plain(self) -> dict[str, list[float]]:
-        """As lists, for JSON."""
         return {k: getattr(self, k).tolist() for k in ("rates", "losses", "smoothed")}
 
     def suggestions(self) -> dict[str, float | None]:
-        """fastai's four by name; None where the run was too short for one."""
         return suggest(self.rates, self.smoothed, self.steps)
 
     def falls(self) -> bool:
-        """Whether the loss falls further than the noise of its batches anywhere. Where it does not,
-        as with a probe that is good already, the suggestions rest on nothing. A run too short to
-        say is believed."""
+        """Whether the loss falls by more than the noise of its batches, or the run is too short to
+        say. Where it does not, as with a good probe, the suggestions mean nothing."""
         quarter = self.steps // 4
-        if len(self.losses) <= quarter + WINDOW:
-            return True
-        return falls_below_noise(self.losses, quarter, _CLEAR)
+        short = len(self.losses) <= quarter + WINDOW
+        return short or falls_below_noise(self.losses, quarter, _CLEAR)
 
 
 def find_lr(learn: Learner, bar: Any, steps: int = STEPS) -> Curve:
-    """Train `steps` batches while the rate grows from FIRST to LAST, and put the learner back.
+    """Train `steps` batches while the rate grows from FIRST to LAST, and restore the learner.
 
-    bar: of tqdm, moved by all steps, those left out after an explosion too. fastai's own rule to
-    stop is off: `Watch` has a better one."""
+    bar: of tqdm, moved by `steps` in all. `Watch` stops the run in place of fastai's own rule."""
     watch = Watch(bar, steps // 4)
     with learn.added_cbs(watch), learn.no_logging():
         learn.lr_find(FIRST, LAST, steps, False, show_plot=False, suggest_funcs=None)
-    smoothed = np.array([float(value) for value in learn.recorder.losses])
-    rates = np.array([float(value) for value in learn.recorder.lrs])
-    losses = np.array(watch.losses)
+    smoothed, rates, losses = (
+        np.array([float(value) for value in values])
+        for values in (learn.recorder.losses, learn.recorder.lrs, watch.losses)
+    )
     bar.update(steps - len(rates))
     sane = np.isfinite(losses) & np.isfinite(smoothed)
     end = len(sane) if sane.all() else int(sane.argmin())
@@ -69,27 +65,23 @@ def find_lr(learn: Learner, bar: Any, steps: int = STEPS) -> Curve:
 
 
 def suggest(rates: Floats, smoothed: Floats, steps: int) -> dict[str, float | None]:
-    """fastai's four, from the part of a run that it looks at; None where that is too short.
-
-    rates, smoothed: (n,). Left out are the first tenth of the steps and the last five."""
-    x, y = (
-        torch.tensor(values[steps // 10 : -5], dtype=torch.float32) for values in (rates, smoothed)
-    )
-    found: dict[str, float | None] = dict.fromkeys(_FINDERS)
-    if len(x) < _LEAST:
-        return found
-    for name, finder in _FINDERS.items():
+    """fastai's four suggestions by name, without the first tenth of the steps and the last five;
+    None where the run is too short. rates, smoothed: (n,)."""
+    part = slice(steps // 10, -5)
+    x, y = (torch.tensor(values[part], dtype=torch.float32) for values in (rates, smoothed))
+    suggestions: dict[str, float | None] = dict.fromkeys(_FINDERS)
+    for name, finder in _FINDERS.items() if len(x) >= _LEAST else ():
         with suppress(IndexError):  # slide looks 15 steps back
-            found[name] = float(finder(x, y, steps)[0])
-    return found
+            suggestions[name] = float(finder(x, y, steps)[0])
+    return suggestions
 
 
 class Watch(Callback):  # type: ignore[misc]
-    """Keeps the loss of every batch, moves the bar, stops at the first loss that is no number, and
-    leaves validation out.
+    """Keeps the loss of every batch, moves the bar, skips validation, and stops at a loss that is
+    not finite.
 
-    calm: steps, if any, after which it stops at four times their loss as well. fastai compares with
-    the least so far: one lucky first batch of a good probe ended its run at the second."""
+    calm: number of first steps; if any, it also stops at four times their mean loss. (fastai's rule
+    compares with the least loss so far: after one lucky first batch it ended at the second.)"""
 
     order = 55  # after the Recorder (50), before the finder (60) ends the run
 

@@ -1,4 +1,4 @@
-"""Gradient accumulation: batches that do not fit into memory are learned from in parts."""
+"""Gradient accumulation for batches that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from bear_classifier.errors import TrainError
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_SAID = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and the processor's
+_MESSAGES = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and the processor's
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_NOT_SUPPORTED",
@@ -23,12 +23,11 @@ _SAID = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and 
 
 
 class Parts(Callback):  # type: ignore[misc]
-    """Learn from each batch in parts of at most `size` photos and step once for all of them.
+    """Learn from each batch in parts of at most `size` photos, with one step for all of them.
 
-    fastai's GradientAccumulation does so with small batches of the loader: its steps then fall
-    elsewhere in the schedule, an epoch may end between them, and a small set may never fill one.
-    Here batches, schedule and chance stay as they are; only BatchNorm sees parts, and nothing of a
-    part of one photo, which has no variance."""
+    fastai's GradientAccumulation accumulates small batches of the loader, which moves its steps in
+    the schedule, and an epoch may end between them. Here batches, schedule and random state stay as
+    they are; only BatchNorm sees parts, and skips a part of one photo, which has no variance."""
 
     order = 61  # after MixedPrecision began a batch and the schedule set its rate
     run_valid = False
@@ -42,29 +41,25 @@ class Parts(Callback):  # type: ignore[misc]
         self.earlier = torch.zeros((), device=x.device)
         whole = self._mass(y)
         for part_x, part_y in parts:
-            loss = self._loss(part_x, part_y) * (self._mass(part_y) / whole)
+            _only_norm_many(self.learn.model, len(part_y))
+            loss = self.learn.loss_func(self.learn.model(part_x).float(), part_y)
+            loss = loss * (self._mass(part_y) / whole)
             self.earlier += loss.detach()
             if not bool(torch.isfinite(self.earlier)):
-                break  # the guard will see it in the sum
+                break  # `StopOnNonFinite` sees it in the sum
             scaler = getattr(self.learn, "scaler", None)  # of MixedPrecision, within a fit
             (scaler.scale(loss) if scaler else loss).backward()
         self.share = self._mass(last_y) / whole
         _only_norm_many(self.learn.model, len(last_y))
         self.learn.xb, self.learn.yb = (last_x,), (last_y,)
 
-    def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        _only_norm_many(self.learn.model, len(y))
-        loss: torch.Tensor = self.learn.loss_func(self.learn.model(x).float(), y)
-        return loss
-
     def _mass(self, y: torch.Tensor) -> float:
-        """What the mean over photos of these classes counts for: torch divides by the sum of their
-        weights, where classes have some."""
+        """What torch divides the loss of photos of these classes by: the sum of their weights."""
         weight = getattr(getattr(self.learn.loss_func, "func", None), "weight", None)
         return len(y) if weight is None else float(weight[y].sum())
 
     def after_loss(self) -> None:
-        """The loss of the whole batch; what was learned from before is but a number here."""
+        """The loss of the whole batch; earlier parts were backpropagated already."""
         self.learn.loss_grad = self.loss_grad * self.share + self.earlier
         self.learn.loss = self.learn.loss_grad.clone()
 
@@ -76,8 +71,8 @@ def _only_norm_many(model: nn.Module, n: int) -> None:
 
 
 def exhausted(exc: RuntimeError) -> bool:
-    """Whether this is a lack of memory, and nothing else that smaller parts would not cure."""
-    return isinstance(exc, torch.OutOfMemoryError) or any(words in str(exc) for words in _SAID)
+    """Whether memory did not suffice."""
+    return isinstance(exc, torch.OutOfMemoryError) or any(words in str(exc) for words in _MESSAGES)
 
 
 def smaller_part(part: int, device: torch.device) -> int:
@@ -91,14 +86,14 @@ def smaller_part(part: int, device: torch.device) -> int:
 
 
 def note(batch: int, part: int, device: torch.device) -> list[str]:
-    """What a person should know of parts. part: photos at a time, 0: whole batches."""
+    """A note on micro-batches. part: their photos, 0: whole batches."""
     kind = "memory" if device.type == "cpu" else "GPU memory"
     times = math.ceil(batch / part) if part else 0
     return [f"Not enough {kind} for {batch}; using {part} x {times}"] if part else []
 
 
 def let_go(learn: Learner) -> None:
-    """Give back what a broken-off fit holds, and leave the mixed precision that it had entered."""
+    """Free what an aborted fit holds, and leave the mixed precision that it entered."""
     mixed = getattr(learn, "mixed_precision", None)
     if mixed is not None and torch.is_autocast_enabled("cuda"):
         mixed.autocast.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Mixed precision: which one this device is fast in, and training in it."""
+"""Mixed precision: the fastest of the device, and training in it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bear_classifier.learn.backbone import Classifier
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """What it multiplies much faster than single precision, and trains well with; None: nothing."""
-    if device.type == "cuda":  # the range of bfloat16 is that of single precision: no step is lost
+    """The half precision that the device computes much faster than single precision, if any."""
+    if device.type == "cuda":  # bfloat16 has the range of single precision: no step is lost
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
     return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else None
@@ -28,11 +28,11 @@ def has_bfloat16() -> bool:
 
 @contextmanager
 def exactly() -> Iterator[None]:
-    """Within, convolutions on CUDA keep single precision. Of their factors' 23 bits torch otherwise
-    lets them drop 13 (TF32): features then differ by 0.02 from those of a processor (docs/LOG.md).
+    """Within, convolutions on CUDA keep single precision. With torch's TF32, 13 of 23 bits fewer,
+    features differ by 0.02 from those of a CPU (docs/LOG.md).
 
-    By torch's older flag, which all its versions have, and which no other part may set by the newer
-    one meanwhile: reading it would then be an error."""
+    By torch's older flag, which all its versions have; while the newer one is set, reading it is an
+    error."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -43,11 +43,11 @@ def exactly() -> Iterator[None]:
 
 @contextmanager
 def fast_precision(model: Classifier) -> Iterator[None]:
-    """Within, a model computes in the precision that it learns fastest in, with channels last.
-    Where that is float16, on older GPUs, it is the work of fastai's MixedPrecision.
+    """Within, a model trains in the fastest precision, with channels last. (float16, on older GPUs,
+    is left to fastai's MixedPrecision.)
 
-    On a processor depthwise convolutions stay in single precision: their gradients in bfloat16 take
-    up to ten times as long (docs/LOG.md)."""
+    On a CPU depthwise convolutions stay in single precision: their gradients in bfloat16 take up to
+    ten times as long (docs/LOG.md)."""
     device = next(model.parameters()).device
     kind = half_precision(device)
     kind = None if kind == torch.float16 else kind
@@ -67,11 +67,11 @@ def fast_precision(model: Classifier) -> Iterator[None]:
 
 
 def depthwise(part: nn.Module) -> bool:
-    """A convolution of each channel by itself: it lives on memory, not on arithmetic."""
+    """Whether this is a convolution of each channel by itself, which is bound by memory."""
     return isinstance(part, nn.Conv2d) and 1 < part.groups == part.in_channels
 
 
 def _single(conv: nn.Module, x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        found: Tensor = type(conv).forward(conv, x.float())
-    return found
+        y: Tensor = type(conv).forward(conv, x.float())
+    return y

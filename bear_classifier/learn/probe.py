@@ -7,12 +7,12 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.terminal import count, progress_bar
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
     choose_strength,
@@ -44,18 +45,18 @@ _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
 class Head:
     """A linear model on standardised features. mean, var: (f,); weight: (c, f); bias: (c,)."""
 
-    mean: NDArray[np.float64]
-    var: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    mean: Floats
+    var: Floats
+    weight: Floats
+    bias: Floats
 
 
 def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Fit the probe on the training split; give every photo a probability from a model that did
-    not see it (grouped folds over train and valid; test from a model of both).
+    """Fit the probe on the training split; give every photo probabilities from a model that did not
+    see it (grouped folds over train and valid; test from a model of both).
 
-    `second` is the same once more from models that did not learn from the labels that the first
-    round found hardest to believe: what cleaning ranks by."""
+    `second`, which cleaning ranks by, is from models that did not learn from the least credible
+    labels of the first round."""
     photos = catalog.photos("ok")
     if not photos or any(photo.split is None for photo in photos):
         raise DataError("NOT_SPLIT", "the photos have no splits yet; run: bears split")
@@ -70,15 +71,13 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     learned = [photo for photo in photos if photo.split == "train"]
     strength = strength_of(catalog, config, learned, features[train], labels[train])
 
-    def unseen(learned: NDArray[np.bool_]) -> NDArray[np.float64]:
-        found = np.empty((len(photos), len(config.labels)))
-        found[known] = out_of_fold(
-            features[known], labels[known], groups[known], folds, strength, learned
-        )
+    def unseen(learned: Bools) -> Floats:
+        p = np.empty((len(photos), len(config.labels)))
+        x, y = features[known], labels[known]
+        p[known] = out_of_fold(x, y, groups[known], folds, strength, learned)
         if not known.all():
-            both = fit_linear(strength, features[known][learned], labels[known][learned])
-            found[~known] = both.predict_proba(features[~known])
-        return found
+            p[~known] = fit_linear(strength, x[learned], y[learned]).predict_proba(features[~known])
+        return p
 
     every = np.ones(int(known.sum()), dtype=bool)
     probabilities = unseen(every)
@@ -86,27 +85,17 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     whole = len(set(labels[known][credible].tolist())) == len(config.labels)
     second = unseen(credible if whole else every)
     head_model = fit_linear(strength, features[train], labels[train])
-    (catalog.root / "probe" / "probabilities.npz").unlink(missing_ok=True)  # of other weights
-    _save_classifier(catalog, config)
-    write_atomic(
-        catalog.root / "probe" / "probabilities.npz",
-        as_npz(
-            sha256=np.array([p.sha256 for p in photos]),
-            probabilities=probabilities,
-            second=second,
-            features=np.array(_cache_path(catalog, config, body).name),
-        ),
+    folder = catalog.root / "probe"
+    (folder / "probabilities.npz").unlink(missing_ok=True)  # of other weights
+    _save_classifier(folder / "pretrained.npz", config)
+    out = as_npz(
+        sha256=np.array([p.sha256 for p in photos]),
+        probabilities=probabilities,
+        second=second,
+        features=np.array(_cache_path(catalog, config, body).name),
     )
-    head = head_of(head_model)
-    write_atomic(
-        catalog.root / "probe" / "head.npz",
-        as_npz(
-            mean=head.mean,
-            var=head.var,
-            weight=head.weight,
-            bias=head.bias,
-        ),
-    )
+    write_atomic(folder / "probabilities.npz", out)
+    write_atomic(folder / "head.npz", as_npz(**vars(head_of(head_model))))
     valid = splits == "valid"
     wrong = head_model.predict(features[valid]) != labels[valid]
     missed = probabilities[known].argmax(1) != labels[known]
@@ -123,8 +112,8 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
 
 
 def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
-    """Classes of which nothing, or one group of near-copies, is there to learn from; and a dataset
-    of which nothing is there to choose by."""
+    """Raises DataError (TOO_FEW_PHOTOS) where a class has fewer than two groups of near-copies in
+    train, or nothing is in valid."""
     groups = {(photo.label, photo.family) for photo in photos if photo.split == "train"}
     scenes = Counter(label for label, _ in groups)
     lone = {label: scenes[label] for label in labels if scenes[label] < 2}
@@ -144,17 +133,11 @@ def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
 
 
 def strength_of(
-    catalog: Catalog,
-    config: Config,
-    learned: Sequence[Photo],
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    catalog: Catalog, config: Config, learned: Sequence[Photo], features: Floats32, labels: Ints
 ) -> float:
-    """C of least log loss on photos of sources that were not learned from; where these are unknown
-    or a class has only one, on photos that are no near-copies of those learned from. Folds of the
-    same sources choose a penalty that is too weak for others (docs/LOG.md).
-
-    learned: n photos; features: (n, f); labels: (n,)."""
+    """C of least log loss on photos of other sources; where these are unknown or a class has only
+    one, on photos that are no near-copies. Folds that share sources choose too weak a penalty for
+    new ones (docs/LOG.md). learned: n photos; features: (n, f); labels: (n,)."""
     groups = [photo.family for photo in learned]
     units = homes(groups, sites(catalog, learned, config.split.sources))
     pairs = set(zip(units, labels.tolist(), strict=True))
@@ -164,12 +147,12 @@ def strength_of(
 
 
 def probe_network(config: Config, head: Head | None) -> backbone.Classifier:
-    """The untuned body with this head, or one that knows nothing yet."""
+    """The untuned body with this head, or an untrained one."""
     body = backbone.build_body(config.learn, config.train.seed)
     made = backbone.Classifier(body, len(config.labels), config.train.dropout)
     if head:
-        parts = (head.mean, head.var, head.weight, head.bias)
-        made.start_head(*(torch.from_numpy(np.asarray(part)).float() for part in parts))
+        arrays = {name: torch.from_numpy(np.asarray(a)).float() for name, a in vars(head).items()}
+        made.start_head(**arrays)
     return made.eval()
 
 
@@ -184,7 +167,7 @@ def head_of(made: Pipeline) -> Head:
 
 def cached_features(
     catalog: Catalog, config: Config, photos: Sequence[Photo], body: nn.Module
-) -> NDArray[np.float32]:
+) -> Floats32:
     """Pooled features (n, f) of photos, computed once per photo, weights and size."""
     device = backbone.pick_device(config.learn.device)
     path = _cache_path(catalog, config, body)
@@ -197,13 +180,13 @@ def cached_features(
             run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))
             norm = normalisation(config.learn)
             passes = batches([catalog.file(p) for p in todo], size, _BATCH, norm=norm)
-            for number, batch in enumerate(passes):
+            names = iter([photo.sha256 for photo in todo])
+            for number, batch in enumerate(passes, 1):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
-                done = todo[number * _BATCH : (number + 1) * _BATCH]
                 rows = zip(pooled, mean_grey(batch, norm), sharpness(batch, norm), strict=True)
-                cache.update(zip((photo.sha256 for photo in done), rows, strict=True))
-                bar.update(len(done))
-                if (number + 1) % _KEEP_EVERY == 0:
+                cache.update(zip(islice(names, len(batch)), rows, strict=True))
+                bar.update(len(batch))
+                if number % _KEEP_EVERY == 0:
                     _save_cache(path, cache)
     finally:
         if todo:
@@ -211,13 +194,13 @@ def cached_features(
     return np.stack([cache[photo.sha256][0] for photo in photos])
 
 
-def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
+def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
     return np.asarray(_grey(batch, norm).mean((1, 2)).numpy())
 
 
-def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> NDArray[np.float32]:
-    """Root mean square of the Laplacian of grey levels: little in a blurred or empty picture."""
+def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
+    """Root mean square of the Laplacian of grey levels: low in a blurred or empty picture."""
     grey = _grey(batch, norm)
     middle = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
@@ -239,18 +222,16 @@ def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
     return catalog.root / "features" / name
 
 
-def _save_classifier(catalog: Catalog, config: Config) -> None:
-    """What the weights themselves could tell apart, such as ImageNet's classes, where that is a
-    linear layer on the pooled features; nothing else otherwise."""
-    found = backbone.weights_classifier(config.learn)
-    path = catalog.root / "probe" / "pretrained.npz"
-    if found is None:
+def _save_classifier(path: Path, config: Config) -> None:
+    """Keep the linear layer of the weights' own classes (ImageNet's), if there is one."""
+    layer = backbone.weights_classifier(config.learn)
+    if layer is None:
         path.unlink(missing_ok=True)
     else:
-        write_atomic(path, as_npz(weight=found[0], bias=found[1]))
+        write_atomic(path, as_npz(weight=layer[0], bias=layer[1]))
 
 
-_Cache = dict[str, tuple[NDArray[np.float32], np.float32, np.float32]]
+_Cache = dict[str, tuple[Floats32, np.float32, np.float32]]
 
 
 def _load_cache(path: Path) -> _Cache:
@@ -266,10 +247,6 @@ def _load_cache(path: Path) -> _Cache:
 def _save_cache(path: Path, cache: _Cache) -> None:
     if cache:
         features, lights, edges = zip(*cache.values(), strict=True)
-        found = as_npz(
-            sha256=np.array(list(cache)),
-            features=np.stack(features),
-            light=np.array(lights, dtype=np.float32),
-            sharpness=np.array(edges, dtype=np.float32),
-        )
-        write_atomic(path, found)
+        light, sharp = np.array(lights, dtype=np.float32), np.array(edges, dtype=np.float32)
+        names, rows = np.array(list(cache)), np.stack(features)
+        write_atomic(path, as_npz(sha256=names, features=rows, light=light, sharpness=sharp))

@@ -1,8 +1,7 @@
 """Weight interpolation between the probe and the fine-tuned model (WiSE-FT, arXiv 2109.01903).
 
-Tuning gains on photos like those it learned from and may lose on others; a mixture often has both.
-Which share of the tuned weights is best is measured, on the harder of what can be asked, as far as
-that can tell the mixtures apart.
+Fine-tuning gains on photos like those it learned from and may lose on others; an interpolation
+often has both advantages. The best alpha is measured on the harder of the validation sets.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bear_classifier.stats.arrays import Floats, Floats32, Ints, Strings
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.metrics import log_losses
@@ -24,28 +23,25 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
 
 
 def interpolated_state(
-    start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
+    start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float
 ) -> dict[str, Tensor]:
     """State of a model whose weights, and BatchNorms' means and variances, lie between two others.
 
-    share: of `end`, 0 to 1. What is no number with a fraction (counters) is that of `end`, unless
-    there is nothing of it."""
-    if share == 0:
+    alpha: share of `end`, 0 to 1. Integers (counters) are those of `end`, unless alpha is 0."""
+    if alpha == 0:
         return dict(start)
     return {
-        name: torch.lerp(start[name], tensor, share) if tensor.is_floating_point() else tensor
+        name: torch.lerp(start[name], tensor, alpha) if tensor.is_floating_point() else tensor
         for name, tensor in end.items()
     }
 
 
-def loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+def loss(logits: Floats32, targets: Ints) -> float:
     """Mean log loss, in nats. logits: (n, classes); targets: (n,)."""
     return float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
 
 
-def error_of_change(
-    one: NDArray[np.float32], other: NDArray[np.float32], targets: NDArray[np.int64]
-) -> float:
+def error_of_change(one: Floats32, other: Floats32, targets: Ints) -> float:
     """Standard error of the difference of two models' mean log losses, photo by photo, in nats; 0
     where it is unknown. one, other: logits (n, classes)."""
     labels = torch.from_numpy(targets)
@@ -53,44 +49,41 @@ def error_of_change(
         nn.functional.cross_entropy(torch.from_numpy(logits), labels, reduction="none").double()
         for logits in (one, other)
     ]
-    found = float((each[1] - each[0]).std() / len(targets) ** 0.5) if len(targets) > 1 else 0.0
-    return found if np.isfinite(found) else 0.0
+    error = float((each[1] - each[0]).std() / len(targets) ** 0.5) if len(targets) > 1 else 0.0
+    return error if np.isfinite(error) else 0.0
 
 
-def calibrated_losses(
-    logits: NDArray[np.float32], targets: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Log loss of each photo (n,), in nats, at the temperature that makes their mean least: every
-    model that is exported gets that, so one merely too sure of itself is not the worse for it."""
+def calibrated_losses(logits: Floats32, targets: Ints) -> Floats:
+    """Log loss of each photo (n,), in nats, at the best temperature: every exported model gets that
+    one, so overconfidence alone makes none worse."""
     return log_losses(softmax(logits, fit_temperature(logits, targets)), targets)
 
 
 def interpolation_figures(
-    logits: Sequence[NDArray[np.float32]], targets: NDArray[np.int64], groups: NDArray[np.str_]
+    logits: Sequence[Floats32], targets: Ints, groups: Strings
 ) -> dict[str, Any]:
-    """What each mixture made of the same photos. logits: (n, classes) of each; targets, groups
-    (near-copies): (n,).
+    """Figures of each interpolation on the same photos. logits: (n, classes) of each; targets,
+    groups (near-copies): (n,).
 
-    intervals: of the error, at 95 %; p: of the paired test of any two of them; apart: standard
-    error of how much more it loses than the best of them. In all of these a group of near-copies
-    is one piece of evidence."""
-    each = np.array([calibrated_losses(said, targets) for said in logits])
+    intervals: of the error, at 95 %; p: of the paired test of any two; apart: standard error of the
+    loss above that of the best. In all of these a group of near-copies is one piece of evidence."""
+    each = np.array([calibrated_losses(one, targets) for one in logits])
     more = each - each[each.mean(1).argmin()]
-    wrong = [said.argmax(1) != targets for said in logits]
+    wrong = [one.argmax(1) != targets for one in logits]
     return {
         "n": len(targets),
         "wrong": [int(one.sum()) for one in wrong],
         "intervals": [clustered(one, groups) for one in wrong],
         "p": [[paired_comparison(one, other, groups)["p"] for other in wrong] for one in wrong],
-        "loss": [loss(said, targets) for said in logits],
+        "loss": [loss(one, targets) for one in logits],
         "calibrated": each.mean(1).tolist(),
         "apart": [_standard_error(one, groups) for one in more],
     }
 
 
-def _standard_error(values: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
-    """Of the mean of values (n,), by the sums of their groups (n,); of one group, whose spread
-    nobody knows, as much as its values themselves."""
+def _standard_error(values: Floats, groups: Strings) -> float:
+    """Of the mean of values (n,), by the sums of their groups (n,); of a single group, whose spread
+    is unknown, the mean of its absolute values."""
     _, number = np.unique(groups, return_inverse=True)
     many = int(number.max()) + 1
     if many == 1:
@@ -99,26 +92,21 @@ def _standard_error(values: NDArray[np.float64], groups: NDArray[np.str_]) -> fl
     return float(np.sqrt((sums**2).sum() * many / (many - 1)) / len(values))
 
 
-def best(asked: Sequence[Mapping[str, Any]]) -> int:
-    """The number of the mixture to keep; of equals, that with less tuning.
+def best(figures: Sequence[Mapping[str, Any]]) -> int:
+    """The number of the interpolation to keep; of equals, that with less tuning.
 
-    A loss that is not finite chooses nothing, and nor does a mixture that has one anywhere.
-
-    asked: figures of the same mixtures on different photos. The harder question decides, which is
-    that about unseen sources where it was asked. Mixtures within one standard error of its best are
-    none it can tell apart (Breiman et al., 1984, section 3.4.3); of those, the other question's
-    best is kept."""
-    every = np.array([found["calibrated"] for found in asked], dtype=np.float64)
-    every = every[np.isfinite(every).any(axis=1)]
-    if not len(every):
-        return 0
+    figures: of the same interpolations on different photos, with finite losses or ignored; an
+    interpolation with a loss that is not finite is never kept. The photos with the higher losses
+    decide. Interpolations within one standard error of the best are equal there (Breiman et al.,
+    1984, section 3.4.3); of those, the best on the other photos is kept."""
+    usable = [one for one in figures if np.isfinite(one["calibrated"]).any()]
+    every = np.array([one["calibrated"] for one in usable], dtype=np.float64)
     lost = np.where(np.isfinite(every).all(axis=0), every, np.inf)
     if not np.isfinite(lost).any():
         return 0
-    apart = [found["apart"] for found in asked if np.isfinite(found["calibrated"]).any()]
-    hard = int(lost.min(axis=1).argmax())
     if len(lost) == 1:
         return int(lost[0].argmin())
-    noise = np.nan_to_num(np.array(apart[hard], dtype=np.float64), nan=np.inf)
+    hard = int(lost.min(axis=1).argmax())
+    noise = np.nan_to_num(np.array(usable[hard]["apart"], dtype=np.float64), nan=np.inf)
     level = np.isfinite(lost[hard]) & (lost[hard] - lost[hard].min() <= noise)
     return int(np.where(level, lost[1 - hard], np.inf).argmin())

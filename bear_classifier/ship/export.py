@@ -28,9 +28,9 @@ from bear_classifier.errors import BearsError, ConfigError, DataError, ModelErro
 from bear_classifier.judge import membership_inference
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import backbone
+from bear_classifier.learn.backbone import OUTPUTS, Outputs
 from bear_classifier.learn.data import normalisation
 from bear_classifier.learn.frozen_forward import as_onnx
-from bear_classifier.learn.inference import OUTPUTS, Outputs
 from bear_classifier.learn.learner import trained_network
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
 from bear_classifier.stats.metrics import log_loss
 
 COLDEST, HOTTEST = 0.25, 10.0  # bounds, so that few photos cannot saturate or flatten the softmax
 LEAST_ERRORS = 10  # wrong photos; fewer are too few to estimate an error rate
 
 
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+def softmax(logits: AnyFloats, temperature: float = 1.0) -> Floats:
     """Probabilities (n, classes) of logits (n, classes)."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
+def fit_temperature(logits: AnyFloats, targets: Ints) -> float:
     """The divisor of logits (n, classes) with the least log loss (Guo et al., arXiv 1706.04599).
 
     Not below 1, which makes a model surer, while fewer than `LEAST_ERRORS` photos are wrong:

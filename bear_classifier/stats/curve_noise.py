@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from bear_classifier.stats.arrays import Floats
 
 WINDOW = 5  # points whose mean is looked at
 _MEDIAN = 0.954  # of the distance of two normal values / their standard deviation
 
 
-def falls_below_noise(values: NDArray[np.float64], first: int, clear: float) -> bool:
+def falls_below_noise(values: Floats, first: int, clear: float) -> bool:
     """Whether the lowest mean of WINDOW neighbours lies `clear` standard deviations of a single
     value, or more, below the mean of the `first`. values: (n,), n > first.
 

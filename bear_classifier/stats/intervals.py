@@ -1,8 +1,7 @@
 """Confidence intervals of rates, with a design effect for groups of near-copies.
 
-Ten frames of one scene are not ten independent photos: an interval that takes them for such claims
-95 % and covers 29 % of the time. So each rate has an effective sample size, its number of photos
-over the design effect (Kish, Survey Sampling, 1965).
+An interval that takes ten frames of one scene for independent photos claims 95 % and covers 29 %.
+So each rate has an effective sample size: photos / design effect (Kish, Survey Sampling, 1965).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.arrays import Bools, Floats
 
 _Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 
@@ -24,8 +23,8 @@ def proportion(part: int, whole: int) -> float | None:
 
 
 def wilson(part: float, whole: float) -> Interval | None:
-    """95 % score interval of a rate of independent photos (Wilson, JASA 22:209, 1927), or of an
-    effective number of them; None of nothing."""
+    """95 % score interval of a rate of (effectively) so many independent photos (Wilson, JASA
+    22:209, 1927); None of nothing."""
     if whole == 0:
         return None
     p, z2 = part / whole, _Z95**2
@@ -36,27 +35,27 @@ def wilson(part: float, whole: float) -> Interval | None:
     return low, high
 
 
-def clustered(hits: NDArray[np.bool_], groups: NDArray[Any]) -> Interval | None:
+def clustered(hits: Bools, groups: NDArray[Any]) -> Interval | None:
     """95 % interval of the rate of hits (n,), where photos of one group (n,) may be alike: Wilson's
-    with the effective number of photos. Exactly Wilson's where each group has one photo.
+    with the effective number of photos.
 
-    Where groups are of uneven size, the rate has a longer tail than as many photos of one size: one
-    group of thirty moves it far. The end towards 0.5 lies by so much further off as skewness moves
-    the quantile (Cornish and Fisher, Rev. Inst. Int. Stat. 5:307, 1938)."""
-    rho = _correlation(hits, groups)
-    effect = _effect(rho, groups)
-    found = wilson(int(hits.sum()) / effect, len(hits) / effect)
-    if found is None:
+    Groups of uneven size give the rate a longer tail: one group of thirty moves it far. The end
+    towards 0.5 lies further off by as much as skewness moves the quantile (Cornish and Fisher, Rev.
+    Inst. Int. Stat. 5:307, 1938)."""
+    if not len(hits):
         return None
+    rho = _correlation(hits, groups)
+    effect = design_effect(rho, groups)
     p, n = float(hits.mean()), len(hits) / effect
+    score = wilson(int(hits.sum()) / effect, n)
     skew = _unevenness(rho, groups) * (_Z95**2 - 1) / 6
-    if skew < 1e-9:
-        return found
-    low, high = found
+    if score is None or skew < 1e-9:
+        return score
+    low, high = score
     return (_end(p, n, skew) if low > 0 else low), (1 - _end(1 - p, n, skew) if high < 1 else high)
 
 
-def averaged(hits: NDArray[np.bool_], kinds: NDArray[Any], groups: NDArray[Any]) -> Interval | None:
+def averaged(hits: Bools, kinds: NDArray[Any], groups: NDArray[Any]) -> Interval | None:
     """95 % interval of the mean over kinds (n,) of the rate of hits (n,): half-widths of the kinds'
     intervals combined in quadrature (Zou and Donner, Stat. Med. 27:1693, 2008). groups: (n,)."""
     names = np.unique(kinds)
@@ -80,13 +79,8 @@ def _end(p: float, n: float, skew: float) -> float:
     return low
 
 
-def design_effect(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
-    """Variance of the rate of hits (n,) with these groups (n,), in variances of n independent ones:
-    1 + rho (Kish's effect - 1)."""
-    return _effect(_correlation(hits, groups), groups)
-
-
-def _effect(rho: float, groups: NDArray[Any]) -> float:
+def design_effect(rho: float, groups: NDArray[Any]) -> float:
+    """Variance of a rate over that of independent photos, with correlation rho in groups (n,)."""
     return 1 + rho * (copies_effect(groups) - 1)
 
 
@@ -98,13 +92,10 @@ def _unevenness(rho: float, groups: NDArray[Any]) -> float:
     return float(cube / square**1.5 - square**0.5 / size.sum())
 
 
-def _correlation(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
-    """Of hits (n,) within groups (n,): 1 less the share of pairs within groups that differ, in
-    those that would differ by chance. To the latter as many are added as a photo has copies: where
-    few pairs can tell, as with no hit at all, copies count once (the coverage by sizes of groups:
-    tests/test_intervals.py)."""
-    if not len(hits):
-        return 0.0
+def _correlation(hits: Bools, groups: NDArray[Any]) -> float:
+    """Of hits (n,) within groups (n,): 1 - pairs in groups that differ / pairs that would differ by
+    chance. To the latter a typical group's size is added, so that copies count once where few pairs
+    can tell, as with no hit at all (coverage by group size: tests/stats/test_intervals.py)."""
     number = np.unique(groups, return_inverse=True)[1]
     size = np.bincount(number).astype(np.float64)
     part = np.bincount(number, hits)
@@ -116,8 +107,8 @@ def _correlation(hits: NDArray[np.bool_], groups: NDArray[Any]) -> float:
 
 
 def copies_effect(groups: NDArray[Any]) -> float:
-    """The design effect where the photos of a group (n,) are always right or wrong together: the
-    size of a photo's group, on average over photos. 1 of nothing."""
+    """The design effect where the photos of a group (n,) are all right or all wrong: the mean over
+    photos of the size of their group. 1 of nothing."""
     size = np.unique(groups, return_counts=True)[1].astype(np.float64)
     return float((size**2).sum() / size.sum()) if len(size) else 1.0
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bear_classifier.stats.arrays import Floats, Ints
+from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
 
 LEAST_PROBABILITY = 1e-12  # of the own class: a photo costs at most 27.6 nats
 ANY_PROBABILITY = 1e-300  # a floor for ranks: it only keeps the logarithm finite
@@ -13,48 +12,41 @@ MOST_LOSS = -float(np.log(1e-6))  # nats of one photo where trainings are compar
 _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
 
 
-def log_losses(
-    probabilities: NDArray[np.floating], targets: Ints, least: float = LEAST_PROBABILITY
-) -> Floats:
+def log_losses(probabilities: AnyFloats, targets: Ints, least: float = LEAST_PROBABILITY) -> Floats:
     """Minus the log of the probability of each photo's own class, (n,), in nats.
 
-    probabilities: (n, classes); targets: (n,) class numbers; least: a probability below counts as
-    this one."""
+    probabilities: (n, classes); targets: (n,); least: floor of the probabilities."""
     own = np.asarray(probabilities)[np.arange(len(targets)), targets]
     return np.asarray(-np.log(np.maximum(own, least)), dtype=np.float64)
 
 
-def log_loss(probabilities: NDArray[np.floating], targets: Ints) -> float:
+def log_loss(probabilities: AnyFloats, targets: Ints) -> float:
     """Mean negative log likelihood in nats."""
     return float(log_losses(probabilities, targets).mean())
 
 
-def confusion_matrix(
-    targets: NDArray[np.int64], said: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Counts (classes, classes): row the truth, column the answer."""
+def confusion_matrix(targets: Ints, predicted: Ints, classes: int) -> Ints:
+    """Counts (classes, classes): rows are true classes, columns predicted ones."""
     table = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(table, (targets, said), 1)
+    np.add.at(table, (targets, predicted), 1)
     return table
 
 
-def macro_f1(table: NDArray[np.int64]) -> float | None:
-    """Mean over the classes that occur of 2 hits / (true + said)."""
-    true, said = table.sum(axis=1), table.sum(axis=0)
+def macro_f1(table: Ints) -> float | None:
+    """Mean over the classes that occur of 2 hits / (true + predicted)."""
+    true, predicted = table.sum(axis=1), table.sum(axis=0)
     occurs = true > 0
     if not occurs.any():
         return None
-    return float((2 * table.diagonal()[occurs] / (true + said)[occurs]).mean())
+    return float((2 * table.diagonal()[occurs] / (true + predicted)[occurs]).mean())
 
 
-def calibration_error(
-    probabilities: NDArray[np.float64], targets: NDArray[np.int64]
-) -> float | None:
+def calibration_error(probabilities: Floats, targets: Ints) -> float | None:
     """Mean over equal-width bins of |confidence - share right|, weighted by photos."""
     if len(targets) == 0:
         return None
-    confidence, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gap = confidence - (said == targets)
+    gap = confidence - (predicted == targets)
     sums = np.bincount(bins, weights=gap, minlength=_BINS)
     return float(np.abs(sums).sum() / len(targets))

@@ -1,65 +1,61 @@
-"""OOD score: how much a photo is like the training photos, and the threshold below which it is
-rejected.
+"""OOD score: how similar a photo is to the training photos, and the threshold for rejecting it.
 
-A photo is compared with the photos of a reference by the cosine of their features and, where the
-weights have classes of their own (ImageNet's), also by what kinds of things these see in both:
-Hellinger's affinity of two distributions is the cosine of their square roots. Of each the mean over
-the nearest few counts. See docs/LOG.md for what else was tried.
+A photo is compared with reference photos by the cosine of their features and, where the weights
+have classes of their own (ImageNet's), also by Hellinger's affinity of the class probabilities,
+which is the cosine of their square roots. Of each the mean over the nearest few counts. Other
+scores that were tried: docs/LOG.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.runtime.npz import as_small_npz, products, read_npz
+from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Floats32, Ints, Strings
 
 NEIGHBOURS = 5
-MAX_REFERENCE = 2000  # photos that are kept: a tenth of a second per photo asked would be too much
+MAX_REFERENCE = 2000  # photos that are kept: more would take a tenth of a second per query
 _LARGEST = 2**27  # bytes of all arrays: a classifier of 20,000 classes beside them
 _BLOCK = 1024
 _SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, of 50 mostly 0.96
-_RARE = 0.98  # of photos; so many have nothing as like them that is no copy
-
-AnyFloats = NDArray[np.floating]
+_RARE = 0.98  # quantile of cosines of the nearest photos that are no copies
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Photos to compare with. features: (n, f), pooled, half precision, as they are stored; groups:
-    (n,) numbers of near-copies; weight, bias: (k, f), (k,) of the weights' own classes, or None;
-    centre, scale: mean and deviation of each kind of likeness among the photos themselves."""
+    """Photos to compare with. features: (n, f), pooled, half precision, as stored; groups: (n,)
+    numbers of near-copies; classifier: weight (k, f) and bias (k,) of the weights' own classes, or
+    None; centre, scale: mean and standard deviation of each similarity among the photos."""
 
     features: NDArray[np.float16]
-    groups: NDArray[np.int64]
+    groups: Ints
     classifier: tuple[NDArray[np.float16], NDArray[np.float16]] | None
-    centre: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    centre: Floats
+    scale: Floats
 
-    def score(self, features: AnyFloats) -> NDArray[np.float64]:
-        """Familiarity (m,) of photos by their features (m, f): about 0 for the photos themselves,
-        negative for OOD images; in standard deviations, averaged over the kinds of likeness."""
-        asked = self._views(features)
-        found = np.stack([_near(a, b) for a, b in zip(asked, self._known, strict=True)])
-        return self._standard(found)
+    def score(self, features: AnyFloats) -> Floats:
+        """OOD score (m,) of photos by their features (m, f): about 0 for the photos themselves,
+        negative for OOD images; in standard deviations, averaged over the similarities."""
+        pairs = zip(self._views(features), self._known, strict=True)
+        return self._standard(np.stack([_near(one, known) for one, known in pairs]))
 
-    def own(self) -> NDArray[np.float64]:
-        """The same (n,) for its own photos, each compared with those that are no copies of it."""
+    def own(self) -> Floats:
+        """OOD score (n,) of the reference photos, each without its near-copies."""
         return self._standard(self._own())
 
-    def holds(self, features: AnyFloats) -> NDArray[np.bool_]:
-        """Whether photos (m,) are those of the reference, or encoded anew from them: by the cosine
-        of features (m, f), which lies higher than between two of its own that are no copies."""
-        asked, known = self._views(features)[0], self._known[0]
-        return np.asarray((asked @ known.T).max(axis=1) > self._same)
+    def holds(self, features: AnyFloats) -> Bools:
+        """Whether photos (m,) are reference photos, perhaps re-encoded: by the cosine of features
+        (m, f), which is higher than between reference photos that are no copies."""
+        cosines = self._views(features)[0] @ self._known[0].T
+        return np.asarray(cosines.max(axis=1) > self._same)
 
     @cached_property
     def _same(self) -> float:
-        """A cosine that hardly two different pictures reach."""
+        """A cosine that two different pictures hardly reach."""
         known = self._known[0]
         nearest = np.empty(len(known))
         for start in range(0, len(known), _BLOCK):
@@ -69,11 +65,11 @@ class Reference:
             nearest[rows] = alike.max(axis=1)
         return max(_SAME, float(np.quantile(nearest, _RARE)))
 
-    def _own(self) -> NDArray[np.float64]:
+    def _own(self) -> Floats:
         return np.stack([_near(view, view, self.groups) for view in self._known])
 
     @cached_property
-    def _layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    def _layer(self) -> tuple[Floats32, Floats32] | None:
         """The classifier in single precision, as it is multiplied with."""
         if self.classifier is None:
             return None
@@ -81,15 +77,14 @@ class Reference:
         return weight.astype(np.float32), bias.astype(np.float32)
 
     @cached_property
-    def _known(self) -> list[NDArray[np.float32]]:
-        """Once, not for every photo that is asked about."""
+    def _known(self) -> list[Floats32]:
         return self._views(self.features)
 
-    def _standard(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _standard(self, found: Floats) -> Floats:
         return np.asarray(((found - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
 
-    def _views(self, features: AnyFloats) -> list[NDArray[np.float32]]:
-        """Vectors of length 1 whose products are likenesses."""
+    def _views(self, features: AnyFloats) -> list[Floats32]:
+        """Vectors of length 1 whose products are similarities."""
         plain = features.astype(np.float32)
         views = [plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)]
         if self._layer:
@@ -101,24 +96,20 @@ class Reference:
 
     def as_bytes(self) -> bytes:
         """An .npz file of plain arrays."""
-        values: dict[str, NDArray[Any]] = {
-            "features": self.features,
-            "groups": self.groups,
-            "centre": self.centre,
-            "scale": self.scale,
-        }
-        if self.classifier:
-            values["weight"], values["bias"] = self.classifier
-        return as_small_npz(**values)
+        layer = dict(zip(("weight", "bias"), self.classifier or (), strict=False))
+        return as_small_npz(
+            features=self.features,
+            groups=self.groups,
+            centre=self.centre,
+            scale=self.scale,
+            **layer,
+        )
 
 
 def make_reference(
-    features: AnyFloats,
-    groups: NDArray[np.int64],
-    classifier: tuple[AnyFloats, AnyFloats] | None,
-    seed: int,
+    features: AnyFloats, groups: Ints, classifier: tuple[AnyFloats, AnyFloats] | None, seed: int
 ) -> Reference:
-    """A reference of at most `MOST` of these photos. features: (n, f); groups: (n,)."""
+    """A reference of at most MAX_REFERENCE of these photos. features: (n, f); groups: (n,)."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MAX_REFERENCE])
     layer = None
     if classifier:
@@ -132,12 +123,11 @@ def make_reference(
 
 def read_reference(data: bytes) -> Reference:
     """What `as_bytes` wrote. Raises ValueError and KeyError where it is none."""
-    found = read_npz(data, _LARGEST)
-    if strange := [name for name, part in found.items() if part.dtype.kind not in "fiu"]:
+    arrays = read_npz(data, _LARGEST)
+    if strange := [name for name, part in arrays.items() if part.dtype.kind not in "fiu"]:
         raise ValueError(f"{strange[0]} holds no numbers")
-    layer = (found["weight"], found["bias"]) if "weight" in found else None
-    features, groups = found["features"], found["groups"]
-    centre, scale = found["centre"], found["scale"]
+    layer = (arrays["weight"], arrays["bias"]) if "weight" in arrays else None
+    features, groups, centre, scale = (arrays[k] for k in ("features", "groups", "centre", "scale"))
     views = 2 if layer else 1
     fits = (
         features.ndim == 2
@@ -152,39 +142,31 @@ def read_reference(data: bytes) -> Reference:
     return Reference(features, groups, layer, centre, scale)
 
 
-def threshold(scores: NDArray[np.float64], share: float) -> float:
-    """The familiarity below which at most this share of new photos like these falls, on average
-    over samples (split conformal prediction: Vovk et al., Algorithmic Learning in a Random World,
-    2005). Minus infinity, so that nothing is refused, where the scores are too few to say."""
+def threshold(scores: Floats, share: float) -> float:
+    """The OOD score below which at most this share of new photos like these falls, on average over
+    samples (split conformal prediction: Vovk et al., Algorithmic Learning in a Random World, 2005).
+    Minus infinity, so that nothing is rejected, where there are too few scores."""
     rank = int(np.floor((len(scores) + 1) * share))
     numbers = np.where(np.isnan(scores), -np.inf, scores)
     return float(np.sort(numbers)[rank - 1]) if rank > 0 else -np.inf
 
 
-def _near(
-    asked: NDArray[np.float32],
-    known: NDArray[np.float32],
-    groups: NDArray[np.int64] | None = None,
-) -> NDArray[np.float64]:
-    """Mean likeness (m,) to the nearest few. groups: of both, if they are the same photos."""
-    found = np.empty(len(asked))
-    for start in range(0, len(asked), _BLOCK):
+def _near(queries: Floats32, known: Floats32, groups: Ints | None = None) -> Floats:
+    """Mean similarity (m,) to the nearest few. groups: of both, if they are the same photos."""
+    means = np.empty(len(queries))
+    for start in range(0, len(queries), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        likeness = products(asked[rows], known)
+        likeness = products(queries[rows], known)
         if groups is not None:
             likeness[groups[rows, None] == groups[None, :]] = -1.0
         most = min(NEIGHBOURS, likeness.shape[1])
-        found[rows] = -np.partition(-likeness, most - 1, axis=1)[:, :most].mean(axis=1)
-    return found
+        means[rows] = -np.partition(-likeness, most - 1, axis=1)[:, :most].mean(axis=1)
+    return means
 
 
-def accept_reasons(
-    probabilities: NDArray[np.float64], scores: NDArray[np.float64], least: float, close: float
-) -> NDArray[np.str_]:
-    """Of each photo "ok", "unlike_training" (familiarity below `least`) or "too_close" (the two
-    highest of its probabilities differ by less than `close`).
-
-    probabilities: (n, classes); scores: (n,)."""
+def accept_reasons(probabilities: Floats, scores: Floats, least: float, close: float) -> Strings:
+    """Of each photo "ok", "unlike_training" (OOD score below `least`) or "too_close" (its two
+    highest probabilities are closer than `close`). probabilities: (n, classes); scores: (n,)."""
     top = np.sort(probabilities, axis=1)
-    near = ~(top[:, -1] - top[:, -2] >= close)  # what is not a number is not answered
+    near = ~(top[:, -1] - top[:, -2] >= close)  # NaN is rejected too
     return np.where(~(scores >= least), "unlike_training", np.where(near, "too_close", "ok"))

@@ -1,7 +1,7 @@
 """Paired tests of two models on the same photos, with near-copies grouped.
 
-Ten frames of one scene on which one model is right and the other wrong are one piece of evidence,
-not ten: the unit of every test here is a group of near-copies.
+Ten frames of one scene on which only one model is right are one piece of evidence: the unit of
+every test is a group of near-copies.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def paired_comparison(before: Bools, after: Bools, groups: NDArray[Any]) -> dict
 
 
 def sign_flip(apart: Ints, groups: NDArray[Any]) -> float:
-    """p, two-sided, of a sum of differences (n,) of -1, 0 or 1, were the two models alike: then
-    each group's (n,) sum might as well have the other sign. Exact, by the distribution of all
-    signs; of groups of one photo each it is McNemar's exact test (Psychometrika 12:153, 1947)."""
+    """Two-sided p of the sum of differences (n,) of -1, 0 or 1, with groups (n,), if two models are
+    equal, so that each group's sum has either sign. Exact, by the distribution over all signs; with
+    groups of one photo it is McNemar's exact test (Psychometrika 12:153, 1947)."""
     number = np.unique(groups, return_inverse=True)[1]
     sums = np.bincount(number, apart).astype(np.int64) if len(apart) else np.zeros(0, np.int64)
     sizes, times = np.unique(np.abs(sums[sums != 0]), return_counts=True)
@@ -63,8 +63,8 @@ def sign_flip(apart: Ints, groups: NDArray[Any]) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """mean: of other - one, so that less than 0 is better. of_seeds: standard error from seed to
-    seed, of one seed NaN; of_photos: from photo to photo; seeds, groups: how many."""
+    """mean: of other - one, negative if better. of_seeds: standard error over seeds, NaN for one;
+    of_photos: over photos; seeds, groups: how many."""
 
     mean: float
     of_seeds: float
@@ -73,7 +73,7 @@ class Difference:
     groups: int
 
     def half(self, sure: float) -> float | None:
-        """Half of the interval that holds the truth but for a chance of `sure`; None: one seed."""
+        """Half-width of the 1 - `sure` confidence interval; None: one seed or group."""
         if self.seeds < 2 or self.groups < 2:
             return None
         return float(self._halves(sure, np.array([self.seeds]))[0])
@@ -92,7 +92,7 @@ class Difference:
         return f"{mean}{'' if measure == 'loss' else ' points'} ({low} to {high})"
 
     def _halves(self, sure: float, seeds: Ints) -> Floats:
-        """The same if there had been so many seeds. seeds: (n,)."""
+        """Half-widths if there had been so many seeds. seeds: (n,)."""
         seed = student.ppf(1 - sure / 2, seeds - 1) * self.of_seeds * (self.seeds / seeds) ** 0.5
         photo = student.ppf(1 - sure / 2, self.groups - 1) * self.of_photos
         return np.asarray(np.hypot(seed, photo))
@@ -106,7 +106,7 @@ class Difference:
         return int(more[detected.argmax()]) if detected.any() else None
 
     def times_photos(self, sure: float) -> float:
-        """How many times as many validation photos would tell it, were it not for the seeds."""
+        """How many times as many photos would make it significant, but for the seeds."""
         photo = student.ppf(1 - sure / 2, max(self.groups - 1, 1)) * self.of_photos
         return float((photo / abs(self.mean)) ** 2) if self.mean else float("inf")
 
@@ -121,7 +121,7 @@ def signed(value: float, measure: Measure) -> str:
 
 
 def shares(measure: Measure, targets: Ints) -> Floats:
-    """(photos,) what each photo counts for; sum 1. "macro": all classes that are there alike."""
+    """Weight of each photo (photos,); sum 1. "macro": all classes that occur count alike."""
     if measure != "macro":
         return np.full(len(targets), 1 / len(targets))
     many = np.bincount(targets)
@@ -131,14 +131,13 @@ def shares(measure: Measure, targets: Ints) -> Floats:
 def difference(
     one: Floats, other: Floats, targets: Ints, groups: NDArray[Any], measure: Measure
 ) -> Difference:
-    """one, other: (seeds, photos), losses or wrongs of two alternatives, paired in both directions;
+    """one, other: (seeds, photos), losses or errors of two alternatives, paired in both directions;
     targets, groups: (photos,).
 
-    The chance of photos is that under no difference (not around the mean, as McNemar's), for where
-    all of three photos speak for one side nothing varies around the mean. For wrongs each class
-    (for "error" all photos) counts one photo more on either side, as Agresti and Min (2005) do: k
-    of k photos then weigh k / sqrt(k + 2), close to the exact sign test. Where there are groups it
-    is a group more, as large as that of a typical photo."""
+    The variance over photos is that around no difference, as McNemar's: around the mean it is 0
+    where all of three photos favour one side. For errors each class (for "error" all photos) counts
+    one more photo on either side, as in Agresti and Min (2005): k of k photos then weigh
+    k / sqrt(k + 2), close to the exact sign test. With groups, it is one more typical group."""
     share = shares(measure, targets)
     apart = other.astype(np.float64) - one
     seeds = apart @ share
@@ -153,6 +152,6 @@ def difference(
 
 
 def _one_more(share: Floats, number: Ints) -> float:
-    """Square of what a group counts for, averaged over photos (n,) by share; number: the group."""
+    """Squared weight of a group, averaged over photos (n,) by share; number: of their groups."""
     weight = np.bincount(number, share)
     return float((weight**3).sum() / weight.sum())

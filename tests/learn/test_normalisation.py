@@ -31,7 +31,6 @@ from bear_classifier.learn.data import (
     normalisation,
     normalise,
 )
-from bear_classifier.learn.inference import outputs
 from bear_classifier.learn.probe import cached_features, mean_grey, probe_network, sharpness
 from bear_classifier.ship import golden
 from bear_classifier.ship.bundle import load
@@ -100,7 +99,7 @@ def test_features_training_and_predictions_see_the_same_values(
     with torch.no_grad():
         logits, pooled, _ = (part.numpy() for part in net.outputs(x))
     assert np.allclose(cached_features(catalog, config, rows, net.body), pooled, atol=1e-4)
-    _, said, _ = outputs(catalog, net, rows, config, Unreadable(100))
+    _, said, _ = trainable_part.Whole(catalog, net, Unreadable(100)).outputs(rows, config)
     assert np.allclose(said, logits, atol=1e-3)
     part, _ = trainable_part.part_of(catalog, config, net, rows, Unreadable(100))
     assert isinstance(part, trainable_part.LastStage)

@@ -20,8 +20,16 @@ from bear_classifier.errors import ConfigError
 from bear_classifier.learn import mixed_precision
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import dataloaders
-from bear_classifier.learn.fit import Phase, Plan, fit, make_learner, phases
-from bear_classifier.learn.plan import class_weights, plan_of, unbalanced
+from bear_classifier.learn.fit import (
+    Phase,
+    Plan,
+    class_weights,
+    fit,
+    make_learner,
+    phases,
+    plan_of,
+    unbalanced,
+)
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start, train
 

@@ -25,7 +25,6 @@ from bear_classifier.images import decoder
 from bear_classifier.learn import backbone, data, trainable_part, weight_interpolation
 from bear_classifier.learn.data import Augment, Unreadable, batches
 from bear_classifier.learn.frozen_forward import frozen
-from bear_classifier.learn.inference import outputs
 from bear_classifier.learn.probe import probe, probe_network
 from bear_classifier.learn.train import start, train
 from bear_classifier.learn.trainable_part import (
@@ -163,7 +162,8 @@ def test_it_says_what_the_whole_network_says(prepared: Prepared) -> None:
     """But for maps that are kept in half precision."""
     catalog, config = prepared
     rows, logits, pooled = part(prepared).outputs(seen(catalog), config)
-    whole = outputs(catalog, start(catalog, config), seen(catalog), config, Unreadable(100))
+    network = start(catalog, config)
+    whole = Whole(catalog, network, Unreadable(100)).outputs(seen(catalog), config)
     assert rows == whole[0]
     assert logits == pytest.approx(whole[1], abs=5e-3 * float(np.abs(whole[1]).max()))
     assert pooled == pytest.approx(whole[2], abs=5e-3 * float(np.abs(whole[2]).max()))

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from bear_classifier.stats.intervals import (
+    _correlation,
     averaged,
     clustered,
     copies_effect,
@@ -73,12 +74,16 @@ def test_few_mistakes_do_not_pass_for_independent_photos():
     assert high > 3 * wilson(1, 100)[1]
 
 
+def effect_of(hits, groups):
+    return design_effect(_correlation(hits, groups), groups)
+
+
 def test_copies_that_differ_by_chance_cost_little():
     rng = np.random.default_rng(3)
-    effects = [design_effect(*drawn(rng, 0.3, 100, 5, 0.0)) for _ in range(200)]
+    effects = [effect_of(*drawn(rng, 0.3, 100, 5, 0.0)) for _ in range(200)]
     assert 1 <= np.mean(effects) < 1.35
     wrong, groups = drawn(rng, 0.3, 100, 5, 1.0)
-    assert design_effect(wrong, groups) == pytest.approx(5.0)
+    assert effect_of(wrong, groups) == pytest.approx(5.0)
 
 
 def test_groups_of_many_sizes():
@@ -119,7 +124,7 @@ def test_both_ends_heed_uneven_groups_alike():
     groups = np.repeat(np.arange(44), [1] * 40 + [10] * 4)
     wrong = groups > 42  # one group of ten
     low, high = clustered(wrong, groups)
-    effect = design_effect(wrong, groups)
+    effect = effect_of(wrong, groups)
     score = wilson(10 / effect, 80 / effect)
     assert 0.6 * score[0] < low < 0.8 * score[0]
     assert high == pytest.approx(score[1])

@@ -19,18 +19,15 @@ from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.errors import DataError
 from bear_classifier.experiments.lr.runs import undisturbed
 from bear_classifier.learn import backbone
 from bear_classifier.learn.checkpoints import State
-from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.fit import fit
-from bear_classifier.learn.inference import outputs
-from bear_classifier.learn.plan import adjusted_settings, lasting, plan_of
+from bear_classifier.learn.data import Unreadable, learning_photos
+from bear_classifier.learn.fit import adjusted_settings, fit, lasting, plan_of
 from bear_classifier.learn.probe import probe_network
 from bear_classifier.learn.source_holdout import start_of
 from bear_classifier.learn.train import start
-from bear_classifier.learn.trainable_part import part_of
+from bear_classifier.learn.trainable_part import Whole, part_of
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
 
@@ -65,13 +62,8 @@ class TrainingRuns:
         """Raises DataError (NOT_SPLIT)."""
         catalog.freeze()
         self.catalog, self.folder = catalog, folder
-        ready = catalog.photos("ok")
-        self.train, self.valid = ([p for p in ready if p.split == s] for s in ("train", "valid"))
-        if not self.train or not self.valid:
-            raise DataError(
-                "NOT_SPLIT", "there are no training or validation photos; run: bears split"
-            )
-        self.unreadable = Unreadable(len(ready))
+        self.train, self.valid = learning_photos(catalog)
+        self.unreadable = Unreadable(len(catalog.photos("ok")))
 
     def trained(self, one: Alternative, seeds: Sequence[int], bar: Any) -> list[TrainedAlternative]:
         """One training for each seed; the rate is asked for once, with the first.
@@ -118,7 +110,8 @@ class TrainingRuns:
 
         end = bench.fitted(seed, lr[0], config.train.epochs, step)
         seconds = round(time.monotonic() - began, 1)
-        rows, logits, _ = outputs(self.catalog, bench.model, self.valid, config, self.unreadable)
+        whole = Whole(self.catalog, bench.model, self.unreadable)
+        rows, logits, _ = whole.outputs(self.valid, config)
         bar.update(before + steps - bar.n)  # a training that diverged made fewer
         facts = {key: end.facts[key] for key in ("lr", "history", "kept_epoch", "part")}
         facts |= {"lr_reason": lr[1], "seconds": seconds, "seed": seed}
@@ -164,9 +157,8 @@ class _Start:
         made = probe_network(config, None).to(device)
         if config.train.head == "new":
             return made
-        rows, _, features = outputs(
-            self.shop.catalog, made, self.shop.train, config, self.shop.unreadable
-        )
+        whole = Whole(self.shop.catalog, made, self.shop.unreadable)
+        rows, _, features = whole.outputs(self.shop.train, config)
         learned = [self.shop.train[row] for row in rows]
         return start_of(self.shop.catalog, config, learned, features).to(device)
 

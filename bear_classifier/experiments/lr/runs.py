@@ -22,14 +22,13 @@ from torch import Tensor, nn
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
-from bear_classifier.errors import DataError, TrainError
+from bear_classifier.errors import TrainError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.fit import make_learner
+from bear_classifier.learn.data import Unreadable, learning_photos
+from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, make_learner, plan_of
 from bear_classifier.learn.lr_finder import STEPS, Watch, find_lr
 from bear_classifier.learn.micro_batches import exhausted
 from bear_classifier.learn.mixed_precision import fast_precision
-from bear_classifier.learn.plan import adjusted_settings, lr_ratio_of, plan_of
 from bear_classifier.learn.train import start
 from bear_classifier.learn.trainable_part import TrainablePart, part_of
 from bear_classifier.runtime.malloc import pages_kept
@@ -86,20 +85,17 @@ class FinderSetup:
 
 def finder_setup(catalog: Catalog, config: Config) -> FinderSetup:
     """Raises DataError (NOT_SPLIT, NO_PROBE) and what `start` raises."""
-    photos = catalog.photos("ok")
-    photos_of = {split: [p for p in photos if p.split == split] for split in ("train", "valid")}
-    if not photos_of["train"] or not photos_of["valid"]:
-        raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
-    settings, _ = adjusted_settings(config.train, len(photos_of["train"]))
+    train, valid = learning_photos(catalog)
+    settings, _ = adjusted_settings(config.train, len(train))
     with undisturbed():
         network = start(catalog, config).to(backbone.pick_device(config.learn.device))
         config = dataclasses.replace(config, train=settings)
         set_seed(settings.seed, reproducible=True)
-        seen = [*photos_of["train"], *photos_of["valid"]]
-        part, _ = part_of(catalog, config, network, seen, Unreadable(len(photos)))
+        unreadable = Unreadable(len(catalog.photos("ok")))
+        part, _ = part_of(catalog, config, network, [*train, *valid], unreadable)
         if settings.head == "new":
             network.new_head(settings.seed)
-    return FinderSetup(config, part, backbone.copied(part.model), **photos_of)
+    return FinderSetup(config, part, backbone.copied(part.model), train, valid)
 
 
 def run_finder(made: FinderSetup, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:

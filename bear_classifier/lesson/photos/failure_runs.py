@@ -17,8 +17,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.judge import clean
 from bear_classifier.learn import backbone, probe
 from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.fit import fit
-from bear_classifier.learn.plan import plan_of
+from bear_classifier.learn.fit import fit, plan_of
 from bear_classifier.learn.trainable_part import LastStage, TrainablePart, part_of
 from bear_classifier.lesson.trained_model import Subject
 from bear_classifier.stats.calibration import softmax
