@@ -11,16 +11,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from bear_classifier.plots import charts
+from bear_classifier.plots.inline_svg import figure_svg
 from bear_classifier.report import sentences as words
-from bear_classifier.report import svg
 from bear_classifier.report.provenance import PLACES
-from bear_classifier.report.svg import Series
 from bear_classifier.runtime.templates import template
-from bear_classifier.stats.intervals import Interval, wilson
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _STYLE = Path(__file__).parent / "static" / "report.css"
 _MOST = 8  # rows of a table; the rest is counted
@@ -49,7 +51,6 @@ def report_page(
         shown=shown,
         curve=curve,
         words=words,
-        svg=svg,
         data_address=data_address,
         style=Markup(_STYLE.read_text(encoding="utf-8")),
         most=_MOST,
@@ -75,11 +76,15 @@ def report_page(
             *words.sentences(facts["training"].get("diagnosis")),
             *words.sentences(facts["training"].get("notes")),
         ],
-        training_charts=[
-            *_interpolation(facts["training"]),
-            *_history(facts["training"]),
-            *_finder(facts["training"]),
-        ],
+        training_charts=_training_charts(facts["training"]),
+        reliability=_svg(
+            charts.certainty(facts["test"]["reliability"], narrow=True),
+            "share of right answers by stated certainty",
+        ),
+        familiarity=_svg(
+            charts.familiarity(facts["rejection"], narrow=True),
+            "photos by how much they are like the training photos",
+        ),
     )
     return page + "\n"
 
@@ -128,60 +133,33 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "none"
 
 
-def _interpolation(history: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
-    """Errors of what lies between the first model and the tuned one."""
-    results = history.get("mixtures")
-    if not results:
-        return []
-    names = {"valid": ("a", "validation"), "unseen": ("b", "sources never seen")}
-    shares = [100 * share for share in results["shares"]]
-    series = [
-        Series(
-            name,
-            kind,
-            [(x, n / one["n"]) for x, n in zip(shares, one["wrong"], strict=True)],
-            one.get("intervals") or [wilson(n, one["n"]) or (0.0, 1.0) for n in one["wrong"]],
-        )
-        for (kind, name), one in ((names[key], results.get(key)) for key in names)
-        if one
-    ]
-    chart = svg.line_chart(series, "tuned weights, %", "error", percent=True, at=shares)
-    return [("From the first model to the tuned one", chart, words.interpolation_sentence(history))]
+def _training_charts(training: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+    """Title, chart and sentence of each."""
+    charts_ = []
+    if training.get("mixtures"):
+        drawn = _svg(charts.alone(charts.interpolation_errors, training), "error by tuned weights")
+        sentence = words.interpolation_sentence(training)
+        charts_.append(("From the first model to the tuned one", drawn, sentence))
+    if rows := training.get("history"):
+        last = rows[-1]["error"]
+        rate = words.percent(last, charts.epoch_interval(training, last))
+        end = f"{words.photos(training.get('valid', 0), 'validation')}; at the end {rate}."
+        losses = _svg(charts.alone(charts.loss_history, training), "log loss by epoch")
+        errors = _svg(charts.alone(charts.error_history, training), "error by epoch")
+        charts_ += [
+            ("Loss while fine-tuning", losses, ""),
+            ("Error on validation while fine-tuning", errors, end),
+        ]
+    if "lr" in training:
+        reason = f"The learning rate was {training['lr']:.2g}: {training.get('lr_reason', '')}."
+        if len((training.get("finder") or {}).get("rates", ())) > 1:
+            drawn = _svg(charts.alone(charts.lr_finder, training), "log loss by learning rate")
+            more = " To see how far other seeds and other suggestions differ, run: bears lr"
+            charts_.append(("How the learning rate was found", drawn, reason + more))
+        else:
+            charts_.append(("The learning rate", Markup(), reason))
+    return charts_
 
 
-def _history(history: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
-    rows = history.get("history") or []
-    if not rows:
-        return []
-    n = int(history.get("valid") or 0)
-    effect = history.get("valid_copies", 1.0)  # copies count once: who was wrong is not kept
-
-    def interval(error: float) -> Interval:
-        return wilson(error * n / effect, n / effect) or (0.0, 1.0)
-
-    losses = [
-        Series(name, kind, [(row["epoch"], row[key]) for row in rows])
-        for name, kind, key in (("training", "b", "train_loss"), ("validation", "a", "valid_loss"))
-    ]
-    intervals = [interval(row["error"]) for row in rows] if n else ()
-    errors = Series("", "a", [(row["epoch"], row["error"]) for row in rows], intervals)
-    last = rows[-1]["error"]
-    end = f"{words.photos(n, 'validation')}; at the end {words.percent(last, interval(last))}."
-    chart = svg.line_chart([errors], "epoch", "error", percent=True)
-    return [
-        ("Loss while fine-tuning", svg.line_chart(losses, "epoch", "log loss"), ""),
-        ("Error on validation while fine-tuning", chart, end),
-    ]
-
-
-def _finder(history: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
-    """The LR finder's curve, and the rate that came of it."""
-    if "lr" not in history:
-        return []
-    sentence = f"The learning rate was {history['lr']:.2g}: {history.get('lr_reason', '')}."
-    curve = history.get("finder")
-    if not curve or len(curve["rates"]) < 2:
-        return [("The learning rate", Markup(), sentence)]
-    chart = svg.rates(curve["rates"], curve["losses"], curve["smoothed"], history["lr"])
-    more = " To see how far other seeds and other suggestions differ, run: bears lr"
-    return [("How the learning rate was found", chart, sentence + more)]
+def _svg(figure: Figure, name: str) -> Markup:
+    return Markup(figure_svg(figure, name))
