@@ -21,8 +21,6 @@ def figure_svg(figure: Figure, name: str) -> str:
     """The figure as one element; the same figure gives the same text. name: what screen readers
     say; no two figures of a page may share it."""
     fonts.write_plainly(figure)
-    for artist in figure.findobj():
-        artist.set_clip_on(False)  # a clip path would be a url()
     data = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(data, format="svg", transparent=True,
@@ -34,8 +32,12 @@ def figure_svg(figure: Figure, name: str) -> str:
         {"class": "chart", "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": name},
     )
     for element in root.iter():
-        if _simplified(element) in ("defs", "text", "use") or (
-            element.tag == "path" and "id" not in element.attrib
+        tag = _simplified(element)
+        shape = tag == "path" and "id" not in element.attrib  # else of markers, in defs
+        if (
+            shape
+            or tag in ("text", "use")
+            or (tag == "defs" and element.find("{*}path") is not None)
         ):
             picture.append(element)
     return ElementTree.tostring(picture, encoding="unicode")
@@ -54,6 +56,6 @@ def _simplified(element: ElementTree.Element) -> str:
             value = re.sub(r"#\w{6}\b", lambda hit: f"var({_VARIABLES[hit[0]]})", value)
         elif key in ("d", "x", "y", "transform"):
             value = re.sub(r"\d+\.\d+", lambda hit: f"{float(hit[0]):.1f}", value)
-        if value and not value.startswith("rotate(-0 "):
+        if key != "clip-path" and not value.startswith("rotate(-0 "):
             element.set(key.rpartition("}")[2], " ".join(value.split()))
     return element.tag
