@@ -269,12 +269,11 @@ def set_title(axes: Axes, words: str) -> None:
 def _legend(figure: Figure, columns: int) -> None:
     """Below everything else."""
     n = sum(len(axes.get_legend_handles_labels()[0]) for axes in figure.axes)
-    where, size = "outside lower left", 9
     if figure.get_layout_engine() is None:
-        where, size = "lower left", 10
+        figure.legend(loc="lower left", ncols=columns, frameon=False, fontsize=10)
         figure.subplots_adjust(bottom=0.17 + 0.07 * -(-n // columns))
-    if n:
-        figure.legend(loc=where, ncols=columns, frameon=False, fontsize=size)
+    else:
+        figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
 def _epochs(axes: Axes, record: Mapping[str, Any]) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from bear_classifier.judge.rejection import FalseAccepts
 from bear_classifier.plots import charts
 from bear_classifier.plots.inline_svg import figure_svg
 from bear_classifier.report import sentences as words
 from bear_classifier.report.provenance import PLACES
+from bear_classifier.report.schema import Facts, Provenance
 from bear_classifier.runtime.templates import template
 
 if TYPE_CHECKING:
@@ -32,19 +34,17 @@ _DEEPEST = 0.5  # of a cell's colour, so that its number can be read by day and 
 @dataclass(frozen=True)
 class Shown:
     """JPEG files of one mistake: the square that the model saw and, where the model is at hand,
-    the maps for the class that was said and for the true one. strongest: logits of the deepest
-    colour; cells: the side of the feature map."""
+    the maps for the predicted class and for the true one. strongest: logits of the deepest colour;
+    cells: the side of the feature map."""
 
     photo: bytes
-    said: bytes | None = None
+    predicted: bytes | None = None
     true: bytes | None = None
     strongest: float = 0.0
     cells: int = 0
 
 
-def report_page(
-    facts: Mapping[str, Any], shown: Mapping[str, Shown], curve: bytes | None = None
-) -> str:
+def report_page(facts: Facts, shown: Mapping[str, Shown], curve: bytes | None = None) -> str:
     """HTML of the figures. shown: by sha256; curve: the learning curve's PNG."""
     page = template(__file__, "report.html").render(
         facts=facts,
@@ -94,16 +94,21 @@ def data_address(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _hardest_unknown(left_out: Mapping[str, Any]) -> dict[str, Any] | None:
+class _Hardest(FalseAccepts):
+    label: str
+    classes: int
+
+
+def _hardest_unknown(left_out: Mapping[str, FalseAccepts]) -> _Hardest | None:
     """The class that would be answered most often, had it never been seen."""
     rows = {label: row for label, row in left_out.items() if row["n"]}
     if not rows:
         return None
-    worst = max(rows, key=lambda label: rows[label]["share"])
-    return {**rows[worst], "label": worst, "classes": len(rows)}
+    label = max(rows, key=lambda label: rows[label]["share"] or 0.0)
+    return {**rows[label], "label": label, "classes": len(rows)}
 
 
-def _steps(story: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _steps(story: Provenance) -> list[tuple[str, int]]:
     """How many photos are left from the search to the splits."""
     return [
         ("found", story["candidates"]),
@@ -114,7 +119,7 @@ def _steps(story: Mapping[str, Any]) -> list[tuple[str, int]]:
     ]
 
 
-def _left_out(story: Mapping[str, Any]) -> dict[str, str]:
+def _left_out(story: Provenance) -> dict[str, str]:
     decisions, copies = story["decisions"], story["copies"]
     program = f" ({story['by_program']} of them by --auto)" if story["by_program"] else ""
     aside = {kind: copies[kind] for kind in ("same file", "same picture", "two classes")}

@@ -369,7 +369,7 @@ def leave(catalog, config):
     right = p.argmax(1) == targets[test]
     alone = np.arange(len(test))
     made = evaluate.evaluation_report(p, targets[test], config.labels, alone, verdict == "ok")
-    judged["test"] = dataclasses.asdict(made)
+    judged["test"] = made
     judged["rejection"] |= {
         "test": rejection.refusals(verdict, right, alone), "least": -4.0, "close": 0.2,
         "left_out": {"teddy": rejection.false_accepts(np.array(["ok", "unlike_training"]),
@@ -502,10 +502,10 @@ def test_the_page_needs_nothing_else(made):
 def test_the_pictures_are_small_jpegs_of_what_the_model_saw(made):
     shown = build.mistake_pictures(made.catalog, made.found, bundle.load(made.project.model))
     first = shown[made.found["mistakes"][0]["sha256"]]
-    for data_ in (first.photo, first.said, first.true):
+    for data_ in (first.photo, first.predicted, first.true):
         assert data_[:2] == b"\xff\xd8"
         assert Image.open(io.BytesIO(data_)).size == (64, 64)
-    assert first.said != first.true
+    assert first.predicted != first.true
     assert first.cells == 3
     assert first.strongest > 0
 
@@ -561,7 +561,7 @@ def test_another_model_explains_nothing(made):
     assert words.report_warnings(found)[0].startswith("This bundle is not the last training")
     shown = build.mistake_pictures(made.catalog, found, bundle.load(made.project.model))
     assert len(shown) == 2
-    assert {(one.said, one.true) for one in shown.values()} == {(None, None)}
+    assert {(one.predicted, one.true) for one in shown.values()} == {(None, None)}
     assert Seen(report_page(found, shown)).tags.count("img") == 2
 
 

@@ -100,9 +100,9 @@ def credit_page(words: str) -> str:
 
 def chart(words: str) -> str:
     figure, (axes,) = charts.panels(3, 1, narrow=True)
-    axes.plot([1, 2], [1, 2], label=words)
+    axes.plot([1, 2], [1, 2], color=charts.BLUE, label=words)
     axes.set_xlabel(words)
-    axes.legend()
+    axes.legend(frameon=False)
     return inline_svg.figure_svg(figure, words)
 
 
