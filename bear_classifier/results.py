@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from bear_classifier.report.schema import Facts
+
 
 class StageResults(dict[str, dict[str, Any]]):
     """Stage -> what it did: "outcome" ("done" or "up to date"), "seconds" and its figures."""
@@ -71,7 +73,7 @@ class Evaluation:
     def _repr_html_(self) -> str:
         from bear_classifier.judge.evaluate import as_text
 
-        return Markup("<pre>{}</pre>").format(as_text(dict(self.data)))
+        return Markup("<pre>{}</pre>").format(as_text(self.data))
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +82,7 @@ class Report:
     same as Markdown and JSON. data: all that was measured; mistakes: the worst of them, drawn."""
 
     path: Path
-    data: Mapping[str, Any]
+    data: Facts
     mistakes: Figure
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -79,9 +78,7 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
     groups = np.arange(len(files))
     reference = ood.make_reference(pooled.numpy(), groups, None, seed=0)
     (root / "evaluate" / "reference.npz").write_bytes(reference.as_bytes())
-    judged = dataclasses.asdict(
-        evaluation_report(np.eye(3), np.array([0, 1, 2]), config.labels, np.arange(3))
-    )
+    judged = evaluation_report(np.eye(3), np.array([0, 1, 2]), config.labels, np.arange(3))
     answers = np.array(["ok", "ok", "unlike_training"])
     refused = rejection.refusals(answers, np.ones(3, dtype=bool), np.arange(3))
     rule = {"least": -4.0, "close": 0.0, "share": 0.03, "left_out": {}}

@@ -69,7 +69,7 @@ def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> 
         with heartbeat("evaluate"):
             found |= folder_evaluation.evaluate_labelled(ready, options.photos, failures)
         if not options.json:
-            tell(options, "\n".join([as_text(dict(found)), *apart(found)]))
+            tell(options, "\n".join([as_text(found), *apart(found)]))
     if options.ood:
         with heartbeat("evaluate"):
             found["ood"] = folder_evaluation.evaluate_ood(ready, options.ood, failures)

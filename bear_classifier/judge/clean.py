@@ -8,9 +8,9 @@ outlier     how much of it is nothing that its class usually shows
 duplicate   a near-copy of it stands under another class
 quality     dark, blurred or empty
 
-They are taken for independent: the score is the chance that at least one is true. What a class
-shows and which photos are alike is asked of train and valid only: the test split judges the model,
-and has no say in what it is made from.
+They count as independent: the score is the chance that at least one is true. What a class shows,
+and which photos are alike, comes from train and valid only: the test split judges the model, and
+has no say in what it is made from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,22 +37,31 @@ KINDS = ("label", "outlier", "duplicate", "quality")
 LIKELY = 0.5  # from here on a reason is shown in words
 _RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
 _NEIGHBOURS = 8
-MOST_SHOWN = 2_000  # suspects with neighbours: of all photos they would take the square of n
+MOST_SHOWN = 2_000  # suspects with neighbours: those of all photos would take time n²
 _BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,000
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _COMPONENTS = 128
 
 
-def clean(catalog: Catalog, config: Config) -> dict[str, Any]:
+class CleanSummary(TypedDict):
+    """suspects: photos; expected: how many photos are wrong; kinds: of evidence -> suspects."""
+
+    photos: int
+    suspects: int
+    expected: float
+    kinds: dict[str, int]
+
+
+def clean(catalog: Catalog, config: Config) -> CleanSummary:
     """How much of the data looks wrong; nothing is changed."""
-    found = suspects(catalog, config)
-    likely = [s for s in found if s.score >= LIKELY]
+    judged = suspects(catalog, config)
+    likely = [s for s in judged if s.score >= LIKELY]
     kinds = Counter(kind for s in likely for kind, score in s.scores.items() if score >= LIKELY)
-    outcome = {
-        "photos": len(found),
+    outcome: CleanSummary = {
+        "photos": len(judged),
         "suspects": len(likely),
-        "expected": round(sum(s.score for s in found), 1),
+        "expected": round(sum(s.score for s in judged), 1),
         "kinds": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
     }
     write_atomic(catalog.root / "clean" / "summary.json", json.dumps(outcome).encode())
@@ -86,17 +95,17 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     order = np.argsort(-total, kind="stable")
     first = np.concatenate([order[rows][:MOST_SHOWN] for rows in (known[order], ~known[order])])
     near = dict(zip(first.tolist(), nearest(features, groups, first, known), strict=True))
-    found = []
+    judged = []
     for i, photo in enumerate(photos):
         own = {kind: float(values[i]) for kind, values in scores.items()}
         bars = dict(zip(config.labels, probabilities[i].tolist(), strict=True))
-        found.append(
+        judged.append(
             Suspect(
                 sha256=photo.sha256,
                 origin=photo.origin,
                 label=photo.label,
                 split=photo.split or "",
-                suggested=max(bars, key=lambda label: bars[label]),
+                suggested=max(bars, key=bars.__getitem__),
                 score=float(total[i]),
                 reasons=_reasons(own, bars, photo, evidence.light[at[i]]),
                 scores=own,
@@ -104,7 +113,7 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
                 neighbours=[photos[j].sha256 for j in near.get(i, [])],
             )
         )
-    return sorted(found, key=lambda s: (-s.score, s.sha256))
+    return sorted(judged, key=lambda s: (-s.score, s.sha256))
 
 
 def combined(scores: Sequence[Floats]) -> Floats:
@@ -134,7 +143,7 @@ def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> Floats:
     """seen: (n, k), shares of a photo that are of k kinds. Returns (n,): how much of it is of
     kinds that less than about 0.5 % of the known photos of its class show, without itself and its
     near-copies; 0 where there are no others."""
-    found = np.empty(len(seen))
+    rare = np.empty(len(seen))
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         mine, place = seen[rows], np.unique(groups[rows], return_inverse=True)[1]
@@ -144,9 +153,9 @@ def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> Floats:
         others = (used.sum() - np.bincount(place[used], minlength=len(of_group)))[place]
         typical = np.maximum(0, mine[used].sum(0) - of_group[place])
         typical /= np.maximum(1, others)[:, None]
-        rare = 1 - (mine * typical / (typical + _RARE)).sum(1)
-        found[rows] = np.where(others > 0, rare, 0)
-    return np.clip(found, 0, 1)
+        common = (mine * typical / (typical + _RARE)).sum(1)
+        rare[rows] = np.where(others > 0, 1 - common, 0)
+    return np.clip(rare, 0, 1)
 
 
 def distance(features: NDArray[np.float32], targets: Ints, known: Bools) -> Floats:
@@ -155,12 +164,12 @@ def distance(features: NDArray[np.float32], targets: Ints, known: Bools) -> Floa
     base = features[known]
     plain = (features - base.mean(0)) / (base.std(0) + 1e-6)
     small = PCA(min(_COMPONENTS, *base.shape), random_state=0).fit(plain[known]).transform(plain)
-    found = np.zeros(len(features))
+    distances = np.zeros(len(features))
     for target in np.unique(targets):
         rows = targets == target
         if (rows & known).sum() > 1:
-            found[rows] = LedoitWolf().fit(small[rows & known]).mahalanobis(small[rows])
-    return found
+            distances[rows] = LedoitWolf().fit(small[rows & known]).mahalanobis(small[rows])
+    return distances
 
 
 def conflict(targets: Ints, groups: Ints, used: NDArray[np.bool_]) -> Floats:
@@ -186,7 +195,7 @@ def nearest(
     unit = (features - base.mean(0)) / (base.std(0) + 1e-6)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
     most = min(_NEIGHBOURS, len(there))
-    found: list[list[int]] = []
+    neighbours: list[list[int]] = []
     for start in range(0, len(rows), _BLOCK):
         some_rows = rows[start : start + _BLOCK]
         likeness = unit[some_rows] @ unit[there].T
@@ -195,18 +204,18 @@ def nearest(
         values = np.take_along_axis(likeness, some, axis=1)
         for numbers, alike in zip(there[some], values, strict=True):
             order = np.argsort(-alike, kind="stable")
-            found.append([int(numbers[j]) for j in order if np.isfinite(alike[j])])
-    return found
+            neighbours.append([int(numbers[j]) for j in order if np.isfinite(alike[j])])
+    return neighbours
 
 
 def _ranks(values: Floats, targets: Ints, known: Bools) -> Floats:
     """Which share of the known photos of its class has a larger value."""
-    found = np.zeros(len(values))
+    ranks = np.zeros(len(values))
     for target in np.unique(targets):
         rows = targets == target
         falling = np.sort(-values[rows & known])
-        found[rows] = np.searchsorted(falling, -values[rows]) / max(1, len(falling))
-    return found
+        ranks[rows] = np.searchsorted(falling, -values[rows]) / max(1, len(falling))
+    return ranks
 
 
 def _reasons(

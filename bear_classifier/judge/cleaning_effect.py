@@ -20,7 +20,7 @@ from bear_classifier.stats.paired import paired_comparison
 
 
 def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Trained on train and valid before and after all decisions; asked on the test photos that no
+    """Trained on train and valid before and after all decisions; judged on the test photos that no
     decision touched. Raises DataError (NOT_PROBED, NO_DECISIONS, NO_PHOTOS)."""
     evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
@@ -31,12 +31,12 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     photos = [photo for photo in catalog.photos() if photo.sha256 in rows]
     learning = [photo for photo in photos if photo.split != "test"]
     untouched = [p for p in photos if p.status == "ok" and p.sha256 not in first]
-    asked = [p for p in untouched if p.split == "test" and p.label in config.labels]
-    if not asked:
+    test = [p for p in untouched if p.split == "test" and p.label in config.labels]
+    if not test:
         raise DataError("NO_PHOTOS", "no photo of the test split is untouched by decisions")
-    truth = np.array([config.labels.index(photo.label) for photo in asked])
+    truth = np.array([config.labels.index(photo.label) for photo in test])
     features = evidence.features
-    where = [rows[photo.sha256] for photo in asked]
+    where = [rows[photo.sha256] for photo in test]
 
     def wrong(states: Sequence[tuple[Photo, str, str]]) -> NDArray[np.bool_]:
         used = [(p, x) for p, x, status in states if status == "ok" and x in config.labels]
@@ -44,19 +44,16 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
         groups = np.array([p.family for p, _ in used])
         known = features[[rows[p.sha256] for p, _ in used]]
         folds = n_folds(labels, groups, config.probe.folds)
-        made = fit_linear(choose_strength(known, labels, groups, folds), known, labels)
-        return np.asarray(made.predict(features[where]) != truth)
+        fitted = fit_linear(choose_strength(known, labels, groups, folds), known, labels)
+        return np.asarray(fitted.predict(features[where]) != truth)
 
     now = {p.sha256: {"label": p.label, "status": p.status} for p in learning} | first
     before = wrong([(p, now[p.sha256]["label"], now[p.sha256]["status"]) for p in learning])
     after = wrong([(p, p.label, p.status) for p in learning])
-    return paired_comparison(before, after, np.array([photo.family for photo in asked]))
+    return paired_comparison(before, after, np.array([photo.family for photo in test]))
 
 
 def _first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:
     """What each photo was before anybody decided on it."""
-    found: dict[str, dict[str, str]] = {}
-    for event in events:
-        if event.sha256 not in found:
-            found[event.sha256] = json.loads(event.before) if event.before else {}
-    return {sha256: state for sha256, state in found.items() if state}
+    first = {event.sha256: event.before for event in reversed(events)}
+    return {sha256: json.loads(before) for sha256, before in first.items() if before}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import asdict
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ from bear_classifier.dataset.schema import Event
 from bear_classifier.errors import BearsError
 from bear_classifier.judge import membership_inference
 from bear_classifier.judge import rejection as reject
-from bear_classifier.judge.leave_source_out import NotMeasured, leave_sources_out
+from bear_classifier.judge.leave_source_out import NotMeasured, SourceHoldout, leave_sources_out
 from bear_classifier.judge.predictions import load_predictions, stored_classifier
 from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.terminal import count
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import Interval, clustered, proportion
 from bear_classifier.stats.metrics import (
@@ -36,18 +37,24 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class EvaluationReport:
-    """All shares lie in 0 to 1; intervals are of 95 %, near-copies heeded (`intervals.clustered`).
-    confusion: rows true, columns said.
+class ClassRates(TypedDict):
+    """None where no photo is, or is predicted to be, of the class."""
 
-    per_class: label -> n, recall, recall_interval, precision, precision_interval (None where no
-    photo is, or is said to be, of that class). ece: expected calibration error."""
+    n: int
+    recall: float | None
+    recall_interval: Interval | None
+    precision: float | None
+    precision_interval: Interval | None
+
+
+class EvaluationReport(TypedDict):
+    """All shares lie in 0 to 1; intervals are of 95 %, near-copies heeded (`intervals.clustered`).
+    confusion: rows true, columns predicted; ece: expected calibration error."""
 
     n: int
     error: float | None
     error_interval: Interval | None
-    per_class: dict[str, dict[str, Any]]
+    per_class: dict[str, ClassRates]
     macro_f1: float | None
     confusion: list[list[int]]
     labels: list[str]
@@ -55,7 +62,34 @@ class EvaluationReport:
     accepted_share: float | None
 
 
-def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
+class Rejection(TypedDict):
+    """The rule (least: familiarity; close: margin; share: refused at most) and what it does."""
+
+    least: float | None
+    close: float
+    share: float
+    valid: reject.Refusals
+    test: reject.Refusals
+    left_out: dict[str, reject.FalseAccepts]
+
+
+class Evaluated(TypedDict):
+    """What evaluate/report.json holds. elsewhere: held-out sources; missing: why some figures are
+    None."""
+
+    temperature: float
+    test_decisions: int
+    test_digest: str
+    test_looks: int
+    rejection: Rejection
+    elsewhere: SourceHoldout | None
+    membership: dict[str, Any] | None
+    missing: dict[str, str]
+    valid: EvaluationReport
+    test: EvaluationReport
+
+
+def evaluate(catalog: Catalog, config: Config) -> Evaluated:
     """Judge the trained model on the test split. Its temperature and its rule for giving no answer
     are fitted on the validation split.
 
@@ -84,18 +118,17 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
         reference, p[valid], right[valid], scores[valid], groups[valid],
         rejection.share, rejection.close,
     )  # fmt: skip
-    verdict = accept_reasons(p, scores, least, close)
+    reasons = accept_reasons(p, scores, least, close)
     reports, refused = {}, {}
     for split in ("valid", "test"):
         rows = at[split]
-        made = evaluation_report(
-            p[rows], targets[rows], config.labels, groups[rows], verdict[rows] == "ok"
+        reports[split] = evaluation_report(
+            p[rows], targets[rows], config.labels, groups[rows], reasons[rows] == "ok"
         )
-        reports[split] = asdict(made)
-        refused[split] = reject.refusals(verdict[rows], right[rows], groups[rows])
+        refused[split] = reject.refusals(reasons[rows], right[rows], groups[rows])
     missing: dict[str, str] = {}
     digest = hashlib.sha256(logits[at["test"]].tobytes()).hexdigest()
-    outcome = {
+    outcome: Evaluated = {
         "temperature": temperature,
         "test_decisions": _test_decisions(catalog),
         "test_digest": digest,
@@ -104,7 +137,8 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
             "least": least if np.isfinite(least) else None,
             "close": close,
             "share": config.reject.share,
-            **refused,
+            "valid": refused["valid"],
+            "test": refused["test"],
             "left_out": optional(
                 missing, "left_out", reject.left_out_classes, pooled[train], targets[train],
                 numbers[train], classifier, config.labels, config.reject.share,
@@ -116,7 +150,8 @@ def evaluate(catalog: Catalog, config: Config) -> dict[str, Any]:
             log_losses(p, targets, ANY_PROBABILITY), groups, at,
         ),
         "missing": missing,
-        **reports,
+        "valid": reports["valid"],
+        "test": reports["test"],
     }  # fmt: skip
     write_atomic(catalog.root / "evaluate" / "reference.npz", reference.as_bytes())
     text = json.dumps(outcome, indent=1)
@@ -187,10 +222,10 @@ def evaluation_report(
 ) -> EvaluationReport:
     """Every figure of probabilities (n, classes) against true class numbers (n,). groups: (n,) of
     near-copies, which intervals do not count as so many photos."""
-    said = probabilities.argmax(axis=1) if len(targets) else targets
-    table = confusion_matrix(targets, said, len(labels))
-    n, wrong = len(targets), said != targets
-    per_class = {}
+    predicted = probabilities.argmax(axis=1) if len(targets) else targets
+    table = confusion_matrix(targets, predicted, len(labels))
+    n, wrong = len(targets), predicted != targets
+    per_class: dict[str, ClassRates] = {}
     for i, label in enumerate(labels):
         hits, true, named = int(table[i, i]), int(table[i].sum()), int(table[:, i].sum())
         per_class[label] = {
@@ -198,49 +233,44 @@ def evaluation_report(
             "recall": proportion(hits, true),
             "recall_interval": clustered(~wrong[targets == i], groups[targets == i]),
             "precision": proportion(hits, named),
-            "precision_interval": clustered(~wrong[said == i], groups[said == i]),
+            "precision_interval": clustered(~wrong[predicted == i], groups[predicted == i]),
         }
-    return EvaluationReport(
-        n=n,
-        error=proportion(int(wrong.sum()), n),
-        error_interval=clustered(wrong, groups),
-        per_class=per_class,
-        macro_f1=macro_f1(table),
-        confusion=table.tolist(),
-        labels=list(labels),
-        ece=calibration_error(probabilities, targets),
-        accepted_share=None if accepted is None or not n else float(accepted.mean()),
-    )
+    return {
+        "n": n,
+        "error": proportion(int(wrong.sum()), n),
+        "error_interval": clustered(wrong, groups),
+        "per_class": per_class,
+        "macro_f1": macro_f1(table),
+        "confusion": table.tolist(),
+        "labels": list(labels),
+        "ece": calibration_error(probabilities, targets),
+        "accepted_share": None if accepted is None or not n else float(accepted.mean()),
+    }
 
 
-def as_text(outcome: dict[str, Any]) -> str:
-    """The report for a terminal. outcome: a Report as a dictionary."""
-    if not outcome["n"]:
+def as_text(report: Mapping[str, Any]) -> str:
+    """An `EvaluationReport` for a terminal."""
+    n, labels, table = report["n"], report["labels"], report["confusion"]
+    if not n:
         return "no photos to judge with"
-    labels, table = outcome["labels"], outcome["confusion"]
-    wrong = outcome["n"] - sum(table[i][i] for i in range(len(labels)))
-    lines = [
-        (
-            f"error        {_with(outcome['error'], outcome['error_interval'])}"
-            f"   ({wrong} of {outcome['n']} photo{'s' if outcome['n'] != 1 else ''})"
-        ),
-        f"macro F1     {outcome['macro_f1']:.3f}",
-        f"calibration  off by {outcome['ece']:.1%} on average",
-        "",
-    ]
+    wrong = n - sum(table[i][i] for i in range(len(labels)))
     width = max(12, *(len(label) for label in labels))
-    lines.append(f"{'class':<{width}} {'photos':>6}  {'recall':<25}{'precision':<25}")
-    for label, row in outcome["per_class"].items():
+    cells = max(6, *(len(label) for label in labels), len(str(n)))
+    lines = [
+        f"error        {_with(report['error'], report['error_interval'])}"
+        f"   ({wrong} of {count(n, 'photo')})",
+        f"macro F1     {report['macro_f1']:.3f}",
+        f"calibration  off by {report['ece']:.1%} on average",
+        "",
+        f"{'class':<{width}} {'photos':>6}  {'recall':<25}{'precision':<25}",
+    ]
+    for label, row in report["per_class"].items():
         recall = _with(row["recall"], row["recall_interval"])
         precision = _with(row["precision"], row["precision_interval"])
         lines.append(f"{label:<{width}} {row['n']:>6}  {recall:<25}{precision:<25}")
-    cells = max(6, *(len(label) for label in labels), len(str(outcome["n"])))
-    corner = "is / said"
-    lines += ["", f"{corner:<{width}} " + " ".join(f"{label:>{cells}}" for label in labels)]
-    lines += [
-        f"{label:<{width}} " + " ".join(f"{n:>{cells}}" for n in row)
-        for label, row in zip(labels, table, strict=True)
-    ]
+    rows = [("is / said", labels), *zip(labels, table, strict=True)]
+    lines.append("")
+    lines += [f"{a:<{width}} " + " ".join(f"{b:>{cells}}" for b in row) for a, row in rows]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import sites
 from bear_classifier.judge.predictions import load_evidence
-from bear_classifier.stats.arrays import Ints
-from bear_classifier.stats.intervals import clustered, proportion
+from bear_classifier.stats.arrays import Bools, Ints
+from bear_classifier.stats.intervals import Interval, clustered, proportion
 from bear_classifier.stats.linear_probe import choose_strength, model, n_folds, out_of_fold
 from bear_classifier.stats.paired import paired_comparison
 
@@ -31,10 +31,30 @@ class NotMeasured(ValueError):
     """Why there is no such figure: a sentence that stands in the report in place of it."""
 
 
-def leave_sources_out(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """Both figures of the first model for photos of train and validation whose source is known.
-    `without`: classes that are left out, for of fewer than two of their photos it is. The test
-    split stays out of it. Raises NotMeasured where no source can be judged by another; DataError
+class ErrorRate(TypedDict):
+    """Of n photos."""
+
+    n: int
+    wrong: int
+    error: float | None
+    interval: Interval | None
+
+
+class SourceHoldout(TypedDict):
+    """random: folds of mixed sources; left_out: folds of whole sources; paired: their paired test;
+    sources: how many; without: classes of which fewer than two photos have a known source."""
+
+    random: ErrorRate
+    left_out: ErrorRate
+    paired: dict[str, Any]
+    sources: int
+    by_source: dict[str, ErrorRate]
+    without: list[str]
+
+
+def leave_sources_out(catalog: Catalog, config: Config) -> SourceHoldout:
+    """Of the first model, for photos of train and validation whose source is known. The test split
+    stays out of it. Raises NotMeasured where no source can be judged by another; DataError
     (NOT_PROBED, BAD_TABLE)."""
     evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
@@ -43,29 +63,32 @@ def leave_sources_out(catalog: Catalog, config: Config) -> dict[str, Any]:
         for p in catalog.photos("ok")
         if p.split in ("train", "valid") and p.sha256 in rows and p.label in config.labels
     ]
-    found = sites(catalog, photos, config.split.sources)
-    known = [i for i, site in enumerate(found) if site]
+    site = sites(catalog, photos, config.split.sources)
+    known = [i for i in range(len(photos)) if site[i]]
     there = {(photos[i].label, photos[i].family) for i in known}
     many = Counter(label for label, _ in there)
     known = [i for i in known if many[photos[i].label] > 1]
-    if len({found[i] for i in known}) < 2 or len({photos[i].label for i in known}) < 2:
+    if len({site[i] for i in known}) < 2 or len({photos[i].label for i in known}) < 2:
         raise NotMeasured(
             "it needs photos of at least two classes from at least two known sources; name the"
             " sources in split.sources"
         )
-    names = [found[i] for i in known]
+    names = [site[i] for i in known]
     features = evidence.features[[rows[photos[i].sha256] for i in known]]
     targets = np.array([config.labels.index(photos[i].label) for i in known])
     groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
     without = [label for label in config.labels if many[label] < 2]
-    return compare_folds(features, targets, groups, names, config.probe.folds) | {
-        "without": without
-    }
+    return compare_folds(features, targets, groups, names, config.probe.folds, without)
 
 
 def compare_folds(
-    features: NDArray[np.float32], targets: Ints, groups: Ints, names: Sequence[str], folds: int
-) -> dict[str, Any]:
+    features: NDArray[np.float32],
+    targets: Ints,
+    groups: Ints,
+    names: Sequence[str],
+    folds: int,
+    without: Sequence[str] = (),
+) -> SourceHoldout:
     """Random folds against folds of whole sources, the same photos. features: (n, f); targets,
     groups (near-copies), names (sources): (n,). Raises NotMeasured where no source can be judged by
     the others, and DataError (TOO_FEW_PHOTOS)."""
@@ -73,34 +96,35 @@ def compare_folds(
     texts = groups.astype(str)
     folds = n_folds(targets, texts, folds)
     strength = choose_strength(features, targets, texts, folds)
-    at_random = out_of_fold(features, targets, texts, folds, strength).argmax(1) != targets
+    wrong_at_random = out_of_fold(features, targets, texts, folds, strength).argmax(1) != targets
     parts = partition(names)
     wrong = np.zeros(len(targets), dtype=bool)
     judged = np.zeros(len(targets), dtype=bool)
     for part in sorted(set(parts)):
-        asked = np.array([p == part for p in parts])
-        learned = ~asked & ~np.isin(groups, groups[asked])
+        held_out = np.array([p == part for p in parts])
+        learned = ~held_out & ~np.isin(groups, groups[held_out])
         classes = set(targets[learned].tolist())
-        if len(classes) > 1 and set(targets[asked].tolist()) <= classes:
+        if len(classes) > 1 and set(targets[held_out].tolist()) <= classes:
             fitted = model(strength).fit(features[learned], targets[learned])
-            wrong[asked] = fitted.predict(features[asked]) != targets[asked]
-            judged |= asked
+            wrong[held_out] = fitted.predict(features[held_out]) != targets[held_out]
+            judged |= held_out
     if not judged.any():
         raise NotMeasured(
             "each source has photos of a class that no other source has, so none can be judged by"
             " the others"
         )
     by_source = {
-        part: _figure(wrong[rows], groups[rows])
+        part: _error_rate(wrong[rows], groups[rows])
         for part, _ in Counter(p for p, j in zip(parts, judged, strict=True) if j).most_common()
         for rows in [[p == part for p in parts]]
     }
     return {
-        "random": _figure(at_random[judged], groups[judged]),
-        "left_out": _figure(wrong[judged], groups[judged]),
-        "paired": paired_comparison(at_random[judged], wrong[judged], groups[judged]),
+        "random": _error_rate(wrong_at_random[judged], groups[judged]),
+        "left_out": _error_rate(wrong[judged], groups[judged]),
+        "paired": paired_comparison(wrong_at_random[judged], wrong[judged], groups[judged]),
         "sources": len(set(names)),
         "by_source": by_source,
+        "without": list(without),
     }
 
 
@@ -115,7 +139,6 @@ def partition(names: Sequence[str]) -> list[str]:
     return [parts[name] for name in names]
 
 
-def _figure(wrong: NDArray[np.bool_], groups: Ints) -> dict[str, Any]:
-    n, errors = len(wrong), int(wrong.sum())
-    interval = clustered(wrong, groups)
+def _error_rate(wrong: Bools, groups: Ints) -> ErrorRate:
+    n, errors, interval = len(wrong), int(wrong.sum()), clustered(wrong, groups)
     return {"n": n, "wrong": errors, "error": proportion(errors, n), "interval": interval}

@@ -57,13 +57,13 @@ def resampled(
     places = np.unique(np.concatenate([members, others]), return_inverse=True)[1]
     first, second = places[: len(members)], places[len(members) :]
     both = [np.unique(groups, return_inverse=True)[1] for groups in (of_members, of_others)]
-    found = np.empty(draws)
+    aucs = np.empty(draws)
     for draw in range(draws):
         mine, theirs = (cluster_weights(groups, rng) for groups in both)
         at = np.bincount(second, theirs, places.max() + 1)  # others at each of the ranked losses
         above = theirs.sum() - np.cumsum(at) + at / 2
-        found[draw] = mine @ above[first] / (mine.sum() * theirs.sum())
-    return found
+        aucs[draw] = mine @ above[first] / (mine.sum() * theirs.sum())
+    return aucs
 
 
 def attack(
@@ -79,8 +79,8 @@ def attack(
     agree no sample differs: then it is that of no mistake in as many groups as the lesser side has.
     """
     chance = auc(members, others)
-    found = resampled(members, others, of_members, of_others, draws, seed)
-    low, high = (float(end) for end in np.quantile(found, (0.025, 0.975)))
+    aucs = resampled(members, others, of_members, of_others, draws, seed)
+    low, high = np.quantile(aucs, (0.025, 0.975)).tolist()
     if chance in (0.0, 1.0):
         groups = min(len(np.unique(of_members)), len(np.unique(of_others)))
         low, high = wilson(chance * groups, groups) or (0.0, 1.0)
@@ -108,11 +108,11 @@ def halves(
     losses: (n,)."""
     rng = np.random.default_rng(seed)
     mine, groups = losses[membership.member], membership.groups[membership.member]
-    found = []
-    for number in range(times):
-        one = _half(groups, rng)
-        found.append(attack(mine[one], mine[~one], groups[one], groups[~one], draws, number))
-    return found
+    cuts = [_half(groups, rng) for _ in range(times)]
+    return [
+        attack(mine[one], mine[~one], groups[one], groups[~one], draws, number)
+        for number, one in enumerate(cuts)
+    ]
 
 
 def _half(groups: NDArray[Any], rng: np.random.Generator) -> Bools:
@@ -128,9 +128,9 @@ def head_losses(
 
     features: (n, f); targets: (n,); strength: inverse of that of its penalty on large weights."""
     fitted = model(strength).fit(features[learned], targets[learned])
-    said = np.zeros((len(targets), int(targets.max()) + 1))
-    said[:, fitted.classes_] = fitted.predict_proba(features)
-    return log_losses(said, targets, ANY_PROBABILITY)
+    probabilities = np.zeros((len(targets), int(targets.max()) + 1))
+    probabilities[:, fitted.classes_] = fitted.predict_proba(features)
+    return log_losses(probabilities, targets, ANY_PROBABILITY)
 
 
 def exchanged(

@@ -45,9 +45,9 @@ class Evidence:
 def load_predictions(root: Path) -> Predictions:
     """Raises DataError (NOT_TRAINED)."""
     try:
-        found = _arrays(root / "train" / "predictions.npz")
-        rows = {sha256: row for row, sha256 in enumerate(found["sha256"].tolist())}
-        return Predictions(rows, found["logits"], found["pooled"], str(found["chosen"]))
+        stored = _arrays(root / "train" / "predictions.npz")
+        rows = {sha256: row for row, sha256 in enumerate(stored["sha256"].tolist())}
+        return Predictions(rows, stored["logits"], stored["pooled"], str(stored["chosen"]))
     except _DAMAGED as exc:
         raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
 
@@ -55,13 +55,13 @@ def load_predictions(root: Path) -> Predictions:
 def load_evidence(root: Path) -> Evidence:
     """What the first model left in a dataset. Raises DataError (NOT_PROBED)."""
     try:
-        found = _arrays(root / "probe" / "probabilities.npz")
-        cache = _arrays(root / "features" / str(found["features"]))
+        stored = _arrays(root / "probe" / "probabilities.npz")
+        cache = _arrays(root / "features" / str(stored["features"]))
         known = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
-        at = [known[sha256] for sha256 in found["sha256"].tolist()]
+        at = [known[sha256] for sha256 in stored["sha256"].tolist()]
         return Evidence(
-            found["sha256"].tolist(),
-            found["second"],
+            stored["sha256"].tolist(),
+            stored["second"],
             cache["features"][at],
             cache["light"][at],
             cache["sharpness"][at],

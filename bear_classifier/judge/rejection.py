@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.intervals import clustered, proportion
+from bear_classifier.stats.arrays import Bools, Floats
+from bear_classifier.stats.intervals import Interval, clustered, proportion
 from bear_classifier.stats.ood import Reference, make_reference, threshold
+
+
+class Refusals(TypedDict):
+    """What became of photos of the known classes."""
+
+    n: int
+    accepted: int
+    accepted_share: float | None
+    accepted_interval: Interval | None
+    unlike_training: int
+    too_close: int
+    wrongly_refused: int
+    answered_wrong: int
+
+
+class FalseAccepts(TypedDict):
+    """What became of pictures of nothing known. share: of those let through."""
+
+    n: int
+    let_through: int
+    share: float | None
+    interval: Interval | None
 
 
 def rule(
     reference: Reference,
-    probabilities: NDArray[np.float64],
-    right: NDArray[np.bool_],
-    scores: NDArray[np.float64],
+    probabilities: Floats,
+    right: Bools,
+    scores: Floats,
     groups: NDArray[Any],
     refused: float,
     close: float,
 ) -> tuple[float, float]:
     """The least familiarity and the least lead of the likeliest class at which an answer is given,
     so that of photos that would be answered rightly at most the share `refused` is turned away, on
-    average over validation splits, however few photos they have (`familiar.threshold`).
+    average over validation splits, however few photos they have (`ood.threshold`).
 
     Of validation photos: probabilities (n, classes), right (n,), scores (n,), groups (n,) of
     near-copies, of which one counts. close: the margin is no larger, and smaller where it would
@@ -49,35 +72,28 @@ def _lone(groups: NDArray[Any]) -> NDArray[np.intp]:
     return np.sort(np.unique(groups, return_index=True)[1])
 
 
-def refusals(
-    said: NDArray[np.str_], right: NDArray[np.bool_], groups: NDArray[Any]
-) -> dict[str, Any]:
-    """What became of photos of the known classes. said: as `verdicts`; right: (n,) whether the most
-    likely class is the true one; groups: (n,) of near-copies."""
-    n, accepted = len(said), int((said == "ok").sum())
-    wrongly = int(((said != "ok") & right).sum())
-    answered = right[said == "ok"]
+def refusals(reasons: NDArray[np.str_], right: Bools, groups: NDArray[Any]) -> Refusals:
+    """reasons: (n,) as `accept_reasons`; right: (n,) whether the most likely class is the true one;
+    groups: (n,) of near-copies."""
+    answered, n = reasons == "ok", len(reasons)
     return {
         "n": n,
-        "accepted": accepted,
-        "accepted_share": proportion(accepted, n),
-        "accepted_interval": clustered(said == "ok", groups),
-        "unlike_training": int((said == "unlike_training").sum()),
-        "too_close": int((said == "too_close").sum()),
-        "wrongly_refused": wrongly,
-        "answered_wrong": int((~answered).sum()),
+        "accepted": int(answered.sum()),
+        "accepted_share": proportion(int(answered.sum()), n),
+        "accepted_interval": clustered(answered, groups),
+        "unlike_training": int((reasons == "unlike_training").sum()),
+        "too_close": int((reasons == "too_close").sum()),
+        "wrongly_refused": int((~answered & right).sum()),
+        "answered_wrong": int((answered & ~right).sum()),
     }
 
 
-def false_accepts(said: NDArray[np.str_], groups: NDArray[Any]) -> dict[str, Any]:
-    """What became of pictures of nothing known. said: as `verdicts`; groups: (n,)."""
-    n, through = len(said), int((said == "ok").sum())
-    return {
-        "n": n,
-        "let_through": through,
-        "share": proportion(through, n),
-        "interval": clustered(said == "ok", groups),
-    }
+def false_accepts(reasons: NDArray[np.str_], groups: NDArray[Any]) -> FalseAccepts:
+    """reasons, groups: (n,) as of `refusals`."""
+    answered = reasons == "ok"
+    n, through = len(reasons), int(answered.sum())
+    interval = clustered(answered, groups)
+    return {"n": n, "let_through": through, "share": proportion(through, n), "interval": interval}
 
 
 def left_out_classes(
@@ -87,11 +103,11 @@ def left_out_classes(
     classifier: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
     labels: Sequence[str],
     refused: float,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, FalseAccepts]:
     """Each class left out once: the share of its photos that the others' threshold accepts.
 
     An estimate without OOD images, and a hard one: classes look alike."""
-    found = {}
+    results = {}
     for number, label in enumerate(labels):
         others, left_out = targets != number, targets == number
         if not left_out.any() or not others.any():
@@ -100,5 +116,5 @@ def left_out_classes(
         least = threshold(reference.own()[_lone(reference.groups)], refused)
         accepted = reference.score(features[left_out]) >= least
         reasons = np.where(accepted, "ok", "unlike_training")
-        found[label] = false_accepts(reasons, groups[left_out])
-    return found
+        results[label] = false_accepts(reasons, groups[left_out])
+    return results

@@ -1,11 +1,8 @@
-"""Charts of training and evaluation, for a notebook or a slide.
-
-The report draws the same figures as SVG, which follows the page's own style (`plots`).
-"""
+"""Charts of training and evaluation: wide for a notebook or a slide, narrow for the report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from bear_classifier.plots import fonts
+from bear_classifier.stats.intervals import Interval, wilson
 
 FIGURE_WIDTH = 9.6  # inches
+NARROW = 5.0  # inches
 DPI = 200  # twice what a page shows, so that letters are sharp on every screen
 INK, GREY, PALE, BLUE, ORANGE = "#222222", "#666666", "#e4e4e4", "#1f6fb4", "#d1701f"
+_DASHES = (0, (4, 3))
+_PERCENT = PercentFormatter(1, decimals=0)
 
 
 class ShownFigure(Figure):
@@ -27,38 +28,102 @@ class ShownFigure(Figure):
         return figure_png(self)
 
 
-def training_history(record: Mapping[str, Any]) -> Figure:
-    """Losses and error of each epoch. record: of a training, as train/history.json holds it."""
-    rows = record["history"]
+def loss_history(axes: Axes, record: Mapping[str, Any]) -> None:
+    """Loss of each epoch. record: of a training, as train/history.json holds it."""
+    rows, first = record["history"], record.get("valid_loss", {}).get("probe")
     epochs = [row["epoch"] for row in rows]
+    for key, colour, name in (
+        ("train_loss", BLUE, "training photos"),
+        ("valid_loss", ORANGE, "validation"),
+    ):
+        values = [row[key] for row in rows]
+        axes.plot(epochs, values, "o-", color=colour, ms=3.5, lw=1.8, label=name)
+    if first is not None:
+        axes.axhline(first, color=GREY, lw=1, ls=_DASHES, label="first model, validation")
+    values = [row[key] for row in rows for key in ("train_loss", "valid_loss")] + [first or 0.0]
+    shown = [value for value in values if 0 < value < np.inf] or [1.0]
+    low, high = 0.8 * min(shown), 1.25 * max(shown)
+    axes.set_yscale("log")  # a single wild epoch would flatten the others
+    axes.set_ylim(low, high)
+    steps = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel("log loss")
+    _epochs(axes, record)
+
+
+def error_history(axes: Axes, record: Mapping[str, Any]) -> None:
+    """Error on validation of each epoch, with its interval. record: as of `loss_history`."""
+    rows, n = record["history"], record.get("valid", 0)
+    first = record["valid_wrong"]["probe"] / n if n and "valid_wrong" in record else 0.0
+    errors = [row["error"] for row in rows]
+    highest = _points(axes, [row["epoch"] for row in rows], errors,
+                      [epoch_interval(record, error) for error in errors], ORANGE)  # fmt: skip
+    if first:
+        axes.axhline(first, color=GREY, lw=1, ls=_DASHES)
+    axes.set_ylim(0, min(1.0, 1.1 * max(first, highest, 0.01)))
+    axes.set_ylabel("error")
+    axes.yaxis.set_major_formatter(_PERCENT)
+    _epochs(axes, record)
+    if kept := record.get("kept_epoch"):
+        axes.annotate("kept", (kept, 1), xycoords=("data", "axes fraction"), xytext=(-4, -10),
+                      textcoords="offset points", size=9, color=INK, ha="right")  # fmt: skip
+
+
+def epoch_interval(record: Mapping[str, Any], error: float) -> Interval | None:
+    """95 % interval of an epoch's error. Copies count once: who was wrong is not kept."""
+    n = record.get("valid", 0) / record.get("valid_copies", 1.0)
+    return wilson(error * n, n)
+
+
+def training_history(record: Mapping[str, Any]) -> Figure:
+    """Losses and error of each epoch. record: as of `loss_history`."""
     figure, (left, right) = panels(3.6, 2)
-    left.plot(epochs, [row["train_loss"] for row in rows], "o-", color=BLUE, ms=3.5, lw=1.8,
-              label="on the photos it learns from")  # fmt: skip
-    valid = [row["valid_loss"] for row in rows]
-    left.plot(epochs, valid, "o-", color=ORANGE, ms=3.5, lw=1.8, label="on validation")
-    left.axhline(record["valid_loss"]["probe"], color=GREY, lw=1, ls=(0, (4, 3)),
-                 label="the first model, on validation")  # fmt: skip
-    left.set_yscale("log")  # a single wild epoch would flatten the others
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    left.yaxis.set_minor_locator(NullLocator())
+    loss_history(left, record)
     set_title(left, "Loss (lower is better)")
-    figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
-    right.plot(epochs, [row["error"] for row in rows], "o-", color=ORANGE, ms=3.5, lw=1.8)
-    before = record["valid_wrong"]["probe"] / record["valid"]
-    right.axhline(before, color=GREY, lw=1, ls=(0, (4, 3)))
-    right.set_ylim(0, 1.1 * max(before, *(row["error"] for row in rows), 0.01))
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    error_history(right, record)
     set_title(right, "Wrong answers on validation")
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if kept := record["kept_epoch"]:
-            axes.axvline(kept, color=INK, lw=1, ls=":")
-    if kept := record["kept_epoch"]:
-        right.annotate("kept", (kept, 1), xycoords=("data", "axes fraction"), xytext=(-4, -12),
-                       textcoords="offset points", size=9, color=INK, ha="right")  # fmt: skip
+    _legend(figure, 3)
     return figure
+
+
+def interpolation_errors(axes: Axes, record: Mapping[str, Any]) -> None:
+    """Errors of weights between the first model and the tuned one. record: of a training."""
+    results = record["mixtures"]
+    percents = [100 * share for share in results["shares"]]
+    highest = 0.0
+    for key, colour, name in (
+        ("valid", ORANGE, "validation"),
+        ("unseen", BLUE, "sources never seen"),
+    ):
+        if one := results.get(key):
+            errors = [wrong / one["n"] for wrong in one["wrong"]]
+            intervals = one.get("intervals") or [wilson(wrong, one["n"]) for wrong in one["wrong"]]
+            highest = max(highest, _points(axes, percents, errors, intervals, colour, name))
+    axes.set_ylim(0, min(1.0, 1.1 * max(highest, 0.01)))
+    axes.set_xticks(percents)
+    axes.set_xlabel("tuned weights, %")
+    axes.set_ylabel("error")
+    axes.yaxis.set_major_formatter(_PERCENT)
+
+
+def lr_finder(axes: Axes, record: Mapping[str, Any]) -> None:
+    """Loss by learning rate, of single batches and smoothed, and the rate taken. What lies above
+    three times the loss at the beginning, where it explodes, is left out. record: of a training."""
+    curve = record["finder"]
+    rates, losses, smoothed = (np.array(curve[key]) for key in ("rates", "losses", "smoothed"))
+    top = min(smoothed.max(), 3 * smoothed[: max(1, len(smoothed) // 4)].mean())
+    few, kept = losses <= top, smoothed <= top
+    axes.plot(rates[few], losses[few], "o", color=BLUE, ms=3, alpha=0.5, label="single batches")
+    axes.plot(rates[kept], smoothed[kept], color=ORANGE, lw=1.8, label="smoothed")
+    axes.axvline(record["lr"], color=INK, lw=1.4, ls=_DASHES, label="taken")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"1e{np.log10(x):.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(0, 1.1 * top)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("log loss")
 
 
 def confusion(report: Mapping[str, Any]) -> Figure:
@@ -94,7 +159,7 @@ def confusion(report: Mapping[str, Any]) -> Figure:
     right.set_yticks(range(n), labels)
     right.set_ylim(n - 0.5, -0.5)
     right.set_xlim(0, 1.02)
-    right.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.xaxis.set_major_formatter(_PERCENT)
     right.grid(axis="y", visible=False)
     right.grid(axis="x", color=PALE, lw=0.8)
     right.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.12))
@@ -102,43 +167,45 @@ def confusion(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def certainty(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def certainty(rows: Sequence[Mapping[str, Any]], narrow: bool = False) -> Figure:
     """Whether stated certainty comes true, and how often which is stated. rows: of
-    `figures.reliability`."""
-    figure, (left, right) = panels(3.6, 2)
-    left.plot([0, 1], [0, 1], color=GREY, lw=1, ls=(0, (4, 3)))
-    left.annotate("exactly right", (0.30, 0.33), size=9, color=GREY, rotation=32, ha="center")
+    `metrics.reliability_bins`."""
+    figure, (right, counts) = panels(3.6, 2, (3, 1.3) if narrow else None, narrow)
+    right.plot([0, 1], [0, 1], color=GREY, lw=1, ls=_DASHES)
+    right.annotate("exactly right", (0.30, 0.33), size=9, color=GREY, rotation=32, ha="center")
     for row in rows:
-        x, (low, high) = row["confidence"], row["interval"]
-        left.plot([x, x], [low, high], color=BLUE, lw=3, alpha=0.35, solid_capstyle="butt")
-        left.plot(x, row["right"], "o", color=BLUE, ms=7)
-    left.set_xlim(0, 1.03)
-    left.set_ylim(0, 1.03)
-    left.set_ylabel("answers that are right")
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    set_title(left, "Does certainty come true?")
+        right.vlines(row["confidence"], *row["interval"], color=BLUE, lw=3, alpha=0.35)
+        right.plot(row["confidence"], row["right"], "o", color=BLUE, ms=7)
+    right.set_ylim(0, 1.03)
+    right.set_ylabel("answers that are right")
+    right.yaxis.set_major_formatter(_PERCENT)
     edges = [row["from"] for row in rows]
     width = [0.94 * (row["to"] - row["from"]) for row in rows]
-    bars = right.bar(edges, [row["n"] for row in rows], width, align="edge", color=BLUE)
-    right.bar_label(bars, size=9, color=INK, padding=2)
-    right.margins(y=0.12)
-    right.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    right.set_xlim(0, 1.03)
-    right.set_ylabel("photos")
-    set_title(right, "How sure are the answers?")
-    for axes in (left, right):
-        axes.set_xlabel("stated certainty")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    bars = counts.bar(edges, [row["n"] for row in rows], width, align="edge", color=BLUE)
+    counts.bar_label(bars, size=9, color=INK, padding=2)
+    counts.margins(y=0.3 if narrow else 0.12)
+    counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=2 if narrow else 6))
+    counts.set_ylabel("photos")
+    if narrow:
+        right.tick_params(labelbottom=False)
+    else:
+        right.set_xlabel("stated certainty")
+        set_title(right, "Does certainty come true?")
+        set_title(counts, "How sure are the answers?")
+    counts.set_xlabel("stated certainty")
+    for axes in (right, counts):
+        axes.set_xlim(0, 1.03)
+        axes.xaxis.set_major_formatter(_PERCENT)
     return figure
 
 
-def familiarity(rejection: Mapping[str, Any]) -> Figure:
+def familiarity(rejection: Mapping[str, Any], narrow: bool = False) -> Figure:
     """How much photos are like those learned from, and the limit below which no answer is given.
     rejection: of the report."""
-    found, least = rejection["familiarity"], rejection["least"]
-    figure, (axes,) = panels(3.3, 1)
-    edges = np.array(found["edges"])
-    right, wrong = np.array(found["right"]), np.array(found["wrong"])
+    counts, least = rejection["familiarity"], rejection["least"]
+    figure, (axes,) = panels(3.3, 1, narrow=narrow)
+    edges = np.array(counts["edges"])
+    right, wrong = np.array(counts["right"]), np.array(counts["wrong"])
     width = np.diff(edges) * 0.94
     axes.bar(edges[:-1], right, width, align="edge", color=BLUE, label="answered rightly")
     axes.bar(edges[:-1], wrong, width, right, align="edge", color=ORANGE, label="wrongly")
@@ -151,8 +218,17 @@ def familiarity(rejection: Mapping[str, Any]) -> Figure:
     axes.set_ylabel("photos")
     axes.margins(y=0.1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
-    set_title(axes, "Validation and test photos")
+    _legend(figure, 2)
+    if not narrow:
+        set_title(axes, "Validation and test photos")
+    return figure
+
+
+def alone(draw: Callable[[Axes, Mapping[str, Any]], None], record: Mapping[str, Any]) -> Figure:
+    """One of the plots above as a narrow figure."""
+    figure, (axes,) = panels(3.3, 1, narrow=True)
+    draw(axes, record)
+    _legend(figure, 2)
     return figure
 
 
@@ -162,22 +238,65 @@ def figure_png(figure: Figure) -> bytes:
 
 
 def panels(
-    height: float, columns: int, ratios: Sequence[float] | None = None
+    height: float, n: int, ratios: Sequence[float] | None = None, narrow: bool = False
 ) -> tuple[Figure, Any]:
-    """A figure of the one width and its plots side by side."""
-    figure = ShownFigure(figsize=(FIGURE_WIDTH, height), layout="constrained", facecolor="white")
-    cells = figure.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
-    figure.get_layout_engine().set(wspace=0.06, w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    """A figure and its plots: side by side, or below each other and narrow, for a phone."""
+    if narrow:  # of fixed margins: to measure all text takes as long as to draw it
+        figure = ShownFigure(figsize=(NARROW, height))
+        cells = figure.subplots(n, 1, height_ratios=ratios, squeeze=False)[:, 0]
+        figure.subplots_adjust(0.15, 0.17, 0.98, 0.97)
+    else:
+        figure = ShownFigure((FIGURE_WIDTH, height), layout="constrained", facecolor="white")
+        cells = figure.subplots(1, n, width_ratios=ratios, squeeze=False)[0]
+        figure.get_layout_engine().set(wspace=0.06, w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
     for axes in cells:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=PALE, lw=0.8)
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=9.5)
+        if narrow:  # as plain as the page, and legible where a phone makes it smaller
+            axes.spines["left"].set_visible(False)
+            axes.tick_params(labelsize=10.5, length=0)
+            axes.xaxis.label.set_size(11)
+            axes.yaxis.label.set_size(11)
     return figure, cells
 
 
 def set_title(axes: Axes, words: str) -> None:
     axes.set_title(words, loc="left", size=11.5, weight="bold", color=INK, pad=9)
+
+
+def _legend(figure: Figure, columns: int) -> None:
+    """Below everything else."""
+    n = sum(len(axes.get_legend_handles_labels()[0]) for axes in figure.axes)
+    if figure.get_layout_engine() is None:
+        figure.legend(loc="lower left", ncols=columns, frameon=False, fontsize=10)
+        figure.subplots_adjust(bottom=0.17 + 0.07 * -(-n // columns))
+    else:
+        figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
+
+
+def _epochs(axes: Axes, record: Mapping[str, Any]) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if kept := record.get("kept_epoch"):
+        axes.axvline(kept, color=INK, lw=1, ls=":")
+
+
+def _points(
+    axes: Axes,
+    x: Sequence[float],
+    y: Sequence[float],
+    intervals: Sequence[Sequence[float] | None],
+    colour: str,
+    name: str | None = None,
+) -> float:
+    """Joined points with their intervals. Returns the highest value of all."""
+    axes.plot(x, y, "o-", color=colour, ms=3.5, lw=1.8, label=name)
+    known = {at: ends for at, ends in zip(x, intervals, strict=True) if ends}
+    for at, (low, high) in known.items():
+        axes.vlines(at, low, high, color=colour, lw=4, alpha=0.3)
+    return max([*y, *(ends[1] for ends in known.values())], default=0.0)
 
 
 def _span(axes: Axes, value: float, interval: Sequence[float], y: float, colour: str) -> None:

@@ -36,7 +36,7 @@ def render_png(figure: Figure, dpi: float | None = None) -> bytes:
 
 def write_plainly(figure: Figure) -> None:
     """Take no text for a formula, but for powers of ten on axes, and find fonts for all of it."""
-    powers = {id(text) for axes in figure.findobj(Axes) for text in _powers(axes)}
+    powers = {id(text) for axes in figure.axes for text in _powers(axes)}
     texts = [text for text in figure.findobj(Text) if id(text) not in powers]
     more = fallbacks("".join(text.get_text() for text in texts))
     for text in texts:

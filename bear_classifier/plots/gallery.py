@@ -69,8 +69,8 @@ def mistake_grid(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Shown]) 
         one = shown[row["sha256"]]
         sure = f"said {row['said']}, {row['sure']:.0%} sure"
         tiles.append((one.photo, f"is {row['true']}\n{sure}"))
-        if one.said and one.true:
-            tiles += [(one.said, f"why {row['said']}?"), (one.true, f"why {row['true']}?")]
+        if one.predicted and one.true:
+            tiles += [(one.predicted, f"why {row['said']}?"), (one.true, f"why {row['true']}?")]
     return photo_grid([picture for picture, _ in tiles], [words for _, words in tiles])
 
 

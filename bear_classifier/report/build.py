@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bear_classifier import pipeline
 from bear_classifier.dataset.catalog import Catalog
@@ -14,6 +13,7 @@ from bear_classifier.runtime.files import write_atomic
 
 if TYPE_CHECKING:
     from bear_classifier.report.html import Shown
+    from bear_classifier.report.schema import Facts
     from bear_classifier.ship.bundle import Bundle
 
 _QUALITY = 82
@@ -23,7 +23,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 def make_report(
     catalog: Catalog, project: pipeline.Project, place: Path
-) -> tuple[dict[str, Any], str, dict[str, Shown]]:
+) -> tuple[Facts, str, dict[str, Shown]]:
     """The figures, the page, and the mistakes as `pictures`. place: of the bundle.
 
     Raises DataError (NOT_TRAINED, NOT_JUDGED) and ModelError."""
@@ -33,41 +33,36 @@ def make_report(
 
     training_record(catalog)  # the next step without a model is training, not looking for a bundle
     made = bundle.load(place)
-    found = report_facts(catalog, project.config, made.about)
-    curve = catalog.root / "curve" / "curve.png"
-    png = None
-    if found["curve"] and curve.is_file() and curve.stat().st_size < _LARGEST:
+    facts = report_facts(catalog, project.config, made.about)
+    curve, png = catalog.root / "curve" / "curve.png", b""
+    if facts["curve"] and curve.is_file() and curve.stat().st_size < _LARGEST:
         png = curve.read_bytes()
-    shown = mistake_pictures(catalog, found, made)
-    return found, report_page(found, shown, png if _is_png(png) else None), shown
+    shown = mistake_pictures(catalog, facts, made)
+    return facts, report_page(facts, shown, png if png.startswith(_PNG) else None), shown
 
 
-def write_report(found: Mapping[str, Any], page: str, out: Path) -> None:
+def write_report(facts: Facts, page: str, out: Path) -> None:
     """The page as `out`, and the figures as text and as JSON beside it."""
     from bear_classifier.report.markdown import as_markdown
 
     write_atomic(out, page.encode(errors="replace"))
-    write_atomic(out.with_suffix(".json"), json.dumps(found, indent=1).encode())
-    write_atomic(out.with_suffix(".md"), as_markdown(found).encode(errors="replace"))
+    write_atomic(out.with_suffix(".json"), json.dumps(facts, indent=1).encode())
+    write_atomic(out.with_suffix(".md"), as_markdown(facts).encode(errors="replace"))
 
 
-def _is_png(data: bytes | None) -> bool:
-    return bool(data and data.startswith(_PNG))
-
-
-def mistake_pictures(catalog: Catalog, found: Mapping[str, Any], made: Bundle) -> dict[str, Shown]:
+def mistake_pictures(catalog: Catalog, facts: Facts, made: Bundle) -> dict[str, Shown]:
     """The mistakes by sha256, with activation maps if the bundle is the model that made them."""
     from bear_classifier.images.decoder import decode, encode, fit_square
     from bear_classifier.report.html import Shown
     from bear_classifier.ship import class_activation_map
     from bear_classifier.ship.predict import Model
 
-    if not found["mistakes"]:
+    if not facts["mistakes"]:
         return {}
-    belongs = found["belongs"]["weights"] and made.labels == found["labels"]
+    belongs = facts["belongs"]["weights"] and made.labels == facts["labels"]
     model, head = (Model(made), class_activation_map.cam_head(made)) if belongs else (None, None)
     shown = {}
-    for row in found["mistakes"]:
+    for row in facts["mistakes"]:
         photo = catalog.photo(row["sha256"])
         if photo is None:
             continue
@@ -76,11 +71,10 @@ def mistake_pictures(catalog: Catalog, found: Mapping[str, Any], made: Bundle) -
                 square = fit_square(decode(catalog.file(photo)), made.size)
                 shown[row["sha256"]] = Shown(encode(square, quality=_QUALITY))
                 continue
-            asked = [made.labels.index(row[name]) for name in ("said", "true")]
-            why = class_activation_map.explain(model, head, catalog.file(photo), asked)
+            classes = [made.labels.index(label) for label in (row["said"], row["true"])]
+            why = class_activation_map.explain(model, head, catalog.file(photo), classes)
         except PhotoError:
             continue  # its file is gone or was damaged since
-        said, true = (encode(one, quality=_QUALITY) for one in why.maps)
-        square_jpeg = encode(why.photo, quality=_QUALITY)
-        shown[row["sha256"]] = Shown(square_jpeg, said, true, why.strongest, why.cells)
+        jpegs = [encode(one, quality=_QUALITY) for one in (why.photo, *why.maps)]
+        shown[row["sha256"]] = Shown(*jpegs, strongest=why.strongest, cells=why.cells)
     return shown

@@ -1,4 +1,4 @@
-"""The figures of the report, as plain values."""
+"""The figures of the report."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
+from bear_classifier.judge.evaluate import Evaluated
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.report import metrics, sentences
 from bear_classifier.report.provenance import origins, story
+from bear_classifier.report.schema import (
+    Belongs,
+    CurveVerdict,
+    ErrorSlice,
+    Facts,
+    Measured,
+    Mistake,
+    OodFigures,
+)
 from bear_classifier.report.shortcut_learning import Looks, looks, shortcuts
 from bear_classifier.stats import ood
+from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import softmax
 
 WORST = 8  # mistakes that are shown
@@ -30,41 +41,43 @@ _SITES = 6  # whose errors are listed one by one
 
 @dataclass(frozen=True)
 class JudgedPredictions:
-    """What the last training said of the photos that are still in use, in one order for all.
+    """Predictions of the last training for the photos that are still in use.
 
     targets, groups: (n,) numbers; probabilities: (n, classes), calibrated; scores: (n,)
-    familiarity; verdicts: (n,) as familiar.verdicts."""
+    familiarity; verdicts: (n,) as `ood.accept_reasons`."""
 
     photos: list[Photo]
-    targets: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    targets: Ints
+    groups: Ints
+    probabilities: Floats
+    scores: Floats
     verdicts: NDArray[np.str_]
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def right(self) -> Bools:
         return np.asarray(self.probabilities.argmax(axis=1) == self.targets)
 
-    def rows_of(self, *names: str) -> NDArray[np.int64]:
+    def rows_of(self, *names: str) -> Ints:
         return np.flatnonzero([photo.split in names for photo in self.photos])
 
 
-def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> dict[str, Any]:
+def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> Facts:
     """The figures of the last training and of its photos. about: the fields of bundle.json.
 
     Raises DataError (NOT_TRAINED, NOT_JUDGED)."""
-    history, judged = training_record(catalog), _json(catalog, "evaluate/report.json")
-    said = read_predictions(catalog, config, judged)
-    test, seed = said.rows_of("test"), config.train.seed
-    seen = _measured(said, seed)
-    found_looks = looks(catalog, [said.photos[i] for i in seen])
-    names = origins(catalog, said.photos, config.split.sources)
+    history: dict[str, Any] = training_record(catalog)
+    judged: Evaluated = _json(catalog, "evaluate/report.json")
+    predictions = read_predictions(catalog, config, judged)
+    test, seed = predictions.rows_of("test"), config.train.seed
+    seen = _sample(predictions, seed)
+    measured = looks(catalog, [predictions.photos[i] for i in seen])
+    names = origins(catalog, predictions.photos, config.split.sources)
     table, labels = judged["test"]["confusion"], config.labels
-    confidence = said.probabilities[test].max(axis=1)
-    answers = said.probabilities[test].argmax(axis=1)
-    known = np.concatenate([said.rows_of("valid"), test])
-    found = {
+    probabilities, right = predictions.probabilities[test], predictions.right
+    targets, groups = predictions.targets, predictions.groups
+    confidence, answers = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    known = np.concatenate([predictions.rows_of("valid"), test])
+    facts: Measured = {
         "name": config.name,
         "made": now(),
         "model": {
@@ -81,62 +94,62 @@ def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> 
             **judged["test"],
             "now": len(test),
             "wrong": int(sum(map(sum, table)) - np.trace(table)),
-            "reliability": metrics.reliability_bins(
-                confidence, said.right[test], said.groups[test]
-            ),
+            "reliability": metrics.reliability_bins(confidence, right[test], groups[test]),
             "chance_gap": metrics.chance_gap(confidence, seed),
-            "pairs": metrics.confused_pairs(said.targets[test], answers, said.groups[test], labels),
+            "pairs": metrics.confused_pairs(targets[test], answers, groups[test], labels),
         },
         "elsewhere": judged.get("elsewhere"),
         "membership": judged.get("membership"),
         "missing": judged.get("missing", {}),
-        "mistakes": worst_mistakes(said, test, labels, names),
+        "mistakes": worst_mistakes(predictions, test, labels, names),
         "rejection": {
             **judged["rejection"],
-            "familiarity": metrics.score_histogram(said.scores[known], said.right[known]),
+            "familiarity": metrics.score_histogram(predictions.scores[known], right[known]),
             "measured": _ood(catalog, about),
         },
-        "slices": error_slices(said, test, seen, found_looks, names),
-        "shortcuts": shortcuts(found_looks, said.targets[seen], said.groups[seen], seed),
+        "slices": error_slices(predictions, test, seen, measured, names),
+        "shortcuts": shortcuts(measured, targets[seen], groups[seen], seed),
         "curve": _curve(catalog),
         "settings": asdict(config),
         "versions": about["versions"],
     }
     return {
-        "verdict": sentences.verdict(found),
-        "warnings": sentences.report_warnings(found),
-        **found,
+        "verdict": sentences.verdict(facts),
+        "warnings": sentences.report_warnings(facts),
+        **facts,
     }
 
 
-def training_record(catalog: Catalog) -> dict[str, Any]:
+def training_record(catalog: Catalog) -> Any:
     """The record of the last training. Raises DataError (NOT_TRAINED)."""
     return _json(catalog, "train/history.json")
 
 
-def _json(catalog: Catalog, name: str) -> dict[str, Any]:
+def _json(catalog: Catalog, name: str) -> Any:
     try:
         return dict(json.loads((catalog.root / name).read_bytes()))
     except (OSError, ValueError) as exc:
         if name.startswith("train"):
             raise _not_trained() from exc
-        raise DataError("NOT_JUDGED", "the model was not judged yet; run: bears evaluate") from exc
+        raise _not_judged() from exc
 
 
 def _not_trained() -> DataError:
     return DataError("NOT_TRAINED", "there is nothing to report on yet; run: bears run")
 
 
-def read_predictions(
-    catalog: Catalog, config: Config, judged: Mapping[str, Any]
-) -> JudgedPredictions:
+def _not_judged() -> DataError:
+    return DataError("NOT_JUDGED", "the model was not judged yet; run: bears evaluate")
+
+
+def read_predictions(catalog: Catalog, config: Config, judged: Evaluated) -> JudgedPredictions:
     """What training and evaluation left. Raises DataError (NOT_TRAINED, NOT_JUDGED)."""
     stored = load_predictions(catalog.root)
     rows, logits, pooled = stored.rows, stored.logits, stored.pooled
     try:
         reference = ood.read_reference((catalog.root / "evaluate" / "reference.npz").read_bytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
-        raise DataError("NOT_JUDGED", "the model was not judged yet; run: bears evaluate") from exc
+        raise _not_judged() from exc
     labels = config.labels
     photos = [p for p in catalog.photos("ok") if p.sha256 in rows and p.label in labels]
     at = [rows[photo.sha256] for photo in photos]
@@ -156,13 +169,10 @@ def read_predictions(
     )
 
 
-def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
-    """Whether a bundle is made from the photos as they are now, and is of the last training."""
+def belongs(catalog: Catalog, about: Mapping[str, Any]) -> Belongs:
     path = catalog.root / "train" / "weights.safetensors"
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    published = about["files"]["weights.safetensors"][
-        "sha256"
-    ]  # of the trained ones, unless halved
+    published = about["files"]["weights.safetensors"]["sha256"]  # the trained ones unless halved
     return {
         "photos": about["data"]["fingerprint"] == catalog.fingerprint(),
         "weights": about["training"].get("weights", published) == digest,
@@ -170,70 +180,69 @@ def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def worst_mistakes(
-    said: JudgedPredictions,
-    test: NDArray[np.int64],
-    labels: Sequence[str],
-    names: Mapping[str, str],
-) -> list[dict[str, Any]]:
+    predictions: JudgedPredictions, test: Ints, labels: Sequence[str], names: Mapping[str, str]
+) -> list[Mistake]:
     """The wrong answers of the test split, the surest first, at most `WORST`."""
-    wrong = test[~said.right[test]]
-    order = sorted(wrong, key=lambda i: (-said.probabilities[i].max(), said.photos[i].sha256))
+    p, photos, targets = predictions.probabilities, predictions.photos, predictions.targets
+    wrong = test[~predictions.right[test]]
     return [
         {
-            "sha256": said.photos[i].sha256,
-            "origin": said.photos[i].origin,
-            "site": names[said.photos[i].sha256],
-            "true": labels[said.targets[i]],
-            "said": labels[int(said.probabilities[i].argmax())],
-            "sure": float(said.probabilities[i].max()),
-            "of_true": float(said.probabilities[i, said.targets[i]]),
-            "verdict": str(said.verdicts[i]),
+            "sha256": photos[i].sha256,
+            "origin": photos[i].origin,
+            "site": names[photos[i].sha256],
+            "true": labels[targets[i]],
+            "said": labels[int(p[i].argmax())],
+            "sure": float(p[i].max()),
+            "of_true": float(p[i, targets[i]]),
+            "verdict": str(predictions.verdicts[i]),
         }
-        for i in order[:WORST]
+        for i in sorted(wrong, key=lambda i: (-p[i].max(), photos[i].sha256))[:WORST]
     ]
 
 
-def _measured(said: JudgedPredictions, seed: int) -> NDArray[np.int64]:
-    """The photos to be measured: those of the test split and by chance so many others."""
-    test, others = said.rows_of("test"), said.rows_of("train", "valid")
+def _sample(predictions: JudgedPredictions, seed: int) -> Ints:
+    """The photos to be measured: those of the test split and as many of the others as fit."""
+    test, others = predictions.rows_of("test"), predictions.rows_of("train", "valid")
     mixed = np.random.default_rng(seed).permutation(others)
     return np.sort(np.concatenate([test, mixed])[:_LOOKED_AT])
 
 
 def error_slices(
-    said: JudgedPredictions,
-    test: NDArray[np.int64],
-    seen: NDArray[np.int64],
-    found: Looks,
+    predictions: JudgedPredictions,
+    test: Ints,
+    seen: Ints,
+    measured: Looks,
     names: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """Errors of the test split by brightness, size and site. seen: the photos of `found`."""
-    place = np.flatnonzero(np.isin(seen, test) & np.isfinite(found.brightness))
+) -> list[ErrorSlice]:
+    """Errors of the test split by brightness, size and site. seen: the photos of `measured`."""
+    place = np.flatnonzero(np.isin(seen, test) & np.isfinite(measured.brightness))
     rows = seen[place]
     if not len(rows):
         return []
     parts = []
     for kind, values, words in (
-        ("brightness", found.brightness[place], ("darkest", "middle", "brightest")),
-        ("size", found.size[place], ("smallest", "middle", "largest")),
+        ("brightness", measured.brightness[place], ("darkest", "middle", "brightest")),
+        ("size", measured.size[place], ("smallest", "middle", "largest")),
     ):
         third = metrics.thirds(values)
         for number, word in enumerate(words):
             if (third == number).any():
                 name = _range(kind, values[third == number])
                 parts.append((name, f"{word} third", third == number))
-    of = np.array([names[said.photos[i].sha256] for i in rows])
+    of = np.array([names[predictions.photos[i].sha256] for i in rows])
     every, counts = np.unique(of, return_counts=True)
-    mixed = len(set(zip(of, said.targets[rows].tolist(), strict=True))) > len(every)
-    if len(every) > 1 and (mixed or len(every) > said.probabilities.shape[1]):  # not the classes
+    mixed = len(set(zip(of, predictions.targets[rows].tolist(), strict=True))) > len(every)
+    if len(every) > 1 and (
+        mixed or len(every) > predictions.probabilities.shape[1]
+    ):  # not the classes
         most = [str(every[k]) for k in np.lexsort((every, -counts))][:_SITES]
         parts += [("site", name, of == name) for name in most]
         if len(every) > _SITES:
             parts.append(("site", f"all other {len(every) - _SITES}", ~np.isin(of, most)))
-    return metrics.errors_by(parts, ~said.right[rows], said.groups[rows])
+    return metrics.errors_by(parts, ~predictions.right[rows], predictions.groups[rows])
 
 
-def _range(kind: str, values: NDArray[np.float64]) -> str:
+def _range(kind: str, values: Floats) -> str:
     """The values of a third in words."""
     low, high = values.min(), values.max()
     if kind == "brightness":
@@ -241,23 +250,25 @@ def _range(kind: str, values: NDArray[np.float64]) -> str:
     return f"{np.exp(low):.2g} to {np.exp(high):.2g} megapixels"
 
 
-def _curve(catalog: Catalog) -> dict[str, Any] | None:
-    """What `bears curve` left; only its sentence is needed."""
+def _curve(catalog: Catalog) -> CurveVerdict | None:
+    """The sentence that `bears curve` left."""
     try:
-        found = json.loads((catalog.root / "curve" / "curve.json").read_bytes())
+        curve = json.loads((catalog.root / "curve" / "curve.json").read_bytes())
     except (OSError, ValueError):
         return None
-    said = found.get("verdict") if isinstance(found, dict) else None
-    return {"verdict": " ".join(sentences.sentences(said))}
+    verdict = curve.get("verdict") if isinstance(curve, dict) else None
+    return {"verdict": " ".join(sentences.sentences(verdict))}
 
 
-def _ood(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `bears evaluate --ood` found of this very model."""
+def _ood(catalog: Catalog, about: Mapping[str, Any]) -> OodFigures | None:
+    """What `bears evaluate --ood` left of this very model."""
     folder = catalog.root / "evaluate"
     files = (folder / "ood.json", folder / "strangers.json")  # the second: of version 0.1.0
     try:
-        found = json.loads(next((f for f in files if f.is_file()), files[0]).read_bytes())
-        same = found["weights"] == about["files"]["weights.safetensors"]["sha256"]
+        left: OodFigures = json.loads(
+            next((f for f in files if f.is_file()), files[0]).read_bytes()
+        )
+        same = left["weights"] == about["files"]["weights.safetensors"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return dict(found) if same else None
+    return left if same else None

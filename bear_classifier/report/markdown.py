@@ -3,111 +3,96 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 from bear_classifier.report import sentences as words
+from bear_classifier.report.schema import Facts
 from bear_classifier.report.sentences import percent
 
 _MARKS = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
-def as_markdown(found: Mapping[str, Any]) -> str:
-    """Markdown of what `report` found; names of unknown origin cannot become markup."""
-    test, rule, story = found["test"], found["rejection"], found["data"]
-    lines = [f"# {_plain(found['name'])}, version {found['model']['version']}", ""]
-    lines += [_plain(found["verdict"]), ""]
-    if found["warnings"]:
-        lines += ["## Before you rely on it", ""]
-        lines += [f"* {_plain(warning)}" for warning in found["warnings"]] + [""]
-    lines += ["## Class by class", ""]
-    lines += _table(
-        ("class", "photos", "recall", "precision"),
+def as_markdown(facts: Facts) -> str:
+    """The report; names of unknown origin cannot become markup."""
+    test, rule, classes = facts["test"], facts["rejection"], facts["data"]["classes"]
+    per_class = (
         (
-            (
-                label,
-                row["n"],
-                percent(row["recall"], row["recall_interval"]),
-                percent(row["precision"], row["precision_interval"]),
-            )
-            for label, row in test["per_class"].items()
-        ),
+            label,
+            row["n"],
+            percent(row["recall"], row["recall_interval"]),
+            percent(row["precision"], row["precision_interval"]),
+        )
+        for label, row in test["per_class"].items()
     )
-    lines += ["## What is taken for what", ""]
-    lines += _table(
-        ("is / said", *test["labels"]),
-        ((label, *row) for label, row in zip(test["labels"], test["confusion"], strict=True)),
+    confusion = ((a, *row) for a, row in zip(test["labels"], test["confusion"], strict=True))
+    mistakes = (
+        f"{row['true']} taken for {row['said']}, {row['sure']:.0%} sure: {row['origin']}"
+        for row in facts["mistakes"]
     )
-    lines += ["## Mistakes", "", _plain(words.mistakes_sentence(found)), ""]
-    lines += [
-        f"* {_plain(row['true'])} taken for {_plain(row['said'])}, {row['sure']:.0%} sure:"
-        f" {_plain(row['origin'])}"
-        for row in found["mistakes"]
-    ]
-    lines += ["", "## When it gives no answer", ""]
-    lines += [_plain(sentence) + "\n" for sentence in words.refusal_sentences(rule)]
-    lines += _table(
-        ("class, were it unknown", "let through", "share"),
+    left_out = (
+        (label, f"{row['let_through']} of {row['n']}", percent(row["share"], row["interval"]))
+        for label, row in rule["left_out"].items()
+    )
+    slices = (
         (
-            (label, f"{row['let_through']} of {row['n']}", percent(row["share"], row["interval"]))
-            for label, row in rule["left_out"].items()
-        ),
+            f"{row['by']}: {row['name']}",
+            f"{row['wrong']} of {row['n']}",
+            percent(row["error"], row["interval"]),
+            row["word"],
+        )
+        for row in facts["slices"]
     )
-    lines += [
+    shortcuts = (
+        (
+            row["look"],
+            percent(row["accuracy"], row["interval"]),
+            percent(row["chance"]),
+            words.shortcut(row),
+        )
+        for row in facts["shortcuts"]
+    )
+    curve = facts["curve"]["verdict"] if facts["curve"] else ""
+    blocks = [
+        f"# {_plain(facts['name'])}, version {facts['model']['version']}",
+        _plain(facts["verdict"]),
+        *(["## Before you rely on it", _list(facts["warnings"])] if facts["warnings"] else []),
+        "## Class by class",
+        _table(("class", "photos", "recall", "precision"), per_class),
+        "## What is taken for what",
+        _table(("is / said", *test["labels"]), confusion),
+        "## Mistakes",
+        _plain(words.mistakes_sentence(facts)),
+        _list(mistakes),
+        "## When it gives no answer",
+        *map(_plain, words.refusal_sentences(rule)),
+        _table(("class, were it unknown", "let through", "share"), left_out),
         "## Where it fails",
-        "",
-        _plain(words.unseen_sources(found["elsewhere"], **words.why(found, "elsewhere"))),
-        "",
-    ]
-    lines += _table(
-        ("photos", "wrong", "error", "against all others"),
-        (
-            (
-                f"{row['by']}: {row['name']}",
-                f"{row['wrong']} of {row['n']}",
-                percent(row["error"], row["interval"]),
-                row["word"],
-            )
-            for row in found["slices"]
+        _plain(words.unseen_sources(facts["elsewhere"], **words.why(facts, "elsewhere"))),
+        _table(("photos", "wrong", "error", "against all others"), slices),
+        "## Could the class be guessed without seeing what is shown?",
+        _table(("it knows", "right", "by chance", ""), shortcuts),
+        "## The photos",
+        _table(
+            ("class", *next(iter(classes.values()))),
+            ((label, *row.values()) for label, row in classes.items()),
         ),
-    )
-    lines += ["## Could the class be guessed without seeing what is shown?", ""]
-    lines += _table(
-        ("it knows", "right", "by chance", ""),
-        (
-            (
-                row["look"],
-                percent(row["accuracy"], row["interval"]),
-                percent(row["chance"]),
-                words.shortcut(row),
-            )
-            for row in found["shortcuts"]
-        ),
-    )
-    lines += ["## The photos", ""]
-    lines += _table(
-        ("class", *next(iter(story["classes"].values()))),
-        ((label, *row.values()) for label, row in story["classes"].items()),
-    )
-    lines += [
-        _plain(words.leak_sentence(found["membership"], **words.why(found, "membership"))),
-        "",
+        _plain(words.leak_sentence(facts["membership"], **words.why(facts, "membership"))),
+        "## The training",
+        _plain(words.kept_model(facts["training"])),
+        *map(_plain, words.sentences(facts["training"].get("diagnosis"))),
+        *(["## Would more photos help?", _plain(curve)] if curve else []),
     ]
-    sentences = [
-        words.kept_model(found["training"]),
-        *words.sentences(found["training"].get("diagnosis")),
-    ]
-    lines += ["## The training", "", *(_plain(sentence) + "\n" for sentence in sentences)]
-    if found["curve"] and found["curve"]["verdict"]:
-        lines += ["## Would more photos help?", "", _plain(found["curve"]["verdict"]), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    cells = [[_plain(str(cell)) for cell in row] for row in (head, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return [lines[0], f"|{'---|' * len(head)}", *lines[1:], ""]
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"* {_plain(item)}" for item in items)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [f"| {' | '.join(_plain(str(cell)) for cell in row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]])
 
 
 def _plain(words: str) -> str:

@@ -9,6 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
+from bear_classifier.report.schema import (
+    ConfusedPair,
+    ErrorSlice,
+    ReliabilityBin,
+    ScoreHistogram,
+)
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.intervals import clustered, proportion
 from bear_classifier.stats.metrics import calibration_error
@@ -20,15 +26,15 @@ _ROUNDS = 1000
 
 def reliability_bins(
     confidence: Floats, right: Bools, groups: NDArray[Any], bins: int = 10
-) -> list[dict[str, Any]]:
+) -> list[ReliabilityBin]:
     """How often answers of like confidence (n,) are right, by bins of equal width; empty ones are
     left out. groups: (n,) of near-copies."""
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    found = []
+    results: list[ReliabilityBin] = []
     for number in np.unique(place):
         rows = place == number
         n, hits = int(rows.sum()), int(right[rows].sum())
-        found.append(
+        results.append(
             {
                 "from": number / bins,
                 "to": (number + 1) / bins,
@@ -38,7 +44,7 @@ def reliability_bins(
                 "interval": clustered(right[rows], groups[rows]),
             }
         )
-    return found
+    return results
 
 
 def chance_gap(confidence: Floats, seed: int, rounds: int = _ROUNDS) -> float | None:
@@ -57,29 +63,26 @@ def _gap(confidence: Floats, right: Bools) -> float:
     return calibration_error(columns, np.where(right, 0, 1)) or 0.0
 
 
-def score_histogram(scores: Floats, right: Bools, bins: int = 24) -> dict[str, list[float]]:
+def score_histogram(scores: Floats, right: Bools, bins: int = 24) -> ScoreHistogram:
     """Counts of scores (n,) by equal bins, of right and of wrong answers."""
     if not len(scores):
         return {"edges": [], "right": [], "wrong": []}
     edges = np.histogram_bin_edges(scores, bins)
-    counts = {
-        name: np.histogram(scores[rows], edges)[0].tolist()
-        for name, rows in (("right", right), ("wrong", ~right))
-    }
-    return {"edges": edges.tolist(), **counts}
+    counts = [np.histogram(scores[rows], edges)[0].tolist() for rows in (right, ~right)]
+    return {"edges": edges.tolist(), "right": counts[0], "wrong": counts[1]}
 
 
 def confused_pairs(
-    targets: Ints, said: Ints, groups: NDArray[Any], labels: Sequence[str]
-) -> list[dict[str, Any]]:
-    """What is taken for what, most often first. targets, said, groups: (n,) of the photos."""
-    found = []
-    for i, j in sorted(set(zip(targets.tolist(), said.tolist(), strict=True))):
+    targets: Ints, predicted: Ints, groups: NDArray[Any], labels: Sequence[str]
+) -> list[ConfusedPair]:
+    """What is taken for what, most often first. targets, predicted, groups: (n,) of the photos."""
+    pairs: list[ConfusedPair] = []
+    for i, j in set(zip(targets.tolist(), predicted.tolist(), strict=True)):
         if i == j:
             continue
         mine = targets == i
-        taken = said[mine] == j
-        found.append(
+        taken = predicted[mine] == j
+        pairs.append(
             {
                 "true": labels[i],
                 "said": labels[j],
@@ -89,7 +92,7 @@ def confused_pairs(
                 "interval": clustered(taken, groups[mine]),
             }
         )
-    return sorted(found, key=lambda pair: (-pair["n"], pair["true"], pair["said"]))
+    return sorted(pairs, key=lambda pair: (-pair["n"], pair["true"], pair["said"]))
 
 
 def thirds(values: Floats) -> NDArray[np.int64]:
@@ -101,16 +104,17 @@ def thirds(values: Floats) -> NDArray[np.int64]:
 
 def errors_by(
     parts: Sequence[tuple[str, str, Bools]], wrong: Bools, groups: NDArray[Any]
-) -> list[dict[str, Any]]:
+) -> list[ErrorSlice]:
     """The error of each part of the photos, and whether it differs from that of all other photos.
 
     parts: what it is cut by, the part's name, and (n,) which photos belong to it; wrong, groups:
     (n,). By Fisher's exact test, in which a group of near-copies counts once, by the share of it
     that is wrong; of several parts each has to pass the harder (Holm, 1979)."""
-    rows, chances = [], {}
+    rows: list[ErrorSlice] = []
+    chances: dict[int, float] = {}
     for number, (kind, name, inside) in enumerate(parts):
         n, bad = int(inside.sum()), int(wrong[inside].sum())
-        rest = int((~inside).sum())
+        enough = n >= SMALL_SLICE and len(inside) - n >= SMALL_SLICE
         rows.append(
             {
                 "by": kind,
@@ -119,12 +123,10 @@ def errors_by(
                 "wrong": bad,
                 "error": proportion(bad, n),
                 "interval": clustered(wrong[inside], groups[inside]),
-                "word": "too few to say"
-                if n < SMALL_SLICE or rest < SMALL_SLICE
-                else "no difference can be claimed",
+                "word": "no difference can be claimed" if enough else "too few to say",
             }
         )
-        if n >= SMALL_SLICE and rest >= SMALL_SLICE:
+        if enough:
             counts = [_once(wrong[some], groups[some]) for some in (inside, ~inside)]
             chances[number] = float(fisher_exact(counts)[1])
     for place, number in enumerate(sorted(chances, key=lambda k: chances[k])):

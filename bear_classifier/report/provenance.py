@@ -6,24 +6,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePath
-from typing import Any
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, SPARE, Photo
 from bear_classifier.dataset.sources import sites
+from bear_classifier.report.schema import Provenance, SiteCount
 
 PLACES = ("train", "valid", "test", "no split", "duplicate", "unusable", "dropped")
 _NOT_FAILED = {OK, DUPLICATE, CONFLICT, GONE, PENDING, SPARE}
 
 
-def story(catalog: Catalog, config: Config) -> dict[str, Any]:
-    """The counts of a dataset, from the candidates that were found to the sides."""
+def story(catalog: Catalog, config: Config) -> Provenance:
     photos, sources = catalog.photos(), catalog.sources()
     usable = [photo for photo in photos if photo.status == "ok"]
     groups = Counter(photo.group for photo in usable if photo.group)
     codes = Counter(source.code for source in sources)
+    unusable = Counter(p.reason.split(":")[0] for p in photos if p.status == "unusable")
     made = decisions.decided(catalog).values()
     return {
         "classes": photos_by_place(photos, config.labels),
@@ -35,9 +35,7 @@ def story(catalog: Catalog, config: Config) -> dict[str, Any]:
         "kinds": dict(Counter(source.kind for source in sources).most_common()),
         "sites": of_sites(usable, origins(catalog, usable, config.split.sources)),
         "failed": {c: n for c, n in codes.most_common() if c not in _NOT_FAILED},
-        "unusable": dict(
-            Counter(p.reason.split(":")[0] for p in photos if p.status == "unusable").most_common()
-        ),
+        "unusable": dict(unusable.most_common()),
         "copies": {
             "same file": codes[DUPLICATE],
             "same picture": sum(photo.status == "duplicate" for photo in photos),
@@ -75,20 +73,19 @@ def shortened(folders: Sequence[PurePath]) -> list[str]:
         lambda same: len(set(same)) == 1, zip(*(f.parts for f in folders), strict=False)
     )
     common = sum(1 for _ in alike) if whole else 0
-    found = []
+    names = []
     for folder in folders:
         parts = folder.parts[common:]
         if whole and not common:
             parts = parts[1:][-2:]
-        found.append("/".join(parts) or folder.name or "unknown")
-    return found
+        names.append("/".join(parts) or folder.name or "unknown")
+    return names
 
 
-def of_sites(photos: Sequence[Photo], names: Mapping[str, str]) -> list[dict[str, Any]]:
+def of_sites(photos: Sequence[Photo], names: Mapping[str, str]) -> list[SiteCount]:
     """The sites with the number of their photos and classes, largest first."""
-    counts = Counter(names[photo.sha256] for photo in photos)
-    classes: dict[str, set[str]] = {}
+    labels: dict[str, list[str]] = {}
     for photo in photos:
-        classes.setdefault(names[photo.sha256], set()).add(photo.label)
-    order = sorted(counts, key=lambda name: (-counts[name], name))
-    return [{"site": s, "n": counts[s], "classes": sorted(classes[s])} for s in order]
+        labels.setdefault(names[photo.sha256], []).append(photo.label)
+    order = sorted(labels, key=lambda name: (-len(labels[name]), name))
+    return [{"site": s, "n": len(labels[s]), "classes": sorted(set(labels[s]))} for s in order]

@@ -6,6 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bear_classifier.judge import membership_inference
+from bear_classifier.judge.leave_source_out import SourceHoldout
+from bear_classifier.judge.rejection import FalseAccepts
+from bear_classifier.report.schema import (
+    Measured,
+    OodFigures,
+    RejectionFigures,
+    Shortcut,
+    TestFigures,
+)
 
 _FEW = 100  # test photos; below, the error is known to several points at best
 _SURE = 0.05  # chance of a difference where there is none
@@ -30,55 +39,49 @@ def photos(n: int, kind: str = "") -> str:
     return f"{n} {kind + ' ' if kind else ''}photo{'' if n == 1 else 's'}"
 
 
-def verdict(found: Mapping[str, Any]) -> str:
+def verdict(facts: Measured) -> str:
     """How good the model is, in one sentence."""
-    test = found["test"]
+    test = facts["test"]
     if not test["n"]:
         return "There was no photo to judge the model with, so its error is unknown."
     error = percent(test["error"], test["error_interval"])
     wrong = test["wrong"] or "none"
     return (
         f"Of {photos(test['n'])} that it had never seen, the model got {wrong} wrong: an error of"
-        f" {error};"
-        f" {calibration(test)}; {refuses(found['rejection'])}."
+        f" {error}; {calibration(test)}; {refuses(facts['rejection'])}."
     )
 
 
-def calibration(test: Mapping[str, Any]) -> str:
-    off = f"the certainty that it states is off by {test['ece']:.1%} on average"
-    limit = test["chance_gap"]
-    if limit is None:
+def calibration(test: TestFigures) -> str:
+    ece, limit = test["ece"], test["chance_gap"]
+    off = f"the certainty that it states is off by {ece:.1%} on average"
+    if ece is None or limit is None:
         return off
-    if test["ece"] <= limit:
-        return (
-            f"{off}, as it may be by chance with so few photos"
-            if (limit > 0.05)
-            else f"{off}, as it may be by chance"
-        )
+    if ece <= limit:
+        return f"{off}, as it may be by chance{' with so few photos' if limit > 0.05 else ''}"
     return f"{off}, more than chance explains (up to {limit:.1%})"
 
 
-def refuses(rule: Mapping[str, Any]) -> str:
+def refuses(rule: RejectionFigures) -> str:
     """What gets no answer."""
     test = rule["test"]
     answered = percent(test["accepted_share"], test["accepted_interval"])
+    others = "refuses pictures unlike its training photos"
     if rule["least"] is None:
-        return (
-            f"it answers {answered} of them and names a class even for pictures of something else"
-        )
-    return f"it answers {answered} of them and refuses pictures unlike its training photos"
+        others = "names a class even for pictures of something else"
+    return f"it answers {answered} of them and {others}"
 
 
-def report_warnings(found: Mapping[str, Any]) -> list[str]:
+def report_warnings(facts: Measured) -> list[str]:
     """What a reader must know before believing the rest, the gravest first."""
-    test, lines = found["test"], []
-    if not found["belongs"]["weights"]:
+    test, lines = facts["test"], list[str]()
+    if not facts["belongs"]["weights"]:
         lines.append(
             "This bundle is not the last training of this dataset: the figures below are those of"
             " the training, not of the bundle, and no activation maps are shown. Name the bundle"
             " that belongs to it with --model, or make a new one; run: bears run"
         )
-    if not found["belongs"]["photos"]:
+    if not facts["belongs"]["photos"]:
         lines.append(
             "The model and the dataset do not belong together: the bundle was made from other"
             " photos, labels or splits than the dataset holds now. To make a new one, run:"
@@ -89,8 +92,8 @@ def report_warnings(found: Mapping[str, Any]) -> list[str]:
             f"The test split has {photos(test['now'], 'usable')} now and had {test['n']} when the"
             " model was judged; to judge again, run: bears run"
         )
-    if 0 < test["n"] < _FEW:
-        low, high = test["error_interval"]
+    if (interval := test["error_interval"]) and test["n"] < _FEW:
+        low, high = interval
         lines.append(
             f"{photos(test['n'], 'test')} cannot measure the error well: it may be anything from"
             f" {low:.1%} to {high:.1%}. Do not compare models by it."
@@ -100,30 +103,26 @@ def report_warnings(found: Mapping[str, Any]) -> list[str]:
             f"The test split has no photo of {', '.join(empty)}: how well the model knows it is"
             " unknown."
         )
-    other = found["elsewhere"]
-    if other and other["paired"]["p"] < _SURE and _worse(other):
-        lines.append(unseen_sources(other))
-    if found["test_decisions"]:
-        n = found["test_decisions"]
+    if other := facts["elsewhere"]:
+        harder = (other["left_out"]["error"] or 0.0) > (other["random"]["error"] or 0.0)
+        if harder and other["paired"]["p"] < _SURE:
+            lines.append(unseen_sources(other))
+    if n := facts["test_decisions"]:
         lines.append(
             f"{photos(n)} of the test split got another label or {'was' if n == 1 else 'were'} left"
             " out by hand before this was measured."
         )
-    if found["test_looks"] > 1:
+    if facts["test_looks"] > 1:
         lines.append(
-            f"{found['test_looks']} models of this dataset were judged on its test photos, this one"
+            f"{facts['test_looks']} models of this dataset were judged on its test photos, this one"
             " included. Whoever keeps the best of them finds it better than it is."
         )
-    if clear := [row for row in found["shortcuts"] if row["clear"]]:
+    if clear := [row for row in facts["shortcuts"] if row["clear"]]:
         lines.append(shortcut_warning(clear))
     return lines
 
 
-def _worse(other: Mapping[str, Any]) -> bool:
-    return bool(other["left_out"]["error"] > other["random"]["error"])
-
-
-def shortcut_warning(clear: Sequence[Mapping[str, Any]]) -> str:
+def shortcut_warning(clear: Sequence[Shortcut]) -> str:
     """What a network could have learned instead of what the photos show."""
     ways = ", ".join(
         f"{_LOOK[r['look']]} in {percent(r['accuracy'], r['interval'])}" for r in clear
@@ -135,8 +134,8 @@ def shortcut_warning(clear: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def shortcut(row: Mapping[str, Any]) -> str:
-    """What one look says of the class."""
+def shortcut(row: Shortcut) -> str:
+    """Whether one look alone predicts the class."""
     if row["clear"] is None:
         return "too few to say"
     return "better than guessing" if row["clear"] else "not clearly better than guessing"
@@ -151,18 +150,18 @@ def kept_model(training: Mapping[str, Any]) -> str:
     if share in (0, 1):
         name = "fine-tuned network" if share else "first model (a linear probe)"
         kept = f"The {name} was kept"
-    found = training.get("mixtures") or {}
-    asked = found.get("unseen") or found.get("valid")
-    if not asked:
+    tried = training.get("mixtures") or {}
+    judged = tried.get("unseen") or tried.get("valid")
+    if not judged:
         return f"{kept}."
-    number = found["shares"].index(share)
-    first, last, own = (asked["wrong"][place] for place in (0, -1, number))
-    of = "sources that it never saw" if found.get("unseen") else "the validation split"
+    number = tried["shares"].index(share)
+    first, last, own = (judged["wrong"][place] for place in (0, -1, number))
+    of = "sources that it never saw" if tried.get("unseen") else "the validation split"
     sentence = (
-        f"{kept}: of {photos(asked['n'])} of {of} the first model was wrong on {first}, the"
+        f"{kept}: of {photos(judged['n'])} of {of} the first model was wrong on {first}, the"
         f" fine-tuned one on {last}" + (f", what was kept on {own}" if 0 < share < 1 else "")
     )
-    p = [row[number] for row in asked["p"]] if "p" in asked else [1.0]
+    p = [row[number] for row in judged["p"]] if "p" in judged else [1.0]
     worst = max(chance for chance, other in ((p[0], 0.0), (p[-1], 1.0)) if share != other)
     if worst >= _SURE:
         return f"{sentence}; such differences may be chance."
@@ -170,7 +169,7 @@ def kept_model(training: Mapping[str, Any]) -> str:
 
 
 def interpolation_sentence(training: Mapping[str, Any]) -> str:
-    """How the mixture was chosen."""
+    """How the interpolated weights were chosen."""
     rule = "the least log loss, calibrated, on validation"
     if training["mixtures"].get("unseen"):
         rule = (
@@ -180,18 +179,18 @@ def interpolation_sentence(training: Mapping[str, Any]) -> str:
     return f"{training['share']:.0%} were taken: {rule}. Bars are 95 % intervals."
 
 
-def sentences(said: Any) -> list[str]:
+def sentences(left: Any) -> list[str]:
     """What another stage left: a sentence, several, or findings that hold one each."""
-    items = said if isinstance(said, list) else [said]
+    items = left if isinstance(left, list) else [left]
     texts = [item.get("sentence") if isinstance(item, dict) else item for item in items]
     return [text for text in texts if isinstance(text, str) and text]
 
 
-def unseen_sources(found: Mapping[str, Any] | None, why: str = "they are not known") -> str:
-    """What photos of sources that it never saw would do to the model. why: nothing was found."""
-    if not found:
+def unseen_sources(measured: SourceHoldout | None, why: str = "they are not known") -> str:
+    """How the error differs on sources that the model never saw. why: it was not measured."""
+    if not measured:
         return f"Whether it holds for photos of other sources was not measured: {why}."
-    far, near, p = found["left_out"], found["random"], found["paired"]["p"]
+    far, near, p = measured["left_out"], measured["random"], measured["paired"]["p"]
     end = "more than chance explains" if p < _SURE else "a difference that may be chance"
     return (
         "On photos of sources that it never saw, the first model was wrong on"
@@ -200,29 +199,28 @@ def unseen_sources(found: Mapping[str, Any] | None, why: str = "they are not kno
     )
 
 
-def why(found: Mapping[str, Any], figure: str) -> dict[str, str]:
+def why(facts: Measured, figure: str) -> dict[str, str]:
     """The reason why a figure is missing, where evaluation gave one."""
-    reason = found["missing"].get(figure)
+    reason = facts["missing"].get(figure)
     return {"why": reason} if reason else {}
 
 
-def leak_sentence(found: Mapping[str, Any] | None, why: str = "") -> str:
-    """Whether the model tells which photos it was trained on. why: nothing was found."""
-    if not found:
-        reason = f": {why}" if why else ""
-        return f"Whether it gives away which photos it was trained on was not measured{reason}."
-    return membership_inference.card_sentence(found)
+def leak_sentence(leak: Mapping[str, Any] | None, why: str = "") -> str:
+    """Whether the loss separates training photos from others. why: it was not measured."""
+    if leak:
+        return membership_inference.card_sentence(leak)
+    reason = f": {why}" if why else ""
+    return f"Whether it gives away which photos it was trained on was not measured{reason}."
 
 
-def mistakes_sentence(found: Mapping[str, Any]) -> str:
-    test, shown = found["test"], len(found["mistakes"])
-    if not test["n"]:
+def mistakes_sentence(facts: Measured) -> str:
+    test, shown = facts["test"], len(facts["mistakes"])
+    if not (interval := test["error_interval"]):
         return "There was no photo to judge with."
     if not test["wrong"]:
-        _, high = test["error_interval"]
         return (
             f"No mistake on {photos(test['n'], 'test')}. The true error may still be as high as"
-            f" {high:.1%}."
+            f" {interval[1]:.1%}."
         )
     some = f"the {shown} that it was surest of"
     if shown == test["wrong"]:
@@ -231,7 +229,7 @@ def mistakes_sentence(found: Mapping[str, Any]) -> str:
     return f"{test['wrong']} of {photos(test['n'], 'test')} got a wrong answer; {here}."
 
 
-def refusal_sentences(rule: Mapping[str, Any]) -> list[str]:
+def refusal_sentences(rule: RejectionFigures) -> list[str]:
     """What the rule does to photos of the known classes."""
     test = rule["test"]
     lines = [
@@ -251,13 +249,13 @@ def refusal_sentences(rule: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def ood_sentence(found: Mapping[str, Any]) -> str:
-    """What became of pictures of none of the classes, in all and by folder."""
-    rows = {"": found, **found["kinds"]}
+def ood_sentence(measured: OodFigures) -> str:
+    """How many pictures of none of the classes got an answer, in all and by folder."""
+    rows: dict[str, FalseAccepts] = {"": measured, **measured["kinds"]}
     each = [
         f"{row['let_through']} of {row['n']}{f' {name}' if name else ''}"
         f" ({percent(row['share'], row['interval'])})"
         for name, row in rows.items()
     ]
-    more = f": {', '.join(each[1:])}" if found["kinds"] else ""
-    return f"Of pictures of none of the classes in {found['folder']} it answers {each[0]}{more}."
+    more = f": {', '.join(each[1:])}" if measured["kinds"] else ""
+    return f"Of pictures of none of the classes in {measured['folder']} it answers {each[0]}{more}."

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
@@ -22,8 +20,9 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import PhotoError
 from bear_classifier.images.decoder import decode_with_size
+from bear_classifier.report.schema import LookAccuracy, Shortcut
 from bear_classifier.runtime.terminal import progress_bar
-from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.arrays import Floats, Ints
 from bear_classifier.stats.intervals import averaged
 
 CLEARLY = 0.05  # above chance; less would hardly tempt a network that sees the whole photo
@@ -71,49 +70,53 @@ def look(image: Image.Image) -> Floats:
     return np.array([grey, *small[edge].mean(axis=0)])
 
 
-def shortcuts(
-    found: Looks, targets: NDArray[np.int64], groups: NDArray[np.int64], seed: int
-) -> list[dict[str, Any]]:
+def shortcuts(measured: Looks, targets: Ints, groups: Ints, seed: int) -> list[Shortcut]:
     """How well each look alone tells the classes apart. targets, groups: (n,) of the photos."""
     kinds = {
-        "brightness": found.brightness[:, None],
-        "border colour": found.border,
-        "shape": found.shape[:, None],
-        "size": found.size[:, None],
+        "brightness": measured.brightness[:, None],
+        "border colour": measured.border,
+        "shape": measured.shape[:, None],
+        "size": measured.size[:, None],
     }
-    rows = []
+    rows: list[Shortcut] = []
     for name, features in kinds.items():
         there = np.isfinite(features).all(axis=1)
-        said = alone(features[there], targets[there], groups[there], seed)
-        rows.append({"look": name, **said})
+        accuracy = alone(features[there], targets[there], groups[there], seed)
+        rows.append({"look": name, **accuracy})
     return rows
 
 
-def alone(
-    features: Floats, targets: NDArray[np.int64], groups: NDArray[np.int64], seed: int
-) -> dict[str, Any]:
+def alone(features: Floats, targets: Ints, groups: Ints, seed: int) -> LookAccuracy:
     """Balanced accuracy of a small logistic regression on features (n, k), each photo judged by a
     model that saw neither it nor its copies, with a 95 % interval.
 
     clear: whether even the interval's lower end is clearly better than chance; None: too few."""
     classes, numbers = np.unique(targets, return_inverse=True)
     chance = 1 / max(1, len(classes))
-    nothing = {"n": len(targets), "accuracy": None, "interval": None, "chance": chance}
     fewest = min((len(set(groups[numbers == c])) for c in range(len(classes))), default=0)
     if len(classes) < 2 or fewest < _LEAST:
-        return {**nothing, "clear": None}
-    said = np.empty_like(numbers)
+        return {
+            "n": len(targets),
+            "accuracy": None,
+            "interval": None,
+            "chance": chance,
+            "clear": None,
+        }
+    predicted = np.empty_like(numbers)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    for learned, asked in folds.split(features, numbers, groups):
+    for learned, judged in folds.split(features, numbers, groups):
         model = make_pipeline(
             StandardScaler(),
             PolynomialFeatures(2, include_bias=False),
             StandardScaler(),
             LogisticRegression(class_weight="balanced", max_iter=2000),
         )
-        said[asked] = model.fit(features[learned], numbers[learned]).predict(features[asked])
-    right = said == numbers
+        model.fit(features[learned], numbers[learned])
+        predicted[judged] = model.predict(features[judged])
+    right = predicted == numbers
     accuracy = float(np.mean([right[numbers == c].mean() for c in range(len(classes))]))
     interval = averaged(right, numbers, groups) or (0.0, 1.0)
-    clear = interval[0] > chance + CLEARLY
-    return {**nothing, "accuracy": accuracy, "interval": interval, "clear": clear}
+    return {
+        "n": len(targets), "accuracy": accuracy, "interval": interval, "chance": chance,
+        "clear": interval[0] > chance + CLEARLY,
+    }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ def evaluate_labelled(model: Model, folder: Path, failures: Failures) -> dict[st
     learned = model.learned_from(np.stack([one.pooled for one in seen.values()]))
     found = evaluation_report(rows, targets, labels, copies(list(seen.values())), accepted)
     return {
-        **dataclasses.asdict(found),
+        **found,
         "ignored": {path: why for path, why in listed.ignored.items() if why != "hidden"},
         "training_photos": [str(path) for path, yes in zip(seen, learned, strict=True) if yes],
     }

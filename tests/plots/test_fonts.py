@@ -40,7 +40,7 @@ def formulas(monkeypatch):
 @pytest.mark.series
 @pytest.mark.parametrize("names", NAMES)
 def test_names_are_no_formulas(names, formulas):
-    made = vars(evaluate.evaluation_report(np.eye(2), np.arange(2), names, np.arange(2)))
+    made = evaluate.evaluation_report(np.eye(2), np.arange(2), names, np.arange(2))
     assert charts.figure_png(charts.confusion(made)).startswith(b"\x89PNG")
     figure, (axes,) = charts.panels(3, 1)
     axes.plot([1], [1], "o", label=names[0])

@@ -15,7 +15,7 @@ from bear_classifier import results
 from bear_classifier.collect.rights.attribution import as_page, credit
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.lesson.page import Sheet, index_page
-from bear_classifier.report import svg
+from bear_classifier.plots import charts, inline_svg
 from bear_classifier.runtime.templates import environment, template
 from bear_classifier.serve.card_page import render_card
 
@@ -97,6 +97,14 @@ def credit_page(words: str) -> str:
     return as_page(words, [credit(photo, [], f"photos/{words}.png")], 0)
 
 
+def chart(words: str) -> str:
+    figure, (axes,) = charts.panels(3, 1, narrow=True)
+    axes.plot([1, 2], [1, 2], color=charts.BLUE, label=words)
+    axes.set_xlabel(words)
+    axes.legend(frameon=False)
+    return inline_svg.figure_svg(figure, words)
+
+
 def report_frame(words: str) -> str:
     return results.Study(words, words, ROOT / "LICENSE", {})._repr_html_()
 
@@ -109,7 +117,7 @@ def report_frame(words: str) -> str:
         report_frame,
         lambda words: render_card(words, words),
         lambda words: index_page({"evil": words, "there": words}, ["there"]),
-        lambda words: svg.line_chart([svg.Series(words, words, [(1, 0.5)])], words, words),
+        chart,
     ],
     ids=["lesson", "attribution", "notebook", "card", "contents", "chart"],
 )

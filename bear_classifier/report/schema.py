@@ -1,0 +1,170 @@
+"""Types of what the report says, as report.json holds it. Intervals are of 95 %."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from bear_classifier.judge.evaluate import EvaluationReport, Rejection
+from bear_classifier.judge.leave_source_out import SourceHoldout
+from bear_classifier.judge.rejection import FalseAccepts
+from bear_classifier.stats.intervals import Interval
+
+ReliabilityBin = TypedDict(
+    "ReliabilityBin",
+    {
+        "from": float,
+        "to": float,
+        "n": int,
+        "confidence": float,
+        "right": float | None,
+        "interval": Interval | None,
+    },
+)
+
+
+class ConfusedPair(TypedDict):
+    """share: of the `of` photos of the class `true` those that are taken for `said`."""
+
+    true: str
+    said: str
+    n: int
+    of: int
+    share: float | None
+    interval: Interval | None
+
+
+class TestFigures(EvaluationReport):
+    """now: usable photos of the test split; chance_gap: ece that may be chance."""
+
+    now: int
+    wrong: int
+    reliability: list[ReliabilityBin]
+    chance_gap: float | None
+    pairs: list[ConfusedPair]
+
+
+class ScoreHistogram(TypedDict):
+    """Counts of right and of wrong answers between edges."""
+
+    edges: list[float]
+    right: list[float]
+    wrong: list[float]
+
+
+class OodFigures(FalseAccepts):
+    """What `bears evaluate --ood` left. kinds: by folder."""
+
+    kinds: dict[str, FalseAccepts]
+    folder: str
+    weights: str
+
+
+class RejectionFigures(Rejection):
+    familiarity: ScoreHistogram
+    measured: OodFigures | None
+
+
+class Mistake(TypedDict):
+    """said: the answer; sure, of_true: probabilities; verdict: as `ood.accept_reasons`."""
+
+    sha256: str
+    origin: str
+    site: str
+    true: str
+    said: str
+    sure: float
+    of_true: float
+    verdict: str
+
+
+class ErrorSlice(TypedDict):
+    """A part of the test photos. word: whether its error differs from that of the others."""
+
+    by: str
+    name: str
+    n: int
+    wrong: int
+    error: float | None
+    interval: Interval | None
+    word: str
+
+
+class LookAccuracy(TypedDict):
+    """clear: whether a look alone clearly beats guessing; None: too few photos."""
+
+    n: int
+    accuracy: float | None
+    interval: Interval | None
+    chance: float
+    clear: bool | None
+
+
+class Shortcut(LookAccuracy):
+    look: str
+
+
+class SiteCount(TypedDict):
+    site: str
+    n: int
+    classes: list[str]
+
+
+class Provenance(TypedDict):
+    """Counts of a dataset, from the candidates to the splits. classes: label -> place -> photos;
+    sides: photos of each split; failed, unusable: by reason; by_program: decisions."""
+
+    classes: dict[str, dict[str, int]]
+    candidates: int
+    fetched: int
+    photos: int
+    usable: int
+    sides: dict[str, int]
+    kinds: dict[str, int]
+    sites: list[SiteCount]
+    failed: dict[str, int]
+    unusable: dict[str, int]
+    copies: dict[str, int]
+    decisions: dict[str, int]
+    by_program: int
+
+
+class Belongs(TypedDict):
+    """Whether the bundle is made of the photos as they are now, and is of the last training."""
+
+    photos: bool
+    weights: bool
+
+
+class CurveVerdict(TypedDict):
+    verdict: str
+
+
+class Measured(TypedDict):
+    """model: fields of bundle.json; training: train/history.json, of any version."""
+
+    name: str
+    made: str
+    model: dict[str, Any]
+    belongs: Belongs
+    labels: list[str]
+    data: Provenance
+    training: dict[str, Any]
+    temperature: float
+    test_decisions: int
+    test_looks: int
+    test: TestFigures
+    elsewhere: SourceHoldout | None
+    membership: dict[str, Any] | None
+    missing: dict[str, str]
+    mistakes: list[Mistake]
+    rejection: RejectionFigures
+    slices: list[ErrorSlice]
+    shortcuts: list[Shortcut]
+    curve: CurveVerdict | None
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+
+class Facts(Measured):
+    verdict: str
+    warnings: list[str]
