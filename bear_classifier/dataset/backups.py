@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bear_classifier.dataset.schema import Event, TakeDown
 from bear_classifier.errors import DataError, NoCopy
@@ -281,7 +281,8 @@ def _rows(
     """The rows beyond a number, read from both ends towards the damage; whether these are all.
 
     words: columns of text, by which what is read from a damaged page is known as a row."""
-    known, rows, complete = {field.name for field in dataclasses.fields(kind)}, {}, False
+    rows: dict[int, dict[str, Any]] = {}
+    known, complete = {field.name for field in dataclasses.fields(kind)}, False
     for order in ("ASC", "DESC"):
         with _at_rest(damaged) as db, contextlib.suppress(sqlite3.Error):
             db.text_factory = lambda data: data.decode(errors="replace")
