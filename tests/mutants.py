@@ -47,7 +47,7 @@ MUTANTS = [
            "action.type in (int, float) or", "",
            "cli/test_completion.py::test_what_is_offered"),
     Mutant("completion: a comment is a class", "config/project_file.py",
-           "for label in found if again(text, label) is not None)", "for label in found)",
+           "for label in labels if again(text, label) is not None)", "for label in labels)",
            "cli/test_completion.py::test_a_class_that_was_removed"),
     Mutant("completion: every start pays for it", "cli/main.py",
            'if "_ARGCOMPLETE" in os.environ:', "if True:",

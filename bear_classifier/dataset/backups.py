@@ -107,22 +107,22 @@ def damage_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as exc:  # of flipped bytes
-        raise DataError(*_explained(path, " ".join(str(exc).split()))) from exc
+        raise _explained(path, " ".join(str(exc).split())) from exc
 
 
-def _explained(path: Path, text: str) -> tuple[str, str]:
+def _explained(path: Path, text: str) -> DataError:
     if "locked" in text:
-        return "CATALOG_BUSY", f"{path} is being written by another program; try again"
+        return DataError("CATALOG_BUSY", f"{path} is being written by another program; try again")
     if "full" in text or "disk I/O error" in text:  # a quota or a limit is the second
         kept = "what was there before is kept; free some and run again"
-        return "DISK_FULL", f"no space left to write {path} ({text}); {kept}"
+        return DataError("DISK_FULL", f"no space left to write {path} ({text}); {kept}")
     if "readonly" in text or "unable to open" in text:
-        return "CATALOG_UNUSABLE", f"{path} cannot be written: {text}"
+        return DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}")
     advice = "restore it from a copy, or move it away and run again: photos are kept, decisions in"
     advice += " it are lost"
     if copies := made(path.parent):
         advice = f"to put back the copy of {backup_time(copies[0])}, run: bears restore"
-    return "CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}"
+    return DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}")
 
 
 # -- making ----------------------------------------------------------------------------------------

@@ -13,11 +13,10 @@ def processors(root: Path = Path("/")) -> int:
 
     root: where `proc` and `sys` lie."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on Windows, nor on macOS
-    usable = [len(affinity(0)) if affinity else os.cpu_count() or 1]
-    names = "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"
-    for v2, *v1 in cgroup_files(root, "cpu", names):
-        usable += [quota(v2), quota(" ".join(v1))]
-    return max(1, math.ceil(min(usable)))
+    number = len(affinity(0)) if affinity else os.cpu_count() or 1
+    files = cgroup_files(root, "cpu", ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"])
+    quotas = [quota(text) for v2, *v1 in files for text in (v2, " ".join(v1))]
+    return max(1, math.ceil(min([number, *quotas])))
 
 
 def quota(text: str) -> float:
