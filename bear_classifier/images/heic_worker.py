@@ -19,15 +19,15 @@ _INSTALL = 'run: pip install "bear-classifier[heic]"'
 
 
 def unsafe(versions: Mapping[str, Any]) -> str:
-    """The first library that is too old, with its version, or nothing.
+    """The first library that is too old, with its version, or "".
 
     versions: as `pillow_heif.libheif_info()`."""
-    named = {"libheif": str(versions["libheif"]), **versions.get("decoders", {})}
+    libraries = {"libheif": str(versions["libheif"]), **versions.get("decoders", {})}
     for name, least in SAFE.items():
-        if name in named:
-            found = re.search(r"(\d+)\.(\d+)\.(\d+)", named[name])
-            if found is None or tuple(map(int, found.groups())) < least:
-                return f"{name} {found.group() if found else 'of an unknown version'}"
+        if name in libraries:
+            version = re.search(r"(\d+)\.(\d+)\.(\d+)", libraries[name])
+            if version is None or tuple(map(int, version.groups())) < least:
+                return f"{name} {version.group() if version else 'of an unknown version'}"
     return ""
 
 
@@ -41,10 +41,9 @@ def refusal() -> PhotoError | None:
     if old := unsafe(pillow_heif.libheif_info()):
         words = f"HEIC photos are not read with {old}, which photos can attack; {_INSTALL}"
         return PhotoError("UNSUPPORTED_FORMAT", words)
-    pillow_heif.options.DECODE_THREADS = 1
-    pillow_heif.options.THUMBNAILS = False
-    pillow_heif.options.AUX_IMAGES = False
-    pillow_heif.options.DEPTH_IMAGES = False
+    options = pillow_heif.options
+    options.DECODE_THREADS = 1
+    options.THUMBNAILS = options.AUX_IMAGES = options.DEPTH_IMAGES = False
     return None
 
 
