@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decide, history, revision
+from bear_classifier.dataset.decisions import decide, history
 from bear_classifier.dataset.schema import Action, Decision, Event
 from bear_classifier.errors import DataError
 
@@ -27,7 +27,7 @@ def on(number: int, action: Action, label: str = "", **more: Any) -> Decision:
 
 
 def run(catalog: Catalog, *wanted: Decision, request: str = "") -> list[Event]:
-    return decide(catalog, LABELS, wanted, "ann", request or f"request {revision(catalog)}")
+    return decide(catalog, LABELS, wanted, "ann", request or f"request {catalog.revision()}")
 
 
 def state(catalog: Catalog, number: int) -> tuple[str, str, str]:

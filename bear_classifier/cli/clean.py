@@ -68,7 +68,7 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> int:
         closed = decisions.closed(catalog)
         found = [s for s in suspects(catalog, opened.config) if s.sha256 not in closed]
         if options.csv:
-            write_suspects(options.csv, found, decisions.revision(catalog))
+            write_suspects(options.csv, found, catalog.revision())
     if options.json:
         for suspect in found:
             row = dataclasses.asdict(suspect)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.config.settings import Config, TrainConfig
+from bear_classifier.config.settings import Config, SplitConfig, TrainConfig
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime.files import os_error, write_atomic
 from bear_classifier.runtime.terminal import warn
@@ -27,19 +27,14 @@ else:
     import tomli as tomllib
 
 STARTER = Path(__file__).with_name("starter.toml")
-
-
 TABLES: dict[str, type] = {
     f.name: f.default_factory if f.default is dataclasses.MISSING else type(f.default)  # type: ignore[misc]
     for f in dataclasses.fields(Config)
     if f.name not in ("name", "classes")
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_UNSAFE = (
-    re.compile(  # separators, wildcards, and characters that are not seen or turn the text round
-        r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\<>:\"|?*]"
-    )
-)
+# Separators, wildcards, and characters that are invisible or turn the text round.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\<>:\"|?*]")
 _MARK = "# "  # in front of the lines of a class that is taken out
 _LONGEST = 30  # lines of one class
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
@@ -50,11 +45,9 @@ def read_project(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(
-            "NO_PROJECT",
-            f"there is no project file {path}; name one with --project, or make one; "
-            "run: bears new mine --class first --class second",
-        ) from None
+        no_file = f"there is no project file {path}; name one with --project, or make one"
+        advice = "run: bears new mine --class first --class second"
+        raise ConfigError("NO_PROJECT", f"{no_file}; {advice}") from None
     except UnicodeDecodeError as exc:
         raise ConfigError("NO_PROJECT", f"{path} cannot be read: {exc}") from exc
     except OSError as exc:
@@ -70,100 +63,78 @@ def read_project(path: Path, overrides: Sequence[str] = ()) -> Config:
 def build(tables: Mapping[str, Any], where: str, given: Mapping[str, str] | None = None) -> Config:
     """Check plain tables and freeze them.
 
-    where: what to name in errors; given: table.key -> what to name of settings from elsewhere."""
+    where: what to name in errors; given: table.key -> the same for settings from elsewhere."""
     known = ["name", "classes", *TABLES]
     given = given or {}
     for key in tables:
         if key not in known:
-            of_it = [said for name, said in given.items() if name.startswith(f"{key}.")]
-            raise ConfigError(
-                "UNKNOWN_SETTING",
-                f"{(of_it or [where])[-1]}: unknown table [{key}]{_guess(key, known)}",
-            )
+            sources = [where, *(text for name, text in given.items() if name.startswith(f"{key}."))]
+            unknown = f"{sources[-1]}: unknown table [{key}]{_guess(key, known)}"
+            raise ConfigError("UNKNOWN_SETTING", unknown)
     name = tables.get("name", "bears")
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
-        raise ConfigError(
-            "BAD_NAME",
-            f"{where}: name = {name!r} must be letters, digits, - and _ (it becomes a folder)",
-        )
+        rule = "must be letters, digits, - and _ (it becomes a folder)"
+        raise ConfigError("BAD_NAME", f"{where}: name = {name!r} {rule}")
     stages = {
         key: _table(key, kind, tables.get(key, {}), where, given) for key, kind in TABLES.items()
     }
     config = Config(name, _classes(tables.get("classes", {}), where), **stages)
-    if config.split.valid + config.split.test > 0.9:
-        source = _named(("split.valid", "split.test"), where, given)
-        raise ConfigError(
-            "BAD_SETTING",
-            f"{source}: split.valid + split.test leave "
-            f"{1 - config.split.valid - config.split.test:.0%} to train on; keep 10 % or more",
-        )
-    _phases(config.train, _named(("train.frozen", "train.cycles", "train.epochs"), where, given))
+    keys, conflict = _conflict(config.split, config.train)
+    if conflict:  # the command line is named if one of them comes from there
+        source = next((given[key] for key in keys if key in given), where)
+        raise ConfigError("BAD_SETTING", f"{source}: {conflict}")
     return config
 
 
-def _named(keys: Sequence[str], where: str, given: Mapping[str, str]) -> str:
-    """Where settings that do not go together come from: the command line, if one of them does."""
-    return next((given[key] for key in keys if key in given), where)
-
-
-def _phases(train: TrainConfig, where: str) -> None:
-    """Phases that do not fit into the epochs would be cut without a word."""
+def _conflict(split: SplitConfig, train: TrainConfig) -> tuple[Sequence[str], str]:
+    """Settings that do not go together, and why not; an empty sentence if all do."""
+    left = 1 - split.valid - split.test
+    if split.valid + split.test > 0.9:
+        sentence = f"split.valid + split.test leave {left:.0%} to train on; keep 10 % or more"
+        return ("split.valid", "split.test"), sentence
+    phases = ("train.frozen", "train.cycles", "train.epochs")
     if train.frozen > train.epochs:
-        raise ConfigError(
-            "BAD_SETTING",
-            f"{where}: train.frozen = {train.frozen} is more than the {train.epochs} epochs of"
-            " train.epochs, of which it is a part",
-        )
+        more = f"train.frozen = {train.frozen} is more than the {train.epochs} epochs"
+        return phases, f"{more} of train.epochs, of which it is a part"
     free = train.epochs - train.frozen
     if train.cycles > max(free, 1):
-        raise ConfigError(
-            "BAD_SETTING",
-            f"{where}: train.cycles = {train.cycles}, but only {free} epochs are not frozen;"
-            " a cycle takes at least one",
-        )
+        few = f"train.cycles = {train.cycles}, but only {free} epochs are not frozen"
+        return phases, f"{few}; a cycle takes at least one"
+    return (), ""
 
 
 def _classes(value: Any, where: str) -> dict[str, list[str]]:
     if not isinstance(value, Mapping) or len(value) < 2:
         n = len(value) if isinstance(value, Mapping) else 0
-        raise ConfigError(
-            "TOO_FEW_CLASSES",
-            f"{where}: [classes] names {n}; at least two are needed, "
-            'such as grizzly = ["grizzly bear"]',
-        )
+        advice = 'at least two are needed, such as grizzly = ["grizzly bear"]'
+        raise ConfigError("TOO_FEW_CLASSES", f"{where}: [classes] names {n}; {advice}")
     seen: dict[str, str] = {}
     for label, queries in value.items():
-        clean = label.strip()
-        if (
-            not clean
-            or clean != label
-            or len(label) > 100
-            or _UNSAFE.search(label)
-            or label.split(".")[0].casefold() in _RESERVED
-            or label[0] in "._"
-            or label.endswith(".")
-        ):
-            raise ConfigError(
-                "BAD_CLASS",
-                f"{where}: class {label!r} cannot be a folder name; use up to 100 letters, "
-                "digits, spaces and dashes, not beginning with . or _",
-            )
-        if folded(label) in seen:
-            raise ConfigError(
-                "BAD_CLASS",
-                f"{where}: classes {seen[folded(label)]!r} and {label!r} differ only in case or "
-                "in how accents are stored; rename one",
-            )
+        if fault := _class_fault(label, queries, seen):
+            raise ConfigError("BAD_CLASS", f"{where}: {fault}")
         seen[folded(label)] = label
-        if not isinstance(queries, list) or not all(
-            isinstance(q, str) and q.strip() for q in queries
-        ):
-            raise ConfigError(
-                "BAD_CLASS",
-                f"{where}: class {label!r} needs a list of search queries, such as "
-                f'["{label}"], not {queries!r}',
-            )
     return {label: list(queries) for label, queries in value.items()}
+
+
+def _class_fault(label: str, queries: Any, seen: Mapping[str, str]) -> str:
+    """seen: folded name -> name of the classes before it."""
+    if (
+        not label
+        or label != label.strip()
+        or len(label) > 100
+        or _UNSAFE.search(label)
+        or label.split(".")[0].casefold() in _RESERVED
+        or label[0] in "._"
+        or label.endswith(".")
+    ):
+        advice = "use up to 100 letters, digits, spaces and dashes, not beginning with . or _"
+        return f"class {label!r} cannot be a folder name; {advice}"
+    if other := seen.get(folded(label)):
+        same = "differ only in case or in how accents are stored; rename one"
+        return f"classes {other!r} and {label!r} {same}"
+    if isinstance(queries, list) and all(isinstance(q, str) and q.strip() for q in queries):
+        return ""
+    return f'class {label!r} needs a list of search queries, such as ["{label}"], not {queries!r}'
 
 
 def folded(name: str) -> str:
@@ -184,9 +155,8 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
             continue  # the new name counts
         name = f"{table}.{key}"
         if key not in fields:
-            raise ConfigError(
-                "UNKNOWN_SETTING", f"{source}: unknown setting {name}{_guess(key, list(fields))}"
-            )
+            unknown = f"{source}: unknown setting {name}{_guess(key, list(fields))}"
+            raise ConfigError("UNKNOWN_SETTING", unknown)
         checked[key] = _value(name, value, types_[key], fields[key].metadata, source)
     return kind(**checked)
 
@@ -195,16 +165,14 @@ _named_once: set[str] = set()
 
 
 def present_name(table: str, key: str) -> str:
-    """The present name of a setting; of an old name it is said once."""
-    kind = TABLES.get(table)
-    for field in dataclasses.fields(kind) if kind else ():
-        if key and field.metadata["was"] == key:
-            if key not in _named_once:
-                _named_once.add(key)
-                old, new = f"{table}.{key}", f"{table}.{field.name}"
-                warn(f"bears: {old} is now called {new}; the old name works until version 0.3")
-            return field.name
-    return key
+    """The present name of a setting; a line about each old name is printed once."""
+    fields = dataclasses.fields(TABLES[table]) if table in TABLES else ()
+    name = next((f.name for f in fields if key and f.metadata["was"] == key), key)
+    if name != key and key not in _named_once:
+        _named_once.add(key)
+        renamed = f"{table}.{key} is now called {table}.{name}"
+        warn(f"bears: {renamed}; the old name works until version 0.3")
+    return name
 
 
 def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:
@@ -212,30 +180,26 @@ def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str
     if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
         with contextlib.suppress(OverflowError):
             value = float(value)
+    if fault := _value_fault(value, allowed, meta):
+        raise ConfigError("BAD_SETTING", f"{where}: {name} = {fault} ({meta['about']})")
+    return value
+
+
+def _value_fault(value: Any, allowed: tuple[type, ...], meta: Mapping[str, Any]) -> str:
+    """The value and what it must be, "" if it is right."""
     if isinstance(value, bool) and bool not in allowed or not isinstance(value, allowed):
-        words = " or ".join(t.__name__ for t in allowed)
-        raise ConfigError(
-            "BAD_SETTING", f"{where}: {name} = {value!r} must be {words} ({meta['about']})"
-        )
+        return f"{value!r} must be {' or '.join(kind.__name__ for kind in allowed)}"
     low, high = meta["low"], meta["high"]
     if isinstance(value, (int, float)) and not (
         (low is None or value >= low) and value < math.inf and (high is None or value <= high)
     ):
         span = f"at least {low}" if high is None else f"between {low} and {high}"
-        span = "finite" if value == math.inf else span
-        raise ConfigError(
-            "BAD_SETTING", f"{where}: {name} = {value} must be {span} ({meta['about']})"
-        )
+        return f"{value} must be {'finite' if value == math.inf else span}"
+    if float in allowed and isinstance(value, str) and value != "find":  # of train.lr
+        return f'{value!r} must be a number or "find"'
     if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(
-            "BAD_SETTING",
-            f"{where}: {name} = {value!r}{_guess(str(value), meta['choices'])} ({meta['about']})",
-        )
-    if name == "train.lr" and isinstance(value, str) and value != "find":
-        raise ConfigError(
-            "BAD_SETTING", f'{where}: train.lr = {value!r} must be a number or "find"'
-        )
-    return value
+        return f"{value!r}{_guess(value, meta['choices'])}"
+    return ""
 
 
 def _guess(key: str, known: Sequence[str]) -> str:
@@ -244,13 +208,12 @@ def _guess(key: str, known: Sequence[str]) -> str:
 
 
 def _override(tables: dict[str, Any], text: str) -> str:
-    """Set what `text` says in `tables`; its table.key."""
+    """Set the value of a `--set` in `tables`, and return its table.key."""
     name, equals, raw = text.partition("=")
     table, dot, key = name.strip().partition(".")
     if not equals or not dot or not table or not key:
-        raise ConfigError(
-            "BAD_SETTING", f"--set {text!r} must look like table.key=value, such as train.epochs=6"
-        )
+        form = "must look like table.key=value, such as train.epochs=6"
+        raise ConfigError("BAD_SETTING", f"--set {text!r} {form}")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
@@ -294,7 +257,7 @@ def _key(label: str) -> str:
 
 
 def _literal(value: Any) -> str:
-    """JSON is TOML but for two things: pairs of surrogates, and a delete character as it is."""
+    """JSON is TOML except for pairs of surrogates and the delete character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -308,9 +271,8 @@ def create(name: str, classes: Mapping[str, Sequence[str]], folder: Path, where:
     config = build({"name": name, "classes": classes}, where)
     path = folder / f"{config.name}.toml"
     if path.exists():
-        raise ConfigError(
-            "EXISTS", f"{path} exists and is kept; choose another name, or move it away"
-        )
+        advice = "choose another name, or move it away"
+        raise ConfigError("EXISTS", f"{path} exists and is kept; {advice}")
     write_atomic(path, as_toml(config).encode())
     return path
 
@@ -318,7 +280,7 @@ def create(name: str, classes: Mapping[str, Sequence[str]], folder: Path, where:
 def without(text: str, label: str) -> str | None:
     """A project file in which the lines of one class are a comment; None where it cannot be done.
 
-    All else stays, letter by letter: what the text means is compared with what it should."""
+    All else stays, letter by letter: the parsed result is compared with the expected one."""
     wanted = tomllib.loads(text)
     del wanted["classes"][label]
     return _changed(text, lambda line: _MARK + line, wanted.__eq__)
@@ -338,19 +300,19 @@ def again(text: str, label: str) -> str | None:
 
 def removed_classes(text: str) -> list[str]:
     """Classes that `without` made comments."""
-    found = set()
+    labels = set()
     for line in text.splitlines():
         key, sign, _ = line.removeprefix(_MARK).partition("=")
         if sign and line.startswith(_MARK):
             with contextlib.suppress(tomllib.TOMLDecodeError):
-                found |= tomllib.loads(f"{key}= 0").keys()
-    return sorted(label for label in found if again(text, label) is not None)
+                labels |= tomllib.loads(f"{key}= 0").keys()
+    return sorted(label for label in labels if again(text, label) is not None)
 
 
 def _changed(
     text: str, change: Callable[[str], str], is_right: Callable[[Mapping[str, Any]], bool]
 ) -> str | None:
-    """The text with the fewest lines in a row changed so that it means what it should."""
+    """The text with as few lines in a row changed as make it right."""
     lines = text.splitlines(keepends=True)
     for size in range(1, min(len(lines), _LONGEST) + 1):
         for start in range(len(lines) - size + 1):
@@ -359,9 +321,7 @@ def _changed(
             if any(old == new for old, new in zip(block, edited, strict=True)):
                 continue
             after = "".join([*lines[:start], *edited, *lines[start + size :]])
-            try:
+            with contextlib.suppress(tomllib.TOMLDecodeError):
                 if is_right(tomllib.loads(after)):
                     return after
-            except tomllib.TOMLDecodeError:
-                continue
     return None

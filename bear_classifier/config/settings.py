@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-# Of googlenet and inception_v3 `transform_input`, which is cut off, makes these of the usual ones.
+# googlenet and inception_v3 shift the usual values in `transform_input`, which is left out here.
 _CENTRED = ("efficientnet_v2_l", "googlenet", "inception_v3")
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "bears"  # a bundle
 
@@ -21,15 +22,20 @@ def setting(
     choices: Sequence[str] = (),
     was: str = "",
 ) -> Any:
-    """A field with the words that explain it in the project file, and its range. was: its name in
-    version 0.1.0, which project files may still use."""
+    """A field with its description in the project file, and its range. was: its name in version
+    0.1.0, which project files may still use."""
     metadata = {"about": about, "low": low, "high": high, "choices": choices, "was": was}
     return field(default=default, metadata=metadata)
 
 
+def choice(default: str, about: str) -> Any:
+    """A setting with one of the values that `about` names in double quotes."""
+    return setting(default, about, choices=re.findall(r'"([\w-]+)"', about))
+
+
 def stored_settings(table: Any) -> dict[str, Any]:
-    """The settings of a table by the names of version 0.1.0, under which datasets know them: what
-    was made before a setting was renamed stays up to date."""
+    """The settings of a table by their names in version 0.1.0, as fingerprints hold them: results
+    from before a setting was renamed stay up to date."""
     return {f.metadata["was"] or f.name: getattr(table, f.name) for f in fields(table)}
 
 
@@ -41,15 +47,12 @@ class SearchConfig:
     per_class: int = setting(
         200, "photos to find for each class, or pictures to draw (starter)", low=1
     )
-    licence: str = setting(
+    licence: str = choice(
         "any",
         'what its author must allow: "any", "share", "commercial" or "public" (public domain)',
-        choices=("any", "share", "commercial", "public"),
     )
-    size: str = setting(
-        "any",
-        'of the pictures to look for: "any", "small", "medium", "large" or "wallpaper"',
-        choices=("any", "small", "medium", "large", "wallpaper"),
+    size: str = choice(
+        "any", 'of the pictures to look for: "any", "small", "medium", "large" or "wallpaper"'
     )
     region: str = setting("us-en", "country and language to search in, such as uk-en or de-de")
 
@@ -86,11 +89,10 @@ class SplitConfig:
     test: float = setting(
         0.15, "share of the photos to judge with, used for nothing else", low=0.01, high=0.8
     )
-    by: str = setting(
+    by: str = choice(
         "photo",
         '"photo", or "source": all photos of a source in one split, so that the model is judged'
         " on unseen sources",
-        choices=("photo", "source"),
     )
     seed: int = setting(42, "another number assigns new photos differently", low=0)
     least: int = setting(10, "photos; a class with fewer cannot be learned", low=3)
@@ -148,30 +150,24 @@ class TrainConfig:
         was="spread",
     )
     batch_size: int = setting(64, "photos per step; lowered when there are fewer", low=1)
-    head: str = setting(
-        "probe",
-        'what the head starts from: "probe", or "new" (random, as fastai begins)',
-        choices=("probe", "new"),
+    head: str = choice(
+        "probe", 'what the head starts from: "probe", or "new" (random, as fastai begins)'
     )
     frozen: int = setting(
         0, "of the epochs, so many at the beginning in which only the head learns", low=0
     )
-    layers: str = setting(
+    layers: str = choice(
         "auto",
         'that learn: "all", "last-stage" (what comes before is computed once), or "auto": the last'
         " stage of a pretrained body with the probe's head, else all",
-        choices=("auto", "all", "last-stage"),
     )
     cycles: int = setting(1, "runs of one cycle each that the other epochs are divided into", low=1)
-    balance: str = setting(
-        "none",
-        'against unequal classes: "none", "oversample" or "weighted-loss"',
-        choices=("none", "oversample", "weighted-loss"),
+    balance: str = choice(
+        "none", 'against unequal classes: "none", "oversample" or "weighted-loss"'
     )
-    resize: str = setting(
+    resize: str = choice(
         "random-crop",
         'of photos to learn from: "random-crop", "crop", "squish", "pad" or "presize"',
-        choices=("random-crop", "crop", "squish", "pad", "presize"),
     )
     crop: float = setting(
         0.5,
@@ -208,31 +204,27 @@ class RejectConfig:
 @dataclass(frozen=True)
 class ExportConfig:
     parity: int = setting(1000, "pictures on which bundle and trained model must agree", low=1)
-    precision: str = setting(
+    precision: str = choice(
         "auto",
         'of the network: "auto" (int8 where validation photos get the same answers sooner), "fp32",'
         ' or "int8" (where they get others, nothing is published)',
-        choices=("auto", "fp32", "int8"),
     )
-    decode: str = setting(
+    decode: str = choice(
         "auto",
         'of large JPEGs: "auto" (no larger than needed, where validation photos show the same'
         ' answers) or "full"',
-        choices=("auto", "full"),
     )
-    weights: str = setting(
+    weights: str = choice(
         "fp32",
         'of the file that one trains on from: "fp32", or "fp16", which takes half of the space',
-        choices=("fp32", "fp16"),
     )
     note: str = setting(
         "", "a text file (Markdown) that its card quotes: what it is for, and what it is not for"
     )
-    pictures: str = setting(
+    pictures: str = choice(
         "none",
         "small copies of training photos in the bundle, which the page shows as most similar:"
         ' "none", "licensed" (Creative Commons, public domain) or "all": you may publish them',
-        choices=("none", "licensed", "all"),
     )
 
 
@@ -281,5 +273,5 @@ class Config:
 
     @property
     def labels(self) -> list[str]:
-        """The vocabulary: sorted, so that it never depends on the order in a file."""
+        """The class names, sorted, so that the order in a file does not matter."""
         return sorted(self.classes)

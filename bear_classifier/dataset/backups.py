@@ -1,12 +1,13 @@
 """Backups of the catalog, and restoring one when the catalog is damaged.
 
 They lie in `copies/` of the dataset, named by their time (UTC) and by a number that only grows, as
-clocks do not; whole or not there, and each was checked after it was made. Nobody puts one back but
-a person: what was decided since would be lost without a word.
+clocks do not. Each is whole and was checked after it was made. Only a person restores one: what was
+decided since is lost.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import filecmp
 import json
@@ -15,11 +16,11 @@ import re
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bear_classifier.dataset.schema import Event, TakeDown
 from bear_classifier.errors import DataError, NoCopy
@@ -33,12 +34,14 @@ _NAME = re.compile(r"catalog-(\d{8}-\d{6})(?:-(\d+))?\.sqlite", re.ASCII)
 _JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
 _EVENT_WORDS = ("at", "who", "action", "sha256", "old", "new", "why")
 _TAKE_DOWN_WORDS = ("kind", "value", "at", "who", "why")
+Row = TypeVar("Row", Event, TakeDown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """copy: what was put back; aside: where the file lies that stood there, None if none did;
-    events, take_downs: what is in that file only, as far as it can be read; complete: all of it."""
+    """copy: what was put back; aside: the file that it replaced, None if there was none; events,
+    take_downs: what is in that file only, as far as it can be read; complete: all of it was read.
+    """
 
     copy: Path
     aside: Path | None
@@ -49,14 +52,13 @@ class Restored:
 
 def made(root: Path) -> list[Path]:
     """The copies of a dataset's catalog, newest first."""
-    found = [
-        path for path in (root / FOLDER).glob("catalog-*.sqlite") if _NAME.fullmatch(path.name)
-    ]
-    return sorted(found, key=lambda path: (_number(path), path.name), reverse=True)
+    paths = (root / FOLDER).glob("catalog-*.sqlite")
+    copies = [path for path in paths if _NAME.fullmatch(path.name)]
+    return sorted(copies, key=lambda path: (_number(path), path.name), reverse=True)
 
 
 def _number(copy: Path) -> int:
-    """Of its place in their order; 0: made by a version that ranked them by time."""
+    """0 for copies of versions that ordered them by time."""
     return int(_NAME.fullmatch(copy.name)[2] or 0)  # type: ignore[index]
 
 
@@ -81,7 +83,7 @@ def check_pages(db: sqlite3.Connection) -> None:
 
 
 def check_rows(db: sqlite3.Connection) -> None:
-    """As `check_pages`, and every row is read: SQLite does not look at letters.
+    """As `check_pages`, and reads every row, as SQLite does not check encodings.
 
     Raises sqlite3.Error or ValueError."""
     check_pages(db)
@@ -101,30 +103,26 @@ def is_cut_off(root: Path) -> bool:
 
 @contextmanager
 def damage_explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into what a person can do about it."""
+    """An error of SQLite as a DataError that names what a person can do about it."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as exc:  # of flipped bytes
-        text = " ".join(str(exc).split())
-        if "locked" in text:
-            raise DataError(
-                "CATALOG_BUSY", f"{path} is being written by another program; try again"
-            ) from exc
-        if "full" in text or "disk I/O error" in text:  # a quota or a limit is the second
-            raise DataError(
-                "DISK_FULL",
-                f"no space left to write {path} ({text}); what was there before is kept; free some"
-                " and run again",
-            ) from exc
-        if "readonly" in text or "unable to open" in text:
-            raise DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}") from exc
-        advice = (
-            "restore it from a copy, or move it away and run again: photos are kept, decisions in"
-            " it are lost"
-        )
-        if copies := made(path.parent):
-            advice = f"to put back the copy of {backup_time(copies[0])}, run: bears restore"
-        raise DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}") from exc
+        raise _explained(path, " ".join(str(exc).split())) from exc
+
+
+def _explained(path: Path, text: str) -> DataError:
+    if "locked" in text:
+        return DataError("CATALOG_BUSY", f"{path} is being written by another program; try again")
+    if "full" in text or "disk I/O error" in text:  # a quota or a limit is the second
+        kept = "what was there before is kept; free some and run again"
+        return DataError("DISK_FULL", f"no space left to write {path} ({text}); {kept}")
+    if "readonly" in text or "unable to open" in text:
+        return DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}")
+    advice = "restore it from a copy, or move it away and run again: photos are kept, decisions in"
+    advice += " it are lost"
+    if copies := made(path.parent):
+        advice = f"to put back the copy of {backup_time(copies[0])}, run: bears restore"
+    return DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}")
 
 
 # -- making ----------------------------------------------------------------------------------------
@@ -133,15 +131,22 @@ def damage_explained(path: Path) -> Iterator[None]:
 def back_up(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
     """Copy the catalog, unless the newest copy is young or the same; the newest three stay.
 
-    Returns the new copy. One that cannot be made is a NoCopy warning: the work is worth more."""
+    Returns the new copy. If none can be made, a NoCopy warning says so, and the work goes on."""
     number = max(map(_number, made(root)), default=0) + 1
     place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}-{number:04}.sqlite"
     try:
-        return _keep(db, root, place) if _is_due(db, root, now) else None
+        if not _is_due(db, root, now):
+            return None
+        place.parent.mkdir(exist_ok=True)
+        if not _write_copy(db, place, made(root)[:1]):
+            return None
+        for old in made(root)[MAX_BACKUPS:]:
+            old.unlink(missing_ok=True)
     except (sqlite3.Error, OSError, ValueError) as exc:
         text = f"no copy of {root / CATALOG} could be kept ({exc}); the work goes on"
         warnings.warn(text, NoCopy, stacklevel=2)
         return None
+    return place
 
 
 def keep_format(db: sqlite3.Connection, root: Path, version: int) -> None:
@@ -155,10 +160,17 @@ def keep_format(db: sqlite3.Connection, root: Path, version: int) -> None:
 
 
 def _write_copy(db: sqlite3.Connection, place: Path, same_as: Iterable[Path] = ()) -> bool:
-    """Whole or not at all; False where one of `same_as` holds the same."""
+    """One moment of the catalog, flushed to the disk and checked, whole or not at all; False where
+    one of `same_as` holds the same."""
     partial = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
-        _copy(db, partial)
+        with closing(sqlite3.connect(partial, isolation_level=None)) as target:
+            target.execute("PRAGMA journal_mode=OFF")  # half a copy is thrown away anyway
+            db.backup(target)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        with _at_rest(partial) as copied:
+            check_rows(copied)
         if any(filecmp.cmp(partial, copy, shallow=False) for copy in same_as):
             return False
         replace(partial, place)
@@ -173,28 +185,8 @@ def _is_due(db: sqlite3.Connection, root: Path, now: datetime) -> bool:
     return bool(db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0])
 
 
-def _keep(db: sqlite3.Connection, root: Path, place: Path) -> Path | None:
-    place.parent.mkdir(exist_ok=True)
-    if not _write_copy(db, place, made(root)[:1]):
-        return None
-    for old in made(root)[MAX_BACKUPS:]:
-        old.unlink(missing_ok=True)
-    return place
-
-
-def _copy(db: sqlite3.Connection, partial: Path) -> None:
-    """One moment of the catalog, flushed to the disk and checked."""
-    with closing(sqlite3.connect(partial, isolation_level=None)) as target:
-        target.execute("PRAGMA journal_mode=OFF")  # half a copy is thrown away anyway
-        db.backup(target)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    with _at_rest(partial) as copy:
-        check_rows(copy)
-
-
 def _at_rest(path: Path) -> closing[sqlite3.Connection]:
-    """A file that nobody writes; SQLite neither reads, leaves nor removes anything beside it."""
+    """A file that nobody writes; SQLite touches no file beside it."""
     return closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True))
 
 
@@ -205,17 +197,14 @@ def restore(root: Path, force: bool = False) -> Restored:
     """Put the newest good copy in place of the catalog, which is moved aside and kept.
 
     The caller holds the dataset. Cut off at any point, the damaged file or the copy is in place, no
-    catalog opens, and doing it again finishes. force: also if nothing is wrong with the catalog.
+    catalog opens, and a second `restore` finishes. force: also if the catalog is not damaged.
     Raises DataError (NO_COPY, NOT_DAMAGED, CATALOG_BUSY, DISK_FULL, CANNOT_WRITE)."""
     place, note = root / CATALOG, root / FOLDER / "restoring"
     copy = _newest_good(root)
-    if not is_cut_off(root) and not _damage(place) and not force:
-        raise DataError(
-            "NOT_DAMAGED",
-            f"{place} is not damaged; what was decided since the copy of"
-            f" {backup_time(copy)} would be"
-            " lost; to put it back all the same, run: bears restore --force",
-        )
+    if not is_cut_off(root) and not _is_damaged(place) and not force:
+        lost = f"what was decided since the copy of {backup_time(copy)} would be lost"
+        advice = "to put it back all the same, run: bears restore --force"
+        raise DataError("NOT_DAMAGED", f"{place} is not damaged; {lost}; {advice}")
     partial = write_partial(place, copy.read_bytes())
     try:
         if not is_cut_off(root):
@@ -242,17 +231,14 @@ def _newest_good(root: Path) -> Path:
         except (sqlite3.Error, ValueError):
             continue
         return copy
-    raise DataError(
-        "NO_COPY",
-        f"there is no good copy in {root / FOLDER}; one is made whenever photos are added or"
-        " decided on",
-    )
+    made_when = "one is made whenever photos are added or decided on"
+    raise DataError("NO_COPY", f"there is no good copy in {root / FOLDER}; {made_when}")
 
 
-def _damage(place: Path) -> str:
-    """What is wrong with the catalog, "" if nothing. Raises DataError (CATALOG_BUSY)."""
+def _is_damaged(place: Path) -> bool:
+    """Raises DataError (CATALOG_BUSY)."""
     if not place.is_file() or not place.stat().st_size:
-        return "nothing in it"
+        return True
     uri = f"{place.resolve().as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as db:
         try:
@@ -260,18 +246,15 @@ def _damage(place: Path) -> str:
             check_rows(db)
         except (sqlite3.Error, ValueError) as exc:
             if "locked" not in str(exc):
-                return str(exc)
-            raise DataError(
-                "CATALOG_BUSY",
-                f"{place} is open in another program, such as the cleaning page; end that and try"
-                " again",
-            ) from exc
-    return ""
+                return True
+            other = "is open in another program, such as the cleaning page; end that and try again"
+            raise DataError("CATALOG_BUSY", f"{place} {other}") from exc
+    return False
 
 
 def _move_aside(place: Path, aside: Path) -> None:
-    """Another name for the file first, so that there is never none in its place. Its log has to be
-    gone before a copy comes: SQLite would carry it out on the copy."""
+    """A second name for the file first, so that its place is never empty. Its log must be gone
+    before a copy comes: SQLite would apply it to the copy."""
     if place.is_file() and not aside.exists():
         try:
             os.link(place, aside)
@@ -287,36 +270,33 @@ def _only_in(aside: Path, copy: Path) -> tuple[list[Event], list[TakeDown], bool
     with _at_rest(copy) as db:
         (event,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM event").fetchone()
         (taken,) = db.execute("SELECT COALESCE(MAX(rowid), 0) FROM takedown").fetchone()
-    found, whole = _rows(aside, "event", event)
-    events = [Event(**row) for row in found if _is_row(row, Event, _EVENT_WORDS)]
-    others, all_others = _rows(aside, "takedown", taken)
-    take_downs = [TakeDown(**row) for row in others if _is_row(row, TakeDown, _TAKE_DOWN_WORDS)]
-    whole = whole and all_others and len(events) + len(take_downs) == len(found) + len(others)
-    return events, take_downs, whole
+    events, all_events = _rows(aside, "event", event, Event, _EVENT_WORDS)
+    take_downs, all_others = _rows(aside, "takedown", taken, TakeDown, _TAKE_DOWN_WORDS)
+    return events, take_downs, all_events and all_others
 
 
-def _rows(damaged: Path, table: str, after: int) -> tuple[list[dict[str, Any]], bool]:
-    """The rows beyond a number, from both ends towards the damage; whether that was all."""
-    found: dict[int, dict[str, Any]] = {}
+def _rows(
+    damaged: Path, table: str, after: int, kind: type[Row], words: Sequence[str]
+) -> tuple[list[Row], bool]:
+    """The rows beyond a number, read from both ends towards the damage; whether these are all.
+
+    words: columns of text, by which what is read from a damaged page is known as a row."""
+    rows: dict[int, dict[str, Any]] = {}
+    known, complete = {field.name for field in dataclasses.fields(kind)}, False
     for order in ("ASC", "DESC"):
-        with _at_rest(damaged) as db:
+        with _at_rest(damaged) as db, contextlib.suppress(sqlite3.Error):
             db.text_factory = lambda data: data.decode(errors="replace")
+            db.row_factory = sqlite3.Row
             query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid {order}"
-            try:
-                rows = db.execute(query, (after,))
-                names = [column[0] for column in rows.description][1:]
-                for number, *values in rows:
-                    found[number] = dict(zip(names, values, strict=True))
-            except sqlite3.Error:
-                continue
-        return [found[number] for number in sorted(found)], True
-    return [found[number] for number in sorted(found)], False
-
-
-def _is_row(row: dict[str, Any], kind: type[Event | TakeDown], words: tuple[str, ...]) -> bool:
-    """Whether what was read from a damaged page can be such a row at all."""
-    return (
-        row.keys() <= {field.name for field in dataclasses.fields(kind)}
+            for row in db.execute(query, (after,)):
+                rows[row[0]] = dict(zip(row.keys()[1:], row[1:], strict=True))
+            complete = True
+            break
+    good = [
+        kind(**row)
+        for _, row in sorted(rows.items())
+        if row.keys() <= known
         and all(isinstance(row.get(word), str) for word in words)
         and not any(isinstance(value, bytes) for value in row.values())
-    )
+    ]
+    return good, complete and len(good) == len(rows)

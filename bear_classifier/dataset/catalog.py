@@ -1,8 +1,8 @@
 """The catalog of a dataset: one SQLite file of photos, sources, decisions and runs.
 
-Layout of a dataset folder: `catalog.sqlite`, `copies/` of it, `photos/ab/<sha256>.<format>`
-(immutable, content-addressed), and one folder per stage that leaves something behind. Labels, sides
-and quarantine are rows, never file moves.
+A dataset folder holds `catalog.sqlite`, `copies/` of it, `photos/ab/<sha256>.<format>` (immutable,
+content-addressed), and one folder per stage that writes files. Labels, splits and quarantine are
+rows, never file moves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bear_classifier.dataset import backups, schema
 from bear_classifier.dataset.backups import check_pages, damage_explained
@@ -33,10 +33,17 @@ from bear_classifier.dataset.schema import (
 )
 from bear_classifier.errors import DataError
 
-_PHOTO_COLUMNS = [f.name for f in dataclasses.fields(Photo)]
-_SOURCE_COLUMNS = [f.name for f in dataclasses.fields(Source)]
-_PAGE_COLUMNS = [f.name for f in dataclasses.fields(SearchPage)]
-_EVENT_COLUMNS = [f.name for f in dataclasses.fields(Event)]
+_TABLES: dict[type, str] = {
+    Photo: "photo",
+    Source: "source",
+    SearchPage: "search_page",
+    TakeDown: "takedown",
+    Published: "published",
+    Event: "event",
+    StageRun: "run",
+}
+_COLUMNS = {kind: [field.name for field in dataclasses.fields(kind)] for kind in _TABLES}
+Row = TypeVar("Row")
 
 
 class Catalog:
@@ -50,8 +57,8 @@ class Catalog:
         self.root = root
         self.path = root / backups.CATALOG
         self._frozen: tuple[int, list[Photo]] | None = None
-        self._kept: tuple[Any, dict[str, Any]] = None, {}  # state of the catalog, what `once` found
-        self._looked: datetime | None = None  # when a copy was last thought of
+        self._kept: tuple[Any, dict[str, Any]] = None, {}  # state of the catalog, cache of `once`
+        self._checked: datetime | None = None  # when `keep_copy` last looked whether one is due
         try:
             root.mkdir(parents=True, exist_ok=True)
             with damage_explained(self.path):
@@ -136,13 +143,13 @@ class Catalog:
     def keep_copy(self, at: datetime | None = None) -> Path | None:
         """Keep a copy of the catalog if one is due, at most once an hour, and return it.
 
-        To be called before writing, outside transactions; see `copies`. at: now."""
+        Call it before writing, outside transactions; see `backups`. at: now."""
         if self._db.in_transaction:
             raise RuntimeError("half of a transaction would be in the copy")
         at = at or datetime.now(timezone.utc)
-        if self._looked and timedelta(0) <= at - self._looked < backups.BACKUP_INTERVAL:
+        if self._checked and timedelta(0) <= at - self._checked < backups.BACKUP_INTERVAL:
             return None
-        self._looked = at
+        self._checked = at
         return backups.back_up(self._db, self.root, at)
 
     # -- photos and sources ------------------------------------------------------------------
@@ -151,8 +158,8 @@ class Catalog:
         return self.root / "photos" / photo.sha256[:2] / f"{photo.sha256}.{photo.format}"
 
     def freeze(self) -> None:
-        """Let `photos` and `revision` say for ever what they say now: a model is made from the
-        photos of one moment, whatever people decide while it trains."""
+        """Make `photos` and `revision` return for ever what they return now: a model is made from
+        the photos of one moment, whatever people decide while it trains."""
         if self._frozen is None:
             with self.transaction():
                 self._frozen = self.revision(), self.photos()
@@ -162,31 +169,24 @@ class Catalog:
         if self._frozen:
             return [p for p in self._frozen[1] if status in (None, p.status)]
         where, values = ("WHERE status = ?", (status,)) if status else ("", ())
-        return [
-            Photo(*row)
-            for row in self._select(_PHOTO_COLUMNS, f"photo {where} ORDER BY sha256", values)
-        ]
+        return self._rows(Photo, f"{where} ORDER BY sha256", values)
 
     def photo(self, sha256: str) -> Photo | None:
-        rows = self._select(_PHOTO_COLUMNS, "photo WHERE sha256 = ?", (sha256,))
-        return Photo(*rows[0]) if rows else None
+        return next(iter(self._rows(Photo, "WHERE sha256 = ?", (sha256,))), None)
 
     def put_photos(self, photos: Iterable[Photo]) -> None:
         if self._frozen:
             raise RuntimeError("a frozen catalog would not see its own changes")
-        self._replace("photo", _PHOTO_COLUMNS, photos)
+        self._upsert(Photo, photos)
 
     def add_photos(self, photos: Iterable[Photo]) -> None:
         """Those that are not there yet; one that is stays as it was decided."""
-        self._insert("photo", _PHOTO_COLUMNS, photos, "NOTHING")
+        self._insert(Photo, photos, "ON CONFLICT (sha256) DO NOTHING")
 
     def sources(self, code: str | None = None) -> list[Source]:
         """Every candidate ever seen, in the order in which they were found."""
         where, values = ("WHERE code = ?", (code,)) if code else ("", ())
-        return [
-            Source(*row)
-            for row in self._select(_SOURCE_COLUMNS, f"source {where} ORDER BY rowid", values)
-        ]
+        return self._rows(Source, f"{where} ORDER BY rowid", values)
 
     def pages(self) -> dict[str, str]:
         """origin -> the web page that shows it, of every candidate."""
@@ -197,36 +197,40 @@ class Catalog:
         return dict(Counter(code for (code,) in self._select(["code"], "source ORDER BY rowid")))
 
     def put_sources(self, sources: Iterable[Source]) -> None:
-        self._replace("source", _SOURCE_COLUMNS, sources)
+        self._upsert(Source, sources)
 
     def _select(self, columns: Sequence[str], rest: str, values: Sequence[Any] = ()) -> list[Any]:
         names = ", ".join(f'"{c}"' for c in columns)
         with damage_explained(self.path):
             return self._db.execute(f"SELECT {names} FROM {rest}", values).fetchall()
 
-    def _replace(
-        self, table: str, columns: Sequence[str], rows: Iterable[Photo] | Iterable[Source]
-    ) -> None:
-        changes = ", ".join(f'"{c}" = excluded."{c}"' for c in columns[1:])
-        self._insert(table, columns, rows, f"UPDATE SET {changes}")
+    def _rows(self, kind: type[Row], rest: str, values: Sequence[Any] = ()) -> list[Row]:
+        rows = self._select(_COLUMNS[kind], f"{_TABLES[kind]} {rest}", values)
+        if kind in (Published, StageRun):  # whose last column is JSON
+            with damage_explained(self.path):
+                rows = [(*row, json.loads(last)) for *row, last in rows]
+        return [kind(*row) for row in rows]
+
+    def _upsert(self, kind: type[Row], rows: Iterable[Row]) -> None:
+        key, *others = _COLUMNS[kind]
+        changes = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
+        self._insert(kind, rows, f"ON CONFLICT ({key}) DO UPDATE SET {changes}")
 
     def _insert(
-        self,
-        table: str,
-        columns: Sequence[str],
-        rows: Iterable[Photo] | Iterable[Source],
-        otherwise: str,
+        self, kind: type[Row], rows: Iterable[Row], conflict: str = "", verb: str = "INSERT"
     ) -> None:
-        """otherwise: what to do with a row whose key, the first column, is there already."""
+        """conflict: what to do with a row whose key is there already."""
+        columns = [c for c in _COLUMNS[kind] if c != "id"]  # SQLite numbers them
         names = ", ".join(f'"{c}"' for c in columns)
+        marks = ", ".join("?" * len(columns))
+        values = ([getattr(row, c) for c in columns] for row in rows)
         self._db.executemany(
-            f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}) "
-            f'ON CONFLICT ("{columns[0]}") DO {otherwise}',
-            ([getattr(row, c) for c in columns] for row in rows),
+            f"{verb} INTO {_TABLES[kind]} ({names}) VALUES ({marks}) {conflict}",
+            ([json.dumps(v) if isinstance(v, dict) else v for v in row] for row in values),
         )
 
     def fingerprint(self) -> str:
-        """Digest of what a model is made from: the usable photos with label, group and side."""
+        """Digest of what a model is made from: the usable photos with label, group and split."""
         if self._frozen:
             rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
         else:
@@ -235,31 +239,28 @@ class Catalog:
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def once(self, what: str, make: Callable[[], Any]) -> Any:
-        """What `make` finds in the catalog, by name; asked again once somebody has written."""
+        """The result of `make`, cached by name until somebody writes to the catalog."""
         with damage_explained(self.path):
             (others,) = self._db.execute("PRAGMA data_version").fetchone()
         state = others, self._db.total_changes, self._frozen is None
         if self._kept[0] != state:
             self._kept = state, {}
-        found = self._kept[1]
-        if what not in found:
-            found[what] = make()
-        return found[what]
+        cache = self._kept[1]
+        if what not in cache:
+            cache[what] = make()
+        return cache[what]
 
     # -- events and runs -----------------------------------------------------------------------
 
     def events(self, which: str = "ORDER BY id", values: Sequence[Any] = ()) -> list[Event]:
         """The events that a piece of SQL picks; see `decisions` for what they mean."""
-        return [Event(*row) for row in self._select(_EVENT_COLUMNS, f"event {which}", values)]
+        return self._rows(Event, which, values)
 
     def add_event(self, event: Event) -> Event:
         """The event as it is kept, with the number that it was given."""
-        columns = _EVENT_COLUMNS[1:]
-        cursor = self._db.execute(
-            f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-            [getattr(event, c) for c in columns],
-        )
-        return dataclasses.replace(event, id=cursor.lastrowid or 0)
+        self._insert(Event, [event])
+        (number,) = self._db.execute("SELECT last_insert_rowid()").fetchone()
+        return dataclasses.replace(event, id=number)
 
     def revision(self) -> int:
         """The number of the last event, 0 without one: it grows with every decision."""
@@ -273,57 +274,35 @@ class Catalog:
     # -- searches, take-downs and published bundles ------------------------------------------
 
     def search_pages(self) -> list[SearchPage]:
-        return [
-            SearchPage(*row) for row in self._select(_PAGE_COLUMNS, "search_page ORDER BY rowid")
-        ]
+        return self._rows(SearchPage, "ORDER BY rowid")
 
     def put_search_page(self, row: SearchPage) -> None:
-        """Remember a page of answers; asking for it again replaces what was remembered."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO search_page VALUES (?, ?, ?, ?, ?, ?, ?)",
-            dataclasses.astuple(row),
-        )
+        """Store a page of search results in place of an earlier one of the same query."""
+        self._insert(SearchPage, [row], verb="INSERT OR REPLACE")
 
     def take_downs(self) -> list[TakeDown]:
-        columns = ["kind", "value", "at", "who", "why"]
-        return [TakeDown(*row) for row in self._select(columns, "takedown ORDER BY rowid")]
+        return self._rows(TakeDown, "ORDER BY rowid")
 
     def put_take_down(self, row: TakeDown) -> None:
-        self._db.execute(
-            "INSERT OR IGNORE INTO takedown VALUES (?, ?, ?, ?, ?)", dataclasses.astuple(row)
-        )
+        self._insert(TakeDown, [row], verb="INSERT OR IGNORE")
 
     def published(self) -> list[Published]:
         """Every bundle that was ever made from these photos, oldest first."""
-        rows = self._select(["model", "version", "at", "photos"], "published ORDER BY id")
-        with damage_explained(self.path):
-            return [Published(m, version, at, json.loads(p)) for m, version, at, p in rows]
+        return self._rows(Published, "ORDER BY id")
 
     def put_published(self, row: Published) -> None:
-        self._db.execute(
-            "INSERT INTO published (model, version, at, photos) VALUES (?, ?, ?, ?)",
-            (row.model, row.version, row.at, json.dumps(row.photos)),
-        )
+        self._insert(Published, [row])
 
     def add_run(self, run: StageRun) -> None:
         with self.transaction():
-            self._db.execute(
-                "INSERT INTO run (stage, started, seconds, inputs, outcome) VALUES (?, ?, ?, ?, ?)",
-                (run.stage, run.started, run.seconds, run.inputs, json.dumps(run.outcome)),
-            )
+            self._insert(StageRun, [run])
 
     def last_run(self, stage: str) -> StageRun | None:
         return next(iter(self.runs(stage, "DESC LIMIT 1")), None)
 
     def runs(self, stage: str, which: str = "") -> list[StageRun]:
         """All runs of a stage, or those that a piece of SQL picks; the oldest first."""
-        columns = ["stage", "started", "seconds", "inputs", "outcome"]
-        rows = self._select(columns, f"run WHERE stage = ? ORDER BY id {which}", (stage,))
-        with damage_explained(self.path):
-            return [
-                StageRun(name, started, seconds, inputs, json.loads(outcome))
-                for name, started, seconds, inputs, outcome in rows
-            ]
+        return self._rows(StageRun, f"WHERE stage = ? ORDER BY id {which}", (stage,))
 
 
 def now() -> str:

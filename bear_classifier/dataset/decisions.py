@@ -1,8 +1,8 @@
 """Decisions of people about photos: events that are appended, never changed, and can be undone.
 
 A photo's state is its label, status and reason. Every event holds the state before and after it.
-An undo is an event as well, so that undoing an undo does the thing again; what is taken back must
-be the newest of what is in force on the photo: see `undo`.
+An undo is an event as well, so that undoing an undo does the thing again. Only the newest decision
+in force on a photo can be taken back: see `undo`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,6 @@ _PAGE = 20  # events read on the way back to the last one in force; then twice a
 _SHOWN = 40  # characters of a word that is quoted
 
 
-def revision(catalog: Catalog) -> int:
-    """The number of the last event, 0 without one."""
-    return catalog.revision()
-
-
 def history(catalog: Catalog, sha256: str | None = None, limit: int | None = None) -> list[Event]:
     """The events of one photo, or of all, newest last. limit: how many of the newest."""
     where, values = ("WHERE sha256 = ?", (sha256,)) if sha256 is not None else ("", ())
@@ -39,7 +34,7 @@ def history(catalog: Catalog, sha256: str | None = None, limit: int | None = Non
 def decided(catalog: Catalog) -> dict[str, Event]:
     """sha256 -> the last keep, relabel, drop or restore of the photo that is not taken back.
 
-    Folder moves, lists and take-downs change photos, too, but nobody looked at the photo then."""
+    Changes by folder moves, lists and take-downs do not count: nobody looked at the photo."""
     last: dict[str, Event] = {}
     upto = catalog.events("WHERE id <= ? ORDER BY id DESC", (catalog.revision(),))
     for event in in_force(upto):
@@ -59,15 +54,15 @@ def full_sha256(catalog: Catalog, start: str) -> str:
     start = start.lower()
     if len(start) == 64:
         return start
-    found = [p.sha256 for p in catalog.photos() if p.sha256.startswith(start)]
-    if len(found) != 1 or len(start) < 8:
-        why = f"{len(found)} photos begin like that" if len(start) >= 8 else "give 8 digits or more"
-        raise DataError("NO_SUCH_PHOTO", f"{start[:64]!r} names no photo: {why}")
-    return found[0]
+    hashes = [p.sha256 for p in catalog.photos() if p.sha256.startswith(start)]
+    if len(hashes) == 1 and len(start) >= 8:
+        return hashes[0]
+    why = f"{len(hashes)} photos begin like that" if len(start) >= 8 else "give 8 digits or more"
+    raise DataError("NO_SUCH_PHOTO", f"{start[:64]!r} names no photo: {why}")
 
 
 def user_name() -> str:
-    """Who decides at this computer, as the system knows them."""
+    """The user's name in the system."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for the number, as in a container
@@ -88,7 +83,7 @@ def drop(catalog: Catalog, photo: Photo, who: str, why: str) -> Event:
 def bar(catalog: Catalog, photo: Photo, who: str, why: str) -> None:
     """Drop what was taken down, inside a transaction of the caller. why: begins with TAKEN_DOWN.
 
-    Of a photo that was dropped before only the reason changes, so that nothing restores it."""
+    A photo that was dropped before gets this reason, so that nothing restores it."""
     if photo.status != "dropped":
         drop(catalog, photo, who, why)
     elif not is_taken_down(photo):
@@ -96,7 +91,7 @@ def bar(catalog: Catalog, photo: Photo, who: str, why: str) -> None:
 
 
 def is_taken_down(photo: Photo) -> bool:
-    """Whether somebody asked that it not be used: no decision brings it back."""
+    """Whether it was taken down on request: no decision brings it back."""
     return photo.status == "dropped" and photo.reason.startswith(TAKEN_DOWN)
 
 
@@ -105,27 +100,26 @@ def decide(
 ) -> list[Event]:
     """Carry out all of the decisions, or none, and return their events.
 
-    labels: the classes of the project; request: an id made by whoever asks, so that asking again
-    with it does nothing and returns the events of the first time. Raises ValueError without one,
-    and DataError (UNKNOWN_CLASS, NO_SUCH_PHOTO, NOT_DROPPED, TAKEN_DOWN, CONFLICT)."""
+    labels: the classes of the project; request: an id made by the caller: a second call with it
+    does nothing and returns the events of the first. Raises ValueError without one, and DataError
+    (UNKNOWN_CLASS, NO_SUCH_PHOTO, NOT_DROPPED, TAKEN_DOWN, CONFLICT)."""
     if not request:
         raise ValueError("a request needs an id, or a double click counts twice")
-    if strange := {d.action for d in decisions} - set(get_args(Action)):
-        raise ValueError(f"no such action: {strange}")
+    if unknown := {d.action for d in decisions} - set(get_args(Action)):
+        raise ValueError(f"no such action: {unknown}")
     with catalog.transaction():
         if done := _of_request(catalog, request):
             return done
         hashes = {d.sha256 for d in decisions}
         photos, past = _photos(catalog, hashes), _past(catalog, hashes)
+        who = _plain(who)
         for decision in decisions:
             _check(decision, labels, photos.get(decision.sha256), past)
         for decision in decisions:
-            photo = photos[decision.sha256]
-            action, after = _outcome(decision, photo, past[photo.sha256], _plain(who))
-            event = _record(
-                catalog, photo, after, action, _plain(who), _plain(decision.why), request=request,
-                score=decision.score, based=decision.based,
-            )  # fmt: skip
+            photo, why = photos[decision.sha256], _plain(decision.why)
+            action, after = _outcome(decision, photo, past[photo.sha256], who)
+            link = {"request": request, "score": decision.score, "based": decision.based}
+            event = _record(catalog, photo, after, action, who, why, **link)
             photos[photo.sha256] = after
             past[photo.sha256].append(event)
         return _of_request(catalog, request)
@@ -136,9 +130,9 @@ def undo(
 ) -> list[Event]:
     """Take back one event, or without its number the last request that is not taken back yet.
 
-    An undo can be undone by its number, which does the thing again. What was taken down stays so:
-    without a number it is passed over. request: as in `decide`; None never repeats one. Raises
-    DataError (CANNOT_UNDO, NOTHING_TO_UNDO, TAKEN_DOWN)."""
+    An undo can be undone by its number, which does the thing again. Photos that were taken down
+    stay so and are passed over without a number. request: as in `decide`; None never repeats one.
+    Raises DataError (CANNOT_UNDO, NOTHING_TO_UNDO, TAKEN_DOWN)."""
     if request == "":
         raise ValueError("a request needs an id, or a double click counts twice")
     with catalog.transaction():
@@ -171,23 +165,17 @@ def _check(
 ) -> None:
     """Refuse what cannot be done, or what was decided without knowing the newest state."""
     if photo is None:
-        raise DataError(
-            "NO_SUCH_PHOTO",
-            f"no photo here has the sha256 {_quoted(decision.sha256)}; reload the list of photos",
-        )
+        sha256 = _quoted(decision.sha256)
+        no_photo = f"no photo here has the sha256 {sha256}; reload the list of photos"
+        raise DataError("NO_SUCH_PHOTO", no_photo)
     _refuse_taken_down(photo)
     if decision.action == "relabel" and decision.label not in labels:
-        raise DataError(
-            "UNKNOWN_CLASS",
-            f"{_quoted(decision.label)} is no class of the project; choose {', '.join(labels)}",
-        )
+        no_class = f"{_quoted(decision.label)} is no class of the project"
+        raise DataError("UNKNOWN_CLASS", f"{no_class}; choose {', '.join(labels)}")
     others = past[photo.sha256]
     if decision.based is not None and others and others[-1].id > decision.based:
-        raise DataError(
-            "CONFLICT",
-            f"{_told(others[-1])} (photo {photo.sha256[:12]}); reload, or decide again to"
-            " overwrite",
-        )
+        other = f"{_description(others[-1])} (photo {photo.sha256[:12]})"
+        raise DataError("CONFLICT", f"{other}; reload, or decide again to overwrite")
 
 
 def _outcome(
@@ -198,17 +186,14 @@ def _outcome(
         return "relabel", dataclasses.replace(photo, label=decision.label)
     if decision.action == "drop":
         reason = _plain(decision.why) or f"dropped by {who}"
-        if reason.startswith((TAKEN_DOWN, CONFLICT)):  # which the program itself goes by
+        if reason.startswith((TAKEN_DOWN, CONFLICT)):  # which mean something to the program
             reason = f"dropped by {who}: {reason}"
         return "drop", dataclasses.replace(photo, status="dropped", reason=reason)
     if decision.action != "restore":
         return "keep", photo
     if photo.status != "dropped":
-        raise DataError(
-            "NOT_DROPPED",
-            f"photo {photo.sha256[:12]} is not dropped but {photo.status}; there is nothing to"
-            " restore",
-        )
+        state = f"photo {photo.sha256[:12]} is not dropped but {photo.status}"
+        raise DataError("NOT_DROPPED", f"{state}; there is nothing to restore")
     for event in reversed(past):
         before, after = states(event)
         if after.get("status") == "dropped" and before["status"] != "dropped":
@@ -219,16 +204,16 @@ def _outcome(
 
 def _refuse_taken_down(photo: Photo) -> None:
     if is_taken_down(photo):
-        raise DataError(
-            TAKEN_DOWN, f"photo {photo.sha256[:12]} may not be used again: {photo.reason}"
-        )
+        reason = f"photo {photo.sha256[:12]} may not be used again: {photo.reason}"
+        raise DataError(TAKEN_DOWN, reason)
 
 
-def _told(event: Event) -> str:
-    """What the other one did, for a person who did not know of it; the time is the local one."""
-    deeds = {
-        "keep": f"kept this photo as {_named(event.new)}",
-        "relabel": f"changed this photo from {_named(event.old)} to {_named(event.new)}",
+def _description(event: Event) -> str:
+    """A sentence about an event that somebody did not know of, with the local time."""
+    old, new = (f'"{_plain(label)[:_SHOWN]}"' for label in (event.old, event.new))
+    actions = {
+        "keep": f"kept this photo as {new}",
+        "relabel": f"changed this photo from {old} to {new}",
         "drop": "dropped this photo",
         "restore": "restored this photo",
         "undo": "took back a decision on this photo",
@@ -236,20 +221,16 @@ def _told(event: Event) -> str:
     other = "Another window" if event.request else f"A run ({event.who})"
     then, today = datetime.fromisoformat(event.at).astimezone(), datetime.now().date()
     day = "" if then.date() == today else f"on {then:%Y-%m-%d} "
-    return f"{other} {deeds[event.action]} {day}at {then:%H:%M}"
-
-
-def _named(label: str) -> str:
-    return f'"{_plain(label)[:_SHOWN]}"'
+    return f"{other} {actions[event.action]} {day}at {then:%H:%M}"
 
 
 def _quoted(word: str) -> str:
-    """In quotes, shortened, and with what cannot be printed written as its code."""
+    """In quotes, shortened, and escaped."""
     return f"{word[:_SHOWN]!r}" + ("..." if len(word) > _SHOWN else "")
 
 
 def _plain(text: str) -> str:
-    """One printable line; lone halves of characters could not be stored."""
+    """One printable line; lone surrogates could not be stored."""
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
@@ -257,18 +238,18 @@ def _plain(text: str) -> str:
 
 
 def _one(catalog: Catalog, event: int) -> list[Event]:
-    if event.bit_length() < 64 and (found := catalog.events("WHERE id = ?", (event,))):
-        return found
+    if event.bit_length() < 64 and (events := catalog.events("WHERE id = ?", (event,))):
+        return events
     raise cannot(f"there is no event {event}")
 
 
 def _last_request(catalog: Catalog) -> list[Event]:
     """The last decisions that belong together and can be taken back, all of them in one list."""
-    stay = {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
+    taken_down = {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
     for event in in_force(_backwards(catalog)):
-        if event.undoes is None and event.sha256 not in stay:
+        if event.undoes is None and event.sha256 not in taken_down:
             batch = _of_request(catalog, event.request) if event.request else [event]
-            return [one for one in batch if one.sha256 not in stay]
+            return [one for one in batch if one.sha256 not in taken_down]
     raise DataError("NOTHING_TO_UNDO", "no decision is left to take back")
 
 
@@ -300,8 +281,8 @@ def _state(photo: Photo) -> str:
 
 def _photos(catalog: Catalog, hashes: Collection[str]) -> dict[str, Photo]:
     if len(hashes) == 1:  # the usual case, a click
-        found = [catalog.photo(sha256) for sha256 in hashes if sha256.isascii()]
-        return {photo.sha256: photo for photo in found if photo}
+        photos = [catalog.photo(sha256) for sha256 in hashes if sha256.isascii()]
+        return {photo.sha256: photo for photo in photos if photo}
     return {photo.sha256: photo for photo in catalog.photos() if photo.sha256 in hashes}
 
 

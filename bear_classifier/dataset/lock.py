@@ -23,19 +23,15 @@ _PATIENCE = 600.0  # seconds that a publisher waits for another; proving a model
 def hold(root: Path, work: str) -> Iterator[None]:
     """Hold the dataset for long work; the system frees the lock of a dead process.
 
-    Raises DataError (LOCKED)."""
-    note, path = root / "lock.json", root / "lock"
-    lock = FileLock(path, timeout=0)
-    _refuse_odd(path)
-    with write_errors(path):
+    Raises DataError (LOCKED, CANNOT_WRITE)."""
+    note = root / "lock.json"
+    with write_errors(root / "lock"):
         try:
-            lock.acquire()
+            lock = _acquired(root / "lock", timeout=0)
         except Timeout:
-            raise DataError(
-                "LOCKED",
-                f"Another {_holder(note)} is running on {root}; wait for it, or end it and start"
-                " again",
-            ) from None
+            other = f"Another {_holder(note)} is running on {root}"
+            advice = "wait for it, or end it and start again"
+            raise DataError("LOCKED", f"{other}; {advice}") from None
     try:
         holder = {"work": work, "pid": os.getpid(), "since": f"{datetime.now():%H:%M}"}
         write_atomic(note, json.dumps(holder).encode())
@@ -44,18 +40,19 @@ def hold(root: Path, work: str) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_odd(path: Path) -> None:
-    """A lock is a file of its own: behind a link, another file would be emptied."""
+def _acquired(path: Path, timeout: float) -> FileLock:
+    """A lock on a file of its own: behind a link, another file would be emptied. Raises Timeout."""
     if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
         what = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "no plain file"
-        raise DataError(
-            "CANNOT_WRITE",
-            f"{path} is {what}, where this program keeps its lock; move it away and run again",
-        )
+        advice = "where this program keeps its lock; move it away and run again"
+        raise DataError("CANNOT_WRITE", f"{path} is {what}, {advice}")
+    lock = FileLock(path, timeout=timeout)
+    lock.acquire()
+    return lock
 
 
 def _holder(note: Path) -> str:
-    """Who holds a dataset, as far as its note says."""
+    """Who holds a dataset, by its note."""
     try:
         other = json.loads(note.read_text(encoding="utf-8"))
         work, pid, since = (str(other[name]) for name in ("work", "pid", "since"))
@@ -66,22 +63,19 @@ def _holder(note: Path) -> str:
 
 @contextmanager
 def publishing(place: Path) -> Iterator[None]:
-    """Be alone in publishing to a folder, whatever dataset the others publish from; wait for them.
+    """Hold a folder for publishing, from whatever dataset; wait for others who hold it.
 
     Nothing is left beside the folder. Raises DataError (LOCKED, CANNOT_WRITE)."""
     path = place.with_name(f".{place.name}.lock")
-    lock = FileLock(path, timeout=_PATIENCE)
-    _refuse_odd(path)
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire()
+            lock = _acquired(path, _PATIENCE)
         except Timeout:
-            raise DataError(
-                "LOCKED",
-                f"another program has been publishing to {place} for {_PATIENCE / 60:.0f} minutes;"
-                " end it, or publish to another folder with --model",
-            ) from None
+            minutes = f"{_PATIENCE / 60:.0f} minutes"
+            other = f"another program has been publishing to {place} for {minutes}"
+            advice = "end it, or publish to another folder with --model"
+            raise DataError("LOCKED", f"{other}; {advice}") from None
     try:
         yield
     finally:

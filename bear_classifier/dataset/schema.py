@@ -1,7 +1,7 @@
 """The rows of a catalog and the tables that hold them.
 
-A search result becomes a `Source`; what its download finds is added to the same row, so that every
-address has exactly one. A picture becomes a `Photo`, once, however many sources hold it.
+A search result becomes a `Source`, which its download updates: every address has exactly one. A
+picture becomes one `Photo`, however many sources hold it.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class Source:
-    """One candidate, found or failed, and all that is known of where it came from.
+    """One candidate, found or failed, and its provenance.
 
-    origin: path or address; stamp: of a file its size and time, to notice that it changed, of a
-    search result the filters it was found with."""
+    origin: path or address; stamp: of a file its size and time, which show changes; of a search
+    result the filters of the search."""
 
     origin: str
     label: str
@@ -82,7 +82,7 @@ class Source:
 
 @dataclass(frozen=True)
 class SearchPage:
-    """One page of answers that a search engine gave, or why it gave none."""
+    """One page of results of a search engine, or why there is none."""
 
     engine: str
     query: str
@@ -106,7 +106,7 @@ class TakeDown:
 
 @dataclass(frozen=True)
 class Published:
-    """A bundle that was made from this dataset. photos: sha256 -> side, as they were then."""
+    """A bundle that was made from this dataset. photos: sha256 -> split at that time."""
 
     model: str
     version: int
@@ -134,10 +134,10 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Decision:
-    """What somebody wants done with one photo.
+    """An action that somebody requests for one photo.
 
     label: the new one, of a relabel only; score: what drew attention to the photo; based: the
-    revision of the catalog that was looked at, None to decide whatever happened since."""
+    revision of the catalog that was looked at, None to skip the check for later events."""
 
     sha256: str
     action: Action
@@ -184,15 +184,13 @@ class StageRun:
 
 SCHEMA_VERSION = 4
 # What version 2 added to the table of version 1, with its type; the order is that of `Source`.
-_FOUND_AND_FETCHED = {
-    name: "INTEGER NOT NULL DEFAULT 0"
-    if name in ("rank", "http", "bytes")
-    else "TEXT NOT NULL DEFAULT ''"
-    for name in (
+_FOUND_AND_FETCHED = dict.fromkeys(
+    (
         *("query", "engine", "rank", "page", "thumbnail", "title", "author", "licence"),
         *("licence_url", "final_url", "address", "at", "http", "type", "bytes", "opt_out", "via"),
-    )
-}
+    ),
+    "TEXT NOT NULL DEFAULT ''",
+) | dict.fromkeys(("rank", "http", "bytes"), "INTEGER NOT NULL DEFAULT 0")
 _VERSION_1 = [
     """CREATE TABLE photo (
     sha256 TEXT PRIMARY KEY, origin TEXT NOT NULL, label TEXT NOT NULL, format TEXT NOT NULL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -19,11 +19,11 @@ from bear_classifier.runtime.files import read_text
 
 
 def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
-    """The source of each photo, "" where nothing is known of it.
+    """The source of each photo, "" where it is unknown.
 
-    Of one from the web the registrable domain of the page that showed it, or else of the file.
-    table: a file of paths (or ends of paths, with / or \\) and sources, which goes before; "" for
-    none. Raises DataError (BAD_TABLE)."""
+    From the web: the registrable domain of the page that showed it, or else of the file. table: a
+    file of paths (or ends of paths, with / or \\) and sources, which takes precedence; "" for none.
+    Raises DataError (BAD_TABLE)."""
     named = read_table(Path(table).expanduser()) if table else {}
     pages = catalog.pages()
     return [
@@ -33,23 +33,21 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
 
 
 def homes(groups: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """(n,) the source that each photo counts to: near-copies that several sources show count to the
-    one with most of them, photos of no known source each group to itself.
+    """(n,) the source that each photo counts to: near-copies of several sources count to the one
+    with most of them, and each group of unknown source is a source of its own.
 
-    groups, sources ("": unknown): (n,). Tying such sources together instead would leave one: the
-    same pictures are everywhere on the web."""
-    shown: dict[str, Counter[str]] = {}
+    groups, sources ("": unknown): (n,). Joining the sources instead would leave only one: the same
+    pictures are everywhere on the web."""
+    shown: dict[str, Counter[str]] = defaultdict(Counter)
     for group, source in zip(groups, sources, strict=True):
-        shown.setdefault(group, Counter())[source or f"group {group}"] += 1
+        shown[group][source or f"group {group}"] += 1
     home = {g: min(counts, key=lambda s, c=counts: (-c[s], s)) for g, counts in shown.items()}  # type: ignore[misc]
     return [home[group] for group in groups]
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """path -> source, from the first two columns of a file, its heading left out: of tabs, commas
-    or semicolons, as spreadsheets write it.
-
-    Raises DataError (BAD_TABLE)."""
+    """path -> source, from the first two columns of a file with a heading: separated by tabs,
+    commas or semicolons. Raises DataError (BAD_TABLE)."""
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as exc:
@@ -58,21 +56,20 @@ def read_table(path: Path) -> dict[str, str]:
     delimiter = next((d for d in "\t;," if d in heading), ",")
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[1:]
     if not rows or any(row and len(row) < 2 for row in rows):
-        raise DataError(
-            "BAD_TABLE", f"{path} needs a heading and two columns: the path of a photo, its source"
-        )
+        columns = "a heading and two columns: the path of a photo, its source"
+        raise DataError("BAD_TABLE", f"{path} needs {columns}")
     return {_plain(row[0].strip()).strip("/"): row[1].strip() for row in rows if row}
 
 
 def named_for(origin: str, named: Mapping[str, str]) -> str:
-    """What the table says of the longest end of a path that stands in it."""
+    """The source of the longest end of a path that is in the table."""
     parts = _plain(origin).split("/")
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
     return next((named[end] for end in ends if end in named), "")
 
 
 def _plain(path: str) -> str:
-    """The path in one way: a table may come from another system than the photos."""
+    """One form for paths of all systems: a table may come from another one than the photos."""
     return unicodedata.normalize("NFC", path.replace("\\", "/"))
 
 

@@ -1,8 +1,7 @@
 """Fingerprint of the inputs of a stage, and whether its outputs are complete.
 
-Files count by their content, not by name or time: a project that was copied, or whose weights lie
-elsewhere, is the same project. A large file is read once; its hash is remembered with its size and
-time.
+Files count by content, not by name or time: a copied project, or one with weights elsewhere, is the
+same project. A large file is read once; its hash is cached with its size and time.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import hash_of, write_atomic
 from bear_classifier.stages import Stage
 
-FORM = 3  # of the digest, which begins with it; what a stage leaves is Stage.renewed
+FORM = 3  # version of the digest, which begins with it; Stage.renewed counts for outputs
 HASH_CACHE = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
-# Settings that change no result: where a model is made, and whether a break is made good.
+# Settings that change no result: the device, and whether training goes on after a break.
 WITHOUT_EFFECT = {"learn.device", "train.resume"}
 
 
 def fingerprint(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
-    """Of the last of these stages, which are it and all before it, in their order."""
+    """Of the last of these stages. stages: it and all before it, in their order."""
     made = [stage for stage in stages if stage.leaves]
     values = {
         "stage": stages[-1].name,
@@ -45,55 +44,50 @@ def fingerprint(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> st
 
 
 def settings(config: Config, stages: Sequence[Stage], root: Path) -> dict[str, Any]:
-    """What these stages depend on, by table.key; files that settings name by their content."""
-    found: dict[str, Any] = {
+    """What these stages depend on, by table.key; named files by their content."""
+    values: dict[str, Any] = {
         f"{table}.{key}": value
         for table in sorted({table for stage in stages for table in stage.tables})
         for key, value in stored_settings(getattr(config, table)).items()
         if f"{table}.{key}" not in WITHOUT_EFFECT
     }
-    if "learn.weights" in found:
-        found["learn.weights"] = _weights(config, root)
-        found["train.seed"] = config.train.seed  # of a body without weights
+    if "learn.weights" in values:
+        values["learn.weights"] = content(_weights(config), root) or config.learn.weights
+        values["train.seed"] = config.train.seed  # of a body without weights
         if config.learn.centred:  # 0.1.0 gave these networks other pixel values: they begin anew
-            found["learn.centred"] = True
-    if "export.note" in found:
-        found["export.note"] = content(Path(config.export.note).expanduser(), root)
-    return found
+            values["learn.centred"] = True
+    if "export.note" in values:
+        values["export.note"] = content(Path(config.export.note).expanduser(), root)
+    return values
 
 
-def _weights(config: Config, root: Path) -> str:
-    """A bundle lists the hashes of its files, so that its list stands for them."""
+def _weights(config: Config) -> Path:
+    """The file of weights, or that of a bundle which has the hashes of all others."""
     place = config.learn.place
-    file = place / "bundle.json" if place.is_dir() else place
-    return content(file, root) or config.learn.weights
+    return place / "bundle.json" if place.is_dir() else place
 
 
 def _sources(config: Config, catalog: Catalog) -> str:
-    """Where each photo comes from, as far as it is known: of pages and of split.sources."""
-    table = Path(config.split.sources).expanduser() if config.split.sources else None
+    """The known source of each photo, by pages and by split.sources."""
+    name = config.split.sources
+    table = content(Path(name).expanduser(), catalog.root) if name else ""
     try:
-        return str(
-            catalog.once(
-                f"sources {config.split.sources} {content(table, catalog.root) if table else ''}",
-                lambda: _hash(sites(catalog, catalog.photos("ok"), config.split.sources)),
-            )
+        digest = catalog.once(
+            f"sources {name} {table}", lambda: _hash(sites(catalog, catalog.photos("ok"), name))
         )
-    except DataError as exc:  # the stage will say so
+        return str(digest)
+    except DataError as exc:  # the stage raises it again
         return str(exc)
 
 
-def _by(config: Config, catalog: Catalog) -> str:
-    return config.split.by
+# What stages read besides their tables.
+_READ = {"sources": _sources, "split.by": lambda config, _: config.split.by}
 
 
-_READ = {"sources": _sources, "split.by": _by}  # what stages read besides their tables
+# -- version 0.1.0 ------------------------------------------------------------------------------
 
-
-# -- the form of version 0.1.0 ------------------------------------------------------------------
-
-_EARLIER = 2  # its form
-_TABLES = {  # the settings that there were
+_EARLIER = 2  # its version of the digest
+_TABLES = {  # its settings
     "learn": ("arch", "weights", "size"),
     "probe": ("folds",),
     "train": (
@@ -106,15 +100,17 @@ _TABLES = {  # the settings that there were
 
 
 def earlier(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str | None:
-    """The digest that version 0.1.0 gave to what there is now; None where it left something out
-    that counts, so that nobody knows whether it was the same."""
+    """The digest of version 0.1.0 for the present inputs; None where it left out something that
+    counts, so that nobody knows whether it was the same."""
     if config.split.sources or config.export.note and stages[-1].name == "export":
         return None
     tables = {table for stage in stages if stage.leaves for table in stage.tables}
     known = {table: stored_settings(getattr(config, table)) for table in sorted(tables)}
     values: dict[str, dict[str, Any]] = {t: {k: known[t][k] for k in _TABLES[t]} for t in known}
     if "learn" in values:
-        values["learn"]["weights_stamp"] = _stamp(config.learn.place)
+        file = _weights(config)
+        facts = file.stat() if file.is_file() else None
+        values["learn"]["weights_stamp"] = [facts.st_size, facts.st_mtime_ns] if facts else []
         values["learn"]["seed"] = config.train.seed
         if config.learn.centred:
             values["learn"]["centred"] = True
@@ -126,61 +122,54 @@ def is_earlier(inputs: str) -> bool:
     return ":" not in inputs
 
 
-def _stamp(path: Path) -> list[int]:
-    """Size and time of a weights file."""
-    file = path / "bundle.json" if path.is_dir() else path
-    return [file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
-
-
 # -- files -------------------------------------------------------------------------------------
 
 
 def content(path: Path, root: Path) -> str:
-    """SHA-256 of a file, "" where there is none. root: the dataset that remembers it."""
+    """SHA-256 of a file, "" where there is none. root: the dataset that caches it."""
     try:
         facts = path.stat()
         if not path.is_file():
             return ""
-        known = _remembered(root)
+        cache = _cached_hashes(root)
         name, now = str(path.resolve()), [facts.st_size, facts.st_mtime_ns]
-        if known.get(name, [])[:2] == now:
-            return str(known[name][2])
-        found = hash_of(path)
-    except OSError:  # the stage that reads it will say so
+        if cache.get(name, [])[:2] == now:
+            return str(cache[name][2])
+        sha256 = hash_of(path)
+    except OSError:  # the stage that reads it raises it again
         return ""
-    with contextlib.suppress(DataError):  # whoever only looks need not be able to write
-        write_atomic(
-            root / HASH_CACHE, json.dumps({**known, name: [*now, found]}, indent=1).encode()
-        )
-    return found
+    cache[name] = [*now, sha256]
+    with contextlib.suppress(DataError):  # the dataset may be read-only
+        write_atomic(root / HASH_CACHE, json.dumps(cache, indent=1).encode())
+    return sha256
 
 
-def _remembered(root: Path) -> dict[str, list[Any]]:
+def _cached_hashes(root: Path) -> dict[str, list[Any]]:
     try:
-        known = json.loads((root / HASH_CACHE).read_text(encoding="utf-8"))
+        cache = json.loads((root / HASH_CACHE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    good = known.items() if isinstance(known, dict) else ()
-    return {k: v for k, v in good if isinstance(v, list) and len(v) == 3}
+    rows = cache.items() if isinstance(cache, dict) else ()
+    return {k: v for k, v in rows if isinstance(v, list) and len(v) == 3}
 
 
 def hashes(place: Path, stage: Stage, root: Path) -> dict[str, str]:
-    """Of the files that a stage left and that carry no checksum of their own."""
+    """Of the outputs of a stage that have no checksum in them."""
     names = [name for name in (stage.leaves, *stage.also) if name.endswith(".safetensors")]
     return {name: content(place / name, root) for name in names}
 
 
 def is_complete(place: Path, stage: Stage, known: Mapping[str, str], root: Path) -> bool:
-    """Whether all that a stage left in `place` is there and can be read as what it is.
+    """Whether all outputs of a stage in `place` are there and readable.
 
-    known: as `hashes` when it had run; empty where it is not known."""
+    known: as `hashes` when it had run; empty if unknown."""
     try:
         names, listed = [stage.leaves, *stage.also], dict(known)
         if stage.name == "export":
             files = json.loads((place / stage.leaves).read_bytes())["files"]
             listed |= {name: entry["sha256"] for name, entry in files.items()}
         if stage.name == "probe":
-            names.append(f"features/{_features_of(place / stage.also[0])}")
+            names.append(f"features/{_features_file(place / stage.also[0])}")
         return all(content(place / name, root) == sha for name, sha in listed.items()) and all(
             _READABLE[Path(name).suffix](place / name) for name in names if name not in listed
         )
@@ -191,8 +180,8 @@ def is_complete(place: Path, stage: Stage, known: Mapping[str, str], root: Path)
 _DAMAGED = (EOFError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 
 
-def _features_of(probabilities: Path) -> str:
-    """The cache of features that the first model was made from."""
+def _features_file(probabilities: Path) -> str:
+    """The features that the first model was made from."""
     import numpy as np
 
     with np.load(probabilities, allow_pickle=False) as file:
@@ -210,7 +199,7 @@ def _json(path: Path) -> bool:
 
 
 def _safetensors(path: Path) -> bool:
-    """Eight bytes of length, a header, and as many bytes as its last tensor ends at."""
+    """Eight bytes with the length of a header, the header, and data up to its last tensor's end."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length)) if length < path.stat().st_size else {}

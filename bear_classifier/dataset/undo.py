@@ -1,4 +1,4 @@
-"""The undo stack of a photo: which of its decisions are in force, and which can be undone."""
+"""The undo stack of a photo: its decisions in force, and those that can be undone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bear_classifier.errors import DataError
 
 
 class UndoStack:
-    """The decisions in force on one photo, the newest on top, as all of its events leave them.
+    """The decisions in force on one photo, the newest on top.
 
-    An undo takes one from the top, and puts it back if what it takes back is an undo. `latest` has
-    the last event about each decision: the decision itself, or the last undo that concerns it."""
+    An undo pops one, or pushes it again if the event it undoes is an undo. `latest` has the last
+    event about each decision: the decision itself, or the last undo of it."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self.top = 0  # the id of a decision; 0 is the floor
+        self.top = 0  # the id of a decision; 0: the stack is empty
         self.below: dict[int, int] = {}
         self.latest: dict[int, Event] = {}
         self.about: dict[int, int] = {}  # event -> the decision that it made or takes back
@@ -39,22 +39,18 @@ class UndoStack:
         return self.puts[self.latest[decision].id]
 
     def removable(self, event: int) -> Event:
-        """What has to be inverted to take back an event. Raises DataError (CANNOT_UNDO)."""
+        """The event to invert so that `event` is taken back. Raises DataError (CANNOT_UNDO)."""
         decision = self.about[event]
         latest = self.latest[decision]
         if self.puts[event] != self.puts[latest.id]:
             raise cannot(f"event {event} was taken back already by event {latest.id}")
         needed = decision if self.puts[event] else self.below[decision]
         if self.top != needed:
-            first = self._in_the_way(needed)
+            while needed and self.below[needed] != self.top:
+                needed = self.below[needed]
+            first = self.latest[needed].id if needed else self.top
             raise cannot(f"the photo was changed later (event {first}); undo that first")
         return latest
-
-    def _in_the_way(self, needed: int) -> int:
-        """The event to undo first, so that `needed` comes to be on top."""
-        while needed and self.below[needed] != self.top:
-            needed = self.below[needed]
-        return self.latest[needed].id if needed else self.top
 
 
 def cannot(sentence: str) -> DataError:
@@ -63,17 +59,15 @@ def cannot(sentence: str) -> DataError:
 
 def in_force(newest_first: Iterable[Event]) -> Iterator[Event]:
     """Events that are not taken back; an undo that is in force is one of them."""
-    gone: set[int] = set()
+    undone: set[int | None] = set()
     for event in newest_first:
-        if event.id in gone:
-            continue
-        if event.undoes is not None:
-            gone.add(event.undoes)
-        yield event
+        if event.id not in undone:
+            undone.add(event.undoes)
+            yield event
 
 
 def states(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an event knows of the state before and after it; those of old catalogs know a part."""
+    """The state before and after an event, of which events of old catalogs hold a part."""
     if event.before:
         return json.loads(event.before), json.loads(event.after)
     if event.action == "relabel":
@@ -82,6 +76,6 @@ def states(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def inverse(event: Event) -> dict[str, Any]:
-    """The fields of a photo that take back an event: screening may have changed others since."""
+    """The fields of a photo that take back an event; screening may have changed others since."""
     before, after = states(event)
     return {field: value for field, value in before.items() if value != after[field]}

@@ -33,8 +33,8 @@ def host_of(address: str) -> str:
 
 
 def ascii_host(host: str) -> str:
-    """A host as it is asked for: lower case, international names encoded as browsers do (UTS 46,
-    not transitional); an IPv6 address in brackets, "" of what is none."""
+    """A host in lower case, international names encoded as browsers do (UTS 46, not transitional);
+    an IPv6 address in brackets, "" for an invalid one."""
     if ":" in host:
         return f"[{ipaddress.ip_address(host)}]" if is_ip(host) else ""
     plain = unicodedata.normalize("NFKC", host.translate(_DOTS).lower())
@@ -58,10 +58,10 @@ def is_ip(host: str) -> bool:
 
 
 def canonical_url(address: str) -> str:
-    """An address without what makes no difference to a server, or "" if it is none of the web.
+    """An address without what makes no difference to a server; "" if it is not of the web.
 
-    Gone are the fragment, a name and password, the usual port and the case of the host; letters
-    beyond ASCII are encoded."""
+    It has no fragment, user name, password or default port; the host is lower case; letters beyond
+    ASCII are encoded."""
     parts, host = split_url(address), host_of(address)
     if not parts or not host:
         return ""

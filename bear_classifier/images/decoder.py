@@ -34,7 +34,7 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import formats, heic
-from bear_classifier.images.formats import Found
+from bear_classifier.images.formats import Inspected
 from bear_classifier.images.formats import format_of as format_of
 from bear_classifier.images.formats import format_of_stranger as format_of_stranger
 from bear_classifier.runtime.files import printable
@@ -49,11 +49,12 @@ MAX_SCAN_MEGAPIXELS = 1_500  # scans x megapixels, about 2 s; a progressive phot
 MAX_COEFFICIENTS = 200_000_000  # bytes; a progressive photo of 64 megapixels (4:2:0) has 192
 FULL_PIXELS = 16_000_000  # a JPEG with more is halved while it is decoded
 
-# What Pillow raises for broken content: what our mutations met (AttributeError in place of
-# AssertionError under python -O), and what else its source has.
-_MET = (OSError, ValueError, SyntaxError, RuntimeError, AssertionError, AttributeError)
-_ELSE = (TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error)
-BROKEN = (*_MET, *_ELSE)
+# What Pillow raises for broken content: in our mutation tests (AttributeError in place of
+# AssertionError under python -O), and by its source.
+BROKEN = (
+    *(OSError, ValueError, SyntaxError, RuntimeError, AssertionError, AttributeError),
+    *(TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error),
+)
 _TOO_BIG = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -68,11 +69,8 @@ def read_file(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
         if path.as_posix().startswith(("http:/", "https:/")):
-            raise PhotoError(
-                "UNREADABLE",
-                f"{path} is an address; files and folders of this computer are taken: save the"
-                " picture, then name the file",
-            ) from exc
+            advice = "files and folders of this computer are taken: save the picture, then name"
+            raise PhotoError("UNREADABLE", f"{path} is an address; {advice} the file") from exc
         why = (isinstance(exc, OSError) and exc.strerror) or str(exc)
         raise PhotoError("UNREADABLE", f"{printable(path)} cannot be opened: {why}") from exc
     check_bytes(len(data))
@@ -100,18 +98,15 @@ def _no_file(path: Path, mode: int) -> str:
 def check_bytes(size: int) -> None:
     """Raises PhotoError (TOO_LARGE)."""
     if size > MAX_BYTES:
-        limit = MAX_BYTES // 1_000_000
-        raise PhotoError(
-            "TOO_LARGE", f"{size / 1e6:.1f} MB; the limit is {limit} MB; save a smaller copy"
-        )
+        limit = f"the limit is {MAX_BYTES // 1_000_000} MB; save a smaller copy"
+        raise PhotoError("TOO_LARGE", f"{size / 1e6:.1f} MB; {limit}")
 
 
 def decode(source: bytes | Path) -> Image.Image:
     """RGB, upright, sRGB, no transparency, no metadata; of an animation the first frame.
 
-    A JPEG of more than 16 megapixels comes at half its width and height. No content raises anything
-    but PhotoError; at most 300 MB are held.
-    """
+    A JPEG of more than 16 megapixels comes at half its width and height. Content raises PhotoError
+    only; at most 300 MB are held."""
     return decode_with_size(source)[0]
 
 
@@ -120,25 +115,23 @@ def decode_with_size(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As `decode`, and the width and height of the upright picture in the file.
 
-    least: enough for the shorter side, in pixels: a JPEG may come at 1/2, 1/4 or 1/8 where that
-    leaves so many, which is quicker; all of its data is read all the same."""
+    least: pixels that suffice for the shorter side: a JPEG may come at 1/2, 1/4 or 1/8 if so many
+    remain, which is quicker; all of its data is read all the same."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise RuntimeError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: cut photos would pass as whole"
-        )
+        raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES lets cut photos pass as whole")
     data = read_file(source) if isinstance(source, Path) else source
     check_bytes(len(data))
-    found = formats.inspect(data)
+    file = formats.inspect(data)
     del data
-    if found.size != (0, 0):
-        check_size(found.format, *found.size, found.deep)
-    _check_scans(found)
-    if found.format == "heic":
-        return heic.decode(found.pixels, least)
+    if file.size != (0, 0):
+        check_size(file.format, *file.size, file.deep)
+    _check_scans(file)
+    if file.format == "heic":
+        return heic.decode(file.pixels, least)
     try:
-        return _upright_rgb(found, least)
+        return _upright_rgb(file, least)
     except _TOO_BIG as exc:
-        limit = MEGAPIXELS[found.format]
+        limit = MEGAPIXELS[file.format]
         raise PhotoError("TOO_MANY_PIXELS", f"the limit is {limit} megapixels") from exc
     except MemoryError as exc:
         raise PhotoError("TOO_MANY_PIXELS", "there is not enough memory to decode it") from exc
@@ -146,15 +139,15 @@ def decode_with_size(
         if re.search("truncated|not enough image data", str(exc), re.IGNORECASE):
             raise PhotoError("TRUNCATED", "its end is missing; download or copy it again") from exc
         why = "its header" if isinstance(exc, UnidentifiedImageError) else f"its content: {exc}"
-        raise PhotoError("DAMAGED", f"{found.format} with an error in {why}") from exc
+        raise PhotoError("DAMAGED", f"{file.format} with an error in {why}") from exc
 
 
 def opened(source: Any, least: int | None = None) -> Image.Image:
-    """A picture as `decode` gives it, from whatever a program may hold.
+    """A picture as `decode` returns it, from any source that a program may hold.
 
     source: the name of a file (str or PathLike), its content (bytes), a PIL image, or an array
-    (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError, also
-    (NOT_AN_IMAGE) for anything else. least: as `measure`."""
+    (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError
+    (NOT_AN_IMAGE for another type). least: as `decode_with_size`."""
     if isinstance(source, (str, os.PathLike)):
         return decode_with_size(Path(os.fsdecode(source)), least)[0]
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -162,26 +155,23 @@ def opened(source: Any, least: int | None = None) -> Image.Image:
     if isinstance(source, np.ndarray):
         source = _of_array(source)
     if not isinstance(source, Image.Image) or source.mode == "F":
-        raise PhotoError(
-            "NOT_AN_IMAGE",
-            f"{_kind(source)} is no picture; give the name of a file, its bytes, a PIL"
-            " image, or an array (height, width, 3) of uint8",
-        )
+        mode = f" of mode {source.mode}" if isinstance(source, Image.Image) else ""
+        kind = f"a value of type {type(source).__name__}{mode} is no picture"
+        give = "the name of a file, its bytes, a PIL image, or an array (height, width, 3) of uint8"
+        raise PhotoError("NOT_AN_IMAGE", f"{kind}; give {give}")
     check_size("jpeg", *source.size)
     try:
-        image = flat(source.copy())
-        image = to_srgb(image, source.info.get("icc_profile"))
+        image = to_srgb(flat(source.copy()), source.info.get("icc_profile"))
         turn = _TURNS.get(source.getexif().get(274, 1))
     except BROKEN as exc:
         raise PhotoError("DAMAGED", f"the PIL image cannot be read: {exc}") from exc
+    return _turned(image, turn)
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     image = image.transpose(turn) if turn is not None else image
     image.info = {}
     return image
-
-
-def _kind(source: Any) -> str:
-    mode = f" of mode {source.mode}" if isinstance(source, Image.Image) else ""
-    return f"a value of type {type(source).__name__}{mode}"
 
 
 def _of_array(pixels: NDArray[Any]) -> Image.Image:
@@ -189,58 +179,46 @@ def _of_array(pixels: NDArray[Any]) -> Image.Image:
         pixels = pixels[:, :, 0]
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
     if pixels.dtype != np.uint8 or not fits or not pixels.size:
-        raise PhotoError(
-            "NOT_AN_IMAGE",
-            f"an array {pixels.shape} of {pixels.dtype} is no picture; give (height, width, 3) of"
-            " uint8, 0 to 255, red first",
-        )
+        kind = f"an array {pixels.shape} of {pixels.dtype} is no picture"
+        give = "(height, width, 3) of uint8, 0 to 255, red first"
+        raise PhotoError("NOT_AN_IMAGE", f"{kind}; give {give}")
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def check_size(format: str, width: int, height: int, deep: bool = False) -> None:
-    """Raises PhotoError (TOO_MANY_PIXELS, TOO_SMALL, ODD_SHAPE). deep: as in `Found`."""
-    limit = DEEP_AVIF if deep else MEGAPIXELS[format]
+    """Raises PhotoError (TOO_MANY_PIXELS, TOO_SMALL, ODD_SHAPE). deep: as in `Inspected`."""
+    limit, (least, most) = DEEP_AVIF if deep else MEGAPIXELS[format], PIXEL_LIMITS
     size = f"{width} x {height}"
     if width * height > limit * 1_000_000:
+        why = " for AVIF of 10 or 12 bits; save as JPEG" if deep else ""
+        if format == "webp":
+            why = " for WebP, whose decoder takes 16 bytes a pixel; save as JPEG"
         amount = f"{math.ceil(width * height / 1e5) / 10:.1f}".removesuffix(".0")
-        raise PhotoError(
-            "TOO_MANY_PIXELS",
-            f"{size} is {amount} megapixels; the limit is {limit}{_why(format, deep)}",
-        )
-    if max(width, height) > PIXEL_LIMITS[1]:
-        raise PhotoError(
-            "TOO_MANY_PIXELS", f"{size}; the limit for a side is {PIXEL_LIMITS[1]} pixels"
-        )
-    if min(width, height) < PIXEL_LIMITS[0]:
-        raise PhotoError("TOO_SMALL", f"{size}; each side needs at least {PIXEL_LIMITS[0]} pixels")
+        too_many = f"{size} is {amount} megapixels; the limit is {limit}{why}"
+        raise PhotoError("TOO_MANY_PIXELS", too_many)
+    if max(width, height) > most:
+        raise PhotoError("TOO_MANY_PIXELS", f"{size}; the limit for a side is {most} pixels")
+    if min(width, height) < least:
+        raise PhotoError("TOO_SMALL", f"{size}; each side needs at least {least} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
+        rule = f"the limit is {MAX_ASPECT} times as long as wide; crop it"
+        raise PhotoError("ODD_SHAPE", f"{size}; {rule}")
+
+
+def _check_scans(file: Inspected) -> None:
+    if file.scans > MAX_SCANS:
+        raise PhotoError("TOO_COMPLEX", f"{file.scans} scans; the limit is {MAX_SCANS}")
+    megapixels = file.size[0] * file.size[1] / 1e6
+    if file.scans * megapixels > MAX_SCAN_MEGAPIXELS:
+        limit = f"the limit for scans x megapixels is {MAX_SCAN_MEGAPIXELS}"
+        advice = f"{limit}; save it again as an ordinary JPEG"
         raise PhotoError(
-            "ODD_SHAPE", f"{size}; the limit is {MAX_ASPECT} times as long as wide; crop it"
+            "TOO_COMPLEX", f"{file.scans} scans of {megapixels:.0f} megapixels; {advice}"
         )
-
-
-def _why(format: str, deep: bool) -> str:
-    if format == "webp":
-        return " for WebP, whose decoder takes 16 bytes a pixel; save as JPEG"
-    return " for AVIF of 10 or 12 bits; save as JPEG" if deep else ""
-
-
-def _check_scans(found: Found) -> None:
-    if found.scans > MAX_SCANS:
-        raise PhotoError("TOO_COMPLEX", f"{found.scans} scans; the limit is {MAX_SCANS}")
-    megapixels = found.size[0] * found.size[1] / 1e6
-    if found.scans * megapixels > MAX_SCAN_MEGAPIXELS:
-        raise PhotoError(
-            "TOO_COMPLEX",
-            f"{found.scans} scans of {megapixels:.0f} megapixels; the limit for scans x megapixels "
-            f"is {MAX_SCAN_MEGAPIXELS}; save it again as an ordinary JPEG",
-        )
-    if found.coefficients > MAX_COEFFICIENTS:
-        raise PhotoError(
-            "TOO_MANY_PIXELS",
-            f"a progressive JPEG that takes {found.coefficients / 1e6:.0f} MB to decode; the limit "
-            f"is {MAX_COEFFICIENTS // 1_000_000}; save it as baseline JPEG or smaller",
-        )
+    if file.coefficients > MAX_COEFFICIENTS:
+        needed = f"a progressive JPEG that takes {file.coefficients / 1e6:.0f} MB to decode"
+        limit = f"the limit is {MAX_COEFFICIENTS // 1_000_000}; save it as baseline JPEG or smaller"
+        raise PhotoError("TOO_MANY_PIXELS", f"{needed}; {limit}")
 
 
 # EXIF orientation: what makes the stored picture upright.
@@ -256,24 +234,22 @@ _TURNS = {
 _SIDEWAYS = [_TURNS[tag] for tag in (5, 6, 7, 8)]
 
 
-def _upright_rgb(found: Found, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    opened = Image.open(BytesIO(found.pixels), formats=(found.format,))
-    check_size(found.format, *opened.size, found.deep)
+def _upright_rgb(file: Inspected, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    opened = Image.open(BytesIO(file.pixels), formats=(file.format,))
+    check_size(file.format, *opened.size, file.deep)
     width, height = opened.size
-    if found.format == "jpeg":
+    if file.format == "jpeg":
         opened.draft(None, smaller(*opened.size, least))
     opened.load()
-    turn = _TURNS.get(_orientation(found.exif or opened.info.get("exif", b"")))
+    turn = _TURNS.get(_orientation(file.exif or opened.info.get("exif", b"")))
     icc, image = opened.info.get("icc_profile"), flat(opened)
     del opened  # and its memory, before the next copy
-    image = to_srgb(image, icc)
-    image = image.transpose(turn) if turn is not None else image
-    image.info = {}
+    image = _turned(to_srgb(image, icc), turn)
     return image, (height, width) if turn in _SIDEWAYS else (width, height)
 
 
 def smaller(width: int, height: int, least: int | None) -> tuple[int, int]:
-    """The size to ask the decoder for; it divides by 1, 2, 4 or 8 and gives no less than that."""
+    """The size to ask the decoder for, which divides by 1, 2, 4 or 8 and returns no less."""
     halves = 1 if width * height > FULL_PIXELS else 0
     while least is not None and halves < 3 and min(width, height) >> (halves + 1) >= least:
         halves += 1
@@ -329,7 +305,7 @@ _SPACES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Through the colour profile, where there is a usable one that fits the picture."""
+    """Converted by the colour profile, where it is usable and fits the picture."""
     if not icc:
         return image if image.mode == "RGB" else image.convert("RGB")
     try:
@@ -344,10 +320,8 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle square, then bilinear to size x size: what fastai's Resize does to validate.
-
-    fastai divides before it multiplies, which can cost a pixel to rounding: so does this.
-    """
+    """The middle square, then bilinear to size x size, as fastai's Resize does to validate: with
+    the division before the multiplication, which can cost a pixel to rounding."""
     width, height = image.size
     side = int(min(width / size, height / size) * size)
     left, top = int(0.5 * (width - side)), int(0.5 * (height - side))
@@ -356,22 +330,15 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def largest() -> bytes:
-    """A picture that takes as much to decode as any may: a PNG of as many pixels, half clear."""
-    width = 6000
-    height = MEGAPIXELS["png"] * 1_000_000 // width
-    packer = zlib.compressobj(1)
-    row = b"\0" + bytes(width)
-    pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, by a palette
-    chunks = {b"IHDR": head, b"PLTE": bytes(3), b"tRNS": b"\x80", b"IDAT": pixels, b"IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks.items()
-    )
+    """The most expensive picture within the limits: a PNG of as many pixels, half clear."""
+    image = Image.new("P", (6000, MEGAPIXELS["png"] * 1_000_000 // 6000))
+    file = BytesIO()
+    image.save(file, "png", transparency=b"\x80", bits=8, compress_level=1)
+    return file.getvalue()
 
 
 def encode(image: Image.Image, format: Literal["jpeg", "png"] = "jpeg", quality: int = 90) -> bytes:
-    """The pixels as a new file: no EXIF, no comment, no profile, nothing that rode along."""
+    """The pixels as a new file, without EXIF, comments, profile or other metadata."""
     bare = image.convert("RGB")
     bare.info = {}
     file = BytesIO()

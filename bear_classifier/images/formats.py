@@ -1,8 +1,8 @@
 """Image formats: detection, truncation, and the part of a file that a decoder needs.
 
-Runs before Pillow does and trusts nothing: every walk is linear and counts its steps. A decoder is
-given only what the first picture needs. EXIF, comments, texts and later frames stay behind: no
-pixel depends on them, and some are bombs (60 KB of EXIF cost Pillow 200 MB, a GIF comment 3.5 s).
+Runs before Pillow does and trusts nothing: every walk is linear and counts its steps. A decoder
+gets only what the first picture needs, without EXIF, comments, texts and later frames: no pixel
+depends on them, and some are bombs (60 KB of EXIF cost Pillow 200 MB, a GIF comment 3.5 s).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from struct import unpack_from
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import heif
+from bear_classifier.images.heif import damaged, truncated
 from bear_classifier.runtime import git_lfs
 
 MAX_SEGMENTS = 5_000  # JPEG: 20 MB in segments of 64 KB are 320
@@ -29,8 +30,8 @@ SUFFIXES["jpeg"] = ".jpg"
 
 
 @dataclass(frozen=True)
-class Found:
-    """size: width and height as the header states them, (0, 0) where only the decoder knows."""
+class Inspected:
+    """size: width and height by the header, (0, 0) where only the decoder knows."""
 
     format: str
     size: tuple[int, int]
@@ -42,7 +43,6 @@ class Found:
 
 
 _HEIC = rb".{4}ftyp.{0,40}?(hei[cxms]|hev[cxms]|mif1|msf1)"
-_NO_HEIC = "save as JPEG (iPhone: Settings > Camera > Formats > Most Compatible)"
 _VIDEO = rb"\x1aE\xdf\xa3|FLV\x01|\0\0\x01[\xba\xb3]|0&\xb2u|\x8aMNG|.{4}(ftyp|moov|mdat)|.{8}AVI "
 _UNSUPPORTED = (
     (rb"(II|MM)(\*\0|\0\*|\+\0|\0\+)", "TIFF and camera raw files", "save as JPEG"),
@@ -79,11 +79,12 @@ def format_of(data: bytes) -> str:
 
 
 def format_of_stranger(data: bytes) -> str:
-    """As `format_of`, of a picture from the web or a visitor, which is never HEIC: its decoder had
-    faults by which a photo took over the program. Raises PhotoError."""
+    """As `format_of`, of a picture from the web or a visitor, which may not be HEIC: by faults of
+    its decoder a photo took over the program. Raises PhotoError."""
     kind = format_of(data)
     if kind == "heic":
-        raise PhotoError("UNSUPPORTED_FORMAT", f"HEIC photos are not supported; {_NO_HEIC}")
+        advice = "save as JPEG (iPhone: Settings > Camera > Formats > Most Compatible)"
+        raise PhotoError("UNSUPPORTED_FORMAT", f"HEIC photos are not supported; {advice}")
     return kind
 
 
@@ -106,21 +107,12 @@ def _refusal(data: bytes) -> PhotoError:
     return PhotoError("NOT_AN_IMAGE", f"no known picture begins with the bytes {data[:4].hex(' ')}")
 
 
-def inspect(data: bytes) -> Found:
-    """Walk the whole file, so that a cut is noticed even where the first frame is complete."""
+def inspect(data: bytes) -> Inspected:
+    """Walk the whole file, so that a cut after the first frame is noticed too."""
     try:
         return _WALKERS[format_of(data)](data)
     except (IndexError, struct.error):  # it points behind its own end
-        raise _cut(len(data)) from None
-
-
-def _cut(have: int, want: int | None = None) -> PhotoError:
-    amount = f"{have} of {want} bytes" if want else f"{have} bytes are there"
-    return PhotoError("TRUNCATED", f"its end is missing, {amount}; download or copy it again")
-
-
-def _damaged(what: str) -> PhotoError:
-    return PhotoError("DAMAGED", f"{what}; open it in a photo program and save it again")
+        raise truncated(len(data)) from None
 
 
 # Markers, also inside compressed data: no stuffing (00), restart (d0 to d7) or fill byte (ff).
@@ -130,13 +122,13 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe say what the colours mean
 
 
-def _jpeg(data: bytes) -> Found:
+def _jpeg(data: bytes) -> Inspected:
     kept, exif, size, scans, held, end = [b"\xff\xd8"], b"", (0, 0), 0, 0, 2
     progressive, first_scan = False, 0
     for _ in range(MAX_SEGMENTS):
         marker = _MARKER.search(data, end)
         if marker is None:
-            raise _cut(len(data))
+            raise truncated(len(data))
         start, kind = marker.start(), data[marker.start() + 1]
         if kind == _EOI:
             break
@@ -159,13 +151,13 @@ def _jpeg(data: bytes) -> Found:
     else:
         raise PhotoError("TOO_COMPLEX", f"more than {MAX_SEGMENTS} parts; save it again as JPEG")
     if not first_scan or size == (0, 0):
-        raise _damaged("there is no picture in this JPEG file")
+        raise damaged("there is no picture in this JPEG file")
     pixels = b"".join([*kept, data[first_scan : start + 2]])
-    return Found("jpeg", size, pixels, exif, scans, held if progressive or scans > 1 else 0)
+    return Inspected("jpeg", size, pixels, exif, scans, held if progressive or scans > 1 else 0)
 
 
 def _coefficients(size: tuple[int, int], components: bytes) -> int:
-    """Two bytes for each value of each component, at that component's own resolution."""
+    """Bytes: two for each value of each component, at that component's own resolution."""
     factors = [(byte >> 4, byte & 15) for byte in components[1::3]]
     widest = max((across for across, _ in factors), default=0)
     highest = max((down for _, down in factors), default=0)
@@ -173,15 +165,15 @@ def _coefficients(size: tuple[int, int], components: bytes) -> int:
     return int(2 * size[0] * size[1] * shares)
 
 
-def _png(data: bytes) -> Found:
+def _png(data: bytes) -> Inspected:
     if len(data) > 16 and data[12:16] != b"IHDR":
-        raise _damaged("this PNG file does not begin with its header")
+        raise damaged("this PNG file does not begin with its header")
     kept, exif, profile, pos = [data[:8]], b"", b"", 8
     for _ in range(MAX_CHUNKS):
         length, kind = unpack_from(">I4s", data, pos)
         end = pos + 12 + length
         if end > len(data):
-            raise _cut(len(data), end)
+            raise truncated(len(data), end)
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             kept.append(data[pos:end])
         elif kind == b"eXIf":
@@ -190,7 +182,7 @@ def _png(data: bytes) -> Found:
             profile = data[pos:end]
             kept += [profile] if _small_profile(profile[8:-4]) else []
         if kind == b"IEND":
-            return Found("png", unpack_from(">II", data, 16), b"".join(kept), exif)
+            return Inspected("png", unpack_from(">II", data, 16), b"".join(kept), exif)
         pos = end
     raise PhotoError("TOO_COMPLEX", f"more than {MAX_CHUNKS} chunks; save it again as PNG")
 
@@ -204,7 +196,7 @@ def _small_profile(body: bytes) -> bool:
     return not unpacker.unconsumed_tail
 
 
-def _gif(data: bytes) -> Found:
+def _gif(data: bytes) -> Inspected:
     width, height, flags = unpack_from("<HHB", data, 6)
     pos = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
     head, control, first = data[:pos], b"", b""
@@ -229,8 +221,8 @@ def _gif(data: bytes) -> Found:
     else:
         raise PhotoError("TOO_COMPLEX", f"more than {MAX_BLOCKS} blocks; save it again as PNG")
     if not first:
-        raise _damaged("there is no picture in this GIF file")
-    return Found("gif", (width, height), head + control + first + b";")
+        raise damaged("there is no picture in this GIF file")
+    return Inspected("gif", (width, height), head + control + first + b";")
 
 
 def _after_blocks(data: bytes, pos: int, steps: Iterator[int]) -> int:
@@ -243,17 +235,17 @@ def _after_blocks(data: bytes, pos: int, steps: Iterator[int]) -> int:
     return pos
 
 
-def _webp(data: bytes) -> Found:
+def _webp(data: bytes) -> Inspected:
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        raise _cut(len(data), end)
+        raise truncated(len(data), end)
     size = _webp_size(data[12:16], data[20:30])
     if size == (0, 0):
-        raise _damaged("this WebP file does not begin with a picture")
+        raise damaged("this WebP file does not begin with a picture")
     exif, pos = b"", 12
     for _ in range(MAX_CHUNKS):
         if pos + 8 > end:
-            return Found("webp", size, data[:end], exif)
+            return Inspected("webp", size, data[:end], exif)
         kind, length = unpack_from("<4sI", data, pos)
         if kind == b"EXIF":
             exif = data[pos + 8 : pos + 8 + length]
@@ -275,8 +267,8 @@ _ISPE = re.compile(rb"ispe\0\0\0\0(?=.{8})", re.DOTALL)
 _AV1C = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 
 
-def _avif(data: bytes) -> Found:
-    """EXIF is hidden from the decoder: in an AVIF only the irot and imir boxes turn the picture."""
+def _avif(data: bytes) -> Inspected:
+    """Without EXIF: in an AVIF only the irot and imir boxes turn the picture."""
     parts: list[bytes] = []
     pos, sizes, deep = 0, [(0, 0)], False
     while pos < len(data):
@@ -285,39 +277,33 @@ def _avif(data: bytes) -> Found:
             length = int.from_bytes(data[pos + 8 : pos + 16], "big")
         end = pos + length if length else len(data)
         if end > len(data):
-            raise _cut(len(data), end)
+            raise truncated(len(data), end)
         if end < pos + 8 or len(parts) > MAX_SEGMENTS:
-            raise _damaged("the boxes of this AVIF file make no sense")
+            raise damaged("the boxes of this AVIF file make no sense")
         box = data[pos:end]
         if kind in (b"meta", b"moov"):
             box = box.replace(b"Exif", b"skip")
-            sizes += [
-                unpack_from(">II", box, at.end()) for at in _ISPE.finditer(box, 0, heif.MAX_ICC)
-            ]
+            states = _ISPE.finditer(box, 0, heif.MAX_ICC)
+            sizes += [unpack_from(">II", box, stated.end()) for stated in states]
             deep = deep or any(flags[0] & 0x40 for flags in _AV1C.findall(box, 0, heif.MAX_ICC))
         parts.append(box)
         pos = end
     whole = b"".join(parts)
     if b"mdat" not in whole and b"idat" not in whole:  # cut just before the pixels
-        raise _cut(len(data))
-    return Found("avif", max(sizes, key=lambda size: size[0] * size[1]), whole, deep=deep)
+        raise truncated(len(data))
+    return Inspected("avif", max(sizes, key=lambda size: size[0] * size[1]), whole, deep=deep)
 
 
-def _heic(data: bytes) -> Found:
-    size, whole = heif.walk(data)
-    return Found("heic", size, whole)
-
-
-def _bmp(data: bytes) -> Found:
+def _bmp(data: bytes) -> Inspected:
     if data[14:18] == b"\x0c\0\0\0":
-        return Found("bmp", unpack_from("<HH", data, 18), data)
+        return Inspected("bmp", unpack_from("<HH", data, 18), data)
     width, height, _, _, compression = unpack_from("<IiHHI", data, 18)
     large = len(data) > MAX_RLE_BYTES or width * abs(height) > MAX_RLE_PIXELS
     if compression in (1, 2) and large:  # Pillow unpacks these in Python
         raise PhotoError("TOO_COMPLEX", "a run-length encoded BMP this large; save it as PNG")
-    return Found("bmp", (width, abs(height)), data)
+    return Inspected("bmp", (width, abs(height)), data)
 
 
-_WALKERS: dict[str, Callable[[bytes], Found]]
+_WALKERS: dict[str, Callable[[bytes], Inspected]]
 _WALKERS = {"jpeg": _jpeg, "png": _png, "gif": _gif, "webp": _webp, "avif": _avif, "bmp": _bmp}
-_WALKERS["heic"] = _heic
+_WALKERS["heic"] = lambda data: Inspected("heic", *heif.walk(data))

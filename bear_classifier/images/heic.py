@@ -1,7 +1,8 @@
 """HEIC photos, decoded in a process pool: a crash of the decoder loses one photo.
 
 Libraries of this format had faults that were used for attacks by a photo alone. A process gets the
-bytes through a pipe, with the limits of `worker`, and gives back pixels; it ends with its pipe.
+bytes through a pipe, with the limits of `process_worker`, and gives back pixels; it ends with its
+pipe.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from PIL import Image
 
 from bear_classifier.errors import PhotoError
-from bear_classifier.runtime.process_worker import FRAME
+from bear_classifier.runtime.process_worker import FRAME, unpack_answer
 from bear_classifier.runtime.processors import processors
 
 _SECONDS = 60.0  # for one photo, of which one of 12 megapixels takes half a second
@@ -29,20 +31,22 @@ Child = subprocess.Popen[bytes]
 
 
 def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """RGB, upright, sRGB; and the upright size in the file. least: as `photos.measure`.
+    """RGB, upright, sRGB; and the upright size in the file. least: as `decode_with_size`.
 
     Safe to share between threads. Raises PhotoError; UNSUPPORTED_FORMAT: where no safe reader is
     installed, TOO_COMPLEX: it took too long, DAMAGED: it ended two processes."""
     pool = _pool()
     with pool.room:
         for _ in range(2):  # the first may have been ended by somebody else
-            child = pool.take()
-            late = _Late(child)
+            child, end = pool.take(), time.monotonic() + _SECONDS
+            timer = threading.Timer(_SECONDS, child.kill)
+            timer.daemon = True
+            timer.start()
             try:
                 answer, pixels = _exchange(child, {"least": least}, data)
             except (OSError, EOFError):
                 _end(child)
-                if late.over:
+                if time.monotonic() >= end:
                     words = f"not decoded in {_SECONDS:.0f} s; save it again as JPEG"
                     raise PhotoError("TOO_COMPLEX", words) from None
                 continue
@@ -50,27 +54,12 @@ def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]
                 _end(child)
                 raise
             finally:
-                late.timer.cancel()
+                timer.cancel()
             pool.idle.append(child)
-            if "error" in answer:
-                raise PhotoError(*answer["error"])
-            image = Image.frombuffer("RGB", tuple(answer["size"]), pixels).copy()
-            return image, (answer["whole"][0], answer["whole"][1])
+            sizes = unpack_answer(answer)
+            image = Image.frombuffer("RGB", tuple(sizes["size"]), pixels).copy()
+            return image, (sizes["whole"][0], sizes["whole"][1])
     raise PhotoError("DAMAGED", f"the decoder crashes on it (exit code {child.returncode})")
-
-
-class _Late:
-    """Ends a process that takes too long."""
-
-    def __init__(self, child: Child) -> None:
-        self.child, self.over = child, False
-        self.timer = threading.Timer(_SECONDS, self._end)
-        self.timer.daemon = True
-        self.timer.start()
-
-    def _end(self) -> None:
-        self.over = True
-        self.child.kill()
 
 
 class _Pool:
@@ -85,12 +74,10 @@ class _Pool:
         try:
             return self.idle.pop()
         except IndexError:
+            pipe, env = subprocess.PIPE, os.environ | _ENVIRONMENT
+            words = [sys.executable, "-m", _WORKER]
             return subprocess.Popen(
-                [sys.executable, "-m", _WORKER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | _ENVIRONMENT,
+                words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=env
             )
 
 
@@ -107,14 +94,18 @@ def _pool() -> _Pool:
 
 
 def _exchange(child: Child, header: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The answer and its pixels. Raises OSError or EOFError where the process ended or failed."""
     assert child.stdin
-    assert child.stdout
     text = json.dumps(header).encode()
     child.stdin.write(FRAME.pack(len(text), len(data)) + text + data)
     child.stdin.flush()
-    words, pixels = FRAME.unpack(_read(child, FRAME.size))
-    answer: dict[str, Any] = json.loads(_read(child, words))
-    return answer, _read(child, pixels)
+    answer: dict[str, Any] = {"ready": True}
+    while "ready" in answer:  # the first message of a new process
+        size, body = FRAME.unpack(_read(child, FRAME.size))
+        answer = json.loads(_read(child, size))
+    if "bug" in answer:
+        raise EOFError
+    return answer, _read(child, body)
 
 
 def _read(child: Child, length: int) -> bytes:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
-import sys
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, cast
@@ -15,7 +11,7 @@ from PIL import Image
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder
-from bear_classifier.runtime.process_worker import FRAME, WORKER_MEMORY, limit_memory
+from bear_classifier.runtime.process_worker import serve_requests
 
 # Before these, photos could run code: see the releases of libheif and libde265 of 2026.
 SAFE = {"libheif": (1, 23, 4), "libde265": (1, 1, 3)}
@@ -23,15 +19,15 @@ _INSTALL = 'run: pip install "bear-classifier[heic]"'
 
 
 def unsafe(versions: Mapping[str, Any]) -> str:
-    """The first library that is too old, with its version, or nothing.
+    """The first library that is too old, with its version, or "".
 
     versions: as `pillow_heif.libheif_info()`."""
-    named = {"libheif": str(versions["libheif"]), **versions.get("decoders", {})}
+    libraries = {"libheif": str(versions["libheif"]), **versions.get("decoders", {})}
     for name, least in SAFE.items():
-        if name in named:
-            found = re.search(r"(\d+)\.(\d+)\.(\d+)", named[name])
-            if found is None or tuple(map(int, found.groups())) < least:
-                return f"{name} {found.group() if found else 'of an unknown version'}"
+        if name in libraries:
+            version = re.search(r"(\d+)\.(\d+)\.(\d+)", libraries[name])
+            if version is None or tuple(map(int, version.groups())) < least:
+                return f"{name} {version.group() if version else 'of an unknown version'}"
     return ""
 
 
@@ -45,10 +41,9 @@ def refusal() -> PhotoError | None:
     if old := unsafe(pillow_heif.libheif_info()):
         words = f"HEIC photos are not read with {old}, which photos can attack; {_INSTALL}"
         return PhotoError("UNSUPPORTED_FORMAT", words)
-    pillow_heif.options.DECODE_THREADS = 1
-    pillow_heif.options.THUMBNAILS = False
-    pillow_heif.options.AUX_IMAGES = False
-    pillow_heif.options.DEPTH_IMAGES = False
+    options = pillow_heif.options
+    options.DECODE_THREADS = 1
+    options.THUMBNAILS = options.AUX_IMAGES = options.DEPTH_IMAGES = False
     return None
 
 
@@ -72,30 +67,15 @@ def decode(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]
 
 def main() -> None:
     """Decode photos from standard input until it ends; pixels go to standard output."""
-    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):  # of a whole group: the other one decides
-        signal.signal(asked_to_stop, signal.SIG_IGN)
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    limit_memory(WORKER_MEMORY)
-    no = refusal()
-    while len(frame := requests.read(FRAME.size)) == FRAME.size:
-        header, body = FRAME.unpack(frame)
-        least, data, pixels = json.loads(requests.read(header))["least"], requests.read(body), b""
-        try:
-            if no:
-                raise no
-            image, whole = decode(data, least)
-            answer: dict[str, Any] = {"size": image.size, "whole": whole}
-            pixels = image.tobytes()
-        except PhotoError as exc:
-            answer = {"error": [exc.code, exc.sentence]}
-        except MemoryError:
-            words = "there is not enough memory to decode it"
-            answer = {"error": ["TOO_MANY_PIXELS", words]}
-        text = json.dumps(answer).encode()
-        answers.write(FRAME.pack(len(text), len(pixels)) + text)
-        answers.write(pixels)
-        answers.flush()
+    refused = refusal()
+
+    def work(header: dict[str, Any], data: bytes) -> dict[str, Any]:
+        if refused:
+            raise refused
+        image, whole = decode(data, header["least"])
+        return {"size": image.size, "whole": whole, "body": image.tobytes()}
+
+    serve_requests(work)
 
 
 if __name__ == "__main__":

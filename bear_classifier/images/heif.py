@@ -1,7 +1,7 @@
 """The box structure of HEIF files, checked before a decoder sees them.
 
-ISO/IEC 14496-12 (boxes) and 23008-12 (items). The turn of a picture stands in its boxes irot and
-imir, which the decoder applies; that of EXIF, often there too, is hidden from it, as all texts are.
+ISO/IEC 14496-12 (boxes) and 23008-12 (items). The decoder applies the turn in the boxes irot and
+imir; EXIF, which often has the same turn, and all texts are hidden from it.
 """
 
 from __future__ import annotations
@@ -22,38 +22,32 @@ Extent = tuple[int, int, int]  # way of counting, offset, length
 
 
 def walk(data: bytes) -> tuple[tuple[int, int], bytes]:
-    """Width and height of the largest picture in the file, as its boxes state them, and the file
-    without metadata. Raises PhotoError; IndexError and struct.error where it points behind its end.
-    """
+    """Width and height of the largest picture by the boxes of the file, and the file without
+    metadata. Raises PhotoError, and IndexError or struct.error for a box that points beyond it."""
     hidden = bytearray(data)
     top = list(_boxes(data, 0, len(data), inner=False))
     kinds = {kind for kind, _, _ in top}
     meta = next((box for box in top if box[0] == b"meta"), None)
     if meta is None:
         if b"moov" in kinds:
-            raise PhotoError(
-                "UNSUPPORTED_FORMAT",
-                "HEIC sequences without a photo are not supported; save one frame as JPEG",
-            )
-        raise _cut(len(data))
+            advice = "HEIC sequences without a photo are not supported; save one frame as JPEG"
+            raise PhotoError("UNSUPPORTED_FORMAT", advice)
+        raise truncated(len(data))
     inside = {kind: (start, end) for kind, start, end in _boxes(data, meta[1] + 4, meta[2])}
     if missing := [k for k in (b"pitm", b"iinf", b"iloc", b"iprp") if k not in inside]:
-        raise _damaged(f"the box {missing[0].decode()} is missing in this HEIC file")
+        raise damaged(f"the box {missing[0].decode()} is missing in this HEIC file")
     if b"mdat" not in kinds and b"idat" not in inside:
-        raise _cut(len(data))
+        raise truncated(len(data))
     items = _items(data, *inside[b"iinf"])
     start = inside[b"pitm"][0]
     primary = unpack_from(">I" if data[start] else ">H", data, start + 4)[0]
     kind = data[items[primary] : items[primary] + 4] if primary in items else b""
     if kind not in _PICTURES:
-        raise PhotoError(
-            "UNSUPPORTED_FORMAT",
-            f"HEIC with a photo of the kind {kind.decode('ascii', 'backslashreplace')!r} is not"
-            " supported; save as JPEG",
-        )
+        other = f"HEIC with a photo of the kind {kind.decode('ascii', 'backslashreplace')!r}"
+        raise PhotoError("UNSUPPORTED_FORMAT", f"{other} is not supported; save as JPEG")
     places = _places(data, *inside[b"iloc"])
     if primary not in places:
-        raise _damaged("this HEIC file does not say where its photo is")
+        raise damaged("this HEIC file does not say where its photo is")
     _check_places(places, len(data), inside.get(b"idat"))
     for at in items.values():
         if data[at : at + 4] in _TEXTS:
@@ -76,42 +70,41 @@ def _boxes(data: bytes, pos: int, end: int, inner: bool = True) -> Iterator[Box]
             length, head = unpack_from(">Q", data, pos + 8)[0], 16
         after = pos + length if length else end
         if after > end and not inner:
-            raise _cut(end, after)
+            raise truncated(end, after)
         if after > end or after < pos + head:
-            raise _damaged("the boxes of this HEIC file make no sense")
+            raise damaged("the boxes of this HEIC file make no sense")
         yield kind, pos + head, after
         pos = after
     raise _too_complex(f"more than {MAX_BOXES} boxes")
 
 
 def _items(data: bytes, start: int, end: int) -> dict[int, int]:
-    """Number of each item -> where its kind stands, four letters."""
-    found: dict[int, int] = {}
+    """Number of each item -> position of its kind, four letters."""
+    items: dict[int, int] = {}
     for kind, at, _ in _boxes(data, start + (8 if data[start] else 6), end):
         version = data[at]
         if kind != b"infe" or version not in (2, 3):
             continue
         wide = version == 3
-        found[unpack_from(">I" if wide else ">H", data, at + 4)[0]] = at + (10 if wide else 8)
-        if len(found) > MAX_ITEMS:
+        items[unpack_from(">I" if wide else ">H", data, at + 4)[0]] = at + (10 if wide else 8)
+        if len(items) > MAX_ITEMS:
             raise _too_complex(f"more than {MAX_ITEMS} items")
-    return found
+    return items
 
 
 def _places(data: bytes, start: int, end: int) -> dict[int, list[Extent]]:
-    """Number of each item -> the pieces that it is put together from."""
+    """Number of each item -> its extents."""
     version, sizes, bases = data[start], data[start + 4], data[start + 5]
-    wide, pos = version == 2, start + 6
-    number = 4 if wide else 2
+    pos, number = start + 6, 4 if version == 2 else 2
 
     def read(bytes_: int) -> int:
         nonlocal pos
         if pos + bytes_ > end:
-            raise _damaged("the places in this HEIC file make no sense")
+            raise damaged("the places in this HEIC file make no sense")
         pos += bytes_
         return int.from_bytes(data[pos - bytes_ : pos], "big")
 
-    found: dict[int, list[Extent]] = {}
+    places: dict[int, list[Extent]] = {}
     pieces, index = 0, bases & 15 if version else 0
     for _ in range(read(number)):
         item = read(number)
@@ -121,23 +114,23 @@ def _places(data: bytes, start: int, end: int) -> dict[int, list[Extent]]:
         pieces += max(1, count)
         if pieces > MAX_EXTENTS:
             raise _too_complex(f"items in more than {MAX_EXTENTS} pieces")
-        found[item] = []
+        places[item] = []
         for _ in range(count):
             read(index)
-            found[item].append((way, base + read(sizes >> 4), read(sizes & 15)))
-    return found
+            places[item].append((way, base + read(sizes >> 4), read(sizes & 15)))
+    return places
 
 
 def _check_places(
     places: dict[int, list[Extent]], length: int, idat: tuple[int, int] | None
 ) -> None:
-    """Nothing lies behind the end; nothing is read over and over."""
+    """No extent may lie beyond the end, and none may be read over and over."""
     read = 0
     for way, offset, size in (extent for extents in places.values() for extent in extents):
         if way == 0 and offset + size > length:
-            raise _cut(length, offset + size)
+            raise truncated(length, offset + size)
         if way == 1 and (idat is None or idat[0] + offset + size > idat[1]):
-            raise _damaged("an item of this HEIC file lies outside of its data")
+            raise damaged("an item of this HEIC file lies outside of its data")
         read += size or length - offset
     if read > 2 * length + MAX_ICC:
         raise _too_complex("items that share their data")
@@ -161,12 +154,12 @@ def _canvas(data: bytes, idat: int, extent: Extent) -> tuple[int, int]:
     return width, height
 
 
-def _cut(have: int, want: int | None = None) -> PhotoError:
+def truncated(have: int, want: int | None = None) -> PhotoError:
     amount = f"{have} of {want} bytes" if want else f"{have} bytes are there"
     return PhotoError("TRUNCATED", f"its end is missing, {amount}; download or copy it again")
 
 
-def _damaged(what: str) -> PhotoError:
+def damaged(what: str) -> PhotoError:
     return PhotoError("DAMAGED", f"{what}; open it in a photo program and save it again")
 
 

@@ -20,7 +20,6 @@ from bear_classifier.errors import DataError
 # What makes a spreadsheet run a cell, in the wide signs of East Asia too; quotes before it are
 # counted in, so that two different texts never become the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_BLOCK = 2**22  # bytes that are hashed at once
 _PAUSES = (0.01, 0.04, 0.1, 0.25, 0.6)  # seconds
 
 
@@ -35,35 +34,35 @@ def write_partial(path: Path, data: bytes) -> Path:
     """A hidden file beside the place, flushed to the disk; for `move`. Raises as `write_atomic`."""
     writer = f"{os.getpid()}-{threading.get_ident()}"  # two threads may write the same photo
     partial = path.with_name(f".{path.name}.{writer}.partial")
-    with write_errors(path):
-        try:
-            if not path.parent.is_dir():
-                path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    with _all_or_nothing(partial, path), partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     return partial
 
 
 def move(partial: Path, path: Path) -> None:
     """To its place, at once and whole, or not at all. Raises as `write_atomic`."""
+    with _all_or_nothing(partial, path):
+        replace(partial, path)
+
+
+@contextmanager
+def _all_or_nothing(partial: Path, path: Path) -> Iterator[None]:
+    """Make the folder of `path`; whatever fails within leaves no partial file."""
     with write_errors(path):
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
-            replace(partial, path)
+            yield
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename, over what is there. On Windows that is refused as long as another program has it
-    open, such as a virus scanner for a moment: so again for a second. Raises OSError."""
+    """Rename, over what is there. Windows refuses while another program has it open, such as a
+    virus scanner: tried again for a second. Raises OSError."""
     for pause in (*_PAUSES, None):
         try:
             source.replace(target)
@@ -76,24 +75,21 @@ def replace(source: Path, target: Path) -> None:
 
 
 def writable(path: Path) -> None:
-    """Whether a file can be written there, asked before the work that fills it.
-
-    Raises DataError (DISK_FULL, CANNOT_WRITE)."""
+    """Raises DataError (DISK_FULL, CANNOT_WRITE) unless a file can be written there."""
     if path.is_dir():
         raise DataError("CANNOT_WRITE", f"{path} is a folder; name a file in it")
     write_partial(path, b"").unlink(missing_ok=True)
 
 
 def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """CSV in UTF-8, with the mark by which Excel knows that; text that a spreadsheet would run as a
-    formula is quoted by a '."""
+    """CSV in UTF-8 with a byte order mark, for Excel; formulas are quoted, see `cell`."""
     text = io.StringIO()
     csv.writer(text).writerows([cell(value) for value in row] for row in rows)
     write_atomic(path, text.getvalue().encode("utf-8-sig", errors="replace"))
 
 
 def cell(value: object) -> object:
-    """A value as it may stand in a table that a spreadsheet opens; numbers stay numbers."""
+    """A value for a spreadsheet: text that it would run as a formula is quoted by a '."""
     if not isinstance(value, str):
         return value
     whole = value.replace("\0", "\ufffd")  # the reader of Python 3.10 refuses a NUL
@@ -126,7 +122,7 @@ def hash_of(path: Path) -> str:
     """SHA-256 of a file, read in blocks. Raises OSError."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(2**22):
             sha.update(block)
     return sha.hexdigest()
 
@@ -139,23 +135,23 @@ def clear_partial(root: Path) -> None:
 
 
 def os_error(exc: OSError) -> DataError:
-    """The system's no as a sentence: to which path, why, and what to do."""
+    """An error of the system as a sentence: which path, why, and what to do."""
     place = exc.filename if exc.filename is not None else "a file"
     place = os.fsdecode(place) if isinstance(place, bytes) else str(place)
     place = place if len(place) <= _LONGEST else f"{place[:_LONGEST]}..."
     why = exc.strerror or str(exc) or type(exc).__name__
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if exc.errno in _FULL:
         return DataError("DISK_FULL", f"no space left to write {place}; free some and run again")
     advice = _ADVICE.get(exc.errno or 0, "see whether it is there and may be used")
     return DataError("SYSTEM", f"{place}: {why}; {advice}")
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST = 200  # characters of a path that are shown
+_NO_RIGHT = "give yourself the right to open and change it, or name another"
 _ADVICE = {
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM),
-        "give yourself the right to open and change it, or name another",
-    ),
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
     errno.EROFS: "name a folder that can be written",
     errno.ENAMETOOLONG: "the name is too long for a file; name one that is there",
     errno.ENOENT: "nothing is there; see whether the name is spelt right",
@@ -168,14 +164,11 @@ _ADVICE = {
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn the system's word for a failed write into what a person can do about it."""
+    """A failed write as DataError (DISK_FULL, CANNOT_WRITE): what a person can do about it."""
     try:
         yield
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DataError(
-                "DISK_FULL",
-                f"no space left to write {path}; what was there before is kept; free some and run"
-                " again",
-            ) from exc
+        if exc.errno in _FULL:
+            kept = "what was there before is kept; free some and run again"
+            raise DataError("DISK_FULL", f"no space left to write {path}; {kept}") from exc
         raise DataError("CANNOT_WRITE", f"{path} cannot be written: {exc.strerror}") from exc

@@ -1,8 +1,5 @@
-"""A heartbeat on the terminal during long work: a clock where no progress bar is drawn.
-
-Bars move with the steps of their work. Some work has no steps (writing an ONNX file, importing
-torch) or long ones; then the bars that are open are drawn again, or, where none is, a clock.
-"""
+"""A heartbeat on the terminal during work without steps, or with long ones (writing an ONNX file,
+importing torch): open progress bars are drawn again or, where none is open, a clock."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ _BEAT = 2.0  # seconds
 
 
 class TerminalClock:
-    """What one beat draws: every open bar again or, where there is none, words and a clock.
+    """Draws every open bar again or, where there is none, words and a clock.
 
-    The clock is no bar of tqdm's, which would push the next one to the line below. It leaves the
-    cursor where the line begins, so that whatever is printed next takes its place."""
+    The clock is not a tqdm bar, which would push the next one to the line below. It leaves the
+    cursor at the start of the line, so that the next print takes its place."""
 
     def __init__(self, words: str) -> None:
         self.words, self.began, self.drawn = words, time.monotonic(), 0
@@ -37,9 +34,9 @@ class TerminalClock:
             if bars:
                 self.drawn = 0
                 return
-            passed = tqdm.format_interval(time.monotonic() - self.began)
-            self._write(f"{self.words}: {passed}")
-            self.drawn = len(self.words) + 2 + len(passed)
+            text = f"{self.words}: {tqdm.format_interval(time.monotonic() - self.began)}"
+            self._write(text)
+            self.drawn = len(text)
 
     def close(self) -> None:
         if self.drawn:
@@ -53,24 +50,25 @@ class TerminalClock:
 
 @contextmanager
 def heartbeat(words: str, beat: float = _BEAT) -> Iterator[None]:
-    """Within, a terminal shows every few seconds that work goes on. words: what is being done.
+    """Within, a terminal shows every few seconds that work goes on. words: what is being done;
+    beat: seconds.
 
-    Nothing is drawn where standard error is no terminal, or with --quiet or --json. Whoever prints
-    lines does so outside, or by `tqdm.write`. beat: seconds."""
+    Nothing is drawn where standard error is no terminal, or with --quiet or --json. Print lines
+    outside, or by `tqdm.write`."""
     if not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"):
         yield
         return
-    clock, over = TerminalClock(words), threading.Event()
+    clock, ended = TerminalClock(words), threading.Event()
 
-    def go_on() -> None:
-        while not over.wait(beat):
+    def beat_until_ended() -> None:
+        while not ended.wait(beat):
             clock.beat()
 
-    thread = threading.Thread(target=go_on, name="heartbeat", daemon=True)
+    thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join()
         clock.close()

@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 def ahead(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, room: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item and what `work` makes of it, in order; at most `room` results lie ready. What
-    `work` raises comes at its item's turn, and ends it."""
+    """Each item with the result of `work`, in order; at most `room` results lie ready. An error of
+    `work` is raised at its item's turn."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
             waiting.append((item, pool.submit(work, item)))
             if len(waiting) > room:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        for done, future in waiting:
-            yield done, future.result()
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for item, future in waiting:
+            yield item, future.result()

@@ -9,12 +9,10 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from bear_classifier import errors
 from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.runtime.process_worker import FRAME, LENGTH
+from bear_classifier.runtime.process_worker import FRAME, unpack_answer
 
 _GRACE = 5.0  # seconds
 _START = 60.0  # seconds until a process is ready; importing takes a third of one
@@ -31,11 +29,11 @@ _LOST = (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError)
 
 
 class Workers:
-    """module: what each process runs, ending in `worker.serve`, with these words on its command
-    line; seconds: of a processor for one picture, since on a busy machine time alone says nothing
-    of the picture. Where the system does not tell how long a process computed, the clock decides.
+    """module: what each process runs, ending in `serve_requests`, with these words on its command
+    line; seconds: of a processor for one picture, since on a busy machine wall-clock time says
+    nothing of the picture. Where the system does not tell CPU times, the clock decides.
 
-    Usage: `async with Workers(...) as workers: found = await workers.ask(header, body)`. A process
+    Usage: `async with Workers(...) as workers: result = await workers.ask(header, body)`. A process
     is started when all others are busy, and again after a picture that ended one."""
 
     def __init__(self, module: str, most: int, seconds: float, words: Sequence[str] = ()) -> None:
@@ -46,21 +44,15 @@ class Workers:
     async def __aenter__(self) -> Workers:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(_end(child, _GRACE) for child in self._idle))
 
     async def ask(self, header: dict[str, Any], body: bytes) -> dict[str, Any]:
         """What the work makes of a picture, or the PhotoError or DataError that it raises.
 
-        TOO_COMPLEX: it took too long; TIMEOUT_DECODE: there is no answer, though hardly anything
-        was computed, also by another process where somebody had stopped the first; DAMAGED: it
-        ended two processes one after the other, as the first may have been ended by somebody else;
-        NO_WORKER: no process can be started."""
+        TOO_COMPLEX: it took too long; TIMEOUT_DECODE: no answer, though little was computed (after
+        a stopped process another one tries); DAMAGED: it ended two processes one after the other,
+        as the first may have been ended by somebody else; NO_WORKER: no process can be started."""
         async with self._free:
             fresh, stopped = 0, 0
             while fresh < 2:  # one that was idle may have ended for another reason
@@ -78,9 +70,6 @@ class Workers:
                         words = "the process that looks at it was stopped twice; try it again"
                         raise PhotoError("TIMEOUT_DECODE", words) from None
                     continue
-                except PhotoError:
-                    await _end(child)
-                    raise
                 except BaseException:  # cancelled: its answer would be taken for the next one's
                     await _end(child)
                     raise
@@ -88,7 +77,7 @@ class Workers:
                     await _end(child, _GRACE)
                     raise RuntimeError(answer["bug"])
                 self._idle.append(child)
-                return _unpacked(answer)
+                return unpack_answer(answer)
         raise PhotoError("DAMAGED", f"the decoder crashes on it ({_ending(child)})")
 
     async def _in_time(self, child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
@@ -171,17 +160,9 @@ async def _exchange(child: Process, header: dict[str, Any], body: bytes) -> dict
 
 async def _receive(child: Process) -> dict[str, Any]:
     assert child.stdout
-    (length,) = LENGTH.unpack(await child.stdout.readexactly(LENGTH.size))
-    answer: dict[str, Any] = json.loads(await child.stdout.readexactly(length))
+    size, _ = FRAME.unpack(await child.stdout.readexactly(FRAME.size))
+    answer: dict[str, Any] = json.loads(await child.stdout.readexactly(size))
     return answer
-
-
-def _unpacked(answer: dict[str, Any]) -> dict[str, Any]:
-    if "error" in answer:
-        kind, code, sentence = answer["error"]
-        raise getattr(errors, kind)(code, sentence)
-    found: dict[str, Any] = answer["found"]
-    return found
 
 
 async def _end(child: Process, grace: float = 0.0) -> None:

@@ -1,10 +1,8 @@
 """The worker process of a pool: reads pictures from stdin, writes results to stdout.
 
 A damaged or hostile picture can make a decoder crash, hang or take all memory. Here it takes only
-this process with it, which `bear_classifier.runtime.process_pool` replaces. Standard input
-brings requests, a frame of two lengths, a JSON header and the bytes of the picture; standard output
-takes the answers, a length and JSON. When the input ends, because the other process did, so does
-this one.
+this process with it, which the pool replaces. Requests and answers are frames: two lengths, JSON,
+and bytes. When the input ends, because the other process did, so does this one.
 """
 
 from __future__ import annotations
@@ -19,51 +17,56 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.errors import BearsError
+from bear_classifier import errors
 
-FRAME = struct.Struct("!IQ")  # bytes of the header, bytes of the picture
-LENGTH = struct.Struct("!I")  # bytes of the answer
-WORKER_MEMORY = (
-    1_500_000_000  # bytes of addresses, about 1 GB more than any picture within the limits
-)
+FRAME = struct.Struct("!IQ")  # bytes of the JSON, bytes of what follows it
+WORKER_MEMORY = 1_500_000_000  # bytes of addresses, 1 GB more than any picture within the limits
 Work = Callable[[dict[str, Any], bytes], dict[str, Any]]
 
 
 def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
-    """Answer until nobody asks any more. Raises BrokenPipeError if nobody takes an answer.
+    """Answer until the input ends. Raises BrokenPipeError if nobody takes an answer.
 
-    memory: bytes of addresses that this process may have."""
-    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):  # of a whole group: the other one decides
-        signal.signal(asked_to_stop, signal.SIG_IGN)
+    work: header and picture -> result; bytes under its key "body" travel as they are. memory: bytes
+    of addresses that this process may have."""
+    for signal_to_group in (signal.SIGINT, signal.SIGTERM):  # the parent decides
+        signal.signal(signal_to_group, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
     limit_memory(memory)
-    _send(answers, {"ready": True})
+
+    def send(message: dict[str, Any], body: bytes = b"") -> None:
+        text = json.dumps(message).encode()
+        answers.write(FRAME.pack(len(text), len(body)) + text)
+        answers.write(body)
+        answers.flush()
+
+    send({"ready": True})
     while len(frame := requests.read(FRAME.size)) == FRAME.size:
-        header, body = FRAME.unpack(frame)
-        question = json.loads(requests.read(header)), requests.read(body)
+        sizes = FRAME.unpack(frame)
+        header, picture = json.loads(requests.read(sizes[0])), requests.read(sizes[1])
         try:
-            _send(answers, _answer(work, *question))
+            result = work(header, picture)
+            body = result.pop("body", b"")
+            send({"found": result}, body)
         except BrokenPipeError:
             raise
+        except errors.BearsError as exc:
+            send({"error": [type(exc).__name__, exc.code, exc.sentence]})
+        except MemoryError:
+            send({"error": ["PhotoError", "TOO_MANY_PIXELS", "there is not enough memory for it"]})
         except Exception:  # a bug: shown where it can be seen
-            _send(answers, {"bug": traceback.format_exc()})
+            send({"bug": traceback.format_exc()})
             raise
 
 
-def _answer(work: Work, header: dict[str, Any], body: bytes) -> dict[str, Any]:
-    try:
-        return {"found": work(header, body)}
-    except BearsError as exc:
-        return {"error": [type(exc).__name__, exc.code, exc.sentence]}
-    except MemoryError:
-        return {"error": ["PhotoError", "TOO_MANY_PIXELS", "there is not enough memory for it"]}
-
-
-def _send(answers: Any, message: dict[str, Any]) -> None:
-    text = json.dumps(message).encode()
-    answers.write(LENGTH.pack(len(text)) + text)
-    answers.flush()
+def unpack_answer(answer: dict[str, Any]) -> dict[str, Any]:
+    """The result in an answer; raises the error that it holds instead."""
+    if "error" in answer:
+        kind, code, sentence = answer["error"]
+        raise getattr(errors, kind)(code, sentence)
+    result: dict[str, Any] = answer["found"]
+    return result
 
 
 def needed() -> dict[str, int]:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-_ROOT = Path("/")  # in tests a folder that stands for it
 
-
-def processors(root: Path = _ROOT) -> int:
+def processors(root: Path = Path("/")) -> int:
     """At least 1. A quota of 1.5 processors counts as 2, as they may be used at the same time.
 
     root: where `proc` and `sys` lie."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on Windows, nor on macOS
-    there = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min([there, *map(quota, _limits(root))])))
+    number = len(affinity(0)) if affinity else os.cpu_count() or 1
+    files = cgroup_files(root, "cpu", ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"])
+    quotas = [quota(text) for v2, *v1 in files for text in (v2, " ".join(v1))]
+    return max(1, math.ceil(min([number, *quotas])))
 
 
 def quota(text: str) -> float:
-    """Processors that a limit of a cgroup allows; infinity where it is none, or cannot be read.
+    """Processors that a cgroup's limit allows; infinity where there is no limit.
 
-    text: microseconds of each period, or "max" (v2) or -1 (v1) for no limit, then the period. Zero
-    would let nothing run, and is none either."""
+    text: microseconds of each period, or "max" (v2) or -1 (v1) for no limit, then the period."""
     try:
         most, period = map(int, text.split())
     except ValueError:
@@ -32,13 +31,10 @@ def quota(text: str) -> float:
 
 
 def cgroup_folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
-    """Where limits may lie below `sys/fs/cgroup`, by the text of `proc/self/cgroup`: names from the
-    process's own group up to the root, since the limit of each holds for all in it. kind: what is
-    limited, as v1 calls it.
-
-    A container sees its own group as the root of a path that is the host's: then only the last of
-    these is there."""
-    found: list[tuple[str, ...]] = []
+    """Folders below `sys/fs/cgroup` that may hold limits, by the text of `proc/self/cgroup`: from
+    the process's own group up to the root, as the limit of each holds for all in it. kind: what is
+    limited, as v1 calls it. In a container only the last of them may exist."""
+    folders: list[tuple[str, ...]] = []
     for line in text.splitlines():
         _, _, rest = line.partition(":")
         kinds, separator, path = rest.partition(":")
@@ -47,23 +43,20 @@ def cgroup_folders(text: str, kind: str = "cpu") -> list[tuple[str, ...]]:
         own = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
         for mount in {kinds, kind} if kinds else {""}:
             above = (mount,) if mount else ()
-            found += [(*above, *own[:most]) for most in range(len(own), -1, -1)]
-    return found
+            folders += [(*above, *own[:most]) for most in range(len(own), -1, -1)]
+    return folders
 
 
-def _limits(root: Path) -> Iterator[str]:
-    """The texts of all limits that there are; of v1 both files as one line."""
+def cgroup_files(root: Path, kind: str, names: Sequence[str]) -> list[list[str]]:
+    """The texts of these files in each cgroup of this process."""
     text = text_of(root / "proc" / "self" / "cgroup")
-    for names in cgroup_folders(text) or [(), ("cpu",)]:
-        folder = (root / "sys" / "fs" / "cgroup").joinpath(*names)
-        yield text_of(folder / "cpu.max")
-        yield " ".join(
-            text_of(folder / f"cpu.cfs_{part}_us").strip() for part in ("quota", "period")
-        )
+    folders = cgroup_folders(text, kind) or [(), (kind,)]
+    top = root / "sys" / "fs" / "cgroup"
+    return [[text_of(top.joinpath(*folder, name)) for name in names] for folder in folders]
 
 
 def text_of(path: Path) -> str:
-    """What the system says there; "" where it says nothing."""
+    """The text of a file of the system, "" where it cannot be read."""
     try:
         return path.read_text("ascii")
     except (OSError, ValueError):

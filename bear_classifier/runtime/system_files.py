@@ -1,11 +1,11 @@
-"""What operating systems and file managers leave in folders, by name: no photo, and never read."""
+"""Names of files and folders of operating systems and file managers, which are never read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-# Compared without regard to case: macOS and Windows, which write most of them, keep none apart.
+# Compared without regard to case, as macOS and Windows do, which write most of them.
 _FILES = frozenset(
     {
         *(".ds_store", ".localized", "icon\r", ".apdisk", ".volumeicon.icns"),  # macOS
@@ -36,12 +36,12 @@ def is_system_file(name: str) -> bool:
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether a folder of this name was left by a system: all that is in it is, too."""
+    """Whether a folder of this name was left by a system, with all that is in it."""
     folded = name.casefold()
     return folded in _FOLDERS or bool(_FOLDER_KINDS.fullmatch(folded))
 
 
 def left_by_system(parts: Sequence[str]) -> bool:
-    """Whether a file is a system's. parts: its folders below the folder, archive or bundle that
-    was named, and its own name last."""
+    """Whether a file or one of its folders is a system's. parts: of its path below the folder,
+    archive or bundle that was named."""
     return is_system_file(parts[-1]) or any(is_system_folder(folder) for folder in parts[:-1])

@@ -13,13 +13,13 @@ import sys
 import unicodedata
 import weakref
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-# A hint ends its line. Whoever writes one with a path in it takes `command`, which quotes.
+# A hint ends its line. `command` makes one, with quotes where a path needs them.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
-_OF_NO_PROJECT = ("new", "space", "completion")  # commands that make one, or that ask for none
+_OF_NO_PROJECT = ("new", "space", "completion")  # commands that take no --project
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _PLACES = (("data", Path("data")), ("models", Path("models")))  # options and their defaults
 
@@ -56,7 +56,7 @@ def warn_above_bars(text: str) -> None:
 
 
 def tell(options: argparse.Namespace, text: str) -> None:
-    """As `say`, each hint with the options of this project."""
+    """As `say`, each hint completed with the options of this project."""
     say(completed(text, project_of(options)))
 
 
@@ -66,8 +66,7 @@ def complain(options: argparse.Namespace, text: str) -> None:
 
 
 def project_of(options: argparse.Namespace) -> list[str]:
-    """Options, each followed by its value, by which another command finds the same project with the
-    same settings."""
+    """Options, each with its value, that give another command the same project and settings."""
     name = options.project or ("starter" if options.source == "starter" else None)
     words = ["--project", name] if name else []
     for option, default in _PLACES:
@@ -80,25 +79,21 @@ def project_of(options: argparse.Namespace) -> list[str]:
 
 def completed(text: str, project: Sequence[str]) -> str:
     """Each line that ends in `run: bears ...` with those options of `project` that it lacks."""
-    return "\n".join(_completed(line, project) for line in text.split("\n"))
-
-
-def _completed(line: str, project: Sequence[str]) -> str:
-    hint = _HINT.search(line)
-    if hint is None or hint["name"] in _OF_NO_PROJECT:
-        return line
-    there = hint["command"].split()
-    pairs = zip(project[::2], project[1::2], strict=True)
-    lacking = [f"{option} {quoted(value)}" for option, value in pairs if option not in there]
-    return " ".join([line, *lacking])
+    lines = text.split("\n")
+    for n, line in enumerate(lines):
+        hint = _HINT.search(line)
+        if hint and hint["name"] not in _OF_NO_PROJECT:
+            given = hint["command"].split()
+            pairs = zip(project[::2], project[1::2], strict=True)
+            lines[n] = " ".join([line, *(f"{o} {quoted(v)}" for o, v in pairs if o not in given)])
+    return "\n".join(lines)
 
 
 def minute(at: str) -> str:
-    """A time of the catalog (UTC) as clocks show it here, with how far they are from UTC."""
-    there = datetime.fromisoformat(at).astimezone()
-    ahead = there.strftime("%z")
-    zone = "UTC" if ahead == "+0000" else f"UTC{ahead[:3]}:{ahead[3:5]}"
-    return f"{there:%Y-%m-%d %H:%M} {zone}"
+    """A time of the catalog (UTC) as local time with its offset, such as UTC+02:00."""
+    local = datetime.fromisoformat(at).astimezone()
+    zone = str(timezone(local.utcoffset() or timedelta()))
+    return f"{local:%Y-%m-%d %H:%M} {zone}"
 
 
 def command(*words: str) -> str:
@@ -107,8 +102,8 @@ def command(*words: str) -> str:
 
 
 def quoted(word: str, windows: bool = os.name == "nt") -> str:
-    """One word as a shell takes it: cmd.exe of Windows knows double quotes only. What must not
-    reach a terminal is written as bash and zsh read it, $'\\n'."""
+    """One word as a shell takes it; cmd.exe knows double quotes only. Control characters are
+    written as bash and zsh read them, $'\\n'."""
     if not windows:
         plain = one_line(word) == word
         return shlex.quote(word) if plain else f"$'{''.join(map(_typed, word))}'"
@@ -127,7 +122,8 @@ def progress_bar(*words: Any, hidden: bool = False, **options: Any) -> Any:
     from tqdm import tqdm
 
     shown = None  # where standard error is a terminal
-    if _in_notebook() and not os.environ.get("TQDM_DISABLE"):
+    in_notebook = type(sys.stdout).__module__.startswith("ipykernel.")  # Jupyter, Colab
+    if in_notebook and not os.environ.get("TQDM_DISABLE"):
         shown, options = False, {"file": sys.stdout, **options}  # errors are red there
     bar = tqdm(*words, disable=hidden or shown, **options)
     with tqdm.get_lock():
@@ -143,11 +139,6 @@ def open_bars() -> list[Any]:
     return [bar for bar in _bars if not bar.disable]  # closing disables
 
 
-def _in_notebook() -> bool:
-    """Whether a kernel of Jupyter, which Colab has as well, shows what is printed."""
-    return type(sys.stdout).__module__.startswith("ipykernel.")
-
-
 SHORT_BAR = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # of tqdm, with words
 
 
@@ -158,8 +149,8 @@ def room(desc: str, total: int) -> int:
 
 
 def one_line(text: str) -> str:
-    """The text without what would break the line, turn it round or be obeyed by a terminal: control
-    characters, marks of direction and halves of a surrogate pair become escapes, such as \\n."""
+    """Control characters, marks of direction and lone surrogates as escapes, such as \\n: nothing
+    breaks the line, turns it round or commands the terminal."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 

@@ -24,7 +24,7 @@ from waiting import STUCK
 
 from bear_classifier.collect.rights.take_down import take_down
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decide, decided, history, relabel, revision, undo
+from bear_classifier.dataset.decisions import decide, decided, history, relabel, undo
 from bear_classifier.dataset.schema import Action, Decision, Photo
 from bear_classifier.errors import DataError
 
@@ -197,7 +197,7 @@ def test_a_conflict_is_told_and_can_be_overruled(
     catalog: Catalog, other: Decision | None, words: str
 ) -> None:
     run(catalog, on(1, "drop"))
-    seen = revision(catalog)
+    seen = catalog.revision()
     run(catalog, other) if other else undo(catalog, "bob")
     mine = [on(4, "drop", based=seen), on(1, "relabel", "teddy", based=seen)]
     with refused(catalog, "CONFLICT", words) as caught:
@@ -205,7 +205,7 @@ def test_a_conflict_is_told_and_can_be_overruled(
     told = r" (on \S+ )?at \d\d:\d\d \(photo 0{12}\); reload, or decide again to overwrite$"
     assert re.search(told, caught.value.sentence)
     run(catalog, on(1, "keep"), on(4, "keep", based=seen))  # nobody touched the second
-    run(catalog, on(1, "relabel", "teddy", based=revision(catalog)))
+    run(catalog, on(1, "relabel", "teddy", based=catalog.revision()))
     run(catalog, on(1, "relabel", "grizzly", based=None))
     assert state(catalog, 1)[0] == "grizzly"
 
@@ -234,7 +234,7 @@ def test_no_update_is_lost_and_every_conflict_is_told(tmp_path: Path, make: Make
             for edit in range(EDITS):
                 number = edit % photos
                 start.wait()
-                seen = revision(mine)
+                seen = mine.revision()
                 start.wait()
                 for attempt in range(100):
                     wanted = on(number, "relabel", dice.choice(LABELS), based=seen)
@@ -244,7 +244,7 @@ def test_no_update_is_lost_and_every_conflict_is_told(tmp_path: Path, make: Make
                     except DataError as exc:
                         assert exc.code == "CONFLICT"
                         told += attempt == 0
-                        seen = revision(mine)
+                        seen = mine.revision()
         return told
 
     with ThreadPoolExecutor(windows) as pool:
@@ -291,9 +291,9 @@ def test_decided_knows_the_last_decision_that_is_in_force(catalog: Catalog) -> N
 
 
 def test_history_and_revision(catalog: Catalog) -> None:
-    assert (revision(catalog), history(catalog)) == (0, [])
+    assert (catalog.revision(), history(catalog)) == (0, [])
     events = run(catalog, on(1, "keep"), on(4, "keep"), on(1, "drop"))
-    assert revision(catalog) == 3
+    assert catalog.revision() == 3
     assert history(catalog) == events
     assert history(catalog, sha(1)) == [events[0], events[2]]
     assert history(catalog, limit=2) == events[1:]

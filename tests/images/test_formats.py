@@ -14,7 +14,7 @@ from PIL import Image
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import formats
-from bear_classifier.images.formats import Found, format_of, inspect
+from bear_classifier.images.formats import Inspected, format_of, inspect
 
 N = 20_000_000  # the largest file that gets this far
 
@@ -111,7 +111,9 @@ def test_a_thumbnail_inside_exif_is_no_scan_and_no_end() -> None:
     photo = corpus.good()["jpeg"]
     thumbnail = corpus.saved(corpus.drawn(32, 32), "JPEG", progressive=True)
     both = corpus.with_segment(photo, corpus.app_segment(1, b"Exif\0\0" + thumbnail))
-    assert inspect(both) == Found("jpeg", (96, 64), inspect(photo).pixels, exif=thumbnail, scans=1)
+    assert inspect(both) == Inspected(
+        "jpeg", (96, 64), inspect(photo).pixels, exif=thumbnail, scans=1
+    )
     assert refusal(both[: len(thumbnail) + 200]).code == "TRUNCATED"
 
 
@@ -175,7 +177,7 @@ def test_a_large_profile_is_left_out() -> None:
 def test_avif_of_ten_bits_is_told_apart() -> None:
     data = corpus.good()["avif"]
     at = data.index(b"av1C") + 6
-    assert inspect(data) == Found("avif", (96, 64), inspect(data).pixels)
+    assert inspect(data) == Inspected("avif", (96, 64), inspect(data).pixels)
     deep = data[:at] + bytes([data[at] | 0x40]) + data[at + 1 :]
     assert inspect(deep).deep
 
