@@ -77,7 +77,7 @@ def download(
                 in_own_loop(_from_web(catalog, there, config.download, net, refusal, progress))
                 _reconcile(catalog, config)  # which of them are copies or placeholders
                 settled = True
-                there = share_out(catalog, goal)
+                there = [row for row in share_out(catalog, goal) if row.code == PENDING]
                 fetched |= {source.origin for source in there}
                 progress.expect(len(there))
         except DataError as exc:

@@ -48,8 +48,9 @@ def set_aside(catalog: Catalog, everything: bool = False) -> list[str]:
         )
     for photo in bad:
         _move(catalog, photo)
-    before = [p for p in catalog.photos("unusable") if p.reason.startswith(STORED)]
-    waiting = bad + [p for p in before if everything and not catalog.file(p).is_file()]
+    before = catalog.photos("unusable") if everything else []
+    missing = [p for p in before if not catalog.file(p).is_file()]
+    waiting = bad + [p for p in missing if p.reason.startswith(STORED)]
     if waiting:
         hashes, origins = {p.sha256 for p in waiting}, {p.origin for p in waiting}
         with catalog.transaction():

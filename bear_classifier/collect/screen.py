@@ -104,7 +104,8 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     if not pool:
         return list(everything)
     splits = np.array([_SPLIT_ORDER.index(p.split) for p in pool])
-    rank = np.lexsort(([-p.width * p.height for p in pool], splits)).argsort()
+    pixels = np.array([p.width * p.height for p in pool])
+    rank = np.lexsort((-pixels, splits)).argsort()
     labels = np.unique([p.label for p in pool], return_inverse=True)[1]
     nearby, copies = neighbours(hash_bits([p.dhash for p in pool]), near, same, rank, labels)
     across = conflicts(nearby, splits, copies >= 0)

@@ -46,8 +46,8 @@ class Reply:
 
 def agent(contact: str = "") -> str:
     """Who we are and where to complain, for the User-Agent header."""
-    address = " ".join(contact.split()) or "no contact given"  # a line break would end the header
-    return f"bear-classifier/{__version__} (collects pictures for an image classifier; {address})"
+    way = " ".join(contact.split()) or "no contact given"  # a line break would end the header
+    return f"bear-classifier/{__version__} (collects pictures for an image classifier; {way})"
 
 
 class _Broken(Exception):

@@ -194,35 +194,37 @@ def authorities() -> ssl.SSLContext:
     return context
 
 
-_BROKEN = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError)
-_SENTENCES = (  # the first that fits
-    (aiohttp.ClientConnectorDNSError, "NAME_ERROR", "{host} cannot be found ({os_error})"),
-    (aiohttp.ClientSSLError, "TLS_ERROR", "no safe connection to {host} ({short})"),
-    (aiohttp.ConnectionTimeoutError, "TIMEOUT_CONNECT", "no connection in {limits.connect:g} s"),
-    (aiohttp.SocketTimeoutError, "TIMEOUT_READ", "nothing came for {limits.read:g} s"),
-    (aiohttp.ClientConnectorError, "CONNECT_ERROR", "no connection to {host} ({short})"),
-    (_BROKEN, "CONNECT_ERROR", "the connection broke ({short})"),
-    (aiohttp.InvalidURL, "BAD_ADDRESS", "{host} is no host that can be asked"),
-    (Exception, "BAD_ANSWER", "not a usable answer ({short})"),
-)
-
-
 @contextmanager
 def network_errors(host: str, limits: Limits) -> Iterator[None]:
-    """What the network and its libraries raise, as a PhotoError: BLOCKED_ADDRESS, where a host is
-    not public, or a code of `_SENTENCES`."""
+    """What the network and its libraries raise, as a PhotoError."""
     try:
         yield
     except (Blocked, aiohttp.ClientError, ConnectionError, ValueError) as exc:
-        os_error: object = getattr(exc, "os_error", None)
-        for error in (exc, os_error, exc.__cause__):
-            if isinstance(error, Blocked):
-                raise PhotoError("BLOCKED_ADDRESS", str(error)) from exc
-        code, sentence = next((c, s) for kinds, c, s in _SENTENCES if isinstance(exc, kinds))
-        text = " ".join(str(getattr(exc, "message", exc)).split()) or type(exc).__name__
-        short = text if len(text) <= 120 else f"{text[:120]}..."
-        values = {"host": host, "limits": limits, "os_error": os_error, "short": short}
-        raise PhotoError(code, sentence.format(**values)) from exc
+        raise _photo_error(exc, host, limits) from exc
+
+
+def _photo_error(exc: Exception, host: str, limits: Limits) -> PhotoError:
+    os_error = getattr(exc, "os_error", None)
+    for error in (exc, os_error, exc.__cause__):
+        if isinstance(error, Blocked):
+            return PhotoError("BLOCKED_ADDRESS", str(error))
+    text = " ".join(str(getattr(exc, "message", exc)).split()) or type(exc).__name__
+    short = text if len(text) <= 120 else f"{text[:120]}..."
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return PhotoError("NAME_ERROR", f"{host} cannot be found ({os_error})")
+    if isinstance(exc, aiohttp.ClientSSLError):
+        return PhotoError("TLS_ERROR", f"no safe connection to {host} ({short})")
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
+        return PhotoError("TIMEOUT_CONNECT", f"no connection in {limits.connect:g} s")
+    if isinstance(exc, aiohttp.SocketTimeoutError):
+        return PhotoError("TIMEOUT_READ", f"nothing came for {limits.read:g} s")
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return PhotoError("CONNECT_ERROR", f"no connection to {host} ({short})")
+    if isinstance(exc, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError)):
+        return PhotoError("CONNECT_ERROR", f"the connection broke ({short})")
+    if isinstance(exc, aiohttp.InvalidURL):
+        return PhotoError("BAD_ADDRESS", f"{host} is no host that can be asked")
+    return PhotoError("BAD_ANSWER", f"not a usable answer ({short})")
 
 
 async def in_time(work: Awaitable[_T], seconds: float, left: float | None = None) -> _T:

@@ -15,7 +15,7 @@ from bear_classifier.dataset.schema import CONFLICT, PENDING, Source
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 
-_SHOWN = 60  # characters of a line in what is said about it
+_SHOWN = 60  # characters of a line in a message about it
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     folders: dict[str, Path] = {}
     ignored: dict[str, str] = {}
     unknown: list[str] = []
-    for entry in _visible(root, ignored):
+    for entry in _visible(sorted(root.iterdir()), ignored):
         if not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
         elif (label := by_name.get(folded(entry.name))) is None:
@@ -67,11 +67,11 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
 
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
     try:
-        inside = list(_visible(folder, ignored))
+        inside = sorted(folder.iterdir())
     except OSError as exc:  # what lies elsewhere can be had
         ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
         return
-    for path in inside:
+    for path in _visible(inside, ignored):
         if path.is_dir() and path.is_symlink():
             ignored[str(path)] = "a link to a folder"
         elif path.is_dir():
@@ -84,10 +84,9 @@ def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.sta
             yield path, path.stat()
 
 
-def _visible(folder: Path, ignored: dict[str, str]) -> Iterator[Path]:
-    """What lies in a folder, sorted. A leading _ hides folders only: cameras name photos
-    _DSC0123.JPG."""
-    for path in sorted(folder.iterdir()):
+def _visible(paths: Sequence[Path], ignored: dict[str, str]) -> Iterator[Path]:
+    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
+    for path in paths:
         is_folder, name = path.is_dir(), path.name
         if not (is_system_folder(name) if is_folder else is_system_file(name)):
             if name.startswith(".") or (is_folder and name.startswith("_")):
