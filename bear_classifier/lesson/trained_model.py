@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -38,6 +39,19 @@ class NetworkOutputs:
     def of(self, split: str) -> NDArray[np.intp]:
         """Rows of a split: "train", "valid" or "test"."""
         return np.flatnonzero([photo.split == split for photo in self.photos])
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """x: (n, f) features or (n, c, h, w) maps of photos; y: (n,) class numbers; groups: (n,) of
+    near-copies."""
+
+    x: Tensor
+    y: Tensor
+    groups: NDArray[np.str_]
+
+    def of(self, rows: NDArray[np.intp]) -> LabelledFeatures:
+        return LabelledFeatures(self.x[rows], self.y[rows], self.groups[rows])
 
 
 def network_outputs(subject: Subject) -> NetworkOutputs:

@@ -395,10 +395,7 @@ def test_a_claim_that_fails_ends_with_1(
 
 @pytest.mark.parametrize("name", EACH)
 def test_its_notebook_is_as_it_is_made_and_runs(
-    made: Made,
-    name: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    made: Made, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contents, "page", made.__getitem__)  # it ran a moment ago
     spec = importlib.util.spec_from_file_location("books", ROOT / "docs" / "lesson_notebooks.py")

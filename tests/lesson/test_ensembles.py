@@ -17,22 +17,21 @@ from training import dataset
 from bear_classifier.errors import DataError
 from bear_classifier.lesson.page import Page
 from bear_classifier.lesson.photos import ensemble_runs, ensembles
-from bear_classifier.lesson.photos.ensemble_runs import Set
-from bear_classifier.lesson.trained_model import Subject
+from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 
 MIDDLES = 2.0 * np.eye(3, 8)
 ERROR = 1.5  # length of a member's own error; the right weights have one of 3.5
 REPEATS = 8
 
 
-def some(seed: int, n: int, astray: float) -> Set:
+def some(seed: int, n: int, astray: float) -> LabelledFeatures:
     """Three clouds in eight dimensions, a share of the labels wrong, every two photos a group."""
     dice = np.random.default_rng(seeded(seed))
     y = dice.integers(3, size=n)
     x = MIDDLES[y] + dice.normal(0, 0.8, (n, 8))
     said = np.where(dice.random(n) < astray, (y + 1) % 3, y)
     groups = np.array([f"g{number // 2}" for number in range(n)])
-    return Set(torch.from_numpy(x).float(), torch.from_numpy(said), groups)
+    return LabelledFeatures(torch.from_numpy(x).float(), torch.from_numpy(said), groups)
 
 
 LEARNED, ASKED = some(1, 120, 0.3), some(2, 400, 0.0)
@@ -215,7 +214,7 @@ def test_the_mean_of_answers_is_that_of_probabilities() -> None:
 def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[Set] = []
+    seen: list[LabelledFeatures] = []
     monkeypatch.setattr(
         ensemble_runs, "train_copy", lambda model, s, epochs, seed: seen.append(s) or model
     )
@@ -236,7 +235,7 @@ def test_a_training_leaves_the_start_alone_and_can_be_repeated() -> None:
 
 
 def test_losses_and_wrongs_by_hand() -> None:
-    asked = Set(torch.zeros(3, 8), torch.tensor([0, 1, 2]), np.array(["a", "b", "c"]))
+    asked = LabelledFeatures(torch.zeros(3, 8), torch.tensor([0, 1, 2]), np.array(["a", "b", "c"]))
     said = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.0, 0.5, 0.5]])
     losses, wrong = ensembles.score_answers(said, asked)
     assert np.allclose(losses, -np.log([0.5, 0.25, 0.5]))

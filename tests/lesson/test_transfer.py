@@ -21,21 +21,21 @@ from bear_classifier.lesson.page import Page
 from bear_classifier.lesson.photos import transfer as stages
 from bear_classifier.lesson.photos import transfer_runs
 from bear_classifier.lesson.photos.transfer import TransferRun
-from bear_classifier.lesson.photos.transfer_runs import EarlyFeatures, Photos, adam, descent
-from bear_classifier.lesson.trained_model import Subject
+from bear_classifier.lesson.photos.transfer_runs import Photos, adam, descent
+from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.stats.paired import Difference
 
 SHAPES = torch.from_numpy(np.random.default_rng(seeded(0)).normal(size=(3, 3, 6, 6))).float()
 SUBJECT: Any = type("Any", (), {"config": tiny_config()})()
 
 
-def seen(seed: int, n: int, dark: bool) -> EarlyFeatures:
+def seen(seed: int, n: int, dark: bool) -> LabelledFeatures:
     """Maps of three classes in much noise; at night they are fainter, and all have a lamp."""
     dice = torch.Generator().manual_seed(seeded(seed))
     y = torch.arange(n) % 3
     x = SHAPES[y] + 2 * torch.randn(n, 3, 6, 6, generator=dice)
     x = 0.8 * x + 0.1 if dark else x
-    return EarlyFeatures(x, y, np.array([f"g{number}" for number in range(n)]))
+    return LabelledFeatures(x, y, np.array([f"g{number}" for number in range(n)]))
 
 
 def network() -> Classifier:

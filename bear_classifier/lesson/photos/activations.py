@@ -82,7 +82,7 @@ def layers(body: nn.Module, size: int) -> list[Layer]:
 
 
 class Peek(nn.Module):
-    """Runs the body, and tells of each layer and unit the largest activation and its place."""
+    """Runs the body; returns the largest activation of each layer and unit, and its place."""
 
     def __init__(self, body: nn.Module, layers: Sequence[Layer]) -> None:
         super().__init__()

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
+from bear_classifier.lesson.trained_model import LabelledFeatures
 from bear_classifier.stats.arrays import Floats
 
 TEAM = 5
 WIDE, DEEP = 32, 3  # units of a hidden layer, hidden layers
 EPOCHS, COMMON = 20, 7  # of a training; of those, before a team with a common beginning parts
 BATCH, RATE, DECAY = 32, 1e-3, 1e-2
-
-
-@dataclass(frozen=True)
-class Set:
-    """x: (n, f) standardised features; y: (n,) class numbers; groups: (n,) of near-copies."""
-
-    x: Tensor
-    y: Tensor
-    groups: NDArray[np.str_]
-
-    def of(self, rows: NDArray[np.intp]) -> Set:
-        return Set(self.x[rows], self.y[rows], self.groups[rows])
 
 
 def small_network(features: int, classes: int, seed: int) -> nn.Sequential:
@@ -42,7 +29,9 @@ def small_network(features: int, classes: int, seed: int) -> nn.Sequential:
         return nn.Sequential(*layers, nn.Linear(WIDE, classes))
 
 
-def train_copy(start: nn.Sequential, photos: Set, epochs: int, seed: int) -> nn.Sequential:
+def train_copy(
+    start: nn.Sequential, photos: LabelledFeatures, epochs: int, seed: int
+) -> nn.Sequential:
     """A copy that learned from these photos. The seed decides their order."""
     model, rng = copy.deepcopy(start), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
@@ -57,7 +46,7 @@ def train_copy(start: nn.Sequential, photos: Set, epochs: int, seed: int) -> nn.
 # -- teams -----------------------------------------------------------------------------------------
 
 
-def separate(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def separate(photos: LabelledFeatures, classes: int, seed: int) -> list[nn.Sequential]:
     """Each from other random weights, all from the same photos."""
     seeds = range(seed, seed + TEAM)
     return [
@@ -65,7 +54,7 @@ def separate(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
     ]
 
 
-def by_folds(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def by_folds(photos: LabelledFeatures, classes: int, seed: int) -> list[nn.Sequential]:
     """The same, and each leaves out another fifth of the photos, near-copies together."""
     folds = StratifiedGroupKFold(TEAM, shuffle=True, random_state=seed)
     cuts = folds.split(photos.groups, photos.y.numpy(), photos.groups)
@@ -77,7 +66,7 @@ def by_folds(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
     ]
 
 
-def train_together(photos: Set, classes: int, seed: int) -> list[nn.Sequential]:
+def train_together(photos: LabelledFeatures, classes: int, seed: int) -> list[nn.Sequential]:
     """One to begin with, of which each goes on by itself, with the photos in another order."""
     common = train_copy(small_network(photos.x.shape[1], classes, seed), photos, COMMON, seed)
     seeds = range(seed, seed + TEAM)

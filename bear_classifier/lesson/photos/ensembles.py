@@ -18,13 +18,12 @@ from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import ensemble_runs
 from bear_classifier.lesson.photos.ensemble_runs import (
     TEAM,
-    Set,
     mean_answer,
     mean_weights,
     probabilities,
 )
 from bear_classifier.lesson.photos.privacy import probed_photos
-from bear_classifier.lesson.trained_model import Subject
+from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
 from bear_classifier.stats.paired import Difference, Measure, difference
@@ -69,7 +68,7 @@ def page(subject: Subject) -> Page:
     return sheet.page()
 
 
-def train_and_held_out(subject: Subject) -> tuple[Set, Set]:
+def train_and_held_out(subject: Subject) -> tuple[LabelledFeatures, LabelledFeatures]:
     """Photos to learn from and photos to ask. Raises DataError (NOT_PROBED, TOO_FEW)."""
     probed = probed_photos(subject)
     train = np.array([photo.split == "train" for photo in probed.photos], dtype=bool)
@@ -85,12 +84,12 @@ def train_and_held_out(subject: Subject) -> tuple[Set, Set]:
             )
     mean, spread = probed.features[train].mean(0), probed.features[train].std(0) + 1e-6
     x = torch.from_numpy((probed.features - mean) / spread).float()
-    every = Set(x, torch.from_numpy(probed.targets), probed.groups)
+    every = LabelledFeatures(x, torch.from_numpy(probed.targets), probed.groups)
     return every.of(np.flatnonzero(train)), every.of(np.flatnonzero(held_out))
 
 
 def measure_ensembles(
-    learned: Set, held_out: Set, classes: int
+    learned: LabelledFeatures, held_out: LabelledFeatures, classes: int
 ) -> tuple[dict[str, Figures], dict[str, Team], float]:
     """Figures of each kind of team, the teams of the first repeat, and seconds that it took to
     train one team."""
@@ -108,7 +107,7 @@ def measure_ensembles(
     return stacked, first, took / (REPEATS * len(TRAINED))
 
 
-def ensemble_figures(team: Team, held_out: Set) -> Figures:
+def ensemble_figures(team: Team, held_out: LabelledFeatures) -> Figures:
     """Of one team: each array (photos,)."""
     each = [score_answers(probabilities(model, held_out.x), held_out) for model in team]
     losses, wrongs = (np.mean(part, axis=0) for part in zip(*each, strict=True))
@@ -120,7 +119,7 @@ def ensemble_figures(team: Team, held_out: Set) -> Figures:
     )
 
 
-def score_answers(answers: Floats, photos: Set) -> tuple[Floats, Floats]:
+def score_answers(answers: Floats, photos: LabelledFeatures) -> tuple[Floats, Floats]:
     """Losses and wrongs (n,) of probabilities (n, classes)."""
     losses, wrong = losses_and_errors(np.log(np.maximum(answers, 1e-300)), photos.y.numpy())
     return losses, wrong.astype(np.float64)
@@ -138,11 +137,11 @@ def _stacked(rows: Sequence[Figures]) -> Figures:
 # -- the claims ------------------------------------------------------------------------------------
 
 
-def _apart(one: Floats, other: Floats, held_out: Set, measure: Measure) -> Difference:
+def _apart(one: Floats, other: Floats, held_out: LabelledFeatures, measure: Measure) -> Difference:
     return difference(one, other, held_out.y.numpy(), held_out.groups, measure)
 
 
-def _answers(sheet: Sheet, figures: Mapping[str, Figures], held_out: Set) -> None:
+def _answers(sheet: Sheet, figures: Mapping[str, Figures], held_out: LabelledFeatures) -> None:
     sheet.say("mean_of_answers")
     one, team = figures["separate"], figures["folds"]
     gain = {k: _apart(f.alone[0], f.answers[0], held_out, "loss") for k, f in figures.items()}
@@ -154,7 +153,10 @@ def _answers(sheet: Sheet, figures: Mapping[str, Figures], held_out: Set) -> Non
 
 
 def _weights(
-    sheet: Sheet, figures: Mapping[str, Figures], held_out: Set, first: Mapping[str, Team]
+    sheet: Sheet,
+    figures: Mapping[str, Figures],
+    held_out: LabelledFeatures,
+    first: Mapping[str, Team],
 ) -> None:
     sheet.say("mean_of_weights")
     sheet.code(ensemble_runs.reordered)
@@ -179,7 +181,9 @@ def _weights(
     sheet.picture("between", _between(ways, held_out))
 
 
-def _price(sheet: Sheet, first: Mapping[str, Team], held_out: Set, seconds: float) -> None:
+def _price(
+    sheet: Sheet, first: Mapping[str, Team], held_out: LabelledFeatures, seconds: float
+) -> None:
     team = first["folds"]
     alone, together = (
         min(timeit.repeat(partial(mean_answer, some, held_out.x), number=1, repeat=5))
@@ -206,7 +210,7 @@ def _bars(figures: Mapping[str, Figures]) -> bytes:
     return figure_png(figure)
 
 
-def _between(ways: Mapping[str, Team], held_out: Set) -> bytes:
+def _between(ways: Mapping[str, Team], held_out: LabelledFeatures) -> bytes:
     figure, (axes,) = panels(3.0, 1)
     shares = np.linspace(0, 1, 21)
     for (words, pair), colour in zip(ways.items(), (ORANGE, GREY, BLUE), strict=True):

@@ -73,11 +73,10 @@ def umap(at: Floats, dims: int) -> Floats:
 
 
 def class_shares(near: Sequence[Sequence[int]], classes: Ints, targets: Ints) -> Floats:
-    """Of the neighbours of each of m photos the share (m,) that is of a class. near: their numbers;
-    classes: (m,) which one is wanted about; targets: (n,) the class of each photo."""
-    return np.array([
-        (targets[list(some)] == wanted).mean() for some, wanted in zip(near, classes, strict=True)
-    ])  # fmt: skip
+    """Shares (m,) of the neighbours of each of m photos that are of a given class. near: numbers of
+    the neighbours; classes: (m,); targets: (n,) the class of each photo."""
+    pairs = zip(near, classes, strict=True)
+    return np.array([(targets[list(rows)] == given).mean() for rows, given in pairs])
 
 
 def expected_shares(rows: Ints, targets: Ints, groups: Ints) -> Floats:

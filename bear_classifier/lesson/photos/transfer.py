@@ -13,7 +13,6 @@ from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import transfer_runs
 from bear_classifier.lesson.photos.transfer_runs import (
-    EarlyFeatures,
     Photos,
     adam,
     descent,
@@ -23,7 +22,7 @@ from bear_classifier.lesson.photos.transfer_runs import (
     with_new_head,
     wrong,
 )
-from bear_classifier.lesson.trained_model import Subject
+from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.plots.charts import BLUE, GREY, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
 from bear_classifier.stats.paired import Difference, difference
@@ -47,7 +46,9 @@ class TransferRun:
     shifts: Floats
 
 
-def task(start: Classifier, own: EarlyFeatures, classes: int, method: str, seed: int) -> Classifier:
+def task(
+    start: Classifier, own: LabelledFeatures, classes: int, method: str, seed: int
+) -> Classifier:
     """The task by one of the methods, from a body and with a new head."""
     model = with_new_head(start, own, classes, seed)
     if method != ONCE:
@@ -55,14 +56,16 @@ def task(start: Classifier, own: EarlyFeatures, classes: int, method: str, seed:
     return model if method == HEAD else trained(model, own, EPOCHS, FEW, seed, descent)
 
 
-def train_in_stages(start: Classifier, many: EarlyFeatures, classes: int, seed: int) -> Classifier:
+def train_in_stages(
+    start: Classifier, many: LabelledFeatures, classes: int, seed: int
+) -> Classifier:
     """One that learned from the many: the head, then all."""
     model = with_new_head(start, many, classes, seed)
     model = trained(model, many, MANY_HEAD_EPOCHS, MANY, seed, adam, body=False)
     return trained(model, many, MANY_EPOCHS, MANY, seed, adam)
 
 
-def trained_further(staged: Classifier, own: EarlyFeatures, seed: int) -> Classifier:
+def trained_further(staged: Classifier, own: LabelledFeatures, seed: int) -> Classifier:
     """From the many to the few, with the head that it has, at a tenth of the rates."""
     return trained(staged, own, EPOCHS, ON, seed, adam)
 
@@ -92,7 +95,7 @@ def _run(photos: Photos, classes: int, method: str) -> TransferRun:
     return TransferRun(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
-def _draws(photos: Photos) -> list[EarlyFeatures]:
+def _draws(photos: Photos) -> list[LabelledFeatures]:
     return [transfer_runs.few(photos.at_night, EACH, seed) for seed in range(PHOTO_DRAWS)]
 
 

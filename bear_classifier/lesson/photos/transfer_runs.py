@@ -27,7 +27,7 @@ from bear_classifier.learn.mixed_precision import fast_precision
 from bear_classifier.learn.trainable_part import end_of, first_of, last_stage
 from bear_classifier.lesson.photos.failure_runs import balanced_sample
 from bear_classifier.lesson.photos.features_plot import mosaic
-from bear_classifier.lesson.trained_model import Subject
+from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.stats.arrays import Floats
 
@@ -40,28 +40,15 @@ Groups = list[dict[str, Any]]  # of parameters, each with its rate
 
 
 @dataclass(frozen=True)
-class EarlyFeatures:
-    """x: (n, c, h, w), what the early layers make of photos; y: (n,) class numbers; groups: (n,)
-    of near-copies."""
-
-    x: Tensor
-    y: Tensor
-    groups: NDArray[np.str_]
-
-    def of(self, rows: NDArray[np.intp]) -> EarlyFeatures:
-        return EarlyFeatures(self.x[rows], self.y[rows], self.groups[rows])
-
-
-@dataclass(frozen=True)
 class Photos:
     """model: the last stage, untuned, and a head. by_day: to learn from; at_night: to draw a few
     from; held_out, held_out_by_day: others, at night and by day; picture: a PNG of some."""
 
     model: Classifier
-    by_day: EarlyFeatures
-    at_night: EarlyFeatures
-    held_out: EarlyFeatures
-    held_out_by_day: EarlyFeatures
+    by_day: LabelledFeatures
+    at_night: LabelledFeatures
+    held_out: LabelledFeatures
+    held_out_by_day: LabelledFeatures
     picture: bytes
 
 
@@ -104,7 +91,7 @@ def photos_of(subject: Subject, each: int) -> Photos:
             )
     first = first_of(network, cut)
 
-    def seen(chosen: Sequence[Photo], dark: bool) -> EarlyFeatures:
+    def seen(chosen: Sequence[Photo], dark: bool) -> LabelledFeatures:
         return _seen(subject, first, chosen, dark)
 
     return Photos(
@@ -139,7 +126,9 @@ def _picture(subject: Subject, photos: Sequence[Photo]) -> bytes:
     return file.getvalue()
 
 
-def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: bool) -> EarlyFeatures:
+def _seen(
+    subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: bool
+) -> LabelledFeatures:
     """Raises PhotoError."""
     config = subject.config
     size, norm = config.learn.size, normalisation(config.learn)
@@ -158,13 +147,13 @@ def _seen(subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: boo
                 ready = []
     y = torch.tensor([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.family for photo in photos])
-    return EarlyFeatures(torch.cat(maps).clone(), y, groups)
+    return LabelledFeatures(torch.cat(maps).clone(), y, groups)
 
 
 # -- learning --------------------------------------------------------------------------------------
 
 
-def with_new_head(start: Classifier, own: EarlyFeatures, classes: int, seed: int) -> Classifier:
+def with_new_head(start: Classifier, own: LabelledFeatures, classes: int, seed: int) -> Classifier:
     """A copy with a random head as fastai begins one; the mean and variance of its normalisation
     are those of these photos."""
     model = copy.deepcopy(start).eval()
@@ -189,7 +178,7 @@ def adam(groups: Groups) -> Optimizer:
 
 def trained(
     start: Classifier,
-    own: EarlyFeatures,
+    own: LabelledFeatures,
     epochs: int,
     rates: Rates,
     seed: int,
@@ -223,7 +212,7 @@ def features(model: Classifier, x: Tensor) -> Tensor:
     return torch.cat(pooled).clone()
 
 
-def wrong(model: Classifier, held_out: EarlyFeatures) -> Floats:
+def wrong(model: Classifier, held_out: LabelledFeatures) -> Floats:
     """(n,): 1 where it is."""
     with torch.inference_mode():
         predicted = model.head[2:](features(model, held_out.x)).argmax(1)
@@ -236,7 +225,7 @@ def feature_shift(before: Tensor, after: Tensor) -> float:
     return float((after - before).norm() / (before - before.mean(0)).norm())
 
 
-def few(own: EarlyFeatures, each: int, seed: int) -> EarlyFeatures:
+def few(own: LabelledFeatures, each: int, seed: int) -> LabelledFeatures:
     """At most `each` random photos of every class."""
     rng = np.random.default_rng(seed)
     y = own.y.numpy()
@@ -244,7 +233,7 @@ def few(own: EarlyFeatures, each: int, seed: int) -> EarlyFeatures:
     return own.of(np.sort(np.concatenate(rows)))
 
 
-def with_shuffled_labels(many: EarlyFeatures, seed: int) -> EarlyFeatures:
+def with_shuffled_labels(many: LabelledFeatures, seed: int) -> LabelledFeatures:
     """The same photos with each other's labels."""
     order = torch.randperm(len(many.y), generator=torch.Generator().manual_seed(seed))
-    return EarlyFeatures(many.x, many.y[order], many.groups)
+    return LabelledFeatures(many.x, many.y[order], many.groups)
