@@ -48,6 +48,10 @@ class Classifier(nn.Module):
         )
         self.head[-1] = nn.Linear(self.n_features, n_classes)  # fastai's own has no bias
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def with_body(self, body: nn.Module) -> Classifier:
         """The same network behind another body; the head is shared, not copied."""
         other = Classifier.__new__(Classifier)

@@ -8,10 +8,8 @@ validation shares them.
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -25,11 +23,11 @@ from torch import Tensor, nn
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
 from bear_classifier.images import decoder
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
 from bear_classifier.learn.data import (
     Augment,
+    Photos,
     Unreadable,
     batches,
     dataloaders,
@@ -59,25 +57,21 @@ class Whole:
     model: Classifier
     unreadable: Unreadable
 
-    def loaders(
-        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
-    ) -> DataLoaders:
+    def loaders(self, learned: Photos, checked: Photos, config: Config) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
         train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
-        device = next(self.model.parameters()).device
-        return dataloaders(train, valid, config, device, self.unreadable)
+        return dataloaders(train, valid, config, self.model.device, self.unreadable)
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
+    def outputs(self, photos: Photos, config: Config) -> PartOutputs:
         """In full precision, with the resize of serving."""
         places = {self.catalog.file(photo): row for row, photo in enumerate(photos)}
         bad = self.unreadable.found
         files = [file for file in places if file not in bad]
-        device = next(self.model.parameters()).device
         size, norm = config.learn.size, normalisation(config.learn)
         bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
         passes = []
         with bar, torch.inference_mode():
-            example = torch.zeros(1, 3, size, size, device=device)
+            example = torch.zeros(1, 3, size, size, device=self.model.device)
             run = frozen(Outputs(self.model), example, OUTPUTS, len(files))
             for batch in batches(files, size, _BATCH, self.unreadable, norm):
                 passes.append(run(batch)[:2])
@@ -104,9 +98,7 @@ class LastStage:
     plain: Floats32
     views: list[NDArray[np.float16]]
 
-    def loaders(
-        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
-    ) -> DataLoaders:
+    def loaders(self, learned: Photos, checked: Photos, config: Config) -> DataLoaders:
         learned, checked = ([p for p in s if p.sha256 in self.row] for s in (learned, checked))
         rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
 
@@ -117,19 +109,18 @@ class LastStage:
 
         labels = [photo.label for photo in (*learned, *checked)]
         maps, known = TransformBlock(stored), labels[: len(learned)]
-        device = next(self.model.parameters()).device
-        return loaded(maps, lambda i: labels[i], range(len(rows)), known, config, device)
+        numbers, device = range(len(rows)), self.model.device
+        return loaded(maps, lambda i: labels[i], numbers, known, config, device)
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
+    def outputs(self, photos: Photos, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
         rows = [self.row[photos[i].sha256] for i in there]
-        device = next(self.model.parameters()).device
         passes = []
         with torch.inference_mode(), exactly():
             self.model.eval()
             for start in range(0, len(rows), _BATCH):
                 maps = torch.from_numpy(self.plain[rows[start : start + _BATCH]]).float()
-                passes.append(self.model.outputs(maps.to(device))[:2])
+                passes.append(self.model.outputs(maps.to(self.model.device))[:2])
         parts = zip(*passes, strict=True)
         logits, pooled = (torch.cat(part).float().cpu().numpy() for part in parts)
         return there, logits, pooled
@@ -142,11 +133,7 @@ TrainablePart = Whole | LastStage
 
 
 def part_of(
-    catalog: Catalog,
-    config: Config,
-    network: Classifier,
-    photos: Sequence[Photo],
-    unreadable: Unreadable,
+    catalog: Catalog, config: Config, network: Classifier, photos: Photos, unreadable: Unreadable
 ) -> tuple[TrainablePart, list[str]]:
     """The part of the untuned network that `train.layers` trains, and notes on that choice.
 
@@ -162,11 +149,9 @@ def part_of(
     if not cut:
         note = f"{config.learn.arch} has no last stage of its own: all layers learn"
         return whole, [note] if wanted == "last-stage" else []
-    with torch.inference_mode():
-        device = next(network.parameters()).device
-        size = config.learn.size
-        map_ = first_of(network, cut)(torch.zeros(1, 3, size, size, device=device))
-    each = math.prod(map_.shape)  # numbers: in single precision, and in half for views
+    size = config.learn.size
+    with torch.inference_mode():  # numbers of a map: in single precision, and in half for views
+        each = first_of(network, cut)(torch.zeros(1, 3, size, size, device=network.device)).numel()
     learned = sum(photo.split == "train" for photo in photos)
     fits = (ROOM // each - 4 * len(photos)) // max(2 * learned, 1)
     if fits < 1:
@@ -220,13 +205,10 @@ def end_of(network: Classifier, cut: int) -> Classifier:
     return network.with_body(rest)
 
 
-def _stored(
-    whole: Whole, config: Config, photos: Sequence[Photo], cut: int, views: int
-) -> LastStage:
+def _stored(whole: Whole, config: Config, photos: Photos, cut: int, views: int) -> LastStage:
     """Feature maps at the cut of all photos, and of random views of those to learn from."""
     file_of, bad, norm = whole.catalog.file, whole.unreadable, normalisation(config.learn)
-    device = next(whole.model.parameters()).device
-    first, size = first_of(whole.model, cut), config.learn.size
+    first, size, device = first_of(whole.model, cut), config.learn.size, whole.model.device
     example = torch.zeros(1, 3, size, size, device=device)
     photos = sorted(photos, key=lambda photo: photo.split != "train")
     files = {file_of(photo): photo for photo in photos}
