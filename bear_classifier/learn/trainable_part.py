@@ -24,17 +24,9 @@ from torch import Tensor, nn
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
+from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
-from bear_classifier.learn.data import (
-    Augment,
-    Photos,
-    Unreadable,
-    batches,
-    dataloaders,
-    loaded,
-    normalisation,
-    stored,
-)
+from bear_classifier.learn.data import Photos, Unreadable
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import exactly
 from bear_classifier.runtime.prefetch import ahead
@@ -60,20 +52,20 @@ class Whole:
     def loaders(self, learned: Photos, checked: Photos, config: Config) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
         train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
-        return dataloaders(train, valid, config, self.model.device, self.unreadable)
+        return data.dataloaders(train, valid, config, self.model.device, self.unreadable)
 
     def outputs(self, photos: Photos, config: Config) -> PartOutputs:
         """In full precision, with the resize of serving."""
         places = {self.catalog.file(photo): row for row, photo in enumerate(photos)}
         bad = self.unreadable.found
         files = [file for file in places if file not in bad]
-        size, norm = config.learn.size, normalisation(config.learn)
+        size, norm = config.learn.size, data.normalisation(config.learn)
         bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
         passes = []
         with bar, torch.inference_mode():
             example = torch.zeros(1, 3, size, size, device=self.model.device)
             run = frozen(Outputs(self.model), example, OUTPUTS, len(files))
-            for batch in batches(files, size, _BATCH, self.unreadable, norm):
+            for batch in data.batches(files, size, _BATCH, self.unreadable, norm):
                 passes.append(run(batch)[:2])
                 bar.update(len(batch))
         logits, pooled = (torch.cat(parts).numpy() for parts in zip(*passes, strict=True))
@@ -110,7 +102,7 @@ class LastStage:
         labels = [photo.label for photo in (*learned, *checked)]
         maps, known = TransformBlock(stored), labels[: len(learned)]
         numbers, device = range(len(rows)), self.model.device
-        return loaded(maps, lambda i: labels[i], numbers, known, config, device)
+        return data.loaded(maps, lambda i: labels[i], numbers, known, config, device)
 
     def outputs(self, photos: Photos, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
@@ -207,7 +199,7 @@ def end_of(network: Classifier, cut: int) -> Classifier:
 
 def _stored(whole: Whole, config: Config, photos: Photos, cut: int, views: int) -> LastStage:
     """Feature maps at the cut of all photos, and of random views of those to learn from."""
-    file_of, bad, norm = whole.catalog.file, whole.unreadable, normalisation(config.learn)
+    file_of, bad, norm = whole.catalog.file, whole.unreadable, data.normalisation(config.learn)
     first, size, device = first_of(whole.model, cut), config.learn.size, whole.model.device
     example = torch.zeros(1, 3, size, size, device=device)
     photos = sorted(photos, key=lambda photo: photo.split != "train")
@@ -217,16 +209,16 @@ def _stored(whole: Whole, config: Config, photos: Photos, cut: int, views: int) 
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []
-        for batch in batches(list(files), size, _BATCH, bad, norm):
+        for batch in data.batches(list(files), size, _BATCH, bad, norm):
             maps.append(run(batch)[0].numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]
         row = {photo.sha256: number for number, photo in enumerate(there)}
         plain = np.concatenate(maps)
-        augment = Augment(config, device)
+        augment = data.Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
         seen = [np.empty((len(learned), *plain.shape[1:]), np.float16) for _ in range(views)]
-        images = ahead(lambda p: decoder.decode(stored(file_of(p))), learned, 2, _AHEAD)
+        images = ahead(lambda p: decoder.decode(data.stored(file_of(p))), learned, 2, _AHEAD)
         run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):
             some = [image for _, image in islice(images, _BATCH)]
