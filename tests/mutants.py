@@ -658,7 +658,7 @@ MUTANTS = [
     Mutant("weights are unpickled", "learn/backbone.py", "weights_only=True", "weights_only=False",
            "learn/test_backbone.py::test_files_that_are_no_weights_run_nothing"),
     Mutant("other weights are taken for ours", "learn/backbone.py",
-           "if missing or misfit or strange:", "if False:",
+           "if missing or misfit or unknown:", "if False:",
            "learn/test_backbone.py::test_weights_of_another_architecture"),
     Mutant("temperature multiplies", "stats/calibration.py", "/ temperature", "* temperature",
            "judge/test_evaluate.py::test_temperature_undoes_overconfidence"),

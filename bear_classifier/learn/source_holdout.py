@@ -49,10 +49,10 @@ def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
     or the split is by source, so that validation measures it already."""
     if config.split.by == "source" or not config.train.source_validation:
         return None
-    photos, found = _with_sources(catalog, config)
-    rows = [row for row, source in enumerate(found) if source]
-    photos, found = [photos[row] for row in rows], [found[row] for row in rows]
-    units = homes([p.family for p in photos], found)
+    photos, sources = _with_sources(catalog, config)
+    rows = [row for row, source in enumerate(sources) if source]
+    photos, sources = [photos[row] for row in rows], [sources[row] for row in rows]
+    units = homes([p.family for p in photos], sources)
     if len(set(units)) < _HALVES:
         return None
     labels = np.array([config.labels.index(p.label) for p in photos])
@@ -68,7 +68,7 @@ def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
         counts = np.bincount(labels[mine & train], minlength=len(config.labels))
         if counts.min() < _LEAST or min(scenes.values()) < _GROUPS or not (mine & ~train).any():
             return None
-    return HeldOutSources(photos, half, len(set(found)))
+    return HeldOutSources(photos, half, len(set(sources)))
 
 
 def why_not_validated(catalog: Catalog, config: Config) -> list[str]:

@@ -156,12 +156,12 @@ def part_of(
 def pieces(body: nn.Module) -> dict[str, nn.Module]:
     """The modules that a body runs one after the other, by name, nested Sequentials taken apart.
     Empty where the body is no Sequential itself."""
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     if isinstance(body, nn.Sequential) and type(body).forward is nn.Sequential.forward:
         for name, child in body.named_children():
             inner = {f"{name}_{last}": part for last, part in pieces(child).items()}
-            found |= inner or {name: child}
-    return found
+            modules |= inner or {name: child}
+    return modules
 
 
 def last_stage(body: nn.Module, size: int) -> int:
