@@ -43,7 +43,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _PRESIZED = 460  # pixels, as in fastai's book, before crops of 224
 
 _Pixels = NDArray[np.uint8]
-Photos = Sequence[Photo]
+PhotoList = Sequence[Photo]
 _Labelled = Sequence[tuple[Path, str]]  # photos with their labels
 
 

@@ -18,7 +18,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.learn import backbone, checkpoints
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.checkpoints import State
-from bear_classifier.learn.data import IMAGENET, Photos, normalisation
+from bear_classifier.learn.data import IMAGENET, PhotoList, normalisation
 from bear_classifier.learn.fit import fit, lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.learn.weight_interpolation import ALPHAS, interpolated_state
@@ -42,8 +42,8 @@ def tune(
     catalog: Catalog,
     config: Config,
     part: TrainablePart,
-    learned: Photos,
-    checked: Photos,
+    learned: PhotoList,
+    checked: PhotoList,
     folder: Path,
 ) -> Tuned:
     """Learn from some photos; the loss on others, `checked`, decides which epoch is kept.
@@ -76,7 +76,7 @@ def tune(
 
 
 def interpolated_logits(
-    config: Config, part: TrainablePart, tuned: Tuned, photos: Photos
+    config: Config, part: TrainablePart, tuned: Tuned, photos: PhotoList
 ) -> tuple[list[Floats32], Ints, Strings]:
     """For each alpha of weight interpolation the logits (n, classes) of the photos that can be
     read; their class numbers and groups (n,). The part ends with the tuned weights."""
@@ -90,7 +90,7 @@ def interpolated_logits(
     return logits, targets, np.array([photo.family for photo in there])
 
 
-def _made_from(catalog: Catalog, config: Config, network: Classifier, photos: Photos) -> str:
+def _made_from(catalog: Catalog, config: Config, network: Classifier, photos: PhotoList) -> str:
     """Digest of what determines a training: settings, photos, initial weights. Not the device, so
     that a training may be resumed on another."""
     learn = dataclasses.asdict(config.learn)

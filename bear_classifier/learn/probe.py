@@ -22,7 +22,7 @@ from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import IMAGENET, Norm, Photos, batches, normalisation
+from bear_classifier.learn.data import IMAGENET, Norm, PhotoList, batches, normalisation
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
@@ -111,7 +111,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     }
 
 
-def _refuse_lone(photos: Photos, labels: Sequence[str]) -> None:
+def _refuse_lone(photos: PhotoList, labels: Sequence[str]) -> None:
     """Raises DataError (TOO_FEW_PHOTOS) where a class has fewer than two groups of near-copies in
     train, or nothing is in valid."""
     groups = {(photo.label, photo.family) for photo in photos if photo.split == "train"}
@@ -132,7 +132,7 @@ def _refuse_lone(photos: Photos, labels: Sequence[str]) -> None:
 
 
 def strength_of(
-    catalog: Catalog, config: Config, learned: Photos, features: Floats32, labels: Ints
+    catalog: Catalog, config: Config, learned: PhotoList, features: Floats32, labels: Ints
 ) -> float:
     """C of least log loss on photos of other sources; where these are unknown or a class has only
     one, on photos that are no near-copies. Folds that share sources choose too weak a penalty for
@@ -164,7 +164,9 @@ def head_of(made: Pipeline) -> Head:
     return Head(scaler.mean_, scaler.var_, weight, bias)
 
 
-def cached_features(catalog: Catalog, config: Config, photos: Photos, body: nn.Module) -> Floats32:
+def cached_features(
+    catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
+) -> Floats32:
     """Pooled features (n, f) of photos, computed once per photo, weights and size."""
     device = backbone.pick_device(config.learn.device)
     path = _cache_path(catalog, config, body)

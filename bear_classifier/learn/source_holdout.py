@@ -22,7 +22,7 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.learn import backbone, probe, weight_interpolation
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import Photos
+from bear_classifier.learn.data import PhotoList
 from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.fit import adjusted_settings
 from bear_classifier.learn.trainable_part import TrainablePart
@@ -144,7 +144,9 @@ def checkpoint_folders(catalog: Catalog) -> list[Path]:
     return [catalog.root / "train" / f"source-half-{number + 1}" for number in range(_HALVES)]
 
 
-def start_of(catalog: Catalog, config: Config, learned: Photos, features: Floats32) -> Classifier:
+def start_of(
+    catalog: Catalog, config: Config, learned: PhotoList, features: Floats32
+) -> Classifier:
     """The untuned body with a probe of these photos as its head. features: (n, f)."""
     labels = np.array([config.labels.index(p.label) for p in learned])
     strength = probe.strength_of(catalog, config, learned, features, labels)

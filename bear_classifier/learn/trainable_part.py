@@ -26,7 +26,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
 from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
-from bear_classifier.learn.data import Photos, Unreadable
+from bear_classifier.learn.data import PhotoList, Unreadable
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import exactly
 from bear_classifier.runtime.prefetch import ahead
@@ -49,12 +49,12 @@ class Whole:
     model: Classifier
     unreadable: Unreadable
 
-    def loaders(self, learned: Photos, checked: Photos, config: Config) -> DataLoaders:
+    def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
         train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
         return data.dataloaders(train, valid, config, self.model.device, self.unreadable)
 
-    def outputs(self, photos: Photos, config: Config) -> PartOutputs:
+    def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         """In full precision, with the resize of serving."""
         places = {self.catalog.file(photo): row for row, photo in enumerate(photos)}
         bad = self.unreadable.found
@@ -90,7 +90,7 @@ class LastStage:
     plain: Floats32
     views: list[NDArray[np.float16]]
 
-    def loaders(self, learned: Photos, checked: Photos, config: Config) -> DataLoaders:
+    def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         learned, checked = ([p for p in s if p.sha256 in self.row] for s in (learned, checked))
         rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
 
@@ -104,7 +104,7 @@ class LastStage:
         numbers, device = range(len(rows)), self.model.device
         return data.loaded(maps, lambda i: labels[i], numbers, known, config, device)
 
-    def outputs(self, photos: Photos, config: Config) -> PartOutputs:
+    def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
         rows = [self.row[photos[i].sha256] for i in there]
         passes = []
@@ -125,7 +125,7 @@ TrainablePart = Whole | LastStage
 
 
 def part_of(
-    catalog: Catalog, config: Config, network: Classifier, photos: Photos, unreadable: Unreadable
+    catalog: Catalog, config: Config, network: Classifier, photos: PhotoList, unreadable: Unreadable
 ) -> tuple[TrainablePart, list[str]]:
     """The part of the untuned network that `train.layers` trains, and notes on that choice.
 
@@ -197,7 +197,7 @@ def end_of(network: Classifier, cut: int) -> Classifier:
     return network.with_body(rest)
 
 
-def _stored(whole: Whole, config: Config, photos: Photos, cut: int, views: int) -> LastStage:
+def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: int) -> LastStage:
     """Feature maps at the cut of all photos, and of random views of those to learn from."""
     file_of, bad, norm = whole.catalog.file, whole.unreadable, data.normalisation(config.learn)
     first, size, device = first_of(whole.model, cut), config.learn.size, whole.model.device

@@ -51,9 +51,8 @@ def choose_strength(features: Floats32, labels: Ints, groups: Strings, folds: in
     def complete(parts: Iterable[Fold]) -> list[Fold]:
         return [part for part in parts if _all_learned(labels, part)]
 
-    parts = complete(grouped_folds(labels, groups, folds)) or complete(
-        LeaveOneGroupOut().split(features, labels, groups)
-    )
+    one_out = LeaveOneGroupOut().split(features, labels, groups)
+    parts = complete(grouped_folds(labels, groups, folds)) or complete(one_out)
 
     def loss(strength: float) -> float:
         return float(np.mean([_losses(strength, features, labels, part).mean() for part in parts]))

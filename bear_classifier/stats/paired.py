@@ -58,8 +58,7 @@ def sign_flip(apart: Ints, groups: NDArray[Any]) -> float:
 @dataclass(frozen=True)
 class Difference:
     """Of two recipes, each trained with several seeds. mean: of other - one, negative if better;
-    of_seeds: standard error over seeds, NaN for one; of_photos: over photos; seeds, groups: how
-    many."""
+    of_seeds, of_photos: standard errors over these (NaN: one seed); seeds, groups: how many."""
 
     mean: float
     of_seeds: float
