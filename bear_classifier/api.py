@@ -279,7 +279,7 @@ class Project:
         `export` work. What it trains or saves changes nothing in the dataset. Raises DataError
         (NOT_TRAINED)."""
         with _libraries_silent(), self._catalog() as catalog:
-            from bear_classifier.learn.learner import trained_learner
+            from bear_classifier.learn.train import trained_learner
 
             return trained_learner(catalog, self._opened.config)
 

@@ -19,7 +19,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
 from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
-from bear_classifier.learn import checkpoints, data, source_holdout, trainable_part
+from bear_classifier.learn import checkpoints, data, source_holdout
 from bear_classifier.learn import probe as probe_module
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import train
@@ -37,7 +37,6 @@ def one_way_to_compute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread; so few photos are enough for a rehearsal and for shortcuts; noise in place of
     what was stored is learned from."""
     monkeypatch.setattr(data, "stored", decoder.read_file)
-    monkeypatch.setattr(trainable_part, "stored", decoder.read_file)
     monkeypatch.setattr(source_holdout, "_LEAST", 1)
     monkeypatch.setattr(acceptance, "LEAST_PHOTOS", 2)
     monkeypatch.setattr(int8, "milliseconds", lambda networks, image: [2.0, 1.0])

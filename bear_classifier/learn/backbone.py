@@ -48,6 +48,10 @@ class Classifier(nn.Module):
         )
         self.head[-1] = nn.Linear(self.n_features, n_classes)  # fastai's own has no bias
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def with_body(self, body: nn.Module) -> Classifier:
         """The same network behind another body; the head is shared, not copied."""
         other = Classifier.__new__(Classifier)
@@ -279,13 +283,13 @@ def _load(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
         raise TrainError("BAD_WEIGHTS", f"{where} are of another architecture: no name fits")
     missing = sorted(wanted - state.keys())
     misfit = sorted(k for k in wanted & state.keys() if state[k].shape != own[k].shape)
-    strange = sorted(k for k in state if k not in own and not k.startswith((*_HEADS, "aux", "Aux")))
-    if missing or misfit or strange:
-        name = (missing or misfit or strange)[0]
+    unknown = sorted(k for k in state if k not in own and not k.startswith((*_HEADS, "aux", "Aux")))
+    if missing or misfit or unknown:
+        name = (missing or misfit or unknown)[0]
         raise TrainError(
             "BAD_WEIGHTS",
             f"{where} are of another architecture: {len(missing)} tensors missing, {len(misfit)} of"
-            f" another shape, {len(strange)} unknown (such as {name})",
+            f" another shape, {len(unknown)} unknown (such as {name})",
         )
     _refuse_non_finite(state, where)
     model.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)

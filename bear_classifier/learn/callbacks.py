@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.losses import CrossEntropyLossFlat
+from torch.nn.functional import cross_entropy
 
 from bear_classifier.learn.checkpoints import State, capture, restore_scaler
 from bear_classifier.learn.diagnose import kept_epoch
@@ -67,7 +68,7 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
     def __init__(self, state: State, keep: Callable[[State], None]) -> None:
         self.state, self._keep = state, keep
         self.losses: list[torch.Tensor] = []
-        self.each: dict[bool, list[torch.Tensor]] = {True: [], False: []}  # training or not
+        self.each: dict[bool, list[torch.Tensor]] = {True: [], False: []}  # by `training`
         self.before = state.tensors.get("valid.each", torch.empty(0))  # of the epoch before
 
     def before_fit(self) -> None:
@@ -79,14 +80,11 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
     def after_batch(self) -> None:
         if self.training:
             self.losses.append(self.learn.loss.detach())
-        if isinstance(self.learn.loss_func, CrossEntropyLossFlat):  # which photos have each
-            self.each[bool(self.training)].append(self._each())
-
-    def _each(self) -> torch.Tensor:
-        """Log loss of each photo of the batch; of `Parts`, of the last part alone, a sample."""
-        both = (self.learn.pred, self.learn.yb[0])
-        logits, targets = (tensor.detach().as_subclass(torch.Tensor) for tensor in both)
-        return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+        if isinstance(self.learn.loss_func, CrossEntropyLossFlat):
+            both = (self.learn.pred, self.learn.yb[0])  # of `Parts` the last alone, a sample
+            logits, targets = (tensor.detach().as_subclass(torch.Tensor) for tensor in both)
+            losses = cross_entropy(logits.float(), targets, reduction="none")
+            self.each[bool(self.training)].append(losses)
 
     def after_epoch(self) -> None:
         if not self.losses:

@@ -70,7 +70,9 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
         tensors |= _named(f"adam.{number}.", moments)
         steps.append(state.get("step", 0))
     tensors["dice.torch"] = torch.get_rng_state()
-    if _on_cuda(learn):  # reading its random state would start CUDA and take its memory
+    if (
+        learn.model.device.type == "cuda"
+    ):  # reading its random state would start CUDA and take its memory
         tensors |= {f"dice.cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
     name, keys, *rest = np.random.get_state(legacy=True)
     added = {
@@ -97,7 +99,7 @@ def load_state(learn: Learner, state: State) -> None:
             own["step"] = state.facts["steps"][number]
     torch.set_rng_state(state.tensors["dice.torch"])
     cuda = list(state.part("dice.cuda.").values())
-    if _on_cuda(learn) and len(cuda) == torch.cuda.device_count():
+    if learn.model.device.type == "cuda" and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
     random.setstate(_tuple(state.facts["python"]))
     learn.dls.train.rng.setstate(_tuple(state.facts["loader"]))
@@ -110,10 +112,6 @@ def restore_scaler(learn: Learner, state: State) -> None:
     scaler = getattr(learn, "scaler", None)
     if scaler and state.facts.get("scaler"):
         scaler.load_state_dict(state.facts["scaler"])
-
-
-def _on_cuda(learn: Learner) -> bool:
-    return bool(next(learn.model.parameters()).device.type == "cuda")
 
 
 def _scaler(learn: Learner) -> dict[str, Any]:

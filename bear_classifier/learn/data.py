@@ -43,6 +43,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _PRESIZED = 460  # pixels, as in fastai's book, before crops of 224
 
 _Pixels = NDArray[np.uint8]
+PhotoList = Sequence[Photo]
 _Labelled = Sequence[tuple[Path, str]]  # photos with their labels
 
 
@@ -112,12 +113,10 @@ class Unreadable:
             )
 
     def note(self) -> list[str]:
-        """A note on them."""
-        if not self.found:
-            return []
-        names = [f"{path.name} ({code})" for path, code in list(self.found.items())[:_NAMED]]
-        more = ", ..." if len(self.found) > _NAMED else ""
-        return [f"{count(len(self.found), 'photo')} skipped: {', '.join(names)}{more}"]
+        names = [f"{path.name} ({code})" for path, code in self.found.items()]
+        more = ", ..." if len(names) > _NAMED else ""
+        words = f"{count(len(names), 'photo')} skipped: {', '.join(names[:_NAMED])}{more}"
+        return [words] if names else []
 
 
 def dataloaders(

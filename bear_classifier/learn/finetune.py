@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,13 @@ from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
-from bear_classifier.learn import backbone, checkpoints, weight_interpolation
+from bear_classifier.learn import backbone, checkpoints
+from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.checkpoints import State
-from bear_classifier.learn.data import IMAGENET, normalisation
+from bear_classifier.learn.data import IMAGENET, PhotoList, normalisation
 from bear_classifier.learn.fit import fit, lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart
+from bear_classifier.learn.weight_interpolation import ALPHAS, interpolated_state
 from bear_classifier.runtime.terminal import warn_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
@@ -42,8 +42,8 @@ def tune(
     catalog: Catalog,
     config: Config,
     part: TrainablePart,
-    learned: Sequence[Photo],
-    checked: Sequence[Photo],
+    learned: PhotoList,
+    checked: PhotoList,
     folder: Path,
 ) -> Tuned:
     """Learn from some photos; the loss on others, `checked`, decides which epoch is kept.
@@ -76,14 +76,13 @@ def tune(
 
 
 def interpolated_logits(
-    config: Config, part: TrainablePart, tuned: Tuned, photos: Sequence[Photo]
+    config: Config, part: TrainablePart, tuned: Tuned, photos: PhotoList
 ) -> tuple[list[Floats32], Ints, Strings]:
     """For each alpha of weight interpolation the logits (n, classes) of the photos that can be
     read; their class numbers and groups (n,). The part ends with the tuned weights."""
     logits = []
-    for alpha in weight_interpolation.ALPHAS:
-        state = weight_interpolation.interpolated_state(tuned.first, tuned.last, alpha)
-        part.model.load_state_dict(state)
+    for alpha in ALPHAS:
+        part.model.load_state_dict(interpolated_state(tuned.first, tuned.last, alpha))
         rows, some, _ = part.outputs(photos, config)
         logits.append(some)
     there = [photos[row] for row in rows]
@@ -91,9 +90,7 @@ def interpolated_logits(
     return logits, targets, np.array([photo.family for photo in there])
 
 
-def _made_from(
-    catalog: Catalog, config: Config, network: backbone.Classifier, photos: Sequence[Photo]
-) -> str:
+def _made_from(catalog: Catalog, config: Config, network: Classifier, photos: PhotoList) -> str:
     """Digest of what determines a training: settings, photos, initial weights. Not the device, so
     that a training may be resumed on another."""
     learn = dataclasses.asdict(config.learn)

@@ -144,16 +144,16 @@ def fit(
     epoch with smaller micro-batches. A plan of 0 epochs only chooses the rate. Returns the last
     state, and notes on what went wrong. Raises TrainError (NOTHING_TRAINED, OUT_OF_MEMORY)."""
     start = begin(model)
-    device = next(model.parameters()).device
     keeper, guard = BestCheckpoint(state or start, keep), StopOnNonFinite()
     with pages_kept(), fast_precision(model):
         while not _finished(dls, model, plan, keeper, guard):
             facts = keeper.state.facts
-            part = micro_batches.smaller_part(facts["part"] or dls.train.bs, device)
+            part = micro_batches.smaller_part(facts["part"] or dls.train.bs, model.device)
             keeper.state = dataclasses.replace(keeper.state, facts={**facts, "part": part})
     end = keeper.state
+    before, after = start.part("model."), end.part("model.")
     model.load_state_dict(end.best())
-    notes = micro_batches.note(dls.train.bs, end.facts["part"], device)
+    notes = micro_batches.note(dls.train.bs, end.facts["part"], model.device)
     if guard.stopped:
         kept = f"The model of epoch {end.facts['kept_epoch']}" if end.epoch else "The probe"
         lower = f"{end.facts['lr'] / 10:.1g}"
@@ -161,7 +161,7 @@ def fit(
             f"Training diverged in epoch {end.epoch + 1} (loss is not a number). {kept} was kept."
             f" Try a learning rate of {lower}: --set train.lr={lower}"
         )
-    elif plan.epochs and _nothing_moved(start, end, model):
+    elif plan.epochs and all(torch.equal(before[n], after[n]) for n, _ in model.named_parameters()):
         raise TrainError("NOTHING_TRAINED", "no weight changed; the learning rate is too low")
     return end, notes
 
@@ -191,7 +191,7 @@ def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFin
     load_state(learn, keeper.state)
     facts = keeper.state.facts
     if facts["lr"] is None:
-        _freeze(learn, plan.frozen > 0)
+        learn.opt.freeze_to(-1 if plan.frozen else 0)
         lr, reason, curve = choose_lr(learn, plan.lr)
         facts = {**facts, "lr": lr, "lr_reason": reason, "finder": curve}
         keeper.state = dataclasses.replace(keeper.state, facts=facts)
@@ -202,22 +202,13 @@ def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFin
             done = begun - phase.first
             if guard.stopped or done >= phase.epochs:
                 continue
-            _freeze(learn, phase.frozen)
+            # by fastai's default frozen BatchNorms go on learning
+            learn.opt.freeze_to(-1 if phase.frozen else 0)
             if plan.frozen and done <= 0 and phase.first in (0, plan.frozen):
                 learn.opt.clear_state()  # as fastai does whenever layers are frozen or freed
             progress.behind = phase.first
             cycle = {"div": phase.div, "pct_start": phase.rising, "start_epoch": max(done, 0)}
             learn.fit_one_cycle(phase.epochs, phase.rates, **cycle, cbs=[keeper, guard])
-
-
-def _freeze(learn: Learner, frozen: bool) -> None:
-    """All but the head, or nothing. fastai's default lets frozen BatchNorms go on learning."""
-    learn.opt.freeze_to(-1 if frozen else 0)
-
-
-def _nothing_moved(start: State, end: State, model: Classifier) -> bool:
-    before, after = start.part("model."), end.part("model.")
-    return all(torch.equal(before[name], after[name]) for name, _ in model.named_parameters())
 
 
 def make_learner(
@@ -226,12 +217,11 @@ def make_learner(
     """A fastai Learner with the plan's loss and class weights, and scaled losses in float16.
 
     part: photos of a micro-batch, 0: whole batches."""
-    device = next(model.parameters()).device
     cbs: list[Any] = []
-    if half_precision(device) == torch.float16:
+    if half_precision(model.device) == torch.float16:
         cbs.append(MixedPrecision())
     if plan.weights:
-        loss = CrossEntropyLossFlat(weight=torch.tensor(plan.weights, device=device))
+        loss = CrossEntropyLossFlat(weight=torch.tensor(plan.weights, device=model.device))
         cbs.append(Weighted(loss))
     if part:
         cbs.append(micro_batches.Parts(part))

@@ -54,10 +54,9 @@ def find_lr(learn: Learner, bar: Any, steps: int = STEPS) -> Curve:
     watch = Watch(bar, steps // 4)
     with learn.added_cbs(watch), learn.no_logging():
         learn.lr_find(FIRST, LAST, steps, False, show_plot=False, suggest_funcs=None)
-    smoothed, rates, losses = (
-        np.array([float(value) for value in values])
-        for values in (learn.recorder.losses, learn.recorder.lrs, watch.losses)
-    )
+    smoothed = np.array([float(value) for value in learn.recorder.losses])
+    rates = np.array([float(value) for value in learn.recorder.lrs])
+    losses = np.array(watch.losses)
     bar.update(steps - len(rates))
     sane = np.isfinite(losses) & np.isfinite(smoothed)
     end = len(sane) if sane.all() else int(sane.argmin())

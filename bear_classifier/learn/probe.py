@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.data import IMAGENET, Norm, batches, normalisation
+from bear_classifier.learn.backbone import Classifier
+from bear_classifier.learn.data import IMAGENET, Norm, PhotoList, batches, normalisation
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
@@ -111,18 +111,17 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     }
 
 
-def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
+def _refuse_lone(photos: PhotoList, labels: Sequence[str]) -> None:
     """Raises DataError (TOO_FEW_PHOTOS) where a class has fewer than two groups of near-copies in
     train, or nothing is in valid."""
     groups = {(photo.label, photo.family) for photo in photos if photo.split == "train"}
     scenes = Counter(label for label, _ in groups)
-    lone = {label: scenes[label] for label in labels if scenes[label] < 2}
-    for label, n in lone.items():
-        more = f" (also: {', '.join(list(lone)[1:])})" if len(lone) > 1 else ""
+    if lone := [label for label in labels if scenes[label] < 2]:
+        more = f" (also: {', '.join(lone[1:])})" if len(lone) > 1 else ""
         raise DataError(
             "TOO_FEW_PHOTOS",
-            f'class "{label}" has {count(n, "group")} of near-copies in train, and two'
-            f" are needed to learn it{more}; add photos of other scenes and run again",
+            f'class "{lone[0]}" has {count(scenes[lone[0]], "group")} of near-copies in train, and'
+            f" two are needed to learn it{more}; add photos of other scenes and run again",
         )
     if all(photo.split != "valid" for photo in photos):
         raise DataError(
@@ -133,7 +132,7 @@ def _refuse_lone(photos: Sequence[Photo], labels: Sequence[str]) -> None:
 
 
 def strength_of(
-    catalog: Catalog, config: Config, learned: Sequence[Photo], features: Floats32, labels: Ints
+    catalog: Catalog, config: Config, learned: PhotoList, features: Floats32, labels: Ints
 ) -> float:
     """C of least log loss on photos of other sources; where these are unknown or a class has only
     one, on photos that are no near-copies. Folds that share sources choose too weak a penalty for
@@ -146,10 +145,10 @@ def strength_of(
     return choose_strength(features, labels, by, n_folds(labels, by, config.probe.folds))
 
 
-def probe_network(config: Config, head: Head | None) -> backbone.Classifier:
+def probe_network(config: Config, head: Head | None) -> Classifier:
     """The untuned body with this head, or an untrained one."""
     body = backbone.build_body(config.learn, config.train.seed)
-    made = backbone.Classifier(body, len(config.labels), config.train.dropout)
+    made = Classifier(body, len(config.labels), config.train.dropout)
     if head:
         arrays = {name: torch.from_numpy(np.asarray(a)).float() for name, a in vars(head).items()}
         made.start_head(**arrays)
@@ -166,7 +165,7 @@ def head_of(made: Pipeline) -> Head:
 
 
 def cached_features(
-    catalog: Catalog, config: Config, photos: Sequence[Photo], body: nn.Module
+    catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
 ) -> Floats32:
     """Pooled features (n, f) of photos, computed once per photo, weights and size."""
     device = backbone.pick_device(config.learn.device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.learn import backbone, probe, weight_interpolation
+from bear_classifier.learn.backbone import Classifier
+from bear_classifier.learn.data import PhotoList
 from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.fit import adjusted_settings
 from bear_classifier.learn.trainable_part import TrainablePart
@@ -48,10 +49,10 @@ def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
     or the split is by source, so that validation measures it already."""
     if config.split.by == "source" or not config.train.source_validation:
         return None
-    photos, found = _with_sources(catalog, config)
-    rows = [row for row, source in enumerate(found) if source]
-    photos, found = [photos[row] for row in rows], [found[row] for row in rows]
-    units = homes([p.family for p in photos], found)
+    photos, sources = _with_sources(catalog, config)
+    rows = [row for row, source in enumerate(sources) if source]
+    photos, sources = [photos[row] for row in rows], [sources[row] for row in rows]
+    units = homes([p.family for p in photos], sources)
     if len(set(units)) < _HALVES:
         return None
     labels = np.array([config.labels.index(p.label) for p in photos])
@@ -67,7 +68,7 @@ def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
         counts = np.bincount(labels[mine & train], minlength=len(config.labels))
         if counts.min() < _LEAST or min(scenes.values()) < _GROUPS or not (mine & ~train).any():
             return None
-    return HeldOutSources(photos, half, len(set(found)))
+    return HeldOutSources(photos, half, len(set(sources)))
 
 
 def why_not_validated(catalog: Catalog, config: Config) -> list[str]:
@@ -144,8 +145,8 @@ def checkpoint_folders(catalog: Catalog) -> list[Path]:
 
 
 def start_of(
-    catalog: Catalog, config: Config, learned: Sequence[Photo], features: Floats32
-) -> backbone.Classifier:
+    catalog: Catalog, config: Config, learned: PhotoList, features: Floats32
+) -> Classifier:
     """The untuned body with a probe of these photos as its head. features: (n, f)."""
     labels = np.array([config.labels.index(p.label) for p in learned])
     strength = probe.strength_of(catalog, config, learned, features, labels)

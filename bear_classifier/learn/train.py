@@ -1,4 +1,5 @@
-"""Fine-tuning from the probe (LP-FT, arXiv 2202.10054), and the choice of the model to keep."""
+"""Fine-tuning from the probe (LP-FT, arXiv 2202.10054), the choice of the model to keep, and the
+trained network as a fastai Learner."""
 
 from __future__ import annotations
 
@@ -9,29 +10,32 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import fastai.callback.schedule  # noqa: F401  # adds lr_find and fit_one_cycle to Learner
+import fastai.vision.data  # noqa: F401  # how show_batch and plot_top_losses draw pictures
 import numpy as np
 import torch
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.metrics import accuracy, error_rate
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
-from bear_classifier.learn import (
-    backbone,
-    checkpoints,
-    probe,
-    source_holdout,
-    weight_interpolation,
-)
-from bear_classifier.learn.data import Unreadable, learning_photos
+from bear_classifier.learn import backbone, checkpoints, source_holdout, weight_interpolation
+from bear_classifier.learn.backbone import Classifier
+from bear_classifier.learn.data import Unreadable, learning_photos, portable_dataloaders
 from bear_classifier.learn.diagnose import diagnose, diagnose_interpolated
 from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, unbalanced
-from bear_classifier.learn.probe import Head
+from bear_classifier.learn.probe import Head, cached_features, probe_network
 from bear_classifier.learn.trainable_part import Whole, part_of
+from bear_classifier.learn.weight_interpolation import interpolated_state
 from bear_classifier.runtime.files import move, write_partial
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.intervals import copies_effect
@@ -53,7 +57,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     network = start(catalog, config).to(backbone.pick_device(config.learn.device))
     held_out = source_holdout.held_out_sources(catalog, config)
     if held_out:
-        features = probe.cached_features(catalog, config, held_out.photos, network.body)
+        features = cached_features(catalog, config, held_out.photos, network.body)
     else:
         notes += source_holdout.why_not_validated(catalog, config)
     unreadable = Unreadable(len(photos))
@@ -73,9 +77,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         )
     number = weight_interpolation.best(list(figures.values())) if facts["kept_epoch"] else 0
     alpha = weight_interpolation.ALPHAS[number]
-    part.model.load_state_dict(
-        weight_interpolation.interpolated_state(tuned.first, tuned.last, alpha)
-    )
+    part.model.load_state_dict(interpolated_state(tuned.first, tuned.last, alpha))
     rows, kept_logits, pooled = part.outputs(photos, config)
     start_error = weight_interpolation.error_of_change(logits[0], logits[-1], targets)
     diverged = len(history) < settings.epochs
@@ -119,21 +121,18 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     return record
 
 
-def start(catalog: Catalog, config: Config) -> backbone.Classifier:
+def start(catalog: Catalog, config: Config) -> Classifier:
     """The untuned body with the dataset's probe as its head."""
     try:
         with np.load(catalog.root / "probe" / "head.npz", allow_pickle=False) as file:
             head = Head(**{name: file[name] for name in ("mean", "var", "weight", "bias")})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise DataError("NO_PROBE", "the probe has not run yet; run: bears probe") from exc
-    return probe.probe_network(config, head)
+    return probe_network(config, head)
 
 
 def _save(
-    folder: Path,
-    model: backbone.Classifier,
-    predictions: dict[str, NDArray[Any]],
-    record: dict[str, Any],
+    folder: Path, model: Classifier, arrays: dict[str, NDArray[Any]], record: dict[str, Any]
 ) -> None:
     """Write all three files or none; the weights come last, since they mark the stage complete."""
     state: dict[str, Tensor] = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
@@ -145,7 +144,7 @@ def _save(
     try:
         for name, data in (
             ("history.json", json.dumps(record, indent=1).encode()),
-            ("predictions.npz", as_npz(**predictions)),
+            ("predictions.npz", as_npz(**arrays)),
             ("weights.safetensors", to_safetensors(state)),
         ):
             parts[folder / name] = write_partial(folder / name, data)
@@ -154,3 +153,33 @@ def _save(
     finally:
         for half in parts.values():
             half.unlink(missing_ok=True)
+
+
+def trained_network(catalog: Catalog, config: Config) -> Classifier:
+    """The network of the last training, on the CPU. Raises DataError (NOT_TRAINED)."""
+    body = backbone.bare_body(config.learn.arch)
+    network = Classifier(body, len(config.labels), config.train.dropout)
+    try:
+        state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
+        network.load_state_dict(state)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise DataError(
+            "NOT_TRAINED", f"{catalog.root} holds no model of these settings; run: bears run"
+        ) from exc
+    return network
+
+
+def trained_learner(catalog: Catalog, config: Config) -> Learner:
+    """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.
+
+    What it trains or saves lies in `learner/` of the dataset and changes nothing else there.
+    Raises DataError (NOT_TRAINED, NOT_SPLIT) and TrainError (NO_BATCH)."""
+    network = trained_network(catalog, config)
+    train, valid = ([(catalog.file(p), p.label) for p in s] for s in learning_photos(catalog))
+    device = backbone.pick_device(config.learn.device)
+    config = dataclasses.replace(config, train=adjusted_settings(config.train, len(train))[0])
+    dls = portable_dataloaders(train, valid, config, device)
+    place = catalog.root / "learner"
+    place.mkdir(exist_ok=True)
+    options = {"splitter": backbone.groups, "metrics": [error_rate, accuracy], "path": place}
+    return Learner(dls, network.to(device), CrossEntropyLossFlat(), **options)

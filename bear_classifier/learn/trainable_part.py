@@ -8,10 +8,8 @@ validation shares them.
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -25,18 +23,10 @@ from torch import Tensor, nn
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
 from bear_classifier.images import decoder
+from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
-from bear_classifier.learn.data import (
-    Augment,
-    Unreadable,
-    batches,
-    dataloaders,
-    loaded,
-    normalisation,
-    stored,
-)
+from bear_classifier.learn.data import PhotoList, Unreadable
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import exactly
 from bear_classifier.runtime.prefetch import ahead
@@ -59,27 +49,23 @@ class Whole:
     model: Classifier
     unreadable: Unreadable
 
-    def loaders(
-        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
-    ) -> DataLoaders:
+    def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
         train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
-        device = next(self.model.parameters()).device
-        return dataloaders(train, valid, config, device, self.unreadable)
+        return data.dataloaders(train, valid, config, self.model.device, self.unreadable)
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
+    def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         """In full precision, with the resize of serving."""
         places = {self.catalog.file(photo): row for row, photo in enumerate(photos)}
         bad = self.unreadable.found
         files = [file for file in places if file not in bad]
-        device = next(self.model.parameters()).device
-        size, norm = config.learn.size, normalisation(config.learn)
+        size, norm = config.learn.size, data.normalisation(config.learn)
         bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
         passes = []
         with bar, torch.inference_mode():
-            example = torch.zeros(1, 3, size, size, device=device)
+            example = torch.zeros(1, 3, size, size, device=self.model.device)
             run = frozen(Outputs(self.model), example, OUTPUTS, len(files))
-            for batch in batches(files, size, _BATCH, self.unreadable, norm):
+            for batch in data.batches(files, size, _BATCH, self.unreadable, norm):
                 passes.append(run(batch)[:2])
                 bar.update(len(batch))
         logits, pooled = (torch.cat(parts).numpy() for parts in zip(*passes, strict=True))
@@ -104,9 +90,7 @@ class LastStage:
     plain: Floats32
     views: list[NDArray[np.float16]]
 
-    def loaders(
-        self, learned: Sequence[Photo], checked: Sequence[Photo], config: Config
-    ) -> DataLoaders:
+    def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         learned, checked = ([p for p in s if p.sha256 in self.row] for s in (learned, checked))
         rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
 
@@ -117,19 +101,18 @@ class LastStage:
 
         labels = [photo.label for photo in (*learned, *checked)]
         maps, known = TransformBlock(stored), labels[: len(learned)]
-        device = next(self.model.parameters()).device
-        return loaded(maps, lambda i: labels[i], range(len(rows)), known, config, device)
+        numbers, device = range(len(rows)), self.model.device
+        return data.loaded(maps, lambda i: labels[i], numbers, known, config, device)
 
-    def outputs(self, photos: Sequence[Photo], config: Config) -> PartOutputs:
+    def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
         rows = [self.row[photos[i].sha256] for i in there]
-        device = next(self.model.parameters()).device
         passes = []
         with torch.inference_mode(), exactly():
             self.model.eval()
             for start in range(0, len(rows), _BATCH):
                 maps = torch.from_numpy(self.plain[rows[start : start + _BATCH]]).float()
-                passes.append(self.model.outputs(maps.to(device))[:2])
+                passes.append(self.model.outputs(maps.to(self.model.device))[:2])
         parts = zip(*passes, strict=True)
         logits, pooled = (torch.cat(part).float().cpu().numpy() for part in parts)
         return there, logits, pooled
@@ -142,11 +125,7 @@ TrainablePart = Whole | LastStage
 
 
 def part_of(
-    catalog: Catalog,
-    config: Config,
-    network: Classifier,
-    photos: Sequence[Photo],
-    unreadable: Unreadable,
+    catalog: Catalog, config: Config, network: Classifier, photos: PhotoList, unreadable: Unreadable
 ) -> tuple[TrainablePart, list[str]]:
     """The part of the untuned network that `train.layers` trains, and notes on that choice.
 
@@ -162,11 +141,9 @@ def part_of(
     if not cut:
         note = f"{config.learn.arch} has no last stage of its own: all layers learn"
         return whole, [note] if wanted == "last-stage" else []
-    with torch.inference_mode():
-        device = next(network.parameters()).device
-        size = config.learn.size
-        map_ = first_of(network, cut)(torch.zeros(1, 3, size, size, device=device))
-    each = math.prod(map_.shape)  # numbers: in single precision, and in half for views
+    size = config.learn.size
+    with torch.inference_mode():  # numbers of a map: in single precision, and in half for views
+        each = first_of(network, cut)(torch.zeros(1, 3, size, size, device=network.device)).numel()
     learned = sum(photo.split == "train" for photo in photos)
     fits = (ROOM // each - 4 * len(photos)) // max(2 * learned, 1)
     if fits < 1:
@@ -179,12 +156,12 @@ def part_of(
 def pieces(body: nn.Module) -> dict[str, nn.Module]:
     """The modules that a body runs one after the other, by name, nested Sequentials taken apart.
     Empty where the body is no Sequential itself."""
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     if isinstance(body, nn.Sequential) and type(body).forward is nn.Sequential.forward:
         for name, child in body.named_children():
             inner = {f"{name}_{last}": part for last, part in pieces(child).items()}
-            found |= inner or {name: child}
-    return found
+            modules |= inner or {name: child}
+    return modules
 
 
 def last_stage(body: nn.Module, size: int) -> int:
@@ -220,13 +197,10 @@ def end_of(network: Classifier, cut: int) -> Classifier:
     return network.with_body(rest)
 
 
-def _stored(
-    whole: Whole, config: Config, photos: Sequence[Photo], cut: int, views: int
-) -> LastStage:
+def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: int) -> LastStage:
     """Feature maps at the cut of all photos, and of random views of those to learn from."""
-    file_of, bad, norm = whole.catalog.file, whole.unreadable, normalisation(config.learn)
-    device = next(whole.model.parameters()).device
-    first, size = first_of(whole.model, cut), config.learn.size
+    file_of, bad, norm = whole.catalog.file, whole.unreadable, data.normalisation(config.learn)
+    first, size, device = first_of(whole.model, cut), config.learn.size, whole.model.device
     example = torch.zeros(1, 3, size, size, device=device)
     photos = sorted(photos, key=lambda photo: photo.split != "train")
     files = {file_of(photo): photo for photo in photos}
@@ -235,16 +209,16 @@ def _stored(
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []
-        for batch in batches(list(files), size, _BATCH, bad, norm):
+        for batch in data.batches(list(files), size, _BATCH, bad, norm):
             maps.append(run(batch)[0].numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]
         row = {photo.sha256: number for number, photo in enumerate(there)}
         plain = np.concatenate(maps)
-        augment = Augment(config, device)
+        augment = data.Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
         seen = [np.empty((len(learned), *plain.shape[1:]), np.float16) for _ in range(views)]
-        images = ahead(lambda p: decoder.decode(stored(file_of(p))), learned, 2, _AHEAD)
+        images = ahead(lambda p: decoder.decode(data.stored(file_of(p))), learned, 2, _AHEAD)
         run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):
             some = [image for _, image in islice(images, _BATCH)]

@@ -19,12 +19,11 @@ from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.metrics import log_losses
 from bear_classifier.stats.paired import paired_comparison
 
+Weights = Mapping[str, Tensor]
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
 
 
-def interpolated_state(
-    start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float
-) -> dict[str, Tensor]:
+def interpolated_state(start: Weights, end: Weights, alpha: float) -> dict[str, Tensor]:
     """State of a model whose weights, and BatchNorms' means and variances, lie between two others.
 
     alpha: share of `end`, 0 to 1. Integers (counters) are those of `end`, unless alpha is 0."""
@@ -45,11 +44,11 @@ def error_of_change(one: Floats32, other: Floats32, targets: Ints) -> float:
     """Standard error of the difference of two models' mean log losses, photo by photo, in nats; 0
     where it is unknown. one, other: logits (n, classes)."""
     labels = torch.from_numpy(targets)
-    each = [
+    before, after = (
         nn.functional.cross_entropy(torch.from_numpy(logits), labels, reduction="none").double()
         for logits in (one, other)
-    ]
-    error = float((each[1] - each[0]).std() / len(targets) ** 0.5) if len(targets) > 1 else 0.0
+    )
+    error = float((after - before).std() / len(targets) ** 0.5) if len(targets) > 1 else 0.0
     return error if np.isfinite(error) else 0.0
 
 

@@ -14,7 +14,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import backbone
-from bear_classifier.learn.learner import trained_network
+from bear_classifier.learn.train import trained_network
 
 
 @dataclass(frozen=True)

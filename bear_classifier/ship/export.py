@@ -31,7 +31,7 @@ from bear_classifier.learn import backbone
 from bear_classifier.learn.backbone import OUTPUTS, Outputs
 from bear_classifier.learn.data import normalisation
 from bear_classifier.learn.frozen_forward import as_onnx
-from bear_classifier.learn.learner import trained_network
+from bear_classifier.learn.train import trained_network
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
 from bear_classifier.ship.model_card import card

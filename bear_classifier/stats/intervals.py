@@ -113,9 +113,6 @@ def copies_effect(groups: NDArray[Any]) -> float:
     return float((size**2).sum() / size.sum()) if len(size) else 1.0
 
 
-# -- the bootstrap -------------------------------------------------------------------------------
-
-
 def cluster_weights(groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
     """One draw of the cluster bootstrap: how often each photo (n,) is drawn, with its group.
     groups: (n,) numbers from 0 on."""

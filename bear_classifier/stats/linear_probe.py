@@ -51,12 +51,11 @@ def choose_strength(features: Floats32, labels: Ints, groups: Strings, folds: in
     def complete(parts: Iterable[Fold]) -> list[Fold]:
         return [part for part in parts if _all_learned(labels, part)]
 
-    parts = complete(grouped_folds(labels, groups, folds)) or complete(
-        LeaveOneGroupOut().split(features, labels, groups)
-    )
+    one_out = LeaveOneGroupOut().split(features, labels, groups)
+    parts = complete(grouped_folds(labels, groups, folds)) or complete(one_out)
 
     def loss(strength: float) -> float:
-        return float(np.mean([_losses(strength, features, labels, *part).mean() for part in parts]))
+        return float(np.mean([_losses(strength, features, labels, part).mean() for part in parts]))
 
     with threadpool_limits(1, "blas"):
         losses = np.array([loss(strength) for strength in STRENGTHS])
@@ -94,10 +93,9 @@ def _all_learned(labels: Ints, part: Fold) -> bool:
     return len(held_out) > 0 and set(labels[learning].tolist()) == set(labels.tolist())
 
 
-def _losses(
-    strength: float, features: Floats32, labels: Ints, learning: Ints, held_out: Ints
-) -> Floats:
+def _losses(strength: float, features: Floats32, labels: Ints, part: Fold) -> Floats:
     """Log loss (m,) of the held-out rows, in nats, by a model of the others."""
+    learning, held_out = part
     made = model(strength).fit(features[learning], labels[learning])
     probabilities = made.predict_proba(features[held_out])
     return log_losses(probabilities, np.searchsorted(made.classes_, labels[held_out]))

@@ -80,8 +80,8 @@ class Reference:
     def _known(self) -> list[Floats32]:
         return self._views(self.features)
 
-    def _standard(self, found: Floats) -> Floats:
-        return np.asarray(((found - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
+    def _standard(self, similarity: Floats) -> Floats:
+        return np.asarray(((similarity - self.centre[:, None]) / self.scale[:, None]).mean(axis=0))
 
     def _views(self, features: AnyFloats) -> list[Floats32]:
         """Vectors of length 1 whose products are similarities."""
@@ -122,10 +122,10 @@ def make_reference(
 
 
 def read_reference(data: bytes) -> Reference:
-    """What `as_bytes` wrote. Raises ValueError and KeyError where it is none."""
+    """A reference of the bytes of `as_bytes`. Raises ValueError and KeyError at others."""
     arrays = read_npz(data, _LARGEST)
-    if strange := [name for name, part in arrays.items() if part.dtype.kind not in "fiu"]:
-        raise ValueError(f"{strange[0]} holds no numbers")
+    if wrong := [name for name, part in arrays.items() if part.dtype.kind not in "fiu"]:
+        raise ValueError(f"{wrong[0]} holds no numbers")
     layer = (arrays["weight"], arrays["bias"]) if "weight" in arrays else None
     features, groups, centre, scale = (arrays[k] for k in ("features", "groups", "centre", "scale"))
     views = 2 if layer else 1

@@ -22,11 +22,8 @@ MOST_SEEDS = 20  # nobody trains more often to decide on a setting
 Measure = Literal["loss", "error", "macro"]
 
 
-# -- two models, each trained once -----------------------------------------------------------------
-
-
 def paired_comparison(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
-    """Two models on the same photos: counts, the p of `sign_flip`, and what may be claimed.
+    """Two models, each trained once, on the same photos: counts, the p of `sign_flip`, the verdict.
 
     before, after: (n,) which photos were wrong; groups: (n,) of near-copies."""
     fixed, broken = int((before & ~after).sum()), int((~before & after).sum())
@@ -58,13 +55,10 @@ def sign_flip(apart: Ints, groups: NDArray[Any]) -> float:
     return min(1.0, float(chance[np.abs(totals) >= abs(int(sums.sum()))].sum()))
 
 
-# -- two recipes, each trained with several seeds --------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Difference:
-    """mean: of other - one, negative if better. of_seeds: standard error over seeds, NaN for one;
-    of_photos: over photos; seeds, groups: how many."""
+    """Of two recipes, each trained with several seeds. mean: of other - one, negative if better;
+    of_seeds, of_photos: standard errors over these (NaN: one seed); seeds, groups: how many."""
 
     mean: float
     of_seeds: float
