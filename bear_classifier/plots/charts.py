@@ -269,6 +269,8 @@ def set_title(axes: Axes, words: str) -> None:
 def _legend(figure: Figure, columns: int) -> None:
     """Below everything else."""
     n = sum(len(axes.get_legend_handles_labels()[0]) for axes in figure.axes)
+    if not n:
+        return
     if figure.get_layout_engine() is None:
         figure.legend(loc="lower left", ncols=columns, frameon=False, fontsize=10)
         figure.subplots_adjust(bottom=0.17 + 0.07 * -(-n // columns))
