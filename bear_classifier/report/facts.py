@@ -21,7 +21,7 @@ from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.report import metrics, sentences
 from bear_classifier.report.provenance import origins, story
 from bear_classifier.report.schema import ErrorSlice, Facts, Measured, Mistake, OodFigures
-from bear_classifier.report.shortcut_learning import Looks, looks, shortcuts
+from bear_classifier.report.shortcut_learning import looks, shortcuts
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import softmax
@@ -204,18 +204,19 @@ def error_slices(
     predictions: JudgedPredictions,
     test: Ints,
     seen: Ints,
-    measured: Looks,
+    measured: Mapping[str, Floats],
     names: Mapping[str, str],
 ) -> list[ErrorSlice]:
     """Errors of the test split by brightness, size and site. seen: the photos of `measured`."""
-    place = np.flatnonzero(np.isin(seen, test) & np.isfinite(measured.brightness))
+    brightness, size = measured["brightness"][:, 0], measured["size"][:, 0]
+    place = np.flatnonzero(np.isin(seen, test) & np.isfinite(brightness))
     rows = seen[place]
     if not len(rows):
         return []
     parts = []
     for kind, values, words in (
-        ("brightness", measured.brightness[place], ("darkest", "middle", "brightest")),
-        ("size", measured.size[place], ("smallest", "middle", "largest")),
+        ("brightness", brightness[place], ("darkest", "middle", "brightest")),
+        ("size", size[place], ("smallest", "middle", "largest")),
     ):
         third = metrics.thirds(values)
         for number, word in enumerate(words):
