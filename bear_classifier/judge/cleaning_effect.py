@@ -27,7 +27,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     events = decisions.history(catalog)
     if not decisions.decided(catalog):
         raise DataError("NO_DECISIONS", "nothing was decided yet; to begin, run: bears review")
-    first = _first_states(events)
+    first = {sha256: state for sha256, state in first_states(events).items() if state}
     photos = [photo for photo in catalog.photos() if photo.sha256 in rows]
     learning = [photo for photo in photos if photo.split != "test"]
     untouched = [p for p in photos if p.status == "ok" and p.sha256 not in first]
@@ -53,7 +53,7 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
     return paired_comparison(before, after, np.array([photo.family for photo in test]))
 
 
-def _first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:
+def first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:
     """What each photo was before anybody decided on it."""
     first = {event.sha256: event.before for event in reversed(events)}
-    return {sha256: json.loads(before) for sha256, before in first.items() if before}
+    return {sha256: json.loads(before) if before else {} for sha256, before in first.items()}

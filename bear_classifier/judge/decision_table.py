@@ -57,12 +57,10 @@ def read_decisions(path: Path) -> list[Decision]:
     Raises DataError (BAD_TABLE), with the line."""
     try:
         text = read_text(path)
-    except UnicodeDecodeError as exc:
-        raise DataError(
-            "BAD_TABLE", f"{path} cannot be read: it is not UTF-8; save it as CSV UTF-8"
-        ) from exc
-    except OSError as exc:
-        raise DataError("BAD_TABLE", f"{path} cannot be read: {exc}") from exc
+    except (UnicodeDecodeError, OSError) as exc:
+        encoding = isinstance(exc, UnicodeDecodeError)
+        why = "it is not UTF-8; save it as CSV UTF-8" if encoding else exc
+        raise DataError("BAD_TABLE", f"{path} cannot be read: {why}") from exc
     try:
         dialect: Any = csv.Sniffer().sniff((text.splitlines() or [""])[0], ",;\t")
         dialect.doublequote = True  # the header alone does not show it
@@ -83,35 +81,23 @@ def read_decisions(path: Path) -> list[Decision]:
     return [d for line, row in rows if (d := _decision(row, f"{path}, line {line}"))]
 
 
-def _decision(row: dict[str, Any], where: str) -> Decision | None:
-    action = (row["action"] or "").strip().lower()
+def _decision(row: dict[str, str | None], where: str) -> Decision | None:
+    cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    action, label = cells["action"].lower(), uncell(cells["new_label"])
     if not action:
         return None
     if action not in get_args(Action):
         words = ", ".join(get_args(Action))
         raise DataError("BAD_TABLE", f"{where}: {action[:60]!r} is no action; one of {words}")
-    label = uncell((row.get("new_label") or "").strip())
     if action == "relabel" and not label:
         raise DataError("BAD_TABLE", f"{where}: relabel needs the class in the column new_label")
+    revision, score = cells["revision"], cells["score"].replace(",", ".")  # some write 0,9
+    if revision and not re.fullmatch(r"[0-9]{1,15}", revision):
+        raise DataError("BAD_TABLE", f"{where}: {revision[:60]!r} is no revision")
     return Decision(
-        (row["sha256"] or "").strip().lstrip("'").lower(),
+        cells["sha256"].lstrip("'").lower(),
         cast(Action, action),
         label=label,
-        score=_score(row.get("score")),
-        based=_revision(row.get("revision"), where),
+        score=float(score) if re.fullmatch(r"\d{1,3}(\.\d{1,9})?", score) else None,
+        based=int(revision) if revision else None,
     )
-
-
-def _score(text: str | None) -> float | None:
-    """For the record only: a comma as in some countries is read, and what is no number left out."""
-    plain = (text or "").strip().replace(",", ".")
-    return float(plain) if re.fullmatch(r"\d{1,3}(\.\d{1,9})?", plain) else None
-
-
-def _revision(text: str | None, where: str) -> int | None:
-    plain = (text or "").strip()
-    if not plain:
-        return None
-    if not re.fullmatch(r"[0-9]{1,15}", plain):
-        raise DataError("BAD_TABLE", f"{where}: {plain[:60]!r} is no revision")
-    return int(plain)

@@ -14,23 +14,17 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Event
 from bear_classifier.errors import BearsError
 from bear_classifier.judge import membership_inference
 from bear_classifier.judge import rejection as reject
+from bear_classifier.judge.cleaning_effect import first_states
 from bear_classifier.judge.leave_source_out import NotMeasured, SourceHoldout, leave_sources_out
 from bear_classifier.judge.predictions import load_predictions, stored_classifier
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count
+from bear_classifier.stats import metrics
 from bear_classifier.stats.calibration import fit_temperature, softmax
 from bear_classifier.stats.intervals import Interval, clustered, proportion
-from bear_classifier.stats.metrics import (
-    ANY_PROBABILITY,
-    calibration_error,
-    confusion_matrix,
-    log_losses,
-    macro_f1,
-)
 from bear_classifier.stats.ood import accept_reasons, make_reference
 
 P = ParamSpec("P")
@@ -147,7 +141,7 @@ def evaluate(catalog: Catalog, config: Config) -> Evaluated:
         "elsewhere": optional(missing, "elsewhere", leave_sources_out, catalog, config),
         "membership": optional(
             missing, "membership", membership_leak,
-            log_losses(p, targets, ANY_PROBABILITY), groups, at,
+            metrics.log_losses(p, targets, metrics.ANY_PROBABILITY), groups, at,
         ),
         "missing": missing,
         "valid": reports["valid"],
@@ -176,17 +170,12 @@ def optional(
 def _test_decisions(catalog: Catalog) -> int:
     """How many photos of the test split have another label than they came with, or were left out:
     by a decision or by moving a file. Nobody chose what was taken down."""
-    first: dict[str, Event] = {}
-    for made in decisions.history(catalog):
-        first.setdefault(made.sha256, made)
-    changed = 0
-    for photo in catalog.photos():
-        event = first.get(photo.sha256)
-        if photo.split != "test" or event is None or decisions.is_taken_down(photo):
-            continue
-        before = {"label": photo.label, **(json.loads(event.before) if event.before else {})}
-        changed += before["label"] != photo.label or photo.status == "dropped"
-    return changed
+    first = first_states(decisions.history(catalog))
+    return sum(
+        first[photo.sha256].get("label", photo.label) != photo.label or photo.status == "dropped"
+        for photo in catalog.photos()
+        if photo.split == "test" and photo.sha256 in first and not decisions.is_taken_down(photo)
+    )
 
 
 def _test_looks(catalog: Catalog, digest: str) -> int:
@@ -223,7 +212,7 @@ def evaluation_report(
     """Every figure of probabilities (n, classes) against true class numbers (n,). groups: (n,) of
     near-copies, which intervals do not count as so many photos."""
     predicted = probabilities.argmax(axis=1) if len(targets) else targets
-    table = confusion_matrix(targets, predicted, len(labels))
+    table = metrics.confusion_matrix(targets, predicted, len(labels))
     n, wrong = len(targets), predicted != targets
     per_class: dict[str, ClassRates] = {}
     for i, label in enumerate(labels):
@@ -240,10 +229,10 @@ def evaluation_report(
         "error": proportion(int(wrong.sum()), n),
         "error_interval": clustered(wrong, groups),
         "per_class": per_class,
-        "macro_f1": macro_f1(table),
+        "macro_f1": metrics.macro_f1(table),
         "confusion": table.tolist(),
         "labels": list(labels),
-        "ece": calibration_error(probabilities, targets),
+        "ece": metrics.calibration_error(probabilities, targets),
         "accepted_share": None if accepted is None or not n else float(accepted.mean()),
     }
 

@@ -21,6 +21,9 @@ _DASHES = (0, (4, 3))
 _PERCENT = PercentFormatter(1, decimals=0)
 
 
+Draw = Callable[[Axes, Mapping[str, Any]], None]
+
+
 class ShownFigure(Figure):
     """A matplotlib figure that a notebook shows as it is, without pyplot."""
 
@@ -32,19 +35,13 @@ def loss_history(axes: Axes, record: Mapping[str, Any]) -> None:
     """Loss of each epoch. record: of a training, as train/history.json holds it."""
     rows, first = record["history"], record.get("valid_loss", {}).get("probe")
     epochs = [row["epoch"] for row in rows]
-    for key, colour, name in (
-        ("train_loss", BLUE, "training photos"),
-        ("valid_loss", ORANGE, "validation"),
-    ):
-        values = [row[key] for row in rows]
-        axes.plot(epochs, values, "o-", color=colour, ms=3.5, lw=1.8, label=name)
+    _points(axes, epochs, [row["train_loss"] for row in rows], BLUE, "training photos")
+    _points(axes, epochs, [row["valid_loss"] for row in rows], ORANGE, "validation")
     if first is not None:
         axes.axhline(first, color=GREY, lw=1, ls=_DASHES, label="first model, validation")
-    values = [row[key] for row in rows for key in ("train_loss", "valid_loss")] + [first or 0.0]
-    shown = [value for value in values if 0 < value < np.inf] or [1.0]
-    low, high = 0.8 * min(shown), 1.25 * max(shown)
     axes.set_yscale("log")  # a single wild epoch would flatten the others
-    axes.set_ylim(low, high)
+    low, high = axes.get_ylim()
+    axes.set_ylim(0.8 * low, 1.25 * high)  # wide enough for a mark
     steps = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
     axes.yaxis.set_major_locator(LogLocator(subs=steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
@@ -56,15 +53,11 @@ def loss_history(axes: Axes, record: Mapping[str, Any]) -> None:
 def error_history(axes: Axes, record: Mapping[str, Any]) -> None:
     """Error on validation of each epoch, with its interval. record: as of `loss_history`."""
     rows, n = record["history"], record.get("valid", 0)
-    first = record["valid_wrong"]["probe"] / n if n and "valid_wrong" in record else 0.0
-    errors = [row["error"] for row in rows]
-    highest = _points(axes, [row["epoch"] for row in rows], errors,
-                      [epoch_interval(record, error) for error in errors], ORANGE)  # fmt: skip
-    if first:
-        axes.axhline(first, color=GREY, lw=1, ls=_DASHES)
-    axes.set_ylim(0, min(1.0, 1.1 * max(first, highest, 0.01)))
-    axes.set_ylabel("error")
-    axes.yaxis.set_major_formatter(_PERCENT)
+    epochs, errors = [row["epoch"] for row in rows], [row["error"] for row in rows]
+    _points(axes, epochs, errors, ORANGE)
+    _intervals(axes, epochs, [epoch_interval(record, error) for error in errors], ORANGE)
+    if n and "valid_wrong" in record:
+        axes.axhline(record["valid_wrong"]["probe"] / n, color=GREY, lw=1, ls=_DASHES)
     _epochs(axes, record)
     if kept := record.get("kept_epoch"):
         axes.annotate("kept", (kept, 1), xycoords=("data", "axes fraction"), xytext=(-4, -10),
@@ -90,22 +83,18 @@ def training_history(record: Mapping[str, Any]) -> Figure:
 
 def interpolation_errors(axes: Axes, record: Mapping[str, Any]) -> None:
     """Errors of weights between the first model and the tuned one. record: of a training."""
-    results = record["mixtures"]
-    percents = [100 * share for share in results["shares"]]
-    highest = 0.0
+    percents = [100 * share for share in record["mixtures"]["shares"]]
     for key, colour, name in (
         ("valid", ORANGE, "validation"),
         ("unseen", BLUE, "sources never seen"),
     ):
-        if one := results.get(key):
-            errors = [wrong / one["n"] for wrong in one["wrong"]]
-            intervals = one.get("intervals") or [wilson(wrong, one["n"]) for wrong in one["wrong"]]
-            highest = max(highest, _points(axes, percents, errors, intervals, colour, name))
-    axes.set_ylim(0, min(1.0, 1.1 * max(highest, 0.01)))
+        if one := record["mixtures"].get(key):
+            n, wrong = one["n"], one["wrong"]
+            _points(axes, percents, [k / n for k in wrong], colour, name)
+            intervals = one.get("intervals") or [wilson(k, n) for k in wrong]
+            _intervals(axes, percents, intervals, colour)
     axes.set_xticks(percents)
     axes.set_xlabel("tuned weights, %")
-    axes.set_ylabel("error")
-    axes.yaxis.set_major_formatter(_PERCENT)
 
 
 def lr_finder(axes: Axes, record: Mapping[str, Any]) -> None:
@@ -224,7 +213,7 @@ def familiarity(rejection: Mapping[str, Any], narrow: bool = False) -> Figure:
     return figure
 
 
-def alone(draw: Callable[[Axes, Mapping[str, Any]], None], record: Mapping[str, Any]) -> Figure:
+def alone(draw: Draw, record: Mapping[str, Any]) -> Figure:
     """One of the plots above as a narrow figure."""
     figure, (axes,) = panels(3.3, 1, narrow=True)
     draw(axes, record)
@@ -269,6 +258,8 @@ def set_title(axes: Axes, words: str) -> None:
 def _legend(figure: Figure, columns: int) -> None:
     """Below everything else."""
     n = sum(len(axes.get_legend_handles_labels()[0]) for axes in figure.axes)
+    if not n:
+        return
     if figure.get_layout_engine() is None:
         figure.legend(loc="lower left", ncols=columns, frameon=False, fontsize=10)
         figure.subplots_adjust(bottom=0.17 + 0.07 * -(-n // columns))
@@ -284,19 +275,21 @@ def _epochs(axes: Axes, record: Mapping[str, Any]) -> None:
 
 
 def _points(
-    axes: Axes,
-    x: Sequence[float],
-    y: Sequence[float],
-    intervals: Sequence[Sequence[float] | None],
-    colour: str,
-    name: str | None = None,
-) -> float:
-    """Joined points with their intervals. Returns the highest value of all."""
+    axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, name: str | None = None
+) -> None:
     axes.plot(x, y, "o-", color=colour, ms=3.5, lw=1.8, label=name)
-    known = {at: ends for at, ends in zip(x, intervals, strict=True) if ends}
-    for at, (low, high) in known.items():
-        axes.vlines(at, low, high, color=colour, lw=4, alpha=0.3)
-    return max([*y, *(ends[1] for ends in known.values())], default=0.0)
+
+
+def _intervals(
+    axes: Axes, x: Sequence[float], ends: Sequence[Sequence[float] | None], colour: str
+) -> None:
+    """Of errors, on an axis of per cent."""
+    for at, interval in zip(x, ends, strict=True):
+        if interval:
+            axes.vlines(at, *interval, color=colour, lw=4, alpha=0.3)
+    axes.set_ylim(0, min(1.0, axes.get_ylim()[1]))
+    axes.set_ylabel("error")
+    axes.yaxis.set_major_formatter(_PERCENT)
 
 
 def _span(axes: Axes, value: float, interval: Sequence[float], y: float, colour: str) -> None:

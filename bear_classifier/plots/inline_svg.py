@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from bear_classifier.plots import fonts
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, PALE
 
-_VARIABLES = {  # of the page's style
-    "#000000": "--ink", INK: "--ink", GREY: "--soft", PALE: "--line", BLUE: "--a", ORANGE: "--b",
-}  # fmt: skip
+_BLACK = "#000000"
+_VARIABLES = {_BLACK: "ink", INK: "ink", GREY: "soft", PALE: "line", BLUE: "a", ORANGE: "b"}
 
 
 def figure_svg(figure: Figure, name: str) -> str:
@@ -22,9 +21,9 @@ def figure_svg(figure: Figure, name: str) -> str:
     say; no two figures of a page may share it."""
     fonts.write_plainly(figure)
     data = io.BytesIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(data, format="svg", transparent=True,
-                       metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))  # fmt: skip
+        figure.savefig(data, format="svg", transparent=True, metadata=nothing)
     root = ElementTree.fromstring(data.getvalue())
     root.remove(root[0])  # a style that would be the whole page's
     picture = ElementTree.Element(
@@ -33,12 +32,9 @@ def figure_svg(figure: Figure, name: str) -> str:
     )
     for element in root.iter():
         tag = _simplified(element)
-        shape = tag == "path" and "id" not in element.attrib  # else of markers, in defs
-        if (
-            shape
-            or tag in ("text", "use")
-            or (tag == "defs" and element.find("{*}path") is not None)
-        ):
+        shape = tag == "path" and "id" not in element.attrib  # the others are marks, in defs
+        marks = tag == "defs" and element.find("{*}path") is not None
+        if shape or marks or tag in ("text", "use"):
             picture.append(element)
     return ElementTree.tostring(picture, encoding="unicode")
 
@@ -53,7 +49,7 @@ def _simplified(element: ElementTree.Element) -> str:
         if key == "style":
             value = re.sub(r"font: (?:\w+ )*([\d.]+px) [^;]*", r"font-size: \1", value)
             value = re.sub(r"font-family: [^;]*;? ?", "", value)
-            value = re.sub(r"#\w{6}\b", lambda hit: f"var({_VARIABLES[hit[0]]})", value)
+            value = re.sub(r"#\w{6}\b", lambda hit: f"var(--{_VARIABLES[hit[0]]})", value)
         elif key in ("d", "x", "y", "transform"):
             value = re.sub(r"\d+\.\d+", lambda hit: f"{float(hit[0]):.1f}", value)
         if key != "clip-path" and not value.startswith("rotate(-0 "):

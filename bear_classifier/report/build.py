@@ -68,13 +68,13 @@ def mistake_pictures(catalog: Catalog, facts: Facts, made: Bundle) -> dict[str, 
             continue
         try:
             if model is None or head is None:
-                square = fit_square(decode(catalog.file(photo)), made.size)
-                shown[row["sha256"]] = Shown(encode(square, quality=_QUALITY))
+                plain = fit_square(decode(catalog.file(photo)), made.size)
+                shown[row["sha256"]] = Shown(encode(plain, quality=_QUALITY))
                 continue
             classes = [made.labels.index(label) for label in (row["said"], row["true"])]
             why = class_activation_map.explain(model, head, catalog.file(photo), classes)
         except PhotoError:
             continue  # its file is gone or was damaged since
-        jpegs = [encode(one, quality=_QUALITY) for one in (why.photo, *why.maps)]
-        shown[row["sha256"]] = Shown(*jpegs, strongest=why.strongest, cells=why.cells)
+        square, predicted, true = (encode(one, quality=_QUALITY) for one in (why.photo, *why.maps))
+        shown[row["sha256"]] = Shown(square, predicted, true, why.strongest, why.cells)
     return shown

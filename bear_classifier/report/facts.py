@@ -20,16 +20,8 @@ from bear_classifier.judge.evaluate import Evaluated
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.report import metrics, sentences
 from bear_classifier.report.provenance import origins, story
-from bear_classifier.report.schema import (
-    Belongs,
-    CurveVerdict,
-    ErrorSlice,
-    Facts,
-    Measured,
-    Mistake,
-    OodFigures,
-)
-from bear_classifier.report.shortcut_learning import Looks, looks, shortcuts
+from bear_classifier.report.schema import ErrorSlice, Facts, Measured, Mistake, OodFigures
+from bear_classifier.report.shortcut_learning import looks, shortcuts
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.calibration import softmax
@@ -169,7 +161,8 @@ def read_predictions(catalog: Catalog, config: Config, judged: Evaluated) -> Jud
     )
 
 
-def belongs(catalog: Catalog, about: Mapping[str, Any]) -> Belongs:
+def belongs(catalog: Catalog, about: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether a bundle is made of the photos as they are now, and is of the last training."""
     path = catalog.root / "train" / "weights.safetensors"
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     published = about["files"]["weights.safetensors"]["sha256"]  # the trained ones unless halved
@@ -211,34 +204,35 @@ def error_slices(
     predictions: JudgedPredictions,
     test: Ints,
     seen: Ints,
-    measured: Looks,
+    measured: Mapping[str, Floats],
     names: Mapping[str, str],
 ) -> list[ErrorSlice]:
     """Errors of the test split by brightness, size and site. seen: the photos of `measured`."""
-    place = np.flatnonzero(np.isin(seen, test) & np.isfinite(measured.brightness))
+    brightness, size = measured["brightness"][:, 0], measured["size"][:, 0]
+    place = np.flatnonzero(np.isin(seen, test) & np.isfinite(brightness))
     rows = seen[place]
     if not len(rows):
         return []
     parts = []
     for kind, values, words in (
-        ("brightness", measured.brightness[place], ("darkest", "middle", "brightest")),
-        ("size", measured.size[place], ("smallest", "middle", "largest")),
+        ("brightness", brightness[place], ("darkest", "middle", "brightest")),
+        ("size", size[place], ("smallest", "middle", "largest")),
     ):
         third = metrics.thirds(values)
         for number, word in enumerate(words):
             if (third == number).any():
                 name = _range(kind, values[third == number])
                 parts.append((name, f"{word} third", third == number))
-    of = np.array([names[predictions.photos[i].sha256] for i in rows])
-    every, counts = np.unique(of, return_counts=True)
-    mixed = len(set(zip(of, predictions.targets[rows].tolist(), strict=True))) > len(every)
+    site = np.array([names[predictions.photos[i].sha256] for i in rows])
+    every, counts = np.unique(site, return_counts=True)
+    mixed = len(set(zip(site, predictions.targets[rows].tolist(), strict=True))) > len(every)
     if len(every) > 1 and (
         mixed or len(every) > predictions.probabilities.shape[1]
     ):  # not the classes
         most = [str(every[k]) for k in np.lexsort((every, -counts))][:_SITES]
-        parts += [("site", name, of == name) for name in most]
+        parts += [("site", name, site == name) for name in most]
         if len(every) > _SITES:
-            parts.append(("site", f"all other {len(every) - _SITES}", ~np.isin(of, most)))
+            parts.append(("site", f"all other {len(every) - _SITES}", ~np.isin(site, most)))
     return metrics.errors_by(parts, ~predictions.right[rows], predictions.groups[rows])
 
 
@@ -250,7 +244,7 @@ def _range(kind: str, values: Floats) -> str:
     return f"{np.exp(low):.2g} to {np.exp(high):.2g} megapixels"
 
 
-def _curve(catalog: Catalog) -> CurveVerdict | None:
+def _curve(catalog: Catalog) -> dict[str, str] | None:
     """The sentence that `bears curve` left."""
     try:
         curve = json.loads((catalog.root / "curve" / "curve.json").read_bytes())

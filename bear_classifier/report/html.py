@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ class Shown:
 
 def report_page(facts: Facts, shown: Mapping[str, Shown], curve: bytes | None = None) -> str:
     """HTML of the figures. shown: by sha256; curve: the learning curve's PNG."""
+    story, training = facts["data"], facts["training"]
     page = template(__file__, "report.html").render(
         facts=facts,
         shown=shown,
@@ -68,15 +69,21 @@ def report_page(facts: Facts, shown: Mapping[str, Shown], curve: bytes | None = 
             if isinstance(rows, dict)
             for name, value in rows.items()
         ],
-        steps=_steps(facts["data"]),
-        places=[p for p in PLACES if any(row[p] for row in facts["data"]["classes"].values())],
-        left_out=_left_out(facts["data"]),
-        training_sentences=[
-            words.kept_model(facts["training"]),
-            *words.sentences(facts["training"].get("diagnosis")),
-            *words.sentences(facts["training"].get("notes")),
+        steps=[
+            ("found", story["candidates"]),
+            ("fetched", story["fetched"]),
+            ("different photos", story["photos"]),
+            ("usable", story["usable"]),
+            *((f"{split} split", n) for split, n in story["sides"].items()),
         ],
-        training_charts=_training_charts(facts["training"]),
+        places=[p for p in PLACES if any(row[p] for row in story["classes"].values())],
+        left_out=_left_out(story),
+        training_sentences=[
+            words.kept_model(training),
+            *words.sentences(training.get("diagnosis")),
+            *words.sentences(training.get("notes")),
+        ],
+        training_charts=list(_training_charts(training)),
         reliability=_svg(
             charts.certainty(facts["test"]["reliability"], narrow=True),
             "share of right answers by stated certainty",
@@ -94,29 +101,11 @@ def data_address(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-class _Hardest(FalseAccepts):
-    label: str
-    classes: int
-
-
-def _hardest_unknown(left_out: Mapping[str, FalseAccepts]) -> _Hardest | None:
+def _hardest_unknown(left_out: Mapping[str, FalseAccepts]) -> dict[str, Any] | None:
     """The class that would be answered most often, had it never been seen."""
     rows = {label: row for label, row in left_out.items() if row["n"]}
-    if not rows:
-        return None
-    label = max(rows, key=lambda label: rows[label]["share"] or 0.0)
-    return {**rows[label], "label": label, "classes": len(rows)}
-
-
-def _steps(story: Provenance) -> list[tuple[str, int]]:
-    """How many photos are left from the search to the splits."""
-    return [
-        ("found", story["candidates"]),
-        ("fetched", story["fetched"]),
-        ("different photos", story["photos"]),
-        ("usable", story["usable"]),
-        *((f"{split} split", n) for split, n in story["sides"].items()),
-    ]
+    label = max(rows, key=lambda label: rows[label]["share"] or 0.0, default="")
+    return {**rows[label], "label": label, "classes": len(rows)} if rows else None
 
 
 def _left_out(story: Provenance) -> dict[str, str]:
@@ -138,32 +127,30 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "none"
 
 
-def _training_charts(training: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+def _training_charts(training: Mapping[str, Any]) -> Iterator[tuple[str, Markup, str]]:
     """Title, chart and sentence of each."""
-    charts_ = []
+
+    def chart(draw: charts.Draw, name: str) -> Markup:
+        return _svg(charts.alone(draw, training), name)
+
     if training.get("mixtures"):
-        drawn = _svg(charts.alone(charts.interpolation_errors, training), "error by tuned weights")
-        sentence = words.interpolation_sentence(training)
-        charts_.append(("From the first model to the tuned one", drawn, sentence))
+        drawn = chart(charts.interpolation_errors, "error by tuned weights")
+        yield "From the first model to the tuned one", drawn, words.interpolation_sentence(training)
     if rows := training.get("history"):
         last = rows[-1]["error"]
         rate = words.percent(last, charts.epoch_interval(training, last))
         end = f"{words.photos(training.get('valid', 0), 'validation')}; at the end {rate}."
-        losses = _svg(charts.alone(charts.loss_history, training), "log loss by epoch")
-        errors = _svg(charts.alone(charts.error_history, training), "error by epoch")
-        charts_ += [
-            ("Loss while fine-tuning", losses, ""),
-            ("Error on validation while fine-tuning", errors, end),
-        ]
+        yield "Loss while fine-tuning", chart(charts.loss_history, "log loss by epoch"), ""
+        errors = chart(charts.error_history, "error by epoch")
+        yield "Error on validation while fine-tuning", errors, end
     if "lr" in training:
         reason = f"The learning rate was {training['lr']:.2g}: {training.get('lr_reason', '')}."
-        if len((training.get("finder") or {}).get("rates", ())) > 1:
-            drawn = _svg(charts.alone(charts.lr_finder, training), "log loss by learning rate")
-            more = " To see how far other seeds and other suggestions differ, run: bears lr"
-            charts_.append(("How the learning rate was found", drawn, reason + more))
-        else:
-            charts_.append(("The learning rate", Markup(), reason))
-    return charts_
+        if len((training.get("finder") or {}).get("rates", ())) < 2:
+            yield "The learning rate", Markup(), reason
+            return
+        more = " To see how far other seeds and other suggestions differ, run: bears lr"
+        drawn = chart(charts.lr_finder, "log loss by learning rate")
+        yield "How the learning rate was found", drawn, reason + more
 
 
 def _svg(figure: Figure, name: str) -> Markup:

@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from bear_classifier.report.schema import (
-    ConfusedPair,
-    ErrorSlice,
-    ReliabilityBin,
-    ScoreHistogram,
-)
+from bear_classifier.report.schema import ConfusedPair, ErrorSlice, ReliabilityBin, ScoreHistogram
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.intervals import clustered, proportion
 from bear_classifier.stats.metrics import calibration_error
@@ -33,15 +28,14 @@ def reliability_bins(
     results: list[ReliabilityBin] = []
     for number in np.unique(place):
         rows = place == number
-        n, hits = int(rows.sum()), int(right[rows].sum())
         results.append(
             {
                 "from": number / bins,
                 "to": (number + 1) / bins,
-                "n": n,
+                "n": int(rows.sum()),
                 "confidence": float(confidence[rows].mean()),
-                "right": proportion(hits, n),
-                "interval": clustered(right[rows], groups[rows]),
+                "right": float(right[rows].mean()),
+                "interval": clustered(right[rows], groups[rows]) or (0.0, 1.0),
             }
         )
     return results
@@ -88,8 +82,8 @@ def confused_pairs(
                 "said": labels[j],
                 "n": int(taken.sum()),
                 "of": len(taken),
-                "share": proportion(int(taken.sum()), len(taken)),
-                "interval": clustered(taken, groups[mine]),
+                "share": float(taken.mean()),
+                "interval": clustered(taken, groups[mine]) or (0.0, 1.0),
             }
         )
     return sorted(pairs, key=lambda pair: (-pair["n"], pair["true"], pair["said"]))

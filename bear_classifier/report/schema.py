@@ -1,11 +1,11 @@
-"""Types of what the report says, as report.json holds it. Intervals are of 95 %."""
+"""Types of the report's figures, as its JSON file holds them. Intervals are of 95 %."""
 
 from __future__ import annotations
 
 from typing import Any, TypedDict
 
 from bear_classifier.judge.evaluate import EvaluationReport, Rejection
-from bear_classifier.judge.leave_source_out import SourceHoldout
+from bear_classifier.judge.leave_source_out import ErrorRate, SourceHoldout
 from bear_classifier.judge.rejection import FalseAccepts
 from bear_classifier.stats.intervals import Interval
 
@@ -16,8 +16,8 @@ ReliabilityBin = TypedDict(
         "to": float,
         "n": int,
         "confidence": float,
-        "right": float | None,
-        "interval": Interval | None,
+        "right": float,
+        "interval": Interval,
     },
 )
 
@@ -29,8 +29,8 @@ class ConfusedPair(TypedDict):
     said: str
     n: int
     of: int
-    share: float | None
-    interval: Interval | None
+    share: float
+    interval: Interval
 
 
 class TestFigures(EvaluationReport):
@@ -77,15 +77,11 @@ class Mistake(TypedDict):
     verdict: str
 
 
-class ErrorSlice(TypedDict):
+class ErrorSlice(ErrorRate):
     """A part of the test photos. word: whether its error differs from that of the others."""
 
     by: str
     name: str
-    n: int
-    wrong: int
-    error: float | None
-    interval: Interval | None
     word: str
 
 
@@ -128,24 +124,14 @@ class Provenance(TypedDict):
     by_program: int
 
 
-class Belongs(TypedDict):
-    """Whether the bundle is made of the photos as they are now, and is of the last training."""
-
-    photos: bool
-    weights: bool
-
-
-class CurveVerdict(TypedDict):
-    verdict: str
-
-
 class Measured(TypedDict):
-    """model: fields of bundle.json; training: train/history.json, of any version."""
+    """model: fields of bundle.json; belongs: whether it was made of these photos, and of the last
+    training's weights; training: train/history.json, of any version."""
 
     name: str
     made: str
     model: dict[str, Any]
-    belongs: Belongs
+    belongs: dict[str, bool]
     labels: list[str]
     data: Provenance
     training: dict[str, Any]
@@ -160,7 +146,7 @@ class Measured(TypedDict):
     rejection: RejectionFigures
     slices: list[ErrorSlice]
     shortcuts: list[Shortcut]
-    curve: CurveVerdict | None
+    curve: dict[str, str] | None
     settings: dict[str, Any]
     versions: dict[str, str]
 

@@ -8,13 +8,7 @@ from typing import Any
 from bear_classifier.judge import membership_inference
 from bear_classifier.judge.leave_source_out import SourceHoldout
 from bear_classifier.judge.rejection import FalseAccepts
-from bear_classifier.report.schema import (
-    Measured,
-    OodFigures,
-    RejectionFigures,
-    Shortcut,
-    TestFigures,
-)
+from bear_classifier.report import schema
 
 _FEW = 100  # test photos; below, the error is known to several points at best
 _SURE = 0.05  # chance of a difference where there is none
@@ -39,7 +33,7 @@ def photos(n: int, kind: str = "") -> str:
     return f"{n} {kind + ' ' if kind else ''}photo{'' if n == 1 else 's'}"
 
 
-def verdict(facts: Measured) -> str:
+def verdict(facts: schema.Measured) -> str:
     """How good the model is, in one sentence."""
     test = facts["test"]
     if not test["n"]:
@@ -52,7 +46,7 @@ def verdict(facts: Measured) -> str:
     )
 
 
-def calibration(test: TestFigures) -> str:
+def calibration(test: schema.TestFigures) -> str:
     ece, limit = test["ece"], test["chance_gap"]
     off = f"the certainty that it states is off by {ece:.1%} on average"
     if ece is None or limit is None:
@@ -62,7 +56,7 @@ def calibration(test: TestFigures) -> str:
     return f"{off}, more than chance explains (up to {limit:.1%})"
 
 
-def refuses(rule: RejectionFigures) -> str:
+def refuses(rule: schema.RejectionFigures) -> str:
     """What gets no answer."""
     test = rule["test"]
     answered = percent(test["accepted_share"], test["accepted_interval"])
@@ -72,7 +66,7 @@ def refuses(rule: RejectionFigures) -> str:
     return f"it answers {answered} of them and {others}"
 
 
-def report_warnings(facts: Measured) -> list[str]:
+def report_warnings(facts: schema.Measured) -> list[str]:
     """What a reader must know before believing the rest, the gravest first."""
     test, lines = facts["test"], list[str]()
     if not facts["belongs"]["weights"]:
@@ -122,7 +116,7 @@ def report_warnings(facts: Measured) -> list[str]:
     return lines
 
 
-def shortcut_warning(clear: Sequence[Shortcut]) -> str:
+def shortcut_warning(clear: Sequence[schema.Shortcut]) -> str:
     """What a network could have learned instead of what the photos show."""
     ways = ", ".join(
         f"{_LOOK[r['look']]} in {percent(r['accuracy'], r['interval'])}" for r in clear
@@ -134,7 +128,7 @@ def shortcut_warning(clear: Sequence[Shortcut]) -> str:
     )
 
 
-def shortcut(row: Shortcut) -> str:
+def shortcut(row: schema.Shortcut) -> str:
     """Whether one look alone predicts the class."""
     if row["clear"] is None:
         return "too few to say"
@@ -199,7 +193,7 @@ def unseen_sources(measured: SourceHoldout | None, why: str = "they are not know
     )
 
 
-def why(facts: Measured, figure: str) -> dict[str, str]:
+def why(facts: schema.Measured, figure: str) -> dict[str, str]:
     """The reason why a figure is missing, where evaluation gave one."""
     reason = facts["missing"].get(figure)
     return {"why": reason} if reason else {}
@@ -213,7 +207,7 @@ def leak_sentence(leak: Mapping[str, Any] | None, why: str = "") -> str:
     return f"Whether it gives away which photos it was trained on was not measured{reason}."
 
 
-def mistakes_sentence(facts: Measured) -> str:
+def mistakes_sentence(facts: schema.Measured) -> str:
     test, shown = facts["test"], len(facts["mistakes"])
     if not (interval := test["error_interval"]):
         return "There was no photo to judge with."
@@ -229,7 +223,7 @@ def mistakes_sentence(facts: Measured) -> str:
     return f"{test['wrong']} of {photos(test['n'], 'test')} got a wrong answer; {here}."
 
 
-def refusal_sentences(rule: RejectionFigures) -> list[str]:
+def refusal_sentences(rule: schema.RejectionFigures) -> list[str]:
     """What the rule does to photos of the known classes."""
     test = rule["test"]
     lines = [
@@ -249,7 +243,7 @@ def refusal_sentences(rule: RejectionFigures) -> list[str]:
     return lines
 
 
-def ood_sentence(measured: OodFigures) -> str:
+def ood_sentence(measured: schema.OodFigures) -> str:
     """How many pictures of none of the classes got an answer, in all and by folder."""
     rows: dict[str, FalseAccepts] = {"": measured, **measured["kinds"]}
     each = [

@@ -6,8 +6,7 @@ network may have learned that instead, and will fail on photos that are made oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -30,20 +29,10 @@ _SMALL = 60  # pixels, side of the thumbnail that is measured
 _FOLDS, _LEAST = 5, 10  # folds; groups of each class
 
 
-@dataclass(frozen=True)
-class Looks:
-    """Of n photos: brightness (n,) in grey levels, border (n, 3) mean colour of the outer tenth,
-    shape (n,) log of width / height, size (n,) log of megapixels; NaN where a file is not to be
-    read."""
-
-    brightness: Floats
-    border: Floats
-    shape: Floats
-    size: Floats
-
-
-def looks(catalog: Catalog, photos: Sequence[Photo]) -> Looks:
-    """What can be said of photos without knowing what they show."""
+def looks(catalog: Catalog, photos: Sequence[Photo]) -> dict[str, Floats]:
+    """What n photos are like, whatever they show: (n, 1) brightness in grey levels, (n, 3) mean
+    colour of the outer tenth, (n, 1) log of width / height, (n, 1) log of megapixels; NaN where a
+    file cannot be read."""
     seen = []
     for photo in progress_bar(photos, desc="looks", unit="photo", leave=False):
         try:
@@ -52,12 +41,12 @@ def looks(catalog: Catalog, photos: Sequence[Photo]) -> Looks:
             seen.append(np.full(4, np.nan))
     table = np.array(seen, dtype=np.float64).reshape(-1, 4)
     sides = np.array([(p.width, p.height) for p in photos], dtype=np.float64).reshape(-1, 2)
-    return Looks(
-        table[:, 0],
-        table[:, 1:],
-        np.log(sides[:, 0] / sides[:, 1]),
-        np.log(sides.prod(axis=1) / 1e6),
-    )
+    return {
+        "brightness": table[:, :1],
+        "border colour": table[:, 1:],
+        "shape": np.log(sides[:, :1] / sides[:, 1:]),
+        "size": np.log(sides.prod(axis=1, keepdims=True) / 1e6),
+    }
 
 
 def look(image: Image.Image) -> Floats:
@@ -70,19 +59,14 @@ def look(image: Image.Image) -> Floats:
     return np.array([grey, *small[edge].mean(axis=0)])
 
 
-def shortcuts(measured: Looks, targets: Ints, groups: Ints, seed: int) -> list[Shortcut]:
-    """How well each look alone tells the classes apart. targets, groups: (n,) of the photos."""
-    kinds = {
-        "brightness": measured.brightness[:, None],
-        "border colour": measured.border,
-        "shape": measured.shape[:, None],
-        "size": measured.size[:, None],
-    }
+def shortcuts(
+    measured: Mapping[str, Floats], targets: Ints, groups: Ints, seed: int
+) -> list[Shortcut]:
+    """How well each look alone predicts the class. measured: by `looks`; targets, groups: (n,)."""
     rows: list[Shortcut] = []
-    for name, features in kinds.items():
+    for name, features in measured.items():
         there = np.isfinite(features).all(axis=1)
-        accuracy = alone(features[there], targets[there], groups[there], seed)
-        rows.append({"look": name, **accuracy})
+        rows.append({"look": name, **alone(features[there], targets[there], groups[there], seed)})
     return rows
 
 
@@ -93,15 +77,16 @@ def alone(features: Floats, targets: Ints, groups: Ints, seed: int) -> LookAccur
     clear: whether even the interval's lower end is clearly better than chance; None: too few."""
     classes, numbers = np.unique(targets, return_inverse=True)
     chance = 1 / max(1, len(classes))
+    result: LookAccuracy = {
+        "n": len(targets),
+        "accuracy": None,
+        "interval": None,
+        "chance": chance,
+        "clear": None,
+    }
     fewest = min((len(set(groups[numbers == c])) for c in range(len(classes))), default=0)
     if len(classes) < 2 or fewest < _LEAST:
-        return {
-            "n": len(targets),
-            "accuracy": None,
-            "interval": None,
-            "chance": chance,
-            "clear": None,
-        }
+        return result
     predicted = np.empty_like(numbers)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
     for learned, judged in folds.split(features, numbers, groups):
@@ -116,7 +101,5 @@ def alone(features: Floats, targets: Ints, groups: Ints, seed: int) -> LookAccur
     right = predicted == numbers
     accuracy = float(np.mean([right[numbers == c].mean() for c in range(len(classes))]))
     interval = averaged(right, numbers, groups) or (0.0, 1.0)
-    return {
-        "n": len(targets), "accuracy": accuracy, "interval": interval, "chance": chance,
-        "clear": interval[0] > chance + CLEARLY,
-    }  # fmt: skip
+    clear = interval[0] > chance + CLEARLY
+    return {**result, "accuracy": accuracy, "interval": interval, "clear": clear}
