@@ -210,11 +210,9 @@ def _check_scans(file: Inspected) -> None:
         raise PhotoError("TOO_COMPLEX", f"{file.scans} scans; the limit is {MAX_SCANS}")
     megapixels = file.size[0] * file.size[1] / 1e6
     if file.scans * megapixels > MAX_SCAN_MEGAPIXELS:
+        many = f"{file.scans} scans of {megapixels:.0f} megapixels"
         limit = f"the limit for scans x megapixels is {MAX_SCAN_MEGAPIXELS}"
-        advice = f"{limit}; save it again as an ordinary JPEG"
-        raise PhotoError(
-            "TOO_COMPLEX", f"{file.scans} scans of {megapixels:.0f} megapixels; {advice}"
-        )
+        raise PhotoError("TOO_COMPLEX", f"{many}; {limit}; save it again as an ordinary JPEG")
     if file.coefficients > MAX_COEFFICIENTS:
         needed = f"a progressive JPEG that takes {file.coefficients / 1e6:.0f} MB to decode"
         limit = f"the limit is {MAX_COEFFICIENTS // 1_000_000}; save it as baseline JPEG or smaller"

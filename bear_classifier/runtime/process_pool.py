@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.runtime.process_worker import FRAME, unpack_answer
+from bear_classifier.runtime.process_worker import FRAME, frame_head, unpack_answer
 
 _GRACE = 5.0  # seconds
 _START = 60.0  # seconds until a process is ready; importing takes a third of one
@@ -60,6 +60,8 @@ class Workers:
                 child = self._idle.pop() if self._idle else await self._start()
                 try:
                     answer = await self._in_time(child, header, body)
+                    if "bug" in answer:
+                        raise RuntimeError(answer["bug"])
                 except _LOST:
                     await _end(child, _GRACE)
                     continue
@@ -73,9 +75,6 @@ class Workers:
                 except BaseException:  # cancelled: its answer would be taken for the next one's
                     await _end(child)
                     raise
-                if "bug" in answer:
-                    await _end(child, _GRACE)
-                    raise RuntimeError(answer["bug"])
                 self._idle.append(child)
                 return unpack_answer(answer)
         raise PhotoError("DAMAGED", f"the decoder crashes on it ({_ending(child)})")
@@ -113,11 +112,9 @@ class Workers:
             await asyncio.wait_for(_receive(child), _START)
         except (*_LOST, asyncio.TimeoutError) as exc:
             await _end(child, _GRACE)
-            raise DataError(
-                "NO_WORKER",
-                f"the process that decodes pictures could not be started ({_ending(child)});"
-                f" run {sys.executable} -m {self.module} to see why",
-            ) from exc
+            failed = f"the process that decodes pictures could not be started ({_ending(child)})"
+            advice = f"run {sys.executable} -m {self.module} to see why"
+            raise DataError("NO_WORKER", f"{failed}; {advice}") from exc
         except BaseException:
             await _end(child)
             raise
@@ -129,7 +126,7 @@ class _Stopped(Exception):
 
 
 def _computed(child: Process) -> float | None:
-    """Seconds that it has kept a processor busy; None where the system does not tell."""
+    """CPU seconds of a process; None where the system does not tell."""
     try:
         words = _facts(child)
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
@@ -145,15 +142,14 @@ def _is_stopped(child: Process) -> bool:
 
 
 def _facts(child: Process) -> list[str]:
-    """Its state, and what else the system tells behind its name; see proc(5)."""
+    """The state of a process and the fields after it; see proc(5)."""
     text = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace")
     return text.rpartition(")")[2].split()
 
 
 async def _exchange(child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
     assert child.stdin
-    text = json.dumps(header).encode()
-    child.stdin.write(FRAME.pack(len(text), len(body)) + text + body)
+    child.stdin.write(frame_head(header, body) + body)
     await child.stdin.drain()
     return await _receive(child)
 
@@ -166,7 +162,7 @@ async def _receive(child: Process) -> dict[str, Any]:
 
 
 async def _end(child: Process, grace: float = 0.0) -> None:
-    """grace: seconds in which it may end by itself, as it does without more questions."""
+    """grace: seconds in which it may end by itself, as it does when its input ends."""
     assert child.stdin
     child.stdin.close()
     if grace:

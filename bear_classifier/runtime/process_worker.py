@@ -36,8 +36,7 @@ def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
     limit_memory(memory)
 
     def send(message: dict[str, Any], body: bytes = b"") -> None:
-        text = json.dumps(message).encode()
-        answers.write(FRAME.pack(len(text), len(body)) + text)
+        answers.write(frame_head(message, body))
         answers.write(body)
         answers.flush()
 
@@ -58,6 +57,12 @@ def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
         except Exception:  # a bug: shown where it can be seen
             send({"bug": traceback.format_exc()})
             raise
+
+
+def frame_head(message: dict[str, Any], body: bytes) -> bytes:
+    """What comes before the body in a frame: two lengths and the message."""
+    text = json.dumps(message).encode()
+    return FRAME.pack(len(text), len(body)) + text
 
 
 def unpack_answer(answer: dict[str, Any]) -> dict[str, Any]:

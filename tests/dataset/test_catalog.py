@@ -392,10 +392,7 @@ def test_lock_is_free_after_work_that_failed(catalog: Catalog) -> None:
 def test_lock_with_an_unreadable_note(catalog: Catalog) -> None:
     with catalog.lock("split"):
         (catalog.root / "lock.json").write_text("{", encoding="utf-8")
-        with (
-            pytest.raises(DataError, match="Another program is running on"),
-            catalog.lock("x"),
-        ):
+        with pytest.raises(DataError, match="Another program is running on"), catalog.lock("x"):
             raise AssertionError("two holders at once")
 
 
