@@ -9,7 +9,6 @@ import json
 import math
 import re
 import sys
-import types
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -157,7 +156,14 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
         if key not in fields:
             unknown = f"{source}: unknown setting {name}{_guess(key, list(fields))}"
             raise ConfigError("UNKNOWN_SETTING", unknown)
-        checked[key] = _value(name, value, types_[key], fields[key].metadata, source)
+        allowed = typing.get_args(types_[key]) or (types_[key],)
+        if type(value) is int and float in allowed:
+            with contextlib.suppress(OverflowError):
+                value = float(value)
+        meta = fields[key].metadata
+        if fault := _value_fault(value, allowed, meta):
+            raise ConfigError("BAD_SETTING", f"{source}: {name} = {fault} ({meta['about']})")
+        checked[key] = value
     return kind(**checked)
 
 
@@ -173,16 +179,6 @@ def present_name(table: str, key: str) -> str:
         renamed = f"{table}.{key} is now called {table}.{name}"
         warn(f"bears: {renamed}; the old name works until version 0.3")
     return name
-
-
-def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:
-    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
-        with contextlib.suppress(OverflowError):
-            value = float(value)
-    if fault := _value_fault(value, allowed, meta):
-        raise ConfigError("BAD_SETTING", f"{where}: {name} = {fault} ({meta['about']})")
-    return value
 
 
 def _value_fault(value: Any, allowed: tuple[type, ...], meta: Mapping[str, Any]) -> str:

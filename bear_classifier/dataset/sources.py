@@ -80,8 +80,7 @@ def web_site(address: str) -> str:
 
 @lru_cache(100_000)
 def _site_of_start(address: str) -> str:
-    host = host_of(address)
-    return site_of(host) if host else ""
+    return site_of(host_of(address))
 
 
 @lru_cache(100_000)

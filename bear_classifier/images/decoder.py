@@ -83,16 +83,16 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def _no_file(path: Path, mode: int) -> str:
+    name = printable(path)
     if not stat.S_ISDIR(mode):
-        return f"{printable(path)} is not a file"
+        return f"{name} is not a file"
     try:
-        with os.scandir(path):
-            pass
+        os.scandir(path).close()
     except OSError as exc:
-        return f"{printable(path)} is a folder that cannot be opened: {exc.strerror}"
+        return f"{name} is a folder that cannot be opened: {exc.strerror}"
     if path.is_symlink():
-        return f"{printable(path)} is a link to a folder, which is not followed; name that folder"
-    return f"{printable(path)} is a folder, not a file"
+        return f"{name} is a link to a folder, which is not followed; name that folder"
+    return f"{name} is a folder, not a file"
 
 
 def check_bytes(size: int) -> None:
