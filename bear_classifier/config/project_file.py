@@ -235,9 +235,9 @@ def as_toml(config: Config) -> str:
     """The project file of `config`, every setting written out with its meaning."""
     about = "# Every setting with its default; change one here, or with --set TABLE.KEY=VALUE."
     lines = [about, f"name = {json.dumps(config.name)}", "", "[classes]  # label = search queries"]
-    lines += [
-        f"{_key(label)} = {_literal(list(queries))}" for label, queries in config.classes.items()
-    ]
+    for label, queries in config.classes.items():
+        key = label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
+        lines.append(f"{key} = {_literal(list(queries))}")
     for table in TABLES:
         values = getattr(config, table)
         lines += ["", f"[{table}]"]
@@ -246,10 +246,6 @@ def as_toml(config: Config) -> str:
             for f in dataclasses.fields(values)
         ]
     return "\n".join(lines) + "\n"
-
-
-def _key(label: str) -> str:
-    return label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
 
 
 def _literal(value: Any) -> str:

@@ -225,11 +225,7 @@ class Catalog:
 
     def fingerprint(self) -> str:
         """Digest of what a model is made from: the usable photos with label, group and split."""
-        if self._frozen:
-            rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
-        else:
-            columns = ["sha256", "label", "group", "split"]
-            rows = self._select(columns, "photo WHERE status = 'ok' ORDER BY sha256")
+        rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def once(self, what: str, make: Callable[[], Any]) -> Any:

@@ -25,8 +25,6 @@ MAX_BLOCKS = 1_000_000  # GIF: 20 MB in sub-blocks of 255 bytes are 80,000
 MAX_RLE_BYTES, MAX_RLE_PIXELS = 1_000_000, 4_000_000  # run-length encoded BMP
 
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
-SUFFIXES = {name: f".{name}" for name in ("png", "webp", "gif", "bmp", "avif", "heic")}
-SUFFIXES["jpeg"] = ".jpg"
 
 
 @dataclass(frozen=True)

@@ -80,18 +80,18 @@ class Workers:
         raise PhotoError("DAMAGED", f"the decoder crashes on it ({_ending(child)})")
 
     async def _in_time(self, child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
-        before, step, waited = _computed(child), self.seconds, 0.0
+        before, step, waited = _state(child)[1], self.seconds, 0.0
         asking = asyncio.ensure_future(_exchange(child, header, body))
         try:
             while not (await asyncio.wait({asking}, timeout=step))[0]:
                 waited += step
-                now = _computed(child)
+                state, now = _state(child)
                 used = waited if before is None or now is None else now - before
                 if used >= self.seconds:
                     words = f"not decoded in {self.seconds:.0f} s; save it again as JPEG"
                     raise PhotoError("TOO_COMPLEX", words)
                 if waited >= _PATIENCE * self.seconds:
-                    if _is_stopped(child):
+                    if state in ("T", "t"):
                         raise _Stopped
                     words = f"no answer in {waited:.0f} s on this busy machine; try it again"
                     raise PhotoError("TIMEOUT_DECODE", words)
@@ -125,26 +125,14 @@ class _Stopped(Exception):
     """Somebody stopped the process (SIGSTOP), which is no picture's fault."""
 
 
-def _computed(child: Process) -> float | None:
-    """CPU seconds of a process; None where the system does not tell."""
+def _state(child: Process) -> tuple[str, float | None]:
+    """The state of a process and its CPU seconds; "" and None where the system does not tell."""
     try:
-        words = _facts(child)
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        text = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace")
+        words = text.rpartition(")")[2].split()  # behind its name; see proc(5)
+        return words[0], (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, IndexError, ValueError):
-        return None
-
-
-def _is_stopped(child: Process) -> bool:
-    try:
-        return _facts(child)[0] in "Tt"
-    except (OSError, IndexError):
-        return False
-
-
-def _facts(child: Process) -> list[str]:
-    """The state of a process and the fields after it; see proc(5)."""
-    text = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace")
-    return text.rpartition(")")[2].split()
+        return "", None
 
 
 async def _exchange(child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
