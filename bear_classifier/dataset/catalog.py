@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,7 +46,7 @@ _COLUMNS = {kind: [field.name for field in dataclasses.fields(kind)] for kind in
 Row = TypeVar("Row")
 
 
-class Catalog:
+class Catalog(AbstractContextManager["Catalog"]):
     """One dataset. Reading is free; writing happens in `transaction()` under `lock()`.
 
     Raises DataError (CATALOG_DAMAGED, CATALOG_VERSION, CATALOG_BUSY, DISK_FULL, CATALOG_UNUSABLE).
@@ -104,9 +104,6 @@ class Catalog:
 
     def close(self) -> None:
         self._db.close()
-
-    def __enter__(self) -> Catalog:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

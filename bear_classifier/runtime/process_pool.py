@@ -8,6 +8,7 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _PATIENCE = 6  # times as long, by the clock, as a picture may keep a processor 
 _LOST = (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError)
 
 
-class Workers:
+class Workers(AbstractAsyncContextManager["Workers"]):
     """module: what each process runs, ending in `serve_requests`, with these words on its command
     line; seconds: of a processor for one picture, since on a busy machine wall-clock time says
     nothing of the picture. Where the system does not tell CPU times, the clock decides.
@@ -40,9 +41,6 @@ class Workers:
         self.module, self.seconds, self.words = module, seconds, words
         self._free = asyncio.Semaphore(most)
         self._idle: list[Process] = []
-
-    async def __aenter__(self) -> Workers:
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(_end(child, _GRACE) for child in self._idle))
