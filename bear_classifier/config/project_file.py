@@ -194,7 +194,7 @@ def _value_fault(value: Any, allowed: tuple[type, ...], meta: Mapping[str, Any])
     if float in allowed and isinstance(value, str) and value != "find":  # of train.lr
         return f'{value!r} must be a number or "find"'
     if meta["choices"] and value not in meta["choices"]:
-        return f"{value!r}{_guess(value, meta['choices'])}"
+        return f"{value!r}{_guess(str(value), meta['choices'])}"
     return ""
 
 

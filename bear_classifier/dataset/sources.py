@@ -1,4 +1,4 @@
-"""The source of each photo: the web site it comes from, or what a table says."""
+"""The source of each photo: its web site, or its entry in a table."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def inspect(data: bytes) -> Inspected:
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe say what the colours mean
+_KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe, which define the colours
 
 
 def _jpeg(data: bytes) -> Inspected:

@@ -79,9 +79,9 @@ class Workers(AbstractAsyncContextManager["Workers"]):
 
     async def _in_time(self, child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
         before, step, waited = _state(child)[1], self.seconds, 0.0
-        asking = asyncio.ensure_future(_exchange(child, header, body))
+        exchange = asyncio.ensure_future(_exchange(child, header, body))
         try:
-            while not (await asyncio.wait({asking}, timeout=step))[0]:
+            while not (await asyncio.wait({exchange}, timeout=step))[0]:
                 waited += step
                 state, now = _state(child)
                 used = waited if before is None or now is None else now - before
@@ -94,9 +94,9 @@ class Workers(AbstractAsyncContextManager["Workers"]):
                     words = f"no answer in {waited:.0f} s on this busy machine; try it again"
                     raise PhotoError("TIMEOUT_DECODE", words)
                 step = max(self.seconds - used, 0.05)
-            return asking.result()
+            return exchange.result()
         finally:
-            asking.cancel()
+            exchange.cancel()
 
     async def _start(self) -> Process:
         child = await asyncio.create_subprocess_exec(

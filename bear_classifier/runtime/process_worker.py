@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import sys
@@ -77,12 +78,12 @@ def unpack_answer(answer: dict[str, Any]) -> dict[str, Any]:
 def needed() -> dict[str, int]:
     """Peak bytes of memory and of address space; 0 where the system does not say."""
     try:
-        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        text = Path("/proc/self/status").read_text("ascii", "replace")
     except OSError:
-        return {"held": 0, "addresses": 0}
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
+        text = ""
+    sizes = dict(re.findall(r"^(VmHWM|VmPeak):\s*(\d+)", text, re.MULTILINE))
     names = {"held": "VmHWM", "addresses": "VmPeak"}
-    return {key: 1024 * int(found.get(name, "0").split()[0]) for key, name in names.items()}
+    return {key: 1024 * int(sizes.get(name, 0)) for key, name in names.items()}
 
 
 def limit_memory(memory: int) -> None:
