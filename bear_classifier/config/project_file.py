@@ -9,7 +9,6 @@ import json
 import math
 import re
 import sys
-import types
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -157,7 +156,14 @@ def _table(table: str, kind: type, values: Any, where: str, given: Mapping[str, 
         if key not in fields:
             unknown = f"{source}: unknown setting {name}{_guess(key, list(fields))}"
             raise ConfigError("UNKNOWN_SETTING", unknown)
-        checked[key] = _value(name, value, types_[key], fields[key].metadata, source)
+        allowed = typing.get_args(types_[key]) or (types_[key],)
+        if type(value) is int and float in allowed:
+            with contextlib.suppress(OverflowError):
+                value = float(value)
+        meta = fields[key].metadata
+        if fault := _value_fault(value, allowed, meta):
+            raise ConfigError("BAD_SETTING", f"{source}: {name} = {fault} ({meta['about']})")
+        checked[key] = value
     return kind(**checked)
 
 
@@ -175,16 +181,6 @@ def present_name(table: str, key: str) -> str:
     return name
 
 
-def _value(name: str, value: Any, kind: Any, meta: Mapping[str, Any], where: str) -> Any:
-    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
-        with contextlib.suppress(OverflowError):
-            value = float(value)
-    if fault := _value_fault(value, allowed, meta):
-        raise ConfigError("BAD_SETTING", f"{where}: {name} = {fault} ({meta['about']})")
-    return value
-
-
 def _value_fault(value: Any, allowed: tuple[type, ...], meta: Mapping[str, Any]) -> str:
     """The value and what it must be, "" if it is right."""
     if isinstance(value, bool) and bool not in allowed or not isinstance(value, allowed):
@@ -198,7 +194,7 @@ def _value_fault(value: Any, allowed: tuple[type, ...], meta: Mapping[str, Any])
     if float in allowed and isinstance(value, str) and value != "find":  # of train.lr
         return f'{value!r} must be a number or "find"'
     if meta["choices"] and value not in meta["choices"]:
-        return f"{value!r}{_guess(value, meta['choices'])}"
+        return f"{value!r}{_guess(str(value), meta['choices'])}"
     return ""
 
 
@@ -239,9 +235,9 @@ def as_toml(config: Config) -> str:
     """The project file of `config`, every setting written out with its meaning."""
     about = "# Every setting with its default; change one here, or with --set TABLE.KEY=VALUE."
     lines = [about, f"name = {json.dumps(config.name)}", "", "[classes]  # label = search queries"]
-    lines += [
-        f"{_key(label)} = {_literal(list(queries))}" for label, queries in config.classes.items()
-    ]
+    for label, queries in config.classes.items():
+        key = label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
+        lines.append(f"{key} = {_literal(list(queries))}")
     for table in TABLES:
         values = getattr(config, table)
         lines += ["", f"[{table}]"]
@@ -250,10 +246,6 @@ def as_toml(config: Config) -> str:
             for f in dataclasses.fields(values)
         ]
     return "\n".join(lines) + "\n"
-
-
-def _key(label: str) -> str:
-    return label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
 
 
 def _literal(value: Any) -> str:

@@ -132,13 +132,15 @@ def back_up(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
     """Copy the catalog, unless the newest copy is young or the same; the newest three stay.
 
     Returns the new copy. If none can be made, a NoCopy warning says so, and the work goes on."""
-    number = max(map(_number, made(root)), default=0) + 1
+    copies = made(root)
+    number = max(map(_number, copies), default=0) + 1
+    is_young = any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in copies[:1])
     place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}-{number:04}.sqlite"
     try:
-        if not _is_due(db, root, now):
+        if is_young or not db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0]:
             return None
         place.parent.mkdir(exist_ok=True)
-        if not _write_copy(db, place, made(root)[:1]):
+        if not _write_copy(db, place, copies[:1]):
             return None
         for old in made(root)[MAX_BACKUPS:]:
             old.unlink(missing_ok=True)
@@ -177,12 +179,6 @@ def _write_copy(db: sqlite3.Connection, place: Path, same_as: Iterable[Path] = (
     finally:
         partial.unlink(missing_ok=True)
     return True
-
-
-def _is_due(db: sqlite3.Connection, root: Path, now: datetime) -> bool:
-    if any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in made(root)[:1]):
-        return False
-    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0])
 
 
 def _at_rest(path: Path) -> closing[sqlite3.Connection]:

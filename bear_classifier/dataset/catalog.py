@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,7 +46,7 @@ _COLUMNS = {kind: [field.name for field in dataclasses.fields(kind)] for kind in
 Row = TypeVar("Row")
 
 
-class Catalog:
+class Catalog(AbstractContextManager["Catalog"]):
     """One dataset. Reading is free; writing happens in `transaction()` under `lock()`.
 
     Raises DataError (CATALOG_DAMAGED, CATALOG_VERSION, CATALOG_BUSY, DISK_FULL, CATALOG_UNUSABLE).
@@ -62,16 +62,17 @@ class Catalog:
         try:
             root.mkdir(parents=True, exist_ok=True)
             with damage_explained(self.path):
-                self._refuse_emptied()
+                is_empty = self.path.is_file() and not self.path.stat().st_size
+                if is_empty and (root / "photos").is_dir():  # SQLite would begin a new catalog
+                    raise sqlite3.DatabaseError("0 bytes")
                 if backups.is_cut_off(root):
                     raise sqlite3.DatabaseError("putting back a copy was cut off")
                 self._db = sqlite3.connect(
                     self.path, timeout=10, isolation_level=None, check_same_thread=not shared
                 )
                 try:
-                    self._db.execute("PRAGMA journal_mode=WAL")
-                    self._db.execute("PRAGMA synchronous=FULL")
-                    self._db.execute("PRAGMA foreign_keys=ON")
+                    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                        self._db.execute(f"PRAGMA {pragma}")
                     self._file = self._inode()
                     self._check()
                 except BaseException:
@@ -79,11 +80,6 @@ class Catalog:
                     raise
         except OSError as exc:
             raise DataError("CATALOG_UNUSABLE", f"{root} cannot be used: {exc.strerror}") from exc
-
-    def _refuse_emptied(self) -> None:
-        """SQLite takes a file of 0 bytes for a new catalog: every decision would be forgotten."""
-        if (self.root / "photos").is_dir() and self.path.is_file() and not self.path.stat().st_size:
-            raise sqlite3.DatabaseError("0 bytes")
 
     def _check(self) -> None:
         check_pages(self._db)
@@ -93,25 +89,21 @@ class Catalog:
                 backups.keep_format(self._db, self.root, version)
         with self.transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if not 0 <= version <= schema.SCHEMA_VERSION:
-                raise DataError(
-                    "CATALOG_VERSION",
-                    f"{self.path} has format {version}; this program reads formats up to"
-                    f" {schema.SCHEMA_VERSION}; update it: pip install --upgrade bear-classifier",
-                )
+            newest = schema.SCHEMA_VERSION
+            if not 0 <= version <= newest:
+                advice = f"reads formats up to {newest}; update it: pip install --upgrade"
+                other = f"{self.path} has format {version}; this program {advice} bear-classifier"
+                raise DataError("CATALOG_VERSION", other)
             for statement in schema.upgrades(version):
                 self._db.execute(statement)
-            if version < schema.SCHEMA_VERSION:
-                self._db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+            if version < newest:
+                self._db.execute(f"PRAGMA user_version = {newest}")
 
     def _inode(self) -> int:
         return self.path.stat().st_ino if self.path.is_file() else 0
 
     def close(self) -> None:
         self._db.close()
-
-    def __enter__(self) -> Catalog:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -120,9 +112,8 @@ class Catalog:
     def transaction(self) -> Iterator[None]:
         """All or nothing, one writer at a time."""
         if self._inode() != self._file:
-            raise DataError(
-                "CATALOG_UNUSABLE", f"{self.path} was replaced meanwhile; start this program again"
-            )
+            other = f"{self.path} was replaced meanwhile; start this program again"
+            raise DataError("CATALOG_UNUSABLE", other)
         with damage_explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -231,11 +222,7 @@ class Catalog:
 
     def fingerprint(self) -> str:
         """Digest of what a model is made from: the usable photos with label, group and split."""
-        if self._frozen:
-            rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
-        else:
-            columns = ["sha256", "label", "group", "split"]
-            rows = self._select(columns, "photo WHERE status = 'ok' ORDER BY sha256")
+        rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def once(self, what: str, make: Callable[[], Any]) -> Any:

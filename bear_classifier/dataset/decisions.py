@@ -2,7 +2,7 @@
 
 A photo's state is its label, status and reason. Every event holds the state before and after it.
 An undo is an event as well, so that undoing an undo does the thing again. Only the newest decision
-in force on a photo can be taken back: see `undo`.
+in force on a photo can be taken back: see `UndoStack`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import dataclasses
 import getpass
 import json
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, get_args
 
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.schema import CONFLICT, TAKEN_DOWN, Action, Decision, Event, Photo
-from bear_classifier.dataset.undo import UndoStack, cannot, in_force, inverse, states
 from bear_classifier.errors import DataError
 
 _PAGE = 20  # events read on the way back to the last one in force; then twice as many, ...
@@ -149,7 +148,7 @@ def undo(
             if event is None and not stack.holds(target.id):
                 continue  # taken back alone before
             latest = stack.removable(target.id)
-            after = dataclasses.replace(photo, **inverse(latest))
+            after = dataclasses.replace(photo, **_inverse(latest))
             why = f"takes back event {latest.id}"
             link = {"undoes": latest.id, "request": request}
             stack.add(_record(catalog, photo, after, "undo", _plain(who), why, **link))
@@ -195,7 +194,7 @@ def _outcome(
         state = f"photo {photo.sha256[:12]} is not dropped but {photo.status}"
         raise DataError("NOT_DROPPED", f"{state}; there is nothing to restore")
     for event in reversed(past):
-        before, after = states(event)
+        before, after = _states(event)
         if after.get("status") == "dropped" and before["status"] != "dropped":
             back = {"status": before["status"], "reason": before["reason"]}
             return "restore", dataclasses.replace(photo, **back)
@@ -240,7 +239,7 @@ def _plain(text: str) -> str:
 def _one(catalog: Catalog, event: int) -> list[Event]:
     if event.bit_length() < 64 and (events := catalog.events("WHERE id = ?", (event,))):
         return events
-    raise cannot(f"there is no event {event}")
+    raise _cannot(f"there is no event {event}")
 
 
 def _last_request(catalog: Catalog) -> list[Event]:
@@ -258,6 +257,77 @@ def _backwards(catalog: Catalog) -> Iterator[Event]:
     while page := catalog.events("WHERE id < ? ORDER BY id DESC LIMIT ?", (before, size)):
         yield from page
         before, size = page[-1].id, 2 * size
+
+
+class UndoStack:
+    """The decisions in force on one photo, the newest on top.
+
+    An undo pops one, or pushes it again if the event it undoes is an undo. `latest` has the last
+    event about each decision: the decision itself, or the last undo of it."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.top = 0  # the id of a decision; 0: the stack is empty
+        self.below: dict[int, int] = {}
+        self.latest: dict[int, Event] = {}
+        self.about: dict[int, int] = {}  # event -> the decision that it made or takes back
+        self.puts: dict[int, bool] = {}  # event -> whether it pushed the decision
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        if event.undoes is None:
+            decision, put = event.id, True
+            self.below[decision] = self.top
+        else:
+            decision, put = self.about[event.undoes], not self.puts[event.undoes]
+        self.about[event.id], self.puts[event.id] = decision, put
+        self.latest[decision] = event
+        self.top = decision if put else self.below[decision]
+
+    def holds(self, decision: int) -> bool:
+        return self.puts[self.latest[decision].id]
+
+    def removable(self, event: int) -> Event:
+        """The event to invert so that `event` is taken back. Raises DataError (CANNOT_UNDO)."""
+        decision = self.about[event]
+        latest = self.latest[decision]
+        if self.puts[event] != self.puts[latest.id]:
+            raise _cannot(f"event {event} was taken back already by event {latest.id}")
+        needed = decision if self.puts[event] else self.below[decision]
+        if self.top != needed:
+            while needed and self.below[needed] != self.top:
+                needed = self.below[needed]
+            first = self.latest[needed].id if needed else self.top
+            raise _cannot(f"the photo was changed later (event {first}); undo that first")
+        return latest
+
+
+def _cannot(sentence: str) -> DataError:
+    return DataError("CANNOT_UNDO", sentence)
+
+
+def in_force(newest_first: Iterable[Event]) -> Iterator[Event]:
+    """Events that are not taken back; an undo that is in force is one of them."""
+    undone: set[int | None] = set()
+    for event in newest_first:
+        if event.id not in undone:
+            undone.add(event.undoes)
+            yield event
+
+
+def _states(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The state before and after an event, of which events of old catalogs hold a part."""
+    if event.before:
+        return json.loads(event.before), json.loads(event.after)
+    if event.action == "relabel":
+        return {"label": event.old}, {"label": event.new}
+    return {"status": event.old, "reason": ""}, {"status": event.new, "reason": event.why}
+
+
+def _inverse(event: Event) -> dict[str, Any]:
+    """The fields of a photo that take back an event; screening may have changed others since."""
+    before, after = _states(event)
+    return {field: value for field, value in before.items() if value != after[field]}
 
 
 # -- rows ------------------------------------------------------------------------------------------

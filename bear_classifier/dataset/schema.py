@@ -248,5 +248,5 @@ _VERSION_4 = [  # words: pages of search results, splits
 
 def upgrades(version: int) -> list[str]:
     """The statements that make a catalog of `version` (0: empty) one of `SCHEMA_VERSION`."""
-    steps = {0: _VERSION_1, 1: _VERSION_2, 2: _VERSION_3, 3: _VERSION_4}
-    return [statement for n in range(version, SCHEMA_VERSION) for statement in steps[n]]
+    steps = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+    return [statement for step in steps[version:] for statement in step]

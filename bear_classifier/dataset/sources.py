@@ -1,4 +1,4 @@
-"""The source of each photo: the web site it comes from, or what a table says."""
+"""The source of each photo: its web site, or its entry in a table."""
 
 from __future__ import annotations
 
@@ -80,8 +80,7 @@ def web_site(address: str) -> str:
 
 @lru_cache(100_000)
 def _site_of_start(address: str) -> str:
-    host = host_of(address)
-    return site_of(host) if host else ""
+    return site_of(host_of(address))
 
 
 @lru_cache(100_000)

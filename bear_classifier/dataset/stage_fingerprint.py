@@ -12,7 +12,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def _sources(config: Config, catalog: Catalog) -> str:
 
 
 # What stages read besides their tables.
+_READ: dict[str, Callable[[Config, Catalog], str]]
 _READ = {"sources": _sources, "split.by": lambda config, _: config.split.by}
 
 

@@ -83,16 +83,16 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def _no_file(path: Path, mode: int) -> str:
+    name = printable(path)
     if not stat.S_ISDIR(mode):
-        return f"{printable(path)} is not a file"
+        return f"{name} is not a file"
     try:
-        with os.scandir(path):
-            pass
+        os.scandir(path).close()
     except OSError as exc:
-        return f"{printable(path)} is a folder that cannot be opened: {exc.strerror}"
+        return f"{name} is a folder that cannot be opened: {exc.strerror}"
     if path.is_symlink():
-        return f"{printable(path)} is a link to a folder, which is not followed; name that folder"
-    return f"{printable(path)} is a folder, not a file"
+        return f"{name} is a link to a folder, which is not followed; name that folder"
+    return f"{name} is a folder, not a file"
 
 
 def check_bytes(size: int) -> None:
@@ -210,11 +210,9 @@ def _check_scans(file: Inspected) -> None:
         raise PhotoError("TOO_COMPLEX", f"{file.scans} scans; the limit is {MAX_SCANS}")
     megapixels = file.size[0] * file.size[1] / 1e6
     if file.scans * megapixels > MAX_SCAN_MEGAPIXELS:
+        many = f"{file.scans} scans of {megapixels:.0f} megapixels"
         limit = f"the limit for scans x megapixels is {MAX_SCAN_MEGAPIXELS}"
-        advice = f"{limit}; save it again as an ordinary JPEG"
-        raise PhotoError(
-            "TOO_COMPLEX", f"{file.scans} scans of {megapixels:.0f} megapixels; {advice}"
-        )
+        raise PhotoError("TOO_COMPLEX", f"{many}; {limit}; save it again as an ordinary JPEG")
     if file.coefficients > MAX_COEFFICIENTS:
         needed = f"a progressive JPEG that takes {file.coefficients / 1e6:.0f} MB to decode"
         limit = f"the limit is {MAX_COEFFICIENTS // 1_000_000}; save it as baseline JPEG or smaller"

@@ -25,8 +25,6 @@ MAX_BLOCKS = 1_000_000  # GIF: 20 MB in sub-blocks of 255 bytes are 80,000
 MAX_RLE_BYTES, MAX_RLE_PIXELS = 1_000_000, 4_000_000  # run-length encoded BMP
 
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
-SUFFIXES = {name: f".{name}" for name in ("png", "webp", "gif", "bmp", "avif", "heic")}
-SUFFIXES["jpeg"] = ".jpg"
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def inspect(data: bytes) -> Inspected:
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe say what the colours mean
+_KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe, which define the colours
 
 
 def _jpeg(data: bytes) -> Inspected:

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from bear_classifier.errors import PhotoError
-from bear_classifier.runtime.process_worker import FRAME, unpack_answer
+from bear_classifier.runtime.process_worker import FRAME, frame_head, unpack_answer
 from bear_classifier.runtime.processors import processors
 
 _SECONDS = 60.0  # for one photo, of which one of 12 megapixels takes half a second
@@ -96,8 +96,7 @@ def _pool() -> _Pool:
 def _exchange(child: Child, header: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     """The answer and its pixels. Raises OSError or EOFError where the process ended or failed."""
     assert child.stdin
-    text = json.dumps(header).encode()
-    child.stdin.write(FRAME.pack(len(text), len(data)) + text + data)
+    child.stdin.write(frame_head(header, data) + data)
     child.stdin.flush()
     answer: dict[str, Any] = {"ready": True}
     while "ready" in answer:  # the first message of a new process
@@ -118,8 +117,5 @@ def _read(child: Child, length: int) -> bytes:
 
 def _end(child: Child) -> None:
     child.kill()
-    for stream in (child.stdin, child.stdout):
-        assert stream
-        with contextlib.suppress(OSError):  # what was not yet written has no reader any more
-            stream.close()
-    child.wait()
+    with contextlib.suppress(OSError), child:  # which flushes, though nobody reads any more
+        pass

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decided
+from bear_classifier.dataset.decisions import decided, in_force
 from bear_classifier.dataset.schema import Event, Photo
-from bear_classifier.dataset.undo import in_force
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from itertools import islice
 from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import is_taken_down
+from bear_classifier.dataset.decisions import in_force, is_taken_down
 from bear_classifier.dataset.schema import Event
-from bear_classifier.dataset.undo import in_force
 from bear_classifier.review.catalog_view import Now
 from bear_classifier.review.queue import QueueFilter, Ranking, alike, missing_of
 

@@ -8,11 +8,12 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.runtime.process_worker import FRAME, unpack_answer
+from bear_classifier.runtime.process_worker import FRAME, frame_head, unpack_answer
 
 _GRACE = 5.0  # seconds
 _START = 60.0  # seconds until a process is ready; importing takes a third of one
@@ -28,7 +29,7 @@ _PATIENCE = 6  # times as long, by the clock, as a picture may keep a processor 
 _LOST = (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError)
 
 
-class Workers:
+class Workers(AbstractAsyncContextManager["Workers"]):
     """module: what each process runs, ending in `serve_requests`, with these words on its command
     line; seconds: of a processor for one picture, since on a busy machine wall-clock time says
     nothing of the picture. Where the system does not tell CPU times, the clock decides.
@@ -40,9 +41,6 @@ class Workers:
         self.module, self.seconds, self.words = module, seconds, words
         self._free = asyncio.Semaphore(most)
         self._idle: list[Process] = []
-
-    async def __aenter__(self) -> Workers:
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(_end(child, _GRACE) for child in self._idle))
@@ -60,6 +58,8 @@ class Workers:
                 child = self._idle.pop() if self._idle else await self._start()
                 try:
                     answer = await self._in_time(child, header, body)
+                    if "bug" in answer:
+                        raise RuntimeError(answer["bug"])
                 except _LOST:
                     await _end(child, _GRACE)
                     continue
@@ -73,33 +73,30 @@ class Workers:
                 except BaseException:  # cancelled: its answer would be taken for the next one's
                     await _end(child)
                     raise
-                if "bug" in answer:
-                    await _end(child, _GRACE)
-                    raise RuntimeError(answer["bug"])
                 self._idle.append(child)
                 return unpack_answer(answer)
         raise PhotoError("DAMAGED", f"the decoder crashes on it ({_ending(child)})")
 
     async def _in_time(self, child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
-        before, step, waited = _computed(child), self.seconds, 0.0
-        asking = asyncio.ensure_future(_exchange(child, header, body))
+        before, step, waited = _state(child)[1], self.seconds, 0.0
+        exchange = asyncio.ensure_future(_exchange(child, header, body))
         try:
-            while not (await asyncio.wait({asking}, timeout=step))[0]:
+            while not (await asyncio.wait({exchange}, timeout=step))[0]:
                 waited += step
-                now = _computed(child)
+                state, now = _state(child)
                 used = waited if before is None or now is None else now - before
                 if used >= self.seconds:
                     words = f"not decoded in {self.seconds:.0f} s; save it again as JPEG"
                     raise PhotoError("TOO_COMPLEX", words)
                 if waited >= _PATIENCE * self.seconds:
-                    if _is_stopped(child):
+                    if state in ("T", "t"):
                         raise _Stopped
                     words = f"no answer in {waited:.0f} s on this busy machine; try it again"
                     raise PhotoError("TIMEOUT_DECODE", words)
                 step = max(self.seconds - used, 0.05)
-            return asking.result()
+            return exchange.result()
         finally:
-            asking.cancel()
+            exchange.cancel()
 
     async def _start(self) -> Process:
         child = await asyncio.create_subprocess_exec(
@@ -113,11 +110,9 @@ class Workers:
             await asyncio.wait_for(_receive(child), _START)
         except (*_LOST, asyncio.TimeoutError) as exc:
             await _end(child, _GRACE)
-            raise DataError(
-                "NO_WORKER",
-                f"the process that decodes pictures could not be started ({_ending(child)});"
-                f" run {sys.executable} -m {self.module} to see why",
-            ) from exc
+            failed = f"the process that decodes pictures could not be started ({_ending(child)})"
+            advice = f"run {sys.executable} -m {self.module} to see why"
+            raise DataError("NO_WORKER", f"{failed}; {advice}") from exc
         except BaseException:
             await _end(child)
             raise
@@ -128,32 +123,19 @@ class _Stopped(Exception):
     """Somebody stopped the process (SIGSTOP), which is no picture's fault."""
 
 
-def _computed(child: Process) -> float | None:
-    """Seconds that it has kept a processor busy; None where the system does not tell."""
+def _state(child: Process) -> tuple[str, float | None]:
+    """The state of a process and its CPU seconds; "" and None where the system does not tell."""
     try:
-        words = _facts(child)
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        text = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace")
+        words = text.rpartition(")")[2].split()  # behind its name; see proc(5)
+        return words[0], (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, IndexError, ValueError):
-        return None
-
-
-def _is_stopped(child: Process) -> bool:
-    try:
-        return _facts(child)[0] in "Tt"
-    except (OSError, IndexError):
-        return False
-
-
-def _facts(child: Process) -> list[str]:
-    """Its state, and what else the system tells behind its name; see proc(5)."""
-    text = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace")
-    return text.rpartition(")")[2].split()
+        return "", None
 
 
 async def _exchange(child: Process, header: dict[str, Any], body: bytes) -> dict[str, Any]:
     assert child.stdin
-    text = json.dumps(header).encode()
-    child.stdin.write(FRAME.pack(len(text), len(body)) + text + body)
+    child.stdin.write(frame_head(header, body) + body)
     await child.stdin.drain()
     return await _receive(child)
 
@@ -166,7 +148,7 @@ async def _receive(child: Process) -> dict[str, Any]:
 
 
 async def _end(child: Process, grace: float = 0.0) -> None:
-    """grace: seconds in which it may end by itself, as it does without more questions."""
+    """grace: seconds in which it may end by itself, as it does when its input ends."""
     assert child.stdin
     child.stdin.close()
     if grace:

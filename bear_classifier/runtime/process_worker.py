@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import sys
@@ -36,8 +37,7 @@ def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
     limit_memory(memory)
 
     def send(message: dict[str, Any], body: bytes = b"") -> None:
-        text = json.dumps(message).encode()
-        answers.write(FRAME.pack(len(text), len(body)) + text)
+        answers.write(frame_head(message, body))
         answers.write(body)
         answers.flush()
 
@@ -60,6 +60,12 @@ def serve_requests(work: Work, memory: int = WORKER_MEMORY) -> None:
             raise
 
 
+def frame_head(message: dict[str, Any], body: bytes) -> bytes:
+    """What comes before the body in a frame: two lengths and the message."""
+    text = json.dumps(message).encode()
+    return FRAME.pack(len(text), len(body)) + text
+
+
 def unpack_answer(answer: dict[str, Any]) -> dict[str, Any]:
     """The result in an answer; raises the error that it holds instead."""
     if "error" in answer:
@@ -72,12 +78,12 @@ def unpack_answer(answer: dict[str, Any]) -> dict[str, Any]:
 def needed() -> dict[str, int]:
     """Peak bytes of memory and of address space; 0 where the system does not say."""
     try:
-        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        text = Path("/proc/self/status").read_text("ascii", "replace")
     except OSError:
-        return {"held": 0, "addresses": 0}
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
+        text = ""
+    sizes = dict(re.findall(r"^(VmHWM|VmPeak):\s*(\d+)", text, re.MULTILINE))
     names = {"held": "VmHWM", "addresses": "VmPeak"}
-    return {key: 1024 * int(found.get(name, "0").split()[0]) for key, name in names.items()}
+    return {key: 1024 * int(sizes.get(name, 0)) for key, name in names.items()}
 
 
 def limit_memory(memory: int) -> None:

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 # A hint ends its line. `command` makes one, with quotes where a path needs them.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
@@ -41,18 +41,16 @@ def warn(text: str) -> None:
     print(printable_lines(text), file=sys.stderr, flush=True)
 
 
-def say_above_bars(text: str) -> None:
+def say_above_bars(text: str, file: TextIO | None = None) -> None:
     """As `say`, while progress bars are drawn, which stay below."""
     from tqdm import tqdm  # only now: most commands draw none
 
-    tqdm.write(printable_lines(text))
+    tqdm.write(printable_lines(text), file=file)
 
 
 def warn_above_bars(text: str) -> None:
-    """As `warn`, while progress bars are drawn, which stay below."""
-    from tqdm import tqdm
-
-    tqdm.write(printable_lines(text), file=sys.stderr)
+    """As `say_above_bars`, to standard error."""
+    say_above_bars(text, sys.stderr)
 
 
 def tell(options: argparse.Namespace, text: str) -> None:

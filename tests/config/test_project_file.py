@@ -127,10 +127,8 @@ def test_project_name_becomes_a_folder(name: object) -> None:
 def test_class_that_cannot_be_a_folder(label: str) -> None:
     assert refusal(classes={**TWO, label: ["x"]}) == (
         "BAD_CLASS",
-        (
-            f"test: class {label!r} cannot be a folder name; use up to 100 letters, digits, spaces "
-            "and dashes, not beginning with . or _"
-        ),
+        f"test: class {label!r} cannot be a folder name; use up to 100 letters, digits, spaces "
+        "and dashes, not beginning with . or _",
     )
 
 
@@ -143,10 +141,8 @@ def test_class_that_can(label: str) -> None:
 def test_classes_that_differ_in_case_only(other: str) -> None:
     assert refusal(classes={**TWO, other: ["x"]}) == (
         "BAD_CLASS",
-        (
-            f"test: classes 'grizzly' and {other!r} differ only in case or in how accents are"
-            " stored; rename one"
-        ),
+        f"test: classes 'grizzly' and {other!r} differ only in case or in how accents are"
+        " stored; rename one",
     )
 
 
@@ -245,19 +241,16 @@ def test_later_override_wins(project: Path) -> None:
 
 
 def test_override_of_a_class(project: Path) -> None:
-    assert read_project(project, ['classes.polar=["polar bear"]']).classes["polar"] == [
-        "polar bear"
-    ]
+    config = read_project(project, ['classes.polar=["polar bear"]'])
+    assert config.classes["polar"] == ["polar bear"]
 
 
 @pytest.mark.parametrize("text", ["", "train", "train.epochs", "epochs=3", ".epochs=3", "train.=3"])
 def test_override_of_bad_form(project: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_project(project, [text])
-    assert (
-        str(caught.value)
-        == f"BAD_SETTING: --set {text!r} must look like table.key=value, such as train.epochs=6"
-    )
+    form = "must look like table.key=value, such as train.epochs=6"
+    assert str(caught.value) == f"BAD_SETTING: --set {text!r} {form}"
 
 
 @pytest.mark.parametrize(

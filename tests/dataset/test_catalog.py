@@ -327,11 +327,8 @@ def test_kill_in_the_middle_of_a_large_transaction(catalog: Catalog, child: Chil
 def test_full_disk_keeps_the_old_state(catalog: Catalog, child: Child) -> None:
     before = everything(catalog)
     said, _ = child(CHANGE_ALL, catalog.root, "full").communicate(timeout=STUCK)
-    assert (
-        said == f"DISK_FULL: no space left to write {catalog.path} (disk I/O error); what was there"
-        " before "
-        "is kept; free some and run again\n"
-    )
+    full = f"DISK_FULL: no space left to write {catalog.path} (disk I/O error)"
+    assert said == f"{full}; what was there before is kept; free some and run again\n"
     with Catalog(catalog.root) as again:
         assert everything(again) == before
 
@@ -392,10 +389,7 @@ def test_lock_is_free_after_work_that_failed(catalog: Catalog) -> None:
 def test_lock_with_an_unreadable_note(catalog: Catalog) -> None:
     with catalog.lock("split"):
         (catalog.root / "lock.json").write_text("{", encoding="utf-8")
-        with (
-            pytest.raises(DataError, match="Another program is running on"),
-            catalog.lock("x"),
-        ):
+        with pytest.raises(DataError, match="Another program is running on"), catalog.lock("x"):
             raise AssertionError("two holders at once")
 
 
@@ -447,12 +441,9 @@ def test_damaged_header_is_said_in_a_sentence(closed: Path) -> None:
     closed.write_bytes(b"\0" * 100 + closed.read_bytes()[100:])
     with pytest.raises(DataError) as caught:
         Catalog(closed.parent)
-    assert (
-        str(caught.value)
-        == f"CATALOG_DAMAGED: {closed} is damaged (file is not a database); restore it from a"
-        " copy, "
-        "or move it away and run again: photos are kept, decisions in it are lost"
-    )
+    advice = "restore it from a copy, or move it away and run again: photos are kept, decisions in"
+    damaged = f"CATALOG_DAMAGED: {closed} is damaged (file is not a database)"
+    assert str(caught.value) == f"{damaged}; {advice} it are lost"
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.5, 0.99])
@@ -502,12 +493,10 @@ def test_newer_version_is_refused_and_left_alone(closed: Path) -> None:
     before = closed.read_bytes()
     with pytest.raises(DataError) as caught:
         Catalog(closed.parent)
-    assert (
-        str(caught.value)
-        == f"CATALOG_VERSION: {closed} has format {SCHEMA_VERSION + 1}; this program"
-        " reads formats up to"
-        f" {SCHEMA_VERSION}; update it: pip install --upgrade bear-classifier"
-    )
+    newer = f"CATALOG_VERSION: {closed} has format {SCHEMA_VERSION + 1}"
+    reads = f"this program reads formats up to {SCHEMA_VERSION}"
+    update = "update it: pip install --upgrade bear-classifier"
+    assert str(caught.value) == f"{newer}; {reads}; {update}"
     assert closed.read_bytes() == before
 
 

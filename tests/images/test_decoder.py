@@ -19,7 +19,7 @@ from corpus import drawn, exif, good, in_child, saved
 from PIL import Image, ImageFile
 
 from bear_classifier.errors import PhotoError
-from bear_classifier.images import decoder, formats
+from bear_classifier.images import decoder, formats, heif
 from bear_classifier.images.decoder import decode, encode, fit_square, read_file
 from bear_classifier.images.dhash import dhash, hash_bits, mirrored
 
@@ -69,9 +69,8 @@ def documented_codes() -> set[str]:
 
 
 def test_every_code_is_documented() -> None:
-    sources = Path(decoder.__file__).read_text(encoding="utf-8") + Path(formats.__file__).read_text(
-        encoding="utf-8"
-    )
+    files = (decoder.__file__, formats.__file__, heif.__file__)
+    sources = "".join(Path(file).read_text(encoding="utf-8") for file in files)
     raised = set(re.findall(r'PhotoError\(\s*"([A-Z_]+)"', sources))
     assert raised == documented_codes()
 
@@ -283,12 +282,8 @@ def _half_clear() -> tuple[Image.Image, Image.Image]:
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF"])
 def test_alpha_goes_over_white(format: str) -> None:
     clear, white = _half_clear()
-    assert (
-        difference(
-            decode(saved(clear, format, **({"lossless": True} if format == "WEBP" else {}))), white
-        )
-        <= 3
-    )
+    how = {"lossless": True} if format == "WEBP" else {}
+    assert difference(decode(saved(clear, format, **how)), white) <= 3
 
 
 def test_half_transparent_is_halfway_to_white() -> None:
@@ -298,10 +293,8 @@ def test_half_transparent_is_halfway_to_white() -> None:
 
 def test_grey_and_alpha() -> None:
     clear, white = _half_clear()
-    assert (
-        difference(decode(saved(clear.convert("LA"), "PNG")), white.convert("L").convert("RGB"))
-        <= 1
-    )
+    image = decode(saved(clear.convert("LA"), "PNG"))
+    assert difference(image, white.convert("L").convert("RGB")) <= 1
 
 
 def test_palette_and_one_clear_entry() -> None:
@@ -378,9 +371,8 @@ def test_colour_profile_to_srgb(format: str) -> None:
         corpus.profile(True)[:200],
         corpus.linear_grey_profile(),
     ):
-        assert (
-            difference(decode(saved(photo, format, icc_profile=harmless, **settings)), plain) == 0
-        )
+        image = decode(saved(photo, format, icc_profile=harmless, **settings))
+        assert difference(image, plain) == 0
 
 
 def test_grey_profile() -> None:

@@ -29,7 +29,6 @@ def refusal(data: bytes) -> PhotoError:
 def test_good_files_are_known_by_content(name: str) -> None:
     found = inspect(corpus.good()[name])
     assert found.format == format_of(corpus.good()[name]) == name.split()[0]
-    assert formats.SUFFIXES[found.format] in (".jpg", f".{found.format}")
     with Image.open(BytesIO(found.pixels)) as image:
         assert found.size == image.size
 

@@ -51,10 +51,8 @@ def gone(pid: int) -> bool:
     end = time.monotonic() + STUCK
     while time.monotonic() < end:
         try:
-            if (
-                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-                == "Z"
-            ):
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+            if text.rpartition(")")[2].split()[0] == "Z":
                 return True
         except FileNotFoundError:
             return True
