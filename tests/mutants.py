@@ -729,7 +729,7 @@ MUTANTS = [
     Mutant("gaps of calibration cancel", "stats/metrics.py", "np.abs(sums).sum()",
            "abs(sums.sum())", "judge/test_evaluate.py::test_calibration_error_of_known_gaps"),
     Mutant("a changed file is not noticed", "ship/bundle.py",
-           'sha.hexdigest() != entry["sha256"] or', "",
+           'sha256 != entry["sha256"] or', "",
            "ship/test_bundle.py::test_every_file_of_the_bundle_refuses_a_changed_byte"),
     Mutant("bundle.json is not checked", "ship/bundle.py",
            "hashlib.sha256(blank).hexdigest().encode() != digests[0]", "False",

@@ -1,12 +1,9 @@
 """Acceptance of int8 and of scaled decoding: same answers on validation photos, and faster.
 
-Each is compared on the files of validation photos with the model that was proved to answer as the
-trained one: full precision, decoded in full. One that answers otherwise is dropped, and the bundle
-says why. Parity with the trained network is proved for the pixels that it learned from; that an
-approximation costs no answer is measured, not proved.
-
-Scaled decoding is compared on the photos whose pixels it changes; int8, with the decoding that was
-chosen, on all.
+Each is compared on validation photos with the model whose parity with the trained network was
+proved: full precision, decoded in full. One that answers otherwise is dropped, and the bundle says
+why. Scaled decoding is compared on the photos whose pixels it changes; int8, with the decoding that
+was chosen, on all.
 """
 
 from __future__ import annotations
@@ -111,15 +108,11 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
         moved = f"with {name} the calibration error went from {change}"
         return f"{moved}; a change of {bar.ece:.1%} is allowed"
     if not figures["verdicts"] <= bar.verdicts * n:
-        return (
-            f"with {name} {figures['verdicts']} of {n} validation photos are answered that were not"
-            f" before, or no longer; {bar.verdicts:.0%} is allowed"
-        )
+        changed = f"with {name} {figures['verdicts']} of {n} validation photos are answered that"
+        return f"{changed} were not before, or no longer; {bar.verdicts:.0%} is allowed"
     if not abs(figures["shift"]) <= bar.shift:
-        return (
-            f"with {name} photos look {figures['shift']:+.2f} standard deviations more like the"
-            f" training photos; {bar.shift} is allowed"
-        )
+        shifted = f"with {name} photos look {figures['shift']:+.2f} standard deviations more like"
+        return f"{shifted} the training photos; {bar.shift} is allowed"
     return ""
 
 
@@ -129,10 +122,9 @@ def least_side(size: int) -> int:
 
 
 def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
-    """Which approximations to publish. proved: in full precision, decoding in full.
-
-    Raises ModelError (PRECISION) where int8 is required and would answer otherwise, DataError
-    (DISK_FULL, CANNOT_WRITE), PhotoError."""
+    """Which approximations to publish. proved: in full precision, decoding in full. Raises
+    ModelError (PRECISION) where int8 is required and would answer otherwise, DataError (DISK_FULL,
+    CANNOT_WRITE), PhotoError."""
     photos = sorted(catalog.photos("ok"), key=lambda photo: photo.sha256)
     valid = [photo for photo in photos if photo.split == "valid"][:_MOST]
     files = [catalog.file(photo) for photo in valid]

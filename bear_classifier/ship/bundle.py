@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +33,6 @@ from bear_classifier.runtime.files import replace, write_atomic, write_errors
 from bear_classifier.runtime.npz import read_npz
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 from bear_classifier.ship import manifest
-from bear_classifier.ship.manifest import EXACT, GOLDEN_NAME, SCHEMA
 from bear_classifier.ship.onnx_check import refuse_unsafe
 
 GOLDEN = 32
@@ -79,7 +78,7 @@ class Bundle:
     @property
     def tolerance(self) -> float:
         """How far the outputs may lie from those of the self-test; see `Model.self_test`."""
-        return float(self.about.get("precision", {}).get("tolerance", EXACT))
+        return float(self.about.get("precision", {}).get("tolerance", manifest.EXACT))
 
     @property
     def temperature(self) -> float:
@@ -105,15 +104,13 @@ class Bundle:
             expected = read_npz(part(self, "golden/expected.npz"), _LARGEST_GOLDEN)
         except ValueError as exc:
             raise ModelError("BAD_MODEL", f"golden/expected.npz cannot be read: {exc}") from exc
-        names = sorted(n for n in self.about["files"] if GOLDEN_NAME.fullmatch(n))
+        names = sorted(n for n in self.about["files"] if manifest.GOLDEN_NAME.fullmatch(n))
         return [self.path / name for name in names], expected
 
 
 def load(path: Path) -> Bundle:
-    """Read and verify a bundle.
-
-    Raises ModelError (NO_MODEL, UNSAFE_MODEL_FILE, MODEL_CORRUPT, MODEL_VERSION, MODEL_INCOMPLETE,
-    UNEXPECTED_FILE, BAD_MODEL)."""
+    """Read and verify a bundle. Raises ModelError (NO_MODEL, UNSAFE_MODEL_FILE, MODEL_CORRUPT,
+    MODEL_VERSION, MODEL_INCOMPLETE, UNEXPECTED_FILE, BAD_MODEL)."""
     for _ in range(_TRIES):
         here = standing(path)
         before = _identity(here)
@@ -145,11 +142,10 @@ def _previous(path: Path) -> Path:
 
 
 def _read(path: Path) -> Bundle:
-    described = path / "bundle.json"
-    if not described.is_file():
+    if not (path / "bundle.json").is_file():
         words = f"there is no model in {path}; name another folder, or make one; run: bears run"
         raise ModelError("NO_MODEL", words)
-    about = _manifest(b"".join(_blocks("bundle.json", described, _LARGEST_JSON, whole=True)))
+    about = _manifest(_content(path, "bundle.json", _LARGEST_JSON, keep=True)[0])
     files = about["files"]
     _check_files(path, files)
     with ThreadPoolExecutor(2) as pool:  # hashing needs no lock of Python's
@@ -172,28 +168,31 @@ def recover(path: Path) -> None:
         previous.replace(path)
 
 
-def _blocks(name: str, path: Path, limit: int, whole: bool) -> Iterator[bytes | memoryview]:
-    """The content of a file, whole or in blocks, each in the memory of the last one."""
+def _content(path: Path, name: str, limit: int, keep: bool) -> tuple[bytes, str, int]:
+    """Content of a file if it is to be kept, its SHA-256 and its size."""
     try:
-        info = path.lstat()
+        info = (path / name).lstat()
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
             raise ModelError("UNEXPECTED_FILE", f"{name} is a link, not a file of its own; refused")
         if info.st_size > limit:
             words = f"{name} has {info.st_size} bytes; the limit is {limit}"
             raise ModelError("MODEL_CORRUPT", words)
-        with path.open("rb", buffering=0) as file:  # a buffer would hold all of it twice
+        with (path / name).open("rb", buffering=0) as file:  # a buffer would hold all of it twice
             head = file.read(64)
             if git_lfs.is_pointer(head):
-                raise ModelError("MODEL_INCOMPLETE", f"{path} is {git_lfs.ADVICE}")
+                raise ModelError("MODEL_INCOMPLETE", f"{path / name} is {git_lfs.ADVICE}")
             if head.startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
                 raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
             file.seek(0)
-            if whole:
-                yield file.read()
-                return
-            place = memoryview(bytearray(min(_BLOCK, info.st_size)))
-            while many := file.readinto(place):
-                yield place[:many]
+            if keep:
+                content = file.read()
+                return content, hashlib.sha256(content).hexdigest(), len(content)
+            sha, size = hashlib.sha256(), 0
+            block = memoryview(bytearray(min(_BLOCK, info.st_size)))
+            while n := file.readinto(block):
+                sha.update(block[:n])
+                size += n
+            return b"", sha.hexdigest(), size
     except OSError as exc:
         raise ModelError("MODEL_INCOMPLETE", f"{name} cannot be read: {exc.strerror}") from exc
 
@@ -237,13 +236,9 @@ def _closed(exc: OSError) -> None:
 
 def _checked(path: Path, name: str, entry: Mapping[str, Any], keep: bool = True) -> bytes:
     """The content of a file if it is to be kept. Raises ModelError (MODEL_CORRUPT)."""
-    sha, size, content = hashlib.sha256(), 0, b""
-    for block in _blocks(name, path / name, _LARGEST, keep):
-        sha.update(block)
-        size += len(block)
-        content = bytes(block) if keep else b""
-    if sha.hexdigest() != entry["sha256"] or size != entry["size"]:
-        words = f"{name} has checksum {sha.hexdigest()[:12]}..., expected {entry['sha256'][:12]}..."
+    content, sha256, size = _content(path, name, _LARGEST, keep)
+    if sha256 != entry["sha256"] or size != entry["size"]:
+        words = f"{name} has checksum {sha256[:12]}..., expected {entry['sha256'][:12]}..."
         raise ModelError("MODEL_CORRUPT", f"{words}; copy the model again")
     return content
 
@@ -254,7 +249,7 @@ def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         for name, data in sorted(files.items())
     }
-    fields = {"schema": SCHEMA, **about, "files": entries, "checksum": _ZEROS.decode()}
+    fields = {"schema": manifest.SCHEMA, **about, "files": entries, "checksum": _ZEROS.decode()}
     blank = json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
     digest = hashlib.sha256(blank).hexdigest().encode()
     return blank.replace(b'"checksum": "' + _ZEROS, b'"checksum": "' + digest)

@@ -6,7 +6,6 @@ evidence is exact: its mean over all places, plus the layer's bias, is the class
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,30 +52,22 @@ class Explained:
 
 
 def cam_head(bundle: Bundle) -> CamHead:
-    """The head's numbers, from the file whose checksum is in the bundle.
-
-    Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT, BAD_MODEL)."""
+    """The head of the bundle's checked weights. Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT,
+    BAD_MODEL)."""
     name = "weights.safetensors"
     data = part(bundle, name)
     try:
         values = {k: v for k, v in from_safetensors(data).items() if k.startswith("head.")}
         (norm,) = (k.removesuffix("running_mean") for k in values if k.endswith("running_mean"))
-        (linear,) = (
-            k for k, v in values.items() if re.fullmatch(r"head\.\d+\.weight", k) and v.ndim == 2
-        )
-        deviation = np.sqrt(values[f"{norm}running_var"] + _EPS)
-        found = CamHead(
-            values[f"{norm}running_mean"],
-            values[f"{norm}weight"] / deviation,
-            values[f"{norm}bias"],
-            values[linear],
-            values[linear.removesuffix("weight") + "bias"],
-        )
+        (linear,) = (k for k, v in values.items() if k.endswith(".weight") and v.ndim == 2)
+        weight, bias = values[linear], values[linear.removesuffix("weight") + "bias"]
+        scale = values[f"{norm}weight"] / np.sqrt(values[f"{norm}running_var"] + _EPS)
+        head = CamHead(values[f"{norm}running_mean"], scale, values[f"{norm}bias"], weight, bias)
     except (SafetensorError, ValueError, KeyError) as exc:
         raise ModelError("BAD_MODEL", f"{name} holds no head of one linear layer ({exc})") from exc
-    if found.weight.shape != (len(bundle.labels), len(found.mean)):
+    if weight.shape != (len(bundle.labels), len(head.mean)):
         raise ModelError("BAD_MODEL", f"{name} is of other classes than bundle.json")
-    return found
+    return head
 
 
 def evidence(head: CamHead, map_: Floats32) -> Floats32:

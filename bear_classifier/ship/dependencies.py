@@ -23,10 +23,9 @@ _LINUX = {
 
 
 def closure(program: str, sources: Mapping[str, str]) -> list[str]:
-    """Paths of the sources that a program needs. sources: texts by their paths below the root.
-
-    A module is needed if it is imported anywhere, also in a function, or if its full name is a
-    string (a process is started by it); another file if a needed one contains its name."""
+    """Paths of the sources that a program needs. sources: texts by their paths below the root. A
+    module is needed if it is imported anywhere, also in a function, or if its full name is a string
+    (a process is started by it); another file if a needed one contains its name."""
     modules = {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
         for path in sources

@@ -26,12 +26,10 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.lock import publishing
 from bear_classifier.dataset.schema import SPLITS, Published
 from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
-from bear_classifier.judge import membership_inference
+from bear_classifier.judge.membership_inference import card_sentence
 from bear_classifier.judge.predictions import load_predictions
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, frozen_forward, inference
 from bear_classifier.learn.data import normalisation
-from bear_classifier.learn.frozen_forward import as_onnx
-from bear_classifier.learn.inference import OUTPUTS, Outputs
 from bear_classifier.learn.learner import trained_network
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
@@ -46,11 +44,9 @@ _LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow",
 
 def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     """Write the bundle beside `place`, prove it, then put it there; otherwise the old one stays.
-    Others who publish there, from this dataset or another, are waited for.
-
-    Parity is proved in full precision; then int8 and scaled decoding are tried.
-    Raises DataError (NOT_TRAINED, DISK_FULL, LOCKED), ModelError (PARITY, PRECISION) and
-    ConfigError (NO_NOTE)."""
+    Others who publish there, from this dataset or another, are waited for. Parity is proved in full
+    precision; then int8 and scaled decoding are tried. Raises DataError (NOT_TRAINED, DISK_FULL,
+    LOCKED), ModelError (PARITY, PRECISION) and ConfigError (NO_NOTE)."""
     with publishing(place):
         return _published(catalog, config, place)
 
@@ -157,15 +153,15 @@ def half_precision_state(model: backbone.Classifier) -> bytes:
 
 def to_onnx(model: backbone.Classifier, size: int) -> bytes:
     """One file, any number of images, the three outputs."""
-    return as_onnx(Outputs(model), torch.zeros(1, 3, size, size), "image", OUTPUTS)
+    example = torch.zeros(1, 3, size, size)
+    network = inference.Outputs(model)
+    return frozen_forward.as_onnx(network, example, "image", inference.OUTPUTS)
 
 
 def _golden(least: int | None = None) -> dict[str, bytes]:
     """Pictures of the self-test. least: as of a bundle; some are then large enough for it."""
-    drawn = [
-        golden.draw_picture(i, 2 * least if least and i in _LARGE else 0)
-        for i in range(bundle.GOLDEN)
-    ]
+    sides = dict.fromkeys(_LARGE, 2 * (least or 0))
+    drawn = [golden.draw_picture(i, sides.get(i, 0)) for i in range(bundle.GOLDEN)]
     return {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in enumerate(drawn)}
 
 
@@ -218,9 +214,7 @@ def _about(
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
         "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
-        "membership": membership_inference.card_sentence(found)
-        if (found := judged["membership"])
-        else None,
+        "membership": card_sentence(judged["membership"]) if judged["membership"] else None,
         "training": {k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
         "data": {
             "fingerprint": catalog.fingerprint(),

@@ -44,10 +44,9 @@ _BROKEN = (
 
 
 def quantised(network: bytes, images: Sequence[Callable[[], Floats32]]) -> bytes:
-    """The same ONNX network in int8, except its head after the pool.
-
-    images: each gives one (3, size, size) as the network is fed, and may be called twice. Raises
-    ModelError (NOT_QUANTISED), OSError."""
+    """The same ONNX network in int8, except its head after the pool. images: each gives one (3,
+    size, size) as the network is fed, and may be called twice. Raises ModelError (NOT_QUANTISED),
+    OSError."""
     with tempfile.TemporaryDirectory(prefix="bears-int8-") as name:
         given, ready, made = (f"{name}/{n}.onnx" for n in ("given", "ready", "made"))
         Path(given).write_bytes(network)
@@ -175,9 +174,7 @@ def added(
     rounded: NDArray[np.int8], scale: Floats32, exact: Floats32, mean: Floats32
 ) -> NDArray[np.float64]:
     """What rounding adds to the mean of each output of a convolution (out,), edges disregarded.
-
-    rounded, exact: weights (out, in of a group, h, w); scale: (out,) or one; mean: of the input
-    (in,)."""
+    rounded, exact: weights (out, in of a group, h, w); scale: (out,) or one; mean: inputs (in,)."""
     out, inputs = exact.shape[:2]
     off = rounded * scale.reshape(-1, 1, 1, 1).astype(np.float64) - exact
     of_group = mean.reshape(-1, inputs)  # groups follow one another, in inputs and outputs

@@ -1,7 +1,5 @@
-"""The nearest training photos of a photo, where a bundle may show them.
-
-A bundle holds no photo unless `export.pictures` says that it may: small copies then, each with its
-author and licence.
+"""The nearest training photos of a photo, where a bundle may show them: it holds small copies, each
+with its author and licence, only with `export.pictures`.
 """
 
 from __future__ import annotations

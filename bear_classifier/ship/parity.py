@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,31 +41,26 @@ def prove(
     catalog: Catalog, config: Config, model: backbone.Classifier, candidate: Model
 ) -> dict[str, Any]:
     """Compare both models on the same files, from raw bytes, before the temperature, which would
-    multiply rounding errors. Raises ModelError (PARITY) beyond 1e-4.
+    multiply rounding errors. Raises ModelError (PARITY) beyond 1e-4, which int8 could not meet.
 
-    candidate: in full precision and decoding in full. Int8 and scaled decoding are compared with it
-    later (`acceptance`): integers cannot come within 1e-4.
-    Photos come first (test and valid before train), then drawings up to `export.parity`."""
+    candidate: in full precision and decoding in full. Photos come first (test and valid before
+    train), then drawings up to `export.parity`."""
     order = {"test": 0, "valid": 1, "train": 2, None: 3}
     photos = sorted(catalog.photos("ok"), key=lambda p: (order[p.split], p.sha256))
     n = config.export.parity
     files = [catalog.file(photo) for photo in photos[:n]]
-    drawings = candidate.bundle.path.with_suffix(".drawings")
-    try:
-        with write_errors(drawings):
-            drawings.mkdir()
-            for number in range(len(files), n):
-                suffix, data = golden.draw_picture(bundle.GOLDEN + number)
-                files.append(drawings / f"{number}.{suffix}")
+    theirs, ours = [], []
+    with tempfile.TemporaryDirectory(prefix="bears-parity-") as drawings:
+        for number in range(len(files), n):
+            suffix, data = golden.draw_picture(bundle.GOLDEN + number)
+            files.append(Path(drawings, f"{number}.{suffix}"))
+            with write_errors(files[-1]):
                 files[-1].write_bytes(data)
-        theirs, ours = [], []
         with progress_bar(total=n, desc="checking", unit="photo") as bar:
             for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
                 theirs.append(torch_outputs(model, chunk, config.learn, 1.0)["probabilities"])
                 ours += [candidate.outputs(path)[0] for path in chunk]
                 bar.update(len(chunk))
-    finally:
-        shutil.rmtree(drawings, ignore_errors=True)
     compared = compare_probabilities(np.concatenate(theirs), softmax(np.stack(ours)))
     return {**compared, "photos": min(n, len(photos))}
 

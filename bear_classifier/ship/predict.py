@@ -220,11 +220,8 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
 def _unfolded(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
     """Names of folders become those of their files."""
     for source in sources:
-        name = isinstance(source, (str, os.PathLike))
-        if name and _is_folder(path := Path(os.fsdecode(source))):  # type: ignore[arg-type]
-            yield from files_of([path])
-        else:
-            yield source
+        path = Path(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else None
+        yield from sorted(_inside(path)) if path and _is_folder(path) else [source]
 
 
 def expanded(paths: Iterable[Path], windows: bool = os.name == "nt") -> Iterator[Path]:
@@ -256,7 +253,6 @@ def answers(
     bundle: Bundle, paths: Iterable[Path]
 ) -> Iterator[tuple[Path, Prediction | PhotoError]]:
     """Each file of paths and folders, in order, with its answer or its PhotoError.
-
     One photo gets all processors. Of several each gets one of its own: while one is computed with,
     another is decoded, and no thread waits for the others at every layer."""
     files = files_of(paths)

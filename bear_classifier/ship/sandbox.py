@@ -32,10 +32,8 @@ _PATIENCE = 6  # times as long by the clock, on a busy machine
 
 
 def trust(bundle: Bundle) -> None:
-    """Run the self-test of a bundle, unless it has passed before.
-
-    Raises ModelError (BAD_MODEL where the network exceeds its limits or cannot be run) and
-    SelfTestError."""
+    """Run the self-test of a bundle, unless it has passed before. Raises SelfTestError and
+    ModelError (BAD_MODEL where the network exceeds its limits or cannot be run)."""
     mark = _mark(bundle)
     if mark and mark.is_file():
         return

@@ -85,7 +85,9 @@ def _written(model: Path, out: Path, place: Path) -> Written:
         raise ConfigError("FOREIGN_FOLDER", f"{words} move it away or name another folder")
     name = re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
     files = _contents(proved, name)
-    files[MARKER] = _marker(files)
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
+    marker = json.dumps({"written_by": "bears space", "files": sums}, indent=1)
+    files[MARKER] = marker.encode() + b"\n"
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         bundle.write_bundle(partial, files)
@@ -201,11 +203,6 @@ def yaml_string(text: str) -> str:
 
 def _lines(versions: Mapping[str, str]) -> str:
     return "".join(f"{name}=={version}\n" for name, version in versions.items())
-
-
-def _marker(files: Mapping[str, bytes]) -> bytes:
-    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
-    return json.dumps({"written_by": "bears space", "files": sums}, indent=1).encode() + b"\n"
 
 
 def _strange(place: Path) -> Path | None:
