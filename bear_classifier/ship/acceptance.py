@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,10 @@ def compare_models(
     n = len(targets)
     if not n:
         return {"photos": 0, "differ": 0}
-    differ = int((full.probabilities.argmax(1) != short.probabilities.argmax(1)).sum())
     models = (full, short)
     return {
         "photos": n,
-        "differ": differ,
+        "differ": int((full.probabilities.argmax(1) != short.probabilities.argmax(1)).sum()),
         "calibration_error": [calibration_error(m.probabilities, targets) for m in models],
         "refused": [int((~m.answered).sum()) for m in models],
         "verdicts": int((full.answered != short.answered).sum()),
@@ -230,8 +230,7 @@ def tolerance_of(moved: float) -> float:
 
 def _image(model: Model, source: Path) -> Callable[[], NDArray[np.float32]]:
     """As the network is fed; the pixels are kept as bytes."""
-    pixels = np.asarray(model.square(source))
-    return lambda: model.bundle.normalise(pixels)
+    return partial(model.bundle.normalise, np.asarray(model.square(source)))
 
 
 def _answer(model: Model, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], float, bool]:

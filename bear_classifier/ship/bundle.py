@@ -163,9 +163,8 @@ def part(found: Bundle, name: str) -> bytes:
 def recover(path: Path) -> None:
     """Put the previous bundle back if publishing a new one was cut off between two renames. Only
     for the one who publishes there: it would discard what another one is publishing."""
-    previous = _previous(path)
-    if not path.exists() and previous.is_dir():
-        previous.replace(path)
+    if (current := standing(path)) != path:
+        current.replace(path)
 
 
 def _content(path: Path, name: str, limit: int, keep: bool) -> tuple[bytes, str, int]:

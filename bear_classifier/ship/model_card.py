@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _INDEPENDENT = (
@@ -14,7 +14,6 @@ _LOADING = (
     "Loading it runs no code and refuses any changed byte. `weights.safetensors` is for training"
     " on: `bears run --set learn.weights=THIS_FOLDER`."
 )
-_APPROXIMATIONS = ("precision", "decoding")
 _ACCEPTED = {
     "int8": "It computes in 8-bit integers",
     "fp32": "It computes in full precision",
@@ -26,6 +25,8 @@ _ACCEPTED = {
 def card(about: Mapping[str, Any]) -> str:
     """Markdown from the fields of bundle.json."""
     data = about["data"]
+    tries = [about[kind] for kind in ("precision", "decoding") if about.get(kind)]
+    approximate = any(tried["is"] in ("int8", "scaled") for tried in tries)
     paragraphs = [
         f"# {about['name']}, version {about['version']}",
         _summary(about),
@@ -38,8 +39,8 @@ def card(about: Mapping[str, Any]) -> str:
         "## How to use it",
         "    bears predict --model THIS_FOLDER photo.jpg\n    bears serve THIS_FOLDER",
         _LOADING,
-        _parity(about),
-        " ".join(_acceptance(about)),
+        _parity(about.get("parity"), approximate),
+        " ".join(_acceptance(tries, approximate)),
         "## What it gives away",
         about.get("membership"),
         _leaks(data.get("pictures")),
@@ -49,12 +50,9 @@ def card(about: Mapping[str, Any]) -> str:
 
 def _summary(about: Mapping[str, Any]) -> str:
     data = about["data"]
-    mine, latest = data["revision"], data["latest_revision"]
-    state = f"revision {mine} of its dataset"
-    if latest != mine:
-        state = (
-            f"revision {mine} of {latest} of its dataset: what was decided meanwhile is not in it"
-        )
+    state, latest = f"revision {data['revision']}", data["latest_revision"]
+    newer = ": what was decided meanwhile is not in it" if latest != data["revision"] else ""
+    state += f" of {latest} of its dataset{newer}" if newer else " of its dataset"
     return (
         f"Tells apart {', '.join(about['labels'])} in photos of {about['preprocessing']['size']}"
         f" pixels. A {about['architecture']}, trained on {data['photos']['train']} photos"
@@ -71,8 +69,12 @@ def _performance(test: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[s
             f" (95 % interval {low:.1%} to {high:.1%}). Stated probabilities are off by"
             f" {test['ece']:.1%} on average."
         )
-        head = ["| class | photos | recall | 95 % interval |", "|---|---|---|---|"]
-        yield "\n".join([*head, *(_row(label, row) for label, row in test["per_class"].items())])
+        table = "| class | photos | recall | 95 % interval |\n|---|---|---|---|"
+        for label, row in test["per_class"].items():
+            low, high = row["recall_interval"] if row["n"] else (0, 0)
+            recall = f"{row['recall']:.1%} | {low:.1%} to {high:.1%}" if row["n"] else "- | -"
+            table += f"\n| {label} | {row['n']} | {recall} |"
+        yield table
         if data.get("near_copies") != "grouped":
             yield _INDEPENDENT
     else:
@@ -83,13 +85,6 @@ def _performance(test: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[s
     if (looks := data.get("test_looks")) and looks > 1:
         words = "Models of this dataset that were judged on its test photos, this one included"
         yield f"{words}: {looks}. The best of many looks better than it is."
-
-
-def _row(label: str, row: Mapping[str, Any]) -> str:
-    if not row["n"]:
-        return f"| {label} | 0 | - | - |"
-    low, high = row["recall_interval"]
-    return f"| {label} | {row['n']} | {row['recall']:.1%} | {low:.1%} to {high:.1%} |"
 
 
 def _elsewhere(errors: Mapping[str, Any] | None) -> str:
@@ -129,17 +124,11 @@ def _refusals(rule: Mapping[str, Any]) -> Iterator[str]:
         yield f"{words}: {', '.join(classes)}."
 
 
-def _is_approximate(about: Mapping[str, Any]) -> bool:
-    """Whether it answers by integers or scaled decoding, without which parity was proved."""
-    return any(about.get(kind, {}).get("is") in ("int8", "scaled") for kind in _APPROXIMATIONS)
-
-
-def _parity(about: Mapping[str, Any]) -> str:
-    if not (parity := about.get("parity")):
+def _parity(parity: Mapping[str, Any] | None, approximate: bool) -> str:
+    if not parity:
         return ""
-    proved = "`model.onnx`"
-    if _is_approximate(about):
-        proved = "In full precision, with photos decoded in full, the network"
+    full = "In full precision, with photos decoded in full, the network"
+    proved = full if approximate else "`model.onnx`"
     return (
         f"{proved} answered as the trained network did on {parity['n']} pictures"
         f" ({parity['photos']} of them photos of the dataset), with no probability further off than"
@@ -147,9 +136,9 @@ def _parity(about: Mapping[str, Any]) -> str:
     )
 
 
-def _acceptance(about: Mapping[str, Any]) -> Iterator[str]:
+def _acceptance(tries: Sequence[Mapping[str, Any]], approximate: bool) -> Iterator[str]:
     """Which approximations were taken, and what they were measured to cost."""
-    for tried in filter(None, map(about.get, _APPROXIMATIONS)):
+    for tried in tries:
         yield f"{_ACCEPTED[tried['is']]}: {tried['why']}."
         if tried.get("photos") and tried["is"] != "full":
             before, after = tried["calibration_error"]
@@ -158,7 +147,7 @@ def _acceptance(about: Mapping[str, Any]) -> Iterator[str]:
                 f" {tried['verdicts']} of {tried['photos']} validation photos are answered by one"
                 " of the two only."
             )
-    if _is_approximate(about):
+    if approximate:
         yield "The figures above, of errors and of refusals, were measured without that."
 
 

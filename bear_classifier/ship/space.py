@@ -46,10 +46,6 @@ _ATTRIBUTES = "models/** -text\n" + "".join(  # checksums would not bear other l
     f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in _BINARY
 )
 _LEFT_BY_USE = (".gradio", "__pycache__")
-_LICENCE = (
-    "The program is under the Apache License 2.0 (LICENSE). That says nothing of the licence of the"
-    " model, nor of the photos that it learned from."
-)
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,8 @@ tags:
 
     curl --data-binary @photo.jpg http://127.0.0.1:7860/api/v1/classify
 
-{_LICENCE}
+The program is under the Apache License 2.0 (LICENSE). That says nothing of the licence of the\
+ model, nor of the photos that it learned from.
 """
 
 
