@@ -50,13 +50,13 @@ def card(about: Mapping[str, Any]) -> str:
 
 def _summary(about: Mapping[str, Any]) -> str:
     data = about["data"]
-    state, latest = f"revision {data['revision']}", data["latest_revision"]
-    newer = ": what was decided meanwhile is not in it" if latest != data["revision"] else ""
-    state += f" of {latest} of its dataset{newer}" if newer else " of its dataset"
+    mine, latest, of_latest, newer = data["revision"], data["latest_revision"], "", ""
+    if latest != mine:
+        of_latest, newer = f" of {latest}", ": what was decided meanwhile is not in it"
     return (
         f"Tells apart {', '.join(about['labels'])} in photos of {about['preprocessing']['size']}"
         f" pixels. A {about['architecture']}, trained on {data['photos']['train']} photos"
-        f" ({about['created'][:10]}); {state}."
+        f" ({about['created'][:10]}); revision {mine}{of_latest} of its dataset{newer}."
     )
 
 
