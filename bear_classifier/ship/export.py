@@ -54,14 +54,13 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
 def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     note = _note(config.export.note)
     model, record, judged = _trained(catalog, config)
-    weights = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    trained = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    weights = trained if config.export.weights == "fp32" else half_precision_state(model)
     pictures = _golden()
     files = {
         **pictures,
         "model.onnx": to_onnx(model, config.learn.size),
-        "weights.safetensors": (
-            weights if config.export.weights == "fp32" else half_precision_state(model)
-        ),
+        "weights.safetensors": weights,
         "reference.npz": (catalog.root / "evaluate" / "reference.npz").read_bytes(),
     }
     shown = _pictures(catalog, config)
@@ -76,7 +75,7 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
         about["version"], about["note"] = _next_version(place), note
-        about["training"]["weights"] = hashlib.sha256(weights).hexdigest()
+        about["training"]["weights"] = hashlib.sha256(trained).hexdigest()
         about["data"]["pictures"] = len(shown.shown)
         candidate = _written(partial, files, about)
         about["parity"] = prove(catalog, config, model, candidate)
