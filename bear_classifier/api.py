@@ -56,7 +56,10 @@ def open_project(
     >>> bc.open_project("starter").labels
     ['black', 'grizzly', 'teddy']
     """
-    words = [f"{key}={_setting(value)}" for key, value in (settings or {}).items()]
+    words = [
+        f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in (settings or {}).items()
+    ]
     return Project(pipeline.open_project(os.fspath(name), words, Path(data), Path(models)))
 
 
@@ -84,10 +87,10 @@ def new_project(
 
 
 def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = None) -> Model:
-    """A model by the folder of its bundle, or "shipped": the bear model of the repository.
+    """A model by the folder of its bundle, or "shipped": the bear model of the repository. It is
+    verified and, the first time, tried in a process of its own before it answers.
 
-    It is verified and, the first time, tried in a process of its own before it answers. threads:
-    that it computes with; None: one for each processor. Raises ModelError and SelfTestError.
+    threads: that it computes with; None: one for each processor. Raises ModelError, SelfTestError.
 
     >>> import bear_classifier as bc
     >>> bc.load_model("shipped").bundle.labels
@@ -99,11 +102,9 @@ def load_model(place: str | os.PathLike[str] = "shipped", threads: int | None = 
 
     path = SHIPPED if place == "shipped" else Path(place)
     if place == "shipped" and not path.is_dir():
-        raise ModelError(
-            "NO_MODEL",
-            "the shipped model is not part of the installed package; copy the folder models/bears"
-            " from the project's source repository and give its path",
-        )
+        words = "the shipped model is not part of the installed package; copy the folder"
+        advice = "models/bears from the project's source repository and give its path"
+        raise ModelError("NO_MODEL", f"{words} {advice}")
     trust(bundle := load(path))
     return Model(bundle, threads)
 
@@ -117,10 +118,10 @@ def show_predictions(model: Model, sources: Iterable[ImageSource]) -> Figure:
     """
     from bear_classifier.plots import gallery
 
-    shown = list(sources)
-    answers = [model.predict(source) for source in shown]
+    photos = list(sources)
+    answers = map(model.predict, photos)
     words = [f"{answer.label} {answer.confidence:.0%}\n{answer.reason}" for answer in answers]
-    return gallery.photo_grid(shown, words)
+    return gallery.photo_grid(photos, words)
 
 
 class Project:
@@ -180,19 +181,16 @@ class Project:
     def photos(self) -> pd.DataFrame:
         """A row for each photo: label, split, status, size, where it came from, its file."""
         with self._catalog() as catalog:
-            rows = [
-                {**dataclasses.asdict(photo), "file": str(catalog.file(photo))}
-                for photo in catalog.photos()
-            ]
-        return frame(rows, [*_names(Photo), "file"])
+            photos = catalog.photos()
+            return _table(photos, Photo).assign(file=[str(catalog.file(p)) for p in photos])
 
     def sources(self) -> pd.DataFrame:
-        """A row for each address or file that was found, with the photo or why there is none."""
+        """A row for each web address or file, with its photo or the reason why there is none."""
         with self._catalog() as catalog:
-            return frame([dataclasses.asdict(s) for s in catalog.sources()], _names(Source))
+            return _table(catalog.sources(), Source)
 
     def splits(self) -> pd.DataFrame:
-        """How many photos of each class there are in each split, set aside, or dropped."""
+        """Numbers of photos of each class in each split, set aside, or dropped."""
         from bear_classifier.report.provenance import photos_by_place
 
         with self._catalog() as catalog:
@@ -200,12 +198,10 @@ class Project:
         return frame([{"class": label, **row} for label, row in table.items()])
 
     def suspects(self) -> pd.DataFrame:
-        """Photos that nobody decided on, with the chance that something is wrong with each (label,
+        """Photos without a decision, with the chance that something is wrong with each (label,
         subject, copy or quality) and why; most suspect first. Raises DataError (NOT_PROBED)."""
         rows = [dataclasses.asdict(suspect) for suspect in self._suspects()]
-        for row in rows:
-            row["reasons"] = "; ".join(row["reasons"])
-        return frame(rows, _SUSPECT)
+        return frame([row | {"reasons": "; ".join(row["reasons"])} for row in rows], _SUSPECT)
 
     def relabel(self, sha256: str, label: str, why: str = "") -> None:
         """Give a photo another class. sha256: its hash, or the first 8 digits or more.
@@ -218,7 +214,7 @@ class Project:
         self._decide(sha256, "drop", "", why)
 
     def keep(self, sha256: str, why: str = "") -> None:
-        """Say that a photo is right as it is; it is no suspect any more."""
+        """Confirm a photo as it is; it is no suspect any more."""
         self._decide(sha256, "keep", "", why)
 
     def undo(self, event: int | None = None) -> None:
@@ -231,10 +227,10 @@ class Project:
     def history(self) -> pd.DataFrame:
         """A row for each decision and each undo, oldest first."""
         with self._catalog() as catalog:
-            return frame([dataclasses.asdict(e) for e in decisions.history(catalog)], _names(Event))
+            return _table(decisions.history(catalog), Event)
 
     def evaluate(self) -> Evaluation:
-        """Run what is not up to date up to the evaluation, and say how good the model is."""
+        """Run what is not up to date up to the evaluation, and return its figures."""
         return Evaluation(self.run("evaluate", quiet=True)["evaluate"]["test"])
 
     def report(self) -> Report:
@@ -246,22 +242,21 @@ class Project:
         path = self.data / "report" / "report.html"
         with self._catalog() as catalog:
             catalog.freeze()  # one state of the photos for all figures
-            found, page, shown = build.make_report(catalog, self._opened, self.model_folder)
-        build.write_report(found, page, path)
-        return Report(path, found, gallery.mistake_grid(found["mistakes"], shown))
+            facts, page, shown = build.make_report(catalog, self._opened, self.model_folder)
+        build.write_report(facts, page, path)
+        return Report(path, facts, gallery.mistake_grid(facts["mistakes"], shown))
 
     def find_lr(self, seeds: int = 3, steps: int = 40) -> Study:
         """Run the LR finder with several seeds, and say how far its suggestions can be trusted.
-
         Raises ConfigError (BAD_SETTING) and DataError (STAGE_MISSING)."""
         from bear_classifier.experiments.lr import study
 
         with _libraries_silent():
-            found = study.find_rates(self._opened, seeds, steps)
-        return Study("find_lr", "\n".join(study.text(found)), Path(found["figure"]), found)
+            result = study.find_rates(self._opened, seeds, steps)
+        return Study("find_lr", "\n".join(study.text(result)), Path(result["figure"]), result)
 
     def learning_curve(self, seeds: int = 5) -> Study:
-        """Learn from ever larger parts of the photos: would more of them help?"""
+        """Train on growing parts of the photos: would more of them help?"""
         from bear_classifier.experiments.curve import plot
         from bear_classifier.experiments.curve import text as curve_words
         from bear_classifier.experiments.curve.runs import growth
@@ -298,11 +293,8 @@ class Project:
 
         labels = self.labels if label is None else [label]
         if label not in (None, *self.labels) or split not in (None, *SPLITS):
-            raise ConfigError(
-                "BAD_SETTING",
-                f"show_photos({split!r}, {label!r}): splits are {', '.join(SPLITS)}, classes"
-                f" {', '.join(self.labels)}",
-            )
+            known = f"splits are {', '.join(SPLITS)}, classes {', '.join(self.labels)}"
+            raise ConfigError("BAD_SETTING", f"show_photos({split!r}, {label!r}): {known}")
         each = -(-n // len(labels)) if label is None else min(n, 6)
         with self._catalog() as catalog:
             return gallery.class_samples(catalog, labels, each, seed, split, n)
@@ -315,8 +307,8 @@ class Project:
             return gallery.suspect_grid(catalog, self._suspects()[:n])
 
     def training(self) -> Study:
-        """Losses and errors of the last training, by epoch; what went wrong in it, if anything; and
-        which model was kept. Raises DataError (NOT_TRAINED)."""
+        """Losses and errors of the last training by epoch, its diagnosis, and which model was kept.
+        Raises DataError (NOT_TRAINED)."""
         from bear_classifier.plots import charts
         from bear_classifier.report import sentences
         from bear_classifier.report.facts import training_record
@@ -331,14 +323,14 @@ class Project:
 
         with self._catalog() as catalog:
             closed = decisions.closed(catalog)
-            found = suspects(catalog, self._opened.config)
-        return [suspect for suspect in found if suspect.sha256 not in closed]
+            every = suspects(catalog, self._opened.config)
+        return [suspect for suspect in every if suspect.sha256 not in closed]
 
     def _decide(self, sha256: str, action: Action, label: str, why: str) -> None:
         with self._catalog() as catalog, catalog.lock("decide"):
-            wanted = Decision(decisions.full_sha256(catalog, sha256), action, label, why)
-            who = decisions.user_name()
-            decisions.decide(catalog, self.labels, [wanted], who, uuid.uuid4().hex)
+            decision = Decision(decisions.full_sha256(catalog, sha256), action, label, why)
+            user = decisions.user_name()
+            decisions.decide(catalog, self.labels, [decision], user, uuid.uuid4().hex)
 
     def _catalog(self) -> AbstractContextManager[Catalog]:
         return pipeline.existing(self._opened)
@@ -346,17 +338,14 @@ class Project:
 
 @contextmanager
 def _libraries_silent() -> Iterator[None]:
-    """Without what libraries warn their own developers of when they are imported."""
+    """Without warnings of libraries that are meant for their developers."""
     with warnings.catch_warnings():
         for kind in (FutureWarning, DeprecationWarning):
             warnings.simplefilter("ignore", kind)
         yield
 
 
-def _names(row: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(row)]
-
-
-def _setting(value: Any) -> str:
-    """As it stands after --set."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _table(rows: Iterable[Any], kind: type) -> pd.DataFrame:
+    """A DataFrame of dataclasses of this kind."""
+    columns = [field.name for field in dataclasses.fields(kind)]
+    return frame([dataclasses.asdict(row) for row in rows], columns)

@@ -25,6 +25,8 @@ from bear_classifier.stages import NAMES as NAMES
 from bear_classifier.stages import STAGES as STAGES
 from bear_classifier.stages import Stage as Stage
 
+_LEFT = "left"  # of an outcome: hashes of files that have no checksum of their own
+
 
 @dataclass(frozen=True)
 class Project:
@@ -61,11 +63,11 @@ def run(
     again: str = "",
     note: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every stage up to `until` that is not up to date; `tell` hears of each as it ends.
+    """Run every stage up to `until` that is not up to date; `tell` gets each outcome.
 
-    again: this stage and those after it even if they are. note: hears what is made anew because an
-    earlier version made it. Returns the outcome of each stage by name, with "outcome" ("done" or
-    "up to date") and seconds.
+    again: this stage and those after it even if they are. note: gets sentences on stages that an
+    earlier version made and that run again. Returns the outcome of each stage by name, with
+    "outcome" ("done" or "up to date") and seconds.
     """
     results: dict[str, dict[str, Any]] = {}
     with _held(project, "run") as catalog:
@@ -88,18 +90,15 @@ def run(
 def run_one(
     project: Project, name: str, note: Callable[[str], None] = lambda sentence: None
 ) -> dict[str, Any]:
-    """Run one stage whose forerunners are up to date. note: hears of stored photos that were set
-    aside. Raises DataError (STAGE_MISSING)."""
+    """Run one stage if the stages before it are up to date. note: gets sentences on stored photos
+    that were set aside. Raises DataError (STAGE_MISSING)."""
     stage = STAGES[NAMES.index(name)]
     with _held(project, name) as catalog:
         _check_stored(project, catalog, note)
         for earlier in STAGES[: NAMES.index(name)]:
             if earlier.leaves and not is_current(project, catalog, earlier):
-                raise DataError(
-                    "STAGE_MISSING",
-                    f"{name} needs {earlier.name}, which is not up to date; "
-                    f"run: bears run --until {name}",
-                )
+                words = f"{name} needs {earlier.name}, which is not up to date"
+                raise DataError("STAGE_MISSING", f"{words}; run: bears run --until {name}")
         with heartbeat(name):
             return _step(project, catalog, stage)
 
@@ -114,7 +113,7 @@ def _check_stored(project: Project, catalog: Catalog, note: Callable[[str], None
 
 @contextmanager
 def _held(project: Project, work: str) -> Iterator[Catalog]:
-    """The dataset, locked. One that was made for this and stayed empty is gone after a failure."""
+    """The dataset, locked. A new one that stayed empty is removed after a failure."""
     new = [folder for folder in (project.data, *project.data.parents) if not folder.exists()]
     empty = False
     try:
@@ -132,7 +131,7 @@ def _held(project: Project, work: str) -> Iterator[Catalog]:
 
 
 def _of_earlier_version(project: Project, catalog: Catalog, until: str) -> list[str]:
-    """Stages that left something which an earlier version made, and which is not up to date."""
+    """Stages whose files an earlier version made, and which are not up to date."""
     runs = {stage: catalog.last_run(stage.name) for stage in STAGES[: NAMES.index(until) + 1]}
     return [
         stage.name
@@ -148,34 +147,23 @@ def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False
     inputs = stage_digest(project, catalog, stage)
     last = catalog.last_run(stage.name)
     if last and not forced and is_current(project, catalog, stage):
-        if last.inputs != inputs:  # of an earlier version, which did not know files by content
+        if last.inputs != inputs:  # an earlier version did not hash the content of files
             catalog.add_run(replace(last, inputs=inputs))
-        return {"seconds": 0.0, **_told(last.outcome), "outcome": "up to date"}
-    started, began = datetime.now(timezone.utc), time.monotonic()
-    work = getattr(
-        importlib.import_module(f"bear_classifier.{stage.wing}.{stage.name}"), stage.name
-    )
+        outcome = {name: value for name, value in last.outcome.items() if name != _LEFT}
+        return {"seconds": 0.0, **outcome, "outcome": "up to date"}
+    started, began = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
+    module = importlib.import_module(f"bear_classifier.{stage.wing}.{stage.name}")
     extra = (project.model,) if stage.name == "export" else ()
     with pages_kept():
-        outcome = work(catalog, project.config, *extra)
+        outcome = getattr(module, stage.name)(catalog, project.config, *extra)
     seconds = round(time.monotonic() - began, 2)
     kept = {**outcome, _LEFT: stage_fingerprint.hashes(project.place(stage), stage, catalog.root)}
-    catalog.add_run(
-        StageRun(stage.name, started.isoformat(timespec="seconds"), seconds, inputs, kept)
-    )
+    catalog.add_run(StageRun(stage.name, started, seconds, inputs, kept))
     return {"seconds": seconds, **outcome, "outcome": "done"}
 
 
-_LEFT = "left"  # of an outcome: files whose content no checksum of their own proves, and its hash
-
-
-def _told(outcome: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in outcome.items() if name != _LEFT}
-
-
 def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:
-    """Whether a costly stage was last made from exactly what there is now, and all that it left is
-    there and whole."""
+    """Whether a costly stage last ran with the present inputs, and its files are complete."""
     last = catalog.last_run(stage.name)
     return (
         bool(stage.leaves)
@@ -189,19 +177,19 @@ def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:
 
 def _same(project: Project, catalog: Catalog, stage: Stage, inputs: str) -> bool:
     if stage_fingerprint.is_earlier(inputs):
-        before = STAGES[: STAGES.index(stage) + 1]
-        return inputs == stage_fingerprint.earlier(project.config, catalog, before)
+        until = STAGES[: STAGES.index(stage) + 1]
+        return inputs == stage_fingerprint.earlier(project.config, catalog, until)
     return inputs == stage_digest(project, catalog, stage)
 
 
 def stage_digest(project: Project, catalog: Catalog, stage: Stage) -> str:
-    """Hash of the settings, files and photos behind a stage, those of its forerunners included."""
+    """Hash of the settings, files and photos of a stage and of the stages before it."""
     return stage_fingerprint.fingerprint(project.config, catalog, STAGES[: STAGES.index(stage) + 1])
 
 
 def _preflight(project: Project, catalog: Catalog) -> None:
-    """Fail before the download, not after, if the weights that will be needed cannot be had; and
-    before torch is imported for that, which takes seconds, if there is no such source."""
+    """Fail before the download if the weights cannot be had; and before torch is imported for that,
+    which takes seconds, if there is no such source."""
     importlib.import_module("bear_classifier.collect.search").source_of(catalog, project.config)
     probe = STAGES[NAMES.index("probe")]
     if not is_current(project, catalog, probe):
@@ -211,44 +199,36 @@ def _preflight(project: Project, catalog: Catalog) -> None:
         backbone.build_body(project.config.learn, project.config.train.seed)
 
 
-def _beginning(config: Config) -> str:
-    if config.search.source:
-        return "to begin, run: bears run"
-    return (
-        "begin with photos of your own, --source folder:PATH with a folder per class, or search"
-        " the web for them; run: bears run --source web"
-    )
-
-
 @contextmanager
 def existing(project: Project) -> Iterator[Catalog]:
     """The dataset, if there is one. Raises DataError (NO_DATA)."""
     if not (project.data / "catalog.sqlite").is_file():
-        raise DataError(
-            "NO_DATA",
-            f"there is no dataset in {project.data} yet; {_beginning(project.config)}",
+        begin = (
+            "to begin, run: bears run"
+            if project.config.search.source
+            else "begin with photos of your own, --source folder:PATH with a folder per class, or"
+            " search the web for them; run: bears run --source web"
         )
+        raise DataError("NO_DATA", f"there is no dataset in {project.data} yet; {begin}")
     with Catalog(project.data) as catalog:
         yield catalog
 
 
 def is_published(project: Project) -> bool:
-    """Whether the model that stands there was made from what there is now."""
+    """Whether the published model was made from the present dataset and settings."""
     with existing(project) as catalog:
         return is_current(project, catalog, STAGES[-1])
 
 
 def status(project: Project) -> dict[str, Any]:
-    """What there is: photos by class and side, failures by code, stages, and the model."""
+    """Photos by class and split, failures by code, stages, and the model."""
     with existing(project) as catalog:
-        photos = catalog.photos()
         counts: dict[str, dict[str, int]] = {label: {} for label in project.config.labels}
-        for photo in photos:
+        for photo in catalog.photos():
             place = (photo.split or "no split yet") if photo.status == "ok" else photo.status
             row = counts.setdefault(photo.label, {})
             row[place] = row.get(place, 0) + 1
-        codes = catalog.codes()
-        stages = {}
+        codes, stages = catalog.codes(), {}
         for stage in STAGES:
             last = catalog.last_run(stage.name)
             current = is_current(project, catalog, stage) if stage.leaves else last is not None

@@ -29,8 +29,8 @@ class StageResults(dict[str, dict[str, Any]]):
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """The trained model on the test split. Shares lie in 0 to 1, intervals are of 95 %, near-copies
-    heeded. data: all that was measured, as evaluate/report.json holds it under "test".
+    """The trained model on the test split. Shares lie in 0 to 1, intervals are of 95 % over groups
+    of near-copies. data: all figures, as evaluate/report.json holds them under "test".
 
     >>> evaluation = project.evaluate()  # of a bc.open_project(...)
     >>> 0 <= evaluation.error <= 1
@@ -78,8 +78,8 @@ class Evaluation:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The report on a model and its photos. path: of the page, which is one file; beside it lie the
-    same as Markdown and JSON. data: all that was measured; mistakes: the worst of them, drawn."""
+    """The report on a model and its photos. path: of the page, which is one file; beside it are the
+    same as Markdown and JSON. data: all figures; mistakes: a figure of the worst ones."""
 
     path: Path
     data: Facts
@@ -102,38 +102,35 @@ class Report:
     def confused(self) -> pd.DataFrame:
         """A row for each pair of classes that are confused, most often first: what photos are, what
         they are taken for, how many, and their share of the class with its interval."""
-        rows = [
-            {"is": pair["true"], "taken for": pair["said"], "photos": pair["n"],
-             "share": pair["share"], "low": pair["interval"][0], "high": pair["interval"][1]}
-            for pair in self.data["test"]["pairs"]
-        ]  # fmt: skip
-        return frame(rows, ["is", "taken for", "photos", "share", "low", "high"])
+        columns = ["is", "taken for", "photos", "share", "low", "high"]
+        fields = ("true", "said", "n", "share")
+        rows = [[*map(pair.get, fields), *pair["interval"]] for pair in self.data["test"]["pairs"]]
+        return frame(rows, columns)
 
     def show_calibration(self) -> Figure:
-        """Of the answers stated as so certain, how many are right."""
+        """The share of right answers by stated probability."""
         from bear_classifier.plots import charts
 
         return charts.certainty(self.data["test"]["reliability"])
 
     def show_rejection(self) -> Figure:
-        """How much photos are like the training photos, and from where on there is no answer."""
+        """OOD scores of photos, and the threshold below which there is no answer."""
         from bear_classifier.plots import charts
 
         return charts.familiarity(self.data["rejection"])
 
     def explain(self, what: Literal["calibration", "mistakes", "rejection"]) -> str:
-        """What the figure of that name says, in words. Raises ConfigError (BAD_SETTING)."""
-        from bear_classifier.report import sentences as words
+        """The figure of that name in words. Raises ConfigError (BAD_SETTING)."""
+        from bear_classifier.report import sentences
 
         if what == "calibration":
-            return words.calibration(self.data["test"])
+            return sentences.calibration(self.data["test"])
         if what == "mistakes":
-            return words.mistakes_sentence(self.data)
+            return sentences.mistakes_sentence(self.data)
         if what == "rejection":
-            return " ".join(words.refusal_sentences(self.data["rejection"]))
-        raise ConfigError(
-            "BAD_SETTING", f"explain({what!r}): give calibration, mistakes or rejection"
-        )
+            return " ".join(sentences.refusal_sentences(self.data["rejection"]))
+        words = f"explain({what!r}): give calibration, mistakes or rejection"
+        raise ConfigError("BAD_SETTING", words)
 
     def __repr__(self) -> str:
         return f"Report({str(self.path)!r})"
@@ -168,12 +165,11 @@ class Study:
         ).format(picture, self.text)
 
 
-def frame(rows: list[dict[str, Any]], columns: list[str] | None = None) -> pd.DataFrame:
+def frame(rows: list[Any], columns: list[str] | None = None) -> pd.DataFrame:
     """A pandas DataFrame. Raises ConfigError (NO_PANDAS)."""
     try:
         import pandas as pd
     except ImportError as exc:
-        raise ConfigError(
-            "NO_PANDAS", "tables are DataFrames of pandas; install it: pip install pandas"
-        ) from exc
+        words = "tables are DataFrames of pandas; install it: pip install pandas"
+        raise ConfigError("NO_PANDAS", words) from exc
     return pd.DataFrame(rows, columns=columns)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """tables: settings that it depends on; leaves: the file that proves it ran, if it is costly;
-    renewed: how often what it leaves changed: one more, and it and all after it are made anew;
-    also: other files that it leaves; reads: what else it depends on, see `digests`.
+    """wing: its folder; tables: settings that it depends on; leaves: the file that proves that it
+    ran; renewed: version of its files: with another one, it and the later stages run again; also:
+    other files that it leaves; reads: its other inputs, see `dataset.stage_fingerprint`.
 
     A stage that leaves nothing is cheap and runs every time; doing so twice changes nothing."""
 
@@ -34,7 +34,7 @@ STAGES = (
         "probe/head.npz",
         also=("probe/probabilities.npz",),
         reads=("sources",),
-    ),  # fmt: skip
+    ),
     Stage("clean", "judge", (), "clean/summary.json"),
     Stage(
         "train",
@@ -43,7 +43,7 @@ STAGES = (
         "train/weights.safetensors",
         also=("train/history.json", "train/predictions.npz"),
         reads=("sources", "split.by"),
-    ),  # fmt: skip
+    ),
     Stage(
         "evaluate",
         "judge",
@@ -52,7 +52,7 @@ STAGES = (
         2,
         also=("evaluate/reference.npz",),
         reads=("sources",),
-    ),  # fmt: skip
+    ),
     Stage("export", "ship", ("export",), "bundle.json"),
 )
 NAMES = [stage.name for stage in STAGES]

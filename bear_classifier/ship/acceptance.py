@@ -1,19 +1,18 @@
 """Acceptance of int8 and of scaled decoding: same answers on validation photos, and faster.
 
-Each is tried on the validation photos, from their files, beside the model that was proved to answer
-as the trained one: full precision, decoded in full. One that answers otherwise is dropped, and the
-bundle says why. So parity with the trained network is proved for the pixels that it learned from;
-that a shortcut costs no answer is measured, not proved.
-
-Decoding is compared on the photos that it makes a difference to; integers, with the decoding that
-was chosen, on all: what is published with what was proved.
+Each is compared on validation photos with the model whose parity with the trained network was
+proved: full precision, decoded in full. One that answers otherwise is dropped, and the bundle says
+why. Scaled decoding is compared on the photos whose pixels it changes; int8, with the decoding that
+was chosen, on all.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import ModelError
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import count, progress_bar
@@ -30,24 +28,23 @@ from bear_classifier.ship import int8, manifest
 from bear_classifier.ship.predict import Model
 from bear_classifier.stats.metrics import calibration_error
 
-LEAST_PHOTOS = 100  # photos; that none of fewer is answered otherwise says little
+LEAST_PHOTOS = 100  # validation photos; agreement on fewer says little
 _MOST = 2000  # validation photos to compare on
 _CALIBRATING = 200  # training photos that show the range of activations
 _ROOM = 8 / 7  # of the shorter side over the square: 256 pixels for 224
 _FASTER = 1.2  # times; less is not worth another model
-_SHARPER = 2.0  # the tolerance of the self-test over what other sums were seen to change
+_SHARPER = 2.0  # tolerance of the self-test over the rounding that was measured
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What a shortcut has to keep. agreement: least share of photos with the same likeliest class;
-    ece: most change of the calibration error; verdicts: most share of photos that are answered
-    with the one model only; shift: most change of mean familiarity, in standard deviations.
+    """Limits of an approximation. agreement: least share of photos with the same likeliest class;
+    ece: largest change of the calibration error; verdicts: largest share of photos that only one of
+    the two models answers; shift: largest change of mean familiarity, in standard deviations.
 
-    Verdicts that flip are counted, both ways. McNemar's test would take the difference of the two
-    ways, and could not see even six lost answers of the few photos that stand near the limit. The
-    shift is there for OOD images, of which there are none here: were all photos to look more
-    familiar, no verdict on a bear would change."""
+    Changed verdicts are counted both ways. McNemar's test compares the two ways, and could not see
+    even six lost answers of the few photos near the threshold. The shift stands for OOD images, of
+    which there are none here: if all photos looked more familiar, no verdict on a bear changed."""
 
     agreement: float
     ece: float = 0.005
@@ -65,9 +62,6 @@ class ModelAnswers:
     probabilities: NDArray[np.float64]
     familiarity: NDArray[np.float64]
     answered: NDArray[np.bool_]
-
-    def of(self, rows: NDArray[np.bool_]) -> ModelAnswers:
-        return ModelAnswers(self.probabilities[rows], self.familiarity[rows], self.answered[rows])
 
 
 @dataclass(frozen=True)
@@ -88,13 +82,12 @@ def compare_models(
     n = len(targets)
     if not n:
         return {"photos": 0, "differ": 0}
-    differ = int((full.probabilities.argmax(1) != short.probabilities.argmax(1)).sum())
-    errors = [calibration_error(said.probabilities, targets) for said in (full, short)]
+    models = (full, short)
     return {
         "photos": n,
-        "differ": differ,
-        "calibration_error": errors,
-        "refused": [int((~said.answered).sum()) for said in (full, short)],
+        "differ": int((full.probabilities.argmax(1) != short.probabilities.argmax(1)).sum()),
+        "calibration_error": [calibration_error(m.probabilities, targets) for m in models],
+        "refused": [int((~m.answered).sum()) for m in models],
         "verdicts": int((full.answered != short.answered).sum()),
         "shift": float((short.familiarity - full.familiarity).mean()),
     }
@@ -115,15 +108,11 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
         moved = f"with {name} the calibration error went from {change}"
         return f"{moved}; a change of {bar.ece:.1%} is allowed"
     if not figures["verdicts"] <= bar.verdicts * n:
-        return (
-            f"with {name} {figures['verdicts']} of {n} validation photos are answered that were not"
-            f" before, or no longer; {bar.verdicts:.0%} is allowed"
-        )
+        changed = f"with {name} {figures['verdicts']} of {n} validation photos are answered that"
+        return f"{changed} were not before, or no longer; {bar.verdicts:.0%} is allowed"
     if not abs(figures["shift"]) <= bar.shift:
-        return (
-            f"with {name} photos look {figures['shift']:+.2f} standard deviations more like the"
-            f" training photos; {bar.shift} is allowed"
-        )
+        shifted = f"with {name} photos look {figures['shift']:+.2f} standard deviations more like"
+        return f"{shifted} the training photos; {bar.shift} is allowed"
     return ""
 
 
@@ -133,31 +122,30 @@ def least_side(size: int) -> int:
 
 
 def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
-    """Which shortcuts to publish. proved: in full precision, decoding in full.
-
-    Raises ModelError (PRECISION) where integers are asked for and would answer otherwise, DataError
-    (DISK_FULL, CANNOT_WRITE), PhotoError."""
+    """Which approximations to publish. proved: in full precision, decoding in full. Raises
+    ModelError (PRECISION) where int8 is required and would answer otherwise, DataError (DISK_FULL,
+    CANNOT_WRITE), PhotoError."""
     photos = sorted(catalog.photos("ok"), key=lambda photo: photo.sha256)
     valid = [photo for photo in photos if photo.split == "valid"][:_MOST]
     files = [catalog.file(photo) for photo in valid]
     targets = np.array([config.labels.index(photo.label) for photo in valid], dtype=np.int64)
     scaled = with_least(proved, least_side(config.learn.size))
-    full, small, changed = _both_ways(proved, scaled, files)
-    decoding = _decoding(config, full.of(changed), small.of(changed), targets[changed])
-    chosen = scaled if decoding["is"] == "scaled" else proved
-    onnx, precision = proved.bundle.onnx, {"is": "fp32", "why": "export.precision says so"}
-    if config.export.precision == "int8" or (
-        config.export.precision == "auto" and len(files) >= LEAST_PHOTOS
-    ):
-        network, precision = _integers(catalog, config, photos, chosen, (full, files, targets))
-        onnx = network if precision["is"] == "int8" else onnx
-    elif config.export.precision == "auto":
-        why = f"{count(len(files), 'validation photo')}, and trying int8 needs {LEAST_PHOTOS}"
-        precision = {"is": "fp32", "why": why}
-    changes = {"decode": decoding["is"]}
+    full, small, changed = [], [], []
+    for file in progress_bar(files, desc="decoding", unit="photo"):
+        plain, quick = (np.asarray(model.square(file)) for model in (proved, scaled))
+        full.append(_answer(proved, plain))
+        changed.append(not np.array_equal(plain, quick))
+        if changed[-1]:
+            small.append(_answer(scaled, quick))
+    pair = _stacked(compress(full, changed)), _stacked(small)
+    decoding = _decoding(config, *pair, targets[np.array(changed, dtype=bool)])
+    changes, chosen = {"decode": decoding["is"]}, proved
     if decoding["is"] == "scaled":
         changes |= {"decoder": manifest.SCALED, "least": scaled.bundle.least}
-    return Taken(onnx, changes, decoding, precision)
+        chosen = scaled
+    train = [catalog.file(photo) for photo in photos if photo.split == "train"]
+    network, precision = _precision(config, chosen, train, (files, targets, _stacked(full)))
+    return Taken(network, changes, decoding, precision)
 
 
 def with_least(model: Model, least: int) -> Model:
@@ -167,31 +155,17 @@ def with_least(model: Model, least: int) -> Model:
     return Model(dataclasses.replace(model.bundle, about=about))
 
 
-def _both_ways(
-    full: Model, small: Model, files: Sequence[Path]
-) -> tuple[ModelAnswers, ModelAnswers, NDArray[np.bool_]]:
-    """What a model says of photos decoded in full and smaller, and (n,) where pixels differ."""
-    theirs, ours, changed = [], [], []
-    for file in progress_bar(files, desc="decoding", unit="photo"):
-        plain, quick = (np.asarray(model.square(file)) for model in (full, small))
-        changed.append(not np.array_equal(plain, quick))
-        theirs.append(_answer(full, plain))
-        ours.append(_answer(full, quick) if changed[-1] else theirs[-1])
-    return _said(theirs), _said(ours), np.array(changed, dtype=bool)
-
-
 def _decoding(
-    config: Config, full: ModelAnswers, small: ModelAnswers, targets: NDArray[np.int64]
+    config: Config, full: ModelAnswers, scaled: ModelAnswers, targets: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Whether to decode no larger than needed, by the photos that this makes smaller."""
+    """Whether to decode no larger than needed, by the photos whose pixels that changes."""
     if config.export.decode == "full":
         return {"is": "full", "why": "export.decode says so"}
-    figures, n = compare_models(full, small, targets), len(targets)
+    figures, n = compare_models(full, scaled, targets), len(targets)
     why = objection("decoding smaller", figures, DECODING)
     if n < LEAST_PHOTOS:
-        are = "is" if n == 1 else "are"
-        large = f"{count(n, 'validation photo')} {are} large enough to be decoded smaller"
-        why = f"{large}; {LEAST_PHOTOS} are needed"
+        large = f"{count(n, 'validation photo')} {'is' if n == 1 else 'are'} large enough"
+        why = f"{large} to be decoded smaller; {LEAST_PHOTOS} are needed"
     if why:
         return {"is": "full", "why": why, **figures}
     same = n - figures["differ"]
@@ -199,77 +173,64 @@ def _decoding(
     return {"is": "scaled", "why": why, **figures}
 
 
-def _integers(
-    catalog: Catalog,
+def _precision(
     config: Config,
-    photos: Sequence[Photo],
     model: Model,
-    proved: tuple[ModelAnswers, Sequence[Path], NDArray[np.int64]],
+    train: Sequence[Path],
+    valid: tuple[Sequence[Path], NDArray[np.int64], ModelAnswers],
 ) -> tuple[bytes, dict[str, Any]]:
-    """The network in integers, and whether and why it is taken. model: as it decodes; proved: what
-    full precision said of which files, and their classes."""
-    full, files, targets = proved
-    learned = [photo for photo in photos if photo.split == "train"]
-    order = np.random.default_rng(config.train.seed).permutation(len(learned))[:_CALIBRATING]
-    sources = [catalog.file(learned[row]) for row in np.sort(order)]
-    images = [_image(model, source) for source in progress_bar(sources, desc="int8")]
-    forced = config.export.precision == "int8"
+    """The network to publish, and why in this precision. model: as it decodes; valid: files, their
+    class numbers, and the answers of the proved model."""
+    files, targets, full = valid
+    fp32, wanted, n = model.bundle.onnx, config.export.precision, len(files)
+    if wanted == "fp32":
+        return fp32, {"is": "fp32", "why": "export.precision says so"}
+    if wanted == "auto" and n < LEAST_PHOTOS:
+        why = f"{count(n, 'validation photo')}, and trying int8 needs {LEAST_PHOTOS}"
+        return fp32, {"is": "fp32", "why": why}
+    order = np.random.default_rng(config.train.seed).permutation(len(train))[:_CALIBRATING]
+    images = [_image(model, train[row]) for row in progress_bar(np.sort(order), desc="int8")]
     try:
         if not files or not images:
             raise ModelError("NOT_QUANTISED", "int8 needs training and validation photos")
         with write_errors(model.bundle.path):
-            network = int8.quantised(model.bundle.onnx, images)
+            network = int8.quantised(fp32, images)
         short = Model(dataclasses.replace(model.bundle, onnx=network))
     except ModelError as exc:
-        if forced:
+        if wanted == "int8":
             raise ModelError("PRECISION", exc.sentence) from exc
-        return b"", {"is": "fp32", "why": exc.sentence}
+        return fp32, {"is": "fp32", "why": exc.sentence}
     bar = progress_bar(files, desc="int8", unit="photo")
-    answers = [_answer(short, np.asarray(short.square(file))) for file in bar]
-    drawn, _ = model.bundle.golden()
-    moved = int8.rounding(network, [_image(short, picture)() for picture in drawn])
-    figures = compare_models(full, _said(answers), targets) | {
-        "rounding": moved,
-        "bytes": [len(model.bundle.onnx), len(network)],
-        "milliseconds": int8.milliseconds([model.bundle.onnx, network], images[0]()),
-    }
-    why = objection("int8", figures, INT8) or _unsteady(moved)
-    if why and forced:
+    answers = _stacked(_answer(short, np.asarray(short.square(file))) for file in bar)
+    golden = [_image(short, picture)() for picture in model.bundle.golden()[0]]
+    moved = int8.rounding(network, golden)
+    before, after = int8.milliseconds([fp32, network], images[0]())
+    figures = compare_models(full, answers, targets)
+    figures |= {"rounding": moved, "bytes": [len(fp32), len(network)]}
+    figures["milliseconds"] = [before, after]
+    why = objection("int8", figures, INT8)
+    if not why and not moved <= manifest.LOOSEST:
+        why = f"int8 moves by {moved:.0%} where a processor rounds otherwise"
+    if why and wanted == "int8":
         raise ModelError("PRECISION", f'{why}; export.precision = "auto" would publish fp32')
-    why = why or ("" if forced else _slow(*figures["milliseconds"]))
+    if not why and wanted == "auto" and not before >= _FASTER * after:
+        slow = f"int8 took {after:.1f} ms instead of {before:.1f}"
+        why = f"{slow}; {_FASTER} times as fast is required"
     if why:
-        return b"", {"is": "fp32", "why": why, **figures}
-    n, (before, after) = len(targets), figures["milliseconds"]
-    why = (
-        f"{n - figures['differ']} of {n} validation photos are answered alike,"
-        f" {before / after:.1f} times as fast"
-    )
+        return fp32, {"is": "fp32", "why": why, **figures}
+    alike = f"{n - figures['differ']} of {n} validation photos are answered alike"
+    why = f"{alike}, {before / after:.1f} times as fast"
     return network, {"is": "int8", "why": why, "tolerance": tolerance_of(moved), **figures}
 
 
 def tolerance_of(moved: float) -> float:
-    """Of the self-test of integers. moved: as `quantise.rounding`."""
+    """Of the self-test of int8. moved: as `int8.rounding` measures it."""
     return min(manifest.LOOSEST, max(0.02, _SHARPER * moved))
-
-
-def _unsteady(moved: float) -> str:
-    """moved: as `quantise.rounding`."""
-    if moved <= manifest.LOOSEST:
-        return ""
-    return f"int8 moves by {moved:.0%} where a processor rounds otherwise"
-
-
-def _slow(before: float, after: float) -> str:
-    """Times of one picture."""
-    if before >= _FASTER * after:
-        return ""
-    return f"int8 took {after:.1f} ms instead of {before:.1f}; {_FASTER} times as fast is required"
 
 
 def _image(model: Model, source: Path) -> Callable[[], NDArray[np.float32]]:
     """As the network is fed; the pixels are kept as bytes."""
-    pixels = np.asarray(model.square(source))
-    return lambda: model.bundle.normalise(pixels)
+    return partial(model.bundle.normalise, np.asarray(model.square(source)))
 
 
 def _answer(model: Model, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], float, bool]:
@@ -280,9 +241,6 @@ def _answer(model: Model, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], floa
     return probabilities, familiarity, model.verdict(probabilities, pooled) == "ok"
 
 
-def _said(answers: Sequence[tuple[NDArray[Any], float, bool]]) -> ModelAnswers:
-    return ModelAnswers(
-        np.array([answer[0] for answer in answers]),
-        np.array([answer[1] for answer in answers]),
-        np.array([answer[2] for answer in answers], dtype=bool),
-    )
+def _stacked(answers: Iterable[tuple[NDArray[Any], float, bool]]) -> ModelAnswers:
+    columns = list(zip(*answers, strict=True)) or [(), (), ()]
+    return ModelAnswers(*map(np.array, columns))

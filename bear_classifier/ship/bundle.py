@@ -5,7 +5,7 @@ model.onnx            image (n, 3, size, size) to logits, pooled features, last 
 weights.safetensors   the same weights, to train on from
 reference.npz         features of training photos, for the OOD score
 pictures.npz          only with export.pictures: small copies of training photos, with credits
-golden/               pictures and what the model said to them when it was published
+golden/               pictures, and the outputs for them when it was published
 README.md             the model card
 """
 
@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +33,6 @@ from bear_classifier.runtime.files import replace, write_atomic, write_errors
 from bear_classifier.runtime.npz import read_npz
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 from bear_classifier.ship import manifest
-from bear_classifier.ship.manifest import EXACT, GOLDEN_NAME, SCHEMA
 from bear_classifier.ship.onnx_check import refuse_unsafe
 
 GOLDEN = 32
@@ -44,9 +43,9 @@ _ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"
 _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
 _LARGEST = 4 * 2**30  # bytes of one file
 _LARGEST_JSON = 2**20
-_LARGEST_GOLDEN = 2**26  # bytes of what the model said to the test pictures
+_LARGEST_GOLDEN = 2**26  # bytes of the expected outputs
 _BLOCK = 2**22  # bytes of a file that is read and not kept
-_TRIES = 9  # at reading a bundle in whose place others are being published
+_TRIES = 9  # at reading a bundle while others are being published in its place
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,7 +78,7 @@ class Bundle:
     @property
     def tolerance(self) -> float:
         """How far the outputs may lie from those of the self-test; see `Model.self_test`."""
-        return float(self.about.get("precision", {}).get("tolerance", EXACT))
+        return float(self.about.get("precision", {}).get("tolerance", manifest.EXACT))
 
     @property
     def temperature(self) -> float:
@@ -105,15 +104,13 @@ class Bundle:
             expected = read_npz(part(self, "golden/expected.npz"), _LARGEST_GOLDEN)
         except ValueError as exc:
             raise ModelError("BAD_MODEL", f"golden/expected.npz cannot be read: {exc}") from exc
-        names = sorted(n for n in self.about["files"] if GOLDEN_NAME.fullmatch(n))
+        names = sorted(n for n in self.about["files"] if manifest.GOLDEN_NAME.fullmatch(n))
         return [self.path / name for name in names], expected
 
 
 def load(path: Path) -> Bundle:
-    """Read and verify a bundle.
-
-    Raises ModelError (NO_MODEL, UNSAFE_MODEL_FILE, MODEL_CORRUPT, MODEL_VERSION, MODEL_INCOMPLETE,
-    UNEXPECTED_FILE, BAD_MODEL)."""
+    """Read and verify a bundle. Raises ModelError (NO_MODEL, UNSAFE_MODEL_FILE, MODEL_CORRUPT,
+    MODEL_VERSION, MODEL_INCOMPLETE, UNEXPECTED_FILE, BAD_MODEL)."""
     for _ in range(_TRIES):
         here = standing(path)
         before = _identity(here)
@@ -121,13 +118,13 @@ def load(path: Path) -> Bundle:
             return _read(here)
         except ModelError:
             if _identity(standing(path)) == before:
-                raise  # nobody published meanwhile
+                raise  # no other one was published meanwhile
     return _read(standing(path))
 
 
 def standing(path: Path) -> Path:
-    """Where the bundle of this place stands: there, or, while a new one is being published or where
-    that was cut off, beside it. Whoever only reads leaves it where it is."""
+    """Where the bundle of this place stands: there, or, while a new one is being published or after
+    that was cut off, beside it. Nothing is moved."""
     previous = _previous(path)
     return previous if not path.exists() and previous.is_dir() else path
 
@@ -145,68 +142,65 @@ def _previous(path: Path) -> Path:
 
 
 def _read(path: Path) -> Bundle:
-    described = path / "bundle.json"
-    if not described.is_file():
-        raise ModelError(
-            "NO_MODEL",
-            f"there is no model in {path}; name another folder, or make one; run: bears run",
-        )
-    about = _manifest(b"".join(_blocks("bundle.json", described, _LARGEST_JSON, whole=True)))
-    _check_files(path, about["files"])
+    if not (path / "bundle.json").is_file():
+        words = f"there is no model in {path}; name another folder, or make one; run: bears run"
+        raise ModelError("NO_MODEL", words)
+    about = _manifest(_content(path, "bundle.json", _LARGEST_JSON, keep=True)[0])
+    files = about["files"]
+    _check_files(path, files)
     with ThreadPoolExecutor(2) as pool:  # hashing needs no lock of Python's
-        files = about["files"].items()
-        work = [pool.submit(_checked, path, name, entry, name in _KEPT) for name, entry in files]
-    contents = dict(zip(about["files"], (done.result() for done in work), strict=True))
-    refuse_unsafe(contents["model.onnx"])
-    return Bundle(path, about, contents["model.onnx"], contents["reference.npz"])
+        contents = pool.map(lambda name: _checked(path, name, files[name], name in _KEPT), files)
+        kept = dict(zip(files, contents, strict=True))
+    refuse_unsafe(kept["model.onnx"])
+    return Bundle(path, about, kept["model.onnx"], kept["reference.npz"])
 
 
 def part(found: Bundle, name: str) -> bytes:
-    """A file of a bundle that was loaded. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE)."""
+    """The content of a file of a bundle. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE)."""
     return _checked(found.path, name, found.about["files"][name])
 
 
 def recover(path: Path) -> None:
-    """Put the previous bundle back if publishing a new one was cut off between two renames.
-
-    Only for whoever publishes there: while somebody else does, it would discard the new one."""
-    previous = _previous(path)
-    if not path.exists() and previous.is_dir():
-        previous.replace(path)
+    """Put the previous bundle back if publishing a new one was cut off between two renames. Only
+    for the one who publishes there: it would discard what another one is publishing."""
+    if (current := standing(path)) != path:
+        current.replace(path)
 
 
-def _blocks(name: str, path: Path, limit: int, whole: bool) -> Iterator[bytes | memoryview]:
-    """The content of a file, as one or in blocks, of which each takes the place of the last."""
+def _content(path: Path, name: str, limit: int, keep: bool) -> tuple[bytes, str, int]:
+    """Content of a file if it is to be kept, its SHA-256 and its size."""
     try:
-        info = path.lstat()
+        info = (path / name).lstat()
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
             raise ModelError("UNEXPECTED_FILE", f"{name} is a link, not a file of its own; refused")
         if info.st_size > limit:
-            raise ModelError(
-                "MODEL_CORRUPT", f"{name} has {info.st_size} bytes; the limit is {limit}"
-            )
-        with path.open("rb", buffering=0) as file:  # a buffer would hold all of it twice
+            words = f"{name} has {info.st_size} bytes; the limit is {limit}"
+            raise ModelError("MODEL_CORRUPT", words)
+        with (path / name).open("rb", buffering=0) as file:  # a buffer would hold all of it twice
             head = file.read(64)
             if git_lfs.is_pointer(head):
-                raise ModelError("MODEL_INCOMPLETE", f"{path} is {git_lfs.ADVICE}")
+                raise ModelError("MODEL_INCOMPLETE", f"{path / name} is {git_lfs.ADVICE}")
             if head.startswith(_ARCHIVES if name.endswith(".npz") else _ARCHIVES + _ZIP):
                 raise ModelError("UNSAFE_MODEL_FILE", f"{name} is a pickle or an archive; refused")
             file.seek(0)
-            if whole:
-                yield file.read()
-                return
-            place = memoryview(bytearray(min(_BLOCK, info.st_size)))
-            while many := file.readinto(place):
-                yield place[:many]
+            if keep:
+                content = file.read()
+                return content, hashlib.sha256(content).hexdigest(), len(content)
+            sha, size = hashlib.sha256(), 0
+            block = memoryview(bytearray(min(_BLOCK, info.st_size)))
+            while n := file.readinto(block):
+                sha.update(block[:n])
+                size += n
+            return b"", sha.hexdigest(), size
     except OSError as exc:
         raise ModelError("MODEL_INCOMPLETE", f"{name} cannot be read: {exc.strerror}") from exc
 
 
 def _manifest(data: bytes) -> dict[str, Any]:
-    """The fields of bundle.json, whose own checksum counts its 64 digits as zeros."""
-    found = _CHECKSUM.findall(data)
+    """The fields of bundle.json. Its checksum is of the file with 64 zeros in its place."""
+    digests = _CHECKSUM.findall(data)
     blank = _CHECKSUM.sub(b'"checksum": "' + _ZEROS + b'"', data)
-    if len(found) != 1 or hashlib.sha256(blank).hexdigest().encode() != found[0]:
+    if len(digests) != 1 or hashlib.sha256(blank).hexdigest().encode() != digests[0]:
         raise ModelError("MODEL_CORRUPT", "bundle.json was changed: its checksum does not fit")
     try:
         about = json.loads(data)
@@ -217,23 +211,22 @@ def _manifest(data: bytes) -> dict[str, Any]:
 
 
 def _check_files(path: Path, listed: Mapping[str, Any]) -> None:
-    """The folder holds the listed files and, besides what systems leave, nothing else."""
+    """The folder holds the listed files and, besides system files, nothing else."""
     present = set()
     for folder, folders, files in os.walk(path, onerror=_closed):
+        here = Path(folder).relative_to(path)
         for name in folders:
-            inner = (Path(folder) / name).relative_to(path).as_posix()
-            link = (Path(folder) / name).is_symlink()
-            if link or not (inner == "golden" or is_system_folder(name)):
+            inner = (here / name).as_posix()
+            allowed = inner == "golden" or is_system_folder(name)
+            if not allowed or (path / inner).is_symlink():
                 raise ModelError("UNEXPECTED_FILE", f"{inner} does not belong in a bundle; refused")
         folders[:] = [name for name in folders if not is_system_folder(name)]
-        here = Path(folder).relative_to(path)
         present |= {(here / name).as_posix() for name in files if not is_system_file(name)}
     if extra := sorted(present - set(listed) - {"bundle.json"}):
         raise ModelError("UNEXPECTED_FILE", f"{extra[0]} does not belong in this bundle; refused")
     if missing := sorted(set(listed) - present):
-        raise ModelError(
-            "MODEL_INCOMPLETE", f"{missing[0]} is missing; copy the whole folder again"
-        )
+        words = f"{missing[0]} is missing; copy the whole folder again"
+        raise ModelError("MODEL_INCOMPLETE", words)
 
 
 def _closed(exc: OSError) -> None:
@@ -241,19 +234,12 @@ def _closed(exc: OSError) -> None:
 
 
 def _checked(path: Path, name: str, entry: Mapping[str, Any], keep: bool = True) -> bytes:
-    """What is in a file, unless it is not to be kept."""
-    sha, size, kept = hashlib.sha256(), 0, b""
-    for block in _blocks(name, path / name, _LARGEST, keep):
-        sha.update(block)
-        size += len(block)
-        kept = bytes(block) if keep else kept
-    if sha.hexdigest() != entry["sha256"] or size != entry["size"]:
-        raise ModelError(
-            "MODEL_CORRUPT",
-            f"{name} has checksum {sha.hexdigest()[:12]}..., expected"
-            f" {str(entry['sha256'])[:12]}...; copy the model again",
-        )
-    return kept
+    """The content of a file if it is to be kept. Raises ModelError (MODEL_CORRUPT)."""
+    content, sha256, size = _content(path, name, _LARGEST, keep)
+    if sha256 != entry["sha256"] or size != entry["size"]:
+        words = f"{name} has checksum {sha256[:12]}..., expected {entry['sha256'][:12]}..."
+        raise ModelError("MODEL_CORRUPT", f"{words}; copy the model again")
+    return content
 
 
 def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
@@ -262,7 +248,7 @@ def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         for name, data in sorted(files.items())
     }
-    fields = {"schema": SCHEMA, **about, "files": entries, "checksum": _ZEROS.decode()}
+    fields = {"schema": manifest.SCHEMA, **about, "files": entries, "checksum": _ZEROS.decode()}
     blank = json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
     digest = hashlib.sha256(blank).hexdigest().encode()
     return blank.replace(b'"checksum": "' + _ZEROS, b'"checksum": "' + digest)
@@ -274,9 +260,8 @@ def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def publish(partial: Path, place: Path) -> None:
-    """Put a complete folder in place of the old one, by two renames.
-
-    Cut off between them, readers find the old one beside it and `recover` puts it back."""
+    """Put a complete folder in place of the old one, by two renames. Cut off between them, readers
+    find the old one beside it, and `recover` puts it back."""
     previous = _previous(place)
     with write_errors(place):
         if place.exists():

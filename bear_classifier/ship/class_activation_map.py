@@ -1,13 +1,11 @@
-"""Class activation maps: which places of a photo spoke for a class.
+"""Class activation maps (Zhou et al., arXiv 1512.04150): evidence of each place for each class.
 
-The head is pool, BatchNorm, dropout and one linear layer, all linear after the pool. So what a
-place of the last feature map gives to a class is known exactly (Zhou et al., arXiv 1512.04150):
-the mean of the evidence over all places, plus the layer's bias, is the class's logit.
+The head is pool, BatchNorm, dropout and one linear layer, all linear after the pool. So the
+evidence is exact: its mean over all places, plus the layer's bias, is the class's logit.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from bear_classifier.ship.bundle import Bundle, part
 from bear_classifier.ship.predict import Model
 
 _EPS = 1e-5  # of torch's BatchNorm
-FOR, AGAINST = (214, 84, 0), (0, 92, 184)  # orange and blue: distinct for the colour-blind, too
+_FOR, _AGAINST = (214, 84, 0), (0, 92, 184)  # orange and blue: distinct for the colour-blind, too
 _DEEPEST = 0.75  # of the colour over the photo, which stays to be seen below it
 
 
@@ -41,9 +39,9 @@ class CamHead:
 
 @dataclass(frozen=True)
 class Explained:
-    """photo: the square that the model saw; maps: the photo under the evidence for each class that
-    was asked for; strongest: logits of the deepest colour, the same in all maps; cells: the side of
-    the feature map; logits: (classes,); pooled: (f,)."""
+    """photo: the square that the model saw; maps: the photo under the evidence for each requested
+    class; strongest: logits of the deepest colour, the same in all maps; cells: the side of the
+    feature map; logits: (classes,); pooled: (f,)."""
 
     photo: Image.Image
     maps: list[Image.Image]
@@ -54,54 +52,45 @@ class Explained:
 
 
 def cam_head(bundle: Bundle) -> CamHead:
-    """The head's numbers, from the file that the bundle was checked with.
-
-    Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT, BAD_MODEL)."""
+    """The head of the bundle's checked weights. Raises ModelError (MODEL_INCOMPLETE, MODEL_CORRUPT,
+    BAD_MODEL)."""
     name = "weights.safetensors"
     data = part(bundle, name)
     try:
         values = {k: v for k, v in from_safetensors(data).items() if k.startswith("head.")}
         (norm,) = (k.removesuffix("running_mean") for k in values if k.endswith("running_mean"))
-        (linear,) = (
-            k for k, v in values.items() if re.fullmatch(r"head\.\d+\.weight", k) and v.ndim == 2
-        )
-        deviation = np.sqrt(values[f"{norm}running_var"] + _EPS)
-        found = CamHead(
-            values[f"{norm}running_mean"],
-            values[f"{norm}weight"] / deviation,
-            values[f"{norm}bias"],
-            values[linear],
-            values[linear.removesuffix("weight") + "bias"],
-        )
+        (linear,) = (k for k, v in values.items() if k.endswith(".weight") and v.ndim == 2)
+        weight, bias = values[linear], values[linear.removesuffix("weight") + "bias"]
+        scale = values[f"{norm}weight"] / np.sqrt(values[f"{norm}running_var"] + _EPS)
+        head = CamHead(values[f"{norm}running_mean"], scale, values[f"{norm}bias"], weight, bias)
     except (SafetensorError, ValueError, KeyError) as exc:
         raise ModelError("BAD_MODEL", f"{name} holds no head of one linear layer ({exc})") from exc
-    if found.weight.shape != (len(bundle.labels), len(found.mean)):
+    if weight.shape != (len(bundle.labels), len(head.mean)):
         raise ModelError("BAD_MODEL", f"{name} is of other classes than bundle.json")
-    return found
+    return head
 
 
 def evidence(head: CamHead, map_: Floats32) -> Floats32:
-    """Logits (classes, h, w) that each place of a feature map (f, h, w) gives to each class.
-
-    Nought is what the average training photo gives; `mean over places + head.bias` is the logit."""
+    """Logits (classes, h, w) that each place of a feature map (f, h, w) gives to each class; 0 is
+    the evidence of the average training photo."""
     standard = (map_ - head.mean[:, None, None]) * head.scale[:, None, None]
     return np.asarray(np.tensordot(head.weight, standard + head.shift[:, None, None], axes=1))
 
 
-def against_others(found: Floats32) -> Floats32:
-    """The same without what a place gives to all classes alike, which changes no probability."""
-    return np.asarray(found - found.mean(axis=0))
+def against_others(logits: Floats32) -> Floats32:
+    """Evidence minus its mean over the classes, which changes no probability."""
+    return np.asarray(logits - logits.mean(axis=0))
 
 
-def overlay(photo: Image.Image, found: Floats32, strongest: float) -> Image.Image:
-    """The photo, pale and grey, under the evidence (h, w) for one class: orange speaks for it, blue
+def overlay(photo: Image.Image, evidence_map: Floats32, strongest: float) -> Image.Image:
+    """The photo, pale and grey, under the evidence (h, w) for one class: orange for it, blue
     against it. strongest: the evidence of the deepest colour; a map of noughts shows no colour."""
     grey = np.asarray(photo.convert("L"), dtype=np.float32)[:, :, None]
     plain = np.repeat(60 + grey * 0.72, 3, axis=2)
-    smooth = Image.fromarray(np.asarray(found, dtype=np.float32))
+    smooth = Image.fromarray(np.asarray(evidence_map, dtype=np.float32))
     wide = np.asarray(smooth.resize(photo.size, Image.Resampling.BILINEAR))[:, :, None]
     depth = np.clip(np.abs(wide) / max(strongest, 1e-9), 0, 1) * _DEEPEST
-    colour = np.where(wide > 0, np.array(FOR), np.array(AGAINST))
+    colour = np.where(wide > 0, _FOR, _AGAINST)
     mixed = plain * (1 - depth) + colour * depth
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
@@ -109,10 +98,10 @@ def overlay(photo: Image.Image, found: Floats32, strongest: float) -> Image.Imag
 def explain(
     model: Model, weights: CamHead, source: bytes | Path, classes: Sequence[int]
 ) -> Explained:
-    """What of one photo spoke for each of these class numbers. Raises PhotoError."""
+    """The evidence in one photo for each of these class numbers. Raises PhotoError."""
     photo = model.square(source)
-    logits, pooled, map_ = model.outputs(source)
-    found = against_others(evidence(weights, map_))[list(classes)]
-    strongest = float(np.abs(found).max())
-    maps = [overlay(photo, one, strongest) for one in found]
+    logits, pooled, map_ = model.of_square(np.asarray(photo))
+    relative = against_others(evidence(weights, map_))[list(classes)]
+    strongest = float(np.abs(relative).max())
+    maps = [overlay(photo, one, strongest) for one in relative]
     return Explained(photo, maps, strongest, int(map_.shape[-1]), logits, pooled)

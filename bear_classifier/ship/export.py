@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -23,14 +24,12 @@ from bear_classifier import __version__
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.lock import publishing
-from bear_classifier.dataset.schema import Published
+from bear_classifier.dataset.schema import SPLITS, Published
 from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
-from bear_classifier.judge import membership_inference
+from bear_classifier.judge.membership_inference import card_sentence
 from bear_classifier.judge.predictions import load_predictions
-from bear_classifier.learn import backbone
-from bear_classifier.learn.backbone import OUTPUTS, Outputs
+from bear_classifier.learn import backbone, frozen_forward
 from bear_classifier.learn.data import normalisation
-from bear_classifier.learn.frozen_forward import as_onnx
 from bear_classifier.learn.train import trained_network
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
@@ -44,12 +43,10 @@ _LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow",
 
 
 def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
-    """Write the bundle beside `place`, prove it, then put it there; what stood there stays if not.
-    Whoever publishes there meanwhile, from this dataset or another, is waited for.
-
-    What is proved is the network in full precision; then shortcuts are tried and taken or dropped.
-    Raises DataError (NOT_TRAINED, DISK_FULL, LOCKED), ModelError (PARITY, PRECISION) and
-    ConfigError (NO_NOTE)."""
+    """Write the bundle beside `place`, prove it, then put it there; otherwise the old one stays.
+    Others who publish there, from this dataset or another, are waited for. Parity is proved in full
+    precision; then int8 and scaled decoding are tried. Raises DataError (NOT_TRAINED, DISK_FULL,
+    LOCKED), ModelError (PARITY, PRECISION) and ConfigError (NO_NOTE)."""
     with publishing(place):
         return _published(catalog, config, place)
 
@@ -57,47 +54,42 @@ def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
 def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     note = _note(config.export.note)
     model, record, judged = _trained(catalog, config)
-    temperature = float(judged["temperature"])
-    files = _golden()
-    files["model.onnx"] = to_onnx(model, config.learn.size)
-    trained = _weights_file(catalog).read_bytes()
-    files["weights.safetensors"] = (
-        trained if config.export.weights == "fp32" else half_precision_state(model)
-    )
-    files["reference.npz"] = (catalog.root / "evaluate" / "reference.npz").read_bytes()
+    trained = (catalog.root / "train" / "weights.safetensors").read_bytes()
+    weights = trained if config.export.weights == "fp32" else half_precision_state(model)
+    pictures = _golden()
+    files = {
+        **pictures,
+        "model.onnx": to_onnx(model, config.learn.size),
+        "weights.safetensors": weights,
+        "reference.npz": (catalog.root / "evaluate" / "reference.npz").read_bytes(),
+    }
     shown = _pictures(catalog, config)
     if shown.shown:
         files[nearest_photos.FILE] = shown.as_bytes()
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     bundle.clear_leftovers(place)
     try:
-        bundle.write_bundle(partial, files)
-        drawn = [partial / name for name in sorted(files) if name.startswith("golden/")]
-        expected = torch_outputs(model, drawn, config.learn, temperature)
+        bundle.write_bundle(partial, pictures)
+        drawn = [partial / name for name in sorted(pictures)]
+        expected = torch_outputs(model, drawn, config.learn, float(judged["temperature"]))
         files["golden/expected.npz"] = as_npz(**expected)
         about = _about(catalog, config, record, judged)
         about["version"], about["note"] = _next_version(place), note
+        about["training"]["weights"] = hashlib.sha256(trained).hexdigest()
         about["data"]["pictures"] = len(shown.shown)
-        files["README.md"] = card(about).encode()
-        names = ("golden/expected.npz", "README.md")
-        bundle.write_bundle(partial, {name: files[name] for name in names})
-        bundle.write_bundle(partial, {"bundle.json": bundle.describe(files, about)})
-        candidate = Model(bundle.load(partial))
-        candidate.self_test()
+        candidate = _written(partial, files, about)
         about["parity"] = prove(catalog, config, model, candidate)
         taken = acceptance.take(catalog, config, candidate)
         about |= {"decoding": taken.decoding, "precision": taken.precision}
         about["preprocessing"] |= taken.preprocessing
         if (about["decoding"]["is"], about["precision"]["is"]) != ("full", "fp32"):
             published = replace(candidate.bundle, onnx=taken.onnx, about=about)
-            files |= {"model.onnx": taken.onnx, **_golden(published.least)}
-            bundle.write_bundle(partial, files)
-            files["golden/expected.npz"] = as_npz(**_outputs(Model(published), drawn))
-        files["README.md"] = card(about).encode()
-        bundle.write_bundle(partial, files)
-        bundle.write_bundle(partial, {"bundle.json": bundle.describe(files, about)})
-        proved = bundle.load(partial)
-        Model(proved).self_test()
+            pictures = _golden(published.least)
+            bundle.write_bundle(partial, pictures)
+            expected = _outputs(Model(published), drawn)
+            files |= {"model.onnx": taken.onnx, **pictures}
+            files["golden/expected.npz"] = as_npz(**expected)
+        proved = _written(partial, files, about).bundle
         _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
         bundle.publish(partial, place)
         remember(proved)
@@ -106,17 +98,22 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         raise type(exc)(exc.code, f"model not published: {exc.sentence}{kept}") from exc
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    size = sum(map(len, files.values()))
     return {
         "model": str(place),
         "version": about["version"],
-        "bytes": size,
-        "parity": about["parity"],
-        "decoding": about["decoding"],
-        "precision": about["precision"],
-        "revision": about["data"]["revision"],
-        "latest_revision": about["data"]["latest_revision"],
+        "bytes": sum(map(len, files.values())),
+        **{name: about[name] for name in ("parity", "decoding", "precision")},
+        **{name: about["data"][name] for name in ("revision", "latest_revision")},
     }
+
+
+def _written(folder: Path, files: dict[str, bytes], about: Mapping[str, Any]) -> Model:
+    """The bundle, with its card, as it is read back and passes its self-test."""
+    files["README.md"] = card(about).encode()
+    bundle.write_bundle(folder, {**files, "bundle.json": bundle.describe(files, about)})
+    model = Model(bundle.load(folder))
+    model.self_test()
+    return model
 
 
 def _note(name: str) -> str:
@@ -127,14 +124,10 @@ def _note(name: str) -> str:
         raise ConfigError("NO_NOTE", f"export.note = {name!r} cannot be read ({exc})") from exc
 
 
-def _weights_file(catalog: Catalog) -> Path:
-    return catalog.root / "train" / "weights.safetensors"
-
-
 def _trained(
     catalog: Catalog, config: Config
 ) -> tuple[backbone.Classifier, dict[str, Any], dict[str, Any]]:
-    """The model of the last training, its record, and what evaluation said of it."""
+    """The model of the last training, its record, and its evaluation."""
     try:
         record = json.loads((catalog.root / "train" / "history.json").read_bytes())
         judged = json.loads((catalog.root / "evaluate" / "report.json").read_bytes())
@@ -146,8 +139,8 @@ def _trained(
 
 
 def half_precision_state(model: backbone.Classifier) -> bytes:
-    """The state of a model, its body in half precision; of the head maps are made, which are to be
-    exact. Raises ModelError (TOO_LARGE_FOR_FP16)."""
+    """The state of a model, its body in half precision; class activation maps need the exact head.
+    Raises ModelError (TOO_LARGE_FOR_FP16)."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     body = [k for k, t in state.items() if k.startswith("body.") and t.is_floating_point()]
     state |= {name: state[name].half() for name in body}
@@ -159,22 +152,21 @@ def half_precision_state(model: backbone.Classifier) -> bytes:
 
 def to_onnx(model: backbone.Classifier, size: int) -> bytes:
     """One file, any number of images, the three outputs."""
-    return as_onnx(Outputs(model), torch.zeros(1, 3, size, size), "image", OUTPUTS)
+    example = torch.zeros(1, 3, size, size)
+    network = backbone.Outputs(model)
+    return frozen_forward.as_onnx(network, example, "image", backbone.OUTPUTS)
 
 
 def _golden(least: int | None = None) -> dict[str, bytes]:
-    """Files of the self-test. least: as `photos.measure`; some are then so large that it counts."""
-    drawn = {
-        i: golden.draw_picture(i, 2 * least if least and i in _LARGE else 0)
-        for i in range(bundle.GOLDEN)
-    }
-    return {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in drawn.items()}
+    """Pictures of the self-test. least: as of a bundle; some are then large enough for it."""
+    sides = dict.fromkeys(_LARGE, 2 * (least or 0))
+    drawn = [golden.draw_picture(i, sides.get(i, 0)) for i in range(bundle.GOLDEN)]
+    return {f"golden/{i:02}.{suffix}": data for i, (suffix, data) in enumerate(drawn)}
 
 
 def _outputs(model: Model, files: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """What a bundle says to files: logits, pooled and probabilities, (n, ...) each."""
-    said = [model.outputs(path) for path in files]
-    logits, pooled = (np.stack([outputs[part] for outputs in said]) for part in (0, 1))
+    """Outputs of a bundle: logits, pooled and probabilities, (n, ...) each."""
+    logits, pooled = map(np.stack, zip(*(model.outputs(path)[:2] for path in files), strict=True))
     return {"logits": logits, "pooled": pooled, "probabilities": model.probabilities(logits)}
 
 
@@ -183,35 +175,26 @@ def _pictures(catalog: Catalog, config: Config) -> nearest_photos.SimilarPhotos:
     if config.export.pictures == "none":
         return nearest_photos.SimilarPhotos(np.zeros((0, 1)), [])
     stored = load_predictions(catalog.root)
-    pooled = {sha256: stored.pooled[row] for sha256, row in stored.rows.items()}
     known = {source.sha256: source for source in catalog.sources() if source.sha256}
-    free = {sha for sha, source in known.items() if nearest_photos.shareable(source)}
-    found = [
-        photo
-        for photo in catalog.photos("ok")
-        if photo.split == "train"
-        and photo.sha256 in pooled
-        and (config.export.pictures == "all" or photo.sha256 in free)
-    ]
-    order = np.random.default_rng(config.train.seed).permutation(len(found))[
-        : nearest_photos.MAX_PICTURES
-    ]
-    chosen = [found[row] for row in np.sort(order)]
+    free = {sha256 for sha256, source in known.items() if nearest_photos.shareable(source)}
+    allowed = stored.rows.keys() if config.export.pictures == "all" else stored.rows.keys() & free
+    photos = [p for p in catalog.photos("ok") if p.split == "train" and p.sha256 in allowed]
+    order = np.random.default_rng(config.train.seed).permutation(len(photos))
+    chosen = [photos[row] for row in np.sort(order[: nearest_photos.MAX_PICTURES])]
     shown = []
     for photo in chosen:
         source = known.get(photo.sha256)
         about, page = (nearest_photos.credit_line(source), source.page) if source else ("", "")
         small = nearest_photos.thumbnail(catalog.file(photo).read_bytes())
         shown.append(nearest_photos.SimilarPhoto(photo.label, small, about, page))
-    width = next(iter(pooled.values())).shape[0]
-    rows = [pooled[photo.sha256] for photo in chosen]
-    return nearest_photos.SimilarPhotos(np.array(rows, dtype=np.float32).reshape(-1, width), shown)
+    rows = np.array([stored.rows[photo.sha256] for photo in chosen], dtype=np.intp)
+    return nearest_photos.SimilarPhotos(stored.pooled[rows], shown)
 
 
 def _about(
     catalog: Catalog, config: Config, record: Mapping[str, Any], judged: Mapping[str, Any]
 ) -> dict[str, Any]:
-    photos = catalog.photos("ok")
+    photos = Counter(photo.split for photo in catalog.photos("ok"))
     mean, std = normalisation(config.learn)
     return {
         "name": config.name,
@@ -230,13 +213,8 @@ def _about(
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],
         "metrics": {k: judged[k] for k in ("valid", "test", "elsewhere")},
-        "membership": membership_inference.card_sentence(found)
-        if (found := judged["membership"])
-        else None,
-        "training": {
-            **{k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
-            "weights": hashlib.sha256(_weights_file(catalog).read_bytes()).hexdigest(),
-        },
+        "membership": card_sentence(judged["membership"]) if judged["membership"] else None,
+        "training": {k: record[k] for k in ("chosen", "lr", "lr_reason", "epochs", "batch_size")},
         "data": {
             "fingerprint": catalog.fingerprint(),
             "revision": catalog.revision(),
@@ -244,9 +222,7 @@ def _about(
             "test_decisions": judged["test_decisions"],
             "test_looks": judged.get("test_looks"),
             "near_copies": "grouped",  # in all intervals
-            "photos": {
-                split: sum(p.split == split for p in photos) for split in ("train", "valid", "test")
-            },
+            "photos": {split: photos[split] for split in SPLITS},
         },
         "versions": {
             "bear-classifier": __version__,
@@ -257,7 +233,7 @@ def _about(
 
 
 def _remember(catalog: Catalog, place: Path, about: Mapping[str, Any]) -> None:
-    """Note which photos a bundle is made from, for those who ask later to have theirs taken out."""
+    """Record which photos a bundle is made from, for requests to take one out."""
     photos = {p.sha256: p.split for p in catalog.photos("ok") if p.split}
     made = Published(str(place.resolve()), about["version"], about["created"], dict(photos))
     with catalog.transaction():

@@ -15,7 +15,6 @@ _ORIENTATION = 0x0112  # EXIF tag
 @lru_cache(maxsize=256)  # drawn for the bundle, its checks and int8: 10 MB
 def draw_picture(number: int, least: int = 0) -> tuple[str, bytes]:
     """Picture `number` as (suffix, file): soft colours, shapes and grain, in all kinds of files.
-
     least: pixels of the shorter side, at least; the same picture enlarged."""
     rng = np.random.default_rng([number, 20260])
     width, height = (int(n) for n in rng.integers(120, 400, size=2))

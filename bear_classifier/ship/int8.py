@@ -1,13 +1,13 @@
 """Quantisation of a network to 8-bit integers.
 
-Static, from what photos show of the range of every activation (0 to 255, one scale each); weights
-are signed, one scale for each output channel. Signed activations were 4.7 times slower. Weights get
-7 of the 8 bits: processors without VNNI add two products in 16 bits, where 255 * 127 * 2 is too
-much and is cut off without a word. With 64 in place of 127 it fits, and all answer alike.
+Static: activations are 0 to 255, with one scale each from their range on photos; weights are
+signed, with one scale for each output channel. Signed activations were 4.7 times slower. Weights
+get 7 of the 8 bits: processors without VNNI add two products in 16 bits, where 255 * 127 * 2
+saturates silently. With 64 in place of 127 it fits, and all processors answer alike.
 
-Rounding weights shifts the mean of what a layer gives. That is known beforehand and is taken off
-the layer's bias (Nagel et al., arXiv 1906.04721): without it 8 of 231 bears were answered
-otherwise, with it none, see docs/LOG.md.
+Rounding weights shifts the mean of a layer's outputs. The shift is computed and taken off the
+layer's bias (Nagel et al., arXiv 1906.04721): without it 8 of 231 bears were answered otherwise,
+with it none, see docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,20 +44,20 @@ _BROKEN = (
 
 
 def quantised(network: bytes, images: Sequence[Callable[[], Floats32]]) -> bytes:
-    """The same ONNX network, the head after the pool excepted, in integers.
-
-    images: each gives one (3, size, size) as the network is fed, and may be called twice. Files are
-    in a temporary folder and gone afterwards. Raises ModelError (NOT_QUANTISED), OSError."""
+    """The same ONNX network in int8, except its head after the pool. images: each gives one (3,
+    size, size) as the network is fed, and may be called twice. Raises ModelError (NOT_QUANTISED),
+    OSError."""
     with tempfile.TemporaryDirectory(prefix="bears-int8-") as name:
-        given, ready, made = (Path(name) / f"{n}.onnx" for n in ("given", "ready", "made"))
-        given.write_bytes(network)
+        given, ready, made = (f"{name}/{n}.onnx" for n in ("given", "ready", "made"))
+        Path(given).write_bytes(network)
+        batches = ({"image": batch} for batch in _batches(images))
         try:
-            quant_pre_process(str(given), str(ready), skip_symbolic_shape=True)
+            quant_pre_process(given, ready, skip_symbolic_shape=True)
             plain = onnx.load(ready)
             quantize_static(
-                str(ready),
-                str(made),
-                _Reader(images),
+                ready,
+                made,
+                SimpleNamespace(get_next=lambda: next(batches, None)),
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -74,25 +75,22 @@ def quantised(network: bytes, images: Sequence[Callable[[], Floats32]]) -> bytes
 
 
 def milliseconds(networks: Sequence[bytes], image: Floats32) -> list[float]:
-    """Median time of each for one image (3, size, size) on one thread, taken in turns."""
+    """Median time of each for one image (3, size, size) on one thread, measured in turns."""
     sessions = [_session(network) for network in networks]
-    found: list[list[float]] = [[] for _ in sessions]
+    rounds: list[list[float]] = []
     end = time.monotonic() + _SECONDS
-    for number in range(_ROUNDS[1] + 1):
-        for session, times in zip(sessions, found, strict=True):
+    while len(rounds) <= _ROUNDS[0] or (len(rounds) <= _ROUNDS[1] and time.monotonic() < end):
+        rounds.append([])
+        for session in sessions:
             start = time.perf_counter()
             session.run(None, {"image": image[None]})
-            times.append(1e3 * (time.perf_counter() - start))
-        if number >= _ROUNDS[0] and time.monotonic() > end:
-            break
-    return [float(np.median(times[1:])) for times in found]  # the first one warms up
+            rounds[-1].append(1e3 * (time.perf_counter() - start))
+    return [float(ms) for ms in np.median(rounds[1:], axis=0)]  # the first one warms up
 
 
 def rounding(network: bytes, images: Sequence[Floats32]) -> float:
-    """How far outputs move, relative to their largest value, where the sums are made otherwise.
-
-    In floats, as processors would for which there are no integer kernels: the largest over logits
-    and pooled features of images, (3, size, size) each."""
+    """Largest change of logits and pooled features, relative to their largest value, over images
+    (3, size, size) where sums are computed in floats, as without integer kernels."""
     worst = 0.0
     fast, plain = _session(network), _session(network, optimised=False)
     for image in images:
@@ -101,17 +99,6 @@ def rounding(network: bytes, images: Sequence[Floats32]) -> float:
             scale = max(1.0, float(np.abs(one).max()))
             worst = max(worst, float(np.abs(one - other).max()) / scale)
     return worst
-
-
-class _Reader:
-    """Batches as onnxruntime's calibration asks for them."""
-
-    def __init__(self, images: Sequence[Callable[[], Floats32]]) -> None:
-        self._batches = _batches(images)
-
-    def get_next(self) -> dict[str, Floats32] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {"image": batch}
 
 
 def _batches(images: Sequence[Callable[[], Floats32]]) -> Iterator[Floats32]:
@@ -129,9 +116,8 @@ def _session(network: bytes, optimised: bool = True) -> Any:
 
 
 def _first(model: onnx.ModelProto) -> list[str]:
-    """The convolutions that are left in floats: the first ones where one of them is depthwise.
-
-    They lose most, their channels being of very different ranges, and take little time."""
+    """The convolutions that stay in floats: the first ones where one of them is depthwise. Their
+    channels have very different ranges, so they lose most; they take little time."""
     nodes = [node for node in model.graph.node if node.op_type == "Conv"][:_BEGINNING]
     groups = [a.i for node in nodes for a in node.attribute if a.name == "group"]
     return [node.name for node in nodes] if max(groups, default=1) > 1 else []
@@ -139,36 +125,35 @@ def _first(model: onnx.ModelProto) -> list[str]:
 
 def _after(model: onnx.ModelProto, name: str) -> list[str]:
     """Nodes that are computed from this tensor."""
-    reached, found = {name}, []
+    reached, nodes = {name}, []
     for node in model.graph.node:
         if reached & set(node.input):
             reached |= set(node.output)
-            found.append(node.name)
-    return found
+            nodes.append(node.name)
+    return nodes
 
 
 def _means(model: onnx.ModelProto, images: Sequence[Callable[[], Floats32]]) -> dict[str, Floats32]:
-    """What goes into each convolution: the mean (channels,) over images and places, by its name."""
+    """Mean input (channels,) of each convolution over images and places, by the input's name."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     names = sorted({node.input[0] for node in model.graph.node if node.op_type == "Conv"})
     outputs = [f"mean of {name}" for name in names]
     for name, output in zip(names, outputs, strict=True):
         node = onnx.helper.make_node("ReduceMean", [name], [output], axes=[2, 3], keepdims=0)
+        info = onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)
         observed.graph.node.append(node)
-        kind = onnx.TensorProto.FLOAT
-        observed.graph.output.append(onnx.helper.make_tensor_value_info(output, kind, None))
+        observed.graph.output.append(info)
     session = _session(observed.SerializeToString())
     sums = [np.float32(0)] * len(names)
     for batch in _batches(images):
-        found = session.run(outputs, {"image": batch})
-        sums = [total + rows.sum(axis=0) for total, rows in zip(sums, found, strict=True)]
-    means = (np.asarray(total / len(images)) for total in sums)
-    return dict(zip(names, means, strict=True))
+        inputs = session.run(outputs, {"image": batch})
+        sums = [total + rows.sum(axis=0) for total, rows in zip(sums, inputs, strict=True)]
+    return {name: np.asarray(total / len(images)) for name, total in zip(names, sums, strict=True)}
 
 
 def _correct(model: onnx.ModelProto, plain: onnx.ModelProto, means: dict[str, Floats32]) -> None:
-    """Take off the biases of model what rounding the weights of plain adds on average."""
+    """Subtract from the biases of model what rounding the weights of plain adds on average."""
     exact = {tensor.name: tensor for tensor in plain.graph.initializer}
     rounded = {tensor.name: tensor for tensor in model.graph.initializer}
     source = {node.output[0]: node for node in model.graph.node}
@@ -180,19 +165,16 @@ def _correct(model: onnx.ModelProto, plain: onnx.ModelProto, means: dict[str, Fl
         weight, scale = (numpy_helper.to_array(rounded[n]) for n in source[node.input[1]].input[:2])
         wanted = numpy_helper.to_array(exact[before.input[1]])
         bias, step = (rounded[name] for name in source[node.input[2]].input[:2])
-        shift = added(weight, scale, wanted, means[before.input[0]])
-        steps = np.round(shift / numpy_helper.to_array(step)).astype(np.int32)
-        values = numpy_helper.to_array(bias) - steps
+        shift = added(weight, scale, wanted, means[before.input[0]]) / numpy_helper.to_array(step)
+        values = numpy_helper.to_array(bias) - np.round(shift).astype(np.int32)
         bias.CopyFrom(numpy_helper.from_array(values.astype(np.int32), bias.name))
 
 
 def added(
     rounded: NDArray[np.int8], scale: Floats32, exact: Floats32, mean: Floats32
 ) -> NDArray[np.float64]:
-    """What rounding adds to the mean of each output of a convolution (out,).
-
-    rounded, exact: weights (out, in of a group, h, w); scale: (out,) or one; mean: of the input
-    (in,). Edges are counted as if they were inside."""
+    """What rounding adds to the mean of each output of a convolution (out,), edges disregarded.
+    rounded, exact: weights (out, in of a group, h, w); scale: (out,) or one; mean: inputs (in,)."""
     out, inputs = exact.shape[:2]
     off = rounded * scale.reshape(-1, 1, 1, 1).astype(np.float64) - exact
     of_group = mean.reshape(-1, inputs)  # groups follow one another, in inputs and outputs

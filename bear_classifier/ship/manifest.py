@@ -1,7 +1,7 @@
 """The schema of bundle.json, checked before anything in it is used.
 
-What the answers are made of is checked to the last number. What is only shown (figures, dates,
-notes) may be odd without keeping a model from answering: whoever shows it asks `shown`.
+Fields that answers depend on are checked to the last number. Those that are only shown (figures,
+dates, notes) may be odd and keep no model from answering: read them by `optional_field`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bear_classifier.errors import ModelError
 from bear_classifier.runtime.terminal import one_line
 
 SCHEMA = 2
-# Version of photos.decode and photos.fit; other pixels need another number. 2: a JPEG comes at 1/2,
-# 1/4 or 1/8 where that leaves preprocessing.least pixels (photos.measure).
+# Version of images.decoder; other pixels need another number. 2: a JPEG is decoded at 1/2, 1/4 or
+# 1/8 where that leaves preprocessing.least pixels.
 DECODER, SCALED = 1, 2
 EXACT = 1e-3  # tolerance of the self-test where every processor computes with the same numbers
 LOOSEST = 0.2  # tolerance that may be asked for: a wrong model is further off
@@ -32,9 +32,7 @@ _MISSING = object()
 
 def number(low: float, high: float) -> Callable[[Any], bool]:
     """Whether a value is a number between these, and no truth value."""
-    return lambda value: (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    )
+    return lambda value: type(value) in (int, float) and low <= value <= high
 
 
 def whole_number(low: int, high: int) -> Callable[[Any], bool]:
@@ -64,35 +62,32 @@ def _labels(value: Any) -> bool:
     )
 
 
-def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or check(value)
+def _table(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
-def _or_absent(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is _MISSING or check(value)
+def _or(other: object, check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is other or check(value)
 
 
-# A field by its path, what it has to be, and the same in words. The numbers leave room for any
-# model and none for overflow: single precision ends at 1e38.
+_LEAST = _or(None, whole_number(16, 65_535))
+# Path of a field, its check, and the same in words. The numbers leave room for any model and none
+# for overflow: single precision ends at 1e38.
 _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", name, "a name"),
     ("labels", _labels, "two or more different names"),
-    ("preprocessing", lambda value: isinstance(value, dict), "a table"),
+    ("preprocessing", _table, "a table"),
     ("preprocessing.size", whole_number(16, 2048), "a whole number from 16 to 2048"),
     ("preprocessing.mean", _three(number(-1e4, 1e4)), "three numbers from -10000 to 10000"),
     ("preprocessing.std", _three(number(1e-4, 1e4)), "three numbers from 0.0001 to 10000"),
-    (
-        "preprocessing.least",
-        _or_absent(_or_none(whole_number(16, 65_535))),
-        "a whole number or null",
-    ),
+    ("preprocessing.least", _or(_MISSING, _LEAST), "a whole number or null"),
     ("temperature", number(1e-3, 1e3), "a number from 0.001 to 1000"),
-    ("rejection", lambda value: isinstance(value, dict), "a table"),
+    ("rejection", _table, "a table"),
     ("rejection.close", number(0, 1), "a number from 0 to 1"),
-    ("rejection.least", _or_none(number(-1e30, 1e30)), "a number or null"),
-    ("precision", _or_absent(lambda value: isinstance(value, dict)), "a table"),
-    ("precision.tolerance", _or_absent(number(1e-9, LOOSEST)), f"a number from 0 to {LOOSEST}"),
-    ("files", lambda value: isinstance(value, dict), "a table"),
+    ("rejection.least", _or(None, number(-1e30, 1e30)), "a number or null"),
+    ("precision", _or(_MISSING, _table), "a table"),
+    ("precision.tolerance", _or(_MISSING, number(1e-9, LOOSEST)), f"a number from 0 to {LOOSEST}"),
+    ("files", _table, "a table"),
 )
 
 
@@ -102,15 +97,14 @@ def check_manifest(about: Any) -> None:
     if not isinstance(about, dict):
         raise ModelError("BAD_MODEL", "bundle.json does not describe a model: it is no table")
     if about.get("schema") != SCHEMA or isinstance(about["schema"], bool):
-        raise ModelError(
-            "MODEL_VERSION",
-            f"this model has format {_brief(about.get('schema'))}; this program reads format"
-            f" {SCHEMA}: install the version of bear-classifier that wrote it, or a newer one",
-        )
-    for path, right, words in _FIELDS:
-        found = _at(about, path)
-        if not right(found):
-            raise ModelError("BAD_MODEL", f"bundle.json: {path} {_is(found)}, not {words}")
+        formats = f"format {_brief(about.get('schema'))}; this program reads format {SCHEMA}"
+        advice = "install the version of bear-classifier that wrote it, or a newer one"
+        raise ModelError("MODEL_VERSION", f"this model has {formats}: {advice}")
+    for path, is_valid, words in _FIELDS:
+        value = _at(about, path)
+        if not is_valid(value):
+            state = "is missing" if value is _MISSING else f"is {_brief(value)}"
+            raise ModelError("BAD_MODEL", f"bundle.json: {path} {state}, not {words}")
     _versions(about)
     _files(about["files"])
 
@@ -119,9 +113,8 @@ def _versions(about: Mapping[str, Any]) -> None:
     shape = about["preprocessing"]
     decoder, least = shape.get("decoder"), shape.get("least")
     if isinstance(decoder, bool) or decoder not in (DECODER, SCALED):
-        raise ModelError(
-            "MODEL_VERSION", f"the model wants decoder {_brief(decoder)}, not {DECODER}"
-        )
+        words = f"the model wants decoder {_brief(decoder)}, not {DECODER}"
+        raise ModelError("MODEL_VERSION", words)
     if (decoder == SCALED) != (least is not None):
         raise ModelError("BAD_MODEL", f"decoder {decoder} cannot stop at {least} pixels")
     if least is not None and least < shape["size"]:
@@ -149,22 +142,18 @@ def _files(listed: Mapping[str, Any]) -> None:
 
 def optional_field(about: Mapping[str, Any], path: str, kind: type | tuple[type, ...]) -> Any:
     """A field that is only shown, by its path; None where it is missing or of another type."""
-    found = _at(about, path)
-    return found if isinstance(found, kind) and not isinstance(found, bool) else None
+    value = _at(about, path)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _at(about: Mapping[str, Any], path: str) -> Any:
-    found: Any = about
+    value: Any = about
     for part in path.split("."):
-        found = found.get(part, _MISSING) if isinstance(found, dict) else _MISSING
-    return found
-
-
-def _is(value: Any) -> str:
-    return "is missing" if value is _MISSING else f"is {_brief(value)}"
+        value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+    return value
 
 
 def _brief(value: Any) -> str:
-    """The value as Python writes it, which shows control characters, cut to a few words."""
+    """The value as Python writes it, with control characters escaped, cut to a few words."""
     text = ascii(value) if isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -2,196 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+_INDEPENDENT = (
+    "The intervals on this card take each photo for an independent one. Near-copies among them make"
+    " the true intervals wider; how much is not known, for the answers to the single photos were"
+    " not kept."
+)
+_LOADING = (
+    "Loading it runs no code and refuses any changed byte. `weights.safetensors` is for training"
+    " on: `bears run --set learn.weights=THIS_FOLDER`."
+)
+_ACCEPTED = {
+    "int8": "It computes in 8-bit integers",
+    "fp32": "It computes in full precision",
+    "scaled": "Large JPEGs are decoded no larger than needed",
+    "full": "Large JPEGs are decoded in full",
+}
 
 
 def card(about: Mapping[str, Any]) -> str:
     """Markdown from the fields of bundle.json."""
-    test, data = about["metrics"]["test"], about["data"]
-    photos = data["photos"]
-    lines = [
+    data = about["data"]
+    tries = [about[kind] for kind in ("precision", "decoding") if about.get(kind)]
+    approximate = any(tried["is"] in ("int8", "scaled") for tried in tries)
+    paragraphs = [
         f"# {about['name']}, version {about['version']}",
-        "",
-        (
-            f"Tells apart {', '.join(about['labels'])} in photos of"
-            f" {about['preprocessing']['size']} pixels. A {about['architecture']}, trained on"
-            f" {photos['train']} photos ({about['created'][:10]}); {_revision(data)}."
-        ),
-        "",
+        _summary(about),
         "## How good it is",
-        "",
+        *_performance(about["metrics"]["test"], data),
+        _elsewhere(about["metrics"]["elsewhere"]),
+        about.get("note"),
+        "## When it gives no answer",
+        *_refusals(about["rejection"]),
+        "## How to use it",
+        "    bears predict --model THIS_FOLDER photo.jpg\n    bears serve THIS_FOLDER",
+        _LOADING,
+        _parity(about.get("parity"), approximate),
+        " ".join(_acceptance(tries, approximate)),
+        "## What it gives away",
+        about.get("membership"),
+        _leaks(data.get("pictures")),
     ]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def _summary(about: Mapping[str, Any]) -> str:
+    data = about["data"]
+    mine, latest, of_latest, newer = data["revision"], data["latest_revision"], "", ""
+    if latest != mine:
+        of_latest, newer = f" of {latest}", ": what was decided meanwhile is not in it"
+    return (
+        f"Tells apart {', '.join(about['labels'])} in photos of {about['preprocessing']['size']}"
+        f" pixels. A {about['architecture']}, trained on {data['photos']['train']} photos"
+        f" ({about['created'][:10]}); revision {mine}{of_latest} of its dataset{newer}."
+    )
+
+
+def _performance(test: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    """Figures of the test split, and how far they can be relied on."""
     if test["n"]:
         low, high = test["error_interval"]
-        lines += [
-            (
-                f"Error on {test['n']} photos that were used for nothing else:"
-                f" **{test['error']:.1%}** (95 % interval {low:.1%} to {high:.1%}). Stated"
-                f" probabilities are off by {test['ece']:.1%} on average."
-            ),
-            "",
-            "| class | photos | recall | 95 % interval |",
-            "|---|---|---|---|",
-        ]
-        lines += [_row(label, row) for label, row in test["per_class"].items()]
+        yield (
+            f"Error on {test['n']} photos that were used for nothing else: **{test['error']:.1%}**"
+            f" (95 % interval {low:.1%} to {high:.1%}). Stated probabilities are off by"
+            f" {test['ece']:.1%} on average."
+        )
+        table = "| class | photos | recall | 95 % interval |\n|---|---|---|---|"
+        for label, row in test["per_class"].items():
+            low, high = row["recall_interval"] if row["n"] else (0, 0)
+            recall = f"{row['recall']:.1%} | {low:.1%} to {high:.1%}" if row["n"] else "- | -"
+            table += f"\n| {label} | {row['n']} | {recall} |"
+        yield table
+        if data.get("near_copies") != "grouped":
+            yield _INDEPENDENT
     else:
-        lines.append("There was no photo to judge with.")
-    if test["n"] and data.get("near_copies") != "grouped":
-        lines += [
-            "",
-            "The intervals on this card take each photo for an independent one. Near-copies among"
-            " them make the true intervals wider; how much is not known, for the answers to the"
-            " single photos were not kept.",
-        ]
+        yield "There was no photo to judge with."
     if changed := data["test_decisions"]:
         words = "Test photos that were relabelled or left out by hand before this was measured"
-        lines += ["", f"{words}: {changed}."]
+        yield f"{words}: {changed}."
     if (looks := data.get("test_looks")) and looks > 1:
         words = "Models of this dataset that were judged on its test photos, this one included"
-        lines += ["", f"{words}: {looks}. The best of many looks better than it is."]
-    lines += ["", *_elsewhere(about["metrics"]["elsewhere"])]
-    if note := about.get("note"):
-        lines += ["", note]
-    lines += [
-        "",
-        "## When it gives no answer",
-        "",
-        *_refusals(about["rejection"]),
-        "",
-        "## How to use it",
-        "",
-        "    bears predict --model THIS_FOLDER photo.jpg",
-        "    bears serve THIS_FOLDER",
-        "",
-        (
-            "Loading it runs no code and refuses any changed byte. `weights.safetensors` is for "
-            "training on: `bears run --set learn.weights=THIS_FOLDER`."
-        ),
-    ]
-    if parity := about.get("parity"):
-        proved = "`model.onnx`"
-        if _shortened(about):
-            proved = "In full precision, with photos decoded in full, the network"
-        lines += [
-            "",
-            (
-                f"{proved} answered as the trained network did on {parity['n']} pictures"
-                f" ({parity['photos']} of them photos of the dataset), with no probability further"
-                f" off than {parity['largest_difference']:.1g}."
-            ),
-        ]
-    lines += _shortcuts(about)
-    lines += ["", "## What it gives away", "", *_leaks(about)]
-    return "\n".join(lines) + "\n"
+        yield f"{words}: {looks}. The best of many looks better than it is."
 
 
-def _elsewhere(other: Mapping[str, Any] | None) -> list[str]:
-    """How far the figures carry."""
-    lines = ["These figures hold for photos like those it was trained on."]
-    if other:
-        far, near = other["left_out"], other["random"]
-        low, high = far["interval"]
-        lines[0] += (
-            f" On photos of sources that it never saw, its first model was wrong on"
-            f" {far['error']:.1%} ({low:.1%} to {high:.1%}) instead of {near['error']:.1%} where"
-            " sources were mixed."
-        )
-    return lines
+def _elsewhere(errors: Mapping[str, Any] | None) -> str:
+    """errors: on sources that were held out, and where sources were mixed."""
+    sentence = "These figures hold for photos like those it was trained on."
+    if not errors:
+        return sentence
+    held_out, (low, high) = errors["left_out"], errors["left_out"]["interval"]
+    return (
+        f"{sentence} On photos of sources that it never saw, its first model was wrong on"
+        f" {held_out['error']:.1%} ({low:.1%} to {high:.1%}) instead of"
+        f" {errors['random']['error']:.1%} where sources were mixed."
+    )
 
 
-def _refusals(rule: Mapping[str, Any]) -> list[str]:
+def _refusals(rule: Mapping[str, Any]) -> Iterator[str]:
     """What the rule refuses, as measured on the test split and with each class left out once."""
     test, close = rule["test"], rule["close"]
     share = f"{close:.0%}" if close >= 0.01 else f"{close:.1%}"
-    near = f"differ by less than {share} (`too_close`)" if close else ""
     if rule["least"] is None:
-        lines = ["It always names one of its classes, also for a picture that shows none of them"]
-        lines[0] += f", unless the two likeliest {near}." if near else "."
+        text = "It always names one of its classes, also for a picture that shows none of them"
+        unless = ", unless the two likeliest"
     else:
-        lines = ["A picture that is unlike the training photos gets no answer (`unlike_training`)"]
-        lines[0] += f", nor does one whose two likeliest classes {near}." if near else "."
+        text = "A picture that is unlike the training photos gets no answer (`unlike_training`)"
+        unless = ", nor does one whose two likeliest classes"
+    text += f"{unless} differ by less than {share} (`too_close`)." if close else "."
     if test["n"]:
         low, high = test["accepted_interval"]
-        lines[0] += (
-            f" Of the test photos it answers {test['accepted_share']:.1%} (95 % interval {low:.1%}"
-            f" to {high:.1%})."
-        )
-    shares = [
-        f"{row['share']:.0%} of {label}" for label, row in rule["left_out"].items() if row["n"]
+        answered = f"{test['accepted_share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+        text += f" Of the test photos it answers {answered}."
+    yield text
+    classes = [
+        f"{row['share']:.0%} of {name}" for name, row in rule["left_out"].items() if row["n"]
     ]
-    if shares and rule["least"] is not None:
-        lines += [
-            "",
-            f"Photos of a class that it did not know would still be named after another class:"
-            f" {', '.join(shares)}.",
-        ]
-    return lines
+    if classes and rule["least"] is not None:
+        words = "Photos of a class that it did not know would still be named after another class"
+        yield f"{words}: {', '.join(classes)}."
 
 
-def _shortened(about: Mapping[str, Any]) -> bool:
-    """Whether it answers by a shortcut, which the proof and the figures were made without."""
-    taken = {about.get(kind, {"is": ""})["is"] for kind in ("precision", "decoding")}
-    return bool(taken & {"int8", "scaled"})
-
-
-def _shortcuts(about: Mapping[str, Any]) -> list[str]:
-    """What was left out to be quicker, and what that was measured to cost."""
-    lines = []
-    if precision := about.get("precision"):
-        name = {"int8": "computes in 8-bit integers", "fp32": "computes in full precision"}
-        lines.append(f"It {name[precision['is']]}: {precision['why']}.{_figures(precision)}")
-    if decoding := about.get("decoding"):
-        name = {"scaled": "no larger than needed", "full": "in full"}
-        lines.append(
-            f"Large JPEGs are decoded {name[decoding['is']]}: {decoding['why']}."
-            f"{_figures(decoding) if decoding['is'] == 'scaled' else ''}"
-        )
-    if _shortened(about):
-        lines.append("The figures above, of errors and of refusals, were measured without that.")
-    return ["", " ".join(lines)] if lines else []
-
-
-def _leaks(about: Mapping[str, Any]) -> list[str]:
-    """What can be learned from it of the photos that it was trained on."""
-    lines = [sentence, ""] if (sentence := about.get("membership")) else []
-    lines.append(
-        "Its `reference.npz`, by which pictures of something else are recognised, holds the"
-        " features of training photos:"
-        " whoever has one of these very photos can tell by them that it was used (measured on"
-        " photos of bears: always, AUC 1.000)."
-    )
-    if number := about["data"].get("pictures"):
-        lines[-1] += (
-            f" It holds small copies of {number} training photos, which a page may show. Other than"
-            " these no photo is in it, and no path or position of any."
-        )
-    else:
-        lines[-1] += " No photo is in it, and no path or position of any."
-    return lines
-
-
-def _figures(found: Mapping[str, Any]) -> str:
-    """Of a shortcut that was tried, against going without."""
-    if not found.get("photos"):
+def _parity(parity: Mapping[str, Any] | None, approximate: bool) -> str:
+    if not parity:
         return ""
-    before, after = found["calibration_error"]
+    full = "In full precision, with photos decoded in full, the network"
+    proved = full if approximate else "`model.onnx`"
     return (
-        f" Calibration error {before:.1%} without, {after:.1%} with it; {found['verdicts']} of"
-        f" {found['photos']} validation photos are answered by one of the two only."
+        f"{proved} answered as the trained network did on {parity['n']} pictures"
+        f" ({parity['photos']} of them photos of the dataset), with no probability further off than"
+        f" {parity['largest_difference']:.1g}."
     )
 
 
-def _revision(data: Mapping[str, Any]) -> str:
-    """Which state of the dataset it was made from, and what was decided while it trained."""
-    mine, latest = data["revision"], data["latest_revision"]
-    if latest == mine:
-        return f"revision {mine} of its dataset"
-    return f"revision {mine} of {latest} of its dataset: what was decided meanwhile is not in it"
+def _acceptance(tries: Sequence[Mapping[str, Any]], approximate: bool) -> Iterator[str]:
+    """Which approximations were taken, and what they were measured to cost."""
+    for tried in tries:
+        yield f"{_ACCEPTED[tried['is']]}: {tried['why']}."
+        if tried.get("photos") and tried["is"] != "full":
+            before, after = tried["calibration_error"]
+            yield (
+                f"Calibration error {before:.1%} without, {after:.1%} with it;"
+                f" {tried['verdicts']} of {tried['photos']} validation photos are answered by one"
+                " of the two only."
+            )
+    if approximate:
+        yield "The figures above, of errors and of refusals, were measured without that."
 
 
-def _row(label: str, row: Mapping[str, Any]) -> str:
-    if not row["n"]:
-        return f"| {label} | 0 | - | - |"
-    low, high = row["recall_interval"]
-    return f"| {label} | {row['n']} | {row['recall']:.1%} | {low:.1%} to {high:.1%} |"
+def _leaks(pictures: int | None) -> str:
+    """What can be learned of the training photos. pictures: how many small copies it holds."""
+    rest = "No photo is in it, and no path or position of any."
+    if pictures:
+        rest = (
+            f"It holds small copies of {pictures} training photos, which a page may show. Other"
+            " than these no photo is in it, and no path or position of any."
+        )
+    return (
+        "Its `reference.npz`, by which pictures of something else are recognised, holds the"
+        " features of training photos: whoever has one of these very photos can tell by them that"
+        f" it was used (measured on photos of bears: always, AUC 1.000). {rest}"
+    )

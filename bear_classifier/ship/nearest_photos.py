@@ -1,7 +1,5 @@
-"""The nearest training photos of a photo, where a bundle may show them.
-
-A bundle holds no photo unless `export.pictures` says that it may: small copies then, each with its
-author and licence.
+"""The nearest training photos of a photo, where a bundle may show them: it holds small copies, each
+with its author and licence, only with `export.pictures`.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ _SHARED = re.compile(r"(cc0|cc by|cc-by|by|by-sa|public domain|pdm)\b(?!.*\bnd\b
 
 @dataclass(frozen=True)
 class SimilarPhoto:
-    """jpeg: a small copy; about: author and licence, as far as known; page: where it stands."""
+    """jpeg: a small copy; about: author and licence, as far as known; page: its web page."""
 
     label: str
     jpeg: bytes
@@ -51,26 +49,24 @@ class SimilarPhotos:
 
     def as_bytes(self) -> bytes:
         """An .npz file of plain arrays."""
-        jpegs = [picture.jpeg for picture in self.shown]
         return as_npz(
             features=self._known.astype(np.float16),
-            jpegs=np.frombuffer(b"".join(jpegs), dtype=np.uint8),
-            sizes=np.array([len(jpeg) for jpeg in jpegs], dtype=np.int64),
-            labels=np.array([picture.label for picture in self.shown]),
-            abouts=np.array([picture.about for picture in self.shown]),
-            pages=np.array([picture.page for picture in self.shown]),
+            jpegs=np.frombuffer(b"".join(photo.jpeg for photo in self.shown), dtype=np.uint8),
+            sizes=np.array([len(photo.jpeg) for photo in self.shown], dtype=np.int64),
+            labels=np.array([photo.label for photo in self.shown]),
+            abouts=np.array([photo.about for photo in self.shown]),
+            pages=np.array([photo.page for photo in self.shown]),
         )
 
 
 def of(found: Bundle) -> SimilarPhotos | None:
-    """What a bundle may show. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE, BAD_MODEL)."""
+    """Photos of a bundle. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE, BAD_MODEL)."""
     if FILE not in found.about["files"]:
         return None
     try:
         file = read_npz(bundle.part(found, FILE), _LARGEST)
         ends = np.cumsum(file["sizes"])
-        data = file["jpegs"].tobytes()
-        starts = ends - file["sizes"]
+        starts, data = ends - file["sizes"], file["jpegs"].tobytes()
         names = (file[key].astype(str).tolist() for key in ("labels", "abouts", "pages"))
         shown = [
             SimilarPhoto(label, data[start:end], about, page)
@@ -90,13 +86,13 @@ def shareable(source: Source) -> bool:
 
 
 def credit_line(source: Source) -> str:
-    """Who made it and under which licence; empty where neither is known."""
+    """Author and licence; empty where neither is known."""
     author = f"by {source.author.strip()}" if source.author.strip() else ""
     return ", ".join(part for part in (author, source.licence.strip()) if part)
 
 
 def thumbnail(file: bytes) -> bytes:
-    """A copy without anything that rode along. Raises PhotoError."""
+    """A small copy without metadata. Raises PhotoError."""
     image, _ = decoder.decode_with_size(file, least=THUMBNAIL_PIXELS)
     image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     return decoder.encode(image, quality=75)

@@ -22,7 +22,7 @@ _TREE = {
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _OPERATOR = 4  # of a node
-# What runs a part of the network as often as the picture wants; no network for pictures needs it.
+# Run a part of the network as often as the picture wants; no network for pictures needs them.
 _LOOPING = {b"Loop", b"Scan", b"If", b"SequenceMap"}
 
 
@@ -34,20 +34,16 @@ def refuse_unsafe(data: bytes) -> None:
         while stack:
             kind, start, end = stack.pop()
             for number, value in _fields(data, start, end):
-                if kind == "tensor" and (
-                    number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
-                ):
-                    raise ModelError(
-                        "UNSAFE_MODEL_FILE", "model.onnx reads data from another file; refused"
-                    )
+                outside = number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
+                if kind == "tensor" and outside:
+                    words = "model.onnx reads data from another file; refused"
+                    raise ModelError("UNSAFE_MODEL_FILE", words)
                 if kind == "node" and number == _OPERATOR and isinstance(value, tuple):
                     operator = data[slice(*value)]
                     if operator in _LOOPING:
-                        raise ModelError(
-                            "BAD_MODEL",
-                            f"model.onnx holds the operator {operator.decode()}, by which a network"
-                            " may go on for ever; refused",
-                        )
+                        words = f"model.onnx holds the operator {operator.decode()}, by which a"
+                        words += " network may go on for ever; refused"
+                        raise ModelError("BAD_MODEL", words)
                 if isinstance(value, tuple) and (inner := _TREE[kind].get(number)):
                     stack.append((inner, *value))
     except (IndexError, ValueError) as exc:
@@ -55,7 +51,7 @@ def refuse_unsafe(data: bytes) -> None:
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Field numbers with their value, or with (start, end) of what they hold."""
+    """Field numbers, each with its value or with (start, end) of its content."""
     while at < end:
         key, at = _varint(data, at)
         wire = key & 7

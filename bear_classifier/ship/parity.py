@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,58 +29,40 @@ _BATCH = 16
 def torch_outputs(
     model: backbone.Classifier, files: Sequence[Path], learn: LearnConfig, temperature: float
 ) -> dict[str, NDArray[Any]]:
-    """What the trained model says to files: logits, pooled and probabilities, (n, ...) each."""
-    logits, pooled = [], []
+    """Outputs of the trained model: logits, pooled and probabilities, (n, ...) each."""
     with torch.inference_mode():
-        for batch in batches(files, learn.size, _BATCH, norm=normalisation(learn)):
-            some_logits, some_pooled, _ = model.outputs(batch)
-            logits.append(some_logits.numpy())
-            pooled.append(some_pooled.numpy())
-    rows = np.concatenate(logits)
-    return {
-        "logits": rows,
-        "pooled": np.concatenate(pooled),
-        "probabilities": softmax(rows, temperature),
-    }
+        loaded = batches(files, learn.size, _BATCH, norm=normalisation(learn))
+        outputs = [model.outputs(batch)[:2] for batch in loaded]
+    logits, pooled = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
+    return {"logits": logits, "pooled": pooled, "probabilities": softmax(logits, temperature)}
 
 
 def prove(
-    catalog: Catalog,
-    config: Config,
-    model: backbone.Classifier,
-    candidate: Model,
+    catalog: Catalog, config: Config, model: backbone.Classifier, candidate: Model
 ) -> dict[str, Any]:
-    """Both models on the same files, from raw bytes. Raises ModelError (PARITY) beyond 1e-4.
+    """Compare both models on the same files, from raw bytes, before the temperature, which would
+    multiply rounding errors. Raises ModelError (PARITY) beyond 1e-4, which int8 could not meet.
 
-    Before the temperature, which is a stated number and multiplies what rounding leaves.
-
-    candidate: in full precision and decoding in full, as the network learned. Shortcuts come after
-    it and are measured against it (`shortcuts`): integers cannot come within 1e-4.
-    Photos first (valid and test before train); fewer than asked for are topped up with drawings."""
+    candidate: in full precision and decoding in full. Photos come first (test and valid before
+    train), then drawings up to `export.parity`."""
     order = {"test": 0, "valid": 1, "train": 2, None: 3}
     photos = sorted(catalog.photos("ok"), key=lambda p: (order[p.split], p.sha256))
     n = config.export.parity
     files = [catalog.file(photo) for photo in photos[:n]]
-    drawings = candidate.bundle.path.with_suffix(".drawings")
-    try:
-        with write_errors(drawings):
-            drawings.mkdir()
-            for number in range(len(files), n):
-                suffix, data = golden.draw_picture(bundle.GOLDEN + number)
-                files.append(drawings / f"{number}.{suffix}")
+    theirs, ours = [], []
+    with tempfile.TemporaryDirectory(prefix="bears-parity-") as drawings:
+        for number in range(len(files), n):
+            suffix, data = golden.draw_picture(bundle.GOLDEN + number)
+            files.append(Path(drawings, f"{number}.{suffix}"))
+            with write_errors(files[-1]):
                 files[-1].write_bytes(data)
-        theirs, ours = [], []
-        bar = progress_bar(total=n, desc="checking", unit="photo")
-        with bar:
+        with progress_bar(total=n, desc="checking", unit="photo") as bar:
             for chunk in (files[i : i + _BATCH] for i in range(0, n, _BATCH)):
-                outputs = torch_outputs(model, chunk, config.learn, 1.0)
-                theirs.append(outputs["probabilities"])
+                theirs.append(torch_outputs(model, chunk, config.learn, 1.0)["probabilities"])
                 ours += [candidate.outputs(path)[0] for path in chunk]
                 bar.update(len(chunk))
-    finally:
-        shutil.rmtree(drawings, ignore_errors=True)
-    found = compare_probabilities(np.concatenate(theirs), softmax(np.stack(ours)))
-    return {**found, "photos": min(n, len(photos))}
+    compared = compare_probabilities(np.concatenate(theirs), softmax(np.stack(ours)))
+    return {**compared, "photos": min(n, len(photos))}
 
 
 def compare_probabilities(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:

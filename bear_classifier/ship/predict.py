@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, Union, cast
+from typing import Literal, TypeVar, Union, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from bear_classifier.ship.manifest import EXACT
 from bear_classifier.stats import ood
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
+_Source = TypeVar("_Source", bound=ImageSource)
 Reason = Literal["ok", "unlike_training", "too_close"]
 _STATE = ort.capi.onnxruntime_pybind11_state
 REFUSED = (
@@ -67,25 +68,18 @@ class Model:
                 bundle.onnx, options, providers=["CPUExecutionProvider"]
             )
             outputs = {out.name: out.shape for out in self._session.get_outputs()}
-            classes = outputs["logits"][-1]
+            classes, n = outputs["logits"][-1], len(bundle.labels)
             (image,) = self._session.get_inputs()
         except (RuntimeError, ValueError, KeyError, IndexError, *REFUSED) as exc:
-            _no_memory(exc)
-            raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
-        if classes != len(bundle.labels) or set(outputs) != set(OUTPUTS):
-            raise ModelError(
-                "BAD_MODEL",
-                f"model.onnx gives {classes} classes, bundle.json names {len(bundle.labels)}",
-            )
-        sides = [side for side in image.shape[1:] if isinstance(side, int)]
-        if (image.name, image.type) != ("image", "tensor(float)") or not set(sides) <= {
-            *(3, bundle.size)
-        }:
-            raise ModelError(
-                "BAD_MODEL",
-                f"model.onnx takes {image.name} {image.shape}, not pictures of {bundle.size}"
-                " pixels, as preprocessing.size of bundle.json says",
-            )
+            raise _cannot_run(exc) from exc
+        if classes != n or set(outputs) != set(OUTPUTS):
+            words = f"model.onnx gives {classes} classes, bundle.json names {n}"
+            raise ModelError("BAD_MODEL", words)
+        sides = {side for side in image.shape[1:] if isinstance(side, int)}
+        if (image.name, image.type) != ("image", "tensor(float)") or not sides <= {3, bundle.size}:
+            words = f"model.onnx takes {image.name} {image.shape}, not pictures of {bundle.size}"
+            words += " pixels, as preprocessing.size of bundle.json says"
+            raise ModelError("BAD_MODEL", words)
         try:
             self._reference = ood.read_reference(bundle.reference)
         except (ValueError, KeyError) as exc:
@@ -97,9 +91,7 @@ class Model:
         return f"Model({self.bundle})"
 
     def square(self, source: ImageSource) -> Image.Image:
-        """What the network sees of one picture, decoded no larger than the bundle asks for.
-
-        Raises PhotoError."""
+        """The network's input of one picture, decoded no larger than needed. Raises PhotoError."""
         return decoder.fit_square(decoder.opened(source, self.bundle.least), self.bundle.size)
 
     def outputs(self, source: ImageSource) -> tuple[NDArray[np.float32], ...]:
@@ -112,8 +104,7 @@ class Model:
         try:
             return tuple(out[0] for out in self._session.run(OUTPUTS, {"image": batch}))
         except (RuntimeError, ValueError, *REFUSED) as exc:
-            _no_memory(exc)
-            raise ModelError("BAD_MODEL", f"model.onnx cannot be run: {str(exc)[:200]}") from exc
+            raise _cannot_run(exc) from exc
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated: softmax of logits / temperature, over the last axis."""
@@ -125,8 +116,7 @@ class Model:
         """The answer to one photo.
 
         source: the name of a file (str or PathLike), its content (bytes), a PIL image, or an array
-        (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError, which
-        says what cannot be used and why.
+        (height, width) or (height, width, 3 or 4) of uint8, red first. Raises PhotoError.
 
         >>> import bear_classifier as bc
         >>> model = bc.load_model("shipped")
@@ -139,9 +129,8 @@ class Model:
     def predict_many(
         self, sources: ImageSource | Iterable[ImageSource]
     ) -> Iterator[tuple[ImageSource, Prediction | PhotoError]]:
-        """Each photo and the answer to it, in order; a photo that cannot be used comes with its
-        PhotoError. Photos are decoded ahead of their turn by as many threads as there are
-        processors, and a progress bar shows how far it is.
+        """Each photo with its answer, in order, or with its PhotoError. Photos are decoded ahead,
+        one thread for each processor, under a progress bar.
 
         sources: as `predict` takes them; a folder stands for all files in it.
 
@@ -151,34 +140,30 @@ class Model:
         ['photo.jpg']
         """
         one = isinstance(sources, (str, os.PathLike, bytes, Image.Image, np.ndarray))
-        wanted = list(_unfolded([sources] if one else sources))  # type: ignore[list-item, arg-type]
-        at_once = processors()
-        work = partial(_answer, Model(self.bundle, threads=1))
-        with progress_bar(total=len(wanted), desc="predict", unit="photo", leave=False) as bar:
-            for source, said in ahead(work, wanted, at_once, room=2 * at_once):
-                yield source, said
+        photos = list(_unfolded([sources] if one else sources))  # type: ignore[list-item, arg-type]
+        with progress_bar(total=len(photos), desc="predict", unit="photo", leave=False) as bar:
+            for source, answer in _answers_ahead(self.bundle, photos):
+                yield source, answer
                 bar.update()
 
     def answer(self, logits: NDArray[np.float32], pooled: NDArray[np.float32]) -> Prediction:
         """The same by the logits (classes,) and pooled features (f,) of one photo."""
         p = self.probabilities(logits)
-        best = int(p.argmax())
-        by_label = dict(zip(self.bundle.labels, (float(v) for v in p), strict=True))
+        label = self.bundle.labels[int(p.argmax())]
+        by_label = dict(zip(self.bundle.labels, p.tolist(), strict=True))
         reason = self.verdict(p, pooled)
-        return Prediction(
-            self.bundle.labels[best], float(p[best]), by_label, reason == "ok", reason
-        )
+        return Prediction(label, by_label[label], by_label, reason == "ok", reason)
 
     def verdict(self, probabilities: NDArray[np.float64], pooled: NDArray[np.float32]) -> Reason:
         """Whether to answer, by probabilities (classes,) and pooled features (f,) of one photo."""
         rule = self.bundle.about["rejection"]
         least = -np.inf if rule["least"] is None else rule["least"]
         score = self.familiarity(pooled[None])
-        said = ood.accept_reasons(probabilities[None], score, least, rule["close"])
-        return cast(Reason, str(said[0]))
+        reasons = ood.accept_reasons(probabilities[None], score, least, rule["close"])
+        return cast(Reason, str(reasons[0]))
 
     def familiarity(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How much photos (n,) are like the training photos, by pooled features (n, f)."""
+        """OOD scores (n,), as `ood.Reference.score`, by pooled features (n, f)."""
         return self._reference.score(pooled)
 
     def learned_from(self, pooled: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -187,66 +172,61 @@ class Model:
         return self._reference.holds(pooled)
 
     def self_test(self, begin: float = math.inf) -> None:
-        """Compare with what the model said when it was published. Raises SelfTestError.
+        """Compare with the outputs at publication. Raises SelfTestError.
 
-        begin: seconds of this process's processor after which no second picture is begun.
+        begin: seconds of CPU time of this process after which no second picture is begun.
         The bundle's tolerance is of probabilities, and of the other outputs relative to their
         largest value: int8 is rounded otherwise by other processors."""
-        tolerance = self.bundle.tolerance
+        tolerance, code = self.bundle.tolerance, "MODEL_SELF_TEST_FAILED"
         pictures, expected = self.bundle.golden()
         stated = self.probabilities(expected["logits"])
         if not np.abs(stated - expected["probabilities"]).max() <= EXACT:
-            raise SelfTestError("MODEL_SELF_TEST_FAILED", "the temperature is another one")
+            raise SelfTestError(code, "the temperature is another one")
         for i, picture in enumerate(pictures):
             if i and time.process_time() > begin:
                 break
             try:
                 logits, pooled, _ = self.outputs(picture)
             except PhotoError as exc:
-                raise SelfTestError("MODEL_SELF_TEST_FAILED", f"image {i}: {exc}") from exc
+                raise SelfTestError(code, f"image {i}: {exc}") from exc
             now, then = self.probabilities(logits), expected["probabilities"][i]
-            if not np.abs(now - then).max() <= tolerance:
-                worst = int(np.abs(now - then).argmax())
-                raise SelfTestError(
-                    "MODEL_SELF_TEST_FAILED",
-                    f"image {i}: {now[worst]:.2f} instead of {then[worst]:.2f}",
-                )
+            worst = int(np.abs(now - then).argmax())
+            if not abs(now[worst] - then[worst]) <= tolerance:
+                words = f"image {i}: {now[worst]:.2f} instead of {then[worst]:.2f}"
+                raise SelfTestError(code, words)
             for name, got in (("logits", logits), ("pooled", pooled)):
                 want = expected[name][i]
-                if not np.abs(got - want).max() <= tolerance * max(1.0, np.abs(want).max()):
-                    raise SelfTestError(
-                        "MODEL_SELF_TEST_FAILED",
-                        f"image {i}: {name} off by {np.abs(got - want).max():.3g}",
-                    )
+                gap = np.abs(got - want).max()
+                if not gap <= tolerance * max(1.0, np.abs(want).max()):
+                    raise SelfTestError(code, f"image {i}: {name} off by {gap:.3g}")
 
 
-def _no_memory(exc: Exception) -> None:
-    """Raises MemoryError where onnxruntime says in words that there is not enough."""
+def _cannot_run(exc: Exception) -> ModelError:
+    """Raises MemoryError where the message of onnxruntime names a lack of memory."""
+    words = str(exc)[:200]
     if re.search(r"bad[_ ]?alloc|failed to allocate memory", str(exc), re.IGNORECASE):
-        raise MemoryError(str(exc)[:200]) from exc
+        raise MemoryError(words) from exc
+    return ModelError("BAD_MODEL", f"model.onnx cannot be run: {words}")
 
 
 def files_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """Each path, folders replaced by all that is in them, in sorted order, without what systems
-    leave there. What cannot be read, such as a folder within that may not be opened, comes as it
-    is: `photos.read` says why. Links to folders are not followed."""
+    """Each path, folders replaced by all their files in sorted order, without system files. Links
+    to folders are not followed; they and folders that cannot be opened come as they are, and
+    `decoder.read_file` says why."""
     for path in expanded(paths):
         yield from sorted(_inside(path)) if _is_folder(path) else [path]
 
 
 def _unfolded(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
-    """Names of folders become those of their files; all else stays what it is."""
+    """Names of folders become those of their files."""
     for source in sources:
-        name = isinstance(source, (str, os.PathLike))
-        if name and _is_folder(path := Path(os.fsdecode(source))):  # type: ignore[arg-type]
-            yield from files_of([path])
-        else:
-            yield source
+        path = Path(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else None
+        yield from sorted(_inside(path)) if path and _is_folder(path) else [source]
 
 
 def expanded(paths: Iterable[Path], windows: bool = os.name == "nt") -> Iterator[Path]:
-    """The paths; on Windows, whose shells leave that to programs, *.jpg as all such names. A
-    pattern that fits nothing stays as it is, and `photos.read` says that nothing is there."""
+    """The paths; on Windows, whose shells leave that to programs, patterns as all names that fit.
+    A pattern that fits nothing stays as it is, and `decoder.read_file` says so."""
     for path in paths:
         pattern = windows and set("*?") & set(path.name) and not path.exists()
         yield from (sorted(path.parent.glob(path.name)) if pattern else []) or [path]
@@ -260,34 +240,34 @@ def _is_folder(path: Path) -> bool:
 
 
 def _inside(root: Path) -> Iterator[Path]:
-    closed: list[Path] = []
-    for folder, folders, names in os.walk(root, onerror=lambda exc: closed.append(_where(exc))):
+    refused: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=refused.append):
         folders[:] = [name for name in folders if not is_system_folder(name)]
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        yield from (Path(folder) / name for name in names if not is_system_file(name))
-        yield from (Path(folder) / name for name in links)
-    yield from closed
-
-
-def _where(exc: OSError) -> Path:
-    return Path(exc.filename)
+        files = [name for name in names if not is_system_file(name)]
+        yield from (Path(folder) / name for name in files + links)
+    yield from (Path(exc.filename) for exc in refused)
 
 
 def answers(
     bundle: Bundle, paths: Iterable[Path]
 ) -> Iterator[tuple[Path, Prediction | PhotoError]]:
-    """What the model says to each file of paths and folders, in order; why, where it cannot.
-
+    """Each file of paths and folders, in order, with its answer or its PhotoError.
     One photo gets all processors. Of several each gets one of its own: while one is computed with,
-    another is decoded, and nobody waits for the others at every layer."""
+    another is decoded, and no thread waits for the others at every layer."""
     files = files_of(paths)
     first = list(islice(files, 2))
     if len(first) < 2:
         yield from ((path, _answer(Model(bundle, lean=True), path)) for path in first)
-        return
-    at_once = processors()
-    model = Model(bundle, threads=1)
-    yield from ahead(partial(_answer, model), chain(first, files), at_once, room=2 * at_once)
+    else:
+        yield from _answers_ahead(bundle, chain(first, files))
+
+
+def _answers_ahead(
+    bundle: Bundle, sources: Iterable[_Source]
+) -> Iterator[tuple[_Source, Prediction | PhotoError]]:
+    threads = processors()
+    return ahead(partial(_answer, Model(bundle, threads=1)), sources, threads, room=2 * threads)
 
 
 def _answer(model: Model, source: ImageSource) -> Prediction | PhotoError:

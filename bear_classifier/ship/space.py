@@ -1,16 +1,15 @@
 """A bundle as a Hugging Face Space, a container, or a folder for a server.
 
 README.md             front matter for the Hub, then the model card
-app.py                what starts the service
+app.py                starts the service
 requirements.txt      the packages that are imported, exact versions; no torch
 constraints.txt       the same and all that they need in turn, exact versions: for pip's -c
 bear_classifier/      the modules behind app.py and no others
 models/NAME/          the bundle as it is
-.gitattributes        what goes through Git LFS; .gitignore; .bears-space: what was written
+.gitattributes        files for Git LFS; .gitignore; .bears-space: checksums of all files
 
 The Hub installs requirements.txt together with gradio[oauth,mcp], which allows only older versions
-of some packages: were all pinned there, nothing could be installed. So there are two files, and a
-package whose version the Hub would refuse stands only in the second one.
+of some packages. So a package whose version the Hub would refuse is pinned only in the second file.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from pathlib import Path
 from bear_classifier.dataset.lock import publishing
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime import terminal
+from bear_classifier.runtime.files import hash_of
 from bear_classifier.runtime.system_files import left_by_system
 from bear_classifier.ship import bundle
 from bear_classifier.ship.dependencies import closure, compatible, libraries, pins
@@ -61,30 +61,34 @@ class Written:
 
 
 def space(model: Path, out: Path) -> Written:
-    """Write the folder, in place of an earlier one that nobody changed since.
+    """Write the folder, in place of an earlier one that was not changed since.
 
     Raises ModelError and SelfTestError (the bundle), ConfigError (FOREIGN_FOLDER, BAD_PLACE,
-    NO_CHECKOUT), DataError (DISK_FULL, CANNOT_WRITE, LOCKED); what stood there is kept then."""
+    NO_CHECKOUT), DataError (DISK_FULL, CANNOT_WRITE, LOCKED); the old folder is kept then."""
     place = out.resolve()
-    _check_apart(model.resolve(), place)
+    if model.resolve() in (place, *place.parents):
+        raise ConfigError("BAD_PLACE", f"{place} is within the model; name a folder elsewhere")
     with publishing(place):
         return _written(model, out, place)
 
 
 def _written(model: Path, out: Path, place: Path) -> Written:
-    proved = bundle.load(model)
-    trust(proved)
+    trust(proved := bundle.load(model))
     Model(proved).self_test()
     _clear_leftovers(place)
-    _check_place(place)
+    if place.exists() and (strange := _strange(place)):
+        words = f"{strange} was not written by bears space, or was changed since, and is kept;"
+        raise ConfigError("FOREIGN_FOLDER", f"{words} move it away or name another folder")
     name = re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
     files = _contents(proved, name)
-    files[MARKER] = _marker(files)
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
+    marker = json.dumps({"written_by": "bears space", "files": sums}, indent=1)
+    files[MARKER] = marker.encode() + b"\n"
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         bundle.write_bundle(partial, files)
-        bundle.load(partial / "models" / name)  # what was read is what was proved
-        for path in (partial, *partial.rglob("*")):  # whoever runs it may read it
+        bundle.load(partial / "models" / name)  # the copy is the proved bundle
+        for path in (partial, *partial.rglob("*")):  # any user who runs it may read it
             path.chmod(0o755 if path.is_dir() else 0o644)
         _move_history(place, partial)
         bundle.publish(partial, place)
@@ -93,15 +97,14 @@ def _written(model: Path, out: Path, place: Path) -> Written:
         _move_history(partial, place)
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    size = sum(len(data) for data in files.values())
+    size = sum(map(len, files.values()))
     pinned = files["requirements.txt"].decode().splitlines()
-    return Written(
-        out, name, optional_field(proved.about, "version", int), len(files), size, pinned
-    )
+    version = optional_field(proved.about, "version", int)
+    return Written(out, name, version, len(files), size, pinned)
 
 
 def space_text(done: Written) -> str:
-    """What was written, and what a person does with it."""
+    """What was written, and the next steps."""
     hub, folder = f"YOU/{done.model}", terminal.quoted(str(done.path))
     place, model = terminal.one_line(str(done.path)), f"{done.model}, version {done.version}"
     return f"""\
@@ -122,11 +125,8 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
     """Every file of the folder but the marker, by its path in there."""
     root = _PACKAGE.parent
     if not all((root / file).is_file() for file in ("app.py", "LICENSE")):
-        raise ConfigError(
-            "NO_CHECKOUT",
-            f"app.py and LICENSE are not in {root}; run this in a checkout of the repository that"
-            " was set up by make setup",
-        )
+        words = f"app.py and LICENSE are not in {root}; run this in a checkout of the repository"
+        raise ConfigError("NO_CHECKOUT", f"{words} that was set up by make setup")
     app = (root / "app.py").read_text(encoding="utf-8").replace(_MODEL, f"models/{name}")
     sources = {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
@@ -135,8 +135,8 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
     }
     texts = {path: sources[path] for path in closure(app, sources)}
     programs = [app, *(text for path, text in texts.items() if path.endswith(".py"))]
-    imported, needed = pins(libraries(programs))
-    imported = compatible(imported, "gradio", _ON_THE_HUB)
+    direct, needed = pins(libraries(programs))
+    imported = compatible(direct, "gradio", _ON_THE_HUB)
     card = (model.path / "README.md").read_text(encoding="utf-8", errors="replace")
     texts |= {
         "app.py": app,
@@ -160,75 +160,50 @@ def readme(name: str, labels: Sequence[str], card: str, gradio: str) -> str:
     short = question[0].upper() + question[1:]
     if len(short.encode("utf-16-le", errors="replace")) > 2 * _SHORT:
         short = f"Tells apart {len(labels)} classes of photos"
-    lines = [
-        "---",
-        f"title: {yaml_string(f'{name[0].upper()}{name[1:]} classifier')}",
-        "emoji: 📷",
-        "colorFrom: yellow",
-        "colorTo: gray",
-        "sdk: gradio",
-        f"sdk_version: {yaml_string(gradio)}",
-        f'python_version: "{sys.version_info.major}.{sys.version_info.minor}"',
-        "app_file: app.py",
-        "pinned: false",
-        f"short_description: {yaml_string(short)}",
-        "tags:",
-        "  - image-classification",
-        "  - onnx",
-        "---",
-        "",
-        card.replace("THIS_FOLDER", f"models/{name}").rstrip(),
-        "",
-        "## As a service",
-        "",
-        "`python app.py` opens a page for people on port 7860, and answers programs:",
-        "",
-        "    curl --data-binary @photo.jpg http://127.0.0.1:7860/api/v1/classify",
-        "",
-        "The program is under the Apache License 2.0 (LICENSE). That says nothing of the licence of"
-        " the model, nor of the photos that it learned from.",
-    ]
-    return "\n".join(lines) + "\n"
+    return f"""\
+---
+title: {yaml_string(f"{name[0].upper()}{name[1:]} classifier")}
+emoji: 📷
+colorFrom: yellow
+colorTo: gray
+sdk: gradio
+sdk_version: {yaml_string(gradio)}
+python_version: "{sys.version_info.major}.{sys.version_info.minor}"
+app_file: app.py
+pinned: false
+short_description: {yaml_string(short)}
+tags:
+  - image-classification
+  - onnx
+---
+
+{card.replace("THIS_FOLDER", f"models/{name}").rstrip()}
+
+## As a service
+
+`python app.py` opens a page for people on port 7860, and answers programs:
+
+    curl --data-binary @photo.jpg http://127.0.0.1:7860/api/v1/classify
+
+The program is under the Apache License 2.0 (LICENSE). That says nothing of the licence of the\
+ model, nor of the photos that it learned from.
+"""
 
 
 def yaml_string(text: str) -> str:
-    """One line of YAML that is read as this text; white space becomes single blanks."""
-    plain = json.dumps(" ".join(text.split()), ensure_ascii=False)
-    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in plain)
-
-
-def _escaped(sign: str) -> str:
-    """Half of a pair of UTF-16 is no sign, and no file could hold it."""
-    return "\\uFFFD" if "\ud800" <= sign <= "\udfff" else f"\\U{ord(sign):08X}"
+    """One line of YAML that is read as this text; white space becomes single blanks, and half a
+    pair of UTF-16, which no file could hold, the replacement character."""
+    whole = re.sub("[\ud800-\udfff]", "\ufffd", " ".join(text.split()))
+    plain = json.dumps(whole, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in plain)
 
 
 def _lines(versions: Mapping[str, str]) -> str:
     return "".join(f"{name}=={version}\n" for name, version in versions.items())
 
 
-def _marker(files: Mapping[str, bytes]) -> bytes:
-    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
-    return json.dumps({"written_by": "bears space", "files": sums}, indent=1).encode() + b"\n"
-
-
-def _check_apart(model: Path, place: Path) -> None:
-    """The model stays as it is."""
-    if place == model or model in place.parents:
-        raise ConfigError("BAD_PLACE", f"{place} is within the model; name a folder elsewhere")
-
-
-def _check_place(place: Path) -> None:
-    """Nothing that we did not write may be lost."""
-    if place.exists() and (strange := _strange(place)):
-        raise ConfigError(
-            "FOREIGN_FOLDER",
-            f"{strange} was not written by bears space, or was changed since, and is kept; move it"
-            " away or name another folder",
-        )
-
-
 def _strange(place: Path) -> Path | None:
-    """Something in the folder that is not as it was written; git's history may come and grow."""
+    """A file in the folder that is not as it was written; git's history may grow."""
     if not place.is_dir():
         return place
     try:
@@ -239,29 +214,23 @@ def _strange(place: Path) -> Path | None:
         return place / MARKER
     for path in sorted(place.rglob("*")):
         inside = path.relative_to(place)
-        if inside.parts[0] in (".git", MARKER) or set(_LEFT_BY_USE) & set(inside.parts):
-            continue
-        if left_by_system(inside.parts):
+        ours = inside.parts[0] in (".git", MARKER) or not {*_LEFT_BY_USE}.isdisjoint(inside.parts)
+        if ours or left_by_system(inside.parts):
             continue
         if path.is_symlink() or not path.is_dir():
             whole = path.is_file() and not path.is_symlink()
-            if not whole or sums.get(inside.as_posix()) != _digest(path):
+            if not whole or sums.get(inside.as_posix()) != hash_of(path):
                 return path
     return None
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _move_history(source: Path, target: Path) -> None:
-    """What git knows of the folder goes with it."""
+    """The folder's git repository goes with it."""
     if (source / ".git").exists() and target.is_dir() and not (target / ".git").exists():
         (source / ".git").replace(target / ".git")
 
 
 def _clear_leftovers(place: Path) -> None:
-    """Of a run that was cut off."""
     bundle.recover(place)
     for partial in sorted(place.parent.glob(f".{place.name}.*.partial")):
         _move_history(partial, place)
