@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,27 +41,23 @@ def current_state(catalog: Catalog) -> Now:
 def after(catalog: Catalog, before: Now, events: Sequence[Event]) -> Now:
     """What these events, the only ones since `before`, have left; only their photos are read."""
     hashes = {event.sha256 for event in events}
-    photos, looked = dict(before.photos), dict(before.decided)
+    photos, decisions = dict(before.photos), dict(before.decided)
     for sha256 in hashes:
-        looked.pop(sha256, None)
+        decisions.pop(sha256, None)
         if photo := catalog.photo(sha256):
             photos[sha256] = photo
-    for event in in_force(_newest_first(catalog, hashes)):
+    newest_first = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+    for event in in_force(catalog.events(newest_first, (json.dumps(sorted(hashes)),))):
         if event.undoes is None and event.request:
-            looked.setdefault(event.sha256, event)
-    return Now(max([before.revision, *(event.id for event in events)]), photos, looked)
-
-
-def _newest_first(catalog: Catalog, hashes: Collection[str]) -> list[Event]:
-    where = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
-    return catalog.events(where, (json.dumps(sorted(hashes)),))
+            decisions.setdefault(event.sha256, event)
+    return Now(max([before.revision, *(event.id for event in events)]), photos, decisions)
 
 
 class SharedCatalog(Catalog):
     """A catalog that stays open while others write to it, for threads that take turns."""
 
     def others(self) -> int:
-        """Another number than before as soon as another connection has written."""
+        """A number that changes as soon as another connection has written."""
         return int(self._select(["data_version"], "pragma_data_version")[0][0])
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import IPv4Address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from bear_classifier.serve.queue import Refused
+from bear_classifier.web.addresses import parse_ip
+from bear_classifier.web.guard import Refused
 
 _KNOWN = 10_000  # addresses at once; of more, those that have been silent longest are forgotten
 _NETWORK = 64  # bits of an IPv6 address that its owner cannot choose freely
@@ -39,15 +40,10 @@ class Fair:
         host = client_of(scope)
         if self.proxy and host == self.proxy:  # the last one is what the proxy itself has seen
             host = Headers(scope=scope).get("x-forwarded-for", host).rpartition(",")[2].strip()
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
+        address = parse_ip(host)
+        if address is None or isinstance(address, IPv4Address):
             return host[:50]
-        if isinstance(address, ipaddress.IPv4Address):
-            return host
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))
+        return str(address.ipv4_mapped or ip_network((int(address), _NETWORK), strict=False))
 
     def take(self, who: str) -> None:
         """Count a photo. Raises Refused (429, TOO_MANY_REQUESTS), with the seconds until the next
@@ -55,13 +51,9 @@ class Fair:
         left = self.charge(who, 0)
         if left < 1:
             after = math.ceil((1 - left) * 60 / self.per_minute)
-            raise Refused(
-                429,
-                "TOO_MANY_REQUESTS",
-                f"Too many photos came from your address; {self.per_minute} a minute are answered."
-                f" Try again in {after} seconds",
-                after,
-            )
+            words = f"Too many photos came from your address; {self.per_minute} a minute are"
+            words += f" answered. Try again in {after} seconds"
+            raise Refused(429, "TOO_MANY_REQUESTS", words, after)
         self.charge(who, 1)
 
     def charge(self, who: str, photos: int) -> float:

@@ -6,14 +6,11 @@ listed in tests/test_library_internals.py, which fails when uvicorn changes it."
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import logging
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -27,10 +24,9 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line, say
 from bear_classifier.serve import limits
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.json_log import Lines
+from bear_classifier.serve.monitoring import logging_to_stderr
 from bear_classifier.serve.queue import Service, served_models
-from bear_classifier.web.host_names import is_loopback
-from bear_classifier.web.sockets import browser_url, listening
+from bear_classifier.web.addresses import browser_url, is_loopback, listening
 
 UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
 HURRIED = 4.0  # the same once the service is stopping
@@ -207,24 +203,6 @@ def cut_off(slowest: float) -> str:
         f"The slowest answer takes {slowest:.0f} s here, and a stop waits {GRACE:.0f} s at most:"
         " photos that are being answered then may get no answer; serve a smaller model"
     )
-
-
-@contextlib.contextmanager
-def logging_to_stderr() -> Iterator[None]:
-    """Lines of JSON: ours from INFO on, of libraries warnings and errors."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines())
-    root, ours = logging.getLogger(), logging.getLogger("bears")
-    before, level = root.handlers[:], ours.level
-    root.handlers[:] = [handler]
-    ours.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.handlers[:] = before
-        ours.setLevel(level)
 
 
 async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:

@@ -11,8 +11,9 @@ from starlette.testclient import TestClient
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.serve import rate_limit as fair_module
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.queue import Refused, Service, served_models
+from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.serve.rate_limit import Fair
+from bear_classifier.web.guard import Refused
 
 
 class Clock:

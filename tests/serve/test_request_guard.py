@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from bear_classifier.config.settings import ServeConfig
 from bear_classifier.serve import limits, request_guard
-from bear_classifier.serve.metrics import Metrics
-from bear_classifier.serve.queue import Refused
-from bear_classifier.web.host_names import HostNames
+from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.web.guard import Refused
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -38,9 +38,8 @@ class Asked:
         self.read = 0
         self.metrics = Metrics(lambda: 0)
         self.door = request_guard.Door(
-            app, self.metrics, lambda path: limit, lambda path: request_guard.POLICY, "",
-            HostNames("0.0.0.0"), "", refuse,
-        )  # fmt: skip
+            app, self.metrics, ServeConfig(), "0.0.0.0", refuse, lambda path: limit
+        )
         scope = {"type": "http", "method": method, "path": "/a", "headers": headers}
         asyncio.run(self.door(scope, lambda: self._receive(parts), self._send))
 
