@@ -67,13 +67,14 @@ class Fresh:
     def __init__(self, root: Path) -> None:
         self._lock = threading.RLock()
         self._catalog = SharedCatalog(root, shared=True)
-        self.last, self._known = self._read()
+        self._read()
 
     @contextmanager
     def turn(self) -> Iterator[tuple[Catalog, Now]]:
         with self._lock:
-            if (self._catalog.others(), revision(self._catalog)) != self._known:
-                self.last, self._known = self._read()
+            known = self._others, self.last.revision
+            if (self._catalog.others(), revision(self._catalog)) != known:
+                self._read()
             yield self._catalog, self.last
 
     def now(self) -> Now:
@@ -82,18 +83,16 @@ class Fresh:
 
     def after(self, events: Sequence[Event]) -> Now:
         """Once the holder of the turn has written these events."""
-        others = self._catalog.others()
-        if others == self._known[0]:
+        if self._catalog.others() == self._others:
             self.last = after(self._catalog, self.last, events)
-            self._known = others, self.last.revision
         else:
-            self.last, self._known = self._read()
+            self._read()
         return self.last
 
-    def _read(self) -> tuple[Now, tuple[int, int]]:
+    def _read(self) -> None:
         others = self._catalog.others()  # first, so that nothing is taken for known that is not
-        today = current_state(self._catalog)
-        return today, (others, today.revision)
+        self.last = current_state(self._catalog)
+        self._others = others
 
     @asynccontextmanager
     async def while_served(self, _: object) -> AsyncIterator[None]:

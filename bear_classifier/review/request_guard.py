@@ -1,4 +1,4 @@
-"""ASGI middleware of the review page: who may send requests, and errors as JSON.
+"""Middleware of the review page: who may send requests, and errors as JSON.
 
 The page answers on this computer and to itself only: no other host name (DNS rebinding), no form or
 script of another website, nothing embedded elsewhere, nothing longer than a limit.
@@ -12,8 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
 from bear_classifier.errors import BearsError, PhotoError
 from bear_classifier.web.addresses import HostNames
@@ -29,45 +28,22 @@ _HEADERS = BROWSER_HEADERS | {
 }
 
 
-class Guard:
+def check_request(request: Request, names: HostNames) -> None:
     """Only this page may send: no other host name (DNS rebinding), no other website's form."""
-
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        self.app, self.names = app, HostNames(host, strict=True)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
-
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        try:
-            self._check(Headers(scope=scope), scope["method"])
-        except Refused as exc:
-            await _error(exc, exc.sentence)(scope, receive, answer)
-        else:
-            await self.app(scope, receive, answer)
-
-    def _check(self, headers: Headers, method: str) -> None:
-        host = headers.get("host", "")
-        if not self.names.answers(host):
-            raise Refused(
-                400, "WRONG_HOST", f"this page does not answer to the name {host[:100]!r}; "
-                "open it under the address that `bears review` printed"
-            )  # fmt: skip
-        if method in ("GET", "HEAD"):
-            return
-        if headers.get("x-bears") != "1":
-            raise Refused(
-                403, "NOT_THE_PAGE", "only the page itself may change something: X-Bears is missing"
-            )
-        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise Refused(415, "NOT_JSON", "what is sent has to be application/json")
+    headers, host = request.headers, request.headers.get("host", "")
+    if not names.answers(host):
+        raise Refused(
+            400, "WRONG_HOST", f"this page does not answer to the name {host[:100]!r}; "
+            "open it under the address that `bears review` printed"
+        )  # fmt: skip
+    if request.method in ("GET", "HEAD"):
+        return
+    if headers.get("x-bears") != "1":
+        raise Refused(
+            403, "NOT_THE_PAGE", "only the page itself may change something: X-Bears is missing"
+        )
+    if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(415, "NOT_JSON", "what is sent has to be application/json")
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -86,10 +62,6 @@ async def read_json(request: Request) -> dict[str, Any]:
     return body
 
 
-def _error(exc: BearsError, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": exc.code, "message": message}}, _status(exc))
-
-
 def _status(exc: BearsError) -> int:
     """Of HTTP. 503: nothing was stored, and trying again may help."""
     if isinstance(exc, Refused):
@@ -101,12 +73,26 @@ def _status(exc: BearsError) -> int:
 
 def protect(app: FastAPI, host: str, root: Path) -> None:
     """Put the guard in front of an app that is bound to `host`; no error tells where root is."""
+    names = HostNames(host, strict=True)
 
     def explain(_: Request, exc: Exception) -> Response:
-        error = exc if isinstance(exc, BearsError) else invalid_request(exc, 400)
-        return _error(error, error.sentence.replace(str(root), root.name))
+        if isinstance(exc, RequestValidationError):
+            exc = invalid_request(exc, 400)
+        assert isinstance(exc, BearsError)
+        message = exc.sentence.replace(str(root), root.name)
+        return JSONResponse({"error": {"code": exc.code, "message": message}}, _status(exc))
+
+    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        try:
+            check_request(request, names)
+            response = await call_next(request)
+        except Refused as exc:
+            response = explain(request, exc)
+        response.headers.update(_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
 
     app.add_middleware(Heads)
-    app.add_middleware(Guard, host=host)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=guard)
     app.add_exception_handler(BearsError, explain)
     app.add_exception_handler(RequestValidationError, explain)

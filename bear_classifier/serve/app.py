@@ -20,9 +20,9 @@ from bear_classifier import __version__
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
 from bear_classifier.serve import gradio_guard, limits
+from bear_classifier.serve.limits import Fair
 from bear_classifier.serve.monitoring import Metrics
 from bear_classifier.serve.queue import Service
-from bear_classifier.serve.rate_limit import Fair
 from bear_classifier.serve.request_guard import Door, error_response
 from bear_classifier.serve.routes import api
 from bear_classifier.web.addresses import EVERYWHERE
@@ -95,7 +95,7 @@ def make_app(
     gradio_app.mount(app, service, limits.GRADIO, folder)
     app.add_exception_handler(BearsError, _explain)
     app.add_exception_handler(HTTPException, _explain_http)
-    app.add_exception_handler(RequestValidationError, _explain_invalid)
+    app.add_exception_handler(RequestValidationError, _explain)
     app.add_middleware(gradio_guard.Gate, uploads=folder)
     app.add_middleware(Heads, endless=gradio_guard.endless)
     refuse = functools.partial(_refuse, service, fair)
@@ -138,6 +138,8 @@ def _refuse(service: Service, fair: Fair, scope: Scope, inside: int) -> None:
 
 
 async def _explain(request: Request, exc: Exception) -> Response:
+    if isinstance(exc, RequestValidationError):
+        exc = invalid_request(exc, 422)
     assert isinstance(exc, BearsError)
     if not isinstance(exc, Refused):
         status = 503 if isinstance(exc, (ModelError, DataError)) else 400
@@ -159,7 +161,3 @@ async def _explain_http(request: Request, exc: Exception) -> Response:
     response = error_response(request.scope, known.get(exc.status_code, other))
     response.headers.update(exc.headers or {})
     return response
-
-
-async def _explain_invalid(request: Request, exc: Exception) -> Response:
-    return error_response(request.scope, invalid_request(exc, 422))

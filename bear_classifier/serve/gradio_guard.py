@@ -136,26 +136,21 @@ def swept(uploads: Path, before: float) -> int:
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """And what is known of them; they and their folders may go at any time, which `os.walk` takes
-    and `Path.rglob` does not."""
-    found = []
+    """Files and folders may go at any time, which `os.walk` takes and `Path.rglob` does not."""
+    files = []
     for place, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
                 path = Path(place, name)
-                found.append((path, path.stat()))
-    return found
+                files.append((path, path.stat()))
+    return files
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    sent = False
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return messages.pop() if messages else await receive()
 
     return replay
 

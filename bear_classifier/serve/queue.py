@@ -65,10 +65,8 @@ def served_models(place: Path) -> list[ServedModel]:
     else:
         paths = sorted(p.parent for p in place.glob("*/bundle.json") if p.parent.name[0] != ".")
     if not paths:
-        raise ModelError(
-            "NO_MODEL",
-            f"there is no model in {place}; name another folder, or make one; run: bears run",
-        )
+        words = f"there is no model in {place}; name another folder, or make one; run: bears run"
+        raise ModelError("NO_MODEL", words)
     return [_served(name, path) for name, path in named(paths)]
 
 
@@ -132,10 +130,6 @@ class Service:
         await asyncio.gather(*(self._workers.ask(header, b"") for _ in range(self.at_once)))
         self.checked = True
 
-    @property
-    def waiting(self) -> int:
-        return max(0, self.admitted - self.at_once)
-
     def not_ready(self) -> str:
         """Why no new photo is taken; empty if one is."""
         if self.stopping_since is not None:
@@ -153,10 +147,11 @@ class Service:
             raise Refused(503, "STOPPING", "The service is stopping. Try again in 10 seconds", 10)
         if self.not_ready():
             raise Refused(503, "STARTING", "The service is starting. Try again in 10 seconds", 10)
-        if self.waiting >= self.most_waiting:
+        waiting = max(0, self.admitted - self.at_once)
+        if waiting >= self.most_waiting:
             soon = math.ceil((self.admitted + 1) * self._took / self.at_once)
             after = min(max(soon, 1), _MOST_RETRY)  # seconds, until those that wait are answered
-            words = f"The service is busy ({self.waiting} waiting). Try again in {after} seconds"
+            words = f"The service is busy ({waiting} waiting). Try again in {after} seconds"
             raise Refused(503, "BUSY", words, after)
 
     def model(self, name: str) -> ServedModel:
@@ -200,6 +195,5 @@ class Service:
             return await self._workers.ask(header, photo)
         except RuntimeError as exc:  # a mistake of ours in the other process
             _LOG.error("a model could not answer", extra={"trace": str(exc)})
-            raise Refused(
-                503, "INTERNAL", "Something went wrong with this picture; another may be fine", 1
-            ) from exc
+            words = "Something went wrong with this picture; another may be fine"
+            raise Refused(503, "INTERNAL", words, 1) from exc

@@ -22,7 +22,6 @@ from bear_classifier.config.settings import ServeConfig
 from bear_classifier.runtime.terminal import one_line
 from bear_classifier.serve import limits
 from bear_classifier.serve.monitoring import Metrics
-from bear_classifier.serve.rate_limit import client_of
 from bear_classifier.web.addresses import HostNames
 from bear_classifier.web.guard import BROWSER_HEADERS, Refused
 
@@ -89,9 +88,8 @@ class Visit:
         self.whole = False
 
     async def through(self) -> None:
-        headers = Headers(scope=self.scope)
         try:
-            self._named(headers)
+            headers = self._named()
             _own(headers, self.scope["method"])
             self.door.refuse(self.scope, self.door.inside[self.scope["path"]] - 1)
             announced = headers.get("content-length", "")
@@ -112,23 +110,23 @@ class Visit:
             _LOG.error("a mistake of ours", exc_info=True, extra={"request": self.number})
             raise
 
-    def _named(self, headers: Headers) -> None:
+    def _named(self) -> Headers:
         """Refuse other names than ours. Only the proxy is believed which one it was asked under:
         gradio would send its visitors to any. Programs may name none at all, browsers may not."""
-        forwarded, left_out = headers.getlist("x-forwarded-host"), set(_PARTS)
         proxy = self.door.settings.proxy
-        if not proxy or client_of(self.scope) != proxy:
-            forwarded = []
-            left_out.add(b"x-forwarded-host")
+        is_proxy = bool(proxy) and limits.client_of(self.scope) == proxy
+        left_out = _PARTS if is_proxy else (*_PARTS, b"x-forwarded-host")
         given = self.scope["headers"]
         self.scope["headers"] = [item for item in given if item[0] not in left_out]
-        for name in (*headers.getlist("host"), *forwarded):
+        headers = Headers(scope=self.scope)
+        for name in (*headers.getlist("host"), *headers.getlist("x-forwarded-host")):
             if not self.door.names.answers(name):
                 raise Refused(
                     400, "WRONG_HOST",
                     f"This service does not answer to the name {one_line(name[:100])!r}; its owner"
                     " can list it in serve.names",
                 )  # fmt: skip
+        return headers
 
     def _fits(self, size: int, expected: int = 0) -> None:
         """size: bytes of the body as far as they are known; expected: those that are to come."""
@@ -187,7 +185,7 @@ class Visit:
         seconds = time.monotonic() - self.began
         route = _route(self.scope)
         self.door.metrics.count(route, self.status, seconds)
-        fields = {
+        facts = {
             "request": self.number,
             "method": self.scope["method"],
             "route": route,
@@ -196,7 +194,7 @@ class Visit:
             "bytes": self.read,
             "ms": round(1000 * seconds, 1),
         }
-        _LOG.info("request", extra=fields)
+        _LOG.info("request", extra=facts)
 
 
 def error_response(scope: Scope, exc: Refused) -> JSONResponse:
@@ -215,9 +213,8 @@ def too_large(size: int, limit: int) -> Refused:
     if limit == limits.SMALL:
         return Refused(413, "TOO_LARGE", f"The request is larger than {limit // 1024} KB")
     most = limit if limit == limits.MAX_BATCH_BYTES else limits.MAX_PHOTO_BYTES
-    return Refused(
-        413, "TOO_LARGE", f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
-    )
+    words = f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
+    return Refused(413, "TOO_LARGE", words)
 
 
 def _own(headers: Headers, method: str) -> None:

@@ -27,9 +27,9 @@ from bear_classifier.runtime.system_files import left_by_system
 from bear_classifier.runtime.templates import template
 from bear_classifier.serve import limits
 from bear_classifier.serve.corrections import NONE, NONE_AT_ALL, keep
+from bear_classifier.serve.limits import Fair
 from bear_classifier.serve.monitoring import Metrics
 from bear_classifier.serve.queue import Do, Service
-from bear_classifier.serve.rate_limit import Fair
 from bear_classifier.web.guard import Refused
 
 LISTED = 1_000_000  # bytes of a ZIP that are read to list its files
@@ -245,11 +245,7 @@ def _entries(data: bytes) -> list[tuple[str, Read]]:
         file.left = None
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
         raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
-    entries = [
-        entry
-        for entry in archive.infolist()
-        if not entry.is_dir() and not _of_a_system(entry.filename)
-    ]
+    entries = [e for e in archive.infolist() if not e.is_dir() and not _of_a_system(e.filename)]
     _few_enough("ZIP", len(entries))
     return [(entry.filename, partial(_unzipped, archive, entry)) for entry in entries]
 

@@ -50,9 +50,14 @@ class Patient(H11Protocol):
     def is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def is_open_page(self) -> bool:
+        """Whether this is the stream by which a page of gradio's says that it is still there."""
+        return "/heartbeat/" in self.cycle.scope["path"]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(limits.HEADER_SECONDS)
+        self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._due, self._unread):
@@ -64,7 +69,7 @@ class Patient(H11Protocol):
         super().on_response_complete()
         self._watch()
         if not self.transport.is_closing():
-            self._wait(limits.HEADER_SECONDS)
+            self._wait_for_request()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -91,10 +96,10 @@ class Patient(H11Protocol):
         else:
             self._watch()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait_for_request(self) -> None:
         if self._due:
             self._due.cancel()
-        self._due = self.loop.call_later(seconds, self._late)
+        self._due = self.loop.call_later(limits.HEADER_SECONDS, self._late)
 
     def _late(self) -> None:
         if self.transport.is_closing() or self.is_answering:  # a slow body is the door's business
@@ -113,7 +118,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self.service = service
-        self.asked: list[int] = []
+        self.signals: list[int] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -121,41 +126,36 @@ class Server(uvicorn.Server):
             listener.listen(_QUEUED)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.asked.append(sig)
+        self.signals.append(sig)
         self.service.stop()
-        if len(self.asked) > 1:
+        if len(self.signals) > 1:
             self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         since = self.service.stopping_since
         if since is not None:
-            for connection in self._connections():
+            for connection in self._connections:
                 connection.hurry()
             waited = time.monotonic() - since
-            if waited > GRACE or (waited > NOTICE and not self._busy()):
+            busy = self.service.admitted or self._answering(open_pages=False)
+            if waited > GRACE or (waited > NOTICE and not busy):
                 self.should_exit = True
         return bool(await super().on_tick(counter))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Pages that are only open are closed first: uvicorn would wait for them, and call it an
         error that they did not end."""
-        for connection in self._connections():
-            if connection.is_answering and _is_open_page(connection):
-                connection.transport.abort()
+        for connection in self._answering(open_pages=True):
+            connection.transport.abort()
         await super().shutdown(sockets)
 
-    def _busy(self) -> bool:
-        return bool(self.service.admitted) or any(
-            one.is_answering and not _is_open_page(one) for one in self._connections()
-        )
-
+    @property
     def _connections(self) -> list[Patient]:
         return [one for one in self.server_state.connections if isinstance(one, Patient)]
 
-
-def _is_open_page(connection: Patient) -> bool:
-    """Whether it is the stream by which a page of gradio's says that it is still there."""
-    return "/heartbeat/" in connection.cycle.scope["path"]
+    def _answering(self, open_pages: bool) -> list[Patient]:
+        answering = [one for one in self._connections if one.is_answering]
+        return [one for one in answering if one.is_open_page == open_pages]
 
 
 def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
@@ -163,35 +163,32 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
 
     Raises ModelError, SelfTestError and ConfigError (PORT_TAKEN) before the port is open."""
     with heartbeat("serve: self-test"):
-        found = served_models(place)
-    _many_files()
+        models = served_models(place)
+    _raise_file_limit()
     with listening(host, port) as listener:
-        service = Service(found, settings.max_waiting, settings.memory)
+        service = Service(models, settings.max_waiting, settings.memory)
         app = make_app(service, settings, host)
-        said = one_line(f"Serving {place} on {browser_url(host, listener)} (Ctrl-C stops)")
-        said = "\n".join([said, *reachable(host, settings)])
+        serving = one_line(f"Serving {place} on {browser_url(host, listener)} (Ctrl-C stops)")
         with logging_to_stderr():
-            asyncio.run(_run(app, service, listener, said))
+            asyncio.run(_run(app, service, listener, [serving, *reachable(host, settings)]))
 
 
 def reachable(host: str, settings: ServeConfig) -> list[str]:
     """What its owner should know about who reaches it, and under which names."""
-    found = []
+    lines = []
+    effect = "what the proxy passes on under another name than localhost is refused"
     if not is_loopback(host):
-        found.append(
+        effect = "it answers to every name"
+        lines.append(
             f"Everybody who reaches {host} can ask it; there is no password. For this computer"
             " only, add --host 127.0.0.1"
         )
     if settings.proxy and not settings.names:
-        so = (
-            "what the proxy passes on under another name than localhost is refused"
-            if is_loopback(host)
-            else "it answers to every name"
+        lines.append(
+            f"serve.proxy is set and serve.names is not: {effect}; add --set"
+            " serve.names=YOUR.DOMAIN"
         )
-        found.append(
-            f"serve.proxy is set and serve.names is not: {so}; add --set serve.names=YOUR.DOMAIN"
-        )
-    return found
+    return lines
 
 
 def cut_off(slowest: float) -> str:
@@ -205,15 +202,15 @@ def cut_off(slowest: float) -> str:
     )
 
 
-async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:
+async def _run(app: FastAPI, service: Service, listener: socket.socket, lines: list[str]) -> None:
     with heartbeat("serve: self-test"):
         await service.check()
     gc.collect()
     gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
-    say("\n".join(filter(None, (said, cut_off(service.slowest)))))
+    say("\n".join(filter(None, [*lines, cut_off(service.slowest)])))
     server = Server(uvicorn_config(app), service)
     await server.serve(sockets=[listener])
-    if server.asked[:1] == [signal.SIGINT]:
+    if server.signals[:1] == [signal.SIGINT]:
         raise KeyboardInterrupt
 
 
@@ -234,7 +231,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _many_files() -> None:
+def _raise_file_limit() -> None:
     if sys.platform == "win32":
         return
     import resource
