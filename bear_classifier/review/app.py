@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import threading
-import webbrowser
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +47,7 @@ def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
     return suspects(catalog, config)
 
 
-def _wanted(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
+def _filter(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
     """The filter in the address of a request. side: the split, under the name that it has there."""
     for name, value, known in (("side", side, ("", *SPLITS)), ("state", state, queue.STATES)):
         if value not in known:
@@ -56,7 +55,7 @@ def _wanted(label: str = "", reason: str = "", side: str = "", state: str = "ope
     return QueueFilter(label, reason, side, state)
 
 
-_Filter = Annotated[QueueFilter, Depends(_wanted)]
+_Filter = Annotated[QueueFilter, Depends(_filter)]
 
 
 class ThumbnailCache:
@@ -118,19 +117,19 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     @app.get("/api/queue")
     def show_queue(
-        wanted: _Filter,
+        chosen: _Filter,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         at: str = "",
         after: int | None = None,
         before: int | None = None,
     ) -> dict[str, Any]:
-        return queue.queue_page(ranking, fresh.now(), wanted, offset, limit, at, after, before)
+        return queue.queue_page(ranking, fresh.now(), chosen, offset, limit, at, after, before)
 
     @app.get("/api/progress")
-    def show_progress(wanted: _Filter) -> dict[str, Any]:
+    def show_progress(chosen: _Filter) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
-            return progress(catalog, ranking, today, wanted)
+            return progress(catalog, ranking, today, chosen)
 
     @app.get("/api/photo/{sha256}")
     def in_full(sha256: str) -> dict[str, Any]:
@@ -151,17 +150,17 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         return Response(data, media_type="image/jpeg", headers=kept)
 
     @app.post("/api/decide")
-    def decide(wanted: _Filter, body: _Body) -> dict[str, Any]:
+    def decide(chosen: _Filter, body: _Body) -> dict[str, Any]:
         request, requested = _requested(body, ranking)
         with fresh.turn() as (catalog, today):
             if not catalog.events("WHERE request = ? LIMIT 1", (request,)):
                 _confirmed(requested, today, _number(body, "test_side"))
             catalog.keep_copy()
             events = decisions.decide(catalog, labels, requested, WHO, request)
-            return _answer(catalog, wanted, events)
+            return _answer(catalog, chosen, events)
 
     @app.post("/api/undo")
-    def undo(wanted: _Filter, body: _Body) -> dict[str, Any]:
+    def undo(chosen: _Filter, body: _Body) -> dict[str, Any]:
         """event: this one; shown: the one that the page said it would take back, and no other."""
         event, shown = _number(body, "event"), _number(body, "shown")
         with fresh.turn() as (catalog, today):
@@ -172,14 +171,14 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
                     409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
                 )
             catalog.keep_copy()
-            return _answer(catalog, wanted, decisions.undo(catalog, WHO, event))
+            return _answer(catalog, chosen, decisions.undo(catalog, WHO, event))
 
-    def _answer(catalog: Catalog, wanted: QueueFilter, events: list[Event]) -> dict[str, Any]:
+    def _answer(catalog: Catalog, chosen: QueueFilter, events: list[Event]) -> dict[str, Any]:
         today = fresh.after(events)
         return {
             "events": [queue.event_row(event) for event in events],
             "rows": queue.rows_of(ranking, today, [event.sha256 for event in events]),
-            "progress": progress(catalog, ranking, today, wanted),
+            "progress": progress(catalog, ranking, today, chosen),
         }
 
     return app
@@ -236,18 +235,13 @@ def _unknown(sha256: str) -> Refused:
     return Refused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
 
 
-def serve_review(
-    root: Path, config: Config, host: str, port: int, open_browser: bool = False
-) -> None:
+def serve_review(root: Path, config: Config, host: str, port: int) -> None:
     """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
     with listening(host, port) as listener:
         listener.listen(128)  # before the photos are ranked, which takes a while
         with heartbeat("review"):
             app = make_app(root, config, host=host)
-        where = browser_url(host, listener)
-        say(f"Reviewing {config.name} on {where} (Ctrl-C stops)")
+        say(f"Reviewing {config.name} on {browser_url(host, listener)} (Ctrl-C stops)")
         if not is_loopback(host):
             say(f"Everybody who reaches {host} can see and decide; there is no password")
-        if open_browser:
-            webbrowser.open(where)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

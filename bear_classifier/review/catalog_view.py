@@ -29,9 +29,6 @@ class Now:
     photos: dict[str, Photo]
     decided: dict[str, Event]
 
-    def is_open(self, sha256: str) -> bool:
-        return self.photos[sha256].status == "ok" and sha256 not in self.decided
-
 
 def current_state(catalog: Catalog) -> Now:
     at = revision(catalog)

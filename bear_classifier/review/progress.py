@@ -21,11 +21,11 @@ _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly wor
 _PRIOR = 5.0  # faults, expected and found, before anything was looked at
 
 
-def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: QueueFilter) -> dict[str, Any]:
+def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
     """How many of the filter's photos were looked at, what is left, and what undo takes back."""
     facets_of_all = ranking.facets(today)
     amounts = Counter(facets_of_all)
-    missing = {facets: wanted.missing(facets) for facets in amounts}
+    missing = {facets: chosen.missing(facets) for facets in amounts}
     inside = [
         (suspect, facets)
         for suspect, facets in zip(ranking.suspects, facets_of_all, strict=True)
@@ -38,7 +38,7 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: QueueFilter
     ]
     factor = suspicion_factor(seen)
     ahead = [min(1.0, one.score * factor) for one, facets in inside if ("state", "open") in facets]
-    counts: dict[str, Counter[str]] = {name: Counter() for name in vars(wanted)}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in vars(chosen)}
     for facets, amount in amounts.items():
         for name, value in facets:
             if missing[facets] <= {name}:
@@ -57,15 +57,14 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, wanted: QueueFilter
 
 
 def suspicion_factor(seen: Sequence[tuple[float, bool]]) -> float:
-    """What to multiply chances by, after so many were looked at: faults confirmed over faults
-    expected, both with a few more, so that the first photos do not decide. seen: (chance, was it a
-    fault)."""
+    """A factor for the chances of the rest: faults confirmed over faults expected, both with a few
+    more, so that the first photos do not decide. seen: (chance, was it a fault)."""
     confirmed = sum(fault for _, fault in seen)
     return (confirmed + _PRIOR) / (sum(score for score, _ in seen) + _PRIOR)
 
 
 def stop_sentence(scores: Sequence[float]) -> str:
-    """Whether looking on is worth it. scores: of the photos not decided yet, in their order."""
+    """Whether looking on is worth it. scores: of the undecided photos, in their order."""
     if not scores:
         return "Every photo here is decided"
     many = min(_AHEAD, len(scores))

@@ -30,7 +30,7 @@ from bear_classifier.web.guard import Heads, Refused, invalid_request
 
 _KEEP = 60.0  # seconds that an upload of gradio's page may lie on the disk
 _SWEEP = 10.0  # seconds between two looks at them
-_DEFAULTS = ServeConfig()
+_DEFAULT = ServeConfig()
 _TAKEN = tuple(f"{limits.GRADIO}/gradio_api/{x}" for x in ("queue", "call", "cancel", "reset"))
 _STATUS = {
     "EMPTY_FILE": 400,
@@ -41,9 +41,7 @@ _STATUS = {
 }
 
 
-def make_app(
-    service: Service, settings: ServeConfig = _DEFAULTS, host: str = EVERYWHERE
-) -> FastAPI:
+def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVERYWHERE) -> FastAPI:
     """The application: routes, page, gradio, and the guards before them. host: the address that it
     is bound to."""
     from bear_classifier.serve import gradio_app  # takes seconds
@@ -81,16 +79,14 @@ def make_app(
     def icon() -> Response:
         return Response(status_code=204)  # browsers ask for one
 
-    here = Path(__file__).parent / "static"
-    shown = {path.name: path for path in here.glob("page*") if path.suffix in (".css", ".js")}
+    files = {path.name: path for path in (Path(__file__).parent / "static").glob("page*")}
 
     @app.get("/", include_in_schema=False)
     @app.get("/{name}", include_in_schema=False)
     def page(name: str = "page.html") -> Response:
-        path = here / name if name == "page.html" else shown.get(name)
-        if path is None:
+        if name not in files:
             raise HTTPException(404, "There is nothing here")
-        return FileResponse(path, headers={"Cache-Control": "no-cache"})
+        return FileResponse(files[name], headers={"Cache-Control": "no-cache"})
 
     gradio_app.mount(app, service, limits.GRADIO, folder)
     app.add_exception_handler(BearsError, _explain)

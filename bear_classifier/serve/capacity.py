@@ -1,6 +1,6 @@
 """Capacity: memory and time of a model, measured, and the number of worker processes.
 
-What a bundle says of its own needs would be a claim, and is not asked.
+The needs that a bundle states are not used: they would be a claim.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Need:
-    """Of a process that has answered with models: bytes that it held at most, bytes of addresses,
-    and seconds of a processor to load the slowest of them and for the slowest answer. No bytes
-    where the system does not tell."""
+    """Of a process that has answered with models: bytes that it held at most, bytes of addresses (0
+    where the system does not report them), and seconds of a processor to load the slowest model and
+    for the slowest answer."""
 
     held: int
     addresses: int

@@ -17,9 +17,9 @@ from bear_classifier.runtime.files import write_atomic
 from bear_classifier.ship.manifest import optional_field
 from bear_classifier.web.guard import Refused
 
-NONE, NONE_AT_ALL = "none", "_none"  # of the classes; the second where a class is called none
+NONE = "none"  # of the classes
+NONE_AT_ALL = "_none"  # the same where a class is called none; a folder that no dataset reads
 MAX_CORRECTIONS = 5000  # photos
-_OOD = "_none"  # a folder that no dataset takes for a class
 
 
 def keep(place: Path, photo: bytes, right: str, predicted: str, about: Mapping[str, Any]) -> Path:
@@ -30,7 +30,7 @@ def keep(place: Path, photo: bytes, right: str, predicted: str, about: Mapping[s
     is_class = right in about.get("labels", ()) or right not in (NONE, NONE_AT_ALL)
     if is_class and (Path(right).name != right or right.startswith((".", "_"))):
         raise Refused(422, "BAD_LABEL", f"{right!r} cannot be the name of a folder")
-    folder = place / (right if is_class else _OOD)
+    folder = place / (right if is_class else NONE_AT_ALL)
     file = folder / f"{hashlib.sha256(photo).hexdigest()}.jpg"
     if sum(1 for _ in place.glob("*/*.jpg")) >= MAX_CORRECTIONS and not file.exists():
         words = f"{MAX_CORRECTIONS} corrections wait to be looked at; no more are kept"

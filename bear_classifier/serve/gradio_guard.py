@@ -162,14 +162,11 @@ def inspected(body: bytes, route: str, ours: Callable[[str], bool]) -> dict[str,
     Raises Refused. A file's `url` beside its path, which gradio's page sends, is left out."""
     try:
         value = strict_json(body)
-    except ValueError as exc:
-        raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
-    if not isinstance(value, dict):
-        raise Refused(422, "BAD_REQUEST", "What was sent is not a JSON object")
-    try:
+        if not isinstance(value, dict):
+            raise Refused(422, "BAD_REQUEST", "What was sent is not a JSON object")
         value = dict(_without_addresses(value, ours))
-    except RecursionError as exc:
-        raise Refused(400, "NOT_JSON", "What was sent is nested too deeply") from exc
+    except (ValueError, RecursionError) as exc:
+        raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
     needed = _NEEDED[route]
     fields = {name: value[name] for name in (*needed, *_ALSO.get(route, ())) if name in value}
     for name in needed:

@@ -29,7 +29,7 @@ from bear_classifier.ship.predict import Model
 
 _HELD = 3  # models at once in one process, whose memory is limited
 _SIMILAR = 4
-_NICE = 5  # whoever refuses and tells of its health goes before whoever computes
+_NICE = 5  # refusals and health checks go before predictions
 _MAPS = 3  # of the likeliest classes
 _COPY = 1024  # pixels, longer side of a photo that is kept
 

@@ -138,8 +138,7 @@ class Service:
 
     def stop(self) -> None:
         """Admit nobody any more."""
-        if self.stopping_since is None:
-            self.stopping_since = time.monotonic()
+        self.stopping_since = self.stopping_since or time.monotonic()
 
     def admit(self) -> None:
         """Raises Refused where there is no room for one more photo now."""

@@ -38,7 +38,7 @@ RESPONSE_HEADERS = BROWSER_HEADERS | {
 
 class Door:
     """host: what the service is bound to; refuse: raises Refused by the request and by how many for
-    its path are inside already; limit: bytes of the body by path."""
+    its path are inside already."""
 
     def __init__(
         self,
@@ -47,10 +47,8 @@ class Door:
         settings: ServeConfig,
         host: str,
         refuse: Callable[[Scope, int], None],
-        limit: Callable[[str], int] = limits.body_limit,
     ) -> None:
-        self.app, self.metrics, self.settings = app, metrics, settings
-        self.refuse, self.limit = refuse, limit
+        self.app, self.metrics, self.settings, self.refuse = app, metrics, settings, refuse
         self.names = HostNames(host, settings.names.split())
         self.inside: Counter[str] = Counter()
         self.held = 0
@@ -81,7 +79,7 @@ class Visit:
         self.number = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = self.number
         self.began = time.monotonic()
-        self.limit = door.limit(scope["path"])
+        self.limit = limits.body_limit(scope["path"])
         self.read = 0
         self.refused: Refused | None = None
         self.status = 0
@@ -95,12 +93,8 @@ class Visit:
             announced = headers.get("content-length", "")
             size = int(announced) if announced.isdecimal() else 0
             self._fits(size, size)
-        except Refused as exc:
-            await self._answer(exc)
-            return
-        try:
             await self.door.app(self.scope, self.receive, self.send)
-        except Refused as exc:  # by `receive`, through an application that knows nothing of it
+        except Refused as exc:  # also by `receive`, through an application that knows nothing of it
             if not self.status:
                 await self._answer(exc)
         except Exception:
@@ -111,8 +105,8 @@ class Visit:
             raise
 
     def _named(self) -> Headers:
-        """Refuse other names than ours. Only the proxy is believed which one it was asked under:
-        gradio would send its visitors to any. Programs may name none at all, browsers may not."""
+        """Refuse other host names than ours. Only the proxy may forward one: gradio would send its
+        visitors to any. Programs may name none at all, browsers may not."""
         proxy = self.door.settings.proxy
         is_proxy = bool(proxy) and limits.client_of(self.scope) == proxy
         left_out = _PARTS if is_proxy else (*_PARTS, b"x-forwarded-host")

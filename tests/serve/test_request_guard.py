@@ -33,15 +33,15 @@ class Asked:
     """What came back. read: parts that were taken from the client."""
 
     def __init__(self, app: Any, parts: list[bytes | float], headers: Headers, method: str,
-                 refuse: Callable[[Any, int], None], limit: int) -> None:  # fmt: skip
+                 refuse: Callable[[Any, int], None]) -> None:  # fmt: skip
         self.messages: list[dict[str, Any]] = []
         self.read = 0
         self.metrics = Metrics(lambda: 0)
-        self.door = request_guard.Door(
-            app, self.metrics, ServeConfig(), "0.0.0.0", refuse, lambda path: limit
-        )
+        self.door = request_guard.Door(app, self.metrics, ServeConfig(), "0.0.0.0", refuse)
         scope = {"type": "http", "method": method, "path": "/a", "headers": headers}
-        asyncio.run(self.door(scope, lambda: self._receive(parts), self._send))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limits, "SMALL", 100)
+            asyncio.run(self.door(scope, lambda: self._receive(parts), self._send))
 
     async def _receive(self, parts: list[bytes | float]) -> dict[str, Any]:
         part = parts[self.read] if self.read < len(parts) else b""
@@ -68,10 +68,10 @@ class Asked:
 
 
 def asked(app: Any = plain, parts: list[bytes | float] | None = None, method: str = "POST",
-          headers: dict[str, str] | None = None, limit: int = 100,
+          headers: dict[str, str] | None = None,
           refuse: Callable[[Any, int], None] = lambda *_: None) -> Asked:  # fmt: skip
     listed = [(k.encode(), v.encode()) for k, v in (headers or {}).items()]
-    return Asked(app, parts or [b"hello"], listed, method, refuse, limit)
+    return Asked(app, parts or [b"hello"], listed, method, refuse)
 
 
 def test_a_request_within_limits_passes_and_is_dressed() -> None:
