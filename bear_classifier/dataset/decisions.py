@@ -245,14 +245,15 @@ def _one(catalog: Catalog, event: int) -> list[Event]:
 def _last_request(catalog: Catalog) -> list[Event]:
     """The last decisions that belong together and can be taken back, all of them in one list."""
     taken_down = {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
-    for event in in_force(_backwards(catalog)):
+    for event in in_force(newest_first(catalog)):
         if event.undoes is None and event.sha256 not in taken_down:
             batch = _of_request(catalog, event.request) if event.request else [event]
             return [one for one in batch if one.sha256 not in taken_down]
     raise DataError("NOTHING_TO_UNDO", "no decision is left to take back")
 
 
-def _backwards(catalog: Catalog) -> Iterator[Event]:
+def newest_first(catalog: Catalog) -> Iterator[Event]:
+    """All events, read a page at a time."""
     before, size = catalog.revision() + 1, _PAGE
     while page := catalog.events("WHERE id < ? ORDER BY id DESC LIMIT ?", (before, size)):
         yield from page

@@ -1,14 +1,13 @@
 """The review page: keep, drop or relabel suspect photos.
 
 The ranking is computed once, at the start; every decision is an event of `decisions`. Who may ask:
-see `review_guard`; what is shown: see `review_page`.
+see `request_guard`; what is shown: see `queue` and `progress`.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-import webbrowser
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -23,20 +22,22 @@ from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Suspect
 from bear_classifier.images.decoder import decode_with_size, encode
-from bear_classifier.review import progress as review_progress
-from bear_classifier.review import queue as review_page
+from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
+from bear_classifier.review.progress import progress, undo_next
 from bear_classifier.review.queue import QueueFilter, Ranking
-from bear_classifier.review.request_guard import RequestRefused, protect, read_json
+from bear_classifier.review.request_guard import protect, read_json
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
-from bear_classifier.web.sockets import browser_url, listening
+from bear_classifier.web.addresses import browser_url, is_loopback, listening
+from bear_classifier.web.guard import Refused
 
 WHO = "review"
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
-_HELD = 64_000_000  # bytes of shrunk photos kept in memory
+_KEPT = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
 Load = Callable[[Catalog, Config], list[Suspect]]
+_Body = Annotated[dict[str, Any], Depends(read_json)]
 
 
 def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
@@ -44,6 +45,17 @@ def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
     from bear_classifier.judge.clean import suspects
 
     return suspects(catalog, config)
+
+
+def _filter(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
+    """The filter in the address of a request. side: the split, under the name that it has there."""
+    for name, value, known in (("side", side, ("", *SPLITS)), ("state", state, queue.STATES)):
+        if value not in known:
+            raise Refused(400, "BAD_FILTER", f"{name} {value[:50]!r} is not one of {known}")
+    return QueueFilter(label, reason, side, state)
+
+
+_Filter = Annotated[QueueFilter, Depends(_filter)]
 
 
 class ThumbnailCache:
@@ -67,7 +79,7 @@ class ThumbnailCache:
             data = encode(image, quality=85)
         with self._lock:
             self._kept[key] = data
-            while sum(map(len, self._kept.values())) > _HELD:
+            while sum(map(len, self._kept.values())) > _KEPT:
                 self._kept.popitem(last=False)
         return data
 
@@ -86,10 +98,8 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     @app.get("/review.css")
     @app.get("/review.js")
     def page(request: Request) -> Response:
-        name = request.url.path[1:] or "review.html"
-        return FileResponse(
-            Path(__file__).parent / "static" / name, headers={"Cache-Control": "no-cache"}
-        )
+        path = Path(__file__).parent / "static" / (request.url.path[1:] or "review.html")
+        return FileResponse(path, headers={"Cache-Control": "no-cache"})
 
     @app.get("/favicon.ico")
     def icon() -> Response:
@@ -101,37 +111,37 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
             "name": config.name,
             "labels": labels,
             "sides": SPLITS,
-            "states": review_page.STATES,
+            "states": queue.STATES,
             "reasons": sorted({name for s in ranking.suspects for name in s.scores}),
         }
 
     @app.get("/api/queue")
-    def queue(
-        wanted: Annotated[QueueFilter, Depends(_wanted)],
+    def show_queue(
+        chosen: _Filter,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         at: str = "",
         after: int | None = None,
         before: int | None = None,
     ) -> dict[str, Any]:
-        return review_page.queue(ranking, fresh.now(), wanted, offset, limit, at, after, before)
+        return queue.queue_page(ranking, fresh.now(), chosen, offset, limit, at, after, before)
 
     @app.get("/api/progress")
-    def progress(wanted: Annotated[QueueFilter, Depends(_wanted)]) -> dict[str, Any]:
+    def show_progress(chosen: _Filter) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
-            return review_progress.progress(catalog, ranking, today, wanted)
+            return progress(catalog, ranking, today, chosen)
 
     @app.get("/api/photo/{sha256}")
     def in_full(sha256: str) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
             if sha256 not in ranking.place or sha256 not in today.photos:
                 raise _unknown(sha256)
-            return review_page.photo_in_full(catalog, ranking, today, sha256)
+            return queue.photo_in_full(catalog, ranking, today, sha256)
 
     @app.get("/photo/{sha256}")
     def picture(sha256: str, size: int = 400) -> Response:
         if size not in THUMBNAIL_SIZES:
-            raise RequestRefused(400, "BAD_SIZE", f"size {size} is not one of {THUMBNAIL_SIZES}")
+            raise Refused(400, "BAD_SIZE", f"size {size} is not one of {THUMBNAIL_SIZES}")
         photo = fresh.last.photos.get(sha256) or fresh.now().photos.get(sha256)  # its file stays
         if photo is None:
             raise _unknown(sha256)
@@ -140,74 +150,57 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         return Response(data, media_type="image/jpeg", headers=kept)
 
     @app.post("/api/decide")
-    def decide(
-        wanted: Annotated[QueueFilter, Depends(_wanted)],
-        body: Annotated[dict[str, Any], Depends(read_json)],
-    ) -> dict[str, Any]:
-        request, asked = _asked(body, ranking)
+    def decide(chosen: _Filter, body: _Body) -> dict[str, Any]:
+        request, requested = _requested(body, ranking)
         with fresh.turn() as (catalog, today):
             if not catalog.events("WHERE request = ? LIMIT 1", (request,)):
-                _confirmed(asked, today, _number(body, "test_side"))
+                _confirmed(requested, today, _number(body, "test_side"))
             catalog.keep_copy()
-            return _answer(catalog, wanted, decisions.decide(catalog, labels, asked, WHO, request))
+            events = decisions.decide(catalog, labels, requested, WHO, request)
+            return _answer(catalog, chosen, events)
 
     @app.post("/api/undo")
-    def undo(
-        wanted: Annotated[QueueFilter, Depends(_wanted)],
-        body: Annotated[dict[str, Any], Depends(read_json)],
-    ) -> dict[str, Any]:
+    def undo(chosen: _Filter, body: _Body) -> dict[str, Any]:
         """event: this one; shown: the one that the page said it would take back, and no other."""
         event, shown = _number(body, "event"), _number(body, "shown")
         with fresh.turn() as (catalog, today):
-            waiting = review_progress.undo_next(catalog, today)
+            waiting = undo_next(catalog, today)
             if shown is not None and (waiting is None or waiting["event"] != shown):
                 then = f"; undo would now take back: {waiting['words']}" if waiting else ""
-                raise RequestRefused(
+                raise Refused(
                     409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
                 )
             catalog.keep_copy()
-            return _answer(catalog, wanted, decisions.undo(catalog, WHO, event))
+            return _answer(catalog, chosen, decisions.undo(catalog, WHO, event))
 
-    def _answer(catalog: Catalog, wanted: QueueFilter, events: list[Event]) -> dict[str, Any]:
+    def _answer(catalog: Catalog, chosen: QueueFilter, events: list[Event]) -> dict[str, Any]:
         today = fresh.after(events)
         return {
-            "events": [review_page.event_row(event) for event in events],
-            "rows": review_page.rows_of(ranking, today, [event.sha256 for event in events]),
-            "progress": review_progress.progress(catalog, ranking, today, wanted),
+            "events": [queue.event_row(event) for event in events],
+            "rows": queue.rows_of(ranking, today, [event.sha256 for event in events]),
+            "progress": progress(catalog, ranking, today, chosen),
         }
 
     return app
 
 
-def _wanted(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
-    for name, value, known in (
-        ("side", side, ("", *SPLITS)),
-        ("state", state, review_page.STATES),
-    ):
-        if value not in known:
-            raise RequestRefused(400, "BAD_FILTER", f"{name} {value[:50]!r} is not one of {known}")
-    return QueueFilter(label, reason, side, state)
-
-
-def _asked(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decision]]:
+def _requested(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decision]]:
     request, items = body.get("request"), body.get("items")
     if not isinstance(request, str) or not re.fullmatch(r"[\w.-]{1,100}", request, re.ASCII):
-        raise RequestRefused(
-            400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _"
-        )
+        raise Refused(400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _")
     if not isinstance(items, list) or not 0 < len(items) <= 1000:
-        raise RequestRefused(400, "BAD_REQUEST", "items has to be a list of 1 to 1000 decisions")
+        raise Refused(400, "BAD_REQUEST", "items has to be a list of 1 to 1000 decisions")
     return request, [_decision(item, body.get("overwrite") is True, ranking) for item in items]
 
 
 def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
     if not isinstance(item, dict):
-        raise RequestRefused(400, "BAD_REQUEST", "a decision has to be a JSON object")
+        raise Refused(400, "BAD_REQUEST", "a decision has to be a JSON object")
     sha256, action, label = item.get("sha256"), item.get("action"), item.get("label", "")
     if not isinstance(sha256, str) or not isinstance(label, str):
-        raise RequestRefused(400, "BAD_REQUEST", "sha256 and label have to be texts")
+        raise Refused(400, "BAD_REQUEST", "sha256 and label have to be texts")
     if not isinstance(action, str) or action not in get_args(Action):
-        raise RequestRefused(400, "BAD_REQUEST", f"action is not one of {get_args(Action)}")
+        raise Refused(400, "BAD_REQUEST", f"action is not one of {get_args(Action)}")
     based = None if overwrite else _number(item, "based")
     place = ranking.place.get(sha256)
     suspect = None if place is None else ranking.suspects[place]
@@ -216,14 +209,14 @@ def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
     return Decision(sha256, cast(Action, action), label, why, score, based)
 
 
-def _confirmed(asked: list[Decision], today: Now, confirmed: int | None) -> None:
-    """Photos of the test split change only if whoever asks says how many of them do."""
+def _confirmed(requested: list[Decision], today: Now, confirmed: int | None) -> None:
+    """Photos of the test split change only if the request says how many of them do."""
     tests = sum(
         d.action != "keep" and d.sha256 in today.photos and today.photos[d.sha256].split == "test"
-        for d in asked
+        for d in requested
     )
     if tests and confirmed != tests:
-        raise RequestRefused(
+        raise Refused(
             409, "TEST_SIDE", f"this would change {count(tests, 'photo')} of the test split, which"
             " judges the model; to do it all the same, discard this, reload the page and press the"
             f' key twice (a program: send "test_side": {tests})'
@@ -234,26 +227,21 @@ def _number(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
     whole = isinstance(value, int) and not isinstance(value, bool)
     if value is not None and not (whole and abs(value) < 2**63):  # as many bits as SQLite keeps
-        raise RequestRefused(400, "BAD_REQUEST", f"{name} has to be a whole number")
+        raise Refused(400, "BAD_REQUEST", f"{name} has to be a whole number")
     return value
 
 
-def _unknown(sha256: str) -> RequestRefused:
-    return RequestRefused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
+def _unknown(sha256: str) -> Refused:
+    return Refused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
 
 
-def serve_review(
-    root: Path, config: Config, host: str, port: int, open_browser: bool = False
-) -> None:
+def serve_review(root: Path, config: Config, host: str, port: int) -> None:
     """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
     with listening(host, port) as listener:
         listener.listen(128)  # before the photos are ranked, which takes a while
         with heartbeat("review"):
             app = make_app(root, config, host=host)
-        where = browser_url(host, listener)
-        say(f"Reviewing {config.name} on {where} (Ctrl-C stops)")
-        if host not in ("127.0.0.1", "localhost", "::1"):
+        say(f"Reviewing {config.name} on {browser_url(host, listener)} (Ctrl-C stops)")
+        if not is_loopback(host):
             say(f"Everybody who reaches {host} can see and decide; there is no password")
-        if open_browser:
-            webbrowser.open(where)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

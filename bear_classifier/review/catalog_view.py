@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,6 @@ class Now:
     photos: dict[str, Photo]
     decided: dict[str, Event]
 
-    def is_open(self, sha256: str) -> bool:
-        return self.photos[sha256].status == "ok" and sha256 not in self.decided
-
 
 def current_state(catalog: Catalog) -> Now:
     at = catalog.revision()
@@ -40,27 +37,23 @@ def current_state(catalog: Catalog) -> Now:
 def after(catalog: Catalog, before: Now, events: Sequence[Event]) -> Now:
     """What these events, the only ones since `before`, have left; only their photos are read."""
     hashes = {event.sha256 for event in events}
-    photos, looked = dict(before.photos), dict(before.decided)
+    photos, decisions = dict(before.photos), dict(before.decided)
     for sha256 in hashes:
-        looked.pop(sha256, None)
+        decisions.pop(sha256, None)
         if photo := catalog.photo(sha256):
             photos[sha256] = photo
-    for event in in_force(_newest_first(catalog, hashes)):
+    newest_first = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+    for event in in_force(catalog.events(newest_first, (json.dumps(sorted(hashes)),))):
         if event.undoes is None and event.request:
-            looked.setdefault(event.sha256, event)
-    return Now(max([before.revision, *(event.id for event in events)]), photos, looked)
-
-
-def _newest_first(catalog: Catalog, hashes: Collection[str]) -> list[Event]:
-    where = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
-    return catalog.events(where, (json.dumps(sorted(hashes)),))
+            decisions.setdefault(event.sha256, event)
+    return Now(max([before.revision, *(event.id for event in events)]), photos, decisions)
 
 
 class SharedCatalog(Catalog):
     """A catalog that stays open while others write to it, for threads that take turns."""
 
     def others(self) -> int:
-        """Another number than before as soon as another connection has written."""
+        """A number that changes as soon as another connection has written."""
         return int(self._select(["data_version"], "pragma_data_version")[0][0])
 
 
@@ -70,13 +63,14 @@ class Fresh:
     def __init__(self, root: Path) -> None:
         self._lock = threading.RLock()
         self._catalog = SharedCatalog(root, shared=True)
-        self.last, self._known = self._read()
+        self._read()
 
     @contextmanager
     def turn(self) -> Iterator[tuple[Catalog, Now]]:
         with self._lock:
-            if (self._catalog.others(), self._catalog.revision()) != self._known:
-                self.last, self._known = self._read()
+            known = self._others, self.last.revision
+            if (self._catalog.others(), self._catalog.revision()) != known:
+                self._read()
             yield self._catalog, self.last
 
     def now(self) -> Now:
@@ -85,18 +79,16 @@ class Fresh:
 
     def after(self, events: Sequence[Event]) -> Now:
         """Once the holder of the turn has written these events."""
-        others = self._catalog.others()
-        if others == self._known[0]:
+        if self._catalog.others() == self._others:
             self.last = after(self._catalog, self.last, events)
-            self._known = others, self.last.revision
         else:
-            self.last, self._known = self._read()
+            self._read()
         return self.last
 
-    def _read(self) -> tuple[Now, tuple[int, int]]:
+    def _read(self) -> None:
         others = self._catalog.others()  # first, so that nothing is taken for known that is not
-        today = current_state(self._catalog)
-        return today, (others, today.revision)
+        self.last = current_state(self._catalog)
+        self._others = others
 
     @asynccontextmanager
     async def while_served(self, _: object) -> AsyncIterator[None]:

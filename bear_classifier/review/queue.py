@@ -17,6 +17,7 @@ from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.review.catalog_view import Now
 
 STATES = ("open", "decided", "all")
+Facets = frozenset[tuple[str, str]]  # (part of the filter, a value under which a photo is listed)
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,15 @@ class QueueFilter:
 
     label: str = ""
     reason: str = ""
-    side: str = ""
+    split: str = ""
     state: str = "open"
+
+    def missing(self, facets: Facets) -> set[str]:
+        """The parts of the filter that a photo does not fulfil."""
+        if not facets:
+            return {"photo"}  # it is no longer in the catalog
+        required = {(name, value) for name, value in vars(self).items() if value}
+        return {name for name, _ in required - facets}
 
 
 class Ranking:
@@ -43,33 +51,26 @@ class Ranking:
         self.suspects = sorted([*suspects, *dropped], key=lambda one: -one.score)
         self.place = {suspect.sha256: n for n, suspect in enumerate(self.suspects)}
         self.kinds = [kind(suspect) for suspect in self.suspects]
-        self._found = today, [self._facets(rank, today) for rank in range(len(self.suspects))]
+        self._facets: tuple[Now | None, list[Facets]] = (None, [])  # one pair, for all threads
 
-    def facets(self, today: Now) -> list[dict[str, set[str]]]:
-        """Of each photo, the values of the filter under which it is found; those of photos that
-        are alike are the same object. Worked out once, and again where something has changed."""
-        last, found = self._found
+    def facets(self, today: Now) -> list[Facets]:
+        """Of each photo, worked out when the catalog changed: 20 ms for 20,000 photos."""
+        last, facets = self._facets
         if last is not today:
-            found = [
-                facets
-                if today.photos.get(one.sha256) is last.photos.get(one.sha256)
-                else self._facets(rank, today)
-                for rank, (one, facets) in enumerate(zip(self.suspects, found, strict=True))
-            ]
-            self._found = today, found
-        return found
+            pairs = zip(self.suspects, self.kinds, strict=True)
+            facets = [_facets_of(suspect, reason, today) for suspect, reason in pairs]
+            self._facets = today, facets
+        return facets
 
-    def _facets(self, rank: int, today: Now) -> dict[str, set[str]]:
-        """Nothing for a photo that left."""
-        suspect = self.suspects[rank]
-        photo = today.photos.get(suspect.sha256)
-        if photo is None:
-            return {}
-        looked = suspect.sha256 in today.decided
-        still_open = today.is_open(suspect.sha256)
-        return _under(
-            photo.label, suspect.label, photo.split or "", self.kinds[rank], still_open, looked
-        )
+
+def _facets_of(suspect: Suspect, reason: str, today: Now) -> Facets:
+    """None for a photo that left."""
+    photo = today.photos.get(suspect.sha256)
+    if photo is None:
+        return frozenset()
+    decided = photo.sha256 in today.decided
+    is_open = photo.status == "ok" and not decided
+    return _facets(photo.label, suspect.label, photo.split or "", reason, is_open, decided)
 
 
 def kind(suspect: Suspect) -> str:
@@ -79,11 +80,12 @@ def kind(suspect: Suspect) -> str:
 
 
 @cache  # there are few; sets of their own for 20,000 photos take a second
-def _under(
-    label: str, ranked: str, side: str, reason: str, still_open: bool, looked: bool
-) -> dict[str, set[str]]:
-    states = {"all"} | ({"open"} if still_open else set()) | ({"decided"} if looked else set())
-    return {"label": {label, ranked}, "side": {side}, "reason": {reason}, "state": states}
+def _facets(
+    label: str, ranked: str, split: str, reason: str, is_open: bool, is_decided: bool
+) -> Facets:
+    states = {"all": True, "open": is_open, "decided": is_decided}
+    values = [("label", label), ("label", ranked), ("split", split), ("reason", reason)]
+    return frozenset([*values, *(("state", state) for state, holds in states.items() if holds)])
 
 
 def row(ranking: Ranking, today: Now, rank: int, place: int = 0) -> dict[str, Any]:
@@ -117,32 +119,14 @@ def rows_of(ranking: Ranking, today: Now, hashes: Sequence[str]) -> list[dict[st
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    return {
-        name: getattr(event, name)
-        for name in ("id", "at", "who", "action", "old", "new", "why", "undoes")
-    }
+    shown = ("id", "at", "who", "action", "old", "new", "why", "undoes")
+    return {name: getattr(event, name) for name in shown}
 
 
-def alike(found: Sequence[dict[str, set[str]]]) -> dict[int, dict[str, set[str]]]:
-    """The facets of all photos, once each, by their id: there are far fewer of them than photos."""
-    return {id(facets): facets for facets in found}
-
-
-def missing_of(wanted: QueueFilter, facets: dict[str, set[str]]) -> set[str]:
-    """The parts of the filter that a photo does not fulfil."""
-    if not facets:
-        return {"photo"}  # it is no longer in the catalog
-    return {
-        name
-        for name, values in facets.items()
-        if getattr(wanted, name) and getattr(wanted, name) not in values
-    }
-
-
-def queue(
+def queue_page(
     ranking: Ranking,
     today: Now,
-    wanted: QueueFilter,
+    chosen: QueueFilter,
     offset: int = 0,
     limit: int = 50,
     at: str = "",
@@ -153,46 +137,36 @@ def queue(
 
     A rank stays what it is when photos before it are decided and leave the filter, an offset not.
     """
-    found = ranking.facets(today)
-    lacks = {key: missing_of(wanted, facets) for key, facets in alike(found).items()}
+    facets_of_all = ranking.facets(today)
+    missing = {facets: chosen.missing(facets) for facets in set(facets_of_all)}
     shown: list[tuple[int, int]] = []  # rank, place
     place = 0
-    for rank, facets in enumerate(found):
-        missing = lacks[id(facets)]
-        place += missing <= {"state"}
-        if not missing:
+    for rank, facets in enumerate(facets_of_all):
+        place += missing[facets] <= {"state"}
+        if not missing[facets]:
             shown.append((rank, place))
     ranks = [rank for rank, _ in shown]
-    start, stop = offset, offset + limit
+    start = offset
     if at:
-        start = bisect_left(ranks, ranking.place.get(at, 0))
-        start = max(0, len(ranks) - 1) if start == len(ranks) else start
-        stop = start + limit
+        start = min(bisect_left(ranks, ranking.place.get(at, 0)), max(0, len(ranks) - 1))
     elif after is not None:
         start = bisect_right(ranks, after)
-        stop = start + limit
     elif before is not None:
-        stop = bisect_left(ranks, before)
-        start = max(0, stop - limit)
-    return {
-        "total": len(shown),
-        "of": place,
-        "offset": start,
-        "rows": [row(ranking, today, rank, place) for rank, place in shown[start:stop]],
-    }
+        limit = min(limit, bisect_left(ranks, before))
+        start = bisect_left(ranks, before) - limit
+    rows = [row(ranking, today, rank, place) for rank, place in shown[start : start + limit]]
+    return {"total": len(shown), "of": place, "offset": start, "rows": rows}
 
 
 def photo_in_full(catalog: Catalog, ranking: Ranking, today: Now, sha256: str) -> dict[str, Any]:
     """All that is known of one photo; it has to be in the catalog and in the ranking."""
     suspect = ranking.suspects[ranking.place[sha256]]
     near = [today.photos[sha] for sha in suspect.neighbours if sha in today.photos]
+    shown = ("sha256", "label", "split", "status")
     return {
         **row(ranking, today, ranking.place[sha256]),
         "origin": suspect.origin,
         "probabilities": suspect.probabilities,
-        "neighbours": [
-            {"sha256": p.sha256, "label": p.label, "split": p.split, "status": p.status}
-            for p in near
-        ],
+        "neighbours": [{name: getattr(photo, name) for name in shown} for photo in near],
         "history": [event_row(event) for event in history(catalog, sha256)],
     }

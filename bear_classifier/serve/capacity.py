@@ -1,11 +1,10 @@
 """Capacity: memory and time of a model, measured, and the number of worker processes.
 
-What a bundle says of its own needs would be a claim, and is not asked.
+The needs that a bundle states are not used: they would be a claim.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
@@ -25,9 +24,9 @@ _MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Need:
-    """Of a process that has answered with models: bytes that it held at most, bytes of addresses,
-    and seconds of a processor to load the slowest of them and for the slowest answer. No bytes
-    where the system does not tell."""
+    """Of a process that has answered with models: bytes that it held at most, bytes of addresses (0
+    where the system does not report them), and seconds of a processor to load the slowest model and
+    for the slowest answer."""
 
     held: int
     addresses: int
@@ -58,12 +57,9 @@ def shared(need: Need, memory: int, most: int) -> Share:
     Raises ModelError (MODEL_TOO_LARGE) where not even one has enough."""
     if need.held > memory:
         wanted = -(-11 * need.held // 10**9) * 100  # MB, a tenth more
-        raise ModelError(
-            "MODEL_TOO_LARGE",
-            f"answering takes {need.held / _MEGA:,.0f} MB, and serve.memory allows"
-            f" {memory / _MEGA:,.0f} MB here; serve a smaller model, fewer of them, or add"
-            f" --set serve.memory={wanted}",
-        )
+        words = f"answering takes {need.held / _MEGA:,.0f} MB, and serve.memory allows"
+        words += f" {memory / _MEGA:,.0f} MB here; serve a smaller model, fewer of them, or add"
+        raise ModelError("MODEL_TOO_LARGE", f"{words} --set serve.memory={wanted}")
     processes = max(1, min(most, memory // max(need.held, 1)))
     addresses = max(WORKER_MEMORY, need.addresses + _SPARE)
     return Share(processes, addresses, CPU_SECONDS + _TIMES * need.answer + _LOADS * need.load)
@@ -74,39 +70,25 @@ async def measure_models(module: str, listed: str, names: Iterable[str], memory:
 
     module, listed: what the process runs, and its first argument; memory: bytes that it may take.
     Raises ModelError (MODEL_TOO_LARGE, MODEL_TOO_SLOW), SelfTestError and DataError (NO_WORKER)."""
-    found: list[Need] = []
+    needs: list[Need] = []
     async with Workers(module, 1, _START, [listed, str(WORKER_MEMORY + memory)]) as workers:
         for name in names:
             try:
-                said = await workers.ask({"model": name, "do": "measure"}, b"")
-            except PhotoError as exc:
-                raise _of_the_model(name, exc, memory) from exc
-            except ModelError as exc:
-                if exc.code == "MODEL_TOO_LARGE":
-                    raise _too_large(name, memory) from exc
-                raise
-            found.append(Need(**said))
-    return most_of(found)
+                need = await workers.ask({"model": name, "do": "measure"}, b"")
+            except (PhotoError, ModelError) as exc:
+                # a library that gets no memory and does not say so ends as DAMAGED
+                if exc.code in ("MODEL_TOO_LARGE", "DAMAGED"):
+                    words = f"{name} cannot be loaded, or cannot answer, within the"
+                    words += f" {memory / _MEGA:,.0f} MB that serve.memory allows here; serve a"
+                    words += f" smaller model, or add --set serve.memory={-(-2 * memory // _MEGA)}"
+                    raise ModelError("MODEL_TOO_LARGE", words) from exc
+                if isinstance(exc, ModelError):
+                    raise
+                words = f"{name} did not load and answer one picture within {_START:.0f} s; serve"
+                raise ModelError("MODEL_TOO_SLOW", f"{words} a smaller model") from exc
+            needs.append(Need(**need))
+    return most_of(needs)
 
 
 def most_of(needs: Sequence[Need]) -> Need:
     return Need(*(max(column) for column in zip(*map(astuple, needs), strict=True)))
-
-
-def _of_the_model(name: str, exc: PhotoError, memory: int) -> ModelError:
-    """There was no photo but ours: what went wrong is the model's."""
-    if exc.code == "DAMAGED":  # as a library ends that gets no memory and does not say so
-        return _too_large(name, memory)
-    return ModelError(
-        "MODEL_TOO_SLOW",
-        f"{name} did not load and answer one picture within {_START:.0f} s; serve a smaller model",
-    )
-
-
-def _too_large(name: str, memory: int) -> ModelError:
-    return ModelError(
-        "MODEL_TOO_LARGE",
-        f"{name} cannot be loaded, or cannot answer, within the {memory / _MEGA:,.0f} MB that"
-        f" serve.memory allows here; serve a smaller model, or add --set"
-        f" serve.memory={math.ceil(2 * memory / _MEGA)}",
-    )

@@ -1,7 +1,7 @@
 """Corrections by visitors: photos in a folder per class.
 
 `bears search --source folder:CORRECTIONS` takes them in; they are screened, doubted and reviewed as
-all photos are. `corrections.jsonl` beside the folders says what the model had said.
+all photos are. `corrections.jsonl` beside the folders has the answers of the model.
 """
 
 from __future__ import annotations
@@ -14,38 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.runtime.files import write_atomic
-from bear_classifier.serve.queue import Refused
 from bear_classifier.ship.manifest import optional_field
+from bear_classifier.web.guard import Refused
 
-NONE, NONE_AT_ALL = "none", "_none"  # of the classes; the second where a class is called none
+NONE = "none"  # of the classes
+NONE_AT_ALL = "_none"  # the same where a class is called none; a folder that no dataset reads
 MAX_CORRECTIONS = 5000  # photos
-_STRANGERS = "_none"  # a folder that no dataset takes for a class
 
 
-def keep(place: Path, photo: bytes, right: str, said: str, about: Mapping[str, Any]) -> Path:
+def keep(place: Path, photo: bytes, right: str, predicted: str, about: Mapping[str, Any]) -> Path:
     """photo: a JPEG of ours, without metadata; right: a class of the bundle, or NONE or NONE_AT_ALL
-    of them; said: what the model answered; about: fields of its bundle.json.
+    of them; predicted: the answer of the model; about: fields of its bundle.json.
 
     Raises Refused where there is no room, or a class whose name is no name of a folder."""
     is_class = right in about.get("labels", ()) or right not in (NONE, NONE_AT_ALL)
     if is_class and (Path(right).name != right or right.startswith((".", "_"))):
         raise Refused(422, "BAD_LABEL", f"{right!r} cannot be the name of a folder")
-    folder = place / (right if is_class else _STRANGERS)
+    folder = place / (right if is_class else NONE_AT_ALL)
     file = folder / f"{hashlib.sha256(photo).hexdigest()}.jpg"
     if sum(1 for _ in place.glob("*/*.jpg")) >= MAX_CORRECTIONS and not file.exists():
-        raise Refused(
-            503,
-            "FULL",
-            f"{MAX_CORRECTIONS} corrections wait to be looked at; no more are kept",
-            3600,
-        )
+        words = f"{MAX_CORRECTIONS} corrections wait to be looked at; no more are kept"
+        raise Refused(503, "FULL", words, 3600)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(file, photo)
     row = {
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "photo": f"{folder.name}/{file.name}",
         "right": right,
-        "said": said,
+        "said": predicted,
         "model": about["name"],
         "version": optional_field(about, "version", (int, str)),
     }

@@ -27,18 +27,18 @@ def uploaded(payload: Any) -> str | None:
 
 def gradio_blocks(service: Service) -> gr.Blocks:
     """A form around the first model; `predict` for gradio_client."""
-    served = service.offer("")
+    served = service.model("")
 
     async def predict(path: str | None) -> tuple[str, dict[str, float] | None]:
         if path is None:
             return "", None
         try:
-            found = await service.answer(served.name, Path(path).read_bytes())
+            answer = await service.answer(served.name, Path(path).read_bytes())
         except OSError as exc:
             raise gr.Error("Send the picture again.", print_exception=False) from exc
         except BearsError as exc:
             raise gr.Error(f"{exc.sentence}.", title=exc.code, print_exception=False) from exc
-        return found["sentence"], found["probabilities"] if found["accepted"] else None
+        return answer["sentence"], answer["probabilities"] if answer["accepted"] else None
 
     about = served.description()
     with gr.Blocks(title=about["title"], analytics_enabled=False) as blocks:
@@ -53,14 +53,14 @@ def gradio_blocks(service: Service) -> gr.Blocks:
             )
             photo.preprocess = uploaded
             with gr.Column():
-                said = gr.Textbox(label="Answer", show_label=False, interactive=False)
+                sentence = gr.Textbox(label="Answer", show_label=False, interactive=False)
                 bars = gr.Label(
                     label="How likely each class is",
                     num_top_classes=len(about["labels"]),
                     show_heading=False,
                 )
         gr.Markdown(f"{about['figures']} {about['limits']}")
-        photo.change(predict, photo, [said, bars], api_name="predict", show_progress="hidden")
+        photo.change(predict, photo, [sentence, bars], api_name="predict", show_progress="hidden")
     room = service.at_once + service.most_waiting  # so that nobody waits twice
     blocks.queue(max_size=room, default_concurrency_limit=room)
     blocks.state_session_capacity = 100

@@ -17,13 +17,12 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.runtime.terminal import one_line
 from bear_classifier.serve import limits
-from bear_classifier.serve.queue import Refused
-from bear_classifier.web.strict_json import strict_json
+from bear_classifier.web.guard import Refused, strict_json
 
 MAX_UPLOADS_BYTES = 200_000_000  # bytes of uploads on the disk at once
 _NAME = r"[\w.@-]+"
@@ -36,14 +35,14 @@ _STREAM = re.compile(
 )
 _POST = re.compile(r"/gradio_api/(upload|queue/join|call/predict|cancel|reset)/?")
 _FILE = "/gradio_api/file="
-_NEEDED = {  # what a request to these is made of; all else is left out
+_NEEDED = {  # the fields of requests to these routes; all others are left out
     "queue/join": ("data", "fn_index", "session_hash"),
     "call/predict": ("data",),
     "cancel": ("session_hash", "fn_index", "event_id"),
     "reset": ("event_id",),
 }
 _ALSO = {"queue/join": ("trigger_id",), "call/predict": ("session_hash",)}
-_ASKED = ("session_hash", "upload_id", "all_endpoints", "__theme")  # of a query
+_QUERY = ("session_hash", "upload_id", "all_endpoints", "__theme")
 _EVENT = 0  # the only one of our page
 _ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 _LONGEST = 200  # bytes of a file's name, of which the system allows 255
@@ -68,12 +67,16 @@ class Gate:
         self._known(scope["method"], path)
         scope["query_string"] = _query(scope["query_string"])
         if scope["method"] == "POST":
-            body = await _whole(receive)
+            request = Request({**scope, "app": self}, receive)
+            try:
+                body = await request.body()  # as far as the door lets it come
+            except ClientDisconnect as exc:
+                raise Refused(499, "GONE", "the connection was closed before the end") from exc
             if path.startswith("/gradio_api/upload"):
-                await self._one(scope, body)
+                await self._check_upload(request, len(body))
             else:
-                what = path.removeprefix("/gradio_api/").rstrip("/")
-                body = json.dumps(inspected(body, what, self._ours)).encode()
+                route = path.removeprefix("/gradio_api/").rstrip("/")
+                body = json.dumps(inspected(body, route, self._ours)).encode()
             scope["headers"] = [item for item in scope["headers"] if item[0] != b"content-length"]
             MutableHeaders(scope=scope)["Content-Length"] = str(len(body))
             receive = _again(body, receive)
@@ -99,116 +102,89 @@ class Gate:
         except (OSError, ValueError):
             return False
 
-    async def _one(self, scope: Scope, body: bytes) -> None:
-        """As gradio would read it, whose parser breaks on what is no form."""
+    async def _check_upload(self, request: Request, size: int) -> None:
+        """As gradio would read the form, whose parser breaks on what is none. size: bytes."""
+        sentence = "Send one picture as a form"
         try:
-            again = Request({**scope, "app": self}, _again(body, _nothing))
-            async with again.form(max_files=1, max_fields=0) as form:
+            async with request.form(max_files=1, max_fields=0) as form:
                 files = [value for _, value in form.multi_items() if not isinstance(value, str)]
         except HTTPException as exc:
-            said = f"Send one picture as a form: {exc.detail}"
-            raise Refused(422, "NOT_ONE_PHOTO", said) from exc
+            raise Refused(422, "NOT_ONE_PHOTO", f"{sentence}: {exc.detail}") from exc
         except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
-            raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form") from exc
+            raise Refused(422, "NOT_ONE_PHOTO", sentence) from exc
         if len(files) != 1:
-            raise Refused(422, "NOT_ONE_PHOTO", "Send one picture as a form")
+            raise Refused(422, "NOT_ONE_PHOTO", sentence)
         name = files[0].filename or ""
         if len(name.encode(errors="surrogatepass")) > _LONGEST or one_line(name) != name:
             raise Refused(422, "NOT_ONE_PHOTO", "Give the picture a shorter, plain name")
-        lying = await asyncio.to_thread(_files, self.uploads)  # there may be thousands
-        if len(body) + sum(facts.st_size for _, facts in lying) > MAX_UPLOADS_BYTES:
+        uploads = await asyncio.to_thread(_files, self.uploads)  # there may be thousands
+        if size + sum(facts.st_size for _, facts in uploads) > MAX_UPLOADS_BYTES:
             raise Refused(503, "BUSY", "Too many pictures lie here. Try again in 60 seconds", 60)
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
 
 
 def swept(uploads: Path, before: float) -> int:
     """Delete uploads last changed before this time (seconds since 1970), and folders left empty."""
-    gone = 0
-    for path, facts in _files(uploads):
-        if facts.st_mtime < before:
-            path.unlink(missing_ok=True)
-            gone += 1
-    found = os.walk(uploads, topdown=False)
-    for folder in [Path(place) for place, _, _ in found if place != str(uploads)]:
+    old = [path for path, facts in _files(uploads) if facts.st_mtime < before]
+    for path in old:
+        path.unlink(missing_ok=True)
+    folders = [Path(place) for place, _, _ in os.walk(uploads, topdown=False)]
+    for folder in folders[:-1]:  # without the last one, which is that of all uploads
         with contextlib.suppress(OSError):  # a new file came
             if folder.stat().st_mtime < before:
                 folder.rmdir()
-    return gone
+    return len(old)
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """And what is known of them; they and their folders may go at any time, which `os.walk` takes
-    and `Path.rglob` does not."""
-    found = []
+    """Files and folders may go at any time, which `os.walk` takes and `Path.rglob` does not."""
+    files = []
     for place, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
                 path = Path(place, name)
-                found.append((path, path.stat()))
-    return found
-
-
-async def _whole(receive: Receive) -> bytes:
-    """As far as the door lets it come."""
-    parts, more = [], True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refused(499, "GONE", "the connection was closed before the end")
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(parts)
+                files.append((path, path.stat()))
+    return files
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    sent = False
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return messages.pop() if messages else await receive()
 
     return replay
 
 
-def inspected(body: bytes, what: str, ours: Callable[[str], bool]) -> dict[str, Any]:
-    """JSON for gradio, of which only what it needs is left, and in which no file is an address that
-    the server would fetch. what: is asked, such as "queue/join".
+def inspected(body: bytes, route: str, ours: Callable[[str], bool]) -> dict[str, Any]:
+    """JSON for gradio, reduced to what it needs, and in which no file is an address that the server
+    would fetch. route: such as "queue/join".
 
     Raises Refused. A file's `url` beside its path, which gradio's page sends, is left out."""
     try:
         value = strict_json(body)
-    except ValueError as exc:
-        raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
-    if not isinstance(value, dict):
-        raise Refused(422, "BAD_REQUEST", "What was sent is not a JSON object")
-    try:
+        if not isinstance(value, dict):
+            raise Refused(422, "BAD_REQUEST", "What was sent is not a JSON object")
         value = dict(_without_addresses(value, ours))
-    except RecursionError as exc:
-        raise Refused(400, "NOT_JSON", "What was sent is nested too deeply") from exc
-    needed = _NEEDED[what]
-    asked = {name: value[name] for name in (*needed, *_ALSO.get(what, ())) if name in value}
+    except (ValueError, RecursionError) as exc:
+        raise Refused(400, "NOT_JSON", "What was sent is not JSON") from exc
+    needed = _NEEDED[route]
+    fields = {name: value[name] for name in (*needed, *_ALSO.get(route, ())) if name in value}
     for name in needed:
-        if name not in asked:
+        if name not in fields:
             raise Refused(422, "BAD_REQUEST", f"{name} is missing")
-    for name, known in asked.items():
-        if not _RIGHT[name](known):
+    for name, given in fields.items():
+        if not _VALID[name](given):
             raise Refused(422, "BAD_REQUEST", f"{name} is none that this service knows")
-    if "data" in asked:
-        asked["data"] = [_photo(item) for item in asked["data"][:1]] or [None]
-    return asked
+    if "data" in fields:
+        fields["data"] = [_photo(item) for item in fields["data"][:1]] or [None]
+    return fields
 
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and bool(_ID.fullmatch(value))
 
 
-_RIGHT: dict[str, Callable[[Any], bool]] = {
+_VALID: dict[str, Callable[[Any], bool]] = {
     "data": lambda value: isinstance(value, list),
     "fn_index": lambda value: type(value) is int and value == _EVENT,
     "trigger_id": lambda value: value is None or (type(value) is int and abs(value) < 2**31),
@@ -218,13 +194,13 @@ _RIGHT: dict[str, Callable[[Any], bool]] = {
 
 
 def _query(query: bytes) -> bytes:
-    """Of the words behind the question mark only the ids that gradio gave."""
-    found = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
-    return urlencode([(k, v) for k, v in found if k in _ASKED and _is_id(v)]).encode()
+    """Only the ids that gradio gave."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+    return urlencode([(k, v) for k, v in pairs if k in _QUERY and _is_id(v)]).encode()
 
 
 def _photo(item: Any) -> dict[str, Any] | None:
-    """All that gradio needs to know; what is odd about the rest it would write into the log."""
+    """All that gradio needs; anything odd in the rest it would write into the log."""
     if item is None or (isinstance(item, dict) and item.get("path") is None):
         return None
     if not isinstance(item, dict) or not isinstance(item["path"], str):

@@ -18,8 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from bear_classifier.errors import ModelError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.process_worker import needed, serve_requests
@@ -31,7 +29,7 @@ from bear_classifier.ship.predict import Model
 
 _HELD = 3  # models at once in one process, whose memory is limited
 _SIMILAR = 4
-_NICE = 5  # whoever refuses and tells of its health goes before whoever computes
+_NICE = 5  # refusals and health checks go before predictions
 _MAPS = 3  # of the likeliest classes
 _COPY = 1024  # pixels, longer side of a photo that is kept
 
@@ -52,35 +50,35 @@ class Held:
 
 
 class Models:
-    """found: name to (path, checksum) of each bundle that may be asked for."""
+    """bundles: name to (path, checksum) of each bundle that is served."""
 
-    def __init__(self, found: Mapping[str, tuple[str, str]]) -> None:
-        self.found = found
+    def __init__(self, bundles: Mapping[str, tuple[str, str]]) -> None:
+        self.bundles = bundles
         self._held: OrderedDict[str, Held] = OrderedDict()
 
     def get(self, name: str) -> Held:
         """Raises ModelError, also (MODEL_REPLACED) for a bundle that was published meanwhile."""
         if name not in self._held:
-            path, checksum = self.found[name]
             try:
-                self._held[name] = self._read(name, Path(path), checksum)
+                self._held[name] = self._read(name)
             except MemoryError:  # with less beside it, it may fit
                 self._held.clear()
-                self._held[name] = self._read(name, Path(path), checksum)
+                self._held[name] = self._read(name)
         self._held.move_to_end(name)
         while len(self._held) > _HELD:
             self._held.popitem(last=False)
         return self._held[name]
 
-    def _read(self, name: str, path: Path, checksum: str) -> Held:
-        bundle = load(path)
+    def _read(self, name: str) -> Held:
+        path, checksum = self.bundles[name]
+        bundle = load(Path(path))
         if bundle.about["checksum"] != checksum:
             raise ModelError("MODEL_REPLACED", f"{name} was published anew; start again")
         return Held(Model(bundle, threads=1))
 
 
 def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
-    """As `answered`, or as `measured` for do: "measure".
+    """As `answered`, or as `measure_model` for do: "measure".
 
     Memory that is lacking beside a photo that was decoded is no photo's fault."""
     try:
@@ -88,10 +86,8 @@ def work(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str, An
             return measure_model(models, header["model"])
         return answered(models, header, body)
     except MemoryError as exc:
-        name = header["model"]
-        raise ModelError(
-            "MODEL_TOO_LARGE", f"there is not enough memory to answer with {name}; see serve.memory"
-        ) from exc
+        words = f"there is not enough memory to answer with {header['model']}; see serve.memory"
+        raise ModelError("MODEL_TOO_LARGE", words) from exc
 
 
 def measure_model(models: Models, name: str) -> dict[str, Any]:
@@ -119,23 +115,23 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
     decoder.check_bytes(len(body))
     decoder.format_of_stranger(body)
     prediction = model.predict(body)
-    found = dataclasses.asdict(prediction)
-    found["sentence"] = answer_sentence(prediction)
+    answer = dataclasses.asdict(prediction)
+    answer["sentence"] = answer_sentence(prediction)
     if header["do"] == "explain":
-        ranked = sorted(prediction.probabilities, key=lambda label: -found["probabilities"][label])
+        ranked = sorted(prediction.probabilities, key=lambda name: -prediction.probabilities[name])
         shown = ranked[:_MAPS]
         numbers = [model.bundle.labels.index(label) for label in shown]
         explanation = explain(model, held.head, body, numbers)
-        found["photo"] = data_url(explanation.photo)
-        found["maps"] = [
-            {"label": label, "image": data_url(image)}
+        answer["photo"] = data_url(decoder.encode(explanation.photo, quality=85))
+        answer["maps"] = [
+            {"label": label, "image": data_url(decoder.encode(image, quality=85))}
             for label, image in zip(shown, explanation.maps, strict=True)
         ]
         if held.pictures:
-            found["similar"] = [
+            answer["similar"] = [
                 {
                     "label": one.label,
-                    "image": _data(one.jpeg),
+                    "image": data_url(one.jpeg),
                     "about": one.about,
                     "source": one.page if one.page.startswith(("http://", "https://")) else "",
                 }
@@ -144,16 +140,12 @@ def answered(models: Models, header: Mapping[str, Any], body: bytes) -> dict[str
     if header["do"] == "copy":
         image = decoder.decode(body)
         image.thumbnail((_COPY, _COPY))
-        found["copy"] = base64.b64encode(decoder.encode(image, quality=90)).decode()
-    return found
+        answer["copy"] = base64.b64encode(decoder.encode(image, quality=90)).decode()
+    return answer
 
 
-def data_url(image: Image.Image) -> str:
+def data_url(jpeg: bytes) -> str:
     """The picture as a data: address, for a page."""
-    return _data(decoder.encode(image, quality=85))
-
-
-def _data(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 

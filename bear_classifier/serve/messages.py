@@ -10,14 +10,16 @@ from bear_classifier.ship.manifest import number, whole_number
 from bear_classifier.ship.predict import Prediction
 
 CERTAIN, SURE, LIKELY = 0.99, 0.9, 0.6  # calibrated probability
-_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def answer_sentence(prediction: Prediction) -> str:
     """The sentence that the page shows for one prediction."""
     chances = prediction.probabilities
     if prediction.reason == "unlike_training":
-        return f"This does not look like any of the {_number(len(chances))}: {listed(chances)}."
+        amount = len(chances)
+        words = _NUMBERS[amount] if amount < len(_NUMBERS) else amount
+        return f"This does not look like any of the {words}: {listed(chances)}."
     first, second, *_ = sorted(chances, key=lambda label: -chances[label])
     if prediction.reason == "too_close" or prediction.confidence < LIKELY:
         return f"Between {first} and {second}: too close to call."
@@ -39,8 +41,7 @@ def page_title(labels: Sequence[str]) -> str:
 
 def test_figures(test: Mapping[str, Any]) -> str:
     """How often it is wrong. test: of `about["metrics"]` of a bundle, as it claims."""
-    found: list[Any] = [test.get(name) for name in ("n", "error", "error_interval")]
-    photos, error, interval = found
+    photos, error, interval = (test.get(name) for name in ("n", "error", "error_interval"))
     if photos == 0 and not isinstance(photos, bool):
         return "This model was not tested."
     rates = [error, *interval] if isinstance(interval, list) else [error]
@@ -57,7 +58,3 @@ def limits(rule: Mapping[str, Any]) -> str:
     if rule["least"] is None:
         return "It always names one of its classes, whatever the picture shows."
     return "It gives no answer to pictures that are unlike the photos it learned from."
-
-
-def _number(n: int) -> str:
-    return _NUMBERS[n - 2] if n - 2 < len(_NUMBERS) else str(n)

@@ -8,7 +8,6 @@ log nor the metrics hold a photo, a name or an address.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 import time
@@ -16,51 +15,41 @@ from collections import Counter
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bear_classifier.config.settings import ServeConfig
 from bear_classifier.runtime.terminal import one_line
 from bear_classifier.serve import limits
-from bear_classifier.serve.metrics import Metrics
-from bear_classifier.serve.queue import Refused
-from bear_classifier.serve.rate_limit import client_of
-from bear_classifier.web.host_names import HostNames
+from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.web.addresses import HostNames
+from bear_classifier.web.guard import BROWSER_HEADERS, Refused
 
 HELD = 400_000_000  # bytes of bodies at once
 _PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would have no code
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
-POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none';"
-    " base-uri 'none'; form-action 'none'"
-)
-RESPONSE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+_SOURCES = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:"
+_GRADIO_SOURCES = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # of its page
+RESPONSE_HEADERS = BROWSER_HEADERS | {
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()"
 }
 
 
 class Door:
-    """limit: bytes of the body by path; framed_by: who may show the page inside another one;
-    policy: of the content, by path; names: that are answered to; proxy: the address that is
-    believed under which name it was asked (X-Forwarded-Host), "": nobody is; refuse: what is to be
-    refused now, by the request and how many for its path are inside already."""
+    """host: what the service is bound to; refuse: raises Refused by the request and by how many for
+    its path are inside already."""
 
     def __init__(
         self,
         app: ASGIApp,
         metrics: Metrics,
-        limit: Callable[[str], int],
-        policy: Callable[[str], str],
-        framed_by: str,
-        names: HostNames,
-        proxy: str,
+        settings: ServeConfig,
+        host: str,
         refuse: Callable[[Scope, int], None],
     ) -> None:
-        self.app, self.metrics, self.limit = app, metrics, limit
-        self.policy, self.framed_by, self.refuse = policy, framed_by, refuse
-        self.names, self.proxy = names, proxy
+        self.app, self.metrics, self.settings, self.refuse = app, metrics, settings, refuse
+        self.names = HostNames(host, settings.names.split())
         self.inside: Counter[str] = Counter()
         self.held = 0
 
@@ -90,55 +79,54 @@ class Visit:
         self.number = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = self.number
         self.began = time.monotonic()
-        self.limit = door.limit(scope["path"])
+        self.limit = limits.body_limit(scope["path"])
         self.read = 0
         self.refused: Refused | None = None
         self.status = 0
         self.whole = False
 
     async def through(self) -> None:
-        headers = Headers(scope=self.scope)
         try:
-            self._named(headers)
+            headers = self._named()
             _own(headers, self.scope["method"])
             self.door.refuse(self.scope, self.door.inside[self.scope["path"]] - 1)
-            self._fits(headers.get("content-length"))
-        except Refused as exc:
-            await self._say(exc)
-            return
-        try:
+            announced = headers.get("content-length", "")
+            size = int(announced) if announced.isdecimal() else 0
+            self._fits(size, size)
             await self.door.app(self.scope, self.receive, self.send)
-        except Refused as exc:  # by `receive`, through an application that knows nothing of it
+        except Refused as exc:  # also by `receive`, through an application that knows nothing of it
             if not self.status:
-                await self._say(exc)
+                await self._answer(exc)
         except Exception:
             if not self.status:
-                await self._say(_broken())
+                words = "Something went wrong here; it was written down"
+                await self._answer(Refused(500, "INTERNAL", words))
             _LOG.error("a mistake of ours", exc_info=True, extra={"request": self.number})
             raise
 
-    def _named(self, headers: Headers) -> None:
-        """Refuse other names than ours. Only the proxy is believed which one it was asked under:
-        gradio would send its visitors to any. Programs may name none at all, browsers may not."""
-        forwarded, left_out = headers.getlist("x-forwarded-host"), set(_PARTS)
-        if not self.door.proxy or client_of(self.scope) != self.door.proxy:
-            forwarded = []
-            left_out.add(b"x-forwarded-host")
+    def _named(self) -> Headers:
+        """Refuse other host names than ours. Only the proxy may forward one: gradio would send its
+        visitors to any. Programs may name none at all, browsers may not."""
+        proxy = self.door.settings.proxy
+        is_proxy = bool(proxy) and limits.client_of(self.scope) == proxy
+        left_out = _PARTS if is_proxy else (*_PARTS, b"x-forwarded-host")
         given = self.scope["headers"]
         self.scope["headers"] = [item for item in given if item[0] not in left_out]
-        for name in (*headers.getlist("host"), *forwarded):
+        headers = Headers(scope=self.scope)
+        for name in (*headers.getlist("host"), *headers.getlist("x-forwarded-host")):
             if not self.door.names.answers(name):
                 raise Refused(
                     400, "WRONG_HOST",
                     f"This service does not answer to the name {one_line(name[:100])!r}; its owner"
                     " can list it in serve.names",
                 )  # fmt: skip
+        return headers
 
-    def _fits(self, announced: str | None) -> None:
-        length = int(announced) if announced and announced.isdecimal() else 0
-        if length > self.limit:
-            raise too_large(length, self.limit)
-        if self.door.held + length > HELD:
+    def _fits(self, size: int, expected: int = 0) -> None:
+        """size: bytes of the body as far as they are known; expected: those that are to come."""
+        if size > self.limit:
+            raise too_large(size, self.limit)
+        if self.door.held + expected > HELD:
             raise Refused(503, "BUSY", "The service is busy. Try again in 5 seconds", 5)
 
     async def receive(self) -> Message:
@@ -155,9 +143,7 @@ class Visit:
             self.door.held += len(message.get("body", b""))
             self.whole = not message.get("more_body")
             try:
-                if self.read > self.limit:
-                    raise too_large(self.read, self.limit)
-                self._fits(None)
+                self._fits(self.read)
             except Refused as exc:
                 self.refused = exc
                 raise
@@ -166,41 +152,28 @@ class Visit:
     async def send(self, message: Message) -> None:
         """What was refused while it came is answered so, whatever an application made of it."""
         if self.refused and message["type"] == "http.response.start" and not self.status:
-            await self._say(self.refused)
-        if self.refused:
-            return
+            await self._answer(self.refused)
+        if not self.refused:
+            await self._pass(message)
+
+    async def _answer(self, exc: Refused) -> None:
+        await error_response(self.scope, exc)(self.scope, self._receive, self._pass)
+
+    async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._dress(MutableHeaders(scope=message))
+            headers = MutableHeaders(scope=message)
+            headers.update(RESPONSE_HEADERS)
+            del headers["Access-Control-Allow-Credentials"]  # gradio's
+            is_gradio = self.scope["path"].startswith(limits.GRADIO)
+            framed_by = self.door.settings.framed_by or "'none'"
+            headers["Content-Security-Policy"] = (
+                f"{_GRADIO_SOURCES if is_gradio else _SOURCES}; object-src 'none'; base-uri 'none';"
+                f" form-action 'none'; frame-ancestors {framed_by}"
+            )
+            headers["X-Request-Id"] = self.number
+            headers.setdefault("Cache-Control", "no-store")
         await self._send(message)
-
-    def _dress(self, headers: MutableHeaders) -> None:
-        for name, value in RESPONSE_HEADERS.items():
-            headers[name] = value
-        del headers["Access-Control-Allow-Credentials"]  # gradio's
-        framed = self.door.framed_by or "'none'"
-        policy = self.door.policy(self.scope["path"])
-        headers["Content-Security-Policy"] = f"{policy}; frame-ancestors {framed}"
-        headers["X-Request-Id"] = self.number
-        headers.setdefault("Cache-Control", "no-store")
-
-    async def _say(self, exc: Refused) -> None:
-        body = json.dumps(error(exc.code, exc.sentence, self.number)).encode()
-        start: Message = {
-            "type": "http.response.start",
-            "status": exc.status,
-            "headers": [(b"content-type", b"application/json")],
-        }
-        headers = MutableHeaders(scope=start)
-        headers["Content-Length"] = str(len(body))
-        if exc.after is not None:
-            headers["Retry-After"] = str(exc.after)
-        if exc.status == 408:  # the rest of the request is waited for no more
-            headers["Connection"] = "close"
-        self.status, self.scope["code"] = exc.status, exc.code
-        self._dress(headers)
-        await self._send(start)
-        await self._send({"type": "http.response.body", "body": body})
 
     def log(self) -> None:
         seconds = time.monotonic() - self.began
@@ -218,22 +191,24 @@ class Visit:
         _LOG.info("request", extra=facts)
 
 
-def error(code: str, sentence: str, number: str) -> dict[str, str]:
-    return {"code": code, "message": sentence, "request_id": number}
+def error_response(scope: Scope, exc: Refused) -> JSONResponse:
+    """The answer to a request that is refused, whose code is kept for the log."""
+    scope["code"] = exc.code
+    headers = {} if exc.after is None else {"Retry-After": str(exc.after)}
+    if exc.status == 408:  # the rest of the request is waited for no more
+        headers["Connection"] = "close"
+    number = scope["state"]["request_id"]
+    body = {"code": exc.code, "message": exc.sentence, "request_id": number}
+    return JSONResponse(body, exc.status, headers)
 
 
 def too_large(size: int, limit: int) -> Refused:
     """size: bytes, as far as they are known."""
     if limit == limits.SMALL:
         return Refused(413, "TOO_LARGE", f"The request is larger than {limit // 1024} KB")
-    most = {limits.MAX_BATCH_BYTES: limits.MAX_BATCH_BYTES}.get(limit, limits.MAX_PHOTO_BYTES)
-    return Refused(
-        413, "TOO_LARGE", f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
-    )
-
-
-def _broken() -> Refused:
-    return Refused(500, "INTERNAL", "Something went wrong here; it was written down")
+    most = limit if limit == limits.MAX_BATCH_BYTES else limits.MAX_PHOTO_BYTES
+    words = f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
+    return Refused(413, "TOO_LARGE", words)
 
 
 def _own(headers: Headers, method: str) -> None:
@@ -250,7 +225,7 @@ def _own(headers: Headers, method: str) -> None:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern that answered, never what was asked for: that may hold a name."""
-    if scope["path"].startswith("/gradio"):
-        return "/gradio"
+    """The pattern that answered, never the requested path: that may hold a name."""
+    if scope["path"].startswith(limits.GRADIO):
+        return limits.GRADIO
     return str(getattr(scope.get("route"), "path", "none"))

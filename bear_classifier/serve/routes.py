@@ -15,29 +15,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import (
-    HTMLResponse,
-    JSONResponse,
-    PlainTextResponse,
-    Response,
-    StreamingResponse,
-)
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bear_classifier.errors import BearsError, PhotoError
 from bear_classifier.runtime.files import cell, printable
 from bear_classifier.runtime.system_files import left_by_system
-from bear_classifier.serve import card_page, limits
+from bear_classifier.runtime.templates import template
+from bear_classifier.serve import limits
 from bear_classifier.serve.corrections import NONE, NONE_AT_ALL, keep
-from bear_classifier.serve.metrics import Metrics
-from bear_classifier.serve.queue import Do, Refused, Service
-from bear_classifier.serve.rate_limit import Fair
+from bear_classifier.serve.limits import Fair
+from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.serve.queue import Do, Service
+from bear_classifier.web.guard import Refused
 
 LISTED = 1_000_000  # bytes of a ZIP that are read to list its files
 Read = Callable[[], bytes]
 _FORM = "multipart/form-data"
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"type": "string", "format": "binary"}
 
 
 class Problem(BaseModel):
@@ -87,36 +85,17 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"model": Problem, "description": "Too many photos from one address; see Retry-After"},
     503: {"model": Problem, "description": "Busy or stopping; Retry-After says when to ask again"},
 }
-_ONE = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/octet-stream": _BINARY,
-            _FORM: {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": _BINARY["schema"]},
-                    "required": ["file"],
-                }
-            },
-        },
-    }
-}
-_SEVERAL = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/zip": _BINARY,
-            _FORM: {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "array", "items": _BINARY["schema"]}},
-                    "required": ["file"],
-                }
-            },
-        },
-    }
-}
+
+
+def _body(kind: str, file: dict[str, Any]) -> dict[str, Any]:
+    """The description of a body: bytes of this kind, or a form. file: its field of that name."""
+    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    content = {kind: {"schema": _BINARY}, _FORM: {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_ONE = _body("application/octet-stream", _BINARY)
+_SEVERAL = _body("application/zip", {"type": "array", "items": _BINARY})
 
 
 def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None) -> APIRouter:
@@ -125,50 +104,47 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        """What may be asked, with the figures of each."""
-        found = [
-            offer.description()
+        """All models, with the figures of each."""
+        described = [
+            model.description()
             | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
-            for name, offer in service.offers.items()
+            for name, model in service.models.items()
         ]
         most = {"bytes": limits.MAX_PHOTO_BYTES, "photos": limits.MAX_BATCH_PHOTOS}
-        return {"models": found, "limits": most, "corrections": corrections is not None}
+        return {"models": described, "limits": most, "corrections": corrections is not None}
 
     @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
     async def card(name: str, request: Request) -> Response:
         """What a person should know before trusting a model: Markdown, or the same as a page for
         browsers, which ask for text/html."""
-        text, vary = service.offer(name).card, {"Vary": "Accept"}
+        text, vary = service.model(name).card, {"Vary": "Accept"}
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(card_page.render_card(name, text), headers=vary)
-        return PlainTextResponse(text, media_type="text/markdown; charset=utf-8", headers=vary)
+            return HTMLResponse(render_card(name, text), headers=vary)
+        return Response(text, media_type="text/markdown; charset=utf-8", headers=vary)
 
     @router.post("/classify", response_model=Answer, openapi_extra=_ONE, responses=_ERRORS)
     async def classify(request: Request, model: ModelName = "", explain: bool = False) -> Response:
         """The answer to one photo: its bytes, or a form with one file."""
-        service.offer(model)
+        service.model(model)
         photo = await _one(request)
         do: Do = "explain" if explain else "answer"
-        found = await service.answer(model, photo, do, request.is_disconnected)
-        metrics.answered(found["model"], found["reason"])
-        return JSONResponse({"request_id": request.scope["state"]["request_id"], **found})
+        answer = await service.answer(model, photo, do, request.is_disconnected)
+        metrics.answered(answer["model"], answer["reason"])
+        return JSONResponse({"request_id": request.scope["state"]["request_id"], **answer})
 
-    @router.post(
-        "/classify-many",
-        openapi_extra=_SEVERAL,
-        responses=_ERRORS
-        | {200: {"content": {"application/x-ndjson": {}, "text/csv": {}}, "description": "Rows"}},
-    )
+    rows = {"content": {"application/x-ndjson": {}, "text/csv": {}}, "description": "Rows"}
+
+    @router.post("/classify-many", openapi_extra=_SEVERAL, responses=_ERRORS | {200: rows})
     async def classify_many(
         request: Request, model: ModelName = "", as_csv: Annotated[bool, Query(alias="csv")] = False
     ) -> Response:
         """Answers to many photos, a ZIP or a form with several files: a row each, as it comes."""
-        offer = service.offer(model)
+        served = service.model(model)
         photos = await _several(request)
         fair.charge(fair.who(request.scope), len(photos) - 1)  # the door has counted one
-        rows = _rows(service, metrics, offer.name, photos)
+        rows = _rows(service, metrics, served.name, photos)
         if as_csv:
-            labels = list(offer.about["labels"])
+            labels = list(served.about["labels"])
             return StreamingResponse(_table(rows, labels), media_type="text/csv; charset=utf-8")
         return StreamingResponse(
             (json.dumps(row) + "\n" async for row in rows), media_type="application/x-ndjson"
@@ -188,17 +164,24 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         them, or "_none" where a class is called none."""
         if corrections is None:
             raise Refused(404, "NOT_FOUND", "This service keeps no corrections")
-        offer = service.offer(model)
-        labels = list(offer.about["labels"])
+        served = service.model(model)
+        labels = list(served.about["labels"])
         for word, known in ((right, [*labels, NONE, NONE_AT_ALL]), (said, [*labels, ""])):
             if word not in known:
                 raise Refused(422, "BAD_LABEL", f"{word[:50]!r} is not one of {known}")
         photo = await _one(request)
-        found = await service.answer(offer.name, photo, "copy")
-        keep(corrections, base64.b64decode(found["copy"]), right, said, offer.about)
+        answer = await service.answer(served.name, photo, "copy")
+        keep(corrections, base64.b64decode(answer["copy"]), right, said, served.about)
         return JSONResponse({"request_id": request.scope["state"]["request_id"]}, 201)
 
     return router
+
+
+def render_card(name: str, markdown: str) -> str:
+    """The model card as a whole HTML page in the style of ours. It quotes what its author wrote:
+    tags are shown as they stand, and links lead to web pages and mail addresses only."""
+    card = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    return template(__file__, "model_card.html").render(name=name, card=Markup(card)) + "\n"
 
 
 async def _one(request: Request) -> bytes:
@@ -217,8 +200,8 @@ def _kind(request: Request) -> str:
 async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
     try:
         async with request.form(max_files=most, max_fields=10) as form:
-            found = [value for _, value in form.multi_items() if not isinstance(value, str)]
-            return [(printable(file.filename or ""), await file.read()) for file in found]
+            files = [value for _, value in form.multi_items() if not isinstance(value, str)]
+            return [(printable(file.filename or ""), await file.read()) for file in files]
     except HTTPException as exc:
         raise Refused(400, "BAD_FORM", f"The form cannot be read: {exc.detail}") from exc
     except (ValueError, LookupError) as exc:  # a charset that cannot be decoded with
@@ -228,19 +211,16 @@ async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
 async def _several(request: Request) -> list[tuple[str, Read]]:
     """Names, and how to get at the contents, of which only one is unpacked at a time."""
     if _kind(request) == _FORM:
-        found: list[tuple[str, Read]] = [
-            (name, partial(bytes, data))
-            for name, data in await _files(
-                request, 2 * limits.MAX_BATCH_PHOTOS + 1
-            )  # each with a companion
-            if not _of_a_system(name)
+        files = await _files(request, 2 * limits.MAX_BATCH_PHOTOS + 1)  # each with a companion
+        photos: list[tuple[str, Read]] = [
+            (name, partial(bytes, data)) for name, data in files if not _of_a_system(name)
         ]
-        _few_enough("form", len(found))
+        _few_enough("form", len(photos))
     else:
-        found = _entries(await request.body())
-    if not found:
+        photos = _entries(await request.body())
+    if not photos:
         raise Refused(400, "NOT_ONE_PHOTO", "Send a ZIP with pictures, or a form with files")
-    return found
+    return photos
 
 
 class _ListedFile(io.BytesIO):
@@ -251,14 +231,11 @@ class _ListedFile(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.left is not None:
-            there = max(0, len(self.getbuffer()) - self.tell())
-            self.left -= there if size is None or size < 0 else min(size, there)
+            rest = max(0, len(self.getbuffer()) - self.tell())
+            self.left -= rest if size is None or size < 0 else min(size, rest)
             if self.left < 0:
-                raise Refused(
-                    413,
-                    "TOO_MANY",
-                    f"The ZIP lists too many files; the limit is {limits.MAX_BATCH_PHOTOS}",
-                )
+                words = f"The ZIP lists too many files; the limit is {limits.MAX_BATCH_PHOTOS}"
+                raise Refused(413, "TOO_MANY", words)
         return super().read(size)
 
 
@@ -268,11 +245,7 @@ def _entries(data: bytes) -> list[tuple[str, Read]]:
         file.left = None
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as exc:
         raise Refused(415, "NOT_A_ZIP", f"The ZIP cannot be read: {exc}") from exc
-    entries = [
-        entry
-        for entry in archive.infolist()
-        if not entry.is_dir() and not _of_a_system(entry.filename)
-    ]
+    entries = [e for e in archive.infolist() if not e.is_dir() and not _of_a_system(e.filename)]
     _few_enough("ZIP", len(entries))
     return [(entry.filename, partial(_unzipped, archive, entry)) for entry in entries]
 
@@ -284,9 +257,8 @@ def _of_a_system(name: str) -> bool:
 
 def _few_enough(what: str, files: int) -> None:
     if files > limits.MAX_BATCH_PHOTOS:
-        raise Refused(
-            413, "TOO_MANY", f"The {what} has {files} files; the limit is {limits.MAX_BATCH_PHOTOS}"
-        )
+        words = f"The {what} has {files} files; the limit is {limits.MAX_BATCH_PHOTOS}"
+        raise Refused(413, "TOO_MANY", words)
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -302,20 +274,17 @@ def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 async def _rows(
-    service: Service,
-    metrics: Metrics,
-    model: str,
-    photos: list[tuple[str, Read]],
+    service: Service, metrics: Metrics, model: str, photos: list[tuple[str, Read]]
 ) -> AsyncIterator[dict[str, Any]]:
     for name, read in photos:
         try:
             photo = await asyncio.to_thread(read)
-            found = await service.answer(model, photo, admitted=True)
+            answer = await service.answer(model, photo, admitted=True)
         except BearsError as exc:
             yield {"name": name, "code": exc.code, "message": exc.sentence}
             continue
-        metrics.answered(model, found["reason"])
-        yield {"name": name, **found}
+        metrics.answered(model, answer["reason"])
+        yield {"name": name, **answer}
 
 
 async def _table(rows: AsyncIterator[dict[str, Any]], labels: list[str]) -> AsyncIterator[str]:
@@ -323,10 +292,8 @@ async def _table(rows: AsyncIterator[dict[str, Any]], labels: list[str]) -> Asyn
     yield _line(head)
     async for row in rows:
         shares = row.get("probabilities", {})
-        plain = [row.get(key, "") for key in head[:5]]
-        yield _line(
-            [*plain, *(shares.get(k, "") for k in labels), *(row.get(k, "") for k in head[-2:])]
-        )
+        cells = [row.get(key, "") for key in head[:5]] + [shares.get(key, "") for key in labels]
+        yield _line([*cells, row.get("code", ""), row.get("message", "")])
 
 
 def _line(cells: list[Any]) -> str:

@@ -6,14 +6,11 @@ listed in tests/test_library_internals.py, which fails when uvicorn changes it."
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import logging
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -27,10 +24,9 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line, say
 from bear_classifier.serve import limits
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.json_log import Lines
+from bear_classifier.serve.monitoring import logging_to_stderr
 from bear_classifier.serve.queue import Service, served_models
-from bear_classifier.web.host_names import is_loopback
-from bear_classifier.web.sockets import browser_url, listening
+from bear_classifier.web.addresses import browser_url, is_loopback, listening
 
 UNREAD = 30.0  # seconds in which a client takes something of what waits for it, or is given up
 HURRIED = 4.0  # the same once the service is stopping
@@ -54,9 +50,14 @@ class Patient(H11Protocol):
     def is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def is_open_page(self) -> bool:
+        """Whether this is the stream by which a page of gradio's says that it is still there."""
+        return "/heartbeat/" in self.cycle.scope["path"]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(limits.HEADER_SECONDS)
+        self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._due, self._unread):
@@ -68,7 +69,7 @@ class Patient(H11Protocol):
         super().on_response_complete()
         self._watch()
         if not self.transport.is_closing():
-            self._wait(limits.HEADER_SECONDS)
+            self._wait_for_request()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -95,10 +96,10 @@ class Patient(H11Protocol):
         else:
             self._watch()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait_for_request(self) -> None:
         if self._due:
             self._due.cancel()
-        self._due = self.loop.call_later(seconds, self._late)
+        self._due = self.loop.call_later(limits.HEADER_SECONDS, self._late)
 
     def _late(self) -> None:
         if self.transport.is_closing() or self.is_answering:  # a slow body is the door's business
@@ -117,7 +118,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self.service = service
-        self.asked: list[int] = []
+        self.signals: list[int] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -125,41 +126,36 @@ class Server(uvicorn.Server):
             listener.listen(_QUEUED)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.asked.append(sig)
+        self.signals.append(sig)
         self.service.stop()
-        if len(self.asked) > 1:
+        if len(self.signals) > 1:
             self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         since = self.service.stopping_since
         if since is not None:
-            for connection in self._connections():
+            for connection in self._connections:
                 connection.hurry()
             waited = time.monotonic() - since
-            if waited > GRACE or (waited > NOTICE and not self._busy()):
+            busy = self.service.admitted or self._answering(open_pages=False)
+            if waited > GRACE or (waited > NOTICE and not busy):
                 self.should_exit = True
         return bool(await super().on_tick(counter))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Pages that are only open are closed first: uvicorn would wait for them, and call it an
         error that they did not end."""
-        for connection in self._connections():
-            if connection.is_answering and _is_open_page(connection):
-                connection.transport.abort()
+        for connection in self._answering(open_pages=True):
+            connection.transport.abort()
         await super().shutdown(sockets)
 
-    def _busy(self) -> bool:
-        return bool(self.service.admitted) or any(
-            one.is_answering and not _is_open_page(one) for one in self._connections()
-        )
-
+    @property
     def _connections(self) -> list[Patient]:
         return [one for one in self.server_state.connections if isinstance(one, Patient)]
 
-
-def _is_open_page(connection: Patient) -> bool:
-    """Whether it is the stream by which a page of gradio's says that it is still there."""
-    return "/heartbeat/" in connection.cycle.scope["path"]
+    def _answering(self, open_pages: bool) -> list[Patient]:
+        answering = [one for one in self._connections if one.is_answering]
+        return [one for one in answering if one.is_open_page == open_pages]
 
 
 def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
@@ -167,35 +163,32 @@ def serve(place: Path, host: str, port: int, settings: ServeConfig) -> None:
 
     Raises ModelError, SelfTestError and ConfigError (PORT_TAKEN) before the port is open."""
     with heartbeat("serve: self-test"):
-        found = served_models(place)
-    _many_files()
+        models = served_models(place)
+    _raise_file_limit()
     with listening(host, port) as listener:
-        service = Service(found, settings.max_waiting, settings.memory)
+        service = Service(models, settings.max_waiting, settings.memory)
         app = make_app(service, settings, host)
-        said = one_line(f"Serving {place} on {browser_url(host, listener)} (Ctrl-C stops)")
-        said = "\n".join([said, *reachable(host, settings)])
+        serving = one_line(f"Serving {place} on {browser_url(host, listener)} (Ctrl-C stops)")
         with logging_to_stderr():
-            asyncio.run(_run(app, service, listener, said))
+            asyncio.run(_run(app, service, listener, [serving, *reachable(host, settings)]))
 
 
 def reachable(host: str, settings: ServeConfig) -> list[str]:
     """What its owner should know about who reaches it, and under which names."""
-    found = []
+    lines = []
+    effect = "what the proxy passes on under another name than localhost is refused"
     if not is_loopback(host):
-        found.append(
+        effect = "it answers to every name"
+        lines.append(
             f"Everybody who reaches {host} can ask it; there is no password. For this computer"
             " only, add --host 127.0.0.1"
         )
     if settings.proxy and not settings.names:
-        so = (
-            "what the proxy passes on under another name than localhost is refused"
-            if is_loopback(host)
-            else "it answers to every name"
+        lines.append(
+            f"serve.proxy is set and serve.names is not: {effect}; add --set"
+            " serve.names=YOUR.DOMAIN"
         )
-        found.append(
-            f"serve.proxy is set and serve.names is not: {so}; add --set serve.names=YOUR.DOMAIN"
-        )
-    return found
+    return lines
 
 
 def cut_off(slowest: float) -> str:
@@ -209,33 +202,15 @@ def cut_off(slowest: float) -> str:
     )
 
 
-@contextlib.contextmanager
-def logging_to_stderr() -> Iterator[None]:
-    """Lines of JSON: ours from INFO on, of libraries warnings and errors."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines())
-    root, ours = logging.getLogger(), logging.getLogger("bears")
-    before, level = root.handlers[:], ours.level
-    root.handlers[:] = [handler]
-    ours.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.handlers[:] = before
-        ours.setLevel(level)
-
-
-async def _run(app: FastAPI, service: Service, listener: socket.socket, said: str) -> None:
+async def _run(app: FastAPI, service: Service, listener: socket.socket, lines: list[str]) -> None:
     with heartbeat("serve: self-test"):
         await service.check()
     gc.collect()
     gc.freeze()  # else everybody stands still for 0.2 s whenever all that is imported is searched
-    say("\n".join(filter(None, (said, cut_off(service.slowest)))))
+    say("\n".join(filter(None, [*lines, cut_off(service.slowest)])))
     server = Server(uvicorn_config(app), service)
     await server.serve(sockets=[listener])
-    if server.asked[:1] == [signal.SIGINT]:
+    if server.signals[:1] == [signal.SIGINT]:
         raise KeyboardInterrupt
 
 
@@ -256,7 +231,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _many_files() -> None:
+def _raise_file_limit() -> None:
     if sys.platform == "win32":
         return
     import resource

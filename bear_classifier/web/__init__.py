@@ -1,1 +1,1 @@
-"""What every web application here needs: host names, sockets, strict JSON."""
+"""What every web application here needs: addresses, and the common parts of request guards."""

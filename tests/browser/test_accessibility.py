@@ -25,11 +25,11 @@ from bear_classifier.lesson import animation, contents, page
 from bear_classifier.lesson.basics import loss_surface, sgd
 from bear_classifier.report import build
 from bear_classifier.report.html import report_page
-from bear_classifier.serve import card_page
+from bear_classifier.serve import routes
 from bear_classifier.ship import bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
-CSS = Path(card_page.__file__).parent / "static" / "page.css"
+CSS = Path(routes.__file__).parent / "static" / "page.css"
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 RUN = """
 const done = arguments[0], beyond = ["deprecated", "wcag2aaa"];
@@ -154,7 +154,7 @@ def test_the_attribution(
 
 def test_the_model_card(browser: webdriver.Chrome, made: Any, tmp_path: Path) -> None:  # noqa: F811
     text = (made.project.model / "README.md").read_text(encoding="utf-8")
-    card = card_page.render_card("tiny", text).replace("../../../../page.css", CSS.as_uri())
+    card = routes.render_card("tiny", text).replace("../../../../page.css", CSS.as_uri())
     check(browser, written(tmp_path, card=card))
 
 

@@ -17,7 +17,7 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.lesson.page import Sheet, index_page
 from bear_classifier.plots import charts, inline_svg
 from bear_classifier.runtime.templates import environment, template
-from bear_classifier.serve.card_page import render_card
+from bear_classifier.serve.routes import render_card
 
 EVIL = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>&"
 FOLDERS = sorted({path.parent for path in (ROOT / "bear_classifier").rglob("templates/*")})

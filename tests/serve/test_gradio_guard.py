@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bear_classifier.serve import gradio_guard
-from bear_classifier.serve.queue import Refused
+from bear_classifier.web.guard import Refused
 
 
 def ask(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bear_classifier.config.settings import SHIPPED
-from bear_classifier.serve.card_page import render_card
+from bear_classifier.serve.routes import render_card
 from bear_classifier.ship.model_card import card
 
 

@@ -16,9 +16,10 @@ from bear_classifier.collect.sources.local_files import list_folder
 from bear_classifier.errors import BearsError, ModelError, PhotoError
 from bear_classifier.serve import corrections
 from bear_classifier.serve.inference_worker import Models, work
-from bear_classifier.serve.queue import Refused, Service, served_models
+from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
+from bear_classifier.web.guard import Refused
 
 PHOTO = saved(drawn(seed=3), "JPEG")
 

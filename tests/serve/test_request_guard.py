@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from bear_classifier.config.settings import ServeConfig
 from bear_classifier.serve import limits, request_guard
-from bear_classifier.serve.metrics import Metrics
-from bear_classifier.serve.queue import Refused
-from bear_classifier.web.host_names import HostNames
+from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.web.guard import Refused
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -33,16 +33,15 @@ class Asked:
     """What came back. read: parts that were taken from the client."""
 
     def __init__(self, app: Any, parts: list[bytes | float], headers: Headers, method: str,
-                 refuse: Callable[[Any, int], None], limit: int) -> None:  # fmt: skip
+                 refuse: Callable[[Any, int], None]) -> None:  # fmt: skip
         self.messages: list[dict[str, Any]] = []
         self.read = 0
         self.metrics = Metrics(lambda: 0)
-        self.door = request_guard.Door(
-            app, self.metrics, lambda path: limit, lambda path: request_guard.POLICY, "",
-            HostNames("0.0.0.0"), "", refuse,
-        )  # fmt: skip
+        self.door = request_guard.Door(app, self.metrics, ServeConfig(), "0.0.0.0", refuse)
         scope = {"type": "http", "method": method, "path": "/a", "headers": headers}
-        asyncio.run(self.door(scope, lambda: self._receive(parts), self._send))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limits, "SMALL", 100)
+            asyncio.run(self.door(scope, lambda: self._receive(parts), self._send))
 
     async def _receive(self, parts: list[bytes | float]) -> dict[str, Any]:
         part = parts[self.read] if self.read < len(parts) else b""
@@ -69,10 +68,10 @@ class Asked:
 
 
 def asked(app: Any = plain, parts: list[bytes | float] | None = None, method: str = "POST",
-          headers: dict[str, str] | None = None, limit: int = 100,
+          headers: dict[str, str] | None = None,
           refuse: Callable[[Any, int], None] = lambda *_: None) -> Asked:  # fmt: skip
     listed = [(k.encode(), v.encode()) for k, v in (headers or {}).items()]
-    return Asked(app, parts or [b"hello"], listed, method, refuse, limit)
+    return Asked(app, parts or [b"hello"], listed, method, refuse)
 
 
 def test_a_request_within_limits_passes_and_is_dressed() -> None:

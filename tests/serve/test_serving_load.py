@@ -49,7 +49,7 @@ from bear_classifier.runtime.processors import processors
 from bear_classifier.serve import app as server
 from bear_classifier.serve import limits, uvicorn_server
 from bear_classifier.serve.queue import Service, served_models
-from bear_classifier.web.sockets import listening
+from bear_classifier.web.addresses import listening
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PHOTO = saved(drawn(seed=3), "JPEG")

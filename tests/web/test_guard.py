@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
-from bear_classifier.web.head_requests import Heads
+from bear_classifier.web.guard import Heads
 
 
 def met(app: Any, method: str, path: str = "/x") -> tuple[list[Message], Scope]:

@@ -9,10 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from bear_classifier.config.settings import ServeConfig
-from bear_classifier.serve import rate_limit as fair_module
+from bear_classifier.serve import limits
 from bear_classifier.serve.app import make_app
-from bear_classifier.serve.queue import Refused, Service, served_models
-from bear_classifier.serve.rate_limit import Fair
+from bear_classifier.serve.limits import Fair
+from bear_classifier.serve.queue import Service, served_models
+from bear_classifier.web.guard import Refused
 
 
 class Clock:
@@ -79,7 +80,7 @@ def test_without_a_number_nobody_is_counted() -> None:
 
 
 def test_addresses_that_are_silent_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair_module, "_KNOWN", 3)
+    monkeypatch.setattr(limits, "_KNOWN", 3)
     fair = Fair(1, clock=Clock())
     for who in "abcd":
         fair.take(who)

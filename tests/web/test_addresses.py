@@ -13,7 +13,7 @@ from bear_classifier.config.settings import ServeConfig
 from bear_classifier.serve import uvicorn_server
 from bear_classifier.serve.app import make_app
 from bear_classifier.serve.queue import Service, served_models
-from bear_classifier.web.host_names import HostNames, is_loopback
+from bear_classifier.web.addresses import HostNames, is_loopback
 
 PHOTO = saved(drawn(seed=3), "JPEG")
 

@@ -9,8 +9,7 @@ import warnings
 
 import pytest
 
-from bear_classifier.serve import uvicorn_server
-from bear_classifier.serve.json_log import Lines, error_places
+from bear_classifier.serve.monitoring import Lines, error_places, logging_to_stderr
 
 NAME = "holiday-at-home.jpg"
 
@@ -27,8 +26,8 @@ def test_an_error_is_told_by_its_kind_and_place() -> None:
         failing()
     except RuntimeError as exc:
         said = error_places(exc)
-    assert said.startswith("RuntimeError < test_json_log.py:")
-    assert "; ValueError < test_json_log.py:" in said and NAME not in said
+    assert said.startswith("RuntimeError < test_monitoring.py:")
+    assert "; ValueError < test_monitoring.py:" in said and NAME not in said
 
 
 def test_each_line_is_json_whoever_writes_it(
@@ -37,7 +36,7 @@ def test_each_line_is_json_whoever_writes_it(
     for name in ("uvicorn", "uvicorn.error"):  # as another test in this process may have left them
         monkeypatch.setattr(logging.getLogger(name), "handlers", [])
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
-    with uvicorn_server.logging_to_stderr():
+    with logging_to_stderr():
         logging.getLogger("bears").info("request", extra={"request": "ab12", "status": 200})
         logging.getLogger("uvicorn.error").error("Exception in ASGI application for %s\n", NAME)
         logging.getLogger("asyncio").error(f"Task exception was never retrieved: {NAME}")
@@ -55,7 +54,7 @@ def test_each_line_is_json_whoever_writes_it(
 
 
 def test_warnings_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
-    with warnings.catch_warnings(), uvicorn_server.logging_to_stderr():
+    with warnings.catch_warnings(), logging_to_stderr():
         warnings.simplefilter("always")
         warnings.warn(f"about {NAME}", UserWarning, stacklevel=1)
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,0 +1,69 @@
+"""Common parts of the request guards: refusals, headers for browsers, HEAD, strict JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bear_classifier.errors import BearsError
+
+BROWSER_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Refused(BearsError):
+    """A request that is not answered. status: of HTTP; after: seconds until it may be again."""
+
+    def __init__(self, status: int, code: str, sentence: str, after: int | None = None) -> None:
+        super().__init__(code, sentence)
+        self.status, self.after = status, after
+
+
+def invalid_request(exc: RequestValidationError, status: int) -> Refused:
+    """The first wrong parameter of a request, with its place."""
+    first = exc.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return Refused(status, "BAD_REQUEST", f"{where}: {first['msg']}")
+
+
+def strict_json(data: bytes) -> Any:
+    """Raises ValueError for what is no JSON by the standard: also for NaN, Infinity and 1e999, for
+    halves of a surrogate pair, and for what is nested too deeply."""
+    try:
+        value = json.loads(data)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+    return value
+
+
+class Heads:
+    """ASGI middleware: HEAD requests are answered as GET without a body (RFC 9110, 9.3.2).
+
+    endless: whether the answer of this path is a stream, which a HEAD would wait for in vain."""
+
+    def __init__(self, app: ASGIApp, endless: Callable[[str], bool] = lambda path: False) -> None:
+        self.app, self.endless = app, endless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or self.endless(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self.app(as_get, receive, without_body)
+        finally:
+            scope.update({**as_get, "method": "HEAD"})  # the route that answered, for the log
