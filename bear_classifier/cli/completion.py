@@ -23,7 +23,7 @@ New terminals then complete commands, options, stages, settings, classes and fil
 has to be on the PATH, as it is in the environment it is installed in.
 """
 _FREE_TEXT = {  # words that nobody can guess; a file would be the wrong offer
-    *("title", "classes", "region", "host", "photo", "domain", "url", "sha256", "why"),
+    *("title", "classes", "region", "host", "photo", "domain", "url", "sha256", "why")
 }
 
 

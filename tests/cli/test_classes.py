@@ -109,9 +109,7 @@ def test_a_class_that_is_deleted_with_its_folder(place: Path) -> None:
         assert {source.code for source in catalog.sources()} == {"OK"}
 
 
-def test_a_class_that_gets_another_name_with_its_folder_takes_its_photos_along(
-    place: Path,
-) -> None:
+def test_a_class_that_gets_another_name_with_its_folder_takes_its_photos_along(place: Path) -> None:
     assert main.main([*RUN, "--quiet"]) == 0
     with Catalog(place / "data" / "c") as catalog:
         splits = {photo.sha256: photo.split for photo in catalog.photos()}

@@ -139,11 +139,7 @@ def test_a_report_on_training_photos_warns(model_dir, known, capsys, monkeypatch
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [
-        ([], "NO_PHOTOS"),
-        (["--ood", "nowhere"], "NO_FOLDER"),
-        (["--ood", "empty"], "NO_PHOTOS"),
-    ],
+    [([], "NO_PHOTOS"), (["--ood", "nowhere"], "NO_FOLDER"), (["--ood", "empty"], "NO_PHOTOS")],
 )
 def test_nothing_to_judge(model_dir, tmp_path, monkeypatch, capsys, words, code):
     monkeypatch.chdir(tmp_path)

@@ -175,11 +175,7 @@ def summarise_runs(
     sizes = answers.learned[:, every].sum(2).mean(0)
     measured = _errors(answers.wrong[:, every], answers.asked, known.groups, drawn)
     check = _check(sizes, measured)
-    found = {
-        "photos": round(sizes[-1]),
-        "asked": int(answers.asked.any(0).sum()),
-        "check": check,
-    }
+    found = {"photos": round(sizes[-1]), "asked": int(answers.asked.any(0).sum()), "check": check}
     if half:
         return found
     found["all"] = _line(sizes, measured, more or law.round_number(sizes[-1]))

@@ -97,8 +97,7 @@ def _require_current(project: pipeline.Project, catalog: Catalog) -> None:
     stage = pipeline.STAGES[pipeline.NAMES.index("probe")]
     if project.leaves(stage).is_file() and not pipeline.is_current(project, catalog, stage):
         raise DataError(
-            "STAGE_MISSING",
-            "lr needs probe, which is not up to date; run: bears run --until probe",
+            "STAGE_MISSING", "lr needs probe, which is not up to date; run: bears run --until probe"
         )
 
 
