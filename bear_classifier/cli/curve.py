@@ -34,17 +34,13 @@ def run(options: argparse.Namespace) -> int:
     opened = project.named_project(options)
     with heartbeat("curve"):
         from bear_classifier.experiments.curve import text
-        from bear_classifier.experiments.curve.plot import draw
         from bear_classifier.experiments.curve.runs import growth
 
         with pipeline.existing(opened) as catalog:
-            found = growth(catalog, opened.config, options.seeds, options.more, options.half)
-        place = opened.data / "curve" / "curve.png"
-        if not options.half:
-            draw(found, place)
+            result = growth(catalog, opened.config, options.seeds, options.more, options.half)
+    picture = one_line(f"picture    {opened.data / 'curve' / 'curve.png'}")
     if options.half:
-        print_result(options, found, lambda found: text.check_sentence(found["check"]))
+        print_result(options, result, lambda result: text.check_sentence(result["check"]))
     else:
-        picture = one_line(f"picture    {place}")
-        print_result(options, found, lambda found: [*text.verdict_sentences(found), picture])
+        print_result(options, result, lambda result: [*text.verdict_sentences(result), picture])
     return 0
