@@ -198,12 +198,16 @@ def test_a_run_that_was_too_short_gives_no_suggestion_where_none_can_be():
     assert lr_finder.suggest(x[:22], y[:22], 60)["valley"] is not None
 
 
+def sweeps(*arrays):
+    return [lr_finder.Curve(*run, len(run[0])) for run in zip(*arrays, strict=True)]
+
+
 @pytest.mark.parametrize("slide", [None, 2e-3])
 def test_the_picture_is_one(slide):
     x, y = curve()
     rows = analysis.summarise_suggestions([found(slide=slide)])
     raw = y + np.random.default_rng(0).normal(0, 0.1, 60)
-    data = plot.draw([x, x[:50]], [raw, raw[:50]], [y, y[:50]], rows, ["so so"])
+    data = plot.draw(sweeps([x, x[:50]], [raw, raw[:50]], [y, y[:50]]), rows, ["so so"])
     picture = Image.open(io.BytesIO(data))
     assert picture.format == "PNG"
     assert picture.size[0] > picture.size[1] > 400
@@ -290,7 +294,7 @@ def test_a_run_is_repeatable_and_another_seed_is_another_run(prepared):
     made = lr.finder_setup(*prepared)
     one, again, other = lr.run_finder(made, [5, 5, 6], 25)
     assert np.array_equal(one.losses, again.losses)
-    assert one.suggestions == again.suggestions
+    assert one.suggestions() == again.suggestions()
     assert not np.array_equal(one.losses, other.losses)
     steps = np.arange(25) / 25
     assert one.rates == pytest.approx(

@@ -10,15 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bear_classifier.experiments.lr.analysis import (
-    ABOUT,
-    WHY_NOT_LOWEST,
-    band,
-    flatness,
-    lowest,
-    smoothed,
-)
+from bear_classifier.experiments.lr.analysis import ABOUT, WHY_NOT_LOWEST, band, flatness, smoothed
+from bear_classifier.learn.lr_finder import Curve
 from bear_classifier.plots.fonts import render_png
+from bear_classifier.runtime.terminal import count
 from bear_classifier.stats.arrays import Floats
 from bear_classifier.stats.curve_noise import WINDOW
 
@@ -29,13 +24,9 @@ _WIDE = 132  # letters of a line below the plots
 
 
 def draw(
-    rates: Sequence[Floats],
-    losses: Sequence[Floats],
-    curves: Sequence[Floats],
-    rows: Mapping[str, Mapping[str, Any]],
-    notes: Sequence[str],
+    runs: Sequence[Curve], rows: Mapping[str, Mapping[str, Any]], notes: Sequence[str]
 ) -> bytes:
-    """A PNG. rates, losses (raw) and curves (smoothed): of each run, (steps,); rows: suggestions.
+    """A PNG. rows: suggestions, of `summarise_suggestions`.
 
     Left: how the rate grew. Right: what the loss did. Below: what the marks mean."""
     lines = _legend(rows, notes)
@@ -45,18 +36,14 @@ def draw(
     top = 1 - 0.85 / (5.2 + text_height)
     left = figure.add_axes((0.075, bottom, 0.20, top - bottom))
     right = figure.add_axes((0.37, bottom, 0.60, top - bottom))
-    longest = max(rates, key=len)
-    _growth(left, longest)
-    _loss(right, longest, losses, curves, rows)
+    rates = max((run.rates for run in runs), key=len)
+    _growth(left, rates)
+    _loss(right, rates, runs, rows)
     figure.suptitle(
-        f"Which learning rate? One step after the other with a growing rate, {len(losses)}"
-        f" {'times' if len(losses) > 1 else 'time'}",
-        x=0.075,
-        y=1 - 0.25 / (5.2 + text_height),
-        ha="left",
-        fontsize=14,
-        color=_DARK,
-    )
+        "Which learning rate? One step after the other with a growing rate,"
+        f" {count(len(runs), 'time')}",
+        x=0.075, y=1 - 0.25 / (5.2 + text_height), ha="left", fontsize=14, color=_DARK,
+    )  # fmt: skip
     height = 0.19 / (5.2 + text_height)
     for number, (colour, words) in enumerate(lines):
         y = (len(lines) - number) * height
@@ -74,13 +61,10 @@ def _growth(axes: Axes, rates: Floats) -> None:
 
 
 def _loss(
-    axes: Axes,
-    rates: Floats,
-    losses: Sequence[Floats],
-    curves: Sequence[Floats],
-    rows: Mapping[str, Mapping[str, Any]],
+    axes: Axes, rates: Floats, runs: Sequence[Curve], rows: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    lag, _, _ = band(curves)
+    losses = [run.losses for run in runs]
+    lag, _, _ = band([run.smoothed for run in runs])
     mean, low, high = band([smoothed(run, WINDOW) for run in losses])
     x = rates[: len(mean)]
     bottom, top = _limits(losses, mean)
@@ -90,7 +74,7 @@ def _loss(
     axes.fill_between(x, low, high, color=_DARK, alpha=0.12, lw=0, label="from seed to seed")
     axes.plot(x, mean, color=_DARK, lw=2.2, label=f"mean of {WINDOW} steps and all seeds")
     axes.plot(x, lag, color=_DARK, lw=1.2, ls="--", label="as fastai smooths it (it lags behind)")
-    point = lowest(rates, losses)
+    point = float(x[mean.argmin()])
     axes.plot(point, mean.min(), "x", color=_RED, ms=10, mew=2.5, zorder=6)
     if not flatness(losses):
         _zones(axes, rates, point, bottom + 0.74 * (top - bottom))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bear_classifier.experiments.lr.runs import undisturbed
+from bear_classifier.experiments.lr.runs import no_random
 from bear_classifier.learn.diagnose import diagnose
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
@@ -51,7 +51,7 @@ NAMED = {
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("wrong", TITLES["wrong"])
-    with undisturbed():
+    with no_random():
         made = shop(subject)
         runs = {name: train_new_head(made, recipe) for name, recipe in RECIPES.items()}
         sheet.say(

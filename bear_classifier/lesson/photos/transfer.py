@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bear_classifier.experiments.lr.runs import undisturbed
+from bear_classifier.experiments.lr.runs import no_random
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson.contents import TITLES
 from bear_classifier.lesson.page import Page, Sheet
@@ -70,7 +70,7 @@ def gone_on(staged: Classifier, own: EarlyFeatures, seed: int) -> Classifier:
 def page(subject: Subject) -> Page:
     sheet = Sheet("stages", TITLES["stages"])
     classes = len(subject.config.labels)
-    with undisturbed():
+    with no_random():
         there = transfer_runs.photos_of(subject, EACH)
         sheet.say(
             f"You have {len(there.by_day.y)} photos as a search finds them. But the camera that the"
