@@ -6,31 +6,22 @@ import argparse
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
+from bear_classifier.cli.options import add_flag, add_number
 from bear_classifier.cli.output import print_result
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--half",
-        action="store_true",
-        help="only the check: predict the error at all photos from half of them, and measure it",
-    )
-    parser.add_argument(
-        "--more",
-        metavar="N",
-        type=int,
-        help="what so many more photos would bring, at most twice the present number"
-        " (default: a round number)",
-    )
-    parser.add_argument(
-        "--seeds", metavar="N", type=int, default=10,
-        help="orders of the photos to learn from (default: 10); more narrow the interval",
-    )  # fmt: skip
+    half = "only the check: predict the error at all photos from half of them, and measure it"
+    add_flag(parser, "--half", half)
+    bring = "what so many more photos would bring, at most twice the present number"
+    add_number(parser, "--more", f"{bring} (default: a round number)")
+    orders = "orders of the photos to learn from (default: 10); more narrow the interval"
+    add_number(parser, "--seeds", orders, default=10)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     with heartbeat("curve"):
         from bear_classifier.experiments.curve import text
@@ -43,4 +34,3 @@ def run(options: argparse.Namespace) -> int:
         print_result(options, result, lambda result: text.check_sentence(result["check"]))
     else:
         print_result(options, result, lambda result: [*text.verdict_sentences(result), picture])
-    return 0

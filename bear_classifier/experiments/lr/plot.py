@@ -39,11 +39,15 @@ def draw(
     rates = max((run.rates for run in runs), key=len)
     _growth(left, rates)
     _loss(right, rates, runs, rows)
+    title = "Which learning rate? One step after the other with a growing rate,"
     figure.suptitle(
-        "Which learning rate? One step after the other with a growing rate,"
-        f" {count(len(runs), 'time')}",
-        x=0.075, y=1 - 0.25 / (5.2 + text_height), ha="left", fontsize=14, color=_DARK,
-    )  # fmt: skip
+        f"{title} {count(len(runs), 'time')}",
+        x=0.075,
+        y=1 - 0.25 / (5.2 + text_height),
+        ha="left",
+        fontsize=14,
+        color=_DARK,
+    )
     height = 0.19 / (5.2 + text_height)
     for number, (colour, words) in enumerate(lines):
         y = (len(lines) - number) * height
