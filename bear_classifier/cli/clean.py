@@ -121,11 +121,8 @@ def _found_decisions(
         return automatic(found, decisions.closed(catalog), config.clean.precision)
     from bear_classifier.collect.sources.folder_changes import without_file
 
-    gone, why = (
-        without_file(catalog.photos(), catalog.sources()),
-        "its file was deleted or replaced",
-    )
-    return [Decision(photo.sha256, "drop", why=why) for photo in gone]
+    gone = without_file(catalog.photos(), catalog.sources())
+    return [Decision(p.sha256, "drop", why="its file was deleted or replaced") for p in gone]
 
 
 def _effect(options: argparse.Namespace, opened: pipeline.Project) -> None:

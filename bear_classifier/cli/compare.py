@@ -36,22 +36,16 @@ compare/trainings; after Ctrl-C the same command goes on. The rest of the datase
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _COMPARISONS
-    parser.add_argument(
-        "what",
-        metavar="WHAT",
-        nargs="+",
-        help="balance, method, layers, cycles, rates, crops, backbones; or TABLE.KEY=VALUE, several"
-        " joined by commas",
-    )
+    presets = "balance, method, layers, cycles, rates, crops, backbones"
+    what = f"{presets}; or TABLE.KEY=VALUE, several joined by commas"
+    parser.add_argument("what", metavar="WHAT", nargs="+", help=what)
     seeds = "trainings of each alternative (default: 3); more narrow the intervals"
     add_number(parser, "--seeds", seeds, default=3)
     add_number(parser, "--epochs", "of each training (default: train.epochs)")
-    parser.add_argument(
-        "--by",
-        choices=["loss", "error", "macro"],
-        help="what decides: log loss, error, or the mean of the classes' errors (default: macro"
-        " for balance, otherwise loss)",
-    )
+    by = "what decides: log loss, error, or the mean of the classes' errors"
+    default = "macro for balance, otherwise loss"
+    choices = ["loss", "error", "macro"]
+    parser.add_argument("--by", choices=choices, help=f"{by} (default: {default})")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -50,15 +50,12 @@ def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> 
             "NO_PHOTOS",
             "--model needs --photos FOLDER, a folder per class to judge on, or --ood FOLDER",
         )
+    from bear_classifier.api import load_model
     from bear_classifier.judge.evaluate import as_text
     from bear_classifier.ship import folder_evaluation
-    from bear_classifier.ship.bundle import load
-    from bear_classifier.ship.predict import Model
-    from bear_classifier.ship.sandbox import trust
 
     with heartbeat("evaluate"):
-        trust(bundle := load(model))
-        ready = Model(bundle)
+        ready = load_model(model)
     failures: Failures = []
     report: dict[str, Any] = {}
     if options.photos:

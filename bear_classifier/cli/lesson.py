@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "page", metavar="NAME", nargs="*", help="such as sgd; all: every one; none: list them"
-    )
+    names = "such as sgd; all: every one; none: list them"
+    parser.add_argument("page", metavar="NAME", nargs="*", help=names)
     add_path(parser, "--save", "DIR", "write each page there as HTML, with its pictures")
 
 

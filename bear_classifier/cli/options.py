@@ -112,7 +112,7 @@ class CommandParser(Parser):
 
 
 def module(command: str) -> ModuleType:
-    """With `add_options(parser)` and `run(options)`, which returns the exit code."""
+    """With `run(options)`, which returns the exit code (None: 0), and perhaps `add_options`."""
     return importlib.import_module(f"bear_classifier.cli.{COMMANDS[command][0]}")
 
 
@@ -148,17 +148,14 @@ def parser(filled: Sequence[str] = ()) -> Parser:
     at once, and not when they are first used."""
     common = CommandParser(add_help=False)
     group = common.add_argument_group("common options")
-    group.add_argument(
-        "--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)'
-    )
+    add = group.add_argument
+    add("--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)')
     for name, what in (("data", "datasets"), ("models", "models")):
         about = f"where {what} lie (default: {name})"
         add_path(group, f"--{name}", "DIR", about, default=Path(name))
     override = "override a setting of the project file; may be repeated"
-    group.add_argument(
-        "--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=override
-    )
-    group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
+    add("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=override)
+    add("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
     add_flag(group, "--json", "print JSON instead of words")
     add_flag(group, "--quiet", "print only errors and results")
     top = Parser(
@@ -198,23 +195,15 @@ def add_number(
 
 
 def add_search_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--source",
-        help="web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
-        " class) or starter (drawn pictures)",
-    )
-    command.add_argument(
-        "--licence",
-        choices=["any", "share", "commercial", "public"],
-        help="search only what its author allows to share, to use commercially, or gave away",
-    )
-    command.add_argument(
-        "--size",
-        choices=["any", "small", "medium", "large", "wallpaper"],
-        help="search only pictures of this size",
-    )
+    add = command.add_argument
+    source = "web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
+    add("--source", help=f"{source} class) or starter (drawn pictures)")
+    licence = "search only what its author allows to share, to use commercially, or gave away"
+    add("--licence", choices=["any", "share", "commercial", "public"], help=licence)
+    sizes = ["any", "small", "medium", "large", "wallpaper"]
+    add("--size", choices=sizes, help="search only pictures of this size")
     add_number(command, "--per-class", "photos to find for each class (default: 200)")
-    command.add_argument("--region", metavar="CODE", help="search there (default: us-en)")
+    add("--region", metavar="CODE", help="search there (default: us-en)")
 
 
 def add_download_options(command: argparse.ArgumentParser) -> None:
@@ -224,9 +213,6 @@ def add_download_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_address_options(command: argparse.ArgumentParser, port: int = 7860) -> None:
-    command.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
-    )
-    command.add_argument(
-        "--port", type=int, default=port, help=f"port to listen on (default: {port})"
-    )
+    add = command.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--port", type=int, default=port, help=f"port to listen on (default: {port})")

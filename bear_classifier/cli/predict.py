@@ -35,7 +35,12 @@ def _predictions(options: argparse.Namespace) -> int:
     if options.csv:
         writable(options.csv)
     with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
-        loading = pool.submit(load, options.model or _of_project(options))
+        model = options.model
+        if model is None:
+            from bear_classifier.cli import project
+
+            model = project.bundle_folder(options)
+        loading = pool.submit(load, model)
         from bear_classifier.ship.predict import answers
         from bear_classifier.ship.sandbox import trust
 
@@ -58,12 +63,6 @@ def _predictions(options: argparse.Namespace) -> int:
     if options.csv:
         write_csv(options.csv, table, bundle.labels)
     return int(failed > 0)
-
-
-def _of_project(options: argparse.Namespace) -> Path:
-    from bear_classifier.cli import project
-
-    return project.bundle_folder(options)
 
 
 def line(row: Mapping[str, Any]) -> str:

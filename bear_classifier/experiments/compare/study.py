@@ -19,11 +19,8 @@ from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count, one_line, progress_bar
 
 if TYPE_CHECKING:
-    from bear_classifier.experiments.compare.runs import (
-        Alternative,
-        TrainedAlternative,
-        TrainingRuns,
-    )
+    from bear_classifier.experiments.compare import runs as training
+    from bear_classifier.experiments.compare.runs import Alternative
 
 Named = list[tuple[str, list[str]]]  # name of an alternative, and its settings as after --set
 Preset = Callable[[Config, Callable[[], float]], Named]  # of the settings and the finder's rate
@@ -109,9 +106,9 @@ def compare_recipes(
 ) -> dict[str, Any]:
     """Train every alternative with every seed and say which did significantly better.
 
-    what: a preset's name, or alternatives as "train.crop=0.9,train.dropout=0.2"; of one, the
-    present settings are the other. epochs: of each training; None: the settings'. by: the measure
-    that decides, "loss", "error" or "macro"; None: macro for balance, else loss. Leaves
+    what: a preset's name, or alternatives as "train.crop=0.9,train.dropout=0.2"; one alternative
+    is compared with the present settings. epochs: of each training; None: the settings'. by: the
+    measure that decides, "loss", "error" or "macro"; None: macro for balance, else loss. Leaves
     compare/NAME.json and NAME.png, and in compare/trainings what was trained; changes nothing else.
 
     Raises ConfigError (UNKNOWN_COMPARISON, BAD_SETTING), DataError (NO_DATA, NOT_SPLIT, NO_PROBE,
@@ -148,9 +145,8 @@ def compare_recipes(
         base.labels,
         by or ("macro" if preset == "balance" else "loss"),
     )
-    for row, one, each, (_, settings) in zip(
-        result["rows"], alternatives, trained, named, strict=True
-    ):
+    parts = zip(result["rows"], alternatives, trained, named, strict=True)
+    for row, one, each, (_, settings) in parts:
         row |= {
             "settings": settings,
             "epochs": one.config.train.epochs,
@@ -229,8 +225,8 @@ def _require_weights(ones: Sequence[Alternative]) -> None:
 
 
 def _trained(
-    runs: TrainingRuns, ones: Sequence[Alternative], seeds: Sequence[int]
-) -> list[list[TrainedAlternative]]:
+    runs: training.TrainingRuns, ones: Sequence[Alternative], seeds: Sequence[int]
+) -> list[list[training.TrainedAlternative]]:
     trained = []
     total = sum(runs.steps(one, len(seeds)) for one in ones)
     with progress_bar(total=total, desc="compare", unit="step") as bar:

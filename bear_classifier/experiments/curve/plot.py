@@ -37,8 +37,7 @@ def draw(result: Mapping[str, Any]) -> bytes:
                     pad=16 + 15 * len(sentence))  # fmt: skip
     large.text(0, 1.03, "\n".join(sentence), transform=large.transAxes, size=10, color=_GREY)
     panel(large, result["all"])
-    large.set_xlabel("photos that the model learned from, all classes")
-    large.set_ylabel("error")
+    large.set(xlabel="photos that the model learned from, all classes", ylabel="error")
     large.legend(loc="upper right", frameon=False, fontsize=9)
     below.suptitle("If only photos of one class were added", x=0.035, ha="left", size=12,
                    color=_INK, weight="bold")  # fmt: skip

@@ -1,8 +1,8 @@
 """Power-law fits of learning curves, with bootstrap over groups.
 
-error(n) = a * n^-b + c with a, b, c >= 0 is what learning curves were found to follow (Hestness et
-al., 2017, arXiv 1712.00409): c is what no number of such photos takes away. A law with a >= 0 never
-predicts harm; that there is nothing to gain shows as an interval that begins at 0.
+Learning curves follow error(n) = a * n^-b + c with a, b, c >= 0 (Hestness et al., 2017, arXiv
+1712.00409); c is what no number of such photos takes away. The law never predicts harm: where there
+is nothing to gain, the interval begins at 0.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ _EXPONENTS = np.linspace(0.05, 1.5, 59)  # b; Hestness et al. met 0.07 to 0.5
 _CLEAR = 0.001  # gain, share of photos: from here on it is one
 _SMALL = 0.005  # gain, share of photos: below it hardly anybody would collect for it
 Worth = Literal["helps", "hardly", "unknown"]
-
-
-# -- which photos are learned from -----------------------------------------------------------------
 
 
 def splits(
@@ -74,9 +71,6 @@ def subset(place: Ints, home: Ints, share: Floats) -> Bools:
     return np.asarray(place < wanted[home] - 1e-9)
 
 
-# -- errors and their chance -----------------------------------------------------------------------
-
-
 def weights(
     groups: NDArray[np.str_], seeds: int, rounds: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
@@ -107,12 +101,9 @@ def chance(wrong: Bools, tested: Bools, groups: NDArray[np.str_]) -> Floats:
 
 
 def unseen(high: Floats, error: float, limit: float) -> Floats:
-    """Upper ends (n,) of what is below an error. Where nobody was wrong, samples of the same photos
-    show no chance: then it is that of the error, whose interval ends at the limit."""
+    """Upper ends (n,) of intervals. Where nobody was wrong, the bootstrap shows no spread: then
+    they are at least the upper limit of the error's own interval."""
     return high if error > 0 else np.maximum(high, limit)
-
-
-# -- the law ---------------------------------------------------------------------------------------
 
 
 def fit_power_law(sizes: Floats, error: Floats, spread: Floats) -> Floats:
@@ -164,11 +155,10 @@ def gain(law: Floats, laws: Floats, present: float, more: float) -> tuple[float,
 
 
 def capped(gains: Sequence[float], steps: Floats, times: float) -> tuple[float, ...]:
-    """Gains, none larger than what the last step may have brought, `times` over.
+    """Gains, at most `times` what the last step may have brought.
 
-    steps: (rounds,) by how much the error fell there. By every law a further step brings less than
-    the last one did; where errors fall all at once and then stay, the best law of this form does
-    not fit, and falls on."""
+    steps: (rounds,) by how much the error fell there. By every law a further step brings less; but
+    where errors fall all at once and then stay, no law fits, and the best one falls on."""
     most = max(0.0, float(percentile_interval(steps)[1])) * times
     return tuple(min(gain, most) for gain in gains)
 

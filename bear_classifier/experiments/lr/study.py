@@ -95,11 +95,10 @@ def text(result: Mapping[str, Any]) -> list[str]:
         "",
     ]
     for name, row in result["suggestions"].items():
+        rate = "unknown: no run was long enough"
         if row["rate"]:
-            lines.append(f"{name:<8} {row['rate']:.1e}  ({row['low']:.1e} to {row['high']:.1e})")
-            lines[-1] += f"  {row['about']}"
-        else:
-            lines.append(f"{name:<8} unknown: no run was long enough")
+            rate = f"{row['rate']:.1e}  ({row['low']:.1e} to {row['high']:.1e})  {row['about']}"
+        lines.append(f"{name:<8} {rate}")
     lines += ["", f"The lowest point is at {result['lowest']:.1e}. {result['why_not_lowest']}"]
     lines += [f"warning: {note}" for note in result["warnings"]]
     if result["comparison"]:
@@ -108,8 +107,7 @@ def text(result: Mapping[str, Any]) -> list[str]:
     if used := result["trained_with"]:
         lines.append(f"The last training took {used['lr']:.1e} ({used['lr_reason']}).")
     lines.append("Training asks the finder itself; to give a rate: --set train.lr=RATE")
-    lines.append(one_line(f"The picture: {result['figure']}"))
-    return lines
+    return [*lines, one_line(f"The picture: {result['figure']}")]
 
 
 def _compared(result: Mapping[str, Any]) -> list[str]:
@@ -121,13 +119,11 @@ def _compared(result: Mapping[str, Any]) -> list[str]:
     ]
     for row in result["rows"]:
         behind = row["verdict"]
-        if row["verdict"] != "best":
+        if behind != "best":
             range_ = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
             behind = f"{row['behind']:.3f}{range_}"
         if row["diverged"]:
             behind += f", diverged {count(row['diverged'], 'time')}"
-        who = ", ".join(row["names"])
-        lines.append(
-            f"{row['rate']:8.1e}  {row['loss']:6.3f}  {row['wrong']:6.1f}  {behind:<26}  {who}"
-        )
+        figures = f"{row['rate']:8.1e}  {row['loss']:6.3f}  {row['wrong']:6.1f}"
+        lines.append(f"{figures}  {behind:<26}  {', '.join(row['names'])}")
     return [*lines, result["verdict"]]
