@@ -75,11 +75,11 @@ def test_a_class_given_up_and_taken_back_by_the_command(
         before = catalog.photos()
     assert main.main(["classes", "--project", "c.toml", "--remove", "b"]) == 0
     assert main.main(RUN) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
         '12 photos of "b" set aside: no class of the project file; put it back into [classes] and'
         " they come back, with their splits and decisions"
-    ) in said
+    ) in output
     with Catalog(place / "data" / "c") as catalog:
         assert {photo.label for photo in catalog.photos("ok")} == {"g", "r"}
     assert main.main(["classes", "--project", "c.toml", "--json"]) == 0

@@ -212,7 +212,7 @@ def test_no_gain_is_promised_beyond_what_the_last_step_brought():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "verdict"),
     [
         (0.001, 0.009, "helps"),
         (0.002, 0.003, "helps"),
@@ -221,8 +221,8 @@ def test_no_gain_is_promised_beyond_what_the_last_step_brought():
         (0.0, 0.2, "unknown"),
     ],
 )
-def test_verdicts(low, high, said):
-    assert law.worth(low, high) == said
+def test_verdicts(low, high, verdict):
+    assert law.worth(low, high) == verdict
 
 
 def test_nobody_looks_further_than_three_times():
@@ -421,13 +421,13 @@ CHECK = {"sizes": [50, 400], "n": 800.0, "predicted": 0.11, "predicted_interval"
          "measured": 0.1, "off": 0.01, "off_interval": [-0.01, 0.02], "held": True}  # fmt: skip
 
 
-def said(whole, most=None, held=True, **classes):
+def sentences(whole, most=None, held=True, **classes):
     found = {"photos": 800, "asked": 1000, "all": whole, "classes": classes, "most": most}
     return verdict_sentences(found | {"check": CHECK | {"held": held}}), headline(found)
 
 
 def test_words_where_photos_help():
-    lines, head = said(HELPS, most="grizzly", grizzly=HELPS, black=HARDLY)
+    lines, head = sentences(HELPS, most="grizzly", grizzly=HELPS, black=HARDLY)
     assert lines[0] == (
         "error now  10.0% (8.0% to 12.0%) from 800 photos, measured on 1000 of train and valid"
     )
@@ -438,12 +438,12 @@ def test_words_where_photos_help():
 
 
 def test_words_where_no_class_stands_out():
-    lines, _ = said(HELPS, grizzly=HELPS, black=HELPS)
+    lines, _ = sentences(HELPS, grizzly=HELPS, black=HELPS)
     assert lines[2] == "classes    no class stands out: photos of all of them would help alike"
 
 
 def test_words_where_they_hardly_do():
-    lines, head = said(HARDLY, grizzly=HARDLY, black=HARDLY)
+    lines, head = sentences(HARDLY, grizzly=HARDLY, black=HARDLY)
     assert (
         "more photos would hardly help: 200 would bring about 0.0 points (0.0 to 0.2)" in lines[1]
     )
@@ -453,19 +453,19 @@ def test_words_where_they_hardly_do():
 
 
 def test_words_where_nothing_can_be_said():
-    lines, head = said(UNKNOWN, grizzly=UNKNOWN, black=HARDLY)
+    lines, head = sentences(UNKNOWN, grizzly=UNKNOWN, black=HARDLY)
     assert "whether more photos would help is uncertain: 200 would bring 0.0 to 2.0" in lines[1]
     assert "no single class is sure to bring a gain; the likeliest is grizzly" in lines[2]
     assert head.endswith("cannot be said")
 
 
 def test_words_on_the_check():
-    lines, _ = said(HELPS, most="grizzly", grizzly=HELPS)
+    lines, _ = sentences(HELPS, most="grizzly", grizzly=HELPS)
     assert (
         "from at most 400 photos, 11.0% (9.0% to 13.0%) was predicted for 800; measured 10.0%, off"
         " by 1.0 points (-1.0 to 2.0): the curve holds that far"
     ) in lines[3]
-    lines, _ = said(HELPS, most="grizzly", held=False, grizzly=HELPS)
+    lines, _ = sentences(HELPS, most="grizzly", held=False, grizzly=HELPS)
     assert "do not rely on its predictions" in lines[3]
 
 
