@@ -257,15 +257,13 @@ class Project:
 
     def learning_curve(self, seeds: int = 5) -> Study:
         """Train on growing parts of the photos: would more of them help?"""
-        from bear_classifier.experiments.curve import plot
         from bear_classifier.experiments.curve import text as curve_words
         from bear_classifier.experiments.curve.runs import growth
 
-        path = self.data / "curve" / "curve.png"
         with self._catalog() as catalog:
             found = growth(catalog, self._opened.config, seeds)
-        plot.draw(found, path)
-        return Study("learning_curve", "\n".join(curve_words.verdict_sentences(found)), path, found)
+        text = "\n".join(curve_words.verdict_sentences(found))
+        return Study("learning_curve", text, self.data / "curve" / "curve.png", found)
 
     def learner(self) -> Learner:
         """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.

@@ -623,7 +623,7 @@ MUTANTS = [
     Mutant("one lucky batch ends the finder", "learn/lr_finder.py", "LAST, steps, False,",
            "LAST, steps, True,", "learn/test_train.py::test_one_lucky_batch"),
     Mutant("better inside the noise", "experiments/compare/analysis.py",
-           "significant = half is not None and half < abs(found.mean)",
+           "significant = half is not None and half < abs(mean)",
            "significant = half is not None",
            "experiments/test_compare.py::test_nothing_is_better_inside_the_noise"),
     Mutant("the noise of seeds falls with their number", "stats/paired.py",

@@ -5,45 +5,43 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.output import print_json, print_outcome
+from bear_classifier.cli.output import print_outcome, print_result
 from bear_classifier.config import project_file
-from bear_classifier.config.settings import Config
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime.files import write_atomic
-from bear_classifier.runtime.terminal import one_line, say
+from bear_classifier.runtime.terminal import one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--remove", metavar="LABEL", help="make it a comment of the project file; nothing is lost"
-    )
-    what.add_argument("--restore", metavar="LABEL", help="take that back, with all its photos")
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--remove", metavar="LABEL", help="make it a comment of the project file; nothing is lost")
+    add("--restore", metavar="LABEL", help="take that back, with all its photos")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
-    if options.remove is not None or options.restore is not None:
-        return _edit(options, opened)
-    found = _counts(opened)
-    if options.json:
-        print_json(found)
+    if options.remove is None and options.restore is None:
+        print_result(options, _counts(opened), _lines)
     else:
-        width = max(map(len, found), default=0)
-        for label, row in found.items():
-            state = "" if row["in_project"] else "  set aside: not in the project file"
-            noun = "photo" if row["photos"] == 1 else "photos"
-            say(f"{label:<{width}}  {row['photos']:>6} {noun}{state}")
-    return 0
+        _edit(options, opened)
+
+
+def _lines(counts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    width = max(map(len, counts))
+    for label, row in counts.items():
+        state = "" if row["in_project"] else "  set aside: not in the project file"
+        noun = "photo" if row["photos"] == 1 else "photos"
+        yield f"{label:<{width}}  {row['photos']:>6} {noun}{state}"
 
 
 def _counts(opened: pipeline.Project) -> dict[str, dict[str, Any]]:
-    """By class, those of the dataset included that the project file does not name any more."""
+    """Photos by class, also of classes that are no longer in the project file."""
     usable: Counter[str] = Counter()
     if (opened.data / "catalog.sqlite").is_file():
         with pipeline.existing(opened) as catalog:
@@ -56,32 +54,27 @@ def _counts(opened: pipeline.Project) -> dict[str, dict[str, Any]]:
     }
 
 
-def _edit(options: argparse.Namespace, opened: pipeline.Project) -> int:
-    path = Path(options.project or "bears.toml")
+def _edit(options: argparse.Namespace, opened: pipeline.Project) -> None:
+    path, config = Path(options.project or "bears.toml"), opened.config
     if options.project == "starter":
         raise ConfigError("CANNOT_EDIT", "the classes of the starter project are fixed")
-    label = options.remove if options.remove is not None else options.restore
+    label = options.restore if options.remove is None else options.remove
     text = path.read_bytes().decode("utf-8-sig")
-    if options.remove is not None:
-        if label not in opened.config.labels:
-            raise ConfigError(
-                "UNKNOWN_CLASS",
-                f"{path}: {label!r} is no class; there are {', '.join(opened.config.labels)}",
-            )
-        project_file.changed(_without(opened.config, label), (), str(path))  # two are needed
-        after = project_file.without(text, label)
-        done = f'took "{label}" out of {path}; its photos are set aside from the next run on'
-    else:
+    if options.remove is None:
         after = project_file.again(text, label)
         done = f'put "{label}" back into {path}; its photos come back with the next run'
+        by_hand = f'add "{label}" to'
+    else:
+        if label not in config.labels:
+            labels = ", ".join(config.labels)
+            raise ConfigError("UNKNOWN_CLASS", f"{path}: {label!r} is no class; there are {labels}")
+        rest = {name: queries for name, queries in config.classes.items() if name != label}
+        # refuses a project of fewer than two classes
+        project_file.changed(dataclasses.replace(config, classes=rest), (), str(path))
+        after = project_file.without(text, label)
+        done = f'took "{label}" out of {path}; its photos are set aside from the next run on'
+        by_hand = "take its line out of"
     if after is None:
-        way = "take its line out of" if options.remove is not None else f'add "{label}" to'
-        raise ConfigError("CANNOT_EDIT", f"{path}: {way} [classes] by hand")
+        raise ConfigError("CANNOT_EDIT", f"{path}: {by_hand} [classes] by hand")
     write_atomic(path, after.encode())
     print_outcome(options, {"project": str(path), "class": label}, one_line(done))
-    return 0
-
-
-def _without(config: Config, label: str) -> Config:
-    rest = {name: queries for name, queries in config.classes.items() if name != label}
-    return dataclasses.replace(config, classes=rest)

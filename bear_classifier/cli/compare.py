@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bear_classifier.cli import project
+from bear_classifier.cli.options import add_number
 from bear_classifier.cli.output import print_outcome
 from bear_classifier.experiments.compare import study
 from bear_classifier.runtime.heartbeat import heartbeat
@@ -35,33 +36,22 @@ compare/trainings; after Ctrl-C the same command goes on. The rest of the datase
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _COMPARISONS
-    parser.add_argument(
-        "what",
-        metavar="WHAT",
-        nargs="+",
-        help="balance, method, layers, cycles, rates, crops, backbones; or TABLE.KEY=VALUE, several"
-        " joined by commas",
-    )
-    parser.add_argument(
-        "--seeds", metavar="N", type=int, default=3,
-        help="trainings of each alternative (default: 3); more narrow the intervals",
-    )  # fmt: skip
-    parser.add_argument(
-        "--epochs", metavar="N", type=int, help="of each training (default: train.epochs)"
-    )
-    parser.add_argument(
-        "--by",
-        choices=["loss", "error", "macro"],
-        help="what decides: log loss, error, or the mean of the classes' errors (default: macro"
-        " for balance, otherwise loss)",
-    )
+    presets = "balance, method, layers, cycles, rates, crops, backbones"
+    what = f"{presets}; or TABLE.KEY=VALUE, several joined by commas"
+    parser.add_argument("what", metavar="WHAT", nargs="+", help=what)
+    seeds = "trainings of each alternative (default: 3); more narrow the intervals"
+    add_number(parser, "--seeds", seeds, default=3)
+    add_number(parser, "--epochs", "of each training (default: train.epochs)")
+    by = "what decides: log loss, error, or the mean of the classes' errors"
+    default = "macro for balance, otherwise loss"
+    choices = ["loss", "error", "macro"]
+    parser.add_argument("--by", choices=choices, help=f"{by} (default: {default})")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     with heartbeat("compare"):
-        found = study.compare_recipes(
+        result = study.compare_recipes(
             opened, options.what, options.seeds, options.epochs, options.by
         )
-    print_outcome(options, found, "\n".join(study.text(found)))
-    return 0
+    print_outcome(options, result, "\n".join(study.text(result)))

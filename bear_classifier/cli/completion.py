@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bear_classifier.cli.options import COMMANDS, parser
+from bear_classifier.cli.options import COMMANDS, module, parser
 from bear_classifier.cli.output import print_result
 from bear_classifier.config import project_file
 from bear_classifier.config.settings import Config
@@ -23,7 +23,7 @@ New terminals then complete commands, options, stages, settings, classes and fil
 has to be on the PATH, as it is in the environment it is installed in.
 """
 _FREE_TEXT = {  # words that nobody can guess; a file would be the wrong offer
-    *("title", "classes", "region", "host", "photo", "domain", "url", "sha256", "why"),
+    *("title", "classes", "region", "host", "photo", "domain", "url", "sha256", "why")
 }
 
 
@@ -33,14 +33,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=["bash", "zsh", "fish"], help="whose code to print")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     from argcomplete.shell_integration import shellcode
 
     code = shellcode(["bears"], use_defaults=False, shell=options.shell)
-    print_result(
-        options, {"shell": options.shell, "code": code}, lambda found: found["code"].strip("\n")
-    )
-    return 0
+    print_result(options, {"shell": options.shell, "code": code}, lambda _: code.strip("\n"))
 
 
 def complete_command_line() -> None:
@@ -67,9 +64,9 @@ def _values(
     if action.type in (int, float) or action.dest in _FREE_TEXT:
         return []
     offer = _OFFERS.get(f"{command} {action.dest}") or _OFFERS.get(action.dest)
-    if offer is not None:
-        return [word for word in offer(prefix, parsed_args) if word.startswith(prefix)]
-    return list(_paths(prefix))
+    if offer is None:
+        return list(_paths(prefix))
+    return [word for word in offer(prefix, parsed_args) if word.startswith(prefix)]
 
 
 def _paths(prefix: str, suffixes: Sequence[str] = ()) -> Iterator[str]:
@@ -77,10 +74,10 @@ def _paths(prefix: str, suffixes: Sequence[str] = ()) -> Iterator[str]:
     folder, slash, start = prefix.rpartition("/")
     place = Path(os.path.expanduser(f"{folder}/" if slash else "."))  # noqa: PTH111
     try:
-        found = sorted(place.iterdir())
+        paths = sorted(place.iterdir())
     except OSError:
         return
-    for path in found:
+    for path in paths:
         name = path.name
         if not name.startswith(start) or (name.startswith(".") and not start):
             continue
@@ -113,23 +110,12 @@ def _comparisons(prefix: str, _: argparse.Namespace) -> Iterator[str]:
     yield from (f"{before}{comma}{name}" for name in _settings(last))
 
 
-def _pages(prefix: str, _: argparse.Namespace) -> list[str]:
-    from bear_classifier.cli.lesson import page_names
-
-    return page_names()
-
-
 def _sources(prefix: str, _: argparse.Namespace) -> Iterator[str]:
     yield from ("web", "openverse", "starter", "folder:", "urls:")
     kind, colon, path = prefix.partition(":")
     if colon and kind in ("folder", "urls"):
-        found = (f"{kind}:{name}" for name in _paths(path))
-        yield from (name for name in found if kind == "urls" or name.endswith("/"))
-
-
-def _projects(prefix: str, _: argparse.Namespace) -> Iterator[str]:
-    yield "starter"
-    yield from _paths(prefix, [".toml"])
+        names = (name for name in _paths(path) if kind == "urls" or name.endswith("/"))
+        yield from (f"{kind}:{name}" for name in names)
 
 
 def _classes(prefix: str, options: argparse.Namespace) -> Iterable[str]:
@@ -152,9 +138,9 @@ def _removed(prefix: str, options: argparse.Namespace) -> list[str]:
 _OFFERS: dict[str, Callable[[str, argparse.Namespace], Iterable[str]]] = {
     "set": _settings,
     "source": _sources,
-    "project": _projects,
+    "project": lambda prefix, _: ["starter", *_paths(prefix, [".toml"])],
     "compare what": _comparisons,
-    "lesson page": _pages,
+    "lesson page": lambda prefix, _: module("lesson").page_names(),
     "remove": _classes,
     "restore": _removed,
 }

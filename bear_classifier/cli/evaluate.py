@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.options import OldName
+from bear_classifier.cli.options import OldName, add_path
 from bear_classifier.cli.output import print_json, print_result
 from bear_classifier.errors import ConfigError
 from bear_classifier.report.stage_lines import first_lines, rate_text
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="DIR", type=Path, help="a bundle")
-    parser.add_argument("--photos", metavar="FOLDER", type=Path, help="a folder per class")
-    parser.add_argument(
-        "--ood", metavar="FOLDER", type=Path,
-        help="out-of-distribution images: pictures of none of the classes",
-    )  # fmt: skip
-    parser.add_argument(
-        "--strangers", metavar="FOLDER", type=Path, dest="ood", action=OldName, new="--ood",
-        help=argparse.SUPPRESS,
-    )  # fmt: skip
+    add_path(parser, "--model", "DIR", "a bundle")
+    add_path(parser, "--photos", "FOLDER", "a folder per class")
+    ood = "out-of-distribution images: pictures of none of the classes"
+    add_path(parser, "--ood", "FOLDER", ood)
+    old = {"dest": "ood", "action": OldName, "new": "--ood"}
+    add_path(parser, "--strangers", "FOLDER", argparse.SUPPRESS, **old)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,62 +50,57 @@ def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> 
             "NO_PHOTOS",
             "--model needs --photos FOLDER, a folder per class to judge on, or --ood FOLDER",
         )
+    from bear_classifier.api import load_model
     from bear_classifier.judge.evaluate import as_text
     from bear_classifier.ship import folder_evaluation
-    from bear_classifier.ship.bundle import load
-    from bear_classifier.ship.predict import Model
-    from bear_classifier.ship.sandbox import trust
 
     with heartbeat("evaluate"):
-        trust(bundle := load(model))
-        ready = Model(bundle)
+        ready = load_model(model)
     failures: Failures = []
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     if options.photos:
         with heartbeat("evaluate"):
-            found |= folder_evaluation.evaluate_labelled(ready, options.photos, failures)
+            report |= folder_evaluation.evaluate_labelled(ready, options.photos, failures)
         if not options.json:
-            tell(options, "\n".join([as_text(found), *apart(found)]))
+            tell(options, "\n".join([as_text(report), *apart(report)]))
     if options.ood:
         with heartbeat("evaluate"):
-            found["ood"] = folder_evaluation.evaluate_ood(ready, options.ood, failures)
-            found["strangers"] = found["ood"]  # its name in version 0.1.0
+            ood = folder_evaluation.evaluate_ood(ready, options.ood, failures)
+        report |= {"ood": ood, "strangers": ood}  # the second is its name in version 0.1.0
         if dataset and dataset.is_dir():
             weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
-            left = {**found["ood"], "folder": options.ood.name, "weights": weights}
-            write_atomic(dataset / "evaluate" / "ood.json", json.dumps(left).encode())
+            kept = {**ood, "folder": options.ood.name, "weights": weights}
+            write_atomic(dataset / "evaluate" / "ood.json", json.dumps(kept).encode())
         if not options.json:
-            tell(options, ood_text(found["ood"]))
+            tell(options, ood_text(ood))
     if options.json:
-        print_json(found)
+        print_json(report)
     for path, exc in failures:
         complain(options, one_line(f"{path}: {exc}"))
     return int(bool(failures))
 
 
-def apart(found: Mapping[str, Any]) -> list[str]:
-    """What a report on a folder leaves out, and which of its photos prove nothing."""
-    learned, lines = len(found["training_photos"]), []
+def apart(report: Mapping[str, Any]) -> list[str]:
+    """Photos that a report leaves out, and how many the model was trained on."""
+    learned, lines = len(report["training_photos"]), []
     if learned:
-        which = "the only photo" if found["n"] == 1 else f"these {found['n']} photos"
+        which = "the only photo" if report["n"] == 1 else f"these {report['n']} photos"
         lines.append(
             f"warning: the model was trained on {learned} of {which}, or on the"
             " same pictures encoded otherwise: these figures are not of new photos"
         )
-    lines += first_lines(
-        [one_line(f"left out: {path}: {why}") for path, why in found["ignored"].items()]
-    )
+    ignored = report["ignored"].items()
+    lines += first_lines([one_line(f"left out: {path}: {why}") for path, why in ignored])
     return ["", *lines] if lines else []
 
 
-def ood_text(found: Mapping[str, Any]) -> str:
+def ood_text(report: Mapping[str, Any]) -> str:
     """The false-accept rate on OOD images, in all and by folder."""
-    kinds = {one_line(name): row for name, row in found["kinds"].items()}
-    rows = {"pictures of none of the classes": found, **kinds}
+    kinds = {one_line(name): row for name, row in report["kinds"].items()}
+    rows = {"pictures of none of the classes": report, **kinds}
+    width = max(map(len, rows))
     lines = ["answered although they show none of the classes:"]
-    width = max(len(name) for name in rows)
-    lines += [
-        f"  {name:<{width}}  {rate_text(row['let_through'], row['n'], row['interval'])}"
-        for name, row in rows.items()
-    ]
+    for name, row in rows.items():
+        rate = rate_text(row["let_through"], row["n"], row["interval"])
+        lines.append(f"  {name:<{width}}  {rate}")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photo", metavar="HASH", nargs="?", help="of one photo, by its sha256")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     with pipeline.existing(project.named_project(options)) as catalog:
         photo = decisions.full_sha256(catalog, options.photo) if options.photo else None
         events = decisions.history(catalog, photo)
@@ -28,7 +28,6 @@ def run(options: argparse.Namespace) -> int:
             print_json(dataclasses.asdict(event))
     else:
         tell(options, "\n".join(map(event_line, events)) or "nothing was decided yet")
-    return 0
 
 
 def event_line(event: Event) -> str:

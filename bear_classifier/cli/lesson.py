@@ -5,26 +5,24 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bear_classifier.cli.output import print_json
+from bear_classifier.cli.options import add_path
+from bear_classifier.cli.output import print_result
 from bear_classifier.runtime.files import writable
 from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import one_line, progress_bar, say_above_bars, tell
+from bear_classifier.runtime.terminal import one_line, progress_bar, say_above_bars
 
 if TYPE_CHECKING:
     from bear_classifier.lesson.page import Page
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "page", metavar="NAME", nargs="*", help="such as sgd; all: every one; none: list them"
-    )
-    parser.add_argument(
-        "--save", metavar="DIR", type=Path, help="write each page there as HTML, with its pictures"
-    )
+    names = "such as sgd; all: every one; none: list them"
+    parser.add_argument("page", metavar="NAME", nargs="*", help=names)
+    add_path(parser, "--save", "DIR", "write each page there as HTML, with its pictures")
 
 
 def page_names() -> list[str]:
@@ -40,27 +38,21 @@ def run(options: argparse.Namespace) -> int:
     from bear_classifier.lesson import page as sheet
 
     if not options.page:
-        if options.json:
-            print_json(contents.TITLES)
-        else:
-            tell(options, _listed(contents.TITLES))
+        print_result(options, contents.TITLES, _listed)
         return 0
-    wanted = list(contents.TITLES) if options.page == ["all"] else options.page
-    for name in wanted:
+    names = list(contents.TITLES) if options.page == ["all"] else options.page
+    for name in names:
         contents.require(name)
     if options.save:
-        writable(options.save / f"{wanted[0]}.html")
+        writable(options.save / f"{names[0]}.html")
     fine = True
-    bar = progress_bar(wanted, unit="page", leave=False)
+    bar = progress_bar(names, unit="page", leave=False)
     for name in bar:
         bar.set_description(f"lesson {name}")
         with heartbeat(f"lesson {name}"):
             page = _about_photos(name, options) if name in contents.PHOTOS else contents.page(name)
         fine = fine and page.holds
-        if options.json:
-            say_above_bars(json.dumps(_plain(page)))
-        else:
-            say_above_bars(sheet.page_text(page))
+        say_above_bars(json.dumps(_plain(page)) if options.json else sheet.page_text(page))
         if options.save:
             path = sheet.save(page, options.save, contents.TITLES)
             if not options.json:
@@ -81,14 +73,13 @@ def _about_photos(name: str, options: argparse.Namespace) -> Page:
         return contents.page(name, Subject(catalog, opened.config, opened.model))
 
 
-def _listed(titles: Mapping[str, str]) -> str:
-    wide = max(map(len, titles))
-    lines = [f"{name:<{wide}}  {title}" for name, title in titles.items()]
-    more = [
-        "To run one and write its page, run: bears lesson sgd --save lesson",
-        "Pages about photos show what was trained last; to train, run: bears run --project starter",
-    ]
-    return "\n".join([*lines, "", *more])
+def _listed(titles: Mapping[str, str]) -> Iterator[str]:
+    width = max(map(len, titles))
+    yield from (f"{name:<{width}}  {title}" for name, title in titles.items())
+    yield ""
+    yield "To run one and write its page, run: bears lesson sgd --save lesson"
+    trained_last = "Pages about photos show what was trained last"
+    yield f"{trained_last}; to train, run: bears run --project starter"
 
 
 def _plain(page: Page) -> dict[str, object]:

@@ -14,17 +14,9 @@ from collections.abc import Sequence
 from bear_classifier.cli.options import module, parse, parser
 from bear_classifier.cli.output import print_json
 from bear_classifier.errors import BearsError, NoCopy
+from bear_classifier.runtime import terminal
 from bear_classifier.runtime.files import os_error
-from bear_classifier.runtime.terminal import (
-    command,
-    complain,
-    completed,
-    one_line,
-    prepare,
-    project_of,
-    say,
-    warn,
-)
+from bear_classifier.runtime.terminal import one_line
 from bear_classifier.stages import NAMES
 
 _RESUMED = {*NAMES, "run", "compare"}  # commands that go on where they were stopped
@@ -35,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bear_classifier.cli.completion import complete_command_line
 
         complete_command_line()
-    prepare()
+    terminal.prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        say(parser().format_help().rstrip("\n"))
+        terminal.say(parser().format_help().rstrip("\n"))
         return 0
     options = parse(words)
     warnings.simplefilter("ignore")  # of libraries, about themselves; ours are errors in tests
@@ -47,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.quiet or options.json:
         os.environ["TQDM_DISABLE"] = "1"
     try:
-        return int(module(options.name).run(options))
+        return int(module(options.name).run(options) or 0)
     except BearsError as exc:
         return _failed(options, exc)
     except KeyboardInterrupt:
-        go_on = f" Continue with: {command(*words)}" if options.name in _RESUMED else ""
-        warn("\n" + one_line(f"Stopped.{go_on}"))
+        go_on = f" Continue with: {terminal.command(*words)}" if options.name in _RESUMED else ""
+        terminal.warn("\n" + one_line(f"Stopped.{go_on}"))
         return 130
     except BrokenPipeError:  # the reader, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    warn(one_line(f"bears: {message}"))
+    terminal.warn(one_line(f"bears: {message}"))
 
 
 def _failed(options: argparse.Namespace, exc: BearsError) -> int:
     if options.json:
-        message = completed(exc.sentence, project_of(options))
+        message = terminal.completed(exc.sentence, terminal.project_of(options))
         print_json({"error": {"code": exc.code, "message": message}})
-    complain(options, one_line(f"bears: {exc}"))
+    terminal.complain(options, one_line(f"bears: {exc}"))
     return max(exc.exit_code, 2)

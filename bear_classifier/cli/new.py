@@ -12,28 +12,19 @@ from bear_classifier.runtime.terminal import command
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "title", metavar="NAME", help="letters, digits, - and _; NAME.toml is written"
-    )
-    parser.add_argument(
-        "--class",
-        dest="classes",
-        metavar="LABEL",
-        action="append",
-        required=True,
-        help="a class; give two or more",
-    )
+    add = parser.add_argument
+    add("title", metavar="NAME", help="letters, digits, - and _; NAME.toml is written")
+    more = "a class; give two or more"
+    add("--class", dest="classes", metavar="LABEL", action="append", required=True, help=more)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     if len(set(options.classes)) < len(options.classes):
         raise ConfigError("BAD_CLASS", "the same class was given twice")
-    path = project_file.create(
-        options.title, {label: [label] for label in options.classes}, Path(), "bears new"
-    )
+    queries = {label: [label] for label in options.classes}
+    path = project_file.create(options.title, queries, Path(), "bears new")
     print_text(
         options,
         f"wrote {path}; use your photos with --source folder:PATH (a folder per class), or search"
         f" the web for them; run: {command('run', '--project', str(path), '--source', 'web')}",
     )
-    return 0

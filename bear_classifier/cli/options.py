@@ -108,11 +108,11 @@ class CommandParser(Parser):
             self.set_defaults(
                 name=self.command, parser=self, source=None, retry=False, strict=False
             )
-            module(self.command).add_options(self)
+            getattr(module(self.command), "add_options", lambda _: None)(self)
 
 
 def module(command: str) -> ModuleType:
-    """With `add_options(parser)` and `run(options)`, which returns the exit code."""
+    """With `run(options)`, which returns the exit code (None: 0), and perhaps `add_options`."""
     return importlib.import_module(f"bear_classifier.cli.{COMMANDS[command][0]}")
 
 
@@ -148,24 +148,16 @@ def parser(filled: Sequence[str] = ()) -> Parser:
     at once, and not when they are first used."""
     common = CommandParser(add_help=False)
     group = common.add_argument_group("common options")
-    group.add_argument(
-        "--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)'
-    )
+    add = group.add_argument
+    add("--project", metavar="FILE", help='project file, or "starter" (default: bears.toml)')
     for name, what in (("data", "datasets"), ("models", "models")):
-        group.add_argument(
-            f"--{name}", metavar="DIR", type=Path, default=Path(name),
-            help=f"where {what} lie (default: {name})",
-        )  # fmt: skip
-    group.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a setting of the project file; may be repeated",
-    )
-    group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
-    group.add_argument("--json", action="store_true", help="print JSON instead of words")
-    group.add_argument("--quiet", action="store_true", help="print only errors and results")
+        about = f"where {what} lie (default: {name})"
+        add_path(group, f"--{name}", "DIR", about, default=Path(name))
+    override = "override a setting of the project file; may be repeated"
+    add("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=override)
+    add("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
+    add_flag(group, "--json", "print JSON instead of words")
+    add_flag(group, "--quiet", "print only errors and results")
     top = Parser(
         prog="bears",
         description="From a folder of photos to a checked image classifier and its web page.",
@@ -186,43 +178,41 @@ def parser(filled: Sequence[str] = ()) -> Parser:
     return top
 
 
+def add_flag(parser: argparse._ActionsContainer, name: str, about: str) -> None:
+    parser.add_argument(name, action="store_true", help=about)
+
+
+def add_path(
+    parser: argparse._ActionsContainer, name: str, metavar: str, about: str, **more: Any
+) -> None:
+    parser.add_argument(name, metavar=metavar, type=Path, help=about, **more)
+
+
+def add_number(
+    parser: argparse._ActionsContainer, name: str, about: str, default: int | None = None
+) -> None:
+    parser.add_argument(name, metavar="N", type=int, help=about, default=default)
+
+
 def add_search_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--source",
-        help="web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
-        " class) or starter (drawn pictures)",
-    )
-    command.add_argument(
-        "--licence",
-        choices=["any", "share", "commercial", "public"],
-        help="search only what its author allows to share, to use commercially, or gave away",
-    )
-    command.add_argument(
-        "--size",
-        choices=["any", "small", "medium", "large", "wallpaper"],
-        help="search only pictures of this size",
-    )
-    command.add_argument(
-        "--per-class", metavar="N", type=int, help="photos to find for each class (default: 200)"
-    )
-    command.add_argument("--region", metavar="CODE", help="search there (default: us-en)")
+    add = command.add_argument
+    source = "web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
+    add("--source", help=f"{source} class) or starter (drawn pictures)")
+    licence = "search only what its author allows to share, to use commercially, or gave away"
+    add("--licence", choices=["any", "share", "commercial", "public"], help=licence)
+    sizes = ["any", "small", "medium", "large", "wallpaper"]
+    add("--size", choices=sizes, help="search only pictures of this size")
+    add_number(command, "--per-class", "photos to find for each class (default: 200)")
+    add("--region", metavar="CODE", help="search there (default: us-en)")
 
 
 def add_download_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--retry", action="store_true", help="ask again where a failure may have passed"
-    )
-    command.add_argument(
-        "--strict",
-        action="store_true",
-        help="exit code 1 also where only addresses failed, or drawn faults were refused",
-    )
+    add_flag(command, "--retry", "ask again where a failure may have passed")
+    strict = "exit code 1 also where only addresses failed, or drawn faults were refused"
+    add_flag(command, "--strict", strict)
 
 
 def add_address_options(command: argparse.ArgumentParser, port: int = 7860) -> None:
-    command.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
-    )
-    command.add_argument(
-        "--port", type=int, default=port, help=f"port to listen on (default: {port})"
-    )
+    add = command.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--port", type=int, default=port, help=f"port to listen on (default: {port})")

@@ -23,27 +23,27 @@ def print_outcome(options: argparse.Namespace, outcome: Any, text: str) -> None:
 
 
 def print_text(options: argparse.Namespace, text: str) -> None:
-    """What goes without saying in JSON, or for who asked for --quiet."""
+    """Text that --json and --quiet leave out."""
     if not options.json and not options.quiet:
         tell(options, text)
 
 
 def print_result(
-    options: argparse.Namespace, found: Any, text: Callable[[Any], str | Iterable[str]]
+    options: argparse.Namespace, result: Any, text: Callable[[Any], str | Iterable[str]]
 ) -> None:
-    """What was asked for, which --quiet does not keep back. text: of found, or its lines."""
+    """A result, also with --quiet. text: makes words or lines of it."""
     if options.json:
-        print_json(found)
+        print_json(result)
     else:
-        shown = text(found)
+        shown = text(result)
         tell(options, shown if isinstance(shown, str) else "\n".join(shown))
 
 
 def note_printer(options: argparse.Namespace) -> Callable[[str], None]:
-    """Prints a sentence on what was set aside or made anew."""
+    """Prints to standard error what was set aside or made anew."""
     return lambda sentence: complain(options, one_line(sentence))
 
 
 def exit_code(options: argparse.Namespace, outcome: Mapping[str, Any]) -> int:
-    """Of a download: addresses that failed are the web's affair, and drawn faults are planted."""
+    """1 if files of the user failed; with --strict also if addresses or drawn faults did."""
     return int(bool(outcome.get("failed_now" if options.strict else "own_failed")))

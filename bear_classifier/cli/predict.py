@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bear_classifier.cli.options import add_path
 from bear_classifier.cli.output import print_json
 from bear_classifier.errors import PhotoError
 from bear_classifier.runtime.files import printable, writable, write_table
@@ -16,11 +17,9 @@ from bear_classifier.runtime.terminal import one_line, tell
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a photo or a folder")
-    parser.add_argument(
-        "--model", metavar="DIR", type=Path, help="a bundle (default: the project's)"
-    )
-    parser.add_argument("--csv", metavar="FILE", type=Path, help="write a table as well")
+    add_path(parser, "paths", "PATH", "a photo or a folder", nargs="+")
+    add_path(parser, "--model", "DIR", "a bundle (default: the project's)")
+    add_path(parser, "--csv", "FILE", "write a table as well")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +35,12 @@ def _predictions(options: argparse.Namespace) -> int:
     if options.csv:
         writable(options.csv)
     with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
-        loading = pool.submit(load, options.model or _of_project(options))
+        model = options.model
+        if model is None:
+            from bear_classifier.cli import project
+
+            model = project.bundle_folder(options)
+        loading = pool.submit(load, model)
         from bear_classifier.ship.predict import answers
         from bear_classifier.ship.sandbox import trust
 
@@ -61,12 +65,6 @@ def _predictions(options: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
-def _of_project(options: argparse.Namespace) -> Path:
-    from bear_classifier.cli import project
-
-    return project.bundle_folder(options)
-
-
 def line(row: Mapping[str, Any]) -> str:
     return one_line(f"{row['path']}: {_answer(row)}")
 
@@ -78,8 +76,7 @@ def _answer(row: Mapping[str, Any]) -> str:
         return "no answer: unlike the photos that the model learned from"
     if row["reason"] == "too_close":
         first, second = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])[:2]
-        pair = f"{first[0]} {first[1]:.1%} or {second[0]} {second[1]:.1%}"
-        return f"too close to call: {pair}"
+        return f"too close to call: {first[0]} {first[1]:.1%} or {second[0]} {second[1]:.1%}"
     return f"{row['label']} {row['confidence']:.1%}"
 
 
@@ -88,10 +85,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[st
     columns = ["path", "label", "confidence", "accepted", "reason"]
     table: list[list[object]] = [[*columns, *labels, "error"]]
     for row in rows:
-        p = row.get("probabilities", {})
-        table.append(
-            [row.get(c, "") for c in columns]
-            + [p.get(label, "") for label in labels]
-            + [row["error"]["code"] if "error" in row else ""]
-        )
+        p, error = row.get("probabilities", {}), row.get("error", {})
+        values = [row.get(column, "") for column in columns]
+        table.append([*values, *(p.get(label, "") for label in labels), error.get("code", "")])
     write_table(path, table)

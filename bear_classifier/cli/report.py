@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
+from bear_classifier.cli.options import add_path
 from bear_classifier.cli.output import print_outcome
 from bear_classifier.errors import ConfigError
 from bear_classifier.report import build
@@ -18,19 +17,13 @@ from bear_classifier.runtime.terminal import one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", metavar="DIR", type=Path, help="a bundle (default: the project's)"
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        help="the page, with the same as .md and .json beside it (default: report/report.html in"
-        " the dataset)",
-    )
+    add_path(parser, "--model", "DIR", "a bundle (default: the project's)")
+    beside = "the page, with the same as .md and .json beside it"
+    default = "report/report.html in the dataset"
+    add_path(parser, "--out", "FILE", f"{beside} (default: {default})")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     out: Path = options.out or opened.data / "report" / "report.html"
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
@@ -39,14 +32,8 @@ def run(options: argparse.Namespace) -> int:
         writable(out)
     with heartbeat("report"), pipeline.existing(opened) as catalog:
         catalog.freeze()  # one state of the photos for all figures
-        found, page, _ = build.make_report(catalog, opened, options.model or opened.model)
-    build.write_report(found, page, out)
-    print_outcome(options, found, "\n".join(_lines(found, out)))
-    return 0
-
-
-def _lines(found: Mapping[str, Any], out: Path) -> Iterator[str]:
-    yield found["verdict"]
-    for sentence in found["warnings"]:
-        yield f"warning: {sentence}"
-    yield one_line(f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json")
+        facts, page, _ = build.make_report(catalog, opened, options.model or opened.model)
+    build.write_report(facts, page, out)
+    warnings = [f"warning: {sentence}" for sentence in facts["warnings"]]
+    wrote = one_line(f"wrote {out}, and beside it {out.stem}.md and {out.stem}.json")
+    print_outcome(options, facts, "\n".join([facts["verdict"], *warnings, wrote]))

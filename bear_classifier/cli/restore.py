@@ -8,6 +8,7 @@ import dataclasses
 from bear_classifier import pipeline
 from bear_classifier.cli import project
 from bear_classifier.cli.history import SHOWN, event_line
+from bear_classifier.cli.options import add_flag
 from bear_classifier.cli.output import print_outcome
 from bear_classifier.dataset import backups
 from bear_classifier.dataset.lock import hold
@@ -15,10 +16,10 @@ from bear_classifier.runtime.terminal import minute
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="also of one that is not damaged")
+    add_flag(parser, "--force", "also of one that is not damaged")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     if not backups.made(opened.data):
         with pipeline.existing(opened):  # says what is wrong, if something is
@@ -34,7 +35,6 @@ def run(options: argparse.Namespace) -> int:
         "complete": done.complete,
     }
     print_outcome(options, outcome, "\n".join(_restored(done)))
-    return 0
 
 
 def _restored(done: backups.Restored) -> list[str]:

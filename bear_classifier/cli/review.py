@@ -13,11 +13,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_address_options(parser, 7861)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     from bear_classifier.review.app import serve_review
 
     opened = project.named_project(options)
     with pipeline.existing(opened):
         pass
     serve_review(opened.data, opened.config, options.host, options.port)
-    return 0

@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier import pipeline
+from bear_classifier.cli import options as shared
 from bear_classifier.cli import project
-from bear_classifier.cli.options import (
-    add_address_options,
-    add_download_options,
-    add_search_options,
-)
 from bear_classifier.cli.output import exit_code, note_printer, print_json, print_text
 from bear_classifier.config.settings import SHIPPED
 from bear_classifier.report import stage_lines
@@ -27,23 +23,14 @@ PROGRAM = ["-m", "bear_classifier"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_search_options(parser)
-    add_download_options(parser)
-    parser.add_argument(
-        "--until",
-        metavar="STAGE",
-        choices=NAMES,
-        default=NAMES[-1],
-        help=f"stop after this stage: {', '.join(NAMES)}",
-    )
-    parser.add_argument(
-        "--again",
-        metavar="STAGE",
-        choices=NAMES,
-        help="run this stage and those after it even where they are up to date",
-    )
-    parser.add_argument("--serve", action="store_true", help="open the page at the end")
-    add_address_options(parser)
+    shared.add_search_options(parser)
+    shared.add_download_options(parser)
+    until = f"stop after this stage: {', '.join(NAMES)}"
+    parser.add_argument("--until", metavar="STAGE", choices=NAMES, default=NAMES[-1], help=until)
+    again = "run this stage and those after it even where they are up to date"
+    parser.add_argument("--again", metavar="STAGE", choices=NAMES, help=again)
+    shared.add_flag(parser, "--serve", "open the page at the end")
+    shared.add_address_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,11 +6,7 @@ import argparse
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.options import (
-    CommandParser,
-    add_download_options,
-    add_search_options,
-)
+from bear_classifier.cli.options import CommandParser, add_download_options, add_search_options
 from bear_classifier.cli.output import exit_code, note_printer, print_outcome
 from bear_classifier.report import stage_lines
 

@@ -13,29 +13,22 @@ from bear_classifier.report.stage_lines import reasons
 from bear_classifier.runtime.terminal import minute, one_line
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     print_result(options, pipeline.status(project.named_project(options)), _text)
-    return 0
 
 
-def _text(found: Mapping[str, Any]) -> str:
-    columns = sorted({place for row in found["photos"].values() for place in row}, key=_order)
-    width = max(5, *(len(label) for label in found["photos"]))
-    cells = [max(6, len(c)) for c in columns]
-    header = " ".join(f"{c:>{w}}" for c, w in zip(columns, cells, strict=True))
-    lines = [f"data   {found['data']}", f"model  {found['model'] or 'none yet'}", ""]
-    lines.append(f"{'class':<{width}} {header}")
-    lines += [
-        f"{label:<{width}} "
-        + " ".join(f"{row.get(c, 0):>{w}}" for c, w in zip(columns, cells, strict=True))
-        for label, row in found["photos"].items()
-    ]
-    lines += ["", _candidates(found["sources"]), ""]
-    for name, row in found["stages"].items():
+def _text(status: Mapping[str, Any]) -> str:
+    places = sorted({place for row in status["photos"].values() for place in row}, key=_order)
+    table = {"class": places} | {
+        label: [row.get(place, 0) for place in places] for label, row in status["photos"].items()
+    }
+    width, widths = max(map(len, table)), [max(6, len(place)) for place in places]
+    lines = [f"data   {status['data']}", f"model  {status['model'] or 'none yet'}", ""]
+    for label, cells in table.items():
+        row = " ".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+        lines.append(f"{label:<{width}} {row}")
+    lines += ["", _candidates(status["sources"]), ""]
+    for name, row in status["stages"].items():
         state = "up to date" if row["up_to_date"] else ("outdated" if row["at"] else "not run yet")
         when = f"  {minute(row['at'])}, {row['seconds']:.1f} s" if row["at"] else ""
         lines.append(f"{name:<10} {state}{when}")
@@ -44,7 +37,6 @@ def _text(found: Mapping[str, Any]) -> str:
 
 def _candidates(codes: Mapping[str, int]) -> str:
     """What the download's bar showed: found, downloaded, refused and the most frequent reasons."""
-    # imported here, since a command that tells of one photo would wait for the schema's classes
     from bear_classifier.dataset.schema import CONFLICT, DUPLICATE, GONE, OK, PENDING, SPARE
 
     waiting = {

@@ -17,11 +17,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     from bear_classifier.collect.rights.take_down import take_down, take_down_text
 
     kind = next(k for k in ("domain", "url", "sha256") if getattr(options, k) is not None)
     with pipeline.existing(project.named_project(options)) as catalog, catalog.lock("take-down"):
         outcome = take_down(catalog, kind, getattr(options, kind), "take-down", options.why)
     print_result(options, outcome, take_down_text)
-    return 0

@@ -15,9 +15,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("event", metavar="EVENT", type=int, nargs="?", help="see bears history")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     with pipeline.existing(project.named_project(options)) as catalog, catalog.lock("undo"):
         events = decisions.undo(catalog, decisions.user_name(), options.event)
     lines = "\n".join(map(event_line, events[:SHOWN]))
     print_outcome(options, {"events": [event.id for event in events]}, lines)
-    return 0

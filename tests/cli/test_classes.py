@@ -75,11 +75,11 @@ def test_a_class_given_up_and_taken_back_by_the_command(
         before = catalog.photos()
     assert main.main(["classes", "--project", "c.toml", "--remove", "b"]) == 0
     assert main.main(RUN) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
         '12 photos of "b" set aside: no class of the project file; put it back into [classes] and'
         " they come back, with their splits and decisions"
-    ) in said
+    ) in output
     with Catalog(place / "data" / "c") as catalog:
         assert {photo.label for photo in catalog.photos("ok")} == {"g", "r"}
     assert main.main(["classes", "--project", "c.toml", "--json"]) == 0
@@ -109,9 +109,7 @@ def test_a_class_that_is_deleted_with_its_folder(place: Path) -> None:
         assert {source.code for source in catalog.sources()} == {"OK"}
 
 
-def test_a_class_that_gets_another_name_with_its_folder_takes_its_photos_along(
-    place: Path,
-) -> None:
+def test_a_class_that_gets_another_name_with_its_folder_takes_its_photos_along(place: Path) -> None:
     assert main.main([*RUN, "--quiet"]) == 0
     with Catalog(place / "data" / "c") as catalog:
         splits = {photo.sha256: photo.split for photo in catalog.photos()}

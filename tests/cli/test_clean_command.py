@@ -59,8 +59,8 @@ def project(probed, tmp_path, capsys):
 
     def bears(*words):
         code = main.main([*map(str, words), *where(tmp_path / "copy")])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     data = tmp_path / "copy" / "data" / "tiny"
 
@@ -116,13 +116,13 @@ def test_a_stage_works_on_the_photos_of_one_moment(project, monkeypatch):
 
 
 def test_the_stage_says_how_much_looks_wrong(project):
-    code, said, _ = project.bears("clean")
+    code, output, _ = project.bears("clean")
     assert code == 0
-    assert "3 of 24 photos are suspect (1 label, 2 quality)" in said
-    assert "bears review" in said
-    code, said, _ = project.bears("clean", "--json")
+    assert "3 of 24 photos are suspect (1 label, 2 quality)" in output
+    assert "bears review" in output
+    code, output, _ = project.bears("clean", "--json")
     assert code == 0
-    outcome = json.loads(said)
+    outcome = json.loads(output)
     assert outcome["outcome"] == "up to date"
     assert (outcome["photos"], outcome["suspects"]) == (24, 3)
     assert outcome["kinds"] == {"label": 1, "quality": 2}
@@ -130,9 +130,9 @@ def test_the_stage_says_how_much_looks_wrong(project):
 
 
 def test_the_suspects_in_words(project):
-    code, said, _ = project.bears("clean", "--list")
+    code, output, _ = project.bears("clean", "--list")
     assert code == 0
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines[0] == f" 98%  black: looks like teddy (97%)  {project.wrong.origin}"
     assert set(lines[1:3]) == {
         f" 91%  teddy: very dark  {project.dark.origin}",
@@ -143,8 +143,8 @@ def test_the_suspects_in_words(project):
 
 
 def test_the_suspects_for_programs(project):
-    code, said, _ = project.bears("clean", "--list", "--json")
-    rows = [json.loads(line) for line in said.splitlines()]
+    code, output, _ = project.bears("clean", "--list", "--json")
+    rows = [json.loads(line) for line in output.splitlines()]
     assert code == 0
     assert len(rows) == 24
     assert all(
@@ -187,9 +187,9 @@ def test_what_screening_set_aside_is_left_alone(project):
 
 @pytest.mark.parametrize("words", [("--list", "--csv"), ("--csv",)])
 def test_a_table_is_written_filled_in_and_applied(project, words):
-    code, said, _ = project.bears("clean", *words, project.table)
+    code, output, _ = project.bears("clean", *words, project.table)
     assert code == 0
-    assert f"bears clean --apply {project.table}" in said
+    assert f"bears clean --apply {project.table}" in output
     before = project.state()
     answers = {
         project.wrong.sha256: ("relabel", "teddy"),
@@ -197,10 +197,10 @@ def test_a_table_is_written_filled_in_and_applied(project, words):
         project.blurred.sha256: ("drop", ""),
     }
     change(project, answers)
-    code, said, errors = project.bears("clean", "--apply", project.table)
+    code, output, errors = project.bears("clean", "--apply", project.table)
     assert (code, errors) == (0, "")
-    assert "1 relabel, 2 drop; to take it all back, run: bears undo" in said
-    assert "warning: 1 of them changes the test split" in said
+    assert "1 relabel, 2 drop; to take it all back, run: bears undo" in output
+    assert "warning: 1 of them changes the test split" in output
     after = project.state()
     assert {sha: new for sha, new in after.items() if new != before[sha]} == {
         project.wrong.sha256: ("teddy", "ok"),
@@ -220,8 +220,8 @@ def test_a_decision_made_after_the_list_was_written(project):
     project.table.write_text(written, encoding="utf-8")
     change(project, {p.sha256: ("drop", "") for p in (project.wrong, project.dark)})
     before = project.state()
-    code, said, errors = project.bears("clean", "--apply", project.table)
-    assert (code, said) == (2, "")
+    code, output, errors = project.bears("clean", "--apply", project.table)
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: CONFLICT: ")
     assert project.dark.sha256[:12] in errors
     assert project.state() == before
@@ -242,13 +242,13 @@ def test_a_table_with_one_bad_row_changes_nothing(project, row, code):
     bad = tuple(word.format(wrong=project.wrong.sha256) for word in row)
     path = filled(project, (project.dark.sha256, "drop", ""), bad)
     before = project.state()
-    exit_code, said, errors = project.bears("clean", "--apply", path)
-    assert (exit_code, said) == (2, "")
+    exit_code, output, errors = project.bears("clean", "--apply", path)
+    assert (exit_code, output) == (2, "")
     assert errors.startswith(f"bears: {code}: ")
     assert project.state() == before
     assert project.bears("history")[1] == "nothing was decided yet\n"
-    exit_code, said, _ = project.bears("clean", "--apply", path, "--json")
-    assert json.loads(said)["error"]["code"] == code
+    exit_code, output, _ = project.bears("clean", "--apply", path, "--json")
+    assert json.loads(output)["error"]["code"] == code
 
 
 def test_the_beginning_of_a_hash_is_enough(project):
@@ -261,9 +261,9 @@ def test_the_beginning_of_a_hash_is_enough(project):
 
 
 def test_only_what_is_beyond_doubt_is_dropped_by_itself(project):
-    code, said, _ = project.bears("clean", "--auto", "--json")
+    code, output, _ = project.bears("clean", "--auto", "--json")
     assert code == 0
-    assert json.loads(said) == {"decisions": {"drop": 1}, "test_side": 0, "events": [1]}
+    assert json.loads(output) == {"decisions": {"drop": 1}, "test_side": 0, "events": [1]}
     state = project.state()
     assert state[project.dark.sha256] == ("teddy", "dropped")
     assert sum(status == "dropped" for _, status in state.values()) == 1
@@ -281,15 +281,15 @@ def test_what_somebody_kept_is_not_dropped_by_itself(project):
 
 
 def test_the_effect_in_words_and_numbers(project):
-    code, said, errors = project.bears("clean", "--effect")
-    assert (code, said) == (2, "")
+    code, output, errors = project.bears("clean", "--effect")
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: NO_DECISIONS: ")
     row = (project.wrong.sha256, "relabel", "teddy")
     project.bears("clean", "--apply", filled(project, row, (project.blurred.sha256, "keep", "")))
-    code, said, errors = project.bears("clean", "--effect")
+    code, output, errors = project.bears("clean", "--effect")
     assert (code, errors) == (0, "")
-    assert "on 5 untouched test photos" in said
-    assert "paired test: p = 1): no difference can be claimed" in said
+    assert "on 5 untouched test photos" in output
+    assert "paired test: p = 1): no difference can be claimed" in output
     found = json.loads(project.bears("clean", "--effect", "--json")[1])
     assert set(found) == {"n", "wrong_before", "wrong_after", "put_right", "newly_wrong", "p",
                           "verdict"}  # fmt: skip
@@ -309,8 +309,8 @@ def decided(project):
 
 
 def test_history(decided):
-    code, said, _ = decided.bears("history")
-    lines = said.splitlines()
+    code, output, _ = decided.bears("history")
+    lines = output.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     assert f"relabel {decided.wrong.sha256[:12]}  black -> teddy" in lines[0]
@@ -322,32 +322,32 @@ def test_history(decided):
 
 
 def test_history_of_one_photo(decided):
-    said = decided.bears("history", decided.dark.sha256[:8])[1]
-    assert len(said.splitlines()) == 1
-    assert f"drop {decided.dark.sha256[:12]}" in said
-    assert decided.bears("history", decided.dark.sha256)[1] == said
+    output = decided.bears("history", decided.dark.sha256[:8])[1]
+    assert len(output.splitlines()) == 1
+    assert f"drop {decided.dark.sha256[:12]}" in output
+    assert decided.bears("history", decided.dark.sha256)[1] == output
     other = next(p for p in decided.photos if p.sha256 not in
                  {decided.dark.sha256, decided.wrong.sha256, decided.blurred.sha256})  # fmt: skip
     assert decided.bears("history", other.sha256[:8])[1] == "nothing was decided yet\n"
     for short, words in ((decided.dark.sha256[:7], "8 digits"), ("0" * 12, "0 photos begin")):
-        code, said, errors = decided.bears("history", short)
-        assert (code, said) == (2, "")
+        code, output, errors = decided.bears("history", short)
+        assert (code, output) == (2, "")
         assert errors.startswith("bears: NO_SUCH_PHOTO: ")
         assert words in errors
 
 
 def test_undo_takes_back_a_whole_table_at_a_time(decided):
     state = decided.state()
-    code, said, _ = decided.bears("undo")
+    code, output, _ = decided.bears("undo")
     assert code == 0
-    assert "takes back event 3" in said
+    assert "takes back event 3" in output
     assert decided.state() == state  # it was a keep
-    code, said, _ = decided.bears("undo", "--json")
-    assert json.loads(said) == {"events": [5, 6]}
+    code, output, _ = decided.bears("undo", "--json")
+    assert json.loads(output) == {"events": [5, 6]}
     assert set(decided.state().values()) == {(label, "ok") for label in LABELS}
     assert decided.state()[decided.wrong.sha256] == ("black", "ok")
-    code, said, errors = decided.bears("undo")
-    assert (code, said) == (2, "")
+    code, output, errors = decided.bears("undo")
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: NOTHING_TO_UNDO: ")
 
 
@@ -370,8 +370,8 @@ LOOKING = [("clean", "--list"), ("clean", "--auto"), ("clean", "--effect")]
 @pytest.mark.parametrize("words", [*LOOKING, ("history",), ("undo",)])
 def test_without_a_dataset(project, words):
     shutil.rmtree(project.data)
-    code, said, errors = project.bears(*words)
-    assert (code, said) == (2, "")
+    code, output, errors = project.bears(*words)
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: NO_DATA: ")
     assert not project.data.exists()
 
@@ -386,8 +386,8 @@ def test_applying_without_a_dataset(project):
 @pytest.mark.parametrize("words", LOOKING)
 def test_without_a_first_model(project, words):
     shutil.rmtree(project.data / "probe")
-    code, said, errors = project.bears(*words)
-    assert (code, said) == (2, "")
+    code, output, errors = project.bears(*words)
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: NOT_PROBED: ")
     assert "bears probe" in errors
 
@@ -395,14 +395,14 @@ def test_without_a_first_model(project, words):
 def test_the_stage_needs_a_first_model_that_is_up_to_date(project):
     path = filled(project, (project.dark.sha256, "drop", ""))
     assert project.bears("clean", "--apply", path)[0] == 0
-    code, said, errors = project.bears("clean")
-    assert (code, said) == (2, "")
+    code, output, errors = project.bears("clean")
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: STAGE_MISSING: clean needs probe")
 
 
 @pytest.mark.parametrize("words", [("clean", "--auto"), ("undo",)])
 def test_nobody_decides_while_another_run_works(project, words):
     with Catalog(project.data) as catalog, catalog.lock("train"):
-        code, said, errors = project.bears(*words)
-    assert (code, said) == (2, "")
+        code, output, errors = project.bears(*words)
+    assert (code, output) == (2, "")
     assert errors.startswith("bears: LOCKED: Another train")

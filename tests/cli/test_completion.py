@@ -167,17 +167,17 @@ def test_the_code_of_each_shell(shell: str, line: str, capsys: pytest.CaptureFix
 def test_a_shell_has_to_be_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
-    said = capsys.readouterr().err
-    assert ended.value.code == 2 and "{bash,zsh,fish}" in said and "error: " in said
+    output = capsys.readouterr().err
+    assert ended.value.code == 2 and "{bash,zsh,fish}" in output and "error: " in output
 
 
 def test_the_help_says_how_to_install_it(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["completion", "--help"])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ('eval "$(bears completion bash)"', 'eval "$(bears completion zsh)"',
                   "bears completion fish > ~/.config/fish/completions/bears.fish"):  # fmt: skip
-        assert words in said
+        assert words in output
 
 
 BASH = """

@@ -49,15 +49,15 @@ def test_a_pointer_of_git_lfs_is_named_as_such(model_dir, known, capsys):
 
 def judged(capsys, model, *words):
     code = main.main(["evaluate", "--model", str(model), *map(str, words)])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    output = capsys.readouterr()
+    return code, output.out, output.err
 
 
 def test_strangers_are_counted_as_predict_answers_them(model_dir, odd_pictures, capsys):
-    code, said, errors = judged(capsys, model_dir, "--ood", odd_pictures, "--json")
+    code, output, errors = judged(capsys, model_dir, "--ood", odd_pictures, "--json")
     assert code == 1
     assert errors.count("NOT_AN_IMAGE") == 1
-    found = json.loads(said)["ood"]
+    found = json.loads(output)["ood"]
     model = Model(bundle.load(model_dir))
     accepted = {p: model.predict(p).accepted for p in odd_pictures.rglob("*.png")}
     assert (found["n"], found["let_through"]) == (4, sum(accepted.values()))
@@ -69,16 +69,16 @@ def test_strangers_are_counted_as_predict_answers_them(model_dir, odd_pictures, 
 
 def test_strangers_and_photos_in_words(model_dir, odd_pictures, known, capsys):
     (odd_pictures / "more" / "page.jpg").unlink()
-    code, said, errors = judged(capsys, model_dir, "--ood", odd_pictures, "--photos", known)
+    code, output, errors = judged(capsys, model_dir, "--ood", odd_pictures, "--photos", known)
     assert (code, errors) == (0, "")
-    assert "of 6 photos)" in said
-    assert "answered although they show none of the classes:" in said
-    assert "  noise " in said
+    assert "of 6 photos)" in output
+    assert "answered although they show none of the classes:" in output
+    assert "  noise " in output
 
 
 def test_both_in_one_object(model_dir, odd_pictures, known, capsys):
-    _, said, _ = judged(capsys, model_dir, "--ood", odd_pictures, "--photos", known, "--json")
-    found = json.loads(said)
+    _, output, _ = judged(capsys, model_dir, "--ood", odd_pictures, "--photos", known, "--json")
+    found = json.loads(output)
     assert (found["n"], found["ood"]["n"]) == (6, 4)
     model = Model(bundle.load(model_dir))
     share = sum(model.predict(p).accepted for p in known.rglob("*.*")) / 6
@@ -90,11 +90,11 @@ def test_folders_that_are_no_class_are_said(model_dir, known, capsys):
     (known / "panda" / "1.png").write_bytes(saved(drawn(), "PNG"))
     (known / "lost.png").write_bytes(saved(drawn(), "PNG"))
     (known / ".DS_Store").write_bytes(b"x")
-    code, said, _ = judged(capsys, model_dir, "--photos", known)
+    code, output, _ = judged(capsys, model_dir, "--photos", known)
     assert code == 0
-    assert f"left out: {known / 'panda'}: not a class" in said
-    assert f"left out: {known / 'lost.png'}: not in a class folder" in said
-    assert "DS_Store" not in said
+    assert f"left out: {known / 'panda'}: not a class" in output
+    assert f"left out: {known / 'lost.png'}: not in a class folder" in output
+    assert "DS_Store" not in output
     found = json.loads(judged(capsys, model_dir, "--photos", known, "--json")[1])
     assert sorted(found["ignored"]) == [str(known / "lost.png"), str(known / "panda")]
     assert found["n"] == 6
@@ -131,19 +131,15 @@ def test_photos_that_the_model_was_trained_on_are_said():
 
 def test_a_report_on_training_photos_warns(model_dir, known, capsys, monkeypatch):
     monkeypatch.setattr(Model, "learned_from", lambda self, pooled: np.arange(len(pooled)) < 2)
-    _, said, _ = judged(capsys, model_dir, "--photos", known)
-    assert "the model was trained on 2 of these 6 photos" in said
+    _, output, _ = judged(capsys, model_dir, "--photos", known)
+    assert "the model was trained on 2 of these 6 photos" in output
     found = json.loads(judged(capsys, model_dir, "--photos", known, "--json")[1])
     assert len(found["training_photos"]) == 2
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [
-        ([], "NO_PHOTOS"),
-        (["--ood", "nowhere"], "NO_FOLDER"),
-        (["--ood", "empty"], "NO_PHOTOS"),
-    ],
+    [([], "NO_PHOTOS"), (["--ood", "nowhere"], "NO_FOLDER"), (["--ood", "empty"], "NO_PHOTOS")],
 )
 def test_nothing_to_judge(model_dir, tmp_path, monkeypatch, capsys, words, code):
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,7 @@ def test_alone_it_prints_help(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["trian"], "did you mean train?"),
         (["evalute", "--json"], "did you mean evaluate?"),
@@ -46,11 +46,11 @@ def test_alone_it_prints_help(tmp_path):
         (["run", "--proj", "x.toml"], "did you mean --project?"),
     ],
 )
-def test_a_mistyped_word_is_guessed(words, said, tmp_path):
+def test_a_mistyped_word_is_guessed(words, expected, tmp_path):
     """No option is abbreviated: another one may make it ambiguous tomorrow."""
     done = bears(*words, cwd=tmp_path)
     assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
+    assert expected in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_every_hint_finds_the_project_again(words, tmp_path, fill):
     assert done.returncode == 2
     hint = re.search(r"run: (bears .*)$", done.stderr)
     assert hint, done.stderr
-    told = main.parse(shlex.split(hint[1])[1:])
-    assert [told.project, str(told.data), str(told.models)] == where[1::2]
+    parsed = main.parse(shlex.split(hint[1])[1:])
+    assert [parsed.project, str(parsed.data), str(parsed.models)] == where[1::2]
 
 
 def test_the_hint_in_json_is_as_good(tmp_path):
@@ -128,12 +128,12 @@ def test_the_hint_in_json_is_as_good(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("published", "current", "said"),
+    ("published", "current", "expected"),
     [(True, False, "is older than this evaluation"), (False, False, "not published yet"),
      (True, True, "next   to open its page, run: bears serve\n")],
 )  # fmt: skip
 def test_a_model_of_before_the_evaluation_is_called_old(
-    published, current, said, tmp_path, monkeypatch
+    published, current, expected, tmp_path, monkeypatch
 ):
     project = pipeline.open_project("starter", data=tmp_path, models=tmp_path / "m")
     if published:
@@ -141,7 +141,7 @@ def test_a_model_of_before_the_evaluation_is_called_old(
         (project.model / "bundle.json").touch()
     monkeypatch.setattr(evaluate, "as_text", lambda test: "error 3 %")
     words = run.summary(project, {"n": 3}, current, [])
-    assert said in words
+    assert expected in words
     assert ("run: bears serve" in words) == current
     assert ("to publish it, run: bears run" in words) != current
 
@@ -150,7 +150,7 @@ def test_a_model_of_before_the_evaluation_is_called_old(
 
 
 @pytest.mark.parametrize(
-    ("exc", "code", "said"),
+    ("exc", "code", "expected"),
     [
         (PermissionError(errno.EACCES, "Permission denied", "a b"), "SYSTEM", "a b: Permission"),
         (OSError(errno.ENOSPC, "No space left", "x"), "DISK_FULL", "no space left to write x"),
@@ -161,12 +161,12 @@ def test_a_model_of_before_the_evaluation_is_called_old(
         (OSError(errno.EIO, "Input/output error"), "SYSTEM", "Input/output error"),
     ],
 )  # fmt: skip
-def test_a_refusal_is_one_sentence_with_the_path(exc, code, said, tmp_path, monkeypatch):
+def test_a_refusal_is_one_sentence_with_the_path(exc, code, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "status", lambda project: (_ for _ in ()).throw(exc))
     done = bears("status", "--project", "starter", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"bears: {code}: ")
-    assert said in done.stderr
+    assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert len(done.stderr) < 400
 
@@ -222,15 +222,15 @@ def test_a_place_to_write_is_tried_and_left_as_it_was(tmp_path):
 def test_an_address_is_told_what_is_taken(scheme, tmp_path, model_dir):
     done = bears("predict", "--model", model_dir, f"{scheme}://example.com/a.jpg", cwd=tmp_path)
     assert done.returncode == 1
-    said = done.stdout + done.stderr
-    assert "is an address; files and folders of this computer are taken" in said
+    output = done.stdout + done.stderr
+    assert "is an address; files and folders of this computer are taken" in output
 
 
 # -- how it ends -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["run", "--source", "a b"], "Stopped. Continue with: bears run --source 'a b'"),
         (["train", "--data", "my data"], "Stopped. Continue with: bears train --data 'my data'"),
@@ -241,14 +241,14 @@ def test_an_address_is_told_what_is_taken(scheme, tmp_path, model_dir):
         (["status"], "Stopped."),
     ],
 )  # fmt: skip
-def test_ctrl_c_says_how_to_go_on_where_something_does(words, said, tmp_path, monkeypatch):
+def test_ctrl_c_says_how_to_go_on_where_something_does(words, expected, tmp_path, monkeypatch):
     def stopped(_: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(main, "module", lambda _: types.SimpleNamespace(run=stopped))
     done = bears(*words, cwd=tmp_path)
     assert done.returncode == 130
-    assert done.stderr.strip() == said
+    assert done.stderr.strip() == expected
 
 
 def test_closing_the_page_after_a_run_is_no_interrupted_run(tmp_path, monkeypatch):

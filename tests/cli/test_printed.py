@@ -71,9 +71,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with pytest.MonkeyPatch.context() as there:
         there.chdir(root)
-        said = asked("run", "--source", f"folder:photos{ODD}", *with_project())
-    assert not breaking(said), said
-    assert "next   to open its page, run: bears serve" in said
+        output = output_of("run", "--source", f"folder:photos{ODD}", *with_project())
+    assert not breaking(output), output
+    assert "next   to open its page, run: bears serve" in output
     return root
 
 
@@ -81,20 +81,20 @@ def with_project() -> list[str]:
     return [*OPTIONS, *(word for setting in SETTINGS for word in ("--set", setting))]
 
 
-def asked(*words: str) -> str:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+def output_of(*words: str) -> str:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             main.main(words)
         except SystemExit as exc:
             assert exc.code == 2
-    return said.getvalue()
+    return output.getvalue()
 
 
-def breaking(said: str) -> list[str]:
+def breaking(output: str) -> list[str]:
     """Lines that begin with what a name holds, or hold what a terminal obeys. Bars, which move the
     cursor, begin with a carriage return."""
-    lines = [line for line in said.split("\n") if not line.startswith("\r")]
+    lines = [line for line in output.split("\n") if not line.startswith("\r")]
     return [line for line in lines if not line.isprintable() or line.lstrip().startswith("INJ")]
 
 
@@ -110,8 +110,8 @@ def test_no_command_prints_what_a_name_holds(
 ) -> None:
     name, *option = command.removesuffix(" again").split(" ")
     monkeypatch.chdir(place)
-    said = asked(name, *option, *COMMANDS[command], *with_project())
-    assert said and not breaking(said), said
+    output = output_of(name, *option, *COMMANDS[command], *with_project())
+    assert output and not breaking(output), output
 
 
 @pytest.mark.parametrize("command", ALONE)
@@ -120,8 +120,8 @@ def test_nor_one_without_a_project(
 ) -> None:
     words = [command] if ODD in command else command.split(" ")
     monkeypatch.chdir(place)
-    said = asked(*words, *ALONE[command])
-    assert said and not breaking(said), said
+    output = output_of(*words, *ALONE[command])
+    assert output and not breaking(output), output
 
 
 @pytest.mark.skipif(os.name == "nt", reason="cmd.exe cannot type them")
@@ -131,13 +131,13 @@ def test_nor_one_without_a_project(
 def test_a_hint_with_such_a_name_can_be_typed(word: str) -> None:
     shown = terminal.quoted(word)
     assert terminal.one_line(shown) == shown
-    said = subprocess.run(
+    output = subprocess.run(
         ["bash", "-c", f"printf %s {shown}"],
         stdout=subprocess.PIPE,
         check=True,
         env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
     )
-    assert os.fsdecode(said.stdout) == word
+    assert os.fsdecode(output.stdout) == word
 
 
 def calls(path: Path) -> list[ast.Call]:

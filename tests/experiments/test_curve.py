@@ -86,55 +86,55 @@ def test_sizes_are_geometric_up_to_a_half_and_then_all():
     assert (few[1:5] / few[:4]).tolist() == pytest.approx([few[1] / few[0]] * 4)
 
 
-def test_folds_in_a_row_ask_every_photo_once_and_never_what_was_learned(pile):
+def test_folds_in_a_row_test_every_photo_once_and_never_what_was_learned(pile):
     labels, groups = pile
-    deals = law.deals(labels, groups, 5, range(10))
-    for five in (deals[:5], deals[5:]):
-        assert sorted(np.concatenate([asked for _, asked in five])) == list(range(120))
-    for learning, asked in deals:
-        assert set(groups[learning]) & set(groups[asked]) == set()
-    assert sorted(deals[0][1]) != sorted(deals[5][1])
+    splits = law.splits(labels, groups, 5, range(10))
+    for five in (splits[:5], splits[5:]):
+        assert sorted(np.concatenate([test for _, test in five])) == list(range(120))
+    for train, test in splits:
+        assert set(groups[train]) & set(groups[test]) == set()
+    assert sorted(splits[0][1]) != sorted(splits[5][1])
 
 
 # -- errors and their chance -----------------------------------------------------------------------
 
 
-def test_errors_count_only_what_was_asked():
+def test_errors_count_only_what_was_tested():
     wrong = np.array([[[1, 1, 1, 0], [0, 1, 0, 0]], [[1, 1, 0, 1], [1, 1, 0, 0]]], dtype=bool)
-    asked = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], dtype=bool)
-    of_deal, of_photo = np.array([[1.0, 1], [2, 0]]), np.array([[1.0, 1, 1, 1], [3, 1, 1, 0]])
-    found = law.errors(wrong, asked, of_deal, of_photo)
+    tested = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], dtype=bool)
+    of_seed, of_photo = np.array([[1.0, 1], [2, 0]]), np.array([[1.0, 1, 1, 1], [3, 1, 1, 0]])
+    found = law.errors(wrong, tested, of_seed, of_photo)
     assert found.tolist() == [[3 / 4, 1 / 4], [1.0, 1 / 4]]
 
 
 def test_near_copies_are_drawn_together():
     groups = np.array(["a", "a", "b", "c", "c", "c"])
-    of_deal, of_photo = law.weights(groups, 4, 200, np.random.default_rng(0))
+    of_seed, of_photo = law.weights(groups, 4, 200, np.random.default_rng(0))
     assert (of_photo[:, 0] == of_photo[:, 1]).all()
     assert (of_photo[:, 3] == of_photo[:, 5]).all()
     assert (of_photo[:, [0, 2, 3]].sum(1) == 3).all()
-    assert (of_deal.sum(1) == 4).all()
+    assert (of_seed.sum(1) == 4).all()
     assert len(np.unique(of_photo, axis=0)) > 5
-    assert len(np.unique(of_deal, axis=0)) > 20
+    assert len(np.unique(of_seed, axis=0)) > 20
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 10])
 def test_of_intervals_of_the_error_95_percent_hold_the_truth(size):
-    """Two deals ask each photo, and mostly agree."""
+    """Two seeds test each photo, and mostly agree."""
     rng, held = np.random.default_rng(size), 0
-    asked, groups = np.ones((2, 60 * size), dtype=bool), np.repeat(np.arange(60), size).astype(str)
+    tested, groups = np.ones((2, 60 * size), dtype=bool), np.repeat(np.arange(60), size).astype(str)
     for _ in range(600):
         wrong = (rng.random(60) < 0.1).repeat(size)
         other = np.where(rng.random(len(wrong)) < 0.9, wrong, rng.random(len(wrong)) < 0.1)
-        ((low, high),) = law.chance(np.stack([wrong, other])[:, None], asked, groups)
+        ((low, high),) = law.chance(np.stack([wrong, other])[:, None], tested, groups)
         held += low <= 0.1 <= high
     assert 0.93 <= held / 600 <= 0.98
 
 
 def test_no_error_is_no_certainty():
-    """60 photos of 30 pairs, each asked twice: 0 of 30."""
-    asked, groups = np.ones((2, 60), dtype=bool), np.repeat(np.arange(30), 2).astype(str)
-    ((low, high),) = law.chance(np.zeros((2, 1, 60), dtype=bool), asked, groups)
+    """60 photos of 30 pairs, each tested twice: 0 of 30."""
+    tested, groups = np.ones((2, 60), dtype=bool), np.repeat(np.arange(30), 2).astype(str)
+    ((low, high),) = law.chance(np.zeros((2, 1, 60), dtype=bool), tested, groups)
     assert (low, high) == pytest.approx(wilson(0, 30))
     assert law.unseen(np.array([0.0, 0.2]), 0.0, high).tolist() == [high, 0.2]
     assert law.unseen(np.array([0.0, 0.2]), 0.01, high).tolist() == [0.0, 0.2]
@@ -192,14 +192,14 @@ def test_the_band_never_rises():
 
 
 def test_a_gain_and_its_interval():
-    told, low, high = law.gain(*might_have_been(0.04 * (SIZES / 800) ** -0.5 + 0.02), 800, 800)
-    assert told == pytest.approx(0.04 * (1 - 2**-0.5), abs=2e-4)
-    assert low < told < high
+    gain, low, high = law.gain(*might_have_been(0.04 * (SIZES / 800) ** -0.5 + 0.02), 800, 800)
+    assert gain == pytest.approx(0.04 * (1 - 2**-0.5), abs=2e-4)
+    assert low < gain < high
     assert law.worth(low, high) == "helps"
-    told, low, high = law.gain(*might_have_been(np.full(6, 0.1)), 800, 800)
-    assert (told, low) == (pytest.approx(0, abs=1e-9), pytest.approx(0, abs=1e-9))
+    gain, low, high = law.gain(*might_have_been(np.full(6, 0.1)), 800, 800)
+    assert (gain, low) == (pytest.approx(0, abs=1e-9), pytest.approx(0, abs=1e-9))
     assert law.worth(low, high) == "hardly"
-    told, low, high = law.gain(*might_have_been(np.full(6, 0.1), noise=0.05), 800, 800)
+    gain, low, high = law.gain(*might_have_been(np.full(6, 0.1), noise=0.05), 800, 800)
     assert law.worth(low, high) == "unknown"
 
 
@@ -212,7 +212,7 @@ def test_no_gain_is_promised_beyond_what_the_last_step_brought():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "verdict"),
     [
         (0.001, 0.009, "helps"),
         (0.002, 0.003, "helps"),
@@ -221,8 +221,8 @@ def test_no_gain_is_promised_beyond_what_the_last_step_brought():
         (0.0, 0.2, "unknown"),
     ],
 )
-def test_verdicts(low, high, said):
-    assert law.worth(low, high) == said
+def test_verdicts(low, high, verdict):
+    assert law.worth(low, high) == verdict
 
 
 def test_nobody_looks_further_than_three_times():
@@ -244,7 +244,7 @@ def test_round_numbers(n, found):
 
 # -- a dataset -------------------------------------------------------------------------------------
 
-SIDES = ["train"] * 13 + ["valid"] * 4 + ["test"] * 3
+SPLITS = ["train"] * 13 + ["valid"] * 4 + ["test"] * 3
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def dataset(tmp_path, make):
     def write(features, targets, root=tmp_path, strength=0.01):
         n = len(targets)
         rows = [
-            make(i, label=LABELS[targets[i]], split=SIDES[i // 2 % 20], group=f"{i // 2:064x}")
+            make(i, label=LABELS[targets[i]], split=SPLITS[i // 2 % 20], group=f"{i // 2:064x}")
             for i in range(n)
         ]
         leave_probe(root, [p.sha256 for p in rows], np.full((n, 3), 1 / 3), features)
@@ -353,7 +353,7 @@ def test_the_class_that_needs_photos_most(dataset):
 
 
 @pytest.mark.long
-def test_the_check_foretells_the_whole_from_a_half(dataset):
+def test_the_check_predicts_the_whole_from_a_half(dataset):
     with dataset(*learnable()) as catalog:
         found = growth(catalog, CONFIG, half=True)
         assert not (catalog.root / "curve").exists()
@@ -362,13 +362,13 @@ def test_the_check_foretells_the_whole_from_a_half(dataset):
     assert row["held"]
     assert row["predicted"] == pytest.approx(row["measured"], abs=0.03)
     assert row["off"] == pytest.approx(row["predicted"] - row["measured"], abs=1e-5)
-    assert row["predicted"] < row["error"][-1] - 0.003  # it foretells a further fall
+    assert row["predicted"] < row["error"][-1] - 0.003  # it predicts a further fall
     assert "the curve holds that far" in check_sentence(row)
 
 
-def test_the_test_side_is_never_asked(dataset):
+def test_the_test_split_is_never_used(dataset):
     features, targets = learnable()
-    test = np.array([SIDES[i // 2 % 20] == "test" for i in range(600)])
+    test = np.array([SPLITS[i // 2 % 20] == "test" for i in range(600)])
     with dataset(features, targets) as catalog:
         once = growth(catalog, CONFIG, seeds=2)
     features[test] = 99
@@ -421,13 +421,13 @@ CHECK = {"sizes": [50, 400], "n": 800.0, "predicted": 0.11, "predicted_interval"
          "measured": 0.1, "off": 0.01, "off_interval": [-0.01, 0.02], "held": True}  # fmt: skip
 
 
-def said(whole, most=None, held=True, **classes):
+def sentences(whole, most=None, held=True, **classes):
     found = {"photos": 800, "asked": 1000, "all": whole, "classes": classes, "most": most}
     return verdict_sentences(found | {"check": CHECK | {"held": held}}), headline(found)
 
 
 def test_words_where_photos_help():
-    lines, head = said(HELPS, most="grizzly", grizzly=HELPS, black=HARDLY)
+    lines, head = sentences(HELPS, most="grizzly", grizzly=HELPS, black=HARDLY)
     assert lines[0] == (
         "error now  10.0% (8.0% to 12.0%) from 800 photos, measured on 1000 of train and valid"
     )
@@ -438,12 +438,12 @@ def test_words_where_photos_help():
 
 
 def test_words_where_no_class_stands_out():
-    lines, _ = said(HELPS, grizzly=HELPS, black=HELPS)
+    lines, _ = sentences(HELPS, grizzly=HELPS, black=HELPS)
     assert lines[2] == "classes    no class stands out: photos of all of them would help alike"
 
 
 def test_words_where_they_hardly_do():
-    lines, head = said(HARDLY, grizzly=HARDLY, black=HARDLY)
+    lines, head = sentences(HARDLY, grizzly=HARDLY, black=HARDLY)
     assert (
         "more photos would hardly help: 200 would bring about 0.0 points (0.0 to 0.2)" in lines[1]
     )
@@ -453,19 +453,19 @@ def test_words_where_they_hardly_do():
 
 
 def test_words_where_nothing_can_be_said():
-    lines, head = said(UNKNOWN, grizzly=UNKNOWN, black=HARDLY)
+    lines, head = sentences(UNKNOWN, grizzly=UNKNOWN, black=HARDLY)
     assert "whether more photos would help is uncertain: 200 would bring 0.0 to 2.0" in lines[1]
     assert "no single class is sure to bring a gain; the likeliest is grizzly" in lines[2]
     assert head.endswith("cannot be said")
 
 
 def test_words_on_the_check():
-    lines, _ = said(HELPS, most="grizzly", grizzly=HELPS)
+    lines, _ = sentences(HELPS, most="grizzly", grizzly=HELPS)
     assert (
         "from at most 400 photos, 11.0% (9.0% to 13.0%) was predicted for 800; measured 10.0%, off"
         " by 1.0 points (-1.0 to 2.0): the curve holds that far"
     ) in lines[3]
-    lines, _ = said(HELPS, most="grizzly", held=False, grizzly=HELPS)
+    lines, _ = sentences(HELPS, most="grizzly", held=False, grizzly=HELPS)
     assert "do not rely on its predictions" in lines[3]
 
 

@@ -198,12 +198,16 @@ def test_a_run_that_was_too_short_gives_no_suggestion_where_none_can_be():
     assert lr_finder.suggest(x[:22], y[:22], 60)["valley"] is not None
 
 
+def sweeps(*arrays):
+    return [lr_finder.Curve(*run, len(run[0])) for run in zip(*arrays, strict=True)]
+
+
 @pytest.mark.parametrize("slide", [None, 2e-3])
 def test_the_picture_is_one(slide):
     x, y = curve()
     rows = analysis.summarise_suggestions([found(slide=slide)])
     raw = y + np.random.default_rng(0).normal(0, 0.1, 60)
-    data = plot.draw([x, x[:50]], [raw, raw[:50]], [y, y[:50]], rows, ["so so"])
+    data = plot.draw(sweeps([x, x[:50]], [raw, raw[:50]], [y, y[:50]]), rows, ["so so"])
     picture = Image.open(io.BytesIO(data))
     assert picture.format == "PNG"
     assert picture.size[0] > picture.size[1] > 400
@@ -221,7 +225,7 @@ def prepared(tmp_path_factory):
     return catalog, config
 
 
-def dice():
+def random_states():
     return (
         random.getstate(),
         [part.tolist() if hasattr(part, "tolist") else part for part in np.random.get_state()],
@@ -245,10 +249,10 @@ def options(*words):
     return parser().parse_args(["lr", "--seeds", "2", "--steps", "25", *words])
 
 
-def run_lr(asked, given):
+def run_lr(arguments, project):
     """`bears lr` on a project that is given."""
-    with mock.patch.object(cli_project, "named_project", lambda _: given):
-        return lr_command.run(asked)
+    with mock.patch.object(cli_project, "named_project", lambda _: project):
+        lr_command.run(arguments)
 
 
 def tree(root):
@@ -267,9 +271,9 @@ def test_a_training_is_the_same_with_and_without_it_before(prepared, tmp_path, c
     training.train(catalog, config)
     before = weights(catalog)
     project = project_of(prepared, tmp_path)
-    files, states, rows = tree(catalog.root), dice(), catalog.photos()
-    assert run_lr(options("--compare", "--json"), project) == 0
-    assert dice() == states
+    files, states, rows = tree(catalog.root), random_states(), catalog.photos()
+    run_lr(options("--compare", "--json"), project)
+    assert random_states() == states
     assert tree(catalog.root) == files
     assert catalog.photos() == rows
     training.train(catalog, config)
@@ -290,7 +294,7 @@ def test_a_run_is_repeatable_and_another_seed_is_another_run(prepared):
     made = lr.finder_setup(*prepared)
     one, again, other = lr.run_finder(made, [5, 5, 6], 25)
     assert np.array_equal(one.losses, again.losses)
-    assert one.suggestions == again.suggestions
+    assert one.suggestions() == again.suggestions()
     assert not np.array_equal(one.losses, other.losses)
     steps = np.arange(25) / 25
     assert one.rates == pytest.approx(
@@ -353,8 +357,8 @@ def test_each_trial_is_judged_photo_by_photo(prepared, monkeypatch):
     tried = lr.trials(made, [1e-2, 1e-3], [1, 2], 30)
     targets = [labels.index(photo.label) for photo in made.valid]
     odds = np.array([[answers[rate, seed] for seed in (1, 2)] for rate in (1e-2, 1e-3)])
-    said = np.log(np.exp(odds).sum(-1, keepdims=True)) - odds  # (rates, seeds, classes)
-    assert tried.losses == pytest.approx(said[..., targets], abs=1e-5)
+    expected = np.log(np.exp(odds).sum(-1, keepdims=True)) - odds  # (rates, seeds, classes)
+    assert tried.losses == pytest.approx(expected[..., targets], abs=1e-5)
     assert (tried.wrong == (odds.argmax(-1)[..., None] != targets)).all()
     assert tried.diverged.tolist() == [[False, False], [False, True]]
 
@@ -409,12 +413,12 @@ def test_too_little_memory_is_said(prepared, monkeypatch):
 @pytest.mark.long
 def test_words_say_why_not_the_lowest_point(prepared, tmp_path, capsys):
     run_lr(options(), project_of(prepared, tmp_path))
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name, about in analysis.ABOUT.items():
-        assert f"\n{name} " in said
-        assert about in said
-    assert "Why not the lowest point itself?" in said
-    assert "--set train.lr=RATE" in said
+        assert f"\n{name} " in printed
+        assert about in printed
+    assert "Why not the lowest point itself?" in printed
+    assert "--set train.lr=RATE" in printed
 
 
 def test_errors_name_the_remedy(prepared, tmp_path):
@@ -443,11 +447,11 @@ def curve_of(losses: np.ndarray) -> lr_finder.Curve:
 
 
 def test_noise_alone_is_no_fall_and_a_fall_is_seen_through_noise():
-    dice = np.random.default_rng(0)
-    flat = [curve_of(0.2 + 0.1 * dice.normal(size=40)).falls() for _ in range(200)]
+    rng = np.random.default_rng(0)
+    flat = [curve_of(0.2 + 0.1 * rng.normal(size=40)).falls() for _ in range(200)]
     assert sum(flat) <= 4
     shape = np.concatenate([np.zeros(10), np.linspace(0, -0.5, 20), np.linspace(-0.5, 2, 10)])
-    clear = [curve_of(1 + shape + 0.05 * dice.normal(size=40)).falls() for _ in range(200)]
+    clear = [curve_of(1 + shape + 0.05 * rng.normal(size=40)).falls() for _ in range(200)]
     assert sum(clear) == 200
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import LABELS, tiny_config
+from fastai.torch_core import no_random
 from training import dataset
 
 from bear_classifier.dataset.schema import Suspect
@@ -168,7 +169,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 @pytest.mark.long
 def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
-    with failures.undisturbed():
+    with no_random():
         made = runs.prepare(subject)
         high = runs.train_new_head(made, Recipe(rate=1e3, epochs=2))
         low = runs.train_new_head(made, Recipe(rate=1e-7, epochs=2, crops=False))
@@ -185,7 +186,7 @@ def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> No
 
 
 def test_the_same_recipe_gives_the_same_history(subject: Subject) -> None:
-    with failures.undisturbed():
+    with no_random():
         made = runs.prepare(subject)
         one, two = (runs.train_new_head(made, Recipe(rate=1e-3, epochs=2)) for _ in range(2))
     assert one == two
@@ -207,7 +208,7 @@ def test_photos_that_cleaning_suspects_are_left_out(
         Suspect(second.sha256, "", "", "", "", 0.4, []),
     ]
     monkeypatch.setattr(runs.clean, "suspects", lambda *_: suspects)
-    with failures.undisturbed():
+    with no_random():
         learned = runs.prepare(subject).train
     assert first not in learned and second in learned
 

@@ -1,13 +1,13 @@
 """Compare recipes: measures, paired differences over photos and seeds, verdicts.
 
-Every alternative is set against the first, which was named before anything was known; so there are
-as many questions as other alternatives, and each interval is widened for all of them (Bonferroni):
-that any difference is claimed where there is none happens in one comparison of twenty.
+Every alternative is set against the first, which was named before anything was known. Each interval
+is widened for all alternatives (Bonferroni): one comparison of twenty claims a difference where
+there is none.
 
-A bootstrap over seeds and photos (Owen 2007) was left: it takes it for proof that three seeds, or
-the three wrong photos of a small class, agree, which they do by chance one time in four. Instead
-both sources of chance have an interval of their own, added at right angles, so that none is ever
-narrower than either: over seeds Student's; over photos one whose units are groups of near-copies.
+Both sources of chance have an interval: over seeds Student's; over photos one whose units are
+groups of near-copies. Their half-widths are combined in quadrature. A bootstrap over seeds and
+photos (Owen 2007) takes it for proof that three seeds, or the three wrong photos of a small class,
+agree, which they do by chance one time in four.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from bear_classifier.stats.paired import (
     signed,
 )
 
-FEW_PHOTOS = (
-    10  # photos of a class on validation; of fewer each moves its recall by a tenth and more
-)
+FEW_PHOTOS = 10  # of a class on validation; of fewer each moves its recall by a tenth and more
 _FAR = 20  # times as many validation photos; nobody has them
 
 MEASURES: tuple[Measure, ...] = ("loss", "error", "macro")
@@ -45,8 +43,7 @@ def losses_and_errors(logits: Floats, targets: Ints) -> tuple[Floats, Bools]:
 
     logits: (..., photos, classes); targets: (photos,) numbers of the true classes."""
     shifted = logits - logits.max(-1, keepdims=True)
-    own = np.take_along_axis(shifted, _like(targets, logits), -1)[..., 0]
-    losses = np.log(np.exp(shifted).sum(-1)) - own
+    losses = np.log(np.exp(shifted).sum(-1)) - shifted[..., np.arange(len(targets)), targets]
     return np.minimum(losses, MOST_LOSS), logits.argmax(-1) != targets
 
 
@@ -57,20 +54,13 @@ def calibrated(logits: Floats, targets: Ints) -> Floats:
     return np.stack([row / fit_temperature(row, targets) for row in rows]).reshape(logits.shape)
 
 
-def _like(targets: Ints, logits: Floats) -> Ints:
-    return np.broadcast_to(targets[:, None], (*logits.shape[:-1], 1))
-
-
-# -- all of them -----------------------------------------------------------------------------------
-
-
 def compare_alternatives(
     names: Sequence[str],
     logits: Floats,
     targets: Sequence[int],
     groups: Sequence[str],
     labels: Sequence[str],
-    by: Measure,
+    by: str,
 ) -> dict[str, Any]:
     """Each alternative's measures, recalls and difference to the first, as plain numbers.
 
@@ -88,8 +78,8 @@ def compare_alternatives(
             per_seed = values[i] @ shares(measure, true)
             row[measure] = {"mean": float(per_seed.mean()), "per_seed": per_seed.tolist()}
             if i:
-                found = difference(values[0], values[i], true, group, measure)
-                row[measure] |= _difference(found, sure, len(true))
+                apart = difference(values[0], values[i], true, group, measure)
+                row[measure] |= _difference(apart, sure, len(true))
         row["recall"] = {
             label: float(1 - wrong[i][:, true == k].mean()) if (true == k).any() else None
             for k, label in enumerate(labels)
@@ -107,20 +97,17 @@ def compare_alternatives(
     }
 
 
-def _difference(found: Difference, sure: float, photos: int) -> dict[str, Any]:
-    half = found.half(sure)
-    low, high = (None, None) if half is None else (found.mean - half, found.mean + half)
-    significant = half is not None and half < abs(found.mean)
-    enough = found.times_photos(sure)
+def _difference(apart: Difference, sure: float, photos: int) -> dict[str, Any]:
+    half, mean = apart.half(sure), apart.mean
+    significant = half is not None and half < abs(mean)
+    enough = np.ceil(apart.times_photos(sure) * photos)
     return {
-        "difference": found.mean,
-        "low": low,
-        "high": high,
-        "verdict": ("better" if found.mean < 0 else "worse") if significant else "no difference",
-        "seeds_needed": None if significant else found.seeds_needed(sure),
-        "photos_needed": (
-            None if significant or not np.isfinite(enough) else int(np.ceil(enough * photos))
-        ),
+        "difference": mean,
+        "low": None if half is None else mean - half,
+        "high": None if half is None else mean + half,
+        "verdict": ("better" if mean < 0 else "worse") if significant else "no difference",
+        "seeds_needed": None if significant else apart.seeds_needed(sure),
+        "photos_needed": None if significant or not np.isfinite(enough) else int(enough),
     }
 
 
@@ -133,52 +120,49 @@ MEASURE_NAMES: Mapping[Measure, str] = {
 }
 
 
-def alternative_verdicts(found: Mapping[str, Any]) -> list[str]:
+def alternative_verdicts(result: Mapping[str, Any]) -> list[str]:
     """A sentence on every alternative but the first; nothing inside the noise is called better."""
-    first, by = found["rows"][0]["name"], found["by"]
-    return [_verdict(row, first, by, found) for row in found["rows"][1:]]
+    return [_verdict(row, result) for row in result["rows"][1:]]
 
 
-def _verdict(row: Mapping[str, Any], first: str, by: Measure, found: Mapping[str, Any]) -> str:
-    name, said = row["name"], row[by]
-    unit = "of log loss" if by == "loss" else "points"
-    if said["verdict"] != "no difference":
-        sign = -1 if said["verdict"] == "better" else 1
-        near, far = sorted(sign * said[end] for end in ("low", "high"))
+def _verdict(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    name, first, by, photos = row["name"], result["rows"][0]["name"], result["by"], result["photos"]
+    found, unit = row[by], "of log loss" if by == "loss" else "points"
+    size = amount(abs(found["difference"]), by)
+    if found["verdict"] != "no difference":
+        sign = -1 if found["verdict"] == "better" else 1
+        near, far = sorted(sign * found[end] for end in ("low", "high"))
         return (
-            f"{name} does {said['verdict']} than {first} by {amount(abs(said['difference']), by)}"
-            f" {unit} ({amount(near, by)} to {amount(far, by)})"
+            f"{name} does {found['verdict']} than {first} by {size} {unit}"
+            f" ({amount(near, by)} to {amount(far, by)})"
         )
     text = f"no difference is shown between {name} and {first}: "
-    if said["low"] is None:
+    if found["low"] is None:
         return text + "one seed may differ by chance; give --seeds 3 or more"
-    less = "less" if said["difference"] < 0 else "more"
-    text += f"{name} has {amount(abs(said['difference']), by)} {unit} {less}"
-    text += f" (from {signed(said['low'], by)} to {signed(said['high'], by)})"
-    if said["seeds_needed"]:
-        return f"{text}; to show such a difference: about --seeds {said['seeds_needed']}"
-    wanted = said["photos_needed"]
-    if wanted is None or wanted > _FAR * found["photos"]:
-        return f"{text}; so small a difference can hardly be measured"
-    if wanted > found["photos"]:
-        return (
-            f"{text}; to show so small a difference: about {wanted} validation photos"
-            f" instead of {found['photos']}, and more seeds"
-        )
-    return f"{text}; to show so small a difference takes more than {MOST_SEEDS} seeds"
+    less = "less" if found["difference"] < 0 else "more"
+    text += f"{name} has {size} {unit} {less}"
+    text += f" (from {signed(found['low'], by)} to {signed(found['high'], by)}); "
+    if found["seeds_needed"]:
+        return f"{text}to show such a difference: about --seeds {found['seeds_needed']}"
+    needed = found["photos_needed"]
+    if needed is None or needed > _FAR * photos:
+        return f"{text}so small a difference can hardly be measured"
+    text += "to show so small a difference"
+    if needed > photos:
+        return f"{text}: about {needed} validation photos instead of {photos}, and more seeds"
+    return f"{text} takes more than {MOST_SEEDS} seeds"
 
 
-def remarks(found: Mapping[str, Any]) -> list[str]:
+def remarks(result: Mapping[str, Any]) -> list[str]:
     """What to know before relying on it."""
-    said = [
+    few = [
         f'class "{label}" has {count(n, "photo")} on validation, each counted once'
         " (validation is never oversampled): do not rely on its recall and the macro error"
-        for label, n in found["of_class"].items()
+        for label, n in result["of_class"].items()
         if 0 < n < FEW_PHOTOS
     ]
-    said += [
+    return few + [
         f'class "{label}" has no photo on validation: nothing is said of it'
-        for label, n in found["of_class"].items()
+        for label, n in result["of_class"].items()
         if n == 0
     ]
-    return said

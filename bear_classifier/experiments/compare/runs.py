@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastai.torch_core import set_seed
+from fastai.torch_core import no_random, set_seed
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.experiments.lr.runs import undisturbed
 from bear_classifier.learn import backbone
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import Unreadable, learning_photos
@@ -66,20 +65,20 @@ class TrainingRuns:
         self.unreadable = Unreadable(len(catalog.photos("ok")))
 
     def trained(self, one: Alternative, seeds: Sequence[int], bar: Any) -> list[TrainedAlternative]:
-        """One training for each seed; the rate is asked for once, with the first.
+        """One training for each seed; the LR finder runs once, with the first.
 
         bar: of tqdm, moved by `steps` in all. Raises TrainError and DataError as training does."""
-        bench = _Start(self, one)
-        with undisturbed():
-            lr = self.rate(one, seeds[0], bench)
-            return [self._trained(bench, seed, lr, bar) for seed in seeds]
+        start = _Start(self, one)
+        with no_random():
+            lr = self.rate(one, seeds[0], start)
+            return [self._trained(start, seed, lr, bar) for seed in seeds]
 
     def steps(self, one: Alternative, seeds: int) -> int:
         """How many batches `trained` learns from."""
         settings, _ = adjusted_settings(one.config.train, len(self.train))
         return seeds * settings.epochs * (len(self.train) // settings.batch_size)
 
-    def rate(self, one: Alternative, seed: int, bench: _Start | None = None) -> tuple[float, str]:
+    def rate(self, one: Alternative, seed: int, start: _Start | None = None) -> tuple[float, str]:
         """The rate of the settings or the LR finder's, and why."""
         if isinstance(one.config.train.lr, float):
             return one.config.train.lr, "given in the settings"
@@ -87,46 +86,42 @@ class TrainingRuns:
         try:
             facts = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            with undisturbed():
-                end = (bench or _Start(self, one)).fitted(seed, one.config.train.lr, epochs=0)
+            with no_random():
+                end = (start or _Start(self, one)).fitted(seed, one.config.train.lr, epochs=0)
             facts = {key: end.facts[key] for key in ("lr", "lr_reason", "finder")}
             write_atomic(place, json.dumps(facts).encode())
         return facts["lr"], facts["lr_reason"]
 
     def _trained(
-        self, bench: _Start, seed: int, lr: tuple[float, str], bar: Any
+        self, start: _Start, seed: int, lr: tuple[float, str], bar: Any
     ) -> TrainedAlternative:
-        place = self.folder / f"training-{_digest(bench.one, seed, lr[0])}.npz"
-        steps = self.steps(bench.one, 1)
+        place = self.folder / f"training-{_digest(start.one, seed, lr[0])}.npz"
+        steps = self.steps(start.one, 1)
         if kept := _read(place):
             bar.update(steps)
             return kept
-        config, before = bench.one.config, bar.n
-        began = time.monotonic()
-        epoch = steps // config.train.epochs
-
-        def step(_: State) -> None:
-            bar.update(epoch)
-
-        end = bench.fitted(seed, lr[0], config.train.epochs, step)
+        config, before = start.one.config, bar.n
+        began, epochs = time.monotonic(), config.train.epochs
+        end = start.fitted(seed, lr[0], epochs, lambda _: bar.update(steps // epochs))
         seconds = round(time.monotonic() - began, 1)
-        whole = Whole(self.catalog, bench.model, self.unreadable)
+        whole = Whole(self.catalog, start.model, self.unreadable)
         rows, logits, _ = whole.outputs(self.valid, config)
         bar.update(before + steps - bar.n)  # a training that diverged made fewer
         facts = {key: end.facts[key] for key in ("lr", "history", "kept_epoch", "part")}
         facts |= {"lr_reason": lr[1], "seconds": seconds, "seed": seed}
-        facts["diverged"] = len(facts["history"]) < config.train.epochs
+        facts["diverged"] = len(facts["history"]) < epochs
         done = TrainedAlternative(logits, [self.valid[row].sha256 for row in rows], facts)
-        _write(place, done)
+        arrays = {"logits": logits, "sha256": np.array(done.sha256)}
+        write_atomic(place, as_npz(**arrays, facts=np.array(json.dumps(facts))))
         return done
 
 
 class _Start:
     """The model of an alternative, made when it is first needed, and put back to its start."""
 
-    def __init__(self, shop: TrainingRuns, one: Alternative) -> None:
-        settings, _ = adjusted_settings(one.config.train, len(shop.train))
-        self.shop = shop
+    def __init__(self, runs: TrainingRuns, one: Alternative) -> None:
+        settings, _ = adjusted_settings(one.config.train, len(runs.train))
+        self.runs = runs
         self.one = dataclasses.replace(one, config=dataclasses.replace(one.config, train=settings))
         self._first: dict[str, Tensor] | None = None
 
@@ -134,7 +129,7 @@ class _Start:
         self, seed: int, lr: float | str, epochs: int, keep: Any = lambda state: None
     ) -> State:
         """Train from the start; order, crops and a new head follow from the seed alone."""
-        shop, config = self.shop, self.one.config
+        runs, config = self.runs, self.one.config
         if self._first is None:
             self.model = self._start()
             self._first = backbone.copied(self.model)
@@ -142,25 +137,24 @@ class _Start:
         set_seed(seed, reproducible=True)
         if config.train.head == "new":
             self.model.new_head(seed)
-        seen = [*shop.train, *shop.valid]
-        part, _ = part_of(shop.catalog, config, self.model, seen, shop.unreadable)
-        dls = part.loaders(shop.train, shop.valid, config)
-        plan = plan_of(config, [photo.label for photo in shop.train])
-        plan = dataclasses.replace(plan, lr=lr, epochs=epochs)
-        end, _ = fit(dls, part.model, plan, keep=keep)
-        return end
+        photos = [*runs.train, *runs.valid]
+        part, _ = part_of(runs.catalog, config, self.model, photos, runs.unreadable)
+        dls = part.loaders(runs.train, runs.valid, config)
+        plan = plan_of(config, [photo.label for photo in runs.train])
+        return fit(dls, part.model, dataclasses.replace(plan, lr=lr, epochs=epochs), keep=keep)[0]
 
     def _start(self) -> backbone.Classifier:
-        config, device = self.one.config, backbone.pick_device(self.one.config.learn.device)
+        runs, config = self.runs, self.one.config
+        device = backbone.pick_device(config.learn.device)
         if self.one.own:
-            return start(self.shop.catalog, config).to(device)
-        made = probe_network(config, None).to(device)
+            return start(runs.catalog, config).to(device)
+        network = probe_network(config, None).to(device)
         if config.train.head == "new":
-            return made
-        whole = Whole(self.shop.catalog, made, self.shop.unreadable)
-        rows, _, features = whole.outputs(self.shop.train, config)
-        learned = [self.shop.train[row] for row in rows]
-        return start_of(self.shop.catalog, config, learned, features).to(device)
+            return network
+        whole = Whole(runs.catalog, network, runs.unreadable)
+        rows, _, features = whole.outputs(runs.train, config)
+        photos = [runs.train[row] for row in rows]
+        return start_of(runs.catalog, config, photos, features).to(device)
 
 
 def _digest(one: Alternative, seed: int, lr: float | str) -> str:
@@ -180,21 +174,15 @@ def _read(place: Path) -> TrainedAlternative | None:
         return None
 
 
-def _write(place: Path, done: TrainedAlternative) -> None:
-    facts = np.array(json.dumps(done.facts))
-    write_atomic(place, as_npz(logits=done.logits, sha256=np.array(done.sha256), facts=facts))
-
-
 def stack_logits(
-    runs: Sequence[Sequence[TrainedAlternative]],
+    trained: Sequence[Sequence[TrainedAlternative]],
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Logits (alternatives, seeds, photos, classes) of the photos that all trainings could read,
     and their hashes, in order."""
-    common = set.intersection(*(set(done.sha256) for row in runs for done in row))
-    order = sorted(common)
+    order = sorted(set.intersection(*(set(done.sha256) for row in trained for done in row)))
 
-    def picked(done: TrainedAlternative) -> NDArray[np.float64]:
+    def ordered(done: TrainedAlternative) -> NDArray[np.float32]:
         place = {sha256: row for row, sha256 in enumerate(done.sha256)}
-        return done.logits[[place[sha256] for sha256 in order]].astype(np.float64)
+        return done.logits[[place[sha256] for sha256 in order]]
 
-    return np.stack([np.stack([picked(done) for done in row]) for row in runs]), order
+    return np.array([[ordered(done) for done in row] for row in trained], dtype=np.float64), order

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentF
 
 from bear_classifier.experiments.curve.text import answer, class_gain, headline
 from bear_classifier.plots.fonts import render_png
-from bear_classifier.runtime.files import write_atomic
 
 _INK, _GREY, _LAW, _SEED = "#222222", "#666666", "#1f6fb4", "#9a9a9a"
 _ALL = "#d1701f"
@@ -25,22 +23,21 @@ _WIDTH = 9.6  # inches
 _TOP, _ROW = 5.2, 2.7  # inches, height of the large panel and of a row of small ones
 
 
-def draw(found: Mapping[str, Any], path: Path) -> None:
-    """A large panel of all photos, a small one for each class; a PNG. found: of `growth`."""
-    classes = found["classes"]
+def draw(result: Mapping[str, Any]) -> bytes:
+    """A PNG: a large panel of all photos, a small one for each class. result: of `growth`."""
+    classes = result["classes"]
     columns = min(_COLUMNS, len(classes))
     rows = math.ceil(len(classes) / columns)
     figure = Figure(figsize=(_WIDTH, _TOP + 0.6 + _ROW * rows), dpi=130, layout="constrained")
     heights = [_TOP, 0.6 + _ROW * rows]
     above, below = np.asarray(figure.subfigures(2, 1, height_ratios=heights, hspace=0.04))
     large = above.subplots()
-    sentence = textwrap.fill(answer(found), 105).splitlines()
-    large.set_title(headline(found), loc="left", size=16, color=_INK, weight="bold",
+    sentence = textwrap.fill(answer(result), 105).splitlines()
+    large.set_title(headline(result), loc="left", size=16, color=_INK, weight="bold",
                     pad=16 + 15 * len(sentence))  # fmt: skip
     large.text(0, 1.03, "\n".join(sentence), transform=large.transAxes, size=10, color=_GREY)
-    panel(large, found["all"])
-    large.set_xlabel("photos that the model learned from, all classes")
-    large.set_ylabel("error")
+    panel(large, result["all"])
+    large.set(xlabel="photos that the model learned from, all classes", ylabel="error")
     large.legend(loc="upper right", frameon=False, fontsize=9)
     below.suptitle("If only photos of one class were added", x=0.035, ha="left", size=12,
                    color=_INK, weight="bold")  # fmt: skip
@@ -59,18 +56,18 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     below.legend(keys, names, loc="upper right", ncols=2, frameon=False, fontsize=9)
     for cell in cells[len(classes) :]:
         cell.set_visible(False)
-    write_atomic(path, render_png(figure))
+    return render_png(figure)
 
 
 def panel(axes: Axes, row: Mapping[str, Any]) -> None:
-    """Points of each seed, their mean, the law with its band, dashed where it was never asked."""
+    """Points of each seed, their mean, the law with its band, dashed beyond the measured."""
     sizes, band = np.array(row["sizes"]), row["band"]
     n, law, chance = (np.array(band[key]) for key in ("n", "error", "interval"))
     present = sizes[-1]
     axes.fill_between(n, *chance.T, color=_LAW, alpha=0.14, lw=0, label="95 % interval")
-    asked = n <= present * 1.001
-    axes.plot(n[asked], law[asked], color=_LAW, lw=2, label="power law")
-    axes.plot(n[~asked], law[~asked], color=_LAW, lw=2, ls=(0, (3, 2)), label="predicted")
+    measured = n <= present * 1.001
+    axes.plot(n[measured], law[measured], color=_LAW, lw=2, label="power law")
+    axes.plot(n[~measured], law[~measured], color=_LAW, lw=2, ls=(0, (3, 2)), label="predicted")
     jitter = np.linspace(0.97, 1.03, len(row["per_seed"]))[:, None]
     seeds = np.array(row["per_seed"])
     axes.plot((sizes * jitter).ravel(), seeds.ravel(), ".", color=_SEED, ms=4, alpha=0.6,

@@ -1,8 +1,8 @@
 """Power-law fits of learning curves, with bootstrap over groups.
 
-error(n) = a * n^-b + c with a, b, c >= 0 is what learning curves were found to follow (Hestness et
-al., 2017, arXiv 1712.00409): c is what no number of such photos takes away. A law with a >= 0 never
-predicts harm; that there is nothing to gain shows as an interval that begins at 0.
+Learning curves follow error(n) = a * n^-b + c with a, b, c >= 0 (Hestness et al., 2017, arXiv
+1712.00409); c is what no number of such photos takes away. The law never predicts harm: where there
+is nothing to gain, the interval begins at 0.
 """
 
 from __future__ import annotations
@@ -27,19 +27,17 @@ _SMALL = 0.005  # gain, share of photos: below it hardly anybody would collect f
 Worth = Literal["helps", "hardly", "unknown"]
 
 
-# -- which photos are learned from -----------------------------------------------------------------
-
-
-def deals(
+def splits(
     labels: Ints, groups: NDArray[np.str_], folds: int, seeds: Sequence[int]
 ) -> list[tuple[Ints, Ints]]:
-    """Rows to learn from and rows to ask, one pair for each seed. `folds` seeds in a row share one
-    cut of the photos into folds, so that together they ask every photo once."""
-    found = []
-    for seed in seeds:
+    """Rows to train on and rows to test, one pair for each seed. `folds` seeds in a row share one
+    cut of the photos into folds, so that together they test every photo once."""
+
+    def split(seed: int) -> tuple[Ints, Ints]:
         cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed // folds)
-        found.append(list(cut.split(labels, labels, groups))[seed % folds])
-    return found
+        return list(cut.split(labels, labels, groups))[seed % folds]  # type: ignore[no-any-return]
+
+    return [split(seed) for seed in seeds]
 
 
 def fractions(fewest: int, points: int) -> Floats:
@@ -68,50 +66,44 @@ def order_of_photos(
 
 def subset(place: Ints, home: Ints, share: Floats) -> Bools:
     """(n,) which photos are learned from: about `share` (classes,) of each class, whole groups, at
-    least one; those of a smaller share are among those of a larger. place, home: of `places`."""
+    least one; a smaller share is part of a larger one. place, home: of `order_of_photos`."""
     wanted = share * np.bincount(home, minlength=len(share))
     return np.asarray(place < wanted[home] - 1e-9)
 
 
-# -- errors and their chance -----------------------------------------------------------------------
-
-
 def weights(
-    groups: NDArray[np.str_], n_deals: int, rounds: int, rng: np.random.Generator
+    groups: NDArray[np.str_], seeds: int, rounds: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """How often each deal (rounds, deals) and each photo (rounds, n) is drawn: deals and groups of
+    """How often each seed (rounds, seeds) and each photo (rounds, n) is drawn: seeds and groups of
     near-copies, both with replacement (pigeonhole bootstrap, Owen 2007: rather too wide)."""
     names, number = np.unique(groups, return_inverse=True)
-    of_deal = rng.multinomial(n_deals, np.full(n_deals, 1 / n_deals), rounds)
+    of_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), rounds)
     of_group = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), rounds)
-    return of_deal.astype(np.float64), of_group[:, number].astype(np.float64)
+    return of_seed.astype(np.float64), of_group[:, number].astype(np.float64)
 
 
-def errors(wrong: Bools, asked: Bools, of_deal: Floats, of_photo: Floats) -> Floats:
-    """Share of wrong answers (rounds, sizes). wrong: (deals, sizes, n); asked: (deals, n) which
-    photos were asked for; of_deal, of_photo: weights (rounds, deals) and (rounds, n)."""
-    many = asked.astype(np.float64) @ of_photo.T
-    bad = (wrong & asked[:, None]).astype(np.float64) @ of_photo.T
-    whole = np.einsum("rd,dr->r", of_deal, many)
-    part = np.einsum("rd,dsr->rs", of_deal, bad)
+def errors(wrong: Bools, tested: Bools, of_seed: Floats, of_photo: Floats) -> Floats:
+    """Share of wrong answers (rounds, sizes). wrong: (seeds, sizes, n); tested: (seeds, n);
+    of_seed, of_photo: weights (rounds, seeds) and (rounds, n)."""
+    many = tested.astype(np.float64) @ of_photo.T
+    bad = (wrong & tested[:, None]).astype(np.float64) @ of_photo.T
+    whole = np.einsum("rd,dr->r", of_seed, many)
+    part = np.einsum("rd,dsr->rs", of_seed, bad)
     return np.asarray(part / np.maximum(whole, 1e-9)[:, None])
 
 
-def chance(wrong: Bools, asked: Bools, groups: NDArray[np.str_]) -> Floats:
-    """95 % intervals (sizes, 2) of the shares of wrong answers. A photo that several deals ask for
-    is a copy of itself. wrong: (deals, sizes, n); asked: (deals, n); groups: (n,)."""
-    of = np.broadcast_to(groups, asked.shape)[asked]
+def chance(wrong: Bools, tested: Bools, groups: NDArray[np.str_]) -> Floats:
+    """95 % intervals (sizes, 2) of the shares of wrong answers. A photo that several seeds test is
+    a copy of itself. wrong: (seeds, sizes, n); tested: (seeds, n); groups: (n,)."""
+    of = np.broadcast_to(groups, tested.shape)[tested]
     sizes = range(wrong.shape[1])
-    return np.array([clustered(wrong[:, size][asked], of) or (0.0, 1.0) for size in sizes])
+    return np.array([clustered(wrong[:, size][tested], of) or (0.0, 1.0) for size in sizes])
 
 
 def unseen(high: Floats, error: float, limit: float) -> Floats:
-    """Upper ends (n,) of what is below an error. Where nobody was wrong, samples of the same photos
-    show no chance: then it is that of the error, whose interval ends at the limit."""
+    """Upper ends (n,) of intervals. Where nobody was wrong, the bootstrap shows no spread: then
+    they are at least the upper limit of the error's own interval."""
     return high if error > 0 else np.maximum(high, limit)
-
-
-# -- the law ---------------------------------------------------------------------------------------
 
 
 def fit_power_law(sizes: Floats, error: Floats, spread: Floats) -> Floats:
@@ -140,7 +132,7 @@ def fit_power_law(sizes: Floats, error: Floats, spread: Floats) -> Floats:
 
 
 def predicted(law: Floats, present: float, n: Floats) -> Floats:
-    """Errors (rounds, m) at n photos. law: of `fit`; present: its largest size; n: (m,).
+    """Errors (rounds, m) at n photos. law: of `fit_power_law`; present: its largest size; n: (m,).
 
     Raises ConfigError (TOO_FAR) beyond three times the present number."""
     if n.max() > FARTHEST * present * (1 + 1e-9):
@@ -163,11 +155,10 @@ def gain(law: Floats, laws: Floats, present: float, more: float) -> tuple[float,
 
 
 def capped(gains: Sequence[float], steps: Floats, times: float) -> tuple[float, ...]:
-    """Gains, none larger than what the last step may have brought, `times` over.
+    """Gains, at most `times` what the last step may have brought.
 
-    steps: (rounds,) by how much the error fell there. By every law a further step brings less than
-    the last one did; where errors fall all at once and then stay, the best law of this form does
-    not fit, and falls on."""
+    steps: (rounds,) by how much the error fell there. By every law a further step brings less; but
+    where errors fall all at once and then stay, no law fits, and the best one falls on."""
     most = max(0.0, float(percentile_interval(steps)[1])) * times
     return tuple(min(gain, most) for gain in gains)
 

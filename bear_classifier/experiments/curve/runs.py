@@ -18,6 +18,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,48 +59,48 @@ class ProbeData:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """wrong: (deals, arms, n); asked: (deals, n); learned: (deals, arms, classes) photos of each;
-    shares: (arms, classes). The first arms are of all classes alike."""
+class SubsetErrors:
+    """wrong: (seeds, subsets, n); tested: (seeds, n); learned: (seeds, subsets, classes) photos of
+    each class in a subset. The first `_SIZES` subsets are of all classes alike."""
 
     wrong: Bools
-    asked: Bools
+    tested: Bools
     learned: Ints
-    shares: Floats
 
 
 def growth(
     catalog: Catalog, config: Config, seeds: int = 10, more: int | None = None, half: bool = False
 ) -> dict[str, Any]:
-    """Measure, fit and foretell; leaves curve/curve.json. half: only the check of the law.
+    """Measure, fit and extrapolate; leaves curve/curve.json and curve.png. half: only the check of
+    the law.
 
     Raises DataError (NOT_PROBED, TOO_FEW_PHOTOS), ConfigError (BAD_SETTING, TOO_FAR)."""
     if seeds < 2:
         raise ConfigError("BAD_SETTING", f"--seeds is {seeds}; it takes at least 2 to see chance")
     if more is not None and more < 1:
         raise ConfigError("BAD_SETTING", f"--more is {more}; ask for at least 1 photo")
-    known, present = _known(catalog, config)
-    folds = n_folds(known.labels, known.groups, config.probe.folds)
+    data, present = _probe_data(catalog, config)
+    folds = n_folds(data.labels, data.groups, config.probe.folds)
     if more is not None:  # before the work, not after
         law.predicted(np.zeros((1, 3)), present, np.array([present + more]))
     run = catalog.last_run("probe")
     strength = run.outcome.get("strength") if run else None
     if strength is None:
-        strength = choose_strength(known.features, known.labels, known.groups, folds)
+        strength = choose_strength(data.features, data.labels, data.groups, folds)
     with threadpool_limits(1):  # several threads in one small fit only wait for each other
-        answers = measure_subsets(known, folds, seeds, strength, alone=not half)
-        outcome = {
-            "seeds": seeds,
-            "strength": strength,
-            **summarise_runs(answers, known, more, half),
-        }
+        results = measure_subsets(data, folds, seeds, strength, alone=not half)
+        summary = summarise_runs(results, data, more, half)
+    outcome = {"seeds": seeds, "strength": strength, **summary}
     if not half:
+        from bear_classifier.experiments.curve.plot import draw
+
         outcome["verdict"] = answer(outcome)
         write_atomic(catalog.root / "curve" / "curve.json", json.dumps(outcome).encode())
+        write_atomic(catalog.root / "curve" / "curve.png", draw(outcome))
     return outcome
 
 
-def _known(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
+def _probe_data(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
     """Usable photos of train and valid, and how many there are on train."""
     evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
@@ -124,38 +125,37 @@ def _known(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
 
 
 def measure_subsets(
-    known: ProbeData, folds: int, seeds: int, strength: float, alone: bool
-) -> Answers:
-    """Who is wrong after learning from each part, for each seed. alone: classes one by one too."""
-    n, classes = len(known.labels), len(known.names)
-    shares = _shares(np.bincount(known.labels, minlength=classes), alone)
-    deals = law.deals(known.labels, known.groups, folds, range(seeds))
+    data: ProbeData, folds: int, seeds: int, strength: float, alone: bool
+) -> SubsetErrors:
+    """Fit on each subset and test, for each seed. alone: subsets of single classes too."""
+    n, classes = len(data.labels), len(data.names)
+    shares = _subset_shares(np.bincount(data.labels, minlength=classes), alone)
     wrong = np.zeros((seeds, len(shares), n), dtype=bool)
-    asked = np.zeros((seeds, n), dtype=bool)
+    tested = np.zeros((seeds, n), dtype=bool)
     learned = np.zeros((seeds, len(shares), classes), dtype=np.int64)
     jobs = []
-    for seed, (learning, held) in enumerate(deals):
-        asked[seed, held] = True
+    for seed, (train, test) in enumerate(law.splits(data.labels, data.groups, folds, range(seeds))):
+        tested[seed, test] = True
         rng = np.random.default_rng(seed)
-        place, home = law.order_of_photos(known.labels[learning], known.groups[learning], rng)
-        for arm, share in enumerate(shares):
-            rows = learning[law.subset(place, home, share)]
-            learned[seed, arm] = np.bincount(known.labels[rows], minlength=classes)
-            jobs.append((seed, arm, rows, held))
+        place, home = law.order_of_photos(data.labels[train], data.groups[train], rng)
+        for number, share in enumerate(shares):
+            rows = train[law.subset(place, home, share)]
+            learned[seed, number] = np.bincount(data.labels[rows], minlength=classes)
+            jobs.append((seed, number, rows, test))
 
     def work(job: tuple[int, int, Ints, Ints]) -> None:
-        seed, arm, rows, held = job
-        fitted = model(strength).fit(known.features[rows], known.labels[rows])
-        wrong[seed, arm, held] = fitted.predict(known.features[held]) != known.labels[held]
+        seed, number, rows, test = job
+        fitted = model(strength).fit(data.features[rows], data.labels[rows])
+        wrong[seed, number, test] = fitted.predict(data.features[test]) != data.labels[test]
 
     with ThreadPoolExecutor(min(_WORKERS, processors())) as pool:
         list(progress_bar(pool.map(work, jobs), "fits", len(jobs), unit="fit"))
-    return Answers(wrong, asked, learned, shares)
+    return SubsetErrors(wrong, tested, learned)
 
 
-def _shares(counts: Ints, alone: bool) -> Floats:
-    """(arms, classes): all classes alike; then each alone, its largest part left out, for that is
-    the largest of all classes."""
+def _subset_shares(counts: Ints, alone: bool) -> Floats:
+    """(subsets, classes): all classes alike; then each alone, its largest subset left out, for that
+    is the largest of all classes."""
     shares = [np.full(len(counts), f) for f in law.fractions(int(counts.min()), _SIZES)]
     for label, count in enumerate(counts if alone else []):
         for part in np.geomspace(max(1 / 8, law.LEAST_OF_CLASS / count), 1, _SIZES_OF_CLASS)[:-1]:
@@ -165,43 +165,127 @@ def _shares(counts: Ints, alone: bool) -> Floats:
     return np.array(shares)
 
 
+@dataclass(frozen=True)
+class ErrorCurve:
+    """Shares of wrong answers by number of photos. sizes, error: (s,); interval: (s, 2) of 95 %;
+    draws: (rounds, s) of the bootstrap; per_seed: (seeds, s)."""
+
+    sizes: Floats
+    error: Floats
+    interval: Floats
+    draws: Floats
+    per_seed: Floats
+
+    @cached_property
+    def laws(self) -> tuple[Floats, Floats]:
+        """The power law of the errors (1, 3), and those of the draws (rounds, 3)."""
+        spread = self.draws.std(0)
+        best, draws = (
+            law.fit_power_law(self.sizes, rows, spread) for rows in (self.error[None], self.draws)
+        )
+        return best, draws
+
+    def _upper(self, high: Floats) -> Floats:
+        return law.unseen(high, self.error[-1], self.interval[-1, 1])
+
+    def gain(self, more: float) -> tuple[float, ...]:
+        """By how much `more` photos would lower the error, and the interval of that."""
+        (best,), laws = self.laws
+        present = float(self.sizes[-1])
+        steps = np.log(1 + more / present) / np.log(present / self.sizes[-2])
+        gains = law.gain(best, laws, present, more)
+        gain, low, high = law.capped(gains, self.draws[:, -2] - self.draws[:, -1], steps)
+        return gain, low, float(self._upper(np.array(high)))
+
+    def _extrapolated(self, n: Floats) -> dict[str, Any]:
+        (best, laws), present = self.laws, float(self.sizes[-1])
+        low, high = percentile_interval(law.predicted(laws, present, n))
+        return {
+            "n": _plain(n),
+            "error": _plain(law.predicted(best, present, n)[0]),
+            "interval": _plain(np.stack([low, self._upper(high)], axis=1)),
+        }
+
+    def summary(self, more: int, ceiling: Sequence[float] = (1, 1, 1)) -> dict[str, Any]:
+        """Points, law, band, and what `more` photos would bring, at most `ceiling`."""
+        gain, low, high = np.minimum(self.gain(more), ceiling)
+        farthest = law.FARTHEST * float(self.sizes[-1])
+        return {
+            "sizes": _plain(self.sizes),
+            "error": _plain(self.error),
+            "error_interval": _plain(self.interval),
+            "law": dict(zip("abc", _plain(self.laws[0][0]), strict=True)),  # of n / the last size
+            "band": self._extrapolated(np.geomspace(self.sizes[0], farthest, _GRID)),
+            "predictions": self._extrapolated(np.array(_FAR) * float(self.sizes[-1])),
+            "more": more,
+            "gain": round(float(gain), 6),
+            "gain_interval": _plain([low, high]),
+            "worth": law.worth(float(low), float(high)),
+        }
+
+    def check(self) -> dict[str, Any]:
+        """The law of at most half of the photos, extrapolated to all, where the error is known."""
+        half = ErrorCurve(
+            self.sizes[:-1], self.error[:-1], self.interval[:-1], self.draws[:, :-1], self.per_seed
+        )
+        best, draws = (
+            law.predicted(rows, half.sizes[-1], self.sizes[-1:])[:, 0] for rows in half.laws
+        )
+        low, high = percentile_interval(draws)
+        off_low, off_high = percentile_interval(draws - self.draws[:, -1])
+        off_low, off_high = -self._upper(-off_low), half._upper(off_high)
+        return {
+            "sizes": _plain(half.sizes),
+            "error": _plain(half.error),
+            "n": float(self.sizes[-1]),
+            "predicted": float(best[0]),
+            "predicted_interval": _plain([low, half._upper(high)]),
+            "measured": float(self.error[-1]),
+            "measured_interval": _plain(self.interval[-1]),
+            "off": float(best[0] - self.error[-1]),
+            "off_interval": _plain([off_low, off_high]),
+            "held": bool(off_low <= 0 <= off_high),
+        }
+
+
 def summarise_runs(
-    answers: Answers, known: ProbeData, more: int | None, half: bool
+    results: SubsetErrors, data: ProbeData, more: int | None, half: bool
 ) -> dict[str, Any]:
-    """What was measured, the laws, their chance, and what they foretell, as plain numbers."""
-    rng = np.random.default_rng(0)
-    drawn = law.weights(known.groups, len(answers.asked), _ROUNDS, rng)
-    every = slice(0, _SIZES)
-    sizes = answers.learned[:, every].sum(2).mean(0)
-    measured = _errors(answers.wrong[:, every], answers.asked, known.groups, drawn)
-    check = _check(sizes, measured)
-    found = {
-        "photos": round(sizes[-1]),
-        "asked": int(answers.asked.any(0).sum()),
-        "check": check,
-    }
+    """Errors, laws, their intervals and extrapolations, as plain numbers."""
+    drawn = law.weights(data.groups, len(results.tested), _ROUNDS, np.random.default_rng(0))
+
+    def curve(sizes: Floats, subsets: Sequence[int], tested: Bools) -> ErrorCurve:
+        wrong = results.wrong[:, subsets]
+        once = np.ones((1, len(tested))), np.ones((1, tested.shape[1]))
+        (error,), draws = (law.errors(wrong, tested, *weights) for weights in (once, drawn))
+        per_seed = (wrong & tested[:, None]).sum(2) / np.maximum(tested.sum(1), 1)[:, None]
+        return ErrorCurve(sizes, error, law.chance(wrong, tested, data.groups), draws, per_seed)
+
+    sizes = results.learned[:, :_SIZES].sum(2).mean(0)
+    whole = curve(sizes, range(_SIZES), results.tested)
+    tested = int(results.tested.any(0).sum())
+    found = {"photos": round(sizes[-1]), "asked": tested, "check": whole.check()}
     if half:
         return found
-    found["all"] = _line(sizes, measured, more or law.round_number(sizes[-1]))
-    found["all"]["per_seed"] = _per_seed(answers.wrong[:, every], answers.asked)
+    found["all"] = whole.summary(more or law.round_number(sizes[-1]))
+    found["all"]["per_seed"] = _plain(whole.per_seed)
     found["classes"] = {}
-    for label, name in enumerate(known.names):
+    for label, name in enumerate(data.names):
         first = _SIZES + label * (_SIZES_OF_CLASS - 1)
-        arms = [*range(first, first + _SIZES_OF_CLASS - 1), _SIZES - 1]
-        mine = answers.learned[:, arms, label].mean(0)
+        subsets = [*range(first, first + _SIZES_OF_CLASS - 1), _SIZES - 1]
+        mine = results.learned[:, subsets, label].mean(0)
         number = min(more or law.round_number(mine[-1]), int((law.FARTHEST - 1) * mine[-1]))
-        wrong, own = answers.wrong[:, arms], answers.asked & (known.labels == label)
         # One class alone cannot bring more than all of them, grown by the same factor.
-        ceiling = _gain(sizes, measured, number / mine[-1] * sizes[-1])
-        row = _line(mine, _errors(wrong, answers.asked, known.groups, drawn), number, ceiling)
-        row["recall"] = _line(mine, _errors(wrong, own, known.groups, drawn), number)
-        row["recall"]["per_seed"] = _per_seed(wrong, own)
+        ceiling = whole.gain(number / mine[-1] * sizes[-1])
+        row = curve(mine, subsets, results.tested).summary(number, ceiling)
+        recall = curve(mine, subsets, results.tested & (data.labels == label))
+        row["recall"] = recall.summary(number) | {"per_seed": _plain(recall.per_seed)}
         found["classes"][name] = row
-    found["most"] = _most(found["classes"])
+    found["most"] = _most_helpful(found["classes"])
     return found
 
 
-def _most(classes: dict[str, Any]) -> str | None:
+def _most_helpful(classes: dict[str, Any]) -> str | None:
     """The class whose photos help most, each; none where no class helps or all help alike."""
     each = {k: row["gain"] / row["more"] for k, row in classes.items() if row["worth"] == "helps"}
     top = max(each, key=lambda k: each[k], default=None)
@@ -209,107 +293,5 @@ def _most(classes: dict[str, Any]) -> str | None:
     return None if len(alike) == len(classes) else top
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Shares of wrong answers. measured: (sizes,); chance: (sizes, 2), the ends of their intervals;
-    rounds: (rounds, sizes), as they might have been."""
-
-    measured: Floats
-    chance: Floats
-    rounds: Floats
-
-
-def _errors(
-    wrong: Bools, asked: Bools, groups: NDArray[np.str_], drawn: tuple[Floats, Floats]
-) -> Errors:
-    plain = np.ones((1, len(asked))), np.ones((1, asked.shape[1]))
-    measured, rounds = (law.errors(wrong, asked, *weights) for weights in (plain, drawn))
-    return Errors(measured[0], law.chance(wrong, asked, groups), rounds)
-
-
-def _per_seed(wrong: Bools, asked: Bools) -> Any:
-    part = (wrong & asked[:, None]).sum(2)
-    return _plain(part / np.maximum(asked.sum(1), 1)[:, None])
-
-
-def _gain(sizes: Floats, errors: Errors, more: float) -> tuple[float, ...]:
-    """What `more` photos would bring, and its interval."""
-    measured, rounds = errors.measured, errors.rounds
-    spread, present = rounds.std(0), float(sizes[-1])
-    best, laws = (
-        law.fit_power_law(sizes, measured[None], spread),
-        law.fit_power_law(sizes, rounds, spread),
-    )
-    times = np.log(1 + more / present) / np.log(present / sizes[-2])
-    gains = law.gain(best[0], laws, present, more)
-    gain, low, high = law.capped(gains, rounds[:, -2] - rounds[:, -1], times)
-    return gain, low, float(law.unseen(np.array(high), measured[-1], errors.chance[-1, 1]))
-
-
-def _line(
-    sizes: Floats, errors: Errors, more: int, ceiling: Sequence[float] = (1, 1, 1)
-) -> dict[str, Any]:
-    """One curve: points, law, band, and what `more` photos would bring, at most `ceiling`."""
-    measured, rounds = errors.measured, errors.rounds
-    spread = rounds.std(0)
-    best, laws = (
-        law.fit_power_law(sizes, measured[None], spread),
-        law.fit_power_law(sizes, rounds, spread),
-    )
-    present = float(sizes[-1])
-    gain, least, most = np.minimum(_gain(sizes, errors, more), ceiling)
-
-    def foretold(at: Floats) -> dict[str, Any]:
-        low, high = percentile_interval(law.predicted(laws, present, at))
-        high = law.unseen(high, measured[-1], errors.chance[-1, 1])
-        return {
-            "n": _plain(at),
-            "error": _plain(law.predicted(best, present, at)[0]),
-            "interval": _plain(np.stack([low, high], axis=1)),
-        }
-
-    return {
-        "sizes": _plain(sizes),
-        "error": _plain(measured),
-        "error_interval": _plain(errors.chance),
-        "law": dict(zip("abc", _plain(best[0]), strict=True)),  # of n / the largest size
-        "band": foretold(np.geomspace(sizes[0], law.FARTHEST * present, _GRID)),
-        "predictions": foretold(np.array(_FAR) * present),
-        "more": more,
-        "gain": round(float(gain), 6),
-        "gain_interval": _plain([least, most]),
-        "worth": law.worth(float(least), float(most)),
-    }
-
-
-def _check(sizes: Floats, errors: Errors) -> dict[str, Any]:
-    """The law of at most half of the photos, asked for all of them, where the truth is known."""
-    measured, rounds = errors.measured, errors.rounds
-    spread = rounds.std(0)[:-1]
-    at = sizes[-1:]
-    best = law.predicted(law.fit_power_law(sizes[:-1], measured[None, :-1], spread), sizes[-2], at)[
-        0, 0
-    ]
-    could = law.predicted(law.fit_power_law(sizes[:-1], rounds[:, :-1], spread), sizes[-2], at)[
-        :, 0
-    ]
-    low, high = percentile_interval(could)
-    off_low, off_high = percentile_interval(could - rounds[:, -1])
-    first, last = ((measured[k], errors.chance[k, 1]) for k in (-2, -1))
-    off_low, off_high = -law.unseen(-off_low, *last), law.unseen(off_high, *first)
-    return {
-        "sizes": _plain(sizes[:-1]),
-        "error": _plain(measured[:-1]),
-        "n": float(at[0]),
-        "predicted": float(best),
-        "predicted_interval": _plain(np.array([low, law.unseen(high, *first)])),
-        "measured": float(measured[-1]),
-        "measured_interval": _plain(errors.chance[-1]),
-        "off": float(best - measured[-1]),
-        "off_interval": _plain(np.array([off_low, off_high])),
-        "held": bool(off_low <= 0 <= off_high),
-    }
-
-
-def _plain(values: Sequence[float] | Floats) -> Any:
+def _plain(values: Sequence[Any] | Floats) -> Any:
     return (np.round(np.asarray(values, dtype=np.float64), 6) + 0.0).tolist()  # no -0.0

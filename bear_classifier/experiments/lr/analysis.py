@@ -1,5 +1,5 @@
-"""What runs of the learning-rate finder say: suggestions, how far they may be believed, and which
-rate did best in short trainings, where the difference is significant."""
+"""Suggestions of the learning-rate finder, doubts about them, and a comparison of short trainings
+in which only significant differences count."""
 
 from __future__ import annotations
 
@@ -30,20 +30,11 @@ _ALIKE = 2.0  # times; rates nearer than that are not worth two trainings
 _FLAT = 1.5  # standard deviations of a batch's loss; a smaller fall may be chance
 
 
-# -- the runs --------------------------------------------------------------------------------------
-
-
-def pad_runs(runs: Sequence[Floats]) -> Floats:
-    """(runs, longest): runs that stopped early end with NaN."""
-    made = np.full((len(runs), max(map(len, runs))), np.nan)
-    for row, run in zip(made, runs, strict=True):
-        row[: len(run)] = run
-    return made
-
-
 def band(runs: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
     """Mean, lowest and highest of the runs at each step, as far as most of them came."""
-    table = pad_runs(runs)
+    table = np.full((len(runs), max(map(len, runs))), np.nan)
+    for row, run in zip(table, runs, strict=True):
+        row[: len(run)] = run
     table = table[:, np.isfinite(table).sum(0) * 2 > len(runs)]
     return np.nanmean(table, 0), np.nanmin(table, 0), np.nanmax(table, 0)
 
@@ -80,35 +71,33 @@ def summarise_suggestions(found: Sequence[Mapping[str, float | None]]) -> dict[s
 
 
 def doubts(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> list[str]:
-    """What speaks against relying on the suggestions. rows: of `summary`."""
-    said = []
+    """What speaks against relying on the suggestions. rows: of `summarise_suggestions`."""
+    notes = []
     rates = {name: row["rate"] for name, row in rows.items() if row["rate"]}
     if rates and max(rates.values()) > DISAGREE_FACTOR * min(rates.values()):
         least, most = min(rates, key=lambda n: rates[n]), max(rates, key=lambda n: rates[n])
-        said.append(
+        notes.append(
             f"the suggestions disagree {rates[most] / rates[least]:.0f}-fold: {least} says"
             f" {rates[least]:.1e}, {most} {rates[most]:.1e}; to let them compete,"
             " run: bears lr --compare"
         )
     for name, row in rows.items():
         if row["rate"] and row["high"] > DISAGREE_FACTOR * row["low"]:
-            said.append(
+            notes.append(
                 f"{name} differs {row['high'] / row['low']:.0f}-fold from seed to seed"
                 f" ({row['low']:.1e} to {row['high']:.1e}): it follows chance, not the curve"
             )
         if row["runs"] < seeds:
-            said.append(f"{name} was given by {row['runs']} of {seeds} runs; try --steps 80")
-    return said
+            notes.append(f"{name} was given by {row['runs']} of {seeds} runs; try --steps 80")
+    return notes
 
 
 def flatness(runs: Sequence[Floats]) -> list[str]:
     """A warning if the loss never falls further than its own noise. runs: raw losses, (steps,)."""
     mean, _, _ = band(runs)
     if len(mean) <= 2 * WINDOW:
-        return [
-            f"most runs diverged after {len(mean)} steps, at the lowest rates; check weights"
-            " and photos"
-        ]
+        few = f"most runs diverged after {len(mean)} steps, at the lowest rates"
+        return [f"{few}; check weights and photos"]
     if falls_below_noise(mean, 2 * WINDOW, _FLAT):
         return []
     return [
@@ -116,9 +105,6 @@ def flatness(runs: Sequence[Floats]) -> list[str]:
         " good already, so the noise of single batches hides what is left to gain. Do not rely on"
         " the suggestions"
     ]
-
-
-# -- the comparison --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -133,12 +119,10 @@ def rivals(rows: Mapping[str, Mapping[str, Any]], lowest: float) -> list[Rival]:
     """The suggestions, ten times less and more, and the lowest point; less than twofold apart they
     are one."""
     rates = {name: row["rate"] for name, row in rows.items() if row["rate"]}
-    wanted = [(rate, name) for name, rate in rates.items()]
-    wanted.append((lowest, "lowest point"))
-    wanted += [(rate / 10, f"{name} / 10") for name, rate in rates.items()]
-    wanted += [(rate * 10, f"{name} x 10") for name, rate in rates.items()]
+    less = {f"{name} / 10": rate / 10 for name, rate in rates.items()}
+    more = {f"{name} x 10": rate * 10 for name, rate in rates.items()}
     found: list[Rival] = []
-    for rate, name in wanted:
+    for name, rate in {**rates, "lowest point": lowest, **less, **more}.items():
         near = [r for r in found if max(r.rate / rate, rate / r.rate) < _ALIKE]
         if near:
             near[0].names.append(name)
@@ -154,11 +138,11 @@ def compare_rates(
     start: Floats,
     groups: Sequence[str],
 ) -> dict[str, Any]:
-    """Which rate did best, and which of the others did worse for certain.
+    """The best rate, and which of the others did significantly worse.
 
     losses, wrong: (rates, seeds, photos) on validation; start: (photos,) losses before training;
-    groups: (photos,) of near-copies. The best is known only afterwards, so every pair counts as
-    asked (Bonferroni)."""
+    groups: (photos,) of near-copies. The best is known only afterwards, so the intervals are
+    widened for every pair (Bonferroni)."""
     means = losses.mean((1, 2))
     best = int(means.argmin())
     pairs = len(entries) * (len(entries) - 1) / 2
@@ -170,22 +154,21 @@ def compare_rates(
         ends = (None, None) if half is None else (found.mean - half, found.mean + half)
         return found.mean, *ends
 
-    rows = []
-    for i, entry in enumerate(entries):
-        mean, low, high = apart(losses[i], SURE / max(pairs, 1))
-        worse = i != best and low is not None and low > 0
-        rows.append(
-            {
-                "rate": entry.rate,
-                "names": entry.names,
-                "loss": float(means[i]),
-                "wrong": float(wrong[i].sum(1).mean()),
-                "behind": mean,
-                "low": low,
-                "high": high,
-                "verdict": "best" if i == best else "worse" if worse else "no difference",
-            }
-        )
+    def row(i: int) -> dict[str, Any]:
+        behind, low, high = apart(losses[i], SURE / max(pairs, 1))
+        verdict = "worse" if low is not None and low > 0 else "no difference"
+        return {
+            "rate": entries[i].rate,
+            "names": entries[i].names,
+            "loss": float(means[i]),
+            "wrong": float(wrong[i].sum(1).mean()),
+            "behind": behind,
+            "low": low,
+            "high": high,
+            "verdict": "best" if i == best else verdict,
+        }
+
+    rows = [row(i) for i in range(len(entries))]
     gained, low, high = apart(np.broadcast_to(start, losses[best].shape), SURE / len(entries))
     return {
         "rows": rows,
@@ -198,29 +181,26 @@ def compare_rates(
     }
 
 
-def comparison_verdict(found: Mapping[str, Any]) -> str:
+def comparison_verdict(result: Mapping[str, Any]) -> str:
     """One sentence or three on a comparison; nothing inside the noise is called better."""
-    rows = found["rows"]
-    by = {kind: [r for r in rows if r["verdict"] == kind] for kind in ("no difference", "worse")}
-    (best,) = (row for row in rows if row["verdict"] == "best")
-    name = _named(best)
-    if found["seeds"] < 2:
-        said = f"{name} had the least loss, but with one seed that may be chance"
-    elif found["clear"]:
-        least = min(by["worse"], key=lambda row: row["behind"])
-        said = (
-            f"{name} did best: the next, {_named(least)}, lost {least['behind']:.3f} more"
-            f" ({least['low']:.3f} to {least['high']:.3f})"
-        )
+    by: dict[str, list[Mapping[str, Any]]] = {"best": [], "worse": [], "no difference": []}
+    for row in result["rows"]:
+        by[row["verdict"]].append(row)
+    name = _named(by["best"][0])
+    if result["seeds"] < 2:
+        text = f"{name} had the least loss, but with one seed that may be chance"
+    elif result["clear"]:
+        next_ = min(by["worse"], key=lambda row: row["behind"])
+        text = f"{name} did best: the next, {_named(next_)}, lost {next_['behind']:.3f} more"
+        text += f" ({next_['low']:.3f} to {next_['high']:.3f})"
     else:
         others = ", ".join(map(_named, by["no difference"]))
-        said = f"{name} had the least loss, but this may be chance against {others}"
+        text = f"{name} had the least loss, but this may be chance against {others}"
         if by["worse"]:
-            said += f"; certainly worse: {', '.join(map(_named, by['worse']))}"
-    gain = found["gain"]
-    if not gain["sure"]:
-        said += ". None is shown to beat the probe that all began from"
-    return said + "."
+            text += f"; certainly worse: {', '.join(map(_named, by['worse']))}"
+    if not result["gain"]["sure"]:
+        text += ". None is shown to beat the probe that all began from"
+    return f"{text}."
 
 
 def _named(row: Mapping[str, Any]) -> str:

@@ -10,17 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bear_classifier.experiments.lr.analysis import (
-    ABOUT,
-    WHY_NOT_LOWEST,
-    band,
-    flatness,
-    lowest,
-    smoothed,
-)
+from bear_classifier.experiments.lr.analysis import ABOUT, WHY_NOT_LOWEST, band, flatness, smoothed
+from bear_classifier.learn.lr_finder import Curve
 from bear_classifier.plots.fonts import render_png
+from bear_classifier.runtime.terminal import count
 from bear_classifier.stats.arrays import Floats
 from bear_classifier.stats.curve_noise import WINDOW
+
+Rows = Mapping[str, Mapping[str, Any]]  # suggestions, of `summarise_suggestions`
 
 _COLOURS = dict(zip(ABOUT, ("#1b7837", "#2166ac", "#b35806", "#762a83"), strict=True))
 _MARKS = dict(zip(ABOUT, "os^D", strict=True))
@@ -28,59 +25,37 @@ _DARK, _PALE, _RED = "#222222", "#9a9a9a", "#b2182b"
 _WIDE = 132  # letters of a line below the plots
 
 
-def draw(
-    rates: Sequence[Floats],
-    losses: Sequence[Floats],
-    curves: Sequence[Floats],
-    rows: Mapping[str, Mapping[str, Any]],
-    notes: Sequence[str],
-) -> bytes:
-    """A PNG. rates, losses (raw) and curves (smoothed): of each run, (steps,); rows: suggestions.
-
-    Left: how the rate grew. Right: what the loss did. Below: what the marks mean."""
+def draw(runs: Sequence[Curve], rows: Rows, notes: Sequence[str]) -> bytes:
+    """A PNG. Left: how the rate grew. Right: what the loss did. Below: what the marks mean."""
     lines = _legend(rows, notes)
     text_height = 0.19 * (len(lines) + 2)
-    figure = Figure(figsize=(11, 5.2 + text_height), dpi=110, facecolor="white")
-    bottom = (text_height + 0.62) / (5.2 + text_height)
-    top = 1 - 0.85 / (5.2 + text_height)
+    height = 5.2 + text_height  # inches
+    figure = Figure(figsize=(11, height), dpi=110, facecolor="white")
+    bottom, top = (text_height + 0.62) / height, 1 - 0.85 / height
     left = figure.add_axes((0.075, bottom, 0.20, top - bottom))
     right = figure.add_axes((0.37, bottom, 0.60, top - bottom))
-    longest = max(rates, key=len)
-    _growth(left, longest)
-    _loss(right, longest, losses, curves, rows)
-    figure.suptitle(
-        f"Which learning rate? One step after the other with a growing rate, {len(losses)}"
-        f" {'times' if len(losses) > 1 else 'time'}",
-        x=0.075,
-        y=1 - 0.25 / (5.2 + text_height),
-        ha="left",
-        fontsize=14,
-        color=_DARK,
-    )
-    height = 0.19 / (5.2 + text_height)
+    rates = max((run.rates for run in runs), key=len)
+    _growth(left, rates)
+    _loss(right, rates, runs, rows)
+    title = "Which learning rate? One step after the other with a growing rate,"
+    place: dict[str, Any] = {"x": 0.075, "y": 1 - 0.25 / height, "ha": "left"}
+    figure.suptitle(f"{title} {count(len(runs), 'time')}", fontsize=14, color=_DARK, **place)
     for number, (colour, words) in enumerate(lines):
-        y = (len(lines) - number) * height
+        y = (len(lines) - number) * (0.19 / height)
         figure.text(0.075, y, words, fontsize=9.5, color=colour, family="DejaVu Sans", va="bottom")
     return render_png(figure)
 
 
 def _growth(axes: Axes, rates: Floats) -> None:
     axes.plot(np.arange(1, len(rates) + 1), rates, color=_DARK, lw=1.8)
-    axes.set_yscale("log")
+    axes.set(yscale="log", xlabel="step (one batch of photos)", ylabel="learning rate")
     axes.set_title("1  The rate grows step by step", fontsize=10.5, loc="left")
-    axes.set_xlabel("step (one batch of photos)")
-    axes.set_ylabel("learning rate")
     axes.grid(alpha=0.25)
 
 
-def _loss(
-    axes: Axes,
-    rates: Floats,
-    losses: Sequence[Floats],
-    curves: Sequence[Floats],
-    rows: Mapping[str, Mapping[str, Any]],
-) -> None:
-    lag, _, _ = band(curves)
+def _loss(axes: Axes, rates: Floats, runs: Sequence[Curve], rows: Rows) -> None:
+    losses = [run.losses for run in runs]
+    lag, _, _ = band([run.smoothed for run in runs])
     mean, low, high = band([smoothed(run, WINDOW) for run in losses])
     x = rates[: len(mean)]
     bottom, top = _limits(losses, mean)
@@ -90,24 +65,17 @@ def _loss(
     axes.fill_between(x, low, high, color=_DARK, alpha=0.12, lw=0, label="from seed to seed")
     axes.plot(x, mean, color=_DARK, lw=2.2, label=f"mean of {WINDOW} steps and all seeds")
     axes.plot(x, lag, color=_DARK, lw=1.2, ls="--", label="as fastai smooths it (it lags behind)")
-    point = lowest(rates, losses)
+    point = float(x[mean.argmin()])
     axes.plot(point, mean.min(), "x", color=_RED, ms=10, mew=2.5, zorder=6)
     if not flatness(losses):
         _zones(axes, rates, point, bottom + 0.74 * (top - bottom))
-    axes.annotate(
-        "lowest point:\ntoo high to train with",
-        (point, mean.min()),
-        (point * 1.6, bottom + 0.03 * (top - bottom)),
-        color=_RED,
-        fontsize=8.5,
-    )
-    _suggestions(axes, x, lag, rows, (bottom, top))
-    axes.set_xscale("log")
-    axes.set_xlim(rates[0], rates[-1])
-    axes.set_ylim(bottom, top)
+    place = (point * 1.6, bottom + 0.03 * (top - bottom))
+    words = "lowest point:\ntoo high to train with"
+    axes.annotate(words, (point, mean.min()), place, color=_RED, fontsize=8.5)
+    _suggestions(axes, x, lag, rows, bottom, top)
+    axes.set(xscale="log", xlim=(rates[0], rates[-1]), xlabel="learning rate")
+    axes.set(ylim=(bottom, top), ylabel="loss")
     axes.set_title("2  What that does to the loss (lower is better)", fontsize=10.5, loc="left")
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("loss")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", fontsize=8.5, ncols=2, framealpha=0.9)
 
@@ -123,15 +91,8 @@ def _zones(axes: Axes, rates: Floats, point: float, roof: float) -> None:
     axes.text(point * 1.15, roof, "too high:\nit breaks down", color=_RED, **words)
 
 
-def _suggestions(
-    axes: Axes,
-    x: Floats,
-    lag: Floats,
-    rows: Mapping[str, Mapping[str, Any]],
-    limits: tuple[float, float],
-) -> None:
+def _suggestions(axes: Axes, x: Floats, lag: Floats, rows: Rows, bottom: float, top: float) -> None:
     """Each on the curve that it was read from, with its range and its name, one above the other."""
-    bottom, top = limits
     for number, (name, row) in enumerate(rows.items()):
         if not row["rate"]:
             continue
@@ -152,7 +113,7 @@ def _limits(losses: Sequence[Floats], mean: Floats) -> tuple[float, float]:
     return low - 0.12 * (top - low), top + 0.45 * (top - low)  # room for words
 
 
-def _legend(rows: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> list[tuple[str, str]]:
+def _legend(rows: Rows, notes: Sequence[str]) -> list[tuple[str, str]]:
     lines = []
     for name, row in rows.items():
         rate = f"{row['rate']:.1e}" if row["rate"] else "unknown"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastai.torch_core import no_random as no_random  # for the lesson, too
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from bear_classifier.errors import TrainError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import Unreadable, learning_photos
 from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, make_learner, plan_of
-from bear_classifier.learn.lr_finder import STEPS, Watch, find_lr
+from bear_classifier.learn.lr_finder import STEPS, Curve, Watch, find_lr
 from bear_classifier.learn.micro_batches import exhausted
 from bear_classifier.learn.mixed_precision import fast_precision
 from bear_classifier.learn.train import start
@@ -36,17 +36,6 @@ from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.metrics import MOST_LOSS
 
 TRIAL = 20  # steps of a short training, at least
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One run of the finder. rates, losses (of single batches), smoothed (by fastai): (steps,)."""
-
-    seed: int
-    rates: NDArray[np.float64]
-    losses: NDArray[np.float64]
-    smoothed: NDArray[np.float64]
-    suggestions: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -78,16 +67,12 @@ class FinderSetup:
     def model(self) -> backbone.Classifier:
         return self.part.model
 
-    @property
-    def batch_size(self) -> int:
-        return self.config.train.batch_size
-
 
 def finder_setup(catalog: Catalog, config: Config) -> FinderSetup:
     """Raises DataError (NOT_SPLIT, NO_PROBE) and what `start` raises."""
     train, valid = learning_photos(catalog)
     settings, _ = adjusted_settings(config.train, len(train))
-    with undisturbed():
+    with no_random():
         network = start(catalog, config).to(backbone.pick_device(config.learn.device))
         config = dataclasses.replace(config, train=settings)
         set_seed(settings.seed, reproducible=True)
@@ -98,108 +83,92 @@ def finder_setup(catalog: Catalog, config: Config) -> FinderSetup:
     return FinderSetup(config, part, backbone.copied(part.model), train, valid)
 
 
-def run_finder(made: FinderSetup, seeds: Sequence[int], steps: int = STEPS) -> list[Sweep]:
-    """Run the finder once for each seed. Raises TrainError (OUT_OF_MEMORY)."""
+def run_finder(setup: FinderSetup, seeds: Sequence[int], steps: int = STEPS) -> list[Curve]:
+    """Run the finder once for each seed. Raises TrainError (NOT_FINITE, OUT_OF_MEMORY)."""
+    curves = []
     bar = progress_bar(total=steps * len(seeds), desc="LR finder", unit="step")
-    with bar, undisturbed(), _enough_memory(made):
-        return [_sweep(made, seed, steps, bar) for seed in seeds]
-
-
-def _sweep(made: FinderSetup, seed: int, steps: int, bar: Any) -> Sweep:
-    with _learner(made, made.train, seed) as learn:
-        curve = find_lr(learn, bar, steps)
-    if not len(curve.rates):
-        raise TrainError(
-            "NOT_FINITE", "the loss of the first batch is not a number; check the weights"
-        )
-    return Sweep(seed, curve.rates, curve.losses, curve.smoothed, curve.suggestions())
+    with bar, no_random(), _enough_memory(setup):
+        for seed in seeds:
+            with _learner(setup, setup.train, seed) as learn:
+                curves.append(find_lr(learn, bar, steps))
+            if not len(curves[-1].rates):
+                raise TrainError(
+                    "NOT_FINITE", "the loss of the first batch is not a number; check the weights"
+                )
+    return curves
 
 
 def trials(
-    made: FinderSetup, rates: Sequence[float], seeds: Sequence[int], steps: int = TRIAL
+    setup: FinderSetup, rates: Sequence[float], seeds: Sequence[int], steps: int = TRIAL
 ) -> Trials:
     """Train briefly at each rate with each seed, from the same start on the same photos in the same
-    order, and ask for all validation photos. Raises TrainError (OUT_OF_MEMORY)."""
-    with undisturbed(), _enough_memory(made):
-        made.model.load_state_dict(made.first)
-        start_losses, start_wrong, groups = _judged(made)
-        per_epoch = min(len(made.train) // made.batch_size, steps)
+    order, and classify all validation photos. Raises TrainError (OUT_OF_MEMORY)."""
+    with no_random(), _enough_memory(setup):
+        setup.model.load_state_dict(setup.first)
+        start_losses, start_wrong, groups = _validate(setup)
+        per_epoch = min(len(setup.train) // setup.config.train.batch_size, steps)
         epochs = math.ceil(steps / per_epoch)
         total = len(rates) * len(seeds) * per_epoch * epochs
-        said, diverged = [], []
+        results, diverged = [], []
         with progress_bar(total=total, desc="compare", unit="step") as bar:
             for rate in rates:
                 for seed in seeds:
-                    diverged.append(_trial(made, rate, seed, per_epoch, epochs, bar))
-                    said.append(_judged(made)[:2])
+                    diverged.append(_trial(setup, rate, seed, per_epoch, epochs, bar))
+                    results.append(_validate(setup)[:2])
     shape = (len(rates), len(seeds))
-    losses, wrong = (np.stack(part).reshape(*shape, -1) for part in zip(*said, strict=True))
+    losses, wrong = (np.stack(part).reshape(*shape, -1) for part in zip(*results, strict=True))
     stopped = np.array(diverged).reshape(shape)
     return Trials(losses, wrong, stopped, start_losses, start_wrong, per_epoch * epochs, groups)
 
 
 def _trial(
-    made: FinderSetup, rate: float, seed: int, per_epoch: int, epochs: int, bar: Any
+    setup: FinderSetup, rate: float, seed: int, per_epoch: int, epochs: int, bar: Any
 ) -> bool:
-    """Train the bench's model as `train` would, only shorter. Returns whether it diverged."""
-    order = np.random.default_rng(seed).permutation(len(made.train))
-    photos = [made.train[i] for i in order[: per_epoch * made.batch_size]]
-    spread = lr_ratio_of(made.config)
+    """Train as `train` would, only shorter. Returns whether it diverged."""
+    order = np.random.default_rng(seed).permutation(len(setup.train))
+    photos = [setup.train[i] for i in order[: per_epoch * setup.config.train.batch_size]]
+    rates = slice(rate / lr_ratio_of(setup.config), rate)
     watch = Watch(bar)
-    with _learner(made, photos, seed) as learn, learn.no_logging():
-        learn.fit_one_cycle(epochs, slice(rate / spread, rate), div=5.0, pct_start=0.3, cbs=watch)
+    with _learner(setup, photos, seed) as learn, learn.no_logging():
+        learn.fit_one_cycle(epochs, rates, div=5.0, pct_start=0.3, cbs=watch)
     bar.update(per_epoch * epochs - len(watch.losses))
     return not math.isfinite(watch.losses[-1])
 
 
-def _judged(made: FinderSetup) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+def _validate(setup: FinderSetup) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
     """Log loss of each validation photo, whether it was wrong, in full precision, and its group."""
-    rows, said, _ = made.part.outputs(made.valid, made.config)
-    logits = torch.from_numpy(said).double()
-    targets = torch.tensor([made.config.labels.index(made.valid[row].label) for row in rows])
+    rows, outputs, _ = setup.part.outputs(setup.valid, setup.config)
+    logits = torch.from_numpy(outputs).double()
+    targets = torch.tensor([setup.config.labels.index(setup.valid[row].label) for row in rows])
     losses = nn.functional.cross_entropy(logits, targets, reduction="none")
     capped = losses.nan_to_num(MOST_LOSS).clamp(max=MOST_LOSS)
     wrong = (logits.argmax(1) != targets) | ~logits.isfinite().all(1)
-    return capped.numpy(), wrong.numpy(), [made.valid[row].family for row in rows]
+    return capped.numpy(), wrong.numpy(), [setup.valid[row].family for row in rows]
 
 
 @contextmanager
-def _learner(made: FinderSetup, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
+def _learner(setup: FinderSetup, photos: Sequence[Photo], seed: int) -> Iterator[Any]:
     """A learner at the start, whose batches and crops (or which views) follow from the seed."""
-    config = made.config
+    config = setup.config
     set_seed(seed, reproducible=True)
-    made.model.load_state_dict(made.first)
+    setup.model.load_state_dict(setup.first)
     with tempfile.TemporaryDirectory() as scratch:
-        dls = made.part.loaders(photos, made.valid[:1], config)
-        plan = plan_of(config, [photo.label for photo in made.train])
-        with pages_kept(), fast_precision(made.model):
-            yield make_learner(dls, made.model, Path(scratch), plan)
+        dls = setup.part.loaders(photos, setup.valid[:1], config)
+        plan = plan_of(config, [photo.label for photo in setup.train])
+        with pages_kept(), fast_precision(setup.model):
+            yield make_learner(dls, setup.model, Path(scratch), plan)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Afterwards all global dice lie as before, and the switches of fastai's `set_seed` too."""
-    python, numpy = random.getstate(), np.random.get_state()
-    cudnn = torch.backends.cudnn
-    switches = cudnn.deterministic, cudnn.benchmark
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        cudnn.deterministic, cudnn.benchmark = switches
-
-
-@contextmanager
-def _enough_memory(made: FinderSetup) -> Iterator[None]:
+def _enough_memory(setup: FinderSetup) -> Iterator[None]:
     try:
         yield
     except RuntimeError as exc:
         if not exhausted(exc):
             raise
+        size = setup.config.train.batch_size
         raise TrainError(
             "OUT_OF_MEMORY",
-            f"{made.batch_size} photos at once do not fit; try --set train.batch_size="
-            f"{max(2, made.batch_size // 2)}, and train with the same: the rate depends on it",
+            f"{size} photos at once do not fit; try --set train.batch_size={max(2, size // 2)},"
+            " and train with the same: the rate depends on it",
         ) from exc

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier import pipeline
-from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.errors import ConfigError
+from bear_classifier.experiments.preconditions import require_current_probe, require_seeds
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count, one_line
 
@@ -20,12 +20,11 @@ _LEAST_STEPS = 25  # fewer, and slide has no room for its window of 15
 def find_rates(
     project: pipeline.Project, n_seeds: int = 3, steps: int = 40, compare: bool = False
 ) -> dict[str, Any]:
-    """Run the finder and say what it found; `figure` is the path of its picture.
+    """Run the finder and summarise its runs; `figure` is the path of the picture.
 
     Leaves `lr/lr.png` and `lr/lr.json` in the dataset, and changes nothing else. compare: train
     briefly at each suggestion, too. Raises ConfigError (BAD_SETTING), DataError (STAGE_MISSING)."""
-    if n_seeds < 1:
-        raise ConfigError("BAD_SETTING", f"--seeds {n_seeds}: give 1 or more")
+    require_seeds(n_seeds)
     if steps < _LEAST_STEPS:
         raise ConfigError("BAD_SETTING", f"--steps {steps}: give {_LEAST_STEPS} or more")
     from bear_classifier.experiments.lr import analysis, plot
@@ -33,73 +32,51 @@ def find_rates(
 
     began = time.monotonic()
     with pipeline.existing(project) as catalog:
-        _require_current(project, catalog)
-        made = finder.finder_setup(catalog, project.config)
+        require_current_probe(project, catalog, "lr")
+        setup = finder.finder_setup(catalog, project.config)
     seeds = [project.config.train.seed + i for i in range(n_seeds)]
-    runs = finder.run_finder(made, seeds, steps)
-    rows = analysis.summarise_suggestions([run.suggestions for run in runs])
-    notes = analysis.doubts(rows, len(seeds)) + analysis.flatness([run.losses for run in runs])
-    longest = max((run.rates for run in runs), key=len)
-    lowest = analysis.lowest(longest, [run.losses for run in runs])
+    runs = finder.run_finder(setup, seeds, steps)
+    suggestions = [run.suggestions() for run in runs]
+    rows = analysis.summarise_suggestions(suggestions)
+    losses = [run.losses for run in runs]
+    notes = analysis.doubts(rows, len(seeds)) + analysis.flatness(losses)
+    lowest = analysis.lowest(max((run.rates for run in runs), key=len), losses)
     folder = project.data / "lr"
-    picture = plot.draw(
-        [run.rates for run in runs],
-        [run.losses for run in runs],
-        [run.smoothed for run in runs],
-        rows,
-        notes,
-    )
-    write_atomic(folder / "lr.png", picture)
-    found: dict[str, Any] = {
+    write_atomic(folder / "lr.png", plot.draw(runs, rows, notes))
+    result: dict[str, Any] = {
         "figure": str(folder / "lr.png"),
         "steps": steps,
-        "batch_size": made.batch_size,
+        "batch_size": setup.config.train.batch_size,
         "suggestions": rows,
         "lowest": lowest,
         "why_not_lowest": analysis.WHY_NOT_LOWEST,
         "warnings": notes,
         "trained_with": _trained_with(project.data),
         "runs": [
-            {
-                "seed": run.seed,
-                "suggestions": run.suggestions,
-                "rates": run.rates.tolist(),
-                "losses": run.losses.tolist(),
-                "smoothed": run.smoothed.tolist(),
-            }
-            for run in runs
+            {"seed": seed, "suggestions": found, **run.plain()}
+            for seed, found, run in zip(seeds, suggestions, runs, strict=True)
         ],
         "comparison": None,
         "seconds": round(time.monotonic() - began, 1),
     }
-    write_atomic(folder / "lr.json", json.dumps(found, indent=1).encode())  # comparing takes long
+    write_atomic(folder / "lr.json", json.dumps(result, indent=1).encode())  # comparing takes long
     if compare:
-        entries = analysis.rivals(rows, lowest)
-        tried = finder.trials(made, [entry.rate for entry in entries], seeds, finder.TRIAL)
+        rivals = analysis.rivals(rows, lowest)
+        trials = finder.trials(setup, [rival.rate for rival in rivals], seeds, finder.TRIAL)
         compared = analysis.compare_rates(
-            entries, tried.losses, tried.wrong, tried.start_losses, tried.groups
+            rivals, trials.losses, trials.wrong, trials.start_losses, trials.groups
         )
-        for row, stopped in zip(compared["rows"], tried.diverged, strict=True):
-            row["diverged"] = int(stopped.sum())
-        found["comparison"] = {
+        for row, diverged in zip(compared["rows"], trials.diverged, strict=True):
+            row["diverged"] = int(diverged.sum())
+        result["comparison"] = {
             **compared,
-            "steps": tried.steps,
-            "start_wrong": int(tried.start_wrong.sum()),
+            "steps": trials.steps,
+            "start_wrong": int(trials.start_wrong.sum()),
             "verdict": analysis.comparison_verdict(compared),
         }
-        found["seconds"] = round(time.monotonic() - began, 1)
-        write_atomic(folder / "lr.json", json.dumps(found, indent=1).encode())
-    return found
-
-
-def _require_current(project: pipeline.Project, catalog: Catalog) -> None:
-    """A probe of other photos or settings is no start; that there is none, the bench tells."""
-    stage = pipeline.STAGES[pipeline.NAMES.index("probe")]
-    if project.leaves(stage).is_file() and not pipeline.is_current(project, catalog, stage):
-        raise DataError(
-            "STAGE_MISSING",
-            "lr needs probe, which is not up to date; run: bears run --until probe",
-        )
+        result["seconds"] = round(time.monotonic() - began, 1)
+        write_atomic(folder / "lr.json", json.dumps(result, indent=1).encode())
+    return result
 
 
 def _trained_with(data: Path) -> dict[str, Any] | None:
@@ -111,49 +88,42 @@ def _trained_with(data: Path) -> dict[str, Any] | None:
         return None  # not trained yet
 
 
-def text(found: Mapping[str, Any]) -> list[str]:
-    n = len(found["runs"])
+def text(result: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{n} {'runs' if n > 1 else 'run'} of {found['steps']} steps with {found['batch_size']}"
-        f" photos each, the rate growing  [{found['seconds']:.1f} s]",
+        f"{count(len(result['runs']), 'run')} of {result['steps']} steps with"
+        f" {result['batch_size']} photos each, the rate growing  [{result['seconds']:.1f} s]",
         "",
     ]
-    for name, row in found["suggestions"].items():
+    for name, row in result["suggestions"].items():
+        rate = "unknown: no run was long enough"
         if row["rate"]:
-            lines.append(f"{name:<8} {row['rate']:.1e}  ({row['low']:.1e} to {row['high']:.1e})")
-            lines[-1] += f"  {row['about']}"
-        else:
-            lines.append(f"{name:<8} unknown: no run was long enough")
-    lines += ["", f"The lowest point is at {found['lowest']:.1e}. {found['why_not_lowest']}"]
-    lines += [f"warning: {note}" for note in found["warnings"]]
-    if found["comparison"]:
-        lines += ["", *_compared(found["comparison"])]
+            rate = f"{row['rate']:.1e}  ({row['low']:.1e} to {row['high']:.1e})  {row['about']}"
+        lines.append(f"{name:<8} {rate}")
+    lines += ["", f"The lowest point is at {result['lowest']:.1e}. {result['why_not_lowest']}"]
+    lines += [f"warning: {note}" for note in result["warnings"]]
+    if result["comparison"]:
+        lines += ["", *_compared(result["comparison"])]
     lines.append("")
-    if used := found["trained_with"]:
+    if used := result["trained_with"]:
         lines.append(f"The last training took {used['lr']:.1e} ({used['lr_reason']}).")
     lines.append("Training asks the finder itself; to give a rate: --set train.lr=RATE")
-    lines.append(one_line(f"The picture: {found['figure']}"))
-    return lines
+    return [*lines, one_line(f"The picture: {result['figure']}")]
 
 
-def _compared(found: Mapping[str, Any]) -> list[str]:
+def _compared(result: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{found['steps']} steps of training at each rate with {count(found['seeds'], 'seed')},"
-        " judged on"
-        f" {count(found['photos'], 'validation photo')} (the probe alone: loss"
-        f" {found['start_loss']:.3f},"
-        f" {found['start_wrong']} wrong):",
+        f"{result['steps']} steps of training at each rate with {count(result['seeds'], 'seed')},"
+        f" judged on {count(result['photos'], 'validation photo')} (the probe alone: loss"
+        f" {result['start_loss']:.3f}, {result['start_wrong']} wrong):",
         f"{'rate':>8}  {'loss':>6}  {'wrong':>6}  {'behind the best':<26}",
     ]
-    for row in found["rows"]:
+    for row in result["rows"]:
         behind = row["verdict"]
-        if row["verdict"] != "best":
+        if behind != "best":
             range_ = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
             behind = f"{row['behind']:.3f}{range_}"
         if row["diverged"]:
             behind += f", diverged {count(row['diverged'], 'time')}"
-        who = ", ".join(row["names"])
-        lines.append(
-            f"{row['rate']:8.1e}  {row['loss']:6.3f}  {row['wrong']:6.1f}  {behind:<26}  {who}"
-        )
-    return [*lines, found["verdict"]]
+        figures = f"{row['rate']:8.1e}  {row['loss']:6.3f}  {row['wrong']:6.1f}"
+        lines.append(f"{figures}  {behind:<26}  {', '.join(row['names'])}")
+    return [*lines, result["verdict"]]

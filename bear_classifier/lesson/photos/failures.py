@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bear_classifier.experiments.lr.runs import undisturbed
+from bear_classifier.experiments.lr.runs import no_random
 from bear_classifier.learn.diagnose import diagnose
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos.failure_runs import (
@@ -50,7 +50,7 @@ NAMED = {
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("wrong")
-    with undisturbed():
+    with no_random():
         setup = prepare(subject)
         runs = {name: train_new_head(setup, recipe) for name, recipe in RECIPES.items()}
         sheet.say("intro", setup=setup, few=FEW, wrong_labels=WRONG_LABELS)

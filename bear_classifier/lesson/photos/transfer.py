@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from bear_classifier.experiments.lr.runs import undisturbed
+from bear_classifier.experiments.lr.runs import no_random
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import transfer_runs
@@ -73,7 +73,7 @@ def trained_further(staged: Classifier, own: LabelledFeatures, seed: int) -> Cla
 def page(subject: Subject) -> Page:
     sheet = Sheet("stages")
     classes = len(subject.config.labels)
-    with undisturbed():
+    with no_random():
         photos = transfer_runs.photos_of(subject, EACH)
         sheet.say("intro", photos=photos, each=EACH, photo_draws=PHOTO_DRAWS)
         sheet.picture("night", photos.picture)
