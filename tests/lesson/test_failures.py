@@ -99,7 +99,7 @@ def page(monkeypatch: pytest.MonkeyPatch, changed: dict[Recipe, FailureRun] | No
         Recipe(dropout=failures.DROPOUT): HARD,
     } | (changed or {})
     setup = dataclasses.make_dataclass("Setup", ["train", "valid"])([0] * 192, [0] * 120)
-    monkeypatch.setattr(failures, "prepare", lambda subject: setup)
+    monkeypatch.setattr(failures, "training_setup", lambda subject: setup)
     monkeypatch.setattr(
         failures,
         "train_new_head",
@@ -170,7 +170,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
     with no_random():
-        made = runs.prepare(subject)
+        made = runs.training_setup(subject)
         high = runs.train_new_head(made, Recipe(rate=1e3, epochs=2))
         low = runs.train_new_head(made, Recipe(rate=1e-7, epochs=2, crops=False))
         few = runs.train_new_head(made, Recipe(epochs=1, photos=6, dropout=0.5))
@@ -187,7 +187,7 @@ def test_real_trainings_show_it_and_leave_the_dice_alone(subject: Subject) -> No
 
 def test_the_same_recipe_gives_the_same_history(subject: Subject) -> None:
     with no_random():
-        made = runs.prepare(subject)
+        made = runs.training_setup(subject)
         one, two = (runs.train_new_head(made, Recipe(rate=1e-3, epochs=2)) for _ in range(2))
     assert one == two
 
@@ -209,7 +209,7 @@ def test_photos_that_cleaning_suspects_are_left_out(
     ]
     monkeypatch.setattr(runs.clean, "suspects", lambda *_: suspects)
     with no_random():
-        learned = runs.prepare(subject).train
+        learned = runs.training_setup(subject).train
     assert first not in learned and second in learned
 
 

@@ -128,7 +128,7 @@ def mislabelled(photos: Sequence[Photo], many: int, labels: Sequence[str]) -> li
     return [*first, *photos[many:]]
 
 
-def prepare(subject: Subject) -> Setup:
+def training_setup(subject: Subject) -> Setup:
     """Of photos that cleaning does not suspect, so that whatever goes wrong was done on purpose.
 
     Raises DataError (NOT_SPLIT, NOT_PROBED)."""

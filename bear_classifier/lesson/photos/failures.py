@@ -20,8 +20,8 @@ from bear_classifier.lesson.photos.failure_runs import (
     crawls,
     explodes,
     is_overfitting,
-    prepare,
     train_new_head,
+    training_setup,
     unfinished,
 )
 from bear_classifier.lesson.trained_model import Subject
@@ -51,7 +51,7 @@ NAMED = {
 def page(subject: Subject) -> Page:
     sheet = Sheet("wrong")
     with no_random():
-        setup = prepare(subject)
+        setup = training_setup(subject)
         runs = {name: train_new_head(setup, recipe) for name, recipe in RECIPES.items()}
         sheet.say("intro", setup=setup, few=FEW, wrong_labels=WRONG_LABELS)
         _histories(sheet, runs)
