@@ -169,12 +169,12 @@ class Project:
                 names = ", ".join(pipeline.NAMES)
                 raise ConfigError("BAD_SETTING", f"{stage!r} is no stage; there are {names}")
 
-        def tell(stage: pipeline.Stage, outcome: dict[str, Any]) -> None:
+        def report(stage: pipeline.Stage, outcome: dict[str, Any]) -> None:
             from bear_classifier.report import stage_lines
 
             say(stage_lines.stage_text(stage.name, outcome))
 
-        listeners = {} if quiet else {"tell": tell, "note": say}
+        listeners = {} if quiet else {"report": report, "note": say}
         with _libraries_silent():
             return StageResults(pipeline.run(self._opened, until, again=again, **listeners))  # type: ignore[arg-type]
 
@@ -261,9 +261,9 @@ class Project:
         from bear_classifier.experiments.curve.runs import growth
 
         with self._catalog() as catalog:
-            found = growth(catalog, self._opened.config, seeds)
-        text = "\n".join(curve_words.verdict_sentences(found))
-        return Study("learning_curve", text, self.data / "curve" / "curve.png", found)
+            result = growth(catalog, self._opened.config, seeds)
+        text = "\n".join(curve_words.verdict_sentences(result))
+        return Study("learning_curve", text, self.data / "curve" / "curve.png", result)
 
     def learner(self) -> Learner:
         """A fastai Learner with the trained weights, and DataLoaders of the train and valid splits.

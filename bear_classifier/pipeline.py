@@ -59,11 +59,11 @@ def open_project(
 def run(
     project: Project,
     until: str = "export",
-    tell: Callable[[Stage, dict[str, Any]], None] = lambda stage, outcome: None,
+    report: Callable[[Stage, dict[str, Any]], None] = lambda stage, outcome: None,
     again: str = "",
     note: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every stage up to `until` that is not up to date; `tell` gets each outcome.
+    """Run every stage up to `until` that is not up to date; `report` gets each outcome.
 
     again: this stage and those after it even if they are. note: gets sentences on stages that an
     earlier version made and that run again. Returns the outcome of each stage by name, with
@@ -83,7 +83,7 @@ def run(
             forced = bool(again) and NAMES.index(stage.name) >= NAMES.index(again)
             with heartbeat(stage.name):
                 results[stage.name] = _step(project, catalog, stage, forced)
-            tell(stage, results[stage.name])
+            report(stage, results[stage.name])
     return results
 
 

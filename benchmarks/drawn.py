@@ -45,8 +45,8 @@ def repeated(files: Sequence[Path], folder: Path, many: int) -> list[Path]:
 
 
 def unguarded(catalog: Catalog, config: Config, proved: Model) -> Taken:
-    """Integers and pictures decoded no larger than needed, as `shortcuts.take` takes them where its
-    guards allow. Those would refuse integers here: a network with random weights is unsteady."""
+    """Int8 and scaled decoding, as `acceptance.take` takes them where its guards allow. Those would
+    refuse int8 here: a network with random weights is unsteady."""
     from bear_classifier.ship import acceptance, int8, manifest
 
     scaled = acceptance.with_least(proved, acceptance.least_side(config.learn.size))

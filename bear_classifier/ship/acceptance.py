@@ -182,10 +182,10 @@ def _precision(
     """The network to publish, and why in this precision. model: as it decodes; valid: files, their
     class numbers, and the answers of the proved model."""
     files, targets, full = valid
-    fp32, wanted, n = model.bundle.onnx, config.export.precision, len(files)
-    if wanted == "fp32":
+    fp32, requested, n = model.bundle.onnx, config.export.precision, len(files)
+    if requested == "fp32":
         return fp32, {"is": "fp32", "why": "export.precision says so"}
-    if wanted == "auto" and n < LEAST_PHOTOS:
+    if requested == "auto" and n < LEAST_PHOTOS:
         why = f"{count(n, 'validation photo')}, and trying int8 needs {LEAST_PHOTOS}"
         return fp32, {"is": "fp32", "why": why}
     order = np.random.default_rng(config.train.seed).permutation(len(train))[:_CALIBRATING]
@@ -197,7 +197,7 @@ def _precision(
             network = int8.quantised(fp32, images)
         short = Model(dataclasses.replace(model.bundle, onnx=network))
     except ModelError as exc:
-        if wanted == "int8":
+        if requested == "int8":
             raise ModelError("PRECISION", exc.sentence) from exc
         return fp32, {"is": "fp32", "why": exc.sentence}
     bar = progress_bar(files, desc="int8", unit="photo")
@@ -211,9 +211,9 @@ def _precision(
     why = objection("int8", figures, INT8)
     if not why and not moved <= manifest.LOOSEST:
         why = f"int8 moves by {moved:.0%} where a processor rounds otherwise"
-    if why and wanted == "int8":
+    if why and requested == "int8":
         raise ModelError("PRECISION", f'{why}; export.precision = "auto" would publish fp32')
-    if not why and wanted == "auto" and not before >= _FASTER * after:
+    if not why and requested == "auto" and not before >= _FASTER * after:
         slow = f"int8 took {after:.1f} ms instead of {before:.1f}"
         why = f"{slow}; {_FASTER} times as fast is required"
     if why:

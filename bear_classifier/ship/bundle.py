@@ -155,9 +155,9 @@ def _read(path: Path) -> Bundle:
     return Bundle(path, about, kept["model.onnx"], kept["reference.npz"])
 
 
-def part(found: Bundle, name: str) -> bytes:
+def part(bundle: Bundle, name: str) -> bytes:
     """The content of a file of a bundle. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE)."""
-    return _checked(found.path, name, found.about["files"][name])
+    return _checked(bundle.path, name, bundle.about["files"][name])
 
 
 def recover(path: Path) -> None:

@@ -163,9 +163,9 @@ def _correct(model: onnx.ModelProto, plain: onnx.ModelProto, means: dict[str, Fl
         if before is None or len(node.input) < 3 or not {*node.input[1:]} <= source.keys():
             continue
         weight, scale = (numpy_helper.to_array(rounded[n]) for n in source[node.input[1]].input[:2])
-        wanted = numpy_helper.to_array(exact[before.input[1]])
+        target = numpy_helper.to_array(exact[before.input[1]])
         bias, step = (rounded[name] for name in source[node.input[2]].input[:2])
-        shift = added(weight, scale, wanted, means[before.input[0]]) / numpy_helper.to_array(step)
+        shift = added(weight, scale, target, means[before.input[0]]) / numpy_helper.to_array(step)
         values = numpy_helper.to_array(bias) - np.round(shift).astype(np.int32)
         bias.CopyFrom(numpy_helper.from_array(values.astype(np.int32), bias.name))
 

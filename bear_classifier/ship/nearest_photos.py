@@ -59,12 +59,12 @@ class SimilarPhotos:
         )
 
 
-def of(found: Bundle) -> SimilarPhotos | None:
+def of(source: Bundle) -> SimilarPhotos | None:
     """Photos of a bundle. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE, BAD_MODEL)."""
-    if FILE not in found.about["files"]:
+    if FILE not in source.about["files"]:
         return None
     try:
-        file = read_npz(bundle.part(found, FILE), _LARGEST)
+        file = read_npz(bundle.part(source, FILE), _LARGEST)
         ends = np.cumsum(file["sizes"])
         starts, data = ends - file["sizes"], file["jpegs"].tobytes()
         names = (file[key].astype(str).tolist() for key in ("labels", "abouts", "pages"))
