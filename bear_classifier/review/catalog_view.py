@@ -88,8 +88,8 @@ class Fresh:
 
     def _read(self) -> None:
         others = self._catalog.others()  # first, so that nothing is taken for known that is not
-        self.last = current_state(self._catalog)
-        self._others = others
+        self.last: Now = current_state(self._catalog)
+        self._others: int = others
 
     @asynccontextmanager
     async def while_served(self, _: object) -> AsyncIterator[None]:
