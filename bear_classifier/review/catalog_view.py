@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decided, revision
+from bear_classifier.dataset.decisions import decided
 from bear_classifier.dataset.schema import Event, Photo
 from bear_classifier.dataset.undo import in_force
 
@@ -31,7 +31,7 @@ class Now:
 
 
 def current_state(catalog: Catalog) -> Now:
-    at = revision(catalog)
+    at = catalog.revision()
     return Now(at, {photo.sha256: photo for photo in catalog.photos()}, decided(catalog))
 
 
@@ -70,7 +70,7 @@ class Fresh:
     def turn(self) -> Iterator[tuple[Catalog, Now]]:
         with self._lock:
             known = self._others, self.last.revision
-            if (self._catalog.others(), revision(self._catalog)) != known:
+            if (self._catalog.others(), self._catalog.revision()) != known:
                 self._read()
             yield self._catalog, self.last
 
