@@ -65,6 +65,11 @@ class Fresh:
         self._catalog = SharedCatalog(root, shared=True)
         self._read()
 
+    def _read(self) -> None:
+        others = self._catalog.others()  # first, so that nothing is taken for known that is not
+        self.last = current_state(self._catalog)
+        self._others = others
+
     @contextmanager
     def turn(self) -> Iterator[tuple[Catalog, Now]]:
         with self._lock:
@@ -84,11 +89,6 @@ class Fresh:
         else:
             self._read()
         return self.last
-
-    def _read(self) -> None:
-        others = self._catalog.others()  # first, so that nothing is taken for known that is not
-        self.last = current_state(self._catalog)
-        self._others = others
 
     @asynccontextmanager
     async def while_served(self, _: object) -> AsyncIterator[None]:

@@ -41,7 +41,8 @@ def page_title(labels: Sequence[str]) -> str:
 
 def test_figures(test: Mapping[str, Any]) -> str:
     """How often it is wrong. test: of `about["metrics"]` of a bundle, as it claims."""
-    photos, error, interval = (test.get(name) for name in ("n", "error", "error_interval"))
+    values: list[Any] = [test.get(name) for name in ("n", "error", "error_interval")]
+    photos, error, interval = values
     if photos == 0 and not isinstance(photos, bool):
         return "This model was not tested."
     rates = [error, *interval] if isinstance(interval, list) else [error]

@@ -33,9 +33,8 @@ def is_loopback(host: str) -> bool:
 class HostNames:
     """host: what the page is bound to. names: further names, `*.example.com` for all below one.
 
-    strict: only those names, also where others reach it; otherwise any name is answered to that
-    reaches a page bound to more than this computer, unless some are given. Bound to all addresses
-    of a machine, it answers to each."""
+    A page that others reach too answers to any name, unless `names` are given or it is `strict`.
+    Bound to all addresses of a machine, it answers to each."""
 
     def __init__(self, host: str, names: Sequence[str] = (), strict: bool = False) -> None:
         self.names = {*_LOCAL, host.lower(), *(name.lower() for name in names)}
