@@ -34,7 +34,7 @@ _NAME = re.compile(r"catalog-(\d{8}-\d{6})(?:-(\d+))?\.sqlite", re.ASCII)
 _JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
 _EVENT_WORDS = ("at", "who", "action", "sha256", "old", "new", "why")
 _TAKE_DOWN_WORDS = ("kind", "value", "at", "who", "why")
-Row = TypeVar("Row", Event, TakeDown)
+_Row = TypeVar("_Row", Event, TakeDown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,8 +272,8 @@ def _only_in(aside: Path, copy: Path) -> tuple[list[Event], list[TakeDown], bool
 
 
 def _rows(
-    damaged: Path, table: str, after: int, kind: type[Row], words: Sequence[str]
-) -> tuple[list[Row], bool]:
+    damaged: Path, table: str, after: int, kind: type[_Row], words: Sequence[str]
+) -> tuple[list[_Row], bool]:
     """The rows beyond a number, read from both ends towards the damage; whether these are all.
 
     words: columns of text, by which what is read from a damaged page is known as a row."""
