@@ -134,9 +134,9 @@ def back_up(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
     Returns the new copy. If none can be made, a NoCopy warning says so, and the work goes on."""
     copies = made(root)
     number = max(map(_number, copies), default=0) + 1
-    is_young = any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in copies[:1])
     place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}-{number:04}.sqlite"
     try:
+        is_young = any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in copies[:1])
         if is_young or not db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0]:
             return None
         place.parent.mkdir(exist_ok=True)
