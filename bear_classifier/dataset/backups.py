@@ -118,8 +118,8 @@ def _explained(path: Path, text: str) -> DataError:
         return DataError("DISK_FULL", f"no space left to write {path} ({text}); {kept}")
     if "readonly" in text or "unable to open" in text:
         return DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}")
-    advice = "restore it from a copy, or move it away and run again: photos are kept, decisions in"
-    advice += " it are lost"
+    lost = "photos are kept, decisions in it are lost"
+    advice = f"restore it from a copy, or move it away and run again: {lost}"
     if copies := made(path.parent):
         advice = f"to put back the copy of {backup_time(copies[0])}, run: bears restore"
     return DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}")

@@ -91,9 +91,9 @@ class Catalog(AbstractContextManager["Catalog"]):
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             newest = schema.SCHEMA_VERSION
             if not 0 <= version <= newest:
-                advice = f"reads formats up to {newest}; update it: pip install --upgrade"
-                other = f"{self.path} has format {version}; this program {advice} bear-classifier"
-                raise DataError("CATALOG_VERSION", other)
+                other = f"{self.path} has format {version}; this program reads formats up to"
+                update = "update it: pip install --upgrade bear-classifier"
+                raise DataError("CATALOG_VERSION", f"{other} {newest}; {update}")
             for statement in schema.upgrades(version):
                 self._db.execute(statement)
             if version < newest:
