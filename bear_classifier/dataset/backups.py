@@ -34,7 +34,7 @@ _NAME = re.compile(r"catalog-(\d{8}-\d{6})(?:-(\d+))?\.sqlite", re.ASCII)
 _JSON = {"outcome", "photos", "before", "after"}  # columns that hold it
 _EVENT_WORDS = ("at", "who", "action", "sha256", "old", "new", "why")
 _TAKE_DOWN_WORDS = ("kind", "value", "at", "who", "why")
-Row = TypeVar("Row", Event, TakeDown)
+_Row = TypeVar("_Row", Event, TakeDown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +118,8 @@ def _explained(path: Path, text: str) -> DataError:
         return DataError("DISK_FULL", f"no space left to write {path} ({text}); {kept}")
     if "readonly" in text or "unable to open" in text:
         return DataError("CATALOG_UNUSABLE", f"{path} cannot be written: {text}")
-    advice = "restore it from a copy, or move it away and run again: photos are kept, decisions in"
-    advice += " it are lost"
+    lost = "photos are kept, decisions in it are lost"
+    advice = f"restore it from a copy, or move it away and run again: {lost}"
     if copies := made(path.parent):
         advice = f"to put back the copy of {backup_time(copies[0])}, run: bears restore"
     return DataError("CATALOG_DAMAGED", f"{path} is damaged ({text}); {advice}")
@@ -134,9 +134,9 @@ def back_up(db: sqlite3.Connection, root: Path, now: datetime) -> Path | None:
     Returns the new copy. If none can be made, a NoCopy warning says so, and the work goes on."""
     copies = made(root)
     number = max(map(_number, copies), default=0) + 1
-    is_young = any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in copies[:1])
     place = root / FOLDER / f"catalog-{now.astimezone(timezone.utc):{_STAMP}}-{number:04}.sqlite"
     try:
+        is_young = any(timedelta(0) <= now - at(copy) < BACKUP_INTERVAL for copy in copies[:1])
         if is_young or not db.execute("SELECT EXISTS (SELECT 1 FROM photo)").fetchone()[0]:
             return None
         place.parent.mkdir(exist_ok=True)
@@ -272,8 +272,8 @@ def _only_in(aside: Path, copy: Path) -> tuple[list[Event], list[TakeDown], bool
 
 
 def _rows(
-    damaged: Path, table: str, after: int, kind: type[Row], words: Sequence[str]
-) -> tuple[list[Row], bool]:
+    damaged: Path, table: str, after: int, kind: type[_Row], words: Sequence[str]
+) -> tuple[list[_Row], bool]:
     """The rows beyond a number, read from both ends towards the damage; whether these are all.
 
     words: columns of text, by which what is read from a damaged page is known as a row."""

@@ -43,7 +43,7 @@ _TABLES: dict[type, str] = {
     StageRun: "run",
 }
 _COLUMNS = {kind: [field.name for field in dataclasses.fields(kind)] for kind in _TABLES}
-Row = TypeVar("Row")
+_Row = TypeVar("_Row")
 
 
 class Catalog(AbstractContextManager["Catalog"]):
@@ -91,9 +91,9 @@ class Catalog(AbstractContextManager["Catalog"]):
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             newest = schema.SCHEMA_VERSION
             if not 0 <= version <= newest:
-                advice = f"reads formats up to {newest}; update it: pip install --upgrade"
-                other = f"{self.path} has format {version}; this program {advice} bear-classifier"
-                raise DataError("CATALOG_VERSION", other)
+                other = f"{self.path} has format {version}; this program reads formats up to"
+                update = "update it: pip install --upgrade bear-classifier"
+                raise DataError("CATALOG_VERSION", f"{other} {newest}; {update}")
             for statement in schema.upgrades(version):
                 self._db.execute(statement)
             if version < newest:
@@ -195,20 +195,20 @@ class Catalog(AbstractContextManager["Catalog"]):
         with damage_explained(self.path):
             return self._db.execute(f"SELECT {names} FROM {rest}", values).fetchall()
 
-    def _rows(self, kind: type[Row], rest: str, values: Sequence[Any] = ()) -> list[Row]:
+    def _rows(self, kind: type[_Row], rest: str, values: Sequence[Any] = ()) -> list[_Row]:
         rows = self._select(_COLUMNS[kind], f"{_TABLES[kind]} {rest}", values)
         if kind in (Published, StageRun):  # whose last column is JSON
             with damage_explained(self.path):
                 rows = [(*row, json.loads(last)) for *row, last in rows]
         return [kind(*row) for row in rows]
 
-    def _upsert(self, kind: type[Row], rows: Iterable[Row]) -> None:
+    def _upsert(self, kind: type[_Row], rows: Iterable[_Row]) -> None:
         key, *others = _COLUMNS[kind]
         changes = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
         self._insert(kind, rows, f"ON CONFLICT ({key}) DO UPDATE SET {changes}")
 
     def _insert(
-        self, kind: type[Row], rows: Iterable[Row], conflict: str = "", verb: str = "INSERT"
+        self, kind: type[_Row], rows: Iterable[_Row], conflict: str = "", verb: str = "INSERT"
     ) -> None:
         """conflict: what to do with a row whose key is there already."""
         columns = [c for c in _COLUMNS[kind] if c != "id"]  # SQLite numbers them

@@ -69,8 +69,9 @@ def read_file(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
         if path.as_posix().startswith(("http:/", "https:/")):
-            advice = "files and folders of this computer are taken: save the picture, then name"
-            raise PhotoError("UNREADABLE", f"{path} is an address; {advice} the file") from exc
+            taken = "files and folders of this computer are taken"
+            advice = f"{taken}: save the picture, then name the file"
+            raise PhotoError("UNREADABLE", f"{path} is an address; {advice}") from exc
         why = (isinstance(exc, OSError) and exc.strerror) or str(exc)
         raise PhotoError("UNREADABLE", f"{printable(path)} cannot be opened: {why}") from exc
     check_bytes(len(data))

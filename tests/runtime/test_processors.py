@@ -63,47 +63,31 @@ def laid(root: Path, **files: str) -> Path:
     return root
 
 
-V2 = {"proc/self/cgroup": "0::/pod/box\n"}
-V1 = {"proc/self/cgroup": "2:cpu,cpuacct:/docker/77\n"}
+def v2(**limits: str) -> dict[str, str]:
+    """limits: of the process's own group (own), of the pod around it (pod), of all (root)."""
+    folders = {"own": "pod/box/", "pod": "pod/", "root": ""}
+    files = {f"sys/fs/cgroup/{folders[name]}cpu.max": text for name, text in limits.items()}
+    return {"proc/self/cgroup": "0::/pod/box\n", **files}
+
+
+def v1(folder: str, quota: int, period: int) -> dict[str, str]:
+    place = f"sys/fs/cgroup/{folder}/cpu.cfs"
+    limits = {f"{place}_quota_us": f"{quota}\n", f"{place}_period_us": f"{period}\n"}
+    return {"proc/self/cgroup": "2:cpu,cpuacct:/docker/77\n", **limits}
+
+
 CASES: list[tuple[dict[str, str], int]] = [
     ({}, 8),
     ({"sys/fs/cgroup/cpu.max": "300000 100000"}, 3),
-    ({**V2, "sys/fs/cgroup/pod/box/cpu.max": "150000 100000\n"}, 2),
-    ({**V2, "sys/fs/cgroup/pod/cpu.max": "200000 100000\n"}, 2),  # of all that the pod runs
-    (
-        {
-            **V2,
-            "sys/fs/cgroup/pod/box/cpu.max": "max 100000\n",
-            "sys/fs/cgroup/pod/cpu.max": "50000 100000\n",
-        },
-        1,
-    ),
-    ({**V2, "sys/fs/cgroup/cpu.max": "4000000 100000\n"}, 8),  # more than there are
-    ({**V2, "sys/fs/cgroup/pod/box/cpu.max": "\xff"}, 8),
-    (
-        {
-            **V1,
-            "sys/fs/cgroup/cpu/docker/77/cpu.cfs_quota_us": "250000\n",
-            "sys/fs/cgroup/cpu/docker/77/cpu.cfs_period_us": "100000\n",
-        },
-        3,
-    ),
-    (
-        {  # the host's path is not there within the container, whose own group lies at the root
-            **V1,
-            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "100000\n",
-            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "50000\n",
-        },
-        2,
-    ),
-    (
-        {
-            **V1,
-            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-        },
-        8,
-    ),
+    (v2(own="150000 100000\n"), 2),
+    (v2(pod="200000 100000\n"), 2),  # of all that the pod runs
+    (v2(own="max 100000\n", pod="50000 100000\n"), 1),
+    (v2(root="4000000 100000\n"), 8),  # more than there are
+    (v2(own="\xff"), 8),
+    (v1("cpu/docker/77", 250000, 100000), 3),
+    # The host's path is not there within a container, whose own group lies at the root.
+    (v1("cpu,cpuacct", 100000, 50000), 2),
+    (v1("cpu", -1, 100000), 8),
 ]
 
 
