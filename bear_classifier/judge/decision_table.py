@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def automatic(
-    found: Sequence[Suspect], decided: Collection[str], precision: float
+    suspects: Sequence[Suspect], decided: Collection[str], precision: float
 ) -> list[Decision]:
     """Drops of what has no place among the photos with a chance of at least `precision`.
 
@@ -29,7 +29,7 @@ def automatic(
     grizzly. Never on the test split, which judges the model; never what somebody decided on."""
     return [
         Decision(s.sha256, "drop", why="; ".join(s.reasons), score=s.score)
-        for s in found
+        for s in suspects
         if _misplaced(s) >= precision and s.split != "test" and s.sha256 not in decided
     ]
 
@@ -40,13 +40,13 @@ def _misplaced(suspect: Suspect) -> float:
     return 1 - math.prod(others)
 
 
-def write_suspects(path: Path, found: Iterable[Suspect], revision: int) -> None:
+def write_suspects(path: Path, suspects: Iterable[Suspect], revision: int) -> None:
     """A table to fill in: `action` with keep, drop, relabel or restore, `new_label` where it is
     relabel. The revision is there so that a later decision of somebody else is noticed."""
     rows = [
         (s.sha256, s.origin, s.label, s.suggested, f"{s.score:.3f}", "; ".join(s.reasons), s.split,
          revision, "", "")
-        for s in found
+        for s in suspects
     ]  # fmt: skip
     write_table(path, [COLUMNS, *rows])
 

@@ -58,14 +58,14 @@ def fallbacks(text: str) -> list[str]:
     one with most of them first."""
     own = font_manager.findfont(_OWN)
     missing = {ord(c) for c in text if c.isprintable() and not c.isspace()} - _letters(own)
-    found: list[str] = []
+    names: list[str] = []
     while missing:
         best = max(_installed(), key=lambda font: len(missing & _letters(font[1])), default=None)
         if best is None or not missing & _letters(best[1]):
             break
-        found.append(best[0])
+        names.append(best[0])
         missing -= _letters(best[1])
-    return found
+    return names
 
 
 def _installed() -> list[tuple[str, str]]:

@@ -53,11 +53,11 @@ def class_samples(
     return _drawn(rows, max(1, each))
 
 
-def suspect_grid(catalog: Catalog, found: Sequence[Suspect], columns: int = 6) -> Figure:
+def suspect_grid(catalog: Catalog, suspects: Sequence[Suspect], columns: int = 6) -> Figure:
     """Photos with their label, the chance that something is wrong, and why it is thought so."""
     known = {photo.sha256: photo for photo in catalog.photos()}
-    files = [catalog.file(known[suspect.sha256]) for suspect in found]
-    words = [f"{s.label}?  {s.score:.0%}\n{'; '.join(s.reasons)}" for s in found]
+    files = [catalog.file(known[suspect.sha256]) for suspect in suspects]
+    words = [f"{s.label}?  {s.score:.0%}\n{'; '.join(s.reasons)}" for s in suspects]
     return photo_grid(files, words, columns)
 
 
