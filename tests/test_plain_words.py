@@ -17,7 +17,7 @@ RIDDLES = re.compile(
 # Words that only the makers used, wherever they stand: in names, comments, texts and pages.
 OLD_WORDS = re.compile(r"\b(strangers?|dealt|the dice|rehears\w*|told|pile)\b", re.IGNORECASE)
 KEPT = {  # names of earlier versions that go on working
-    "cli/evaluate.py": ('"--strangers"', 'found["strangers"]'),
+    "cli/evaluate.py": ('"--strangers"', 'report["strangers"]'),
     "config/settings.py": ('was="rehearse"',),
     "dataset/stage_fingerprint.py": ('"rehearse"',),
     "learn/fit.py": ('"rehearse"',),

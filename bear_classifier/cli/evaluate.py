@@ -66,7 +66,7 @@ def _folders(options: argparse.Namespace, model: Path, dataset: Path | None) -> 
     if options.ood:
         with heartbeat("evaluate"):
             ood = folder_evaluation.evaluate_ood(ready, options.ood, failures)
-        report |= {"ood": ood, "strangers": ood}  # the second is its name in version 0.1.0
+        report["ood"] = report["strangers"] = ood  # the second is its name in version 0.1.0
         if dataset and dataset.is_dir():
             weights = ready.bundle.about["files"]["weights.safetensors"]["sha256"]
             kept = {**ood, "folder": options.ood.name, "weights": weights}
