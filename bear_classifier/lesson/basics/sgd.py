@@ -65,7 +65,11 @@ class Path:
 
 
 def descend(
-    X: Tensor, y: Tensor, guess: tuple[float, ...] = GUESS, rate: float = RATE, steps: int = STEPS
+    X: Tensor,
+    y: Tensor,
+    guess: tuple[float, ...] = GUESS,
+    rate: float = RATE,
+    steps: int = STEPS,
 ) -> Path:
     """`steps` steps from the guess."""
     a = torch.tensor(guess, requires_grad=True)
