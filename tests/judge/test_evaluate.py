@@ -14,11 +14,8 @@ from bear_classifier.errors import DataError
 from bear_classifier.judge import evaluate as judge
 from bear_classifier.judge.evaluate import (
     as_text,
-    calibration_error,
-    confusion_matrix,
     evaluate,
     evaluation_report,
-    macro_f1,
     membership_leak,
 )
 from bear_classifier.judge.leave_source_out import NotMeasured
@@ -26,6 +23,7 @@ from bear_classifier.report import stage_lines
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.calibration import fit_temperature, log_loss, softmax
 from bear_classifier.stats.intervals import wilson
+from bear_classifier.stats.metrics import calibration_error, confusion_matrix, macro_f1
 
 
 def test_confusion_has_the_truth_in_rows():
