@@ -243,7 +243,7 @@ def as_text(report: Mapping[str, Any]) -> str:
     if not n:
         return "no photos to judge with"
     wrong = n - sum(table[i][i] for i in range(len(labels)))
-    width = max(12, *(len(label) for label in labels))
+    width = max(16, *(len(label) for label in labels))
     cells = max(6, *(len(label) for label in labels), len(str(n)))
     lines = [
         f"error        {_with(report['error'], report['error_interval'])}"
@@ -257,7 +257,7 @@ def as_text(report: Mapping[str, Any]) -> str:
         recall = _with(row["recall"], row["recall_interval"])
         precision = _with(row["precision"], row["precision_interval"])
         lines.append(f"{label:<{width}} {row['n']:>6}  {recall:<25}{precision:<25}")
-    rows = [("is / said", labels), *zip(labels, table, strict=True)]
+    rows = [("true / predicted", labels), *zip(labels, table, strict=True)]
     lines.append("")
     lines += [f"{a:<{width}} " + " ".join(f"{b:>{cells}}" for b in row) for a, row in rows]
     return "\n".join(lines)

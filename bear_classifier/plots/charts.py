@@ -116,7 +116,7 @@ def lr_finder(axes: Axes, record: Mapping[str, Any]) -> None:
 
 
 def confusion(report: Mapping[str, Any]) -> Figure:
-    """What is taken for what, and recall and precision of each class with their intervals.
+    """Confusion matrix, and recall and precision of each class with their intervals.
     report: a `Report` of evaluate as a dictionary."""
     labels, table = report["labels"], np.array(report["confusion"])
     n = len(labels)
@@ -130,8 +130,8 @@ def confusion(report: Mapping[str, Any]) -> Figure:
                   weight="bold" if i == j else "normal")  # fmt: skip
     left.set_xticks(range(n), labels, rotation=0 if n < 5 else 60)
     left.set_yticks(range(n), labels)
-    left.set_xlabel("the model says")
-    left.set_ylabel("it is")
+    left.set_xlabel("predicted")
+    left.set_ylabel("true")
     left.tick_params(length=0)
     left.grid(False)
     left.spines[:].set_visible(False)
@@ -286,7 +286,8 @@ def _intervals(
     """Of errors, on an axis of per cent."""
     for at, interval in zip(x, ends, strict=True):
         if interval:
-            axes.vlines(at, *interval, color=colour, lw=4, alpha=0.3)
+            low, high = interval
+            axes.vlines(at, low, high, color=colour, lw=4, alpha=0.3)
     axes.set_ylim(0, min(1.0, axes.get_ylim()[1]))
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter(_PERCENT)

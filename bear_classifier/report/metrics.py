@@ -69,7 +69,7 @@ def score_histogram(scores: Floats, right: Bools, bins: int = 24) -> ScoreHistog
 def confused_pairs(
     targets: Ints, predicted: Ints, groups: NDArray[Any], labels: Sequence[str]
 ) -> list[ConfusedPair]:
-    """What is taken for what, most often first. targets, predicted, groups: (n,) of the photos."""
+    """Confused classes, most often first. targets, predicted, groups: (n,) of the photos."""
     pairs: list[ConfusedPair] = []
     for i, j in set(zip(targets.tolist(), predicted.tolist(), strict=True)):
         if i == j:
