@@ -286,7 +286,7 @@ def _intervals(
     """Of errors, on an axis of per cent."""
     for at, interval in zip(x, ends, strict=True):
         if interval:
-            axes.vlines(at, *interval, color=colour, lw=4, alpha=0.3)
+            axes.vlines(at, interval[0], interval[1], color=colour, lw=4, alpha=0.3)
     axes.set_ylim(0, min(1.0, axes.get_ylim()[1]))
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter(_PERCENT)
