@@ -934,7 +934,7 @@ MUTANTS = [
            "test_earlier.py::test_a_catalog_of_format_3"),
     Mutant("two modules define one name", "stats/metrics.py", "def log_loss(", "def proportion(",
            "test_architecture.py::test_no_public_name_is_defined_twice"),
-    Mutant("a folder imports upward", "stats/curve_noise.py", "import numpy as np\n",
+    Mutant("a folder imports upward", "stats/metrics.py", "import numpy as np\n",
            "import numpy as np\n\nfrom bear_classifier.dataset import schema as schema\n",
            "test_architecture.py::test_contracts_hold"),
     Mutant("a model that nobody tried answers in Python", "api.py", "trust(bundle := load(path))",

@@ -10,6 +10,10 @@ from bear_classifier.cli.output import print_result
 from bear_classifier.runtime.heartbeat import heartbeat
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
 def run(options: argparse.Namespace) -> None:
     from bear_classifier.collect.rights.attribution import attribution, attribution_text
 

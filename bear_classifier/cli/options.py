@@ -108,11 +108,11 @@ class CommandParser(Parser):
             self.set_defaults(
                 name=self.command, parser=self, source=None, retry=False, strict=False
             )
-            getattr(module(self.command), "add_options", lambda _: None)(self)
+            module(self.command).add_options(self)
 
 
 def module(command: str) -> ModuleType:
-    """With `run(options)`, which returns the exit code (None: 0), and perhaps `add_options`."""
+    """With `add_options(parser)` and `run(options)`, which returns the exit code or None: 0."""
     return importlib.import_module(f"bear_classifier.cli.{COMMANDS[command][0]}")
 
 

@@ -13,6 +13,10 @@ from bear_classifier.report.stage_lines import reasons
 from bear_classifier.runtime.terminal import minute, one_line
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
 def run(options: argparse.Namespace) -> None:
     print_result(options, pipeline.status(project.named_project(options)), _text)
 

@@ -31,7 +31,7 @@ from bear_classifier.dataset.schema import Photo, Suspect
 from bear_classifier.judge.predictions import load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import Bools, Floats, Ints
-from bear_classifier.stats.calibration import softmax
+from bear_classifier.stats.metrics import softmax
 
 KINDS = ("label", "outlier", "duplicate", "quality")
 LIKELY = 0.5  # from here on a reason is shown in words

@@ -23,8 +23,9 @@ from bear_classifier.judge.predictions import load_predictions, stored_classifie
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count
 from bear_classifier.stats import metrics
-from bear_classifier.stats.calibration import fit_temperature, softmax
+from bear_classifier.stats.calibration import fit_temperature
 from bear_classifier.stats.intervals import Interval, clustered, proportion
+from bear_classifier.stats.metrics import softmax
 from bear_classifier.stats.ood import accept_reasons, make_reference
 
 P = ParamSpec("P")

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from bear_classifier.stats.arrays import Floats, Floats32, Ints, Strings
-from bear_classifier.stats.calibration import fit_temperature, softmax
+from bear_classifier.stats.calibration import fit_temperature
 from bear_classifier.stats.intervals import clustered
-from bear_classifier.stats.metrics import log_losses
+from bear_classifier.stats.metrics import log_losses, softmax
 from bear_classifier.stats.paired import paired_comparison
 
 Weights = Mapping[str, Tensor]

@@ -158,7 +158,7 @@ def confusion(report: Mapping[str, Any]) -> Figure:
 
 def certainty(rows: Sequence[Mapping[str, Any]], narrow: bool = False) -> Figure:
     """Whether stated certainty comes true, and how often which is stated. rows: of
-    `metrics.reliability_bins`."""
+    `calibration.reliability_bins`."""
     figure, (right, counts) = panels(3.6, 2, (3, 1.3) if narrow else None, narrow)
     right.plot([0, 1], [0, 1], color=GREY, lw=1, ls=_DASHES)
     right.annotate("exactly right", (0.30, 0.33), size=9, color=GREY, rotation=32, ha="center")
@@ -286,8 +286,7 @@ def _intervals(
     """Of errors, on an axis of per cent."""
     for at, interval in zip(x, ends, strict=True):
         if interval:
-            low, high = interval
-            axes.vlines(at, low, high, color=colour, lw=4, alpha=0.3)
+            axes.vlines(at, interval[0], interval[1], color=colour, lw=4, alpha=0.3)
     axes.set_ylim(0, min(1.0, axes.get_ylim()[1]))
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter(_PERCENT)

@@ -24,7 +24,8 @@ from bear_classifier.report.schema import ErrorSlice, Facts, Measured, Mistake, 
 from bear_classifier.report.shortcut_learning import looks, shortcuts
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats, Ints
-from bear_classifier.stats.calibration import softmax
+from bear_classifier.stats.calibration import chance_gap, reliability_bins
+from bear_classifier.stats.metrics import softmax
 
 WORST = 8  # mistakes that are shown
 _LOOKED_AT = 2000  # photos that are measured for shortcuts; 10 ms each
@@ -86,8 +87,8 @@ def report_facts(catalog: Catalog, config: Config, about: Mapping[str, Any]) -> 
             **judged["test"],
             "now": len(test),
             "wrong": int(sum(map(sum, table)) - np.trace(table)),
-            "reliability": metrics.reliability_bins(confidence, right[test], groups[test]),
-            "chance_gap": metrics.chance_gap(confidence, seed),
+            "reliability": reliability_bins(confidence, right[test], groups[test]),
+            "chance_gap": chance_gap(confidence, seed),
             "pairs": metrics.confused_pairs(targets[test], answers, groups[test], labels),
         },
         "elsewhere": judged.get("elsewhere"),

@@ -1,4 +1,4 @@
-"""Metrics of the report: calibration bins, chance levels, histograms, confused pairs."""
+"""Metrics of the report: histograms, confused pairs, errors of parts of the photos."""
 
 from __future__ import annotations
 
@@ -9,52 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from bear_classifier.report.schema import ConfusedPair, ErrorSlice, ReliabilityBin, ScoreHistogram
+from bear_classifier.report.schema import ConfusedPair, ErrorSlice, ScoreHistogram
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.intervals import clustered, proportion
-from bear_classifier.stats.metrics import calibration_error
 
 SMALL_SLICE = 20  # photos; below, the interval of an error spans more than forty points
 _SURE = 0.05  # chance of a difference where there is none
-_ROUNDS = 1000
-
-
-def reliability_bins(
-    confidence: Floats, right: Bools, groups: NDArray[Any], bins: int = 10
-) -> list[ReliabilityBin]:
-    """How often answers of like confidence (n,) are right, by bins of equal width; empty ones are
-    left out. groups: (n,) of near-copies."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    results: list[ReliabilityBin] = []
-    for number in np.unique(place):
-        rows = place == number
-        results.append(
-            {
-                "from": number / bins,
-                "to": (number + 1) / bins,
-                "n": int(rows.sum()),
-                "confidence": float(confidence[rows].mean()),
-                "right": float(right[rows].mean()),
-                "interval": clustered(right[rows], groups[rows]) or (0.0, 1.0),
-            }
-        )
-    return results
-
-
-def chance_gap(confidence: Floats, seed: int, rounds: int = _ROUNDS) -> float | None:
-    """The calibration error below which 19 of 20 models stay whose confidences (n,) are exactly
-    right: with few photos even these are seen to be off."""
-    if not len(confidence):
-        return None
-    rng = np.random.default_rng(seed)
-    drawn = [_gap(confidence, rng.random(len(confidence)) < confidence) for _ in range(rounds)]
-    return float(np.quantile(drawn, 0.95))
-
-
-def _gap(confidence: Floats, right: Bools) -> float:
-    """calibration_error wants two columns and the true class; the second is never the highest."""
-    columns = np.stack([confidence, np.zeros_like(confidence)], axis=1)
-    return calibration_error(columns, np.where(right, 0, 1)) or 0.0
 
 
 def score_histogram(scores: Floats, right: Bools, bins: int = 24) -> ScoreHistogram:

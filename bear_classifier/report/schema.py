@@ -7,19 +7,8 @@ from typing import Any, TypedDict
 from bear_classifier.judge.evaluate import EvaluationReport, Rejection
 from bear_classifier.judge.leave_source_out import ErrorRate, SourceHoldout
 from bear_classifier.judge.rejection import FalseAccepts
+from bear_classifier.stats.calibration import ReliabilityBin
 from bear_classifier.stats.intervals import Interval
-
-ReliabilityBin = TypedDict(
-    "ReliabilityBin",
-    {
-        "from": float,
-        "to": float,
-        "n": int,
-        "confidence": float,
-        "right": float,
-        "interval": Interval,
-    },
-)
 
 
 class ConfusedPair(TypedDict):

@@ -30,7 +30,6 @@ from bear_classifier.stats.metrics import calibration_error
 
 LEAST_PHOTOS = 100  # validation photos; agreement on fewer says little
 _MOST = 2000  # validation photos to compare on
-_CALIBRATING = 200  # training photos that show the range of activations
 _ROOM = 8 / 7  # of the shorter side over the square: 256 pixels for 224
 _FASTER = 1.2  # times; less is not worth another model
 _SHARPER = 2.0  # tolerance of the self-test over the rounding that was measured
@@ -188,8 +187,9 @@ def _precision(
     if requested == "auto" and n < LEAST_PHOTOS:
         why = f"{count(n, 'validation photo')}, and trying int8 needs {LEAST_PHOTOS}"
         return fp32, {"is": "fp32", "why": why}
-    order = np.random.default_rng(config.train.seed).permutation(len(train))[:_CALIBRATING]
-    images = [_image(model, train[row]) for row in progress_bar(np.sort(order), desc="int8")]
+    order = np.random.default_rng(config.train.seed).permutation(len(train))
+    order = np.sort(order[: int8.CALIBRATION_PHOTOS])
+    images = [_image(model, train[row]) for row in progress_bar(order, desc="int8")]
     try:
         if not files or not images:
             raise ModelError("NOT_QUANTISED", "int8 needs training and validation photos")

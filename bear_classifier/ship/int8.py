@@ -33,6 +33,7 @@ from bear_classifier.runtime.npz import Floats32
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.predict import REFUSED
 
+CALIBRATION_PHOTOS = 200  # of training; they show the range of activations
 _OPERATIONS = ["Conv", "Add", "Clip", "Relu", "MaxPool", "Concat"]
 _BEGINNING = 3  # convolutions: the first, and the first block of a network of depthwise ones
 _BATCH = 8

@@ -20,7 +20,7 @@ from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship import bundle, golden
 from bear_classifier.ship.predict import Model
-from bear_classifier.stats.calibration import softmax
+from bear_classifier.stats.metrics import softmax
 
 _CLOSE = 1e-4  # largest difference of a probability between trained model and bundle
 _BATCH = 16

@@ -29,6 +29,7 @@ from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.manifest import EXACT
 from bear_classifier.stats import ood
+from bear_classifier.stats.metrics import softmax
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, NDArray[np.uint8]]
 _Source = TypeVar("_Source", bound=ImageSource)
@@ -108,9 +109,7 @@ class Model:
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated: softmax of logits / temperature, over the last axis."""
-        scaled = np.asarray(logits, dtype=np.float64) / self.bundle.temperature
-        exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
+        return softmax(logits, self.bundle.temperature)
 
     def predict(self, source: ImageSource) -> Prediction:
         """The answer to one photo.
@@ -177,28 +176,32 @@ class Model:
         begin: seconds of CPU time of this process after which no second picture is begun.
         The bundle's tolerance is of probabilities, and of the other outputs relative to their
         largest value: int8 is rounded otherwise by other processors."""
-        tolerance, code = self.bundle.tolerance, "MODEL_SELF_TEST_FAILED"
+        tolerance = self.bundle.tolerance
         pictures, expected = self.bundle.golden()
         stated = self.probabilities(expected["logits"])
         if not np.abs(stated - expected["probabilities"]).max() <= EXACT:
-            raise SelfTestError(code, "the temperature is another one")
+            raise _failed("the temperature is another one")
         for i, picture in enumerate(pictures):
             if i and time.process_time() > begin:
                 break
             try:
                 logits, pooled, _ = self.outputs(picture)
             except PhotoError as exc:
-                raise SelfTestError(code, f"image {i}: {exc}") from exc
+                raise _failed(f"image {i}: {exc}") from exc
             now, then = self.probabilities(logits), expected["probabilities"][i]
             worst = int(np.abs(now - then).argmax())
             if not abs(now[worst] - then[worst]) <= tolerance:
                 words = f"image {i}: {now[worst]:.2f} instead of {then[worst]:.2f}"
-                raise SelfTestError(code, words)
+                raise _failed(words)
             for name, got in (("logits", logits), ("pooled", pooled)):
                 want = expected[name][i]
                 gap = np.abs(got - want).max()
                 if not gap <= tolerance * max(1.0, np.abs(want).max()):
-                    raise SelfTestError(code, f"image {i}: {name} off by {gap:.3g}")
+                    raise _failed(f"image {i}: {name} off by {gap:.3g}")
+
+
+def _failed(words: str) -> SelfTestError:
+    return SelfTestError("MODEL_SELF_TEST_FAILED", words)
 
 
 def _cannot_run(exc: Exception) -> ModelError:

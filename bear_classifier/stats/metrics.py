@@ -1,4 +1,4 @@
-"""Metrics of probabilities against true classes: log loss, confusion, F1, calibration error."""
+"""Softmax, log loss, confusion matrix, macro F1 and calibration error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ LEAST_PROBABILITY = 1e-12  # of the own class: a photo costs at most 27.6 nats
 ANY_PROBABILITY = 1e-300  # a floor for ranks: it only keeps the logarithm finite
 MOST_LOSS = -float(np.log(1e-6))  # nats of one photo where trainings are compared: 13.8
 _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
+
+
+def softmax(logits: AnyFloats, temperature: float = 1.0) -> Floats:
+    """Probabilities of logits (..., classes) / temperature, over the last axis."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
 
 
 def log_losses(probabilities: AnyFloats, targets: Ints, least: float = LEAST_PROBABILITY) -> Floats:

@@ -21,9 +21,15 @@ from bear_classifier.judge.evaluate import (
 from bear_classifier.judge.leave_source_out import NotMeasured
 from bear_classifier.report import stage_lines
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.stats.calibration import fit_temperature, log_loss, softmax
+from bear_classifier.stats.calibration import fit_temperature
 from bear_classifier.stats.intervals import wilson
-from bear_classifier.stats.metrics import calibration_error, confusion_matrix, macro_f1
+from bear_classifier.stats.metrics import (
+    calibration_error,
+    confusion_matrix,
+    log_loss,
+    macro_f1,
+    softmax,
+)
 
 
 def test_confusion_has_the_truth_in_rows():

@@ -7,6 +7,7 @@ from PIL import Image
 from bear_classifier.judge import evaluate
 from bear_classifier.plots import charts
 from bear_classifier.report import metrics
+from bear_classifier.stats import calibration
 
 LABELS = ["black", "grizzly", "teddy"]
 
@@ -78,11 +79,11 @@ def test_confusion_of_a_class_without_photos_and_of_many_classes():
 
 
 def test_certainty_marks_every_bin():
-    rows = metrics.reliability_bins(
+    rows = calibration.reliability_bins(
         np.array([0.55, 0.95, 0.96]), np.array([True, True, False]), np.arange(3)
     )
     assert len(rows) == 2
-    more = metrics.reliability_bins(
+    more = calibration.reliability_bins(
         np.linspace(0.35, 0.99, 40), np.ones(40, dtype=bool), np.arange(40)
     )
     few, many = (shows(opened(charts.certainty(r)), charts.BLUE) for r in (rows, more))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from bear_classifier.experiments.compare import plot
 from bear_classifier.judge import evaluate
 from bear_classifier.plots import charts, fonts
-from bear_classifier.report import metrics
+from bear_classifier.stats import calibration
 
 NAMES = [
     ["$", "$$"],
@@ -121,5 +121,5 @@ def test_a_letter_that_no_font_has_warns_nobody(formulas):
 
 
 def test_reliability_is_drawn_of_groups(formulas):
-    rows = metrics.reliability_bins(np.array([0.6, 0.9]), np.array([True, False]), np.arange(2))
+    rows = calibration.reliability_bins(np.array([0.6, 0.9]), np.array([True, False]), np.arange(2))
     assert charts.figure_png(charts.certainty(rows)).startswith(b"\x89PNG")

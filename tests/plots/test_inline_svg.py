@@ -9,6 +9,7 @@ import pytest
 from bear_classifier.plots import charts
 from bear_classifier.plots.inline_svg import figure_svg
 from bear_classifier.report import metrics
+from bear_classifier.stats import calibration
 
 EPOCHS = [{"epoch": n, "train_loss": 0.9 / n, "valid_loss": 0.8, "error": 0.1} for n in (1, 2, 3)]
 RECORD = {
@@ -27,7 +28,7 @@ RECORD = {
 }  # fmt: skip
 SCORES = np.linspace(-1, 1, 30)
 REJECTION = {"familiarity": metrics.score_histogram(SCORES, SCORES > 0), "least": -0.5}
-ROWS = metrics.reliability_bins(np.linspace(0.35, 0.99, 30), SCORES > -0.8, np.arange(30))
+ROWS = calibration.reliability_bins(np.linspace(0.35, 0.99, 30), SCORES > -0.8, np.arange(30))
 FIGURES = {
     "loss": lambda: charts.alone(charts.loss_history, RECORD),
     "error": lambda: charts.alone(charts.error_history, RECORD),

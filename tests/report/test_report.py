@@ -28,8 +28,9 @@ from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.templates import template
 from bear_classifier.ship import bundle
 from bear_classifier.ship.export import export
-from bear_classifier.stats.calibration import softmax
+from bear_classifier.stats import calibration
 from bear_classifier.stats.intervals import wilson
+from bear_classifier.stats.metrics import softmax
 
 EVIL = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
 
@@ -39,7 +40,9 @@ EVIL = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
 
 def test_reliability_by_hand():
     confidence = np.array([0.55, 0.95, 1.0, 0.91])
-    rows = metrics.reliability_bins(confidence, np.array([True, True, False, True]), np.arange(4))
+    rows = calibration.reliability_bins(
+        confidence, np.array([True, True, False, True]), np.arange(4)
+    )
     assert [(row["from"], row["to"], row["n"]) for row in rows] == [(0.5, 0.6, 1), (0.9, 1.0, 3)]
     assert rows[1]["confidence"] == pytest.approx((0.95 + 1.0 + 0.91) / 3)
     assert rows[1]["right"] == pytest.approx(2 / 3)
@@ -48,10 +51,12 @@ def test_reliability_by_hand():
 
 
 def test_few_photos_look_badly_calibrated_by_chance_alone():
-    few, many = (metrics.chance_gap(np.full(n, 0.8), seed=0) for n in (20, 2000))
+    few, many = (calibration.chance_gap(np.full(n, 0.8), seed=0) for n in (20, 2000))
     assert many < 0.03 < 0.1 < few
-    assert metrics.chance_gap(np.ones(50), seed=0) == 0.0  # dead sure and right: nothing to draw
-    assert metrics.chance_gap(np.array([]), seed=0) is None
+    assert (
+        calibration.chance_gap(np.ones(50), seed=0) == 0.0
+    )  # dead sure and right: nothing to draw
+    assert calibration.chance_gap(np.array([]), seed=0) is None
 
 
 def test_the_histogram_counts_every_photo_once():

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bear_classifier.learn.lr_finder import WINDOW, falls_below_noise
 from bear_classifier.stats.arrays import Floats
-from bear_classifier.stats.curve_noise import WINDOW, falls_below_noise
 from bear_classifier.stats.paired import SURE, difference
 
 ABOUT = {  # of fastai, in the order of its trust; the words follow its code

@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bear_classifier.experiments.lr.analysis import ABOUT, WHY_NOT_LOWEST, band, flatness, smoothed
-from bear_classifier.learn.lr_finder import Curve
+from bear_classifier.learn.lr_finder import WINDOW, Curve
 from bear_classifier.plots.fonts import render_png
 from bear_classifier.runtime.terminal import count
 from bear_classifier.stats.arrays import Floats
-from bear_classifier.stats.curve_noise import WINDOW
 
 Rows = Mapping[str, Mapping[str, Any]]  # suggestions, of `summarise_suggestions`
 

@@ -20,8 +20,7 @@ from bear_classifier.learn.data import Unreadable
 from bear_classifier.learn.fit import fit, plan_of
 from bear_classifier.learn.trainable_part import LastStage, TrainablePart, part_of
 from bear_classifier.lesson.trained_model import Subject
-from bear_classifier.stats.calibration import softmax
-from bear_classifier.stats.metrics import log_loss
+from bear_classifier.stats.metrics import log_loss, softmax
 
 MOST, ASKED = 128, 72  # photos: to learn from, to check with
 RATE, EPOCHS, VIEWS = 5e-4, 6, 2

@@ -20,8 +20,7 @@ from bear_classifier.lesson.trained_model import Subject, network_outputs
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats import ood
 from bear_classifier.stats.arrays import Bools, Floats
-from bear_classifier.stats.calibration import softmax
-from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
+from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses, softmax
 
 RIDGE_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1.0, 100.0)  # C of scikit-learn: large is weak
 HALVES, DRAWS, LEAST, SEED = 100, 200, 85, 0
