@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from bear_classifier import __version__
 from bear_classifier.config.settings import Config
@@ -178,19 +178,21 @@ def parser(filled: Sequence[str] = ()) -> Parser:
     return top
 
 
-def add_flag(parser: argparse._ActionsContainer, name: str, about: str) -> None:
+class Options(Protocol):
+    """What takes options: a parser or a group of it."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def add_flag(parser: Options, name: str, about: str) -> None:
     parser.add_argument(name, action="store_true", help=about)
 
 
-def add_path(
-    parser: argparse._ActionsContainer, name: str, metavar: str, about: str, **more: Any
-) -> None:
+def add_path(parser: Options, name: str, metavar: str, about: str, **more: Any) -> None:
     parser.add_argument(name, metavar=metavar, type=Path, help=about, **more)
 
 
-def add_number(
-    parser: argparse._ActionsContainer, name: str, about: str, default: int | None = None
-) -> None:
+def add_number(parser: Options, name: str, about: str, default: int | None = None) -> None:
     parser.add_argument(name, metavar="N", type=int, help=about, default=default)
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from bear_classifier.collect.http.client import in_own_loop
 from bear_classifier.collect.http.fetch_many import INTERNET, Net, Outcome, fetch_all
-from bear_classifier.collect.http.ingest import Facts, examine
+from bear_classifier.collect.http.ingest import PhotoFacts, examine
 from bear_classifier.collect.integrity import brought_back
 from bear_classifier.collect.placeholders import placeholders
 from bear_classifier.collect.rights.take_down import refusal_of
@@ -39,11 +39,11 @@ _CHUNK = 64  # files stored and recorded together: what an interruption costs at
 _EACH = 32  # addresses that are worth starting another process for
 _MOST = 8  # such processes: 35 MB each, and once in a while 300
 _SECONDS = 30.0  # for one picture; those within the limits take 2 at most
-_Keep = Callable[[Source, Facts, Callable[[Path], None]], Photo]
+_Keep = Callable[[Source, PhotoFacts, Callable[[Path], None]], Photo]
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
-def fetch_file(source: Source) -> tuple[bytes, Facts]:
+def fetch_file(source: Source) -> tuple[bytes, PhotoFacts]:
     """One file of this computer. Raises PhotoError."""
     data = decoder.read_file(Path(source.origin))
     return data, examine(data)
@@ -52,7 +52,7 @@ def fetch_file(source: Source) -> tuple[bytes, Facts]:
 def download(
     catalog: Catalog,
     config: Config,
-    fetch: Callable[[Source], tuple[bytes, Facts]] = fetch_file,
+    fetch: Callable[[Source], tuple[bytes, PhotoFacts]] = fetch_file,
     net: Net = INTERNET,
 ) -> dict[str, Any]:
     """Fetch every pending candidate; each ends as one row with a code. Resumes where it stopped."""
@@ -141,7 +141,7 @@ async def _from_web(
             facts = await workers.ask(header, body.read())
             path = Path(facts.pop("partial"))
             try:
-                return _keep(catalog, refusal, source, Facts(**facts), partial(move, path))
+                return _keep(catalog, refusal, source, PhotoFacts(**facts), partial(move, path))
             finally:
                 path.unlink(missing_ok=True)
 
@@ -186,7 +186,7 @@ class DownloadBar:
 
 
 def _from_files(
-    sources: Sequence[Source], fetch: Callable[[Source], tuple[bytes, Facts]], keep: _Keep
+    sources: Sequence[Source], fetch: Callable[[Source], tuple[bytes, PhotoFacts]], keep: _Keep
 ) -> Iterator[list[Outcome]]:
     def work(source: Source) -> Outcome:
         try:
@@ -207,7 +207,7 @@ def _keep(
     catalog: Catalog,
     refusal: Callable[[str], str],
     source: Source,
-    facts: Facts,
+    facts: PhotoFacts,
     put: Callable[[Path], None],
 ) -> Photo:
     """Store the file, under its hash; a row must never point at a file that is not there."""

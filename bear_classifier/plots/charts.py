@@ -213,7 +213,7 @@ def familiarity(rejection: Mapping[str, Any], narrow: bool = False) -> Figure:
     return figure
 
 
-def alone(draw: Draw, record: Mapping[str, Any]) -> Figure:
+def narrow_chart(draw: Draw, record: Mapping[str, Any]) -> Figure:
     """One of the plots above as a narrow figure."""
     figure, (axes,) = panels(3.3, 1, narrow=True)
     draw(axes, record)

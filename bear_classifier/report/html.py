@@ -131,7 +131,7 @@ def _training_charts(training: Mapping[str, Any]) -> Iterator[tuple[str, Markup,
     """Title, chart and sentence of each."""
 
     def chart(draw: charts.Draw, name: str) -> Markup:
-        return _svg(charts.alone(draw, training), name)
+        return _svg(charts.narrow_chart(draw, training), name)
 
     if training.get("mixtures"):
         drawn = chart(charts.interpolation_errors, "error by tuned weights")

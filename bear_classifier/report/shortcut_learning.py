@@ -66,11 +66,13 @@ def shortcuts(
     rows: list[Shortcut] = []
     for name, features in measured.items():
         there = np.isfinite(features).all(axis=1)
-        rows.append({"look": name, **alone(features[there], targets[there], groups[there], seed)})
+        rows.append(
+            {"look": name, **look_accuracy(features[there], targets[there], groups[there], seed)}
+        )
     return rows
 
 
-def alone(features: Floats, targets: Ints, groups: Ints, seed: int) -> LookAccuracy:
+def look_accuracy(features: Floats, targets: Ints, groups: Ints, seed: int) -> LookAccuracy:
     """Balanced accuracy of a small logistic regression on features (n, k), each photo judged by a
     model that saw neither it nor its copies, with a 95 % interval.
 

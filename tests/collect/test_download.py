@@ -23,7 +23,7 @@ from tqdm import tqdm
 from waiting import STUCK
 
 from bear_classifier.collect.download import DownloadBar, download, fetch_file, settle
-from bear_classifier.collect.http.ingest import Facts
+from bear_classifier.collect.http.ingest import PhotoFacts
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
 from bear_classifier.config.project_file import build
@@ -34,7 +34,7 @@ from bear_classifier.errors import PhotoError
 from bear_classifier.runtime.terminal import SHORT_BAR
 
 Child = Callable[..., "subprocess.Popen[str]"]
-Fetch = Callable[[Source], tuple[bytes, Facts]]
+Fetch = Callable[[Source], tuple[bytes, PhotoFacts]]
 Fill = Callable[[Path, dict[str, int | bytes]], None]
 Make = Callable[..., Photo]
 
@@ -340,7 +340,7 @@ def test_second_time_nothing_is_fetched(data: Dataset) -> None:
     data.update()
     before = data.catalog.photos(), data.catalog.sources()
 
-    def never(source: Source) -> tuple[bytes, Facts]:
+    def never(source: Source) -> tuple[bytes, PhotoFacts]:
         raise AssertionError(source.origin)
 
     assert data.update(never)["fetched"] == 0
@@ -354,7 +354,7 @@ class Counting:
         self.stop = stop
         self.asked: list[str] = []
 
-    def __call__(self, source: Source) -> tuple[bytes, Facts]:
+    def __call__(self, source: Source) -> tuple[bytes, PhotoFacts]:
         name = Path(source.origin).stem
         if name == self.stop:
             raise KeyboardInterrupt
@@ -364,7 +364,7 @@ class Counting:
             raise PhotoError("EMPTY_FILE", "0 bytes")
         data = b"picture %d" % (n // 2 if n % 10 == 1 else n)  # some twice
         digest = hashlib.sha256(data).hexdigest()
-        return data, Facts(digest, "png", 96, 64, len(data), "00" * 50, 50.0)
+        return data, PhotoFacts(digest, "png", 96, 64, len(data), "00" * 50, 50.0)
 
 
 def test_interrupted_and_resumed_is_as_if_never_interrupted(tmp_path: Path, fill: Fill) -> None:

@@ -30,10 +30,10 @@ SCORES = np.linspace(-1, 1, 30)
 REJECTION = {"familiarity": metrics.score_histogram(SCORES, SCORES > 0), "least": -0.5}
 ROWS = calibration.reliability_bins(np.linspace(0.35, 0.99, 30), SCORES > -0.8, np.arange(30))
 FIGURES = {
-    "loss": lambda: charts.alone(charts.loss_history, RECORD),
-    "error": lambda: charts.alone(charts.error_history, RECORD),
-    "interpolation": lambda: charts.alone(charts.interpolation_errors, RECORD),
-    "finder": lambda: charts.alone(charts.lr_finder, RECORD),
+    "loss": lambda: charts.narrow_chart(charts.loss_history, RECORD),
+    "error": lambda: charts.narrow_chart(charts.error_history, RECORD),
+    "interpolation": lambda: charts.narrow_chart(charts.interpolation_errors, RECORD),
+    "finder": lambda: charts.narrow_chart(charts.lr_finder, RECORD),
     "certainty": lambda: charts.certainty(ROWS, narrow=True),
     "familiarity": lambda: charts.familiarity(REJECTION, narrow=True),
 }
@@ -88,7 +88,7 @@ def test_nothing_is_drawn_outside():
 @pytest.mark.parametrize("draw", [charts.loss_history, charts.error_history])
 def test_one_epoch_is_a_dot(draw):
     one = {"history": EPOCHS[:1]}
-    svg = figure_svg(charts.alone(draw, one), "one")
+    svg = figure_svg(charts.narrow_chart(draw, one), "one")
     assert len(parts(svg, "use")) >= 1
     assert "nan" not in svg
 
@@ -96,17 +96,17 @@ def test_one_epoch_is_a_dot(draw):
 def test_a_record_of_an_earlier_version_is_drawn():
     """Without what the first model did, the photos of validation, or the epoch kept."""
     for draw in (charts.loss_history, charts.error_history):
-        assert "<use" in figure_svg(charts.alone(draw, {"history": EPOCHS}), "early")
+        assert "<use" in figure_svg(charts.narrow_chart(draw, {"history": EPOCHS}), "early")
 
 
 def test_losses_that_hardly_differ_have_a_scale():
     rows = [{**row, "train_loss": 0.43, "valid_loss": 0.44} for row in EPOCHS]
-    svg = figure_svg(charts.alone(charts.loss_history, {"history": rows}), "flat")
+    svg = figure_svg(charts.narrow_chart(charts.loss_history, {"history": rows}), "flat")
     numbers = [text.text for text in parts(svg, "text") if re.fullmatch(r"0?\.\d+", text.text)]
     assert numbers
 
 
 def test_what_explodes_is_left_out_of_the_finder():
-    svg = figure_svg(charts.alone(charts.lr_finder, RECORD), "finder")
+    svg = figure_svg(charts.narrow_chart(charts.lr_finder, RECORD), "finder")
     assert "2.0" in svg and "1e5" not in svg
     assert {"1e-6", "1e-5", "taken"} <= {text.text for text in parts(svg, "text")}

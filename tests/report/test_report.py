@@ -23,7 +23,7 @@ from bear_classifier.report import sentences as words
 from bear_classifier.report.html import report_page
 from bear_classifier.report.markdown import as_markdown
 from bear_classifier.report.provenance import origins, photos_by_place
-from bear_classifier.report.shortcut_learning import alone, look
+from bear_classifier.report.shortcut_learning import look, look_accuracy
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.templates import template
 from bear_classifier.ship import bundle
@@ -138,12 +138,12 @@ def data(n=120, seed=0):
 def test_a_shortcut_is_found_and_noise_is_none():
     rng, targets, groups = data()
     noise = rng.normal(size=(120, 1))
-    given = alone(targets[:, None] + 0.3 * noise, targets, groups, seed=0)
+    given = look_accuracy(targets[:, None] + 0.3 * noise, targets, groups, seed=0)
     assert given["clear"] is True
     assert given["accuracy"] > 0.8
     assert given["interval"][0] < given["accuracy"] < given["interval"][1]
     for seed in range(5):
-        nothing = alone(data(seed=seed)[0].normal(size=(120, 3)), targets, groups, seed)
+        nothing = look_accuracy(data(seed=seed)[0].normal(size=(120, 3)), targets, groups, seed)
         assert nothing["clear"] is False
         assert nothing["chance"] == pytest.approx(1 / 3)
 
@@ -153,21 +153,21 @@ def test_the_middle_class_is_told_by_brightness_too():
     rng, targets, groups = data()
     between = (np.abs(targets - 1) == 0).astype(float)[:, None]
     values = (1 - between) * rng.choice([-1, 1], size=(120, 1)) + rng.normal(0, 0.1, (120, 1))
-    assert alone(values, (targets == 1).astype(int), groups, seed=0)["accuracy"] > 0.9
+    assert look_accuracy(values, (targets == 1).astype(int), groups, seed=0)["accuracy"] > 0.9
 
 
 def test_copies_are_never_on_both_sides():
     """Thirty groups of four copies, each with a mark of its own, under classes by chance."""
     groups = np.repeat(np.arange(30), 4)
     targets = np.random.default_rng(1).permutation(np.arange(30) % 2)[groups]
-    found = alone(np.eye(30)[groups], targets, groups, seed=0)
+    found = look_accuracy(np.eye(30)[groups], targets, groups, seed=0)
     assert found["accuracy"] < 0.75
-    assert alone(np.eye(30)[groups], targets, np.arange(120), seed=0)["accuracy"] == 1.0
+    assert look_accuracy(np.eye(30)[groups], targets, np.arange(120), seed=0)["accuracy"] == 1.0
 
 
 def test_a_look_that_never_fails_is_no_certainty():
     _, targets, groups = data(60)
-    found = alone(6.0 * np.eye(3)[targets], targets, groups, seed=0)
+    found = look_accuracy(6.0 * np.eye(3)[targets], targets, groups, seed=0)
     assert found["accuracy"] == 1.0
     below = (1 - wilson(20, 20)[0]) / 3**0.5  # three classes of 20, in quadrature
     assert found["interval"] == pytest.approx((1 - below, 1.0))
@@ -175,8 +175,8 @@ def test_a_look_that_never_fails_is_no_certainty():
 
 def test_too_few_photos_say_nothing():
     _, targets, groups = data(27)  # nine groups of each class
-    assert alone(targets[:, None], targets, groups, seed=0)["clear"] is None
-    assert alone(targets[:0, None], targets[:0], groups[:0], seed=0)["clear"] is None
+    assert look_accuracy(targets[:, None], targets, groups, seed=0)["clear"] is None
+    assert look_accuracy(targets[:0, None], targets[:0], groups[:0], seed=0)["clear"] is None
 
 
 # -- the data's story

@@ -20,7 +20,7 @@ _ENOUGH = 192  # pixels of the shorter side; see docs/LOG.md for what that does 
 
 
 @dataclass(frozen=True)
-class Facts:
+class PhotoFacts:
     """Of a picture that decodes. format: as in `decoder.format_of`; contrast: see there."""
 
     sha256: str
@@ -32,12 +32,12 @@ class Facts:
     contrast: float
 
 
-def examine(data: bytes) -> Facts:
+def examine(data: bytes) -> PhotoFacts:
     """One decode for all that is asked of a new picture. Raises PhotoError."""
     image, size = decoder.decode_with_size(data, least=_ENOUGH)
     grey = image.convert("L")
     digest, kind = hashlib.sha256(data).hexdigest(), decoder.format_of(data)
-    return Facts(digest, kind, *size, len(data), dhash(grey), contrast(grey))
+    return PhotoFacts(digest, kind, *size, len(data), dhash(grey), contrast(grey))
 
 
 def contrast(grey: Image.Image) -> float:
