@@ -60,8 +60,10 @@ def error_history(axes: Axes, record: Mapping[str, Any]) -> None:
         axes.axhline(record["valid_wrong"]["probe"] / n, color=GREY, lw=1, ls=_DASHES)
     _epochs(axes, record)
     if kept := record.get("kept_epoch"):
-        axes.annotate("kept", (kept, 1), xycoords=("data", "axes fraction"), xytext=(-4, -10),
-                      textcoords="offset points", size=9, color=INK, ha="right")  # fmt: skip
+        side = 1 if kept <= sum(axes.get_xlim()) / 2 else -1  # the one with more room
+        axes.annotate("kept", (kept, 1), xycoords=("data", "axes fraction"), xytext=(4 * side, -10),
+                      textcoords="offset points", size=9, color=INK,
+                      ha="left" if side > 0 else "right")  # fmt: skip
 
 
 def epoch_interval(record: Mapping[str, Any], error: float) -> Interval | None:

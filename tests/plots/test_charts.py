@@ -52,6 +52,17 @@ def test_history_has_both_curves_and_the_kept_epoch(epochs, kept):
     assert shows(picture, charts.ORANGE) > 200
 
 
+@pytest.mark.parametrize("kept", [1, 2, 5, 6])
+def test_the_word_for_the_kept_epoch_stands_beside_no_number_of_the_axis(kept):
+    figure = charts.narrow_chart(charts.error_history, record(6, kept))
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    (word,) = axes.texts
+    box, inside = word.get_window_extent(), axes.get_window_extent()
+    assert word.get_text() == "kept"
+    assert inside.x0 <= box.x0 and box.x1 <= inside.x1
+
+
 def test_a_wild_epoch_hides_no_other():
     wild = record(6, 6)
     wild["history"][2]["valid_loss"] = 5000.0
