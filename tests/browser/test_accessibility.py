@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 import test_page
 import test_review_page
-from matplotlib.figure import Figure
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from test_lesson_pages import write_moving_pages
 from test_report import hostile, made  # noqa: F401  # made is a fixture
 from test_review import CONFIG
 from waiting import until
 
 from bear_classifier.collect.rights.attribution import as_page, credit
 from bear_classifier.dataset.schema import Photo, Source
-from bear_classifier.lesson import animation, contents, page
-from bear_classifier.lesson.basics import loss_surface, sgd
+from bear_classifier.lesson import contents, page
 from bear_classifier.report import build
 from bear_classifier.report.html import report_page
 from bear_classifier.serve import routes
@@ -117,16 +116,8 @@ def test_the_lesson(browser: webdriver.Chrome, lesson: Path) -> None:
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages that move, and one with everything that a page is made of."""
-
-    def short(draw: Callable[[int], Figure], steps: Sequence[int], *more: int) -> bytes:
-        return animation.gif(draw, steps[-2:], *more)
-
     place = tmp_path_factory.mktemp("lesson")
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (sgd, loss_surface):
-            patch.setattr(module, "gif", short)
-        for name in ("sgd", "surface", "sliders"):
-            page.save(contents.page(name), place, contents.TITLES)
+    write_moving_pages(place)
     sheet = page.Sheet("classes", "All <parts>", vocab=["grizzly", "teddy"])
     sheet.say("class_order")
     sheet.code(page.glossary)

@@ -23,19 +23,23 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_moving_pages(place: Path) -> None:
     """Pages whose GIFs have two pictures: they take the time."""
 
     def short(draw: Callable[[int], Figure], steps: Sequence[int], *more: int) -> bytes:
         return animation.gif(draw, steps[-2:], *more)
 
-    place = tmp_path_factory.mktemp("lesson")
     with pytest.MonkeyPatch.context() as patch:
         for module in (sgd, loss_surface):
             patch.setattr(module, "gif", short)
         for name in ("sgd", "surface", "sliders"):
             page.save(contents.page(name), place, contents.TITLES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("lesson")
+    write_moving_pages(place)
     return place
 
 
