@@ -111,7 +111,9 @@ def _comparisons(prefix: str, _: argparse.Namespace) -> Iterator[str]:
 
 
 def _sources(prefix: str, _: argparse.Namespace) -> Iterator[str]:
-    yield from ("web", "openverse", "starter", "folder:", "urls:")
+    from bear_classifier.collect.sources.registry import SOURCES
+
+    yield from (f"{name}:" if kind.takes_path else name for name, kind in SOURCES.items())
     kind, colon, path = prefix.partition(":")
     if colon and kind in ("folder", "urls"):
         names = (name for name in _paths(path) if kind == "urls" or name.endswith("/"))

@@ -25,11 +25,11 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.judge import clean
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import embedding_map as photo_map
-from bear_classifier.lesson.photos import embedding_plot, projections, tensorboard_projector
+from bear_classifier.lesson.photos import projections, scatter_plots, tensorboard_projector
 from bear_classifier.lesson.trained_model import NetworkOutputs
 
 Make = Callable[..., Photo]
-DRAWN = {name: getattr(embedding_plot, name) for name in ("clouds", "widths", "neighbour_counts")}
+DRAWN = {name: getattr(scatter_plots, name) for name in ("clouds", "widths", "neighbour_counts")}
 CLUMPS, EACH, MIXED, WIDE = 8, 14, 8, 30
 EVIL = '<img src=x onerror="alert(1)">\t\u2028.jpg'
 right_principal, right_rebuilt = projections.principal, projections.rebuilt
@@ -77,7 +77,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take most of a page's time."""
     dot = tensorboard_projector.sprite([])
     for name in DRAWN:
-        monkeypatch.setattr(embedding_plot, name, lambda *_: dot)
+        monkeypatch.setattr(scatter_plots, name, lambda *_: dot)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_all_its_claims_hold_where_they_should(
     made: Any, asked: NetworkOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, draw in DRAWN.items():
-        monkeypatch.setattr(embedding_plot, name, draw)
+        monkeypatch.setattr(scatter_plots, name, draw)
     page = made(asked)
     assert [c for c in page.claims if not c.holds] == []
     assert len(page.claims) == 7
@@ -423,16 +423,16 @@ def test_a_broken_photo_has_no_small_copy(tmp_path: Path) -> None:
 
 
 def test_classes_are_told_apart_by_colour_and_shape() -> None:
-    n = len(embedding_plot.CLASS_COLOURS) * len(embedding_plot.SHAPES)
+    n = len(scatter_plots.CLASS_COLOURS) * len(scatter_plots.SHAPES)
     pairs = {
-        (k % len(embedding_plot.CLASS_COLOURS), k % len(embedding_plot.SHAPES)) for k in range(n)
+        (k % len(scatter_plots.CLASS_COLOURS), k % len(scatter_plots.SHAPES)) for k in range(n)
     }
     assert len(pairs) == n
 
 
 def test_odd_labels_can_be_drawn() -> None:
     at = np.random.default_rng(0).standard_normal((9, 2))
-    data = embedding_plot.clouds(
+    data = scatter_plots.clouds(
         {"a": at, "b": at}, np.arange(9) % 2, np.zeros(9, dtype=bool), ["a$b^{", "<&>"]
     )
     assert data.startswith(b"\x89PNG")

@@ -16,7 +16,7 @@ from training import dataset
 
 from bear_classifier.errors import DataError
 from bear_classifier.lesson.page import Page
-from bear_classifier.lesson.photos import ensemble_runs, ensembles
+from bear_classifier.lesson.photos import ensembles, small_networks
 from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 
 MIDDLES = 2.0 * np.eye(3, 8)
@@ -41,7 +41,7 @@ Trained = dict[str, dict[int, list[nn.Sequential]]]
 
 def linear(weight: Any, bias: Any) -> nn.Sequential:
     """The network that says weight (3, 8) times x, plus bias (3,): its units hold x and -x."""
-    found = ensemble_runs.small_network(8, 3, 0)
+    found = small_networks.small_network(8, 3, 0)
     layers = [layer for layer in found if isinstance(layer, nn.Linear)]
     with torch.no_grad():
         for layer in layers:
@@ -70,11 +70,11 @@ def given(kind: str, seed: int) -> list[nn.Sequential]:
         weight = weight + error(ERROR)
     own = 0.1 * ERROR if kind == "together" else ERROR
     team = []
-    for number in range(ensemble_runs.TEAM):
+    for number in range(small_networks.TEAM):
         off = weight + error(own * (1 if number else 1.2))
         member = linear(torch.from_numpy(off).float(), torch.from_numpy(bias).float())
         team.append(
-            member if kind == "together" else ensemble_runs.reordered(member, seed + number)
+            member if kind == "together" else small_networks.reordered(member, seed + number)
         )
     return team
 
@@ -119,20 +119,20 @@ def test_every_claim_holds(made: pytest.MonkeyPatch) -> None:
     [
         (
             "mean_answer",
-            lambda team, x: ensemble_runs.probabilities(team[0], x),
+            lambda team, x: small_networks.probabilities(team[0], x),
             "lower than that of its",
         ),
         ("mean_weights", lambda team, shares=None: team[0], "reordered it says the same, and"),
         ("mean_weights", lambda team, shares=None: team[0], "trained separately is wrong more"),
         (
             "mean_weights",
-            lambda t, shares=None: ensemble_runs.small_network(8, 3, 5),
+            lambda t, shares=None: small_networks.small_network(8, 3, 5),
             "it does no harm",
         ),
         ("reordered", lambda model, seed: model, "reordered it says the same, and the mean"),
         (
             "reordered",
-            lambda model, seed: ensemble_runs.small_network(8, 3, 77),
+            lambda model, seed: small_networks.small_network(8, 3, 77),
             "reordered it says the same",
         ),
     ],
@@ -140,7 +140,7 @@ def test_every_claim_holds(made: pytest.MonkeyPatch) -> None:
 def test_a_claim_falls_with_what_it_claims(
     made: pytest.MonkeyPatch, name: str, instead: Any, words: str
 ) -> None:
-    made.setattr(ensemble_runs, name, instead)
+    made.setattr(small_networks, name, instead)
     if hasattr(ensembles, name):
         made.setattr(ensembles, name, instead)
     assert any(words in said for said in fallen(ensembles.page(SUBJECT)))
@@ -158,7 +158,7 @@ def test_a_claim_falls_with_what_it_claims(
         ),
         (
             "folds",
-            lambda t, seed: [ensemble_runs.small_network(8, 3, k) for k in range(5)],
+            lambda t, seed: [small_networks.small_network(8, 3, k) for k in range(5)],
             "do better together",
         ),
         ("together", lambda t, seed: t["folds"][seed], "the less they differ"),
@@ -182,22 +182,22 @@ def _instead(instead: Any, trained: Trained, *asked: Any) -> list[nn.Sequential]
 
 
 def test_reordering_changes_the_numbers_and_not_the_function() -> None:
-    model = ensemble_runs.small_network(8, 3, 0)
-    other = ensemble_runs.reordered(model, 1)
+    model = small_networks.small_network(8, 3, 0)
+    other = small_networks.reordered(model, 1)
     assert not torch.equal(model[0].weight, other[0].weight)
     assert np.abs(
-        ensemble_runs.probabilities(model, ASKED.x) - ensemble_runs.probabilities(other, ASKED.x)
+        small_networks.probabilities(model, ASKED.x) - small_networks.probabilities(other, ASKED.x)
     ).max() < 1e-6  # fmt: skip
     assert torch.equal(
-        model[0].weight.sum(), ensemble_runs.small_network(8, 3, 0)[0].weight.sum()
+        model[0].weight.sum(), small_networks.small_network(8, 3, 0)[0].weight.sum()
     )  # untouched
 
 
 def test_the_mean_of_weights_is_that_of_each_parameter() -> None:
-    one, two = ensemble_runs.small_network(8, 3, 0), ensemble_runs.small_network(8, 3, 1)
+    one, two = small_networks.small_network(8, 3, 0), small_networks.small_network(8, 3, 1)
     mean, mostly = (
-        ensemble_runs.mean_weights([one, two]),
-        ensemble_runs.mean_weights([one, two], [0.75, 0.25]),
+        small_networks.mean_weights([one, two]),
+        small_networks.mean_weights([one, two], [0.75, 0.25]),
     )
     for a, b, m, q in zip(*(n.parameters() for n in (one, two, mean, mostly)), strict=True):
         assert torch.allclose(m, (a + b) / 2)
@@ -205,10 +205,10 @@ def test_the_mean_of_weights_is_that_of_each_parameter() -> None:
 
 
 def test_the_mean_of_answers_is_that_of_probabilities() -> None:
-    team = [ensemble_runs.small_network(8, 3, seed) for seed in range(3)]
-    said = np.stack([ensemble_runs.probabilities(model, ASKED.x) for model in team])
-    assert np.allclose(ensemble_runs.mean_answer(team, ASKED.x), said.mean(0))
-    assert np.allclose(ensemble_runs.mean_answer(team, ASKED.x).sum(1), 1)
+    team = [small_networks.small_network(8, 3, seed) for seed in range(3)]
+    said = np.stack([small_networks.probabilities(model, ASKED.x) for model in team])
+    assert np.allclose(small_networks.mean_answer(team, ASKED.x), said.mean(0))
+    assert np.allclose(small_networks.mean_answer(team, ASKED.x).sum(1), 1)
 
 
 def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
@@ -216,9 +216,9 @@ def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
 ) -> None:
     seen: list[LabelledFeatures] = []
     monkeypatch.setattr(
-        ensemble_runs, "train_copy", lambda model, s, epochs, seed: seen.append(s) or model
+        small_networks, "train_copy", lambda model, s, epochs, seed: seen.append(s) or model
     )
-    ensemble_runs.by_folds(LEARNED, 3, 0)
+    small_networks.by_folds(LEARNED, 3, 0)
     out = [set(LEARNED.groups) - set(one.groups) for one in seen]
     assert set.union(*out) == set(LEARNED.groups)
     assert sum(map(len, out)) == len(set(LEARNED.groups))
@@ -226,9 +226,9 @@ def test_each_of_the_folds_leaves_out_other_groups_as_a_whole(
 
 
 def test_a_training_leaves_the_start_alone_and_can_be_repeated() -> None:
-    start = ensemble_runs.small_network(8, 3, 0)
+    start = small_networks.small_network(8, 3, 0)
     before = start[0].weight.clone()
-    one, two, other = (ensemble_runs.train_copy(start, LEARNED, 2, seed) for seed in (5, 5, 6))
+    one, two, other = (small_networks.train_copy(start, LEARNED, 2, seed) for seed in (5, 5, 6))
     assert torch.equal(start[0].weight, before)
     assert torch.equal(one[0].weight, two[0].weight)
     assert not torch.equal(one[0].weight, other[0].weight)
@@ -243,9 +243,9 @@ def test_losses_and_wrongs_by_hand() -> None:
 
 
 def test_the_worst_of_a_team_is_the_one_that_is_wrong_most_often() -> None:
-    team = [ensemble_runs.small_network(8, 3, seed) for seed in range(3)]
+    team = [small_networks.small_network(8, 3, seed) for seed in range(3)]
     each = [
-        ensembles.score_answers(ensemble_runs.probabilities(m, ASKED.x), ASKED)[1].mean()
+        ensembles.score_answers(small_networks.probabilities(m, ASKED.x), ASKED)[1].mean()
         for m in team
     ]
     assert ensembles.ensemble_figures(team, ASKED).worst == max(each)

@@ -17,9 +17,9 @@ from training import dataset
 
 from bear_classifier.dataset.schema import Suspect
 from bear_classifier.lesson.page import Page
-from bear_classifier.lesson.photos import failure_runs as runs
 from bear_classifier.lesson.photos import failures
-from bear_classifier.lesson.photos.failure_runs import (
+from bear_classifier.lesson.photos import short_trainings as runs
+from bear_classifier.lesson.photos.short_trainings import (
     FailureRun,
     Recipe,
     crawls,

@@ -18,10 +18,10 @@ from training import dataset
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson.page import Page
+from bear_classifier.lesson.photos import staged_training
 from bear_classifier.lesson.photos import transfer as stages
-from bear_classifier.lesson.photos import transfer_runs
+from bear_classifier.lesson.photos.staged_training import Photos, adam, descent
 from bear_classifier.lesson.photos.transfer import TransferRun
-from bear_classifier.lesson.photos.transfer_runs import Photos, adam, descent
 from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.stats.paired import Difference
 
@@ -65,7 +65,7 @@ RUNS = {
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The methods by hand, the stages by real trainings."""
-    monkeypatch.setattr(transfer_runs, "photos_of", lambda subject, each: THERE)
+    monkeypatch.setattr(staged_training, "photos_of", lambda subject, each: THERE)
     monkeypatch.setattr(stages, "_run", lambda there, classes, method: RUNS[method])
     monkeypatch.setattr(stages, "MANY", (3e-3, 3e-3))
     monkeypatch.setattr(stages, "PHOTO_DRAWS", 3)
@@ -89,10 +89,15 @@ def test_every_claim_holds_and_dice_are_left_alone(made: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("where", "name", "instead", "words"),
     [
-        (stages, "train_in_stages", transfer_runs.with_new_head, "with a related stage in between"),
+        (
+            stages,
+            "train_in_stages",
+            staged_training.with_new_head,
+            "with a related stage in between",
+        ),
         (stages, "trained_further", lambda *_: THERE.model, "with a related stage in between"),
         (
-            transfer_runs,
+            staged_training,
             "with_shuffled_labels",
             lambda many, seed: many,
             "it is what the many show that helps",
@@ -140,23 +145,23 @@ def test_real_runs_of_the_three_methods(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_new_head_sees_features_of_mean_0_and_variance_1() -> None:
-    own = transfer_runs.few(THERE.at_night, 10, 0)
-    model = transfer_runs.with_new_head(THERE.model, own, 3, 0)
-    normal = model.head[2](transfer_runs.features(model, own.x))
+    own = staged_training.few(THERE.at_night, 10, 0)
+    model = staged_training.with_new_head(THERE.model, own, 3, 0)
+    normal = model.head[2](staged_training.features(model, own.x))
     assert torch.allclose(normal.mean(0), torch.zeros(model.n_features), atol=1e-3)
-    spread = transfer_runs.features(model, own.x).var(0)
+    spread = staged_training.features(model, own.x).var(0)
     assert torch.allclose(normal.var(0), spread / (spread + 1e-5), atol=1e-3)
-    other = transfer_runs.with_new_head(THERE.model, own, 3, 1)
+    other = staged_training.with_new_head(THERE.model, own, 3, 1)
     assert not torch.equal(model.head[-1].weight, other.head[-1].weight)
 
 
 @pytest.mark.parametrize("by", [adam, descent])
 @pytest.mark.parametrize("body", [True, False])
 def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool, by: Any) -> None:
-    own = transfer_runs.few(THERE.at_night, 10, 0)
-    start = transfer_runs.with_new_head(THERE.model, own, 3, 0)
+    own = staged_training.few(THERE.at_night, 10, 0)
+    start = staged_training.with_new_head(THERE.model, own, 3, 0)
     before = {name: value.clone() for name, value in start.state_dict().items()}
-    one, two = (transfer_runs.trained(start, own, 3, (1e-2, 1e-2), 5, by, body) for _ in range(2))
+    one, two = (staged_training.trained(start, own, 3, (1e-2, 1e-2), 5, by, body) for _ in range(2))
     after = one.state_dict()
     assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
     assert all(torch.equal(after[name], value) for name, value in two.state_dict().items())
@@ -167,21 +172,21 @@ def test_only_what_is_to_learn_learns_and_the_start_stays(body: bool, by: Any) -
 
 def test_how_far_features_moved_by_hand() -> None:
     before = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    assert transfer_runs.feature_shift(before, before + torch.tensor([0.0, 0.5])) == pytest.approx(
-        0.5
-    )
-    assert transfer_runs.feature_shift(before, before) == 0
+    assert staged_training.feature_shift(
+        before, before + torch.tensor([0.0, 0.5])
+    ) == pytest.approx(0.5)
+    assert staged_training.feature_shift(before, before) == 0
 
 
 def test_a_few_of_each_class_by_lot() -> None:
-    few, again, others = (transfer_runs.few(THERE.by_day, 10, seed) for seed in (0, 0, 1))
+    few, again, others = (staged_training.few(THERE.by_day, 10, seed) for seed in (0, 0, 1))
     assert few.y.bincount().tolist() == [10, 10, 10]
     assert few.groups.tolist() == again.groups.tolist() != others.groups.tolist()
-    assert transfer_runs.few(few, 99, 0).y.bincount().tolist() == [10, 10, 10]
+    assert staged_training.few(few, 99, 0).y.bincount().tolist() == [10, 10, 10]
 
 
 def test_labels_by_lot_are_those_of_the_others() -> None:
-    lot = transfer_runs.with_shuffled_labels(THERE.by_day, 0)
+    lot = staged_training.with_shuffled_labels(THERE.by_day, 0)
     assert lot.y.bincount().tolist() == THERE.by_day.y.bincount().tolist()
     assert 0.2 < float((lot.y == THERE.by_day.y).double().mean()) < 0.5
     assert lot.x is THERE.by_day.x
@@ -192,12 +197,12 @@ def test_labels_by_lot_are_those_of_the_others() -> None:
 
 def test_night_is_grey_dark_at_the_edges_and_the_same_again() -> None:
     photo = Image.new("RGB", (90, 60), (250, 180, 60))
-    night = np.asarray(transfer_runs.at_night(photo, 1))
+    night = np.asarray(staged_training.at_night(photo, 1))
     assert night.shape == (60, 90, 3)
     assert (night.max(-1) == night.min(-1)).all()
     assert night[:8, :8].mean() < 0.4 * night[26:34, 41:49].mean() < 0.9 * 190
-    assert (night == np.asarray(transfer_runs.at_night(photo, 1))).all()
-    assert (night != np.asarray(transfer_runs.at_night(photo, 2))).any()
+    assert (night == np.asarray(staged_training.at_night(photo, 1))).all()
+    assert (night != np.asarray(staged_training.at_night(photo, 2))).any()
 
 
 def test_photos_of_a_dataset_lie_on_one_side_only(
@@ -206,7 +211,7 @@ def test_photos_of_a_dataset_lie_on_one_side_only(
     config = tiny_config()
     with dataset(tmp_path, config) as catalog:
         subject = Subject(catalog, config, tmp_path / "none")
-        there = transfer_runs.photos_of(subject, 1)
+        there = staged_training.photos_of(subject, 1)
         parts = (there.by_day, there.at_night, there.held_out)
         assert [len(part.y) for part in parts] == [6, 6, 12]
         groups = [set(part.groups) for part in parts]
@@ -217,17 +222,17 @@ def test_photos_of_a_dataset_lie_on_one_side_only(
         with torch.inference_mode():  # maps go on where the early layers end
             assert there.model(there.held_out.x).shape == (12, 3)
         with pytest.raises(DataError, match="TOO_FEW.*0 photos by day, 4 at night and 4 held"):
-            transfer_runs.photos_of(subject, 3)
-        monkeypatch.setattr(transfer_runs, "last_stage", lambda *_: 0)
+            staged_training.photos_of(subject, 3)
+        monkeypatch.setattr(staged_training, "last_stage", lambda *_: 0)
         with pytest.raises(ConfigError, match="no last stage of its own"):
-            transfer_runs.photos_of(subject, 1)
+            staged_training.photos_of(subject, 1)
 
 
 def test_near_copies_stay_together(tmp_path: Path) -> None:
     with dataset(tmp_path, tiny_config()) as catalog:
         photos = catalog.photos("ok")
     copies = [type(p)(**{**vars(p), "group": f"g{n // 4}"}) for n, p in enumerate(photos)]
-    own, others = transfer_runs.parted(copies, 3)
+    own, others = staged_training.parted(copies, 3)
     assert len(own) + len(others) == len(photos)
     assert not {p.group for p in own} & {p.group for p in others}
 

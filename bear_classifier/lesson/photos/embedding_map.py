@@ -13,7 +13,7 @@ from sklearn.manifold import trustworthiness
 from bear_classifier.images import decoder
 from bear_classifier.judge import clean
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.lesson.photos import embedding_plot, projections, tensorboard_projector
+from bear_classifier.lesson.photos import projections, scatter_plots, tensorboard_projector
 from bear_classifier.lesson.photos.projections import Cloud, Principal
 from bear_classifier.lesson.trained_model import Subject, network_outputs
 from bear_classifier.stats.arrays import Floats
@@ -67,8 +67,8 @@ def _intro(sheet: Sheet, points: Cloud, project: str, unseen: int) -> None:
 def _live(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats], thumbs: list[str]) -> None:
     data = {
         "labels": points.labels,
-        "colours": embedding_plot.CLASS_COLOURS,
-        "shapes": list(embedding_plot.SHAPES.values()),
+        "colours": scatter_plots.CLASS_COLOURS,
+        "shapes": list(scatter_plots.SHAPES.values()),
         "label": points.every.targets[points.rows].tolist(),
         "said": points.answers[points.rows].tolist(),
         "side": points.sides,
@@ -81,7 +81,7 @@ def _live(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats], thumbs: list[
     sheet.live("cloud", data)
     shown = {name: at for name, at in maps.items() if at.shape[1] == 2}
     targets = points.every.targets[points.rows]
-    sheet.picture("maps", embedding_plot.clouds(shown, targets, points.wrong, points.labels))
+    sheet.picture("maps", scatter_plots.clouds(shown, targets, points.wrong, points.labels))
 
 
 def _scaled(at: Floats) -> Floats:
@@ -97,7 +97,7 @@ def _principal(sheet: Sheet, points: Cloud, components: Principal) -> None:
     held = np.cumsum(components.shares)
     most = int(np.searchsorted(held, 0.9)) + 1
     sheet.say("variance_shares", held=held, most=most)
-    sheet.picture("variance", embedding_plot.widths(held))
+    sheet.picture("variance", scatter_plots.widths(held))
     X = points.features.astype(np.float64)
     spread = ((X - X.mean(axis=0)) ** 2).sum()
     worst = float(np.abs(projections.rebuilt(components, len(held)) - X).max() / np.abs(X).max())
@@ -132,7 +132,7 @@ def _neighbours(sheet: Sheet, points: Cloud) -> None:
     near = [some[:NEAR] for some in nearest]
     shares = projections.class_shares(near, targets[points.rows], targets)
     chance = projections.expected_shares(points.rows, targets, points.groups)
-    counts = embedding_plot.neighbour_counts(shares, points.wrong, float(chance.mean()), NEAR)
+    counts = scatter_plots.neighbour_counts(shares, points.wrong, float(chance.mean()), NEAR)
     sheet.picture("neighbours", counts)
     new = np.array(points.sides) != "train"
     halves = [(shares[some].mean(), chance[some].mean()) for some in (np.full(len(new), True), new)]

@@ -15,14 +15,14 @@ from torch import nn
 from bear_classifier.errors import DataError
 from bear_classifier.experiments.compare.analysis import losses_and_errors
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.lesson.photos import ensemble_runs
-from bear_classifier.lesson.photos.ensemble_runs import (
+from bear_classifier.lesson.photos import small_networks
+from bear_classifier.lesson.photos.privacy import probed_photos
+from bear_classifier.lesson.photos.small_networks import (
     TEAM,
     mean_answer,
     mean_weights,
     probabilities,
 )
-from bear_classifier.lesson.photos.privacy import probed_photos
 from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.plots.charts import BLUE, GREY, INK, ORANGE, figure_png, panels, set_title
 from bear_classifier.stats.arrays import Floats
@@ -32,9 +32,9 @@ REPEATS = 4  # of everything, from other random weights
 ORDERS = 5  # of the hidden units of one network
 HARM = 0.02  # share of wrong answers: a larger one is reported
 TRAINED = {
-    "separate": ("other random weights", ensemble_runs.separate),
-    "folds": ("each without another fifth", ensemble_runs.by_folds),
-    "together": ("a common beginning", ensemble_runs.train_together),
+    "separate": ("other random weights", small_networks.separate),
+    "folds": ("each without another fifth", small_networks.by_folds),
+    "together": ("a common beginning", small_networks.train_together),
 }
 Team = Sequence[nn.Sequential]
 
@@ -54,11 +54,11 @@ class Figures:
 def page(subject: Subject) -> Page:
     sheet = Sheet("ensemble", team=TEAM, repeats=REPEATS, orders=ORDERS, trained=TRAINED)
     learned, held_out = train_and_held_out(subject)
-    size = {"deep": ensemble_runs.DEEP, "wide": ensemble_runs.WIDE}
+    size = {"deep": small_networks.DEEP, "wide": small_networks.WIDE}
     sheet.say("intro", learned=learned, held_out=held_out, **size)
-    trainings = (ensemble_runs.separate, ensemble_runs.by_folds, ensemble_runs.train_together)
-    sheet.code(ensemble_runs.train_copy, *trainings)
-    sheet.code(ensemble_runs.mean_answer, ensemble_runs.mean_weights)
+    trainings = (small_networks.separate, small_networks.by_folds, small_networks.train_together)
+    sheet.code(small_networks.train_copy, *trainings)
+    sheet.code(small_networks.mean_answer, small_networks.mean_weights)
     figures, first, seconds = measure_ensembles(learned, held_out, len(subject.config.labels))
     sheet.say("teams_table", teams=figures)
     sheet.picture("errors", _bars(figures))
@@ -159,9 +159,9 @@ def _weights(
     first: Mapping[str, Team],
 ) -> None:
     sheet.say("mean_of_weights")
-    sheet.code(ensemble_runs.reordered)
+    sheet.code(small_networks.reordered)
     model = first["separate"][0]
-    orders = [ensemble_runs.reordered(model, seed) for seed in range(ORDERS)]
+    orders = [small_networks.reordered(model, seed) for seed in range(ORDERS)]
     same = probabilities(model, held_out.x)
     apart_by = max(float(np.abs(probabilities(o, held_out.x) - same).max()) for o in orders)
     one = score_answers(same, held_out)[1].mean()

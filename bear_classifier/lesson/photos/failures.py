@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from bear_classifier.experiments.lr.runs import no_random
 from bear_classifier.learn.diagnose import diagnose
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.lesson.photos.failure_runs import (
+from bear_classifier.lesson.photos.short_trainings import (
     EPOCHS,
     RATE,
     WORSE,

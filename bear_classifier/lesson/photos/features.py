@@ -16,7 +16,7 @@ from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import normalisation, normalise
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import activations as kernels
-from bear_classifier.lesson.photos import features_plot, saliency
+from bear_classifier.lesson.photos import mosaics, saliency
 from bear_classifier.lesson.photos.activations import Layer, Peaks
 from bear_classifier.lesson.trained_model import Subject, evaluation_network
 from bear_classifier.stats.arrays import Floats, Ints
@@ -84,7 +84,7 @@ def _kernels(sheet: Sheet, pixels: NDArray[np.uint8]) -> None:
     sheet.code(kernels.convolve)
     grey = pixels.astype(float).mean(axis=2)
     convolved = {name: kernels.convolve(grey, kernel) for name, kernel in KERNELS.items()}
-    sheet.picture("kernels", features_plot.kernels(grey, convolved, KERNELS))
+    sheet.picture("kernels", mosaics.kernels(grey, convolved, KERNELS))
     flat = np.full((9, 9), 130.0)
     edge, sharp = (kernels.convolve(flat, KERNELS[name]) for name in ("edges", "sharpen"))
     exact = np.allclose(edge, 0, atol=1e-9) and np.allclose(sharp, 130, rtol=0, atol=1e-9)
@@ -102,7 +102,7 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
     even = used & (np.abs(weight.sum(axis=(1, 2, 3))) < 0.1 * total)
     sheet.say("found_kernels", weight=weight, even=int(even.sum()), unused=int((~used).sum()))
     sheet.code(kernels.convolve_all)
-    sheet.picture("filters", features_plot.filters(weight))
+    sheet.picture("filters", mosaics.filters(weight))
     x = normalise(pixels[None].copy())  # torch wants arrays that one may write to
     with torch.inference_mode():
         theirs = layer(x)[0].double().numpy()
@@ -169,10 +169,10 @@ def _show(
     """Crops around the strongest places, a unit a row."""
     layer, best = row.layer, kernels.top(peak.most[half:], TOP) + half
 
-    def crops(unit: int) -> list[features_plot.Tile]:
+    def crops(unit: int) -> list[mosaics.Tile]:
         return [
             (kernels.crop(pool.pixels(i), layer, int(peak.place[i, unit])),
-             features_plot.colour_of(int(pool.labels[i])))
+             mosaics.colour_of(int(pool.labels[i])))
             for i in best[unit].tolist()
         ]  # fmt: skip
 
@@ -181,14 +181,14 @@ def _show(
                [f"unit {unit}\n{row.purities[unit]:.0%}" for unit in units[:SHOWN].tolist()])
         for name, units in (("Chosen units", row.chosen), ("Random units", row.random))
     }  # fmt: skip
-    sheet.picture("units", features_plot.tops(sides, names), f"-{layer.side}", layer=layer, top=TOP)
+    sheet.picture("units", mosaics.tops(sides, names), f"-{layer.side}", layer=layer, top=TOP)
 
 
 def _purities(sheet: Sheet, rows: list[Agreement], labels: list[str]) -> None:
     layers = {f"{row.layer.side} x {row.layer.side} places": row for row in rows}
     chosen, random = ([r.mean(r.chosen) for r in rows], [r.mean(r.random) for r in rows])
     bands = [row.band for row in rows]
-    sheet.picture("purity", features_plot.purities([*layers], chosen, random, bands))
+    sheet.picture("purity", mosaics.purities([*layers], chosen, random, bands))
     sheet.say("purity_table", layers=layers, labels=labels)
     sheet.say("agreement_limits")
     first, last = rows[0], rows[-1]

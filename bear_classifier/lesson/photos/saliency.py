@@ -17,7 +17,7 @@ from torch import Tensor
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.lesson.page import Sheet
-from bear_classifier.lesson.photos import features_plot as plot
+from bear_classifier.lesson.photos import mosaics as plot
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.class_activation_map import CamHead, evidence, overlay
 from bear_classifier.stats.arrays import Floats

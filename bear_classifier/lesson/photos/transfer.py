@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from bear_classifier.experiments.lr.runs import no_random
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.lesson.photos import transfer_runs
-from bear_classifier.lesson.photos.transfer_runs import (
+from bear_classifier.lesson.photos import staged_training
+from bear_classifier.lesson.photos.staged_training import (
     Photos,
     adam,
     descent,
@@ -74,10 +74,10 @@ def page(subject: Subject) -> Page:
     sheet = Sheet("stages")
     classes = len(subject.config.labels)
     with no_random():
-        photos = transfer_runs.photos_of(subject, EACH)
+        photos = staged_training.photos_of(subject, EACH)
         sheet.say("intro", photos=photos, each=EACH, photo_draws=PHOTO_DRAWS)
         sheet.picture("night", photos.picture)
-        sheet.code(transfer_runs.at_night)
+        sheet.code(staged_training.at_night)
         runs = {method: _run(photos, classes, method) for method in METHODS}
         _methods(sheet, photos, runs)
         _stages(sheet, photos, classes, runs)
@@ -96,7 +96,7 @@ def _run(photos: Photos, classes: int, method: str) -> TransferRun:
 
 
 def _draws(photos: Photos) -> list[LabelledFeatures]:
-    return [transfer_runs.few(photos.at_night, EACH, seed) for seed in range(PHOTO_DRAWS)]
+    return [staged_training.few(photos.at_night, EACH, seed) for seed in range(PHOTO_DRAWS)]
 
 
 # -- the head first --------------------------------------------------------------------------------
@@ -121,10 +121,10 @@ def _methods(sheet: Sheet, photos: Photos, runs: Mapping[str, TransferRun]) -> N
 
 def _stages(sheet: Sheet, photos: Photos, classes: int, runs: Mapping[str, TransferRun]) -> None:
     sheet.say("in_between")
-    sheet.code(adam, train_in_stages, trained_further, transfer_runs.with_shuffled_labels)
+    sheet.code(adam, train_in_stages, trained_further, staged_training.with_shuffled_labels)
     best = min(runs, key=lambda method: float(runs[method].wrongs.mean()))
     by_day = train_in_stages(photos.model, photos.by_day, classes, 0)
-    shuffled = transfer_runs.with_shuffled_labels(photos.by_day, 0)
+    shuffled = staged_training.with_shuffled_labels(photos.by_day, 0)
     by_shuffled = train_in_stages(photos.model, shuffled, classes, 0)
 
     def wrongs_after(body: Classifier) -> Floats:

@@ -25,8 +25,8 @@ from bear_classifier.learn.data import normalisation, normalise
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import fast_precision
 from bear_classifier.learn.trainable_part import end_of, first_of, last_stage
-from bear_classifier.lesson.photos.failure_runs import balanced_sample
-from bear_classifier.lesson.photos.features_plot import mosaic
+from bear_classifier.lesson.photos.mosaics import mosaic
+from bear_classifier.lesson.photos.short_trainings import balanced_sample
 from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.stats.arrays import Floats
