@@ -126,44 +126,34 @@ assert len(project.photos()) > 30 and len(project.sources()) > 30
 project.show_photos(split="train", n=12)
 project.suspects()
 one, two = project.suspects()["sha256"][:2]
-project.relabel(one, LABEL); project.drop(two); project.undo(); project.history()
+project.relabel(one, "teddy"); project.drop(two); project.undo(); project.history()
 project.run()
 learn = project.learner()
 project.evaluate(); project.report()
-model = bc.load_model(MODEL or project.model_folder)
+model = bc.load_model(project.model_folder)
 model.predict("photo.jpg")
 list(model.predict_many(["photo.jpg"]))
 model
 """
 
 
-def run_block(folder: Path, monkeypatch: pytest.MonkeyPatch, **names: Any) -> None:
-    monkeypatch.chdir(folder)
-    Path("photo.jpg").write_bytes(PHOTO)
-    names = {"project": bc.open_project("starter"), "bc": bc} | names
-    before = names.get("BEFORE", 0)
-    for line in BLOCK.strip().splitlines():
-        exec(line, names)  # noqa: S102
-    first, *others = names["project"].history()["action"][before:]
-    assert first in ("relabel", "keep")  # where its label is that one already
-    assert others == ["drop", "undo"]
-
-
 def test_the_block_runs_line_by_line(
     project: bc.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On what is there, so that nothing is trained again; its decision is taken back."""
+    """On what is there, so that nothing is trained again; its decision is taken back. The whole of
+    it in an empty folder: tests/test_install.py, and README's block in tests/test_docs.py."""
     monkeypatch.setattr(bc.Project, "run", lambda *_, **__: None)
     monkeypatch.setattr(bc.Project, "evaluate", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    Path("photo.jpg").write_bytes(PHOTO)
     before = len(project.history())
-    run_block(tmp_path, monkeypatch, project=project, LABEL="teddy", MODEL="", BEFORE=before)
+    names: dict[str, Any] = {"project": project, "bc": bc}
+    for line in BLOCK.strip().splitlines():
+        exec(line, names)  # noqa: S102
+    first, *others = project.history()["action"][before:]
+    assert first in ("relabel", "keep")  # where its label is that one already
+    assert others == ["drop", "undo"]
     project.undo()
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_the_block_runs_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_block(tmp_path, monkeypatch, LABEL="black", MODEL="shipped")
 
 
 # a model and what it is asked with
