@@ -388,6 +388,10 @@ def test_all_alternatives_see_the_same_photos_in_the_same_order(
     assert orders[0] == orders[2] != orders[1] == orders[3]
     assert [plan.epochs for plan in plans] == [2, 2, 0, 2, 2]
     assert plans[3].lr == plans[4].lr != 0.003
+    (tmp_path / "alone").mkdir()
+    alone = learn.TrainingRuns(catalog, tmp_path / "alone")
+    alone.trained(learn.Alternative("x", changed(config, lr=0.003), "y"), [2], Bar())
+    assert orders[4] == orders[1]  # by the seed, not by what ran before
 
 
 def test_other_weights_get_a_probe_and_a_rate_of_their_own(
