@@ -119,7 +119,7 @@ def lr_finder(axes: Axes, record: Mapping[str, Any]) -> None:
 
 def confusion(report: Mapping[str, Any]) -> Figure:
     """Confusion matrix, and recall and precision of each class with their intervals.
-    report: a `Report` of evaluate as a dictionary."""
+    report: an `EvaluationReport` of judge/evaluate."""
     labels, table = report["labels"], np.array(report["confusion"])
     n = len(labels)
     figure, (left, right) = panels(max(3.4, 1.5 + 0.55 * n), 2, ratios=(1, 1.25))
