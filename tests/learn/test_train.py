@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import random
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,23 @@ def test_training_is_repeatable_and_another_seed_is_another_training(prepared):
     assert {"epoch", "train_loss", "train_error", "valid_loss", "error"} == set(first["history"][0])
     third = train(catalog, changed(config, seed=7))
     assert third["history"] != first["history"]
+
+
+def test_what_is_made_before_training_follows_from_the_seed_too(prepared, monkeypatch):
+    """Random views of photos are drawn by the present random state."""
+    catalog, config = prepared
+    states, real = [], train_module.part_of
+
+    def noted(*words):
+        states.append((random.getstate(), torch.get_rng_state().tolist()))
+        return real(*words)
+
+    monkeypatch.setattr(train_module, "part_of", noted)
+    for state in (5, 99):
+        random.seed(state)
+        torch.manual_seed(state)
+        train(catalog, changed(config, epochs=1))
+    assert states[0] == states[1]
 
 
 def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
