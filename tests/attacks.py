@@ -82,12 +82,14 @@ def bomb(how: int, megabytes: int) -> bytes:
     return file.getvalue()
 
 
-def gigabyte() -> bytes:
-    """As `bomb`, quickly made: the same packed megabyte again and again."""
+def gigabyte(announced: int = 1_000_000_000) -> bytes:
+    """As `bomb`, quickly made: the same packed megabyte again and again.
+
+    announced: the bytes that its entry says it has."""
     packer = zlib.compressobj(9, wbits=-15)
     packed = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)) * 1000
     packed += packer.flush()
-    about = struct.pack("<3H3L2H", 8, 0, 33, 0, len(packed), 1_000_000_000, 5, 0)
+    about = struct.pack("<3H3L2H", 8, 0, 33, 0, len(packed), announced, 5, 0)
     first = b"PK\3\4" + struct.pack("<2H", 20, 0) + about + b"a.jpg"
     listed = b"PK\1\2" + struct.pack("<3H", 20, 20, 0) + about
     listed += struct.pack("<3H2L", 0, 0, 0, 0, 0) + b"a.jpg"

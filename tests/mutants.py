@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,12 @@ MUTANTS = [
     Mutant("libraries: a ZIP may list any number of files", "serve/routes.py",
            "left: int | None = LISTED", "left: int | None = 10**9",
            "serve/test_serving.py::test_a_long_list"),
+    Mutant("serve: a ZIP's entry is unpacked whole, whatever it says", "serve/routes.py",
+           "file.read(entry.file_size)", "file.read()",
+           "serve/test_serving.py::test_a_zip_bomb"),
+    Mutant("serve: what is too large is unpacked first", "serve/routes.py",
+           "    check_bytes(entry.file_size)\n", "",
+           "serve/test_serving.py::test_a_zip_bomb"),
     Mutant("libraries: a private function of zipfile", "serve/routes.py",
            "        file.left = None", "        zipfile._EndRecData(file)",
            "test_library_internals.py::test_no_private_name"),
@@ -953,31 +961,47 @@ def planted(mutant: Mutant, read: Callable[[str], str]) -> dict[str, str]:
     return found
 
 
+def caught(mutant: Mutant, copy: Path) -> bool:
+    """Whether the named test fails in this copy of the tree with the fault planted in it."""
+    package = copy / "bear_classifier"
+    texts = planted(mutant, lambda file: (package / file).read_text(encoding="utf-8"))
+    before = {file: (package / file).read_text(encoding="utf-8") for file in texts}
+    for file, text in texts.items():
+        (package / file).write_text(text, encoding="utf-8")
+    name, _, test = mutant.test.partition("::")
+    words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
+    done = subprocess.run(
+        [sys.executable, *words, *(["-k", test] if test else [])],
+        cwd=copy, env=os.environ | {"PYTHONPATH": str(copy)}, capture_output=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    for file, text in before.items():
+        (package / file).write_text(text, encoding="utf-8")
+    return done.returncode == 1
+
+
 def main() -> int:
-    survivors = []
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "tree"
+    """Two faults at a time, each in its own copy of the tree."""
+    chosen = [m for m in MUTANTS if not sys.argv[1:] or any(a in m.name for a in sys.argv[1:])]
+    survivors: list[str] = []
+    waiting = iter(chosen)
+    lock = threading.Lock()
+
+    def work(copy: Path) -> None:
         leave = shutil.ignore_patterns(".venv", ".git", "data", "models", ".*_cache", "*.egg-info")
         shutil.copytree(ROOT, copy, ignore=leave)
-        environment = os.environ | {"PYTHONPATH": str(copy)}
-        package = copy / "bear_classifier"
-        chosen = [m for m in MUTANTS if not sys.argv[1:] or any(a in m.name for a in sys.argv[1:])]
-        for mutant in chosen:
-            texts = planted(mutant, lambda file: (package / file).read_text(encoding="utf-8"))
-            before = {file: (package / file).read_text(encoding="utf-8") for file in texts}
-            for file, text in texts.items():
-                (package / file).write_text(text, encoding="utf-8")
-            name, _, test = mutant.test.partition("::")
-            words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
-            done = subprocess.run(
-                [sys.executable, *words, *(["-k", test] if test else [])],
-                cwd=copy, env=environment, capture_output=True, encoding="utf-8",
-            )  # fmt: skip
-            for file, text in before.items():
-                (package / file).write_text(text, encoding="utf-8")
-            caught = done.returncode == 1
-            print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name}", flush=True)
-            survivors += [] if caught else [mutant.name]
+        while True:
+            with lock:
+                mutant = next(waiting, None)
+            if mutant is None:
+                return
+            found = caught(mutant, copy)
+            with lock:
+                print(f"{'caught  ' if found else 'SURVIVED'} {mutant.name}", flush=True)
+                survivors.extend([] if found else [mutant.name])
+
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [Path(scratch) / "one", Path(scratch) / "two"]))
     print(f"{len(chosen) - len(survivors)} caught, {len(survivors)} survived")
     return int(bool(survivors))
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bear_classifier.errors import BearsError, PhotoError
+from bear_classifier.images.decoder import check_bytes
 from bear_classifier.runtime.files import cell, printable
 from bear_classifier.runtime.system_files import left_by_system
 from bear_classifier.runtime.templates import template
@@ -262,12 +263,15 @@ def _few_enough(what: str, files: int) -> None:
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Never many more bytes than a photo may have, whatever the entry says."""
+    """What says that it is too large is not unpacked, and of the others no more than they say.
+
+    Raises PhotoError (TOO_LARGE, DAMAGED)."""
+    check_bytes(entry.file_size)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise PhotoError("DAMAGED", "it cannot be unpacked: only stored and deflated entries are")
     try:
         with archive.open(entry) as file:
-            return file.read(limits.MAX_PHOTO_BYTES + 1)
+            return file.read(entry.file_size)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
             EOFError, ValueError) as exc:  # fmt: skip
         raise PhotoError("DAMAGED", f"it cannot be unpacked: {exc}") from exc

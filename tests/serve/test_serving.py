@@ -16,7 +16,7 @@ import re
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -591,25 +591,24 @@ def test_a_long_list_of_files_is_not_read(server: Serving) -> None:
     assert answer.json()["message"] == "The ZIP lists too many files; the limit is 200"
 
 
-@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_damaged_entry_costs_only_its_row(server: Serving, how: int) -> None:
-    body = bytearray(zipped({"a.jpg": PHOTO, "b.jpg": PHOTO}, how))
-    body[100:200] = b"\xff" * 100
-    first, second = rows(server.ask("POST", MANY, bytes(body), ZIP))
-    assert first["code"] == "DAMAGED"
-    assert second["name"] == "b.jpg"
-
-
-@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_zip_bomb_takes_no_more_than_a_photo(server: Serving, how: int) -> None:
-    body = gigabyte() if how == zipfile.ZIP_DEFLATED else bomb(how, 60)
-    assert len(body) < 2_000_000
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(gigabyte, id="a gigabyte"),
+        pytest.param(lambda: gigabyte(announced=1_000_000), id="it says that it is a megabyte"),
+        pytest.param(lambda: bomb(zipfile.ZIP_BZIP2, 60), id="bzip2"),
+        pytest.param(lambda: bomb(zipfile.ZIP_LZMA, 60), id="lzma"),
+    ],
+)
+def test_a_zip_bomb_takes_no_memory(server: Serving, body: Callable[[], bytes]) -> None:
+    packed = body()
+    assert len(packed) < 2_000_000
     server.ask("POST", MANY, zipped({"a.jpg": PHOTO + b"\0" * 20_000_000}), ZIP)
     forget_peak(server.pid)
     before = memory(server.pid)
-    (row,) = rows(server.ask("POST", MANY, body, ZIP))
+    (row,) = rows(server.ask("POST", MANY, packed, ZIP))
     assert row["code"] in ("TOO_LARGE", "DAMAGED")
-    assert memory(server.pid, "VmHWM") - before < 80_000_000
+    assert memory(server.pid, "VmHWM") - before < 30_000_000, "an unpacked photo may have 20 MB"
 
 
 def test_a_long_list_of_contents_does_not_hold_others_up(server: Serving) -> None:
