@@ -108,7 +108,9 @@ class LearnConfig:
         "imagenet", '"imagenet", "none", "shipped", a .pth or .safetensors file, or a bundle'
     )
     size: int = setting(224, "pixels, side of the square that the model sees", low=32, high=1024)
-    device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
+    device: str = setting(
+        "auto", '"auto", "cpu", "cuda", "mps", or one GPU of several by its number: "cuda:1"'
+    )
 
     @property
     def centred(self) -> bool:

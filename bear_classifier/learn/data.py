@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import fastai.callback.data  # noqa: F401  # adds weighted_dataloaders to DataBlock
 import numpy as np
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
 from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
-from fastai.vision.augment import RandomResizedCrop, RandomResizedCropGPU, Resize, aug_transforms
+from fastai.vision.augment import RandomResizedCropGPU, aug_transforms
 from fastai.vision.core import PILImage
 from fasttransform import Pipeline, Transform
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.images import decoder
+from bear_classifier.learn.devices import Workers, loading_workers
+from bear_classifier.learn.input_pipeline import PhotoLoader, WeightedPhotoLoader
+from bear_classifier.learn.kept_photos import KeptPhotos
+from bear_classifier.learn.random_crops import ItemResize, RandomCrop, pixels_for_crops, shrunk
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import count
 
@@ -101,14 +106,17 @@ class Unreadable:
     def __init__(self, total: int) -> None:
         self.found: dict[Path, str] = {}
         self.total = total
+        self._lock = threading.Lock()
 
     def add(self, path: Path, exc: PhotoError) -> None:
         """Raises TrainError (TOO_MANY_BAD_PHOTOS) unless fewer than 5 % of all are bad."""
-        self.found[path] = exc.code
-        if len(self.found) >= _BAD * self.total:
+        with self._lock:
+            self.found[path] = exc.code
+            bad = len(self.found)
+        if bad >= _BAD * self.total:
             raise TrainError(
                 "TOO_MANY_BAD_PHOTOS",
-                f"{len(self.found)} of {self.total} photos cannot be read any more, such as {path}"
+                f"{bad} of {self.total} photos cannot be read any more, such as {path}"
                 f" ({exc.code}); put the files back, or begin with a new dataset",
             )
 
@@ -125,16 +133,26 @@ def dataloaders(
     config: Config,
     device: torch.device,
     unreadable: Unreadable | None = None,
+    kept: KeptPhotos | None = None,
+    workers: Workers | None = None,
 ) -> DataLoaders:
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
-    Raises TrainError (NO_BATCH)."""
+    kept: photos that stay decoded. workers: of the device if None. Raises TrainError (NO_BATCH)."""
     labels = [label for _, label in [*train, *valid]]
     numbers = range(len(labels))  # fastai would take pairs apart
-    photos = TransformBlock(_opener(train, valid, unreadable), IntToFloatTensor)
+    opened = _opener(train, valid, config, unreadable, kept or KeptPhotos(0))
     transforms = _transforms(config, device)
     return loaded(
-        photos, lambda i: labels[i], numbers, labels[: len(train)], config, device, **transforms
+        TransformBlock(opened, IntToFloatTensor),
+        lambda i: labels[i],
+        numbers,
+        labels[: len(train)],
+        config,
+        device,
+        workers or loading_workers(device),
+        item_tfms=transforms["item_tfms"][:1],  # the others are resized where they are opened
+        batch_tfms=transforms["batch_tfms"],
     )
 
 
@@ -147,7 +165,8 @@ def portable_dataloaders(
     items = dict([*train, *valid])
     photos = TransformBlock(DecodedImage.create, IntToFloatTensor)
     learned, transforms = [label for _, label in train], _transforms(config, device)
-    return loaded(photos, LabelOf(items), items, learned, config, device, **transforms)
+    workers = loading_workers(device)
+    return loaded(photos, LabelOf(items), items, learned, config, device, workers, **transforms)
 
 
 class LabelOf:
@@ -176,6 +195,7 @@ def loaded(
     learned: Sequence[str],
     config: Config,
     device: torch.device,
+    workers: Workers,
     **transforms: list[Transform],
 ) -> DataLoaders:
     """fastai's DataLoaders of the items; the first are the training set. learned: their labels;
@@ -194,13 +214,12 @@ def loaded(
         splitter=lambda items: (list(range(n)), list(range(n, len(items)))),
         **transforms,
     )
-    options: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
+    options: dict[str, Any] = {"bs": batch_size, "workers": workers, "device": device}
     if config.train.balance != "oversample":
-        return block.dataloaders(items, **options)
+        return block.dataloaders(items, dl_type=PhotoLoader, **options)
     many = Counter(learned)
-    weights = np.ones(len(items))  # those of the validation split are not used
-    weights[:n] = [1 / many[label] for label in learned]
-    return block.weighted_dataloaders(items, weights, **options)
+    weights = {"wgts": np.array([1 / many[label] for label in learned])}
+    return block.dataloaders(items, dl_type=WeightedPhotoLoader, dl_kwargs=(weights, {}), **options)
 
 
 class Augment:
@@ -213,11 +232,15 @@ class Augment:
         self._items = Pipeline([of_items, ToTensor()], split_idx=0)
         self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
 
-    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
-        """A view of each: (n, 3, size, size), normalised."""
-        items = torch.stack([self._items(DecodedImage(image)) for image in images])
-        batch: Tensor = self._batches(items.to(self._device))
-        return batch.as_subclass(Tensor)
+    def crop(self, image: Image.Image) -> Tensor:
+        """A random crop (3, size, size), 0 to 255, by `item_random`; in many threads at once."""
+        made: Tensor = self._items(DecodedImage(image)).contiguous()
+        return made
+
+    def batch(self, crops: Sequence[Tensor]) -> Tensor:
+        """Crops warped and normalised: (n, 3, size, size)."""
+        made: Tensor = self._batches(torch.stack(list(crops)).to(self._device))
+        return made.as_subclass(Tensor)
 
 
 def _normalise(config: Config, device: torch.device) -> Normalize:
@@ -233,23 +256,38 @@ def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transf
     Validation keeps the resize of serving, so it must skip batch transforms that change sizes."""
     of_batches = aug_transforms()
     if settings.resize == "random-crop":
-        of_items = RandomResizedCrop(size, min_scale=settings.crop)
+        of_items: Transform = RandomCrop(size, settings.crop)
     elif settings.resize == "presize":
-        of_items = Resize(max(_PRESIZED, size))
+        of_items = ItemResize(max(_PRESIZED, size))
         of_batches = aug_transforms(size=size, min_scale=settings.crop)
         for transform in of_batches:
             if isinstance(transform, RandomResizedCropGPU):
                 transform.split_idx = 0
     else:
-        of_items = Resize(size, method=settings.resize)
-    of_items.split_idx = 0
+        of_items = ItemResize(size, method=settings.resize)
     return of_items, of_batches
 
 
+def opened_to_crop(path: Path, config: Config) -> DecodedImage:
+    """A stored photo with enough pixels for random crops: a large JPEG is decoded to 1/2, 1/4 or
+    1/8, and what is still much larger is shrunk, so that later crops take less time. Raises
+    PhotoError."""
+    settings, size = config.train, config.learn.size
+    by_area = settings.resize == "random-crop"
+    least = pixels_for_crops(size, settings.crop) if by_area else max(_PRESIZED, size)
+    image, _ = decoder.decode_with_size(stored(path), least)
+    return DecodedImage(shrunk(image, least))
+
+
 def _opener(
-    train: _Labelled, valid: _Labelled, unreadable: Unreadable | None
+    train: _Labelled,
+    valid: _Labelled,
+    config: Config,
+    unreadable: Unreadable | None,
+    kept: KeptPhotos,
 ) -> Callable[[int], DecodedImage]:
-    """A function that opens the photo of a number, counted through both splits.
+    """A function that opens the photo of a number, counted through both splits: one of training to
+    be cropped, one of validation with the resize of serving.
 
     For an unreadable training photo it takes the next of its class, so that batches stay full; an
     unreadable validation photo is left out of its batch."""
@@ -259,14 +297,21 @@ def _opener(
     for number, (_, label) in enumerate(train):
         of_class.setdefault(label, []).append(number)
 
+    def made(path: Path, learned: bool) -> DecodedImage:
+        if learned:
+            return opened_to_crop(path, config)
+        return DecodedImage(decoder.fit_square(DecodedImage.create(path), config.learn.size))
+
     def opened(number: int) -> DecodedImage:
-        same = of_class[items[number][1]] if number < len(train) else []
+        learned = number < len(train)
+        same = of_class[items[number][1]] if learned else []
         later = [i for i in same if i > number]
         for i in (number, *later, *same):
             path = items[i][0]
             if path not in bad.found:
                 try:
-                    return DecodedImage.create(path)
+                    image = kept.picture((learned, path), partial(made, path, learned))
+                    return DecodedImage(image)  # fastai's class for the same picture
                 except PhotoError as exc:
                     bad.add(path, exc)
         raise SkipItemException
@@ -293,7 +338,7 @@ def batches(
             return exc
 
     ready: list[_Pixels] = []
-    for path, pixels in ahead(opened, paths, threads=2, room=_AHEAD * batch_size):
+    for path, pixels in ahead(opened, paths, room=_AHEAD * batch_size):
         if not isinstance(pixels, PhotoError):
             ready.append(pixels)
         elif unreadable is None:

@@ -20,7 +20,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import IMAGENET, Norm, PhotoList, batches, normalisation
 from bear_classifier.learn.frozen_forward import frozen
@@ -168,7 +168,7 @@ def cached_features(
     catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
 ) -> Floats32:
     """Pooled features (n, f) of photos, computed once per photo, weights and size."""
-    device = backbone.pick_device(config.learn.device)
+    device = devices.pick_device(config.learn.device)
     path = _cache_path(catalog, config, body)
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]

@@ -15,10 +15,9 @@ from training import changed, dataset, fresh, loaders_of, pairs_of, same, weight
 from bear_classifier.config.settings import TrainConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, PhotoError, TrainError
-from bear_classifier.images import decoder
 from bear_classifier.learn import backbone, lr_finder
 from bear_classifier.learn import train as train_module
-from bear_classifier.learn.data import Unreadable, batches, dataloaders
+from bear_classifier.learn.data import Unreadable, batches, dataloaders, opened_to_crop
 from bear_classifier.learn.finetune import tune
 from bear_classifier.learn.fit import Plan, choose_lr, fit, make_learner
 from bear_classifier.learn.probe import probe
@@ -272,7 +271,8 @@ def test_a_stand_in_has_the_same_class(prepared):
     with_label = [path for path, label in pairs[1:] if label == pairs[0][1]]
     image, label = dls.train_ds[0]
     assert LABELS[int(label)] == pairs[0][1]
-    assert np.array_equal(np.asarray(image), np.asarray(decoder.decode(with_label[0])))
+    expected = opened_to_crop(with_label[0], tiny_config())
+    assert np.array_equal(np.asarray(image), np.asarray(expected))
 
 
 def test_a_rate_of_zero_trains_nothing_and_says_so(prepared, tmp_path):
