@@ -17,7 +17,8 @@ import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
-from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
+from fastai.data.transforms import IntToFloatTensor, Normalize
+from fastai.torch_core import TensorCategory, TensorImage
 from fastai.vision.augment import RandomResizedCropGPU, aug_transforms
 from fastai.vision.core import PILImage
 from fasttransform import Pipeline, Transform
@@ -93,8 +94,11 @@ class Fit(Transform):  # type: ignore[misc]
     def __init__(self, size: int) -> None:
         self.size = size
 
+    def square(self, image: Image.Image) -> Image.Image:
+        return decoder.fit_square(image, self.size)
+
     def encodes(self, image: DecodedImage) -> DecodedImage:
-        return DecodedImage(decoder.fit_square(image, self.size))
+        return DecodedImage(self.square(image))
 
 
 class Unreadable:
@@ -141,18 +145,18 @@ def dataloaders(
     kept: photos that stay decoded. workers: of the device if None. Raises TrainError (NO_BATCH)."""
     labels = [label for _, label in [*train, *valid]]
     numbers = range(len(labels))  # fastai would take pairs apart
-    opened = _opener(train, valid, config, unreadable, kept or KeptPhotos(0))
-    transforms = _transforms(config, device)
+    photos = _opener(train, valid, config, unreadable, KeptPhotos(0) if kept is None else kept)
+    of_batches = _transforms(config, device)["batch_tfms"]
     return loaded(
-        TransformBlock(opened, IntToFloatTensor),
+        TransformBlock(photos, batch_tfms=IntToFloatTensor),
         lambda i: labels[i],
         numbers,
         labels[: len(train)],
         config,
         device,
         workers or loading_workers(device),
-        item_tfms=transforms["item_tfms"][:1],  # the others are resized where they are opened
-        batch_tfms=transforms["batch_tfms"],
+        direct=photos,
+        batch_tfms=of_batches,
     )
 
 
@@ -163,10 +167,20 @@ def portable_dataloaders(
 
     Raises TrainError (NO_BATCH); the loaders raise PhotoError at a photo that cannot be read."""
     items = dict([*train, *valid])
-    photos = TransformBlock(DecodedImage.create, IntToFloatTensor)
+    photos = TransformBlock(DecodedImage.create, batch_tfms=IntToFloatTensor)
     learned, transforms = [label for _, label in train], _transforms(config, device)
     workers = loading_workers(device)
-    return loaded(photos, LabelOf(items), items, learned, config, device, workers, **transforms)
+    return loaded(
+        photos,
+        LabelOf(items),
+        items,
+        learned,
+        config,
+        device,
+        workers,
+        item_tfms=transforms["item_tfms"],
+        batch_tfms=transforms["batch_tfms"],
+    )
 
 
 class LabelOf:
@@ -196,10 +210,13 @@ def loaded(
     config: Config,
     device: torch.device,
     workers: Workers,
+    direct: Callable[[Any], Tensor] | None = None,
     **transforms: list[Transform],
 ) -> DataLoaders:
     """fastai's DataLoaders of the items; the first are the training set. learned: their labels;
-    inputs, label: of an item; transforms: item_tfms and batch_tfms of fastai's DataBlock.
+    inputs, label: of an item; transforms: item_tfms and batch_tfms of fastai's DataBlock; direct:
+    the same input of an item without fastai's pipelines, whose Python takes a millisecond, in which
+    no other thread makes another.
 
     With `train.balance` "oversample" each of these is drawn with probability 1 / photos of its
     class, with replacement (fastai's WeightedDL): an epoch has as many, all batches are full.
@@ -215,11 +232,17 @@ def loaded(
         **transforms,
     )
     options: dict[str, Any] = {"bs": batch_size, "workers": workers, "device": device}
-    if config.train.balance != "oversample":
-        return block.dataloaders(items, dl_type=PhotoLoader, **options)
-    many = Counter(learned)
-    weights = {"wgts": np.array([1 / many[label] for label in learned])}
-    return block.dataloaders(items, dl_type=WeightedPhotoLoader, dl_kwargs=(weights, {}), **options)
+    kind: type[PhotoLoader] = PhotoLoader
+    if config.train.balance == "oversample":
+        many = Counter(learned)
+        weights = {"wgts": np.array([1 / many[label] for label in learned])}
+        kind, options["dl_kwargs"] = WeightedPhotoLoader, (weights, {})
+    dls = block.dataloaders(items, dl_type=kind, **options)
+    if direct is not None:
+        number = {name: i for i, name in enumerate(config.labels)}
+        for loader in dls.loaders:
+            loader.direct = lambda item: (direct(item), TensorCategory(number[label(item)]))
+    return dls
 
 
 class Augment:
@@ -229,17 +252,17 @@ class Augment:
         of_items, of_batches = _augmented(config.learn.size, config.train)
         norm = _normalise(config, device)
         self._device = device
-        self._items = Pipeline([of_items, ToTensor()], split_idx=0)
+        self._crop = of_items.square
         self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
 
     def crop(self, image: Image.Image) -> Tensor:
         """A random crop (3, size, size), 0 to 255, by `item_random`; in many threads at once."""
-        made: Tensor = self._items(DecodedImage(image)).contiguous()
-        return made
+        return _pixels_first(self._crop(image))
 
     def batch(self, crops: Sequence[Tensor]) -> Tensor:
         """Crops warped and normalised: (n, 3, size, size)."""
-        made: Tensor = self._batches(torch.stack(list(crops)).to(self._device))
+        stacked = TensorImage(torch.stack(list(crops)))
+        made: Tensor = self._batches(stacked.to(self._device))
         return made.as_subclass(Tensor)
 
 
@@ -250,13 +273,18 @@ def _normalise(config: Config, device: torch.device) -> Normalize:
     return norm
 
 
-def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:
+def _pixels_first(image: Image.Image) -> Tensor:
+    """(3, height, width) of uint8, in one piece, so that stacking is quick."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _augmented(size: int, settings: TrainConfig) -> tuple[RandomCrop | ItemResize, list[Transform]]:
     """`train.resize`: the transforms of training photos, and of batches of them.
 
     Validation keeps the resize of serving, so it must skip batch transforms that change sizes."""
     of_batches = aug_transforms()
     if settings.resize == "random-crop":
-        of_items: Transform = RandomCrop(size, settings.crop)
+        of_items: RandomCrop | ItemResize = RandomCrop(size, settings.crop)
     elif settings.resize == "presize":
         of_items = ItemResize(max(_PRESIZED, size))
         of_batches = aug_transforms(size=size, min_scale=settings.crop)
@@ -268,7 +296,7 @@ def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transf
     return of_items, of_batches
 
 
-def opened_to_crop(path: Path, config: Config) -> DecodedImage:
+def opened_to_crop(path: Path, config: Config) -> Image.Image:
     """A stored photo with enough pixels for random crops: a large JPEG is decoded to 1/2, 1/4 or
     1/8, and what is still much larger is shrunk, so that later crops take less time. Raises
     PhotoError."""
@@ -276,7 +304,7 @@ def opened_to_crop(path: Path, config: Config) -> DecodedImage:
     by_area = settings.resize == "random-crop"
     least = pixels_for_crops(size, settings.crop) if by_area else max(_PRESIZED, size)
     image, _ = decoder.decode_with_size(stored(path), least)
-    return DecodedImage(shrunk(image, least))
+    return shrunk(image, least)
 
 
 def _opener(
@@ -285,9 +313,9 @@ def _opener(
     config: Config,
     unreadable: Unreadable | None,
     kept: KeptPhotos,
-) -> Callable[[int], DecodedImage]:
-    """A function that opens the photo of a number, counted through both splits: one of training to
-    be cropped, one of validation with the resize of serving.
+) -> Callable[[int], TensorImage]:
+    """A function that gives the pixels (3, size, size) of the photo of a number, counted through
+    both splits: a random crop for training, the resize of serving for validation.
 
     For an unreadable training photo it takes the next of its class, so that batches stay full; an
     unreadable validation photo is left out of its batch."""
@@ -297,12 +325,12 @@ def _opener(
     for number, (_, label) in enumerate(train):
         of_class.setdefault(label, []).append(number)
 
-    def made(path: Path, learned: bool) -> DecodedImage:
-        if learned:
-            return opened_to_crop(path, config)
-        return DecodedImage(decoder.fit_square(DecodedImage.create(path), config.learn.size))
+    crop, fit = _augmented(config.learn.size, config.train)[0].square, Fit(config.learn.size)
 
-    def opened(number: int) -> DecodedImage:
+    def made(path: Path, learned: bool) -> Image.Image:
+        return opened_to_crop(path, config) if learned else fit.square(decoder.decode(stored(path)))
+
+    def opened(number: int) -> TensorImage:
         learned = number < len(train)
         same = of_class[items[number][1]] if learned else []
         later = [i for i in same if i > number]
@@ -311,7 +339,7 @@ def _opener(
             if path not in bad.found:
                 try:
                     image = kept.picture((learned, path), partial(made, path, learned))
-                    return DecodedImage(image)  # fastai's class for the same picture
+                    return TensorImage(_pixels_first(crop(image) if learned else image))
                 except PhotoError as exc:
                     bad.add(path, exc)
         raise SkipItemException

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from fastai.callback.data import WeightedDL
 from fastai.data.core import TfmdDL
+from fastai.data.load import SkipItemException
 from torch import Tensor
 
 from bear_classifier.learn.devices import Workers
@@ -31,6 +32,7 @@ class PhotoLoader(TfmdDL):  # type: ignore[misc]
 
     def __init__(self, dataset: Any, bs: int = 64, workers: Workers = _ALONE, **options: Any):
         self.workers, self.key = workers, 0
+        self.direct: Callable[[Any], Any] | None = None  # item and label of one of the dataset's
         super().__init__(dataset, bs=bs, **{"num_workers": 0, **options})
 
     def new(self, dataset: Any = None, cls: type | None = None, **options: Any) -> Any:
@@ -66,7 +68,12 @@ class PhotoLoader(TfmdDL):  # type: ignore[misc]
     def _item(self, job: tuple[int, Any]) -> Any:
         number, sample = job
         with random_state_of(self.key, number):
-            return self.do_item(sample)
+            if self.direct is None:
+                return self.do_item(sample)
+            try:
+                return self.direct(self.dataset.items[sample])
+            except SkipItemException:
+                return None
 
     def _batch(self, stream: torch.cuda.Stream | None, items: Sequence[Any]) -> Any:
         """None where no item could be read."""

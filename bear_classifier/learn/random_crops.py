@@ -70,11 +70,13 @@ class RandomCrop(Transform):  # type: ignore[misc]
     def __init__(self, size: int, least: float) -> None:
         self.size, self.least = size, least
 
-    def encodes(self, image: PILImage) -> PILImage:
+    def square(self, image: Image.Image) -> Image.Image:
         width, height = image.size
         box = crop_box(width, height, self.least, item_random())
-        square = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        return type(image)(square)
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+
+    def encodes(self, image: PILImage) -> PILImage:
+        return type(image)(self.square(image))
 
 
 class ItemResize(Resize):  # type: ignore[misc]
@@ -86,6 +88,10 @@ class ItemResize(Resize):  # type: ignore[misc]
         own = copy.copy(self)
         own.pcts = (item_random().random(), item_random().random())
         return Transform.__call__(own, item, split_idx=split_idx, **options)
+
+    def square(self, image: Image.Image) -> Image.Image:
+        made: Image.Image = self(PILImage(image.copy()), split_idx=0)  # it changes the type
+        return made
 
 
 def pixels_for_crops(size: int, least: float) -> int:
