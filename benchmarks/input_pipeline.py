@@ -3,7 +3,7 @@
 Photos per second of the loader alone, without a network: one thread, a thread for each processor,
 the same with photos that stay decoded, and fastai's own loader as `fine_tune` of the lesson has it
 (RandomResizedCrop of 224, batches of 64), without and with its worker processes. Then with a device
-that takes a fixed time a photo, during which the processor is free, as beside a GPU: an epoch should
+that takes a fixed time a photo, in which the processor is free, as beside a GPU: an epoch should
 take as long as the slower of the two alone. Warps and colours, which a GPU computes, are left out.
 
     .venv/bin/python benchmarks/input_pipeline.py [--photos FOLDER] [--device-ms 1] [--json FILE]

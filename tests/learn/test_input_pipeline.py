@@ -1,4 +1,4 @@
-"""Batches made by threads: the same ones for any number of threads, in order, and not too far ahead;
+"""Batches made by threads: the same for any number of threads, in order, and not too far ahead;
 random crops with a random state of their own; photos that stay decoded."""
 
 from __future__ import annotations
@@ -74,6 +74,10 @@ def passes(dls: Any, n: int = 2) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
+def alike(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 @pytest.mark.parametrize(
     "settings",
     [{}, {"balance": "oversample"}, {"resize": "presize"}, {"resize": "pad"}],
@@ -86,11 +90,7 @@ def test_the_same_batches_for_any_number_of_threads(
     one, *others = (passes(loaders((catalog, config), w)) for w in (ALONE, TOGETHER, AHEAD))
     for other in others:
         assert len(one) == len(other)
-        assert all(
-            torch.equal(a, b)
-            for x, y in zip(one, other, strict=True)
-            for a, b in zip(x, y, strict=True)
-        )
+        assert all(map(alike, one, other))
     first, second = (torch.cat([x for x, _ in one[n : n + 3]]).mean((1, 2, 3)) for n in (0, 3))
     assert not torch.equal(first.sort()[0], second.sort()[0])  # other crops in the next epoch
 
@@ -150,7 +150,7 @@ def test_a_loader_of_fastai_s_stays_one(prepared: tuple[Catalog, Config]) -> Non
     assert pictures.shape[1:] == (3, 64, 64)
     plain, direct = dls.valid.new(), dls.valid
     for one, two in zip(plain, direct, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+        assert alike(one, two)
         assert [type(part) for part in one] == [type(part) for part in two]
 
 
@@ -176,10 +176,10 @@ def groups(n: int) -> list[list[int]]:
 @pytest.mark.parametrize("workers", [ALONE, TOGETHER, AHEAD])
 def test_batches_come_in_order_without_empty_ones(workers: Workers) -> None:
     def summed(items: Sequence[int]) -> int | None:
-        return None if items[0] == 4 else sum(items)
+        return None if items[0] == 64 else sum(items)
 
-    found = batches_ahead(groups(4), lambda i: i * i, summed, workers)
-    assert list(found) == [0 + 1, 4 + 9, 36 + 49][:1] + [4 + 9, 16 + 25, 36 + 49]
+    found = batches_ahead(groups(5), lambda i: i * i, summed, workers)
+    assert list(found) == [1, 13, 41, 85]
     assert list(batches_ahead([], lambda i: i, summed, workers)) == []
 
 
@@ -246,8 +246,7 @@ def test_a_crop_lies_in_the_picture_and_follows_from_its_random_state(
             across, down = right - left, bottom - top
             assert 0.7 < across / down < 1.4
             assert across * down >= 0.45 * width * height
-    assert len(set(boxes)) == (1 if max(size) == 800 else len(set(boxes)))
-    assert (len(set(boxes)) > 20) == (max(size) < 800 and size != (17, 16)) or size == (17, 16)
+    assert len(set(boxes)) == 1 if max(size) == 800 else len(set(boxes)) > 5
 
 
 def test_each_item_has_a_random_state_of_its_own() -> None:
@@ -298,8 +297,7 @@ def test_kept_photos_give_the_same_batches_and_are_decoded_once(
     monkeypatch.setattr(decoder, "read_file", lambda path: opened.append(path) or real(path))
     kept = KeptPhotos(10**8)
     found = passes(loaders(prepared, TOGETHER, kept=kept))
-    for one, two in zip(fresh, found, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert all(map(alike, fresh, found))
     assert len(kept) == len(set(opened)) == 18
     already = len(opened)
     passes(loaders(prepared, TOGETHER, kept=kept))
