@@ -330,11 +330,15 @@ def _opener(
     def made(path: Path, learned: bool) -> Image.Image:
         return opened_to_crop(path, config) if learned else fit.square(decoder.decode(stored(path)))
 
+    def candidates(number: int, learned: bool) -> Iterator[int]:
+        yield number
+        same = of_class[items[number][1]] if learned else []
+        yield from (i for i in same if i > number)
+        yield from same
+
     def opened(number: int) -> TensorImage:
         learned = number < len(train)
-        same = of_class[items[number][1]] if learned else []
-        later = [i for i in same if i > number]
-        for i in (number, *later, *same):
+        for i in candidates(number, learned):
             path = items[i][0]
             if path not in bad.found:
                 try:
