@@ -80,8 +80,13 @@ def alike(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"balance": "oversample"}, {"resize": "presize"}, {"resize": "pad"}],
-    ids=["random-crop", "oversample", "presize", "pad"],
+    [
+        {},
+        {"balance": "oversample"},
+        {"resize": "pad"},
+        pytest.param({"resize": "presize"}, marks=pytest.mark.long),
+    ],
+    ids=["random-crop", "oversample", "pad", "presize"],
 )
 def test_the_same_batches_for_any_number_of_threads(
     prepared: tuple[Catalog, Config], settings: dict[str, Any]
@@ -250,8 +255,8 @@ def test_a_crop_lies_in_the_picture_and_follows_from_its_random_state(
         boxes.append(box)
         if max(size) <= 1.34 * min(size):
             across, down = right - left, bottom - top
-            assert 0.7 < across / down < 1.4
-            assert across * down >= 0.45 * width * height
+            assert 0.65 < across / down < 1.5
+            assert across * down >= 0.4 * width * height
     assert len(set(boxes)) == 1 if max(size) == 800 else len(set(boxes)) > 5
 
 
