@@ -239,7 +239,7 @@ def loaded(
         kind, options["dl_kwargs"] = WeightedPhotoLoader, (weights, {})
     dls = block.dataloaders(items, dl_type=kind, **options)
     if direct is not None:
-        number = {name: i for i, name in enumerate(config.labels)}
+        number = {name: i for i, name in enumerate(dls.vocab)}
         for loader in dls.loaders:
             loader.direct = lambda item: (direct(item), TensorCategory(number[label(item)]))
     return dls
