@@ -127,6 +127,11 @@ class ProbeConfig:
     folds: int = setting(
         5, "parts for out-of-fold probabilities and for choosing the strength", low=2, high=20
     )
+    precision: str = choice(
+        "fp32",
+        'of the network that computes features: "fp32", or "auto" (int8 on a processor that is'
+        " faster with it, where photos get the same answers)",
+    )
 
 
 @dataclass(frozen=True)

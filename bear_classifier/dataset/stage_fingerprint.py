@@ -27,6 +27,8 @@ FORM = 3  # version of the digest, which begins with it; Stage.renewed counts fo
 HASH_CACHE = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
 # Settings that change no result: the device, and whether training goes on after a break.
 WITHOUT_EFFECT = {"learn.device", "train.resume"}
+# Settings that came later, left out at these values: results from before them stay up to date.
+LATER = {"probe.precision": "fp32"}
 
 
 def fingerprint(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
@@ -49,7 +51,7 @@ def settings(config: Config, stages: Sequence[Stage], root: Path) -> dict[str, A
         f"{table}.{key}": value
         for table in sorted({table for stage in stages for table in stage.tables})
         for key, value in stored_settings(getattr(config, table)).items()
-        if f"{table}.{key}" not in WITHOUT_EFFECT
+        if f"{table}.{key}" not in WITHOUT_EFFECT and LATER.get(f"{table}.{key}") != value
     }
     if "learn.weights" in values:
         values["learn.weights"] = content(_weights(config), root) or config.learn.weights

@@ -23,10 +23,10 @@ from bear_classifier.errors import DataError
 from bear_classifier.learn import backbone
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import IMAGENET, Norm, PhotoList, batches, normalisation
-from bear_classifier.learn.frozen_forward import frozen
+from bear_classifier.learn.frozen_forward import frozen, onnx_pass
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.runtime.terminal import count, progress_bar
+from bear_classifier.runtime.terminal import count, progress_bar, warn_above_bars
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
@@ -38,6 +38,7 @@ from bear_classifier.stats.linear_probe import (
 )
 
 _BATCH = 32
+_INT8 = "-int8-"  # in the name of a file of features that a network in integers made
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
 
 
@@ -62,7 +63,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         raise DataError("NOT_SPLIT", "the photos have no splits yet; run: bears split")
     _refuse_lone(photos, config.labels)
     body = backbone.build_body(config.learn, config.train.seed)
-    features = cached_features(catalog, config, photos, body)
+    cache, features = feature_cache(catalog, config, photos, body)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.group for photo in photos])
     splits = np.array([photo.split for photo in photos])
@@ -92,7 +93,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         sha256=np.array([p.sha256 for p in photos]),
         probabilities=probabilities,
         second=second,
-        features=np.array(_cache_path(catalog, config, body).name),
+        features=np.array(cache.name),
     )
     write_atomic(folder / "probabilities.npz", out)
     write_atomic(folder / "head.npz", as_npz(**vars(head_of(head_model))))
@@ -101,6 +102,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     missed = probabilities[known].argmax(1) != labels[known]
     return {
         "photos": len(photos),
+        "precision": "int8" if _INT8 in cache.name else "fp32",
         "strength": strength,
         "out_of_fold_wrong": int(missed.sum()),
         "out_of_fold_interval": clustered(missed, groups[known]),
@@ -167,16 +169,24 @@ def head_of(made: Pipeline) -> Head:
 def cached_features(
     catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
 ) -> Floats32:
-    """Pooled features (n, f) of photos, computed once per photo, weights and size."""
+    """Pooled features (n, f) of photos, computed once per photo, weights, size and precision."""
+    return feature_cache(catalog, config, photos, body)[1]
+
+
+def feature_cache(
+    catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
+) -> tuple[Path, Floats32]:
+    """The file of the dataset that keeps the features, and those (n, f) of the photos."""
     device = backbone.pick_device(config.learn.device)
-    path = _cache_path(catalog, config, body)
+    body, size = body.to(device).eval(), config.learn.size
+    path, network = _precision(catalog, config, photos, body, device)
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
-    body, size = body.to(device).eval(), config.learn.size
     bar = progress_bar(total=len(todo), desc="features", unit="photo", hidden=not todo)
     try:
         with bar, torch.inference_mode():
-            run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))
+            example = torch.zeros(1, 3, size, size, device=device)
+            run = onnx_pass(network) if network else frozen(body, example, ["map"], len(todo))
             norm = normalisation(config.learn)
             passes = batches([catalog.file(p) for p in todo], size, _BATCH, norm=norm)
             names = iter([photo.sha256 for photo in todo])
@@ -190,7 +200,30 @@ def cached_features(
     finally:
         if todo:
             _save_cache(path, cache)
-    return np.stack([cache[photo.sha256][0] for photo in photos])
+    return path, np.stack([cache[photo.sha256][0] for photo in photos])
+
+
+def _precision(
+    catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module, device: torch.device
+) -> tuple[Path, bytes | None]:
+    """The file of these features, and the network that computes them in 8-bit integers; None: the
+    body does, or nothing is to do. What was begun in one precision goes on in it."""
+    full = _cache_path(catalog, config, body)
+    if config.probe.precision != "auto" or device.type != "cpu" or full.is_file():
+        return full, None
+    from bear_classifier.learn import int8_features  # only now: onnx and its quantiser are heavy
+
+    wanted = {photo.sha256 for photo in photos}
+    for path in sorted(full.parent.glob(f"{full.stem}{_INT8}*.npz")):
+        network = int8_features.kept_network(full.stem, path.stem.rpartition("-")[2])
+        if network or wanted <= _load_cache(path).keys():
+            return path, network
+    choice = int8_features.choose(catalog, config, photos, body, full.stem)
+    warn_above_bars(choice.words)
+    if choice.network is None:
+        return full, None
+    digest = int8_features.network_digest(choice.network)
+    return full.with_name(f"{full.stem}{_INT8}{digest}.npz"), choice.network
 
 
 def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:

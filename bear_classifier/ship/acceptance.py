@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
+from bear_classifier.learn import int8
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import count, progress_bar
-from bear_classifier.ship import int8, manifest
+from bear_classifier.ship import manifest
 from bear_classifier.ship.predict import Model
 from bear_classifier.stats.metrics import calibration_error
 

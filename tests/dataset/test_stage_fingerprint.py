@@ -120,6 +120,14 @@ def test_a_bundle_to_start_from_counts_by_its_list(project, tmp_path):
     assert made_anew(one, two) == ALL
 
 
+def test_settings_that_came_later_count_only_where_they_are_set(project):
+    """What was made before there was such a setting stays up to date."""
+    with Catalog(project.data) as catalog:
+        found = stage_fingerprint.settings(project.config, COSTLY, catalog.root)
+    assert not stage_fingerprint.LATER.keys() & found.keys()
+    assert made_anew(project, changed(project, probe={"precision": "auto"})) == ALL
+
+
 def test_a_large_file_is_read_once(project, tmp_path, monkeypatch):
     file = tmp_path / "weights.pth"
     file.write_bytes(b"weights")

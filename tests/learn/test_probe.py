@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,7 +167,9 @@ def test_the_second_round_does_not_learn_from_what_the_first_doubts(catalog, tmp
     clouds = (5 * np.eye(8)[labels] + rng.normal(size=(24, 8))).astype(np.float32)
     wrong = next(i for i in range(24) if labels[i] == 0 and side[i] == "train")
     clouds[wrong] = 20 * np.eye(8)[2]  # a third class under this label, and far from the others
-    monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    monkeypatch.setattr(
+        "bear_classifier.learn.probe.feature_cache", lambda *_: (Path("x.npz"), clouds)
+    )
     monkeypatch.setattr("bear_classifier.learn.probe.choose_strength", lambda *_: 1.0)
     outcome = probe(catalog, config)
     with np.load(tmp_path / "probe" / "probabilities.npz") as file:
@@ -286,7 +289,9 @@ def test_the_layer_is_kept_beside_the_probe_while_the_weights_have_one(
 ):
     config = tiny_config(learn={"arch": "shufflenet_v2_x0_5"}, probe={"folds": 2})
     clouds = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
-    monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    monkeypatch.setattr(
+        "bear_classifier.learn.probe.feature_cache", lambda *_: (Path("x.npz"), clouds)
+    )
     deal(catalog)
     state = torchvision.models.shufflenet_v2_x0_5(num_classes=5).state_dict()
     save_file(state, tmp_path / "w.safetensors")
