@@ -106,8 +106,8 @@ def choose(
     rows = order[:CALIBRATION_PHOTOS], order[CALIBRATION_PHOTOS:][:SAMPLE]
     calibration, sample = ([learned[row] for row in part] for part in rows)
     if len(photos) < LEAST_PHOTOS or len(sample) < SAMPLE:
-        why = f"with {count(len(photos), 'photo')} they take no less time; {LEAST_PHOTOS} do"
-        return _refused(why)
+        many = f"{count(len(photos), 'photo')}, {len(learned)} of training,"
+        return _refused(f"{many} are too few to gain time")
     images = [partial(_image, catalog, config, photo) for photo in calibration]
     try:
         size = config.learn.size

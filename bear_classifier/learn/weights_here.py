@@ -1,4 +1,4 @@
-"""Pretrained weights that are on this computer already, in the caches of torch and of timm's hub."""
+"""Pretrained weights that are on this computer: in the caches of torch and of timm's hub."""
 
 from __future__ import annotations
 

@@ -117,14 +117,15 @@ def test_integers_are_made_once_and_have_a_file_of_their_own(
 
 def test_what_was_begun_goes_on_in_its_precision(catalog, monkeypatch, capsys):
     photos = catalog.photos("ok")
-    path, some = features_of(catalog, photos[:12])
+    path, some = features_of(catalog, photos[:20])
+    assert "-int8-" in path.name
     monkeypatch.setattr(int8_features, "choose", never)  # no second guard
     again, every = features_of(catalog, photos)
-    assert again == path and np.array_equal(every[:12], some)
+    assert again == path and np.array_equal(every[:20], some)
     with np.load(path) as file:
         assert len(file["sha256"]) == len(photos)
     shutil.rmtree(catalog.root / "features")
-    full, _ = features_of(catalog, photos[:12], tiny_config())
+    full, _ = features_of(catalog, photos[:20], tiny_config())
     assert features_of(catalog, photos)[0] == full and "-int8-" not in full.name
 
 
@@ -145,7 +146,7 @@ def test_a_damaged_or_foreign_network_is_made_anew(catalog, tmp_path, data):
 def test_a_kept_network_that_is_another_one_makes_no_more_features(catalog, tmp_path, monkeypatch):
     """Features of two networks never stand in one file."""
     photos = catalog.photos("ok")
-    path, _ = features_of(catalog, photos[:12])
+    path, _ = features_of(catalog, photos[:20])
     other = dataclasses.replace(AUTO, train=dataclasses.replace(AUTO.train, seed=7))
     network = as_onnx(body_of(other), torch.zeros(1, 3, 64, 64), "image", ["map"])
     (kept,) = (tmp_path / "torch").rglob("*.npz")
@@ -153,7 +154,7 @@ def test_a_kept_network_that_is_another_one_makes_no_more_features(catalog, tmp_
     again, _ = features_of(catalog, photos)
     assert again != path
     with np.load(path) as file:
-        assert len(file["sha256"]) == 12
+        assert len(file["sha256"]) == 20
 
 
 def test_a_network_that_fails_the_guard_is_not_used(catalog, monkeypatch, capsys):
@@ -178,7 +179,7 @@ def test_what_cannot_be_quantised_is_computed_in_full(catalog, monkeypatch, caps
 def test_few_photos_do_not_pay(catalog, monkeypatch, capsys):
     monkeypatch.setattr(int8_features, "LEAST_PHOTOS", 1000)
     assert "-int8-" not in features_of(catalog)[0].name
-    assert "with 24 photos they take no less time; 1000 do" in capsys.readouterr().err
+    assert "24 photos, 20 of training, are too few to gain time" in capsys.readouterr().err
 
 
 def test_only_training_photos_are_tried(catalog, monkeypatch):

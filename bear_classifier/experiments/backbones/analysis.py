@@ -74,4 +74,3 @@ def _sentence(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
         why = f"chance explains the difference between {row['name']} and {first['name']}"
         return f"{why}: {counts} ({paired})"
     return f"{row['name']} does {one['verdict']} than {first['name']}: {counts} ({paired})"
-
