@@ -505,7 +505,7 @@ MUTANTS = [
            "if slowest <= GRACE:", "if True:",
            "serve/test_serving_load.py::test_who_starts_a_slow_model_hears"),
     Mutant("a size too small ends in torch", "learn/backbone.py",
-           "if size >= _USUAL or _map_of(body, size):", "if True:",
+           "if size >= USUAL_SIZE or _map_of(body, size):", "if True:",
            "learn/test_backbone.py::test_a_size_too_small"),
     Mutant("half of the sources knows one scene of a class", "learn/source_holdout.py",
            "< _GROUPS or", "< 0 or", "learn/test_source_holdout.py::test_no_half_learns"),

@@ -283,7 +283,7 @@ def test_a_wrong_loop_is_noticed(subject: Subject, monkeypatch: pytest.MonkeyPat
     right = activations.convolve
     monkeypatch.setattr(activations, "convolve", lambda p, k: right(p, k[::-1, ::-1]))
     sheet = Sheet("features")
-    features._filters(sheet, model, pixels)
+    features._filters(sheet, model, pixels, Preprocessing(224))
     assert not holds(sheet, LOOP)
 
 
