@@ -49,7 +49,7 @@ def unguarded(catalog: Catalog, config: Config, proved: Model) -> Taken:
     refuse int8 here: a network with random weights is unsteady."""
     from bear_classifier.ship import acceptance, int8, manifest
 
-    scaled = acceptance.with_least(proved, acceptance.least_side(config.learn.size))
+    scaled = acceptance.with_least(proved, acceptance.least_side(proved.bundle.preprocessing))
     learned = [photo for photo in catalog.photos("ok") if photo.split == "train"]
     images = [acceptance._image(scaled, catalog.file(photo)) for photo in learned]
     network = int8.quantised(proved.bundle.onnx, images)

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from torchvision import models
 
 from bear_classifier.images.decoder import decode
-from bear_classifier.learn.data import IMAGENET, batches
+from bear_classifier.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from bear_classifier.learn.data import batches
 from bear_classifier.learn.mixed_precision import has_bfloat16
 
 
@@ -57,7 +58,7 @@ def loaders(paths: Sequence[Path], names: Sequence[str], seed: int) -> DataLoade
         get_y=lambda i: names[i],
         splitter=IndexSplitter(order[: len(names) // 5].tolist()),
         item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(*IMAGENET)],
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)],
     )
     return block.dataloaders(list(range(len(names))), bs=32, num_workers=0)
 
@@ -90,7 +91,7 @@ def saved(folder: Path, arch: str, place: Path) -> None:
         get_y=parent_label,
         splitter=IndexSplitter([0]),
         item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(*IMAGENET)],
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)],
     )
     items = sorted(path for path in folder.rglob("*") if path.is_file())
     stock(block.dataloaders(items, bs=32, num_workers=0), arch).export(place)
@@ -116,6 +117,8 @@ def answers(
         learner.fine_tune(4)
     network.eval()
     with torch.inference_mode():
-        said = [network(batch).softmax(1).numpy() for batch in batches(paths, 224, 32)]
+        said = [
+            network(batch).softmax(1).numpy() for batch in batches(paths, Preprocessing(224), 32)
+        ]
     columns = [found.vocab.o2i[f"class {target}"] for target in range(len(found.vocab))]
     return np.concatenate(said)[:, columns]

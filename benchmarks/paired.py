@@ -108,6 +108,7 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
     from bear_classifier.collect import download, screen, search, split  # noqa: F401
     from bear_classifier.learn import backbone, probe, train  # noqa: F401
     from bear_classifier.learn import data as loaders
+    from bear_classifier.learn.weights import preprocessing
 
     def turn(data: Data, held: NDArray[np.bool_], seed: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch:
@@ -129,7 +130,7 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
             network.to(device).eval()
             asked = [data.paths[row] for row in np.flatnonzero(held)]
             with torch.inference_mode():
-                passes = loaders.batches(asked, made.config.learn.size, 32)
+                passes = loaders.batches(asked, preprocessing(made.config.learn), 32)
                 said = torch.cat([network(x.to(device)).argmax(1).cpu() for x in passes])
             names = np.array(made.config.labels)[said.numpy()]
             stages = {name: out["seconds"] for name, out in done.items()}

@@ -20,6 +20,7 @@ from bear_classifier.judge import rejection
 from bear_classifier.judge.evaluate import evaluation_report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.ship import bundle, golden
 from bear_classifier.stats import ood
 
@@ -66,7 +67,9 @@ def leave_training(root: Path, config: Config, seed: int) -> None:
     ).eval()
     files = sorted((root / "photos").rglob("*.*"))
     with torch.no_grad():
-        pooled = torch.cat([model.outputs(x)[1] for x in batches(files, config.learn.size, 8)])
+        pooled = torch.cat(
+            [model.outputs(x)[1] for x in batches(files, preprocessing(config.learn), 8)]
+        )
     torch.manual_seed(seeded(seed))
     weight = torch.randn(len(config.labels), model.n_features) * 0.1
     model.start_head(pooled.mean(0), pooled.var(0), weight, torch.zeros(len(config.labels)))

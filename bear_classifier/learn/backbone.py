@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
-import json
 import pickle
 import sys
 import urllib.error
@@ -22,12 +20,13 @@ from torch import Tensor, nn
 
 from bear_classifier.config.settings import LearnConfig
 from bear_classifier.errors import ConfigError, TrainError
+from bear_classifier.images.preprocessing import USUAL_SIZE
+from bear_classifier.learn import weights
 from bear_classifier.runtime import git_lfs
 from bear_classifier.runtime.processors import processors
 from bear_classifier.stats.arrays import Floats32
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
-_USUAL = 224  # pixels, side of the picture that torchvision's classifiers are made for
 OUTPUTS = ["logits", "pooled", "map"]  # of `Outputs`
 _TAILS = ("avgpool", "dropout", "fc", "aux1", "aux2", "AuxLogits")
 # by what a file that holds no weights may be refused
@@ -171,12 +170,7 @@ def bare_body(arch: str) -> nn.Module:
 
 
 def _network(arch: str, seed: int) -> nn.Module:
-    known = torchvision.models.list_models(module=torchvision.models)
-    if arch not in known:
-        close = ", ".join(difflib.get_close_matches(arch, known, n=3, cutoff=0.4)) or "resnet34"
-        raise ConfigError(
-            "BAD_ARCH", f"learn.arch = {arch!r} is no torchvision classifier; try {close}"
-        )
+    weights.check_name(arch)
     extra = {"init_weights": False} if arch in ("googlenet", "inception_v3") else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -195,7 +189,7 @@ def cut(model: nn.Module, arch: str) -> nn.Module:
         body = cast(nn.Sequential, stages)
     else:
         body = nn.Sequential(*(m for name, m in children.items() if name not in _TAILS))
-    shape = _map_of(body, _USUAL)
+    shape = _map_of(body, USUAL_SIZE)
     if len(shape) != 4 or shape[2] != shape[3]:
         raise ConfigError(
             "BAD_ARCH",
@@ -218,10 +212,10 @@ def _map_of(body: nn.Module, size: int) -> torch.Size:
 def refuse_small(body: nn.Module, settings: LearnConfig) -> None:
     """Raises ConfigError (BAD_SETTING), with the smallest size that works, where strides and
     windows leave nothing of a picture."""
-    size = settings.size
-    if size >= _USUAL or _map_of(body, size):  # of the usual one `cut` has made a map
+    size = weights.preprocessing(settings).size
+    if size >= USUAL_SIZE or _map_of(body, size):  # of the usual one `cut` has made a map
         return
-    small, large = size, _USUAL
+    small, large = size, USUAL_SIZE
     while large - small > 1:
         middle = (small + large) // 2
         small, large = (small, middle) if _map_of(body, middle) else (middle, large)
@@ -233,15 +227,15 @@ def refuse_small(body: nn.Module, settings: LearnConfig) -> None:
 
 
 def _imagenet(arch: str) -> Mapping[str, Tensor]:
-    weights = torchvision.models.get_model_weights(arch).DEFAULT
+    enum = torchvision.models.get_model_weights(arch).DEFAULT
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torch prints its download
-            return cast(Mapping[str, Tensor], weights.get_state_dict(check_hash=True))
+            return cast(Mapping[str, Tensor], enum.get_state_dict(check_hash=True))
     except (urllib.error.URLError, OSError, RuntimeError) as exc:
         raise TrainError(
             "WEIGHTS_UNAVAILABLE",
-            f"{weights.url.rsplit('/', 1)[-1]}, the ImageNet weights of {arch}, is not in {folder}"
+            f"{enum.url.rsplit('/', 1)[-1]}, the ImageNet weights of {arch}, is not in {folder}"
             f" and cannot be fetched ({exc}). Put the file there, or pass --set learn.weights=FILE"
             " (a state dict, .pth or .safetensors), or learn.weights=BUNDLE (the folder of a"
             " model), or learn.weights=none to start from nothing",
@@ -297,13 +291,7 @@ def _load(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
 
 def _load_bundle(body: nn.Module, folder: Path, arch: str) -> None:
     """Continue from an earlier model of the same architecture."""
-    try:
-        about = (folder / "bundle.json").read_bytes()
-        if git_lfs.is_pointer(about):
-            raise TrainError("BAD_WEIGHTS", f"{folder / 'bundle.json'} is {git_lfs.ADVICE}")
-        theirs = json.loads(about)["architecture"]
-    except (OSError, ValueError, KeyError) as exc:
-        raise TrainError("BAD_WEIGHTS", f"{folder} is no bundle (bundle.json: {exc})") from exc
+    theirs, _ = weights.bundle_facts(folder)
     if theirs != arch:
         raise TrainError(
             "BAD_WEIGHTS", f"{folder} is a {theirs}; set learn.arch={theirs} to continue"

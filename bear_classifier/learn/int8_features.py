@@ -25,8 +25,9 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, ModelError
 from bear_classifier.learn import int8
-from bear_classifier.learn.data import PhotoList, batches, normalisation
+from bear_classifier.learn.data import PhotoList, batches
 from bear_classifier.learn.frozen_forward import FAILED, Pass, as_onnx, onnx_pass
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz, read_npz
 from bear_classifier.runtime.terminal import count, one_line, progress_bar
@@ -110,7 +111,7 @@ def choose(
         return _refused(f"{many} are too few to gain time")
     images = [partial(_image, catalog, config, photo) for photo in calibration]
     try:
-        size = config.learn.size
+        size = preprocessing(config.learn).size
         plain = as_onnx(body, torch.zeros(1, 3, size, size), "image", [_OUTPUT])
         full = onnx_pass(plain)
         why = ""
@@ -178,8 +179,7 @@ def _alike(one: bytes, other: bytes, image: Floats32) -> bool:
 
 
 def _image(catalog: Catalog, config: Config, photo: Photo) -> Floats32:
-    norm = normalisation(config.learn)
-    (batch,) = batches([catalog.file(photo)], config.learn.size, 1, norm=norm)
+    (batch,) = batches([catalog.file(photo)], preprocessing(config.learn), 1)
     return np.asarray(batch[0].numpy())
 
 
@@ -187,12 +187,12 @@ def _compared(
     catalog: Catalog, config: Config, full: Pass, short: Pass, sample: PhotoList
 ) -> Comparison:
     """Both passes over the sample, in turns."""
-    files, norm = [catalog.file(photo) for photo in sample], normalisation(config.learn)
+    files, shape = [catalog.file(photo) for photo in sample], preprocessing(config.learn)
     bar = progress_bar(total=len(files), desc="int8", unit="photo", leave=False)
     features: tuple[list[Floats32], list[Floats32]] = ([], [])
     seconds: tuple[list[float], list[float]] = ([], [])
     with bar:
-        for batch in batches(files, config.learn.size, _BATCH, norm=norm):
+        for batch in batches(files, shape, _BATCH):
             for side, run in enumerate((full, short)):
                 began = time.perf_counter()
                 features[side].append(run(batch)[0].mean((2, 3)).numpy())

@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn import backbone
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import IMAGENET, Norm, PhotoList, batches, normalisation
+from bear_classifier.learn.data import PhotoList, batches
 from bear_classifier.learn.frozen_forward import frozen, onnx_pass
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.terminal import count, progress_bar, warn_above_bars
@@ -178,21 +180,20 @@ def feature_cache(
 ) -> tuple[Path, Floats32]:
     """The file of the dataset that keeps the features, and those (n, f) of the photos."""
     device = backbone.pick_device(config.learn.device)
-    body, size = body.to(device).eval(), config.learn.size
+    body, shape = body.to(device).eval(), preprocessing(config.learn)
     path, network = _precision(catalog, config, photos, body, device)
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
     bar = progress_bar(total=len(todo), desc="features", unit="photo", hidden=not todo)
     try:
         with bar, torch.inference_mode():
-            example = torch.zeros(1, 3, size, size, device=device)
+            example = torch.zeros(1, 3, shape.size, shape.size, device=device)
             run = onnx_pass(network) if network else frozen(body, example, ["map"], len(todo))
-            norm = normalisation(config.learn)
-            passes = batches([catalog.file(p) for p in todo], size, _BATCH, norm=norm)
+            passes = batches([catalog.file(p) for p in todo], shape, _BATCH)
             names = iter([photo.sha256 for photo in todo])
             for number, batch in enumerate(passes, 1):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
-                rows = zip(pooled, mean_grey(batch, norm), sharpness(batch, norm), strict=True)
+                rows = zip(pooled, mean_grey(batch, shape), sharpness(batch, shape), strict=True)
                 cache.update(zip(islice(names, len(batch)), rows, strict=True))
                 bar.update(len(batch))
                 if number % _KEEP_EVERY == 0:
@@ -226,31 +227,32 @@ def _precision(
     return full.with_name(f"{full.stem}{_INT8}{digest}.npz"), choice.network
 
 
-def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
+def mean_grey(batch: Tensor, shape: Preprocessing) -> Floats32:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
-    return np.asarray(_grey(batch, norm).mean((1, 2)).numpy())
+    return np.asarray(_grey(batch, shape).mean((1, 2)).numpy())
 
 
-def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
+def sharpness(batch: Tensor, shape: Preprocessing) -> Floats32:
     """Root mean square of the Laplacian of grey levels: low in a blurred or empty picture."""
-    grey = _grey(batch, norm)
+    grey = _grey(batch, shape)
     middle = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
     return np.asarray((around - 4 * middle).square().mean((1, 2)).sqrt().numpy())
 
 
-def _grey(batch: Tensor, norm: Norm) -> Tensor:
+def _grey(batch: Tensor, shape: Preprocessing) -> Tensor:
     """(n, size, size), 0 to 255, by the weights of ITU-R 601-2."""
     parts = 255 * torch.tensor([0.299, 0.587, 0.114])
-    mean, std = map(torch.tensor, norm)
+    mean, std = map(torch.tensor, (shape.mean, shape.std))
     scale, shift = parts * std, float((parts * mean).sum())
     return nn.functional.conv2d(batch, scale[None, :, None, None])[:, 0] + shift
 
 
 def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
-    norm = normalisation(config.learn)
-    other = "" if norm == IMAGENET else f"-{hashlib.sha256(repr(norm).encode()).hexdigest()[:8]}"
-    name = f"{config.learn.arch}-{backbone.weights_digest(body)}-{config.learn.size}{other}.npz"
+    shape = preprocessing(config.learn)
+    digest = hashlib.sha256(repr(astuple(shape)).encode()).hexdigest()[:8]
+    other = "" if shape.is_usual else f"-{digest}"
+    name = f"{config.learn.arch}-{backbone.weights_digest(body)}-{shape.size}{other}.npz"
     return catalog.root / "features" / name
 
 
