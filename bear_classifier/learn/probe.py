@@ -96,6 +96,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         probabilities=probabilities,
         second=second,
         features=np.array(cache.name),
+        strength=np.array(strength),
     )
     write_atomic(folder / "probabilities.npz", out)
     write_atomic(folder / "head.npz", as_npz(**vars(head_of(head_model))))

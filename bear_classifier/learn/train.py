@@ -46,9 +46,10 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     that is best on the harder of validation and, where sources are known, unseen sources.
 
     Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
-    photo) and `train/history.json`. Meanwhile `train/checkpoints` and `train/source-half-*` hold
-    the states that an interrupted training resumes from. Raises DataError (NOT_SPLIT, NO_PROBE,
-    BAD_TABLE, DISK_FULL) and TrainError."""
+    photo; of tuned weights also by the networks that lacked its source) and `train/history.json`.
+    Meanwhile `train/checkpoints` and `train/source-half-*` hold the states that an interrupted
+    training resumes from. Raises DataError (NOT_SPLIT, NO_PROBE, BAD_TABLE, DISK_FULL) and
+    TrainError."""
     learned, checked = learning_photos(catalog)
     photos = catalog.photos("ok")
     settings, notes = adjusted_settings(config.train, len(learned))
@@ -70,9 +71,9 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     history, lr = facts["history"], facts["lr"]
     logits, targets, groups = interpolated_logits(config, part, tuned, checked)
     valid = weight_interpolation.interpolation_figures(logits, targets, groups)
-    figures = {"valid": valid}
+    figures, halves = {"valid": valid}, list[source_holdout.HalfTraining]()
     if held_out and facts["kept_epoch"]:
-        figures["unseen"] = source_holdout.cross_source_validation(
+        figures["unseen"], halves = source_holdout.cross_source_validation(
             catalog, config, held_out, part, features, lr
         )
     number = weight_interpolation.best(list(figures.values())) if facts["kept_epoch"] else 0
@@ -115,6 +116,8 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "pooled": pooled,
         "chosen": np.array(record["chosen"]),
     }
+    if number and halves:  # the probe's evaluation fits its own heads without the held-out sources
+        predictions |= source_holdout.held_out_outputs(config, halves, alpha)
     _save(catalog.root / "train", network, predictions, record)
     for done in (folder, *source_holdout.checkpoint_folders(catalog)):
         checkpoints.clear(done)

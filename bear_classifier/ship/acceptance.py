@@ -40,8 +40,8 @@ _SHARPER = 2.0  # tolerance of the self-test over the rounding that was measured
 @dataclass(frozen=True)
 class Bar:
     """Limits of an approximation. agreement: least share of photos with the same likeliest class;
-    ece: largest change of the calibration error; verdicts: largest share of photos that only one of
-    the two models answers; shift: largest change of mean familiarity, in standard deviations.
+    ece: by how much the calibration error may rise; verdicts: largest share of photos that only one
+    of the two models answers; shift: largest change of mean familiarity, in standard deviations.
 
     Changed verdicts are counted both ways. McNemar's test compares the two ways, and could not see
     even six lost answers of the few photos near the threshold. The shift stands for OOD images, of
@@ -104,10 +104,10 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
     if not share >= bar.agreement:
         agreed = f"{name} agreed on {share:.1%} of {count(n, 'validation photo')}"
         return f"{agreed}; {bar.agreement:.1%} is required"
-    if not abs(after - before) <= bar.ece:
+    if not after - before <= bar.ece:
         change = f"{before:.1%} to {after:.1%}"
         moved = f"with {name} the calibration error went from {change}"
-        return f"{moved}; a change of {bar.ece:.1%} is allowed"
+        return f"{moved}; a rise of {bar.ece:.1%} is allowed"
     if not figures["verdicts"] <= bar.verdicts * n:
         changed = f"with {name} {figures['verdicts']} of {n} validation photos are answered that"
         return f"{changed} were not before, or no longer; {bar.verdicts:.0%} is allowed"

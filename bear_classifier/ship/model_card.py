@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bear_classifier.judge import refusals_in_words
+
 _INDEPENDENT = (
     "The intervals on this card take each photo for an independent one. Near-copies among them make"
     " the true intervals wider; how much is not known, for the answers to the single photos were"
@@ -115,7 +117,8 @@ def _refusals(rule: Mapping[str, Any]) -> Iterator[str]:
         low, high = test["accepted_interval"]
         answered = f"{test['accepted_share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
         text += f" Of the test photos it answers {answered}."
-    yield text
+    yield " ".join(filter(None, [text, refusals_in_words.refused(rule)]))
+    yield refusals_in_words.set_on(rule)
     classes = [
         f"{row['share']:.0%} of {name}" for name, row in rule["left_out"].items() if row["n"]
     ]

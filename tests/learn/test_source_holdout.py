@@ -222,7 +222,7 @@ def test_nothing_of_the_asked_sources_is_learned(
     monkeypatch.setattr(source_holdout, "interpolated_logits", spied)
     monkeypatch.setattr(source_holdout, "tune", tuned)
     part = Whole(catalog, network, Unreadable(100))
-    found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
+    found, _ = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
     assert len(seen) == 2
     assert all(learned and asked and not learned & asked for learned, asked, _ in seen)
     assert found["n"] == len(actors.photos) == sum(n for *_, n in seen)
@@ -258,7 +258,7 @@ def test_the_untuned_share_is_the_probe_of_the_half(prepared: Prepared) -> None:
     network = start(catalog, config)
     features = cached_features(catalog, config, actors.photos, network.body)
     part = Whole(catalog, network, Unreadable(100))
-    found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
+    found, _ = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
     losses = []
     for half in (0, 1):
         mine = actors.half == half
