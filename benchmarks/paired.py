@@ -106,8 +106,8 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
 
     from bear_classifier import pipeline
     from bear_classifier.collect import download, screen, search, split  # noqa: F401
-    from bear_classifier.learn import backbone, probe, train  # noqa: F401
     from bear_classifier.learn import data as loaders
+    from bear_classifier.learn import devices, probe, train  # noqa: F401
     from bear_classifier.learn.weights import preprocessing
 
     def turn(data: Data, held: NDArray[np.bool_], seed: int) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
             network = probe.probe_network(made.config, head)
             if until == "train":
                 network.load_state_dict(load_file(made.data / "train" / "weights.safetensors"))
-            device = backbone.pick_device(made.config.learn.device)
+            device = devices.pick_device(made.config.learn.device)
             network.to(device).eval()
             asked = [data.paths[row] for row in np.flatnonzero(held)]
             with torch.inference_mode():

@@ -140,6 +140,7 @@ def _removed(prefix: str, options: argparse.Namespace) -> list[str]:
 _OFFERS: dict[str, Callable[[str, argparse.Namespace], Iterable[str]]] = {
     "set": _settings,
     "source": _sources,
+    "device": lambda prefix, _: ("auto", "cpu", "cuda", "mps"),
     "project": lambda prefix, _: ["starter", *_paths(prefix, [".toml"])],
     "compare what": _comparisons,
     "lesson page": lambda prefix, _: module("lesson").page_names(),

@@ -125,7 +125,9 @@ class LearnConfig:
         "auto",
         'of the resize to this square: "auto" (that of the weights), "bilinear" or "bicubic"',
     )
-    device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
+    device: str = setting(
+        "auto", '"auto", "cpu", "cuda", "mps", or one GPU of several by its number: "cuda:1"'
+    )
 
     @property
     def place(self) -> Path:

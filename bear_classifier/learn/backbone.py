@@ -23,7 +23,6 @@ from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.images.preprocessing import USUAL_SIZE
 from bear_classifier.learn import weights
 from bear_classifier.runtime import git_lfs
-from bear_classifier.runtime.processors import processors
 from bear_classifier.stats.arrays import Floats32
 
 _HEADS = ("fc.", "classifier.", "head.", "heads.")  # torchvision's names of what is cut off
@@ -315,18 +314,3 @@ def weights_digest(body: nn.Module) -> str:
         sha.update(name.encode())
         sha.update(tensor.cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()[:16]
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of this name; "auto" is CUDA, else Apple's MPS, else the CPU. Also limits torch's
-    threads to the available cores. Raises ConfigError (NO_DEVICE)."""
-    if torch.get_num_threads() > (most := processors()):
-        torch.set_num_threads(most)
-    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
-    have = [*(kind for kind, backend in backends.items() if backend.is_available()), "cpu"]
-    if name not in ("auto", *have):
-        there = ", ".join(have)
-        raise ConfigError(
-            "NO_DEVICE", f"learn.device = {name!r} is not on this computer; it has {there}"
-        )
-    return torch.device(have[0] if name == "auto" else name)

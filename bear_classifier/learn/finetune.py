@@ -26,7 +26,7 @@ from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.terminal import warn_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
-_FORMAT = 2  # of checkpoints; older ones are not resumed
+_FORMAT = 3  # of checkpoints; older ones are not resumed
 
 
 @dataclass(frozen=True)

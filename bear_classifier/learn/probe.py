@@ -21,7 +21,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
 from bear_classifier.images.preprocessing import Preprocessing
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import PhotoList, batches
 from bear_classifier.learn.frozen_forward import frozen, onnx_pass
@@ -180,7 +180,7 @@ def feature_cache(
     catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
 ) -> tuple[Path, Floats32]:
     """The file of the dataset that keeps the features, and those (n, f) of the photos."""
-    device = backbone.pick_device(config.learn.device)
+    device = devices.pick_device(config.learn.device)
     body, shape = body.to(device).eval(), preprocessing(config.learn)
     path, network = _precision(catalog, config, photos, body, device)
     cache = _load_cache(path)

@@ -27,7 +27,13 @@ from torch import Tensor
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
-from bear_classifier.learn import backbone, checkpoints, source_holdout, weight_interpolation
+from bear_classifier.learn import (
+    backbone,
+    checkpoints,
+    devices,
+    source_holdout,
+    weight_interpolation,
+)
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import Unreadable, learning_photos, portable_dataloaders
 from bear_classifier.learn.diagnose import diagnose, diagnose_interpolated
@@ -55,7 +61,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     settings, notes = adjusted_settings(config.train, len(learned))
     notes += unbalanced([photo.label for photo in learned], settings)
     config = dataclasses.replace(config, train=settings)
-    network = start(catalog, config).to(backbone.pick_device(config.learn.device))
+    network = start(catalog, config).to(devices.pick_device(config.learn.device))
     held_out = source_holdout.held_out_sources(catalog, config)
     if held_out:
         features = cached_features(catalog, config, held_out.photos, network.body)
@@ -179,7 +185,7 @@ def trained_learner(catalog: Catalog, config: Config) -> Learner:
     Raises DataError (NOT_TRAINED, NOT_SPLIT) and TrainError (NO_BATCH)."""
     network = trained_network(catalog, config)
     train, valid = ([(catalog.file(p), p.label) for p in s] for s in learning_photos(catalog))
-    device = backbone.pick_device(config.learn.device)
+    device = devices.pick_device(config.learn.device)
     config = dataclasses.replace(config, train=adjusted_settings(config.train, len(train))[0])
     dls = portable_dataloaders(train, valid, config, device)
     place = catalog.root / "learner"

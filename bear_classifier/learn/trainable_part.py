@@ -23,12 +23,15 @@ from torch import Tensor, nn
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.images import decoder
+from bear_classifier.dataset.schema import Photo
 from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
 from bear_classifier.learn.data import PhotoList, Unreadable
+from bear_classifier.learn.devices import Workers, loading_workers
 from bear_classifier.learn.frozen_forward import frozen
+from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
 from bear_classifier.learn.mixed_precision import exactly
+from bear_classifier.learn.random_crops import item_random, random_state_of
 from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import progress_bar
@@ -49,11 +52,13 @@ class Whole:
     catalog: Catalog
     model: Classifier
     unreadable: Unreadable
+    kept: KeptPhotos | None = None  # stay decoded from epoch to epoch, also for `begun`
 
     def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
         train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
-        return data.dataloaders(train, valid, config, self.model.device, self.unreadable)
+        device, bad = self.model.device, self.unreadable
+        return data.dataloaders(train, valid, config, device, bad, self.kept)
 
     def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         """In full precision, with the resize of serving."""
@@ -97,13 +102,16 @@ class LastStage:
 
         def stored(i: int) -> Tensor:
             choices: list[NDArray[Any]] = [self.plain, *self.views]
-            maps = random.choice(choices) if i < len(learned) else self.plain
+            maps = item_random().choice(choices) if i < len(learned) else self.plain
             return torch.from_numpy(maps[rows[i]]).float()
 
         labels = [photo.label for photo in (*learned, *checked)]
         maps, known = TransformBlock(stored), labels[: len(learned)]
         numbers, device = range(len(rows)), self.model.device
-        return data.loaded(maps, lambda i: labels[i], numbers, known, config, device)
+        workers = loading_workers(device)
+        workers = workers if workers.ahead else Workers(1, 0)  # reading a map takes no time
+        label = labels.__getitem__
+        return data.loaded(maps, label, numbers, known, config, device, workers, direct=stored)
 
     def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
@@ -132,7 +140,7 @@ def part_of(
 
     photos: the training split, and all whose outputs will be wanted. The views follow from the
     present random state."""
-    whole = Whole(catalog, network, unreadable)
+    whole = Whole(catalog, network, unreadable, KeptPhotos(room_for_photos()))
     wanted, size = config.train.layers, preprocessing(config.learn).size
     cut = last_stage(network.body, size)
     # "auto": pretrained early layers are right already, but a recipe of fastai's (a new head) means
@@ -219,11 +227,19 @@ def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: in
         augment = data.Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
         seen = [np.empty((len(learned), *plain.shape[1:]), np.float16) for _ in range(views)]
-        images = ahead(lambda p: decoder.decode(data.stored(file_of(p))), learned, 2, _AHEAD)
+        key = random.getrandbits(64)
+
+        def crops(numbered: tuple[int, Photo]) -> list[Tensor]:
+            number, photo = numbered
+            image = data.opened_to_crop(file_of(photo), config)
+            with random_state_of(key, number):
+                return [augment.crop(image) for _ in seen]
+
+        made = ahead(crops, enumerate(learned), _AHEAD)
         run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):
-            some = [image for _, image in islice(images, _BATCH)]
-            for view in seen:
-                view[start : start + _BATCH] = run(augment(some))[0].half().numpy()
+            some = [of_photo for _, of_photo in islice(made, _BATCH)]
+            for view, of_view in zip(seen, zip(*some, strict=True), strict=True):
+                view[start : start + _BATCH] = run(augment.batch(of_view))[0].half().numpy()
                 bar.update(len(some))
     return LastStage(end_of(whole.model, cut), cut, row, plain, seen)

@@ -270,7 +270,7 @@ def _answers_ahead(
     bundle: Bundle, sources: Iterable[_Source]
 ) -> Iterator[tuple[_Source, Prediction | PhotoError]]:
     threads = processors()
-    return ahead(partial(_answer, Model(bundle, threads=1)), sources, threads, room=2 * threads)
+    return ahead(partial(_answer, Model(bundle, threads=1)), sources, room=2 * threads)
 
 
 def _answer(model: Model, source: ImageSource) -> Prediction | PhotoError:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bear_classifier.config.settings import LearnConfig
 from bear_classifier.errors import ConfigError, TrainError
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, devices
 
 CNNS = [
     "resnet18",
@@ -234,10 +234,10 @@ def test_no_network_names_the_file_the_folder_and_three_ways_out(tmp_path, monke
 
 
 def test_a_device_that_is_not_there():
-    missing = next(d for d in ("cuda", "mps") if backbone.pick_device("auto").type != d)
+    missing = next(d for d in ("cuda", "mps") if devices.pick_device("auto").type != d)
     if missing == "cuda" and torch.cuda.is_available():
         missing = "mps"
     with pytest.raises(ConfigError, match=f"NO_DEVICE: learn.device = '{missing}'"):
-        backbone.pick_device(missing)
+        devices.pick_device(missing)
     with pytest.raises(ConfigError, match="NO_DEVICE"):
-        backbone.pick_device("tpu")
+        devices.pick_device("tpu")

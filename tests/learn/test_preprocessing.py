@@ -150,7 +150,8 @@ def test_features_training_and_predictions_see_the_same_values(
     fit = data.Fit(OWN)
     fit.split_idx = 0
     monkeypatch.setattr(data, "_augmented", lambda *_: (fit, []))
-    views = Augment(config, torch.device("cpu"))([decoder.decode(file) for file in files])
+    augment = Augment(config, torch.device("cpu"))
+    views = augment.batch([augment.crop(decoder.decode(file)) for file in files])
     assert torch.allclose(views, x, atol=1e-5)
     pairs = [(file, photo.label) for file, photo in zip(files, rows, strict=True)]
     dls = dataloaders(pairs, pairs, config, torch.device("cpu"))

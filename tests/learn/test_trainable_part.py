@@ -346,7 +346,8 @@ def test_all_of_a_view_is_made_on_the_device(monkeypatch: pytest.MonkeyPatch) ->
     fit = data.Fit(Preprocessing(config.learn.size))
     fit.split_idx = 0
     monkeypatch.setattr(data, "_augmented", lambda *_: (fit, []))  # random warps ask for values
-    made = Augment(config, torch.device("meta"))([golden_picture()])
+    augment = Augment(config, torch.device("meta"))
+    made = augment.batch([augment.crop(golden_picture())])
     assert made.device.type == "meta"
     assert made.dtype == torch.float32  # Apple's has no other
 
@@ -372,7 +373,8 @@ def test_views_without_chance_are_the_pixels_of_serving(
     fit.split_idx = 0
     monkeypatch.setattr(data, "_augmented", lambda *_: (fit, []))
     files = [catalog.file(photo) for photo in seen(catalog)]
-    made = Augment(config, CPU)([decoder.decode(file) for file in files])
+    augment = Augment(config, CPU)
+    made = augment.batch([augment.crop(decoder.decode(file)) for file in files])
     (plain,) = batches(files, Preprocessing(config.learn.size), 32)
     assert made.shape == plain.shape
     assert torch.allclose(made, plain, atol=1e-5)

@@ -138,7 +138,7 @@ def _seen(
     run = frozen(first, torch.zeros(1, 3, shape.size, shape.size), ["map"], len(photos))
     maps, ready = [], []
     with torch.inference_mode():
-        for number, (_, pixels) in enumerate(ahead(opened, photos, threads=2, room=64), 1):
+        for number, (_, pixels) in enumerate(ahead(opened, photos, room=64), 1):
             ready.append(pixels)
             if len(ready) == 32 or number == len(photos):
                 maps.append(run(normalise(np.stack(ready), shape))[0])
