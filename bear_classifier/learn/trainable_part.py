@@ -110,8 +110,9 @@ class LastStage:
         numbers, device = range(len(rows)), self.model.device
         workers = loading_workers(device)
         workers = workers if workers.ahead else Workers(1, 0)  # reading a map takes no time
-        label = labels.__getitem__
-        return data.loaded(maps, label, numbers, known, config, device, workers, direct=stored)
+        return data.loaded(
+            maps, lambda i: labels[i], numbers, known, config, device, workers, direct=stored
+        )
 
     def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
