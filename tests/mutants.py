@@ -616,7 +616,7 @@ MUTANTS = [
            "learn/test_checkpoints.py"),
     Mutant("variance and deviation mixed up", "learn/probe.py", "scaler.var_", "scaler.scale_",
            "learn/test_probe.py::test_the_numbers_of_the_head_are_the_model"),
-    Mutant("each backbone is judged as if it were the only one", "experiments/backbones/analysis.py",
+    Mutant("each backbone is judged as if alone", "experiments/backbones/analysis.py",
            'min(1.0, times * found["p"])', 'found["p"]',
            "experiments/test_backbones.py::test_chance_is_for_all"),
     Mutant("backbones are chosen out of fold although sources are known",
