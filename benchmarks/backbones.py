@@ -19,7 +19,7 @@ TRIED = (
 )
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], size: int) -> None:
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "learn")]
     from from_folder_to_bundle import walked
 
@@ -32,7 +32,7 @@ def main(names: list[str]) -> None:
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             try:
-                steps = walked(name, Path(folder))
+                steps = walked(name, Path(folder), size)
             except BearsError as exc:
                 print(f"| `{name}` | {exc}")
                 continue
@@ -50,4 +50,6 @@ def main(names: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("arch", nargs="*", help=f"as learn.arch; without any: {', '.join(TRIED)}")
-    main(parser.parse_args().arch or list(TRIED))
+    parser.add_argument("--size", type=int, default=96, help="pixels of the pictures (96)")
+    options = parser.parse_args()
+    main(options.arch or list(TRIED), options.size)
