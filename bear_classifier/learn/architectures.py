@@ -32,9 +32,6 @@ class Architecture:
     library: Library
     name: str
 
-    def __str__(self) -> str:
-        return f"{self.name} of {self.library}"
-
 
 def architecture(arch: str) -> Architecture:
     """Whose network `learn.arch` means. Raises ConfigError (BAD_ARCH) with the nearest names."""
@@ -153,6 +150,6 @@ def classifier_layer(model: nn.Module, made: Architecture) -> str:
     layers = [
         name
         for name, layer in model.named_modules()
-        if f"{name}.".startswith(heads) and isinstance(layer, nn.Linear)
+        if f"{name}.".startswith(heads) and isinstance(layer, nn.Linear) and layer.bias is not None
     ]
     return layers[0] if len(layers) == 1 else ""

@@ -115,7 +115,7 @@ def origin(learn: LearnConfig) -> Origin | None:
         known = known if isinstance(known, dict) else {}
         name, licence = (str(known.get(key) or "") for key in ("weights", "licence"))
         earlier = f"those of an earlier model, {facts.get('name', learn.place.name)}"
-        return Origin(f"{earlier}, from {name}" if name else earlier, licence or "as it says")
+        return Origin(f"{earlier}, from {name}" if name else earlier, licence or "not stated in it")
     made = architecture(learn.arch)
     if learn.weights == "package":
         return Origin(f"ImageNet, of the package {PACKAGES.get(made.name, '')}", "apache-2.0")
