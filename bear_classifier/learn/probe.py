@@ -25,7 +25,7 @@ from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import PhotoList, batches
 from bear_classifier.learn.frozen_forward import frozen, onnx_pass
-from bear_classifier.learn.weights import preprocessing
+from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.terminal import count, progress_bar, warn_above_bars
@@ -64,6 +64,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     if not photos or any(photo.split is None for photo in photos):
         raise DataError("NOT_SPLIT", "the photos have no splits yet; run: bears split")
     _refuse_lone(photos, config.labels)
+    announce(config.learn)
     body = backbone.build_body(config.learn, config.train.seed)
     cache, features = feature_cache(catalog, config, photos, body)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
@@ -153,7 +154,8 @@ def strength_of(
 def probe_network(config: Config, head: Head | None) -> Classifier:
     """The untuned body with this head, or an untrained one."""
     body = backbone.build_body(config.learn, config.train.seed)
-    made = Classifier(body, len(config.labels), config.train.dropout)
+    size = preprocessing(config.learn).size
+    made = Classifier(body, len(config.labels), config.train.dropout, size)
     if head:
         arrays = {name: torch.from_numpy(np.asarray(a)).float() for name, a in vars(head).items()}
         made.start_head(**arrays)
@@ -253,7 +255,8 @@ def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
     shape = preprocessing(config.learn)
     digest = hashlib.sha256(repr(astuple(shape)).encode()).hexdigest()[:8]
     other = "" if shape.is_usual else f"-{digest}"
-    name = f"{config.learn.arch}-{backbone.weights_digest(body)}-{shape.size}{other}.npz"
+    arch = config.learn.arch.replace(":", "-")
+    name = f"{arch}-{backbone.weights_digest(body)}-{shape.size}{other}.npz"
     return catalog.root / "features" / name
 
 

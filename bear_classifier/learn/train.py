@@ -42,6 +42,7 @@ from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, unbalanced
 from bear_classifier.learn.probe import Head, cached_features, probe_network
 from bear_classifier.learn.trainable_part import Whole, part_of
 from bear_classifier.learn.weight_interpolation import interpolated_state
+from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import move, write_partial
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.intervals import copies_effect
@@ -61,6 +62,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     settings, notes = adjusted_settings(config.train, len(learned))
     notes += unbalanced([photo.label for photo in learned], settings)
     config = dataclasses.replace(config, train=settings)
+    announce(config.learn)
     network = start(catalog, config).to(devices.pick_device(config.learn.device))
     held_out = source_holdout.held_out_sources(catalog, config)
     if held_out:
@@ -166,8 +168,9 @@ def _save(
 
 def trained_network(catalog: Catalog, config: Config) -> Classifier:
     """The network of the last training, on the CPU. Raises DataError (NOT_TRAINED)."""
-    body = backbone.bare_body(config.learn.arch)
-    network = Classifier(body, len(config.labels), config.train.dropout)
+    size = preprocessing(config.learn).size
+    body = backbone.bare_body(config.learn.arch, size)
+    network = Classifier(body, len(config.labels), config.train.dropout, size)
     try:
         state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
         network.load_state_dict(state)

@@ -30,7 +30,7 @@ from bear_classifier.judge.membership_inference import card_sentence
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import backbone, frozen_forward
 from bear_classifier.learn.train import trained_network
-from bear_classifier.learn.weights import preprocessing
+from bear_classifier.learn.weights import origin, preprocessing
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
 from bear_classifier.ship.model_card import card
@@ -39,7 +39,7 @@ from bear_classifier.ship.predict import Model
 from bear_classifier.ship.sandbox import remember
 
 _LARGE = (0, 3)  # of the pictures of the self-test: JPEGs
-_LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
+_LIBRARIES = ("torch", "torchvision", "timm", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
 
 
 def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
@@ -195,12 +195,13 @@ def _about(
     catalog: Catalog, config: Config, record: Mapping[str, Any], judged: Mapping[str, Any]
 ) -> dict[str, Any]:
     photos = Counter(photo.split for photo in catalog.photos("ok"))
-    shape = preprocessing(config.learn)
+    shape, known = preprocessing(config.learn), origin(config.learn)
     return {
         "name": config.name,
         "version": 0,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "architecture": config.learn.arch,
+        "pretrained": asdict(known) if known else None,
         "labels": config.labels,
         "preprocessing": {
             "decoder": manifest.DECODER,
