@@ -106,7 +106,7 @@ def _comparisons(prefix: str, _: argparse.Namespace) -> Iterator[str]:
     from bear_classifier.experiments.compare.study import PRESETS
 
     before, comma, last = prefix.rpartition(",")
-    yield from () if comma else PRESETS
+    yield from () if comma else (*PRESETS, "backbones")
     yield from (f"{before}{comma}{name}" for name in _settings(last))
 
 

@@ -14,19 +14,26 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.sources import sites
 from bear_classifier.errors import BearsError
-from bear_classifier.judge import membership_inference
+from bear_classifier.judge import membership_inference, out_of_sample
 from bear_classifier.judge import rejection as reject
 from bear_classifier.judge.cleaning_effect import first_states
 from bear_classifier.judge.leave_source_out import NotMeasured, SourceHoldout, leave_sources_out
-from bear_classifier.judge.predictions import load_predictions, stored_classifier
+from bear_classifier.judge.predictions import (
+    Predictions,
+    first_model,
+    load_predictions,
+    stored_classifier,
+)
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count
 from bear_classifier.stats import metrics
-from bear_classifier.stats.calibration import fit_temperature
+from bear_classifier.stats.calibration import LEAST_ERRORS
 from bear_classifier.stats.intervals import Interval, clustered, proportion
+from bear_classifier.stats.linear_probe import choose_strength, n_folds
 from bear_classifier.stats.metrics import softmax
-from bear_classifier.stats.ood import accept_reasons, make_reference
+from bear_classifier.stats.ood import Reference, make_reference, reference_rows
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,14 +65,31 @@ class EvaluationReport(TypedDict):
 
 
 class Rejection(TypedDict):
-    """The rule (least: familiarity; close: margin; share: refused at most) and what it does."""
+    """The rule (least: familiarity; close: margin; share: refused at most) and what it does.
+
+    basis: "sources" (photos whose source the model lacked), "folds" (whose near-copies it lacked)
+    or "valid", by which temperature and margin are set; set_on: photos by all kinds that were used;
+    elsewhere: photos of each source by limits that are set on the others."""
 
     least: float | None
     close: float
     share: float
+    basis: str
+    set_on: dict[str, int]
     valid: reject.Refusals
     test: reject.Refusals
+    elsewhere: reject.Elsewhere | None
     left_out: dict[str, reject.FalseAccepts]
+
+
+class TemperatureFit(TypedDict):
+    """What the temperature was fitted on. floor: whether so few photos were wrong that it could not
+    fall below 1."""
+
+    basis: str
+    photos: int
+    wrong: int
+    floor: bool
 
 
 class Evaluated(TypedDict):
@@ -73,6 +97,7 @@ class Evaluated(TypedDict):
     None."""
 
     temperature: float
+    temperature_fit: TemperatureFit
     test_decisions: int
     test_digest: str
     test_looks: int
@@ -86,7 +111,8 @@ class Evaluated(TypedDict):
 
 def evaluate(catalog: Catalog, config: Config) -> Evaluated:
     """Judge the trained model on the test split. Its temperature and its rule for giving no answer
-    are fitted on the validation split.
+    are fitted on photos of train and validation, by models that have not seen them
+    (`judge.out_of_sample`).
 
     Leaves `evaluate/report.json` and `evaluate/reference.npz`. Raises DataError (NOT_TRAINED)."""
     stored = load_predictions(catalog.root)
@@ -98,22 +124,24 @@ def evaluate(catalog: Catalog, config: Config) -> Evaluated:
     labels = [photos[s].label if s in photos else config.labels[0] for s in stored.rows]
     targets = np.array([config.labels.index(label) for label in labels], dtype=np.int64)
     groups = np.array([photos[s].family if s in photos else s for s in stored.rows])
-    logits, pooled = stored.logits, stored.pooled
-    temperature = fit_temperature(logits[at["valid"]], targets[at["valid"]])
-    p = softmax(logits, temperature)
-    right = p.argmax(axis=1) == targets
-
-    classifier = stored_classifier(catalog.root)
+    logits, pooled, missing = stored.logits, stored.pooled, dict[str, str]()
     numbers = np.unique(groups, return_inverse=True)[1]
-    train = at["train"]
+    train, settings = at["train"], config.reject
+    classifier = stored_classifier(catalog.root)
     reference = make_reference(pooled[train], numbers[train], classifier, config.train.seed)
-    scores = reference.score(pooled)
-    valid, rejection = at["valid"], config.reject
-    least, close = reject.rule(
-        reference, p[valid], right[valid], scores[valid], groups[valid],
-        rejection.share, rejection.close,
+    rows = [*train, *at["valid"]]
+    names = list(stored.rows)
+    learned_from = [photos[names[row]] for row in rows]
+    where = optional(missing, "sources", sites, catalog, learned_from, config.split.sources)
+    known = out_of_sample.KnownPhotos(
+        [names[row] for row in rows], logits[rows], pooled[rows], targets[rows], numbers[rows],
+        np.arange(len(rows)) < len(train), where or [""] * len(rows),
     )  # fmt: skip
-    reasons = accept_reasons(p, scores, least, close)
+    answers = _out_of_sample(catalog, config, stored, known, reference)
+    limits = reject.set_limits(answers, settings.share, settings.close)
+    p = softmax(logits, limits.temperature)
+    right = p.argmax(axis=1) == targets
+    reasons = limits.reasons(logits, reference.score(pooled))
     reports, refused = {}, {}
     for split in ("valid", "test"):
         rows = at[split]
@@ -121,22 +149,27 @@ def evaluate(catalog: Catalog, config: Config) -> Evaluated:
             p[rows], targets[rows], config.labels, groups[rows], reasons[rows] == "ok"
         )
         refused[split] = reject.refusals(reasons[rows], right[rows], groups[rows])
-    missing: dict[str, str] = {}
     digest = hashlib.sha256(logits[at["test"]].tobytes()).hexdigest()
     outcome: Evaluated = {
-        "temperature": temperature,
+        "temperature": limits.temperature,
+        "temperature_fit": _temperature_fit(answers),
         "test_decisions": _test_decisions(catalog),
         "test_digest": digest,
         "test_looks": _test_looks(catalog, digest),
         "rejection": {
-            "least": least if np.isfinite(least) else None,
-            "close": close,
-            "share": config.reject.share,
+            "least": limits.least if np.isfinite(limits.least) else None,
+            "close": limits.close,
+            "share": settings.share,
+            "basis": answers.basis,
+            "set_on": answers.photos(),
             "valid": refused["valid"],
             "test": refused["test"],
+            "elsewhere": reject.refused_elsewhere(
+                answers, settings.share, settings.close, config.train.seed
+            ),
             "left_out": optional(
                 missing, "left_out", reject.left_out_classes, pooled[train], targets[train],
-                numbers[train], classifier, config.labels, config.reject.share,
+                numbers[train], classifier, config.labels, settings.share / 2,
             ) or {},
         },
         "elsewhere": optional(missing, "elsewhere", leave_sources_out, catalog, config),
@@ -152,6 +185,35 @@ def evaluate(catalog: Catalog, config: Config) -> Evaluated:
     text = json.dumps(outcome, indent=1)
     write_atomic(catalog.root / "evaluate" / "report.json", text.encode())
     return outcome
+
+
+def _out_of_sample(
+    catalog: Catalog,
+    config: Config,
+    stored: Predictions,
+    known: out_of_sample.KnownPhotos,
+    reference: Reference,
+) -> out_of_sample.OutOfSample:
+    """Answers for photos of train and validation by models that have not seen them."""
+    seed = config.train.seed
+    if stored.chosen == "probe" and (found := first_model(catalog.root, known.sha256)):
+        probabilities, strength = found
+        if strength is None:  # of an earlier version
+            texts = known.groups.astype(str)
+            folds = n_folds(known.targets, texts, config.probe.folds)
+            strength = choose_strength(known.pooled, known.targets, texts, folds)
+        rows = reference_rows(int(known.train.sum()), seed)
+        return out_of_sample.of_probe(known, reference, rows, probabilities, strength)
+    by_source = config.split.by == "source"
+    return out_of_sample.of_tuned(known, reference, stored.halves, by_source, seed)
+
+
+def _temperature_fit(answers: out_of_sample.OutOfSample) -> TemperatureFit:
+    photos, wrong = 0, 0
+    if answers.harder:
+        photos, wrong = len(answers.harder.targets), int((~answers.harder.right).sum())
+    floor = wrong < LEAST_ERRORS
+    return {"basis": answers.basis, "photos": photos, "wrong": wrong, "floor": floor}
 
 
 def optional(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.errors import DataError
-from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.arrays import Bools, Floats, Ints
 
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
@@ -20,12 +21,26 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 @dataclass(frozen=True)
 class Predictions:
     """Of the last training, for n photos. rows: sha256 -> row; logits: (n, classes); pooled: (n, f)
-    features; chosen: which of the two models was kept."""
+    features; chosen: which of the two models was kept; halves: of the networks that learned from
+    one half of the sources, where there are such."""
 
     rows: dict[str, int]
     logits: NDArray[np.float32]
     pooled: NDArray[np.float32]
     chosen: str
+    halves: HalfOutputs | None = None
+
+
+@dataclass(frozen=True)
+class HalfOutputs:
+    """Of n photos by networks that learned from one half of the sources. network: (n,) 0 or 1;
+    learned: (n,) whether from this photo; logits: (n, classes); pooled: (n, f)."""
+
+    sha256: list[str]
+    network: Ints
+    learned: Bools
+    logits: NDArray[np.float32]
+    pooled: NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,9 @@ def load_predictions(root: Path) -> Predictions:
     try:
         stored = _arrays(root / "train" / "predictions.npz")
         rows = {sha256: row for row, sha256 in enumerate(stored["sha256"].tolist())}
-        return Predictions(rows, stored["logits"], stored["pooled"], str(stored["chosen"]))
+        return Predictions(
+            rows, stored["logits"], stored["pooled"], str(stored["chosen"]), _halves(stored)
+        )
     except _DAMAGED as exc:
         raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
 
@@ -69,6 +86,26 @@ def load_evidence(root: Path) -> Evidence:
         )
     except _DAMAGED as exc:
         raise not_probed() from exc
+
+
+def first_model(root: Path, names: Sequence[str]) -> tuple[Floats, float | None] | None:
+    """Out-of-fold probabilities (n, classes) of the first model for these photos, and its C, unless
+    an earlier version left it out; None where a photo has none."""
+    try:
+        stored = _arrays(root / "probe" / "probabilities.npz")
+        place = {sha256: row for row, sha256 in enumerate(stored["sha256"].tolist())}
+        rows = [place[name] for name in names]
+        strength = float(stored["strength"]) if "strength" in stored else None
+        return stored["probabilities"][rows], strength
+    except _DAMAGED:
+        return None
+
+
+def _halves(stored: Mapping[str, NDArray[Any]]) -> HalfOutputs | None:
+    if "held_sha256" not in stored:
+        return None
+    columns = (stored[f"held_{name}"] for name in ("network", "learned", "logits", "pooled"))
+    return HalfOutputs(stored["held_sha256"].tolist(), *columns)
 
 
 def stored_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

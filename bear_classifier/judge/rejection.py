@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.arrays import Bools, Floats
+from bear_classifier.judge.out_of_sample import OutOfSample
+from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Strings
+from bear_classifier.stats.calibration import chance_gap, fit_temperature
 from bear_classifier.stats.intervals import Interval, clustered, proportion
-from bear_classifier.stats.ood import Reference, make_reference, threshold
+from bear_classifier.stats.metrics import calibration_error, softmax
+from bear_classifier.stats.ood import accept_reasons, make_reference, threshold
 
 
 class Refusals(TypedDict):
-    """What became of photos of the known classes."""
+    """What became of photos of the known classes. refused_share: of the `right` ones, whose
+    likeliest class is the true one, those that get no answer."""
 
     n: int
     accepted: int
@@ -24,6 +30,19 @@ class Refusals(TypedDict):
     too_close: int
     wrongly_refused: int
     answered_wrong: int
+    right: int
+    refused_share: float | None
+    refused_interval: Interval | None
+
+
+class Elsewhere(Refusals):
+    """Photos of sources that took no part in setting the limits that they meet. by_source: of each
+    part of the sources; ece: calibration error at the temperature of the others; chance_gap: as
+    much may be chance."""
+
+    by_source: dict[str, Refusals]
+    ece: float | None
+    chance_gap: float | None
 
 
 class FalseAccepts(TypedDict):
@@ -35,36 +54,75 @@ class FalseAccepts(TypedDict):
     interval: Interval | None
 
 
-def rule(
-    reference: Reference,
-    probabilities: Floats,
-    right: Bools,
-    scores: Floats,
-    groups: NDArray[Any],
-    refused: float,
-    close: float,
-) -> tuple[float, float]:
-    """The least familiarity and the least lead of the likeliest class at which an answer is given,
-    so that of photos that would be answered rightly at most the share `refused` is turned away, on
-    average over validation splits, however few photos they have (`ood.threshold`).
+@dataclass(frozen=True)
+class Limits:
+    """temperature: of the softmax; least: OOD score; close: lead of the likeliest class."""
 
-    Of validation photos: probabilities (n, classes), right (n,), scores (n,), groups (n,) of
-    near-copies, of which one counts. close: the margin is no larger, and smaller where it would
-    take more than half of the share; 0, so that nothing is too close, where they are too few.
+    temperature: float
+    least: float
+    close: float
 
-    The photos of the reference count as well, each against the others: among few validation photos
-    some odd ones decide. A network that learned from them may find them all too familiar; so if
-    clearly more validation photos would be refused than allowed, they alone count."""
-    top = np.sort(probabilities, axis=1)
-    margins = (top[:, -1] - top[:, -2])[right][_lone(groups[right])]
-    limit = max(0.0, threshold(margins, refused / 2))
-    margin, n = min(close, limit), len(margins)
-    below = int((n + 1) * refused / 2) / (n + 1) if limit <= close else (margins < close).mean()
-    left = max(0.0, refused - float(below))
-    each, known = scores[_lone(groups)], reference.own()[_lone(reference.groups)]
-    least = threshold(np.concatenate([each, known]), left)
-    low, _ = clustered(scores < least, groups) or (0.0, 1.0)
-    return threshold(each, left) if low > left else least, margin
+    def reasons(self, logits: AnyFloats, scores: Floats) -> Strings:
+        """As `ood.accept_reasons`. logits: (n, classes); scores: (n,)."""
+        probabilities = softmax(logits, self.temperature)
+        return accept_reasons(probabilities, scores, self.least, self.close)
+
+
+def set_limits(answers: OutOfSample, refused: float, close: float) -> Limits:
+    """Temperature and limits by which, of photos that would be answered rightly, at most the share
+    `refused` gets no answer, on average over such photos, however few they are (`ood.threshold`).
+
+    Temperature and lead are set on photos of other sources, where there are any, else on photos
+    like those that were learned from. close: the lead is no larger, and smaller where it would take
+    more than half of the share. The OOD score may take what is left, and on photos of known sources
+    half of the share, if that is one photo: sources that nobody has seen are refused up to twice as
+    often, and more where the known ones are all alike (docs/LOG.md). The laxer limit counts."""
+    if answers.harder is None:
+        return Limits(1.0, -np.inf, 0.0)
+    harder = answers.harder
+    temperature = fit_temperature(harder.logits, harder.targets)
+    usual = harder.of(harder.right).only_once()
+    top = np.sort(softmax(usual.logits, temperature), axis=1)
+    leads, n = top[:, -1] - top[:, -2], len(top)
+    limit = max(0.0, threshold(leads, refused / 2))
+    below = int((n + 1) * refused / 2) / (n + 1) if limit <= close else (leads < close).mean()
+    bounds = []
+    if answers.sources:
+        bounds.append(threshold(usual.scores, max(0.0, refused - float(below))))
+    if answers.near:
+        near = answers.near.of(answers.near.right).only_once().scores
+        half = refused / 2 if (len(near) + 1) * refused >= 2 else refused
+        bounds.append(threshold(near, half))
+    return Limits(temperature, min(bounds), min(close, limit))
+
+
+def refused_elsewhere(
+    answers: OutOfSample, refused: float, close: float, seed: int
+) -> Elsewhere | None:
+    """What becomes of the photos of each part of the sources by limits that are set on the others;
+    None where sources are not known."""
+    if answers.sources is None:
+        return None
+    whole = answers.sources
+    reasons = np.full(len(whole.targets), "", dtype="U16")
+    probabilities = np.zeros_like(whole.logits)
+    for part in np.unique(whole.parts):
+        mine = whole.parts == part
+        others = answers.apart_from(str(part), whole.groups[mine])
+        limits = set_limits(others, refused, close)
+        reasons[mine] = limits.reasons(whole.logits[mine], whole.scores[mine])
+        probabilities[mine] = softmax(whole.logits[mine], limits.temperature)
+    by_source = {
+        part: refusals(reasons[rows], whole.right[rows], whole.groups[rows])
+        for part, _ in Counter(whole.parts.tolist()).most_common()
+        for rows in [whole.parts == part]
+    }
+    return {
+        **refusals(reasons, whole.right, whole.groups),
+        "by_source": by_source,
+        "ece": calibration_error(probabilities, whole.targets),
+        "chance_gap": chance_gap(probabilities.max(axis=1), seed),
+    }
 
 
 def _lone(groups: NDArray[Any]) -> NDArray[np.intp]:
@@ -75,7 +133,8 @@ def _lone(groups: NDArray[Any]) -> NDArray[np.intp]:
 def refusals(reasons: NDArray[np.str_], right: Bools, groups: NDArray[Any]) -> Refusals:
     """reasons: (n,) as `accept_reasons`; right: (n,) whether the most likely class is the true one;
     groups: (n,) of near-copies."""
-    answered, n = reasons == "ok", len(reasons)
+    answered, n, usual = reasons == "ok", len(reasons), int(right.sum())
+    lost = int((~answered & right).sum())
     return {
         "n": n,
         "accepted": int(answered.sum()),
@@ -83,8 +142,11 @@ def refusals(reasons: NDArray[np.str_], right: Bools, groups: NDArray[Any]) -> R
         "accepted_interval": clustered(answered, groups),
         "unlike_training": int((reasons == "unlike_training").sum()),
         "too_close": int((reasons == "too_close").sum()),
-        "wrongly_refused": int((~answered & right).sum()),
+        "wrongly_refused": lost,
         "answered_wrong": int((answered & ~right).sum()),
+        "right": usual,
+        "refused_share": proportion(lost, usual),
+        "refused_interval": clustered(~answered[right], groups[right]),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 from collections import Counter
@@ -26,22 +25,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bear_classifier.config.settings import Config, LearnConfig, TrainConfig
+from bear_classifier.config.settings import Config, TrainConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.images import decoder
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn.devices import Workers, loading_workers
 from bear_classifier.learn.input_pipeline import PhotoLoader, WeightedPhotoLoader
 from bear_classifier.learn.kept_photos import KeptPhotos
 from bear_classifier.learn.random_crops import ItemResize, RandomCrop, pixels_for_crops, shrunk
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import count
 
-Norm = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of 0 to 1
-# Of most of torchvision's classifiers: torchvision.transforms._presets.ImageClassification
-IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CENTRED: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _AHEAD = 2  # batches decoded while the network works
 _BAD = 0.05  # of all photos; with more unreadable ones it is another dataset
 _NAMED = 3  # of the photos that were left out
@@ -59,15 +56,6 @@ def learning_photos(catalog: Catalog) -> tuple[list[Photo], list[Photo]]:
     if not train or not valid:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
     return train, valid
-
-
-def normalisation(learn: LearnConfig) -> Norm:
-    """What the weights were trained with, by the bundle of an earlier model or torchvision."""
-    if learn.weights not in ("none", "imagenet") and (learn.place / "bundle.json").is_file():
-        text = (learn.place / "bundle.json").read_text(encoding="utf-8")
-        preprocessing = json.loads(text)["preprocessing"]
-        return tuple(map(float, preprocessing["mean"])), tuple(map(float, preprocessing["std"]))
-    return CENTRED if learn.centred else IMAGENET
 
 
 class DecodedImage(PILImage):  # type: ignore[misc]
@@ -91,11 +79,11 @@ class Fit(Transform):  # type: ignore[misc]
 
     split_idx, order = 1, 1
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, shape: Preprocessing) -> None:
+        self.shape = shape
 
     def square(self, image: Image.Image) -> Image.Image:
-        return decoder.fit_square(image, self.size)
+        return self.shape.square(image)
 
     def encodes(self, image: DecodedImage) -> DecodedImage:
         return DecodedImage(self.square(image))
@@ -197,9 +185,10 @@ class LabelOf:
 
 
 def _transforms(config: Config, device: torch.device) -> dict[str, list[Transform]]:
-    of_items, of_batches = _augmented(config.learn.size, config.train)
-    of_batches = [*of_batches, _normalise(config, device)]
-    return {"item_tfms": [of_items, Fit(config.learn.size)], "batch_tfms": of_batches}
+    shape = preprocessing(config.learn)
+    of_items, of_batches = _augmented(shape, config.train)
+    of_batches = [*of_batches, _normalise(shape, device)]
+    return {"item_tfms": [of_items, Fit(shape)], "batch_tfms": of_batches}
 
 
 def loaded(
@@ -249,8 +238,9 @@ class Augment:
     """Random views of pictures, as training sees them."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        of_items, of_batches = _augmented(config.learn.size, config.train)
-        norm = _normalise(config, device)
+        shape = preprocessing(config.learn)
+        of_items, of_batches = _augmented(shape, config.train)
+        norm = _normalise(shape, device)
         self._device = device
         self._crop = of_items.square
         self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
@@ -266,9 +256,9 @@ class Augment:
         return made.as_subclass(Tensor)
 
 
-def _normalise(config: Config, device: torch.device) -> Normalize:
+def _normalise(shape: Preprocessing, device: torch.device) -> Normalize:
     """fastai's Normalize with its tensors on the device; fastai itself moves them only to CUDA."""
-    norm = Normalize.from_stats(*normalisation(config.learn), cuda=False)
+    norm = Normalize.from_stats(shape.mean, shape.std, cuda=False)
     norm.mean, norm.std = norm.mean.to(device), norm.std.to(device)
     return norm
 
@@ -278,21 +268,24 @@ def _pixels_first(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def _augmented(size: int, settings: TrainConfig) -> tuple[RandomCrop | ItemResize, list[Transform]]:
+def _augmented(
+    shape: Preprocessing, settings: TrainConfig
+) -> tuple[RandomCrop | ItemResize, list[Transform]]:
     """`train.resize`: the transforms of training photos, and of batches of them.
 
     Validation keeps the resize of serving, so it must skip batch transforms that change sizes."""
-    of_batches = aug_transforms()
+    of_batches, size = aug_transforms(), shape.size
+    resamples = (Image.Resampling[shape.interpolation.upper()], Image.Resampling.NEAREST)
     if settings.resize == "random-crop":
-        of_items: RandomCrop | ItemResize = RandomCrop(size, settings.crop)
+        of_items: RandomCrop | ItemResize = RandomCrop(size, settings.crop, resamples[0])
     elif settings.resize == "presize":
-        of_items = ItemResize(max(_PRESIZED, size))
+        of_items = ItemResize(max(_PRESIZED, size), resamples=resamples)
         of_batches = aug_transforms(size=size, min_scale=settings.crop)
         for transform in of_batches:
             if isinstance(transform, RandomResizedCropGPU):
                 transform.split_idx = 0
     else:
-        of_items = ItemResize(size, method=settings.resize)
+        of_items = ItemResize(size, method=settings.resize, resamples=resamples)
     return of_items, of_batches
 
 
@@ -300,7 +293,7 @@ def opened_to_crop(path: Path, config: Config) -> Image.Image:
     """A stored photo with enough pixels for random crops: a large JPEG is decoded to 1/2, 1/4 or
     1/8, and what is still much larger is shrunk, so that later crops take less time. Raises
     PhotoError."""
-    settings, size = config.train, config.learn.size
+    settings, size = config.train, preprocessing(config.learn).size
     by_area = settings.resize == "random-crop"
     least = pixels_for_crops(size, settings.crop) if by_area else max(_PRESIZED, size)
     image, _ = decoder.decode_with_size(stored(path), least)
@@ -325,7 +318,8 @@ def _opener(
     for number, (_, label) in enumerate(train):
         of_class.setdefault(label, []).append(number)
 
-    crop, fit = _augmented(config.learn.size, config.train)[0].square, Fit(config.learn.size)
+    shape = preprocessing(config.learn)
+    crop, fit = _augmented(shape, config.train)[0].square, Fit(shape)
 
     def made(path: Path, learned: bool) -> Image.Image:
         return opened_to_crop(path, config) if learned else fit.square(decoder.decode(stored(path)))
@@ -353,19 +347,18 @@ def _opener(
 
 def batches(
     paths: Sequence[Path],
-    size: int,
+    shape: Preprocessing,
     batch_size: int,
     unreadable: Unreadable | None = None,
-    norm: Norm = IMAGENET,
 ) -> Iterator[Tensor]:
     """Normalised batches (n, 3, size, size) in order, decoded ahead by threads.
 
-    norm: as `normalisation`. A photo that cannot be read is left out and added to `unreadable`;
-    without that, it raises DataError (STORED_DAMAGED)."""
+    A photo that cannot be read is left out and added to `unreadable`; without that, it raises
+    DataError (STORED_DAMAGED)."""
 
     def opened(path: Path) -> _Pixels | PhotoError:
         try:
-            return np.asarray(decoder.fit_square(decoder.decode(stored(path)), size))
+            return np.asarray(shape.square(decoder.decode(stored(path))))
         except PhotoError as exc:
             return exc
 
@@ -382,14 +375,14 @@ def batches(
         else:
             unreadable.add(path, pixels)
         if len(ready) == batch_size:
-            yield normalise(np.stack(ready), norm)
+            yield normalise(np.stack(ready), shape)
             ready = []
     if ready:
-        yield normalise(np.stack(ready), norm)
+        yield normalise(np.stack(ready), shape)
 
 
-def normalise(pixels: _Pixels, norm: Norm = IMAGENET) -> Tensor:
-    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w); norm: as `normalisation`."""
-    mean, std = (torch.tensor(part)[:, None, None] for part in norm)
+def normalise(pixels: _Pixels, shape: Preprocessing) -> Tensor:
+    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w)."""
+    mean, std = (torch.tensor(part)[:, None, None] for part in (shape.mean, shape.std))
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
     return x.sub_(mean).div_(std)

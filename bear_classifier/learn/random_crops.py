@@ -67,13 +67,13 @@ class RandomCrop(Transform):  # type: ignore[misc]
 
     split_idx, order = 0, 1
 
-    def __init__(self, size: int, least: float) -> None:
-        self.size, self.least = size, least
+    def __init__(self, size: int, least: float, resample: Image.Resampling) -> None:
+        self.size, self.least, self.resample = size, least, resample
 
     def square(self, image: Image.Image) -> Image.Image:
         width, height = image.size
         box = crop_box(width, height, self.least, item_random())
-        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+        return image.resize((self.size, self.size), self.resample, box=box)
 
     def encodes(self, image: PILImage) -> PILImage:
         return type(image)(self.square(image))

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -26,6 +29,7 @@ from bear_classifier.learn.data import PhotoList
 from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.fit import adjusted_settings
 from bear_classifier.learn.trainable_part import TrainablePart
+from bear_classifier.learn.weight_interpolation import interpolated_state
 from bear_classifier.runtime.terminal import warn_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear
@@ -42,6 +46,18 @@ class HeldOutSources:
     photos: list[Photo]
     half: Ints
     sources: int
+
+
+@dataclass(frozen=True)
+class HalfTraining:
+    """A training on one half of the sources. part: holds its network; first, last: weights before
+    and after; learned, unseen: photos that it learned from, and those of the other half."""
+
+    part: TrainablePart
+    first: dict[str, Tensor]
+    last: dict[str, Tensor]
+    learned: list[Photo]
+    unseen: list[Photo]
 
 
 def held_out_sources(catalog: Catalog, config: Config) -> HeldOutSources | None:
@@ -98,20 +114,46 @@ def cross_source_validation(
     part: TrainablePart,
     features: Floats32,
     lr: float,
-) -> dict[str, Any]:
-    """Figures of each interpolation on photos of sources that it did not learn from.
+) -> tuple[dict[str, Any], list[HalfTraining]]:
+    """Figures of each interpolation on photos of sources that it did not learn from, and the
+    trainings that they are of.
 
     part, lr: of the training on all sources; features: (n, f) of the photos by the untuned body.
     Raises what training raises."""
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=lr))
-    halves = [_half(catalog, config, held_out, part, features, n) for n in range(_HALVES)]
-    logits, targets, groups = zip(*halves, strict=True)
+    halves, measured = [], []
+    for number in range(_HALVES):
+        half, found = _half(catalog, config, held_out, part, features, number)
+        halves.append(half)
+        measured.append(found)
+    logits, targets, groups = zip(*measured, strict=True)
     figures = weight_interpolation.interpolation_figures(
         [np.concatenate(both) for both in zip(*logits, strict=True)],
         np.concatenate(targets),
         np.concatenate(groups),
     )
-    return {**figures, "sources": held_out.sources}
+    return {**figures, "sources": held_out.sources}, halves
+
+
+def held_out_outputs(
+    config: Config, halves: Sequence[HalfTraining], alpha: float
+) -> dict[str, NDArray[Any]]:
+    """What evaluation sets its limits by: of the networks with this alpha, each of one half of the
+    sources, the outputs for the photos of the other half, and for those that it learned from.
+
+    Arrays of n rows: held_sha256, held_network (0 or 1), held_learned (bool), held_logits (n,
+    classes) and held_pooled (n, f), in half precision."""
+    columns: list[tuple[NDArray[Any], ...]] = []
+    for number, half in enumerate(halves):
+        half.part.model.load_state_dict(interpolated_state(half.first, half.last, alpha))
+        photos = [*half.learned, *half.unseen]
+        rows, logits, pooled = half.part.outputs(photos, config)
+        hashes = np.array([photos[row].sha256 for row in rows])
+        learned = np.array(rows) < len(half.learned)
+        columns.append((hashes, np.full(len(rows), number), learned, logits, pooled.astype("f2")))
+    names = ("sha256", "network", "learned", "logits", "pooled")
+    whole = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    return {f"held_{name}": part for name, part in zip(names, whole, strict=True)}
 
 
 def _half(
@@ -121,7 +163,7 @@ def _half(
     part: TrainablePart,
     features: Floats32,
     number: int,
-) -> tuple[list[Floats32], Ints, Strings]:
+) -> tuple[HalfTraining, tuple[list[Floats32], Ints, Strings]]:
     """Learn from one half; logits of each interpolation for the other, its classes and groups."""
     mine = held_out.half == number
     train = np.array([photo.split == "train" for photo in held_out.photos])
@@ -137,7 +179,8 @@ def _half(
     network = start_of(catalog, config, learned, features[mine & train])
     part = part.begun(network.to(devices.pick_device(config.learn.device)))
     tuned = tune(catalog, config, part, learned, checked, checkpoint_folders(catalog)[number])
-    return interpolated_logits(config, part, tuned, unseen)
+    half = HalfTraining(part, tuned.first, tuned.last, learned, unseen)
+    return half, interpolated_logits(config, part, tuned, unseen)
 
 
 def checkpoint_folders(catalog: Catalog) -> list[Path]:

@@ -42,6 +42,7 @@ from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, unbalanced
 from bear_classifier.learn.probe import Head, cached_features, probe_network
 from bear_classifier.learn.trainable_part import Whole, part_of
 from bear_classifier.learn.weight_interpolation import interpolated_state
+from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import move, write_partial
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.intervals import copies_effect
@@ -52,14 +53,16 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     that is best on the harder of validation and, where sources are known, unseen sources.
 
     Leaves `train/weights.safetensors`, `train/predictions.npz` (logits and pooled features of every
-    photo) and `train/history.json`. Meanwhile `train/checkpoints` and `train/source-half-*` hold
-    the states that an interrupted training resumes from. Raises DataError (NOT_SPLIT, NO_PROBE,
-    BAD_TABLE, DISK_FULL) and TrainError."""
+    photo; of tuned weights also by the networks that lacked its source) and `train/history.json`.
+    Meanwhile `train/checkpoints` and `train/source-half-*` hold the states that an interrupted
+    training resumes from. Raises DataError (NOT_SPLIT, NO_PROBE, BAD_TABLE, DISK_FULL) and
+    TrainError."""
     learned, checked = learning_photos(catalog)
     photos = catalog.photos("ok")
     settings, notes = adjusted_settings(config.train, len(learned))
     notes += unbalanced([photo.label for photo in learned], settings)
     config = dataclasses.replace(config, train=settings)
+    announce(config.learn)
     network = start(catalog, config).to(devices.pick_device(config.learn.device))
     held_out = source_holdout.held_out_sources(catalog, config)
     if held_out:
@@ -76,9 +79,9 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     history, lr = facts["history"], facts["lr"]
     logits, targets, groups = interpolated_logits(config, part, tuned, checked)
     valid = weight_interpolation.interpolation_figures(logits, targets, groups)
-    figures = {"valid": valid}
+    figures, halves = {"valid": valid}, list[source_holdout.HalfTraining]()
     if held_out and facts["kept_epoch"]:
-        figures["unseen"] = source_holdout.cross_source_validation(
+        figures["unseen"], halves = source_holdout.cross_source_validation(
             catalog, config, held_out, part, features, lr
         )
     number = weight_interpolation.best(list(figures.values())) if facts["kept_epoch"] else 0
@@ -121,6 +124,8 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "pooled": pooled,
         "chosen": np.array(record["chosen"]),
     }
+    if number and halves:  # the probe's evaluation fits its own heads without the held-out sources
+        predictions |= source_holdout.held_out_outputs(config, halves, alpha)
     _save(catalog.root / "train", network, predictions, record)
     for done in (folder, *source_holdout.checkpoint_folders(catalog)):
         checkpoints.clear(done)
@@ -163,8 +168,9 @@ def _save(
 
 def trained_network(catalog: Catalog, config: Config) -> Classifier:
     """The network of the last training, on the CPU. Raises DataError (NOT_TRAINED)."""
-    body = backbone.bare_body(config.learn.arch)
-    network = Classifier(body, len(config.labels), config.train.dropout)
+    size = preprocessing(config.learn).size
+    body = backbone.bare_body(config.learn.arch, size)
+    network = Classifier(body, len(config.labels), config.train.dropout, size)
     try:
         state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
         network.load_state_dict(state)

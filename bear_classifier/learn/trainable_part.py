@@ -32,6 +32,7 @@ from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
 from bear_classifier.learn.mixed_precision import exactly
 from bear_classifier.learn.random_crops import item_random, random_state_of
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Floats32
@@ -64,13 +65,13 @@ class Whole:
         places = {self.catalog.file(photo): row for row, photo in enumerate(photos)}
         bad = self.unreadable.found
         files = [file for file in places if file not in bad]
-        size, norm = config.learn.size, data.normalisation(config.learn)
+        shape = preprocessing(config.learn)
         bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
         passes = []
         with bar, torch.inference_mode():
-            example = torch.zeros(1, 3, size, size, device=self.model.device)
+            example = torch.zeros(1, 3, shape.size, shape.size, device=self.model.device)
             run = frozen(Outputs(self.model), example, OUTPUTS, len(files))
-            for batch in data.batches(files, size, _BATCH, self.unreadable, norm):
+            for batch in data.batches(files, shape, _BATCH, self.unreadable):
                 passes.append(run(batch)[:2])
                 bar.update(len(batch))
         logits, pooled = (torch.cat(parts).numpy() for parts in zip(*passes, strict=True))
@@ -141,7 +142,8 @@ def part_of(
     photos: the training split, and all whose outputs will be wanted. The views follow from the
     present random state."""
     whole = Whole(catalog, network, unreadable, KeptPhotos(room_for_photos()))
-    wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
+    wanted, size = config.train.layers, preprocessing(config.learn).size
+    cut = last_stage(network.body, size)
     # "auto": pretrained early layers are right already, but a recipe of fastai's (a new head) means
     # the whole network
     early_are_right = config.learn.weights != "none" and config.train.head == "probe"
@@ -150,7 +152,6 @@ def part_of(
     if not cut:
         note = f"{config.learn.arch} has no last stage of its own: all layers learn"
         return whole, [note] if wanted == "last-stage" else []
-    size = config.learn.size
     with torch.inference_mode():  # numbers of a map: in single precision, and in half for views
         each = first_of(network, cut)(torch.zeros(1, 3, size, size, device=network.device)).numel()
     learned = sum(photo.split == "train" for photo in photos)
@@ -208,9 +209,9 @@ def end_of(network: Classifier, cut: int) -> Classifier:
 
 def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: int) -> LastStage:
     """Feature maps at the cut of all photos, and of random views of those to learn from."""
-    file_of, bad, norm = whole.catalog.file, whole.unreadable, data.normalisation(config.learn)
-    first, size, device = first_of(whole.model, cut), config.learn.size, whole.model.device
-    example = torch.zeros(1, 3, size, size, device=device)
+    file_of, bad, shape = whole.catalog.file, whole.unreadable, preprocessing(config.learn)
+    first, device = first_of(whole.model, cut), whole.model.device
+    example = torch.zeros(1, 3, shape.size, shape.size, device=device)
     photos = sorted(photos, key=lambda photo: photo.split != "train")
     files = {file_of(photo): photo for photo in photos}
     total = len(photos) + views * sum(p.split == "train" for p in photos)
@@ -218,7 +219,7 @@ def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: in
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []
-        for batch in data.batches(list(files), size, _BATCH, bad, norm):
+        for batch in data.batches(list(files), shape, _BATCH, bad):
             maps.append(run(batch)[0].numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bear_classifier.judge import membership_inference
+from bear_classifier.judge import membership_inference, refusals_in_words
 from bear_classifier.judge.leave_source_out import SourceHoldout
-from bear_classifier.judge.rejection import FalseAccepts
+from bear_classifier.judge.rejection import Elsewhere, FalseAccepts
 from bear_classifier.report import schema
 
 _FEW = 100  # test photos; below, the error is known to several points at best
@@ -101,6 +101,7 @@ def report_warnings(facts: schema.Measured) -> list[str]:
         harder = (other["left_out"]["error"] or 0.0) > (other["random"]["error"] or 0.0)
         if harder and other["paired"]["p"] < _SURE:
             lines.append(unseen_sources(other))
+    lines += calibration_warnings(test, facts["rejection"].get("elsewhere"))
     if n := facts["test_decisions"]:
         lines.append(
             f"{photos(n)} of the test split got another label or {'was' if n == 1 else 'were'} left"
@@ -114,6 +115,19 @@ def report_warnings(facts: schema.Measured) -> list[str]:
     if clear := [row for row in facts["shortcuts"] if row["clear"]]:
         lines.append(shortcut_warning(clear))
     return lines
+
+
+def calibration_warnings(test: schema.TestFigures, other: Elsewhere | None) -> list[str]:
+    """Where stated certainty is off by more than chance explains. other: on held-out sources."""
+    places = [("the test photos", test["ece"], test["chance_gap"])]
+    if other:
+        places.append(("photos of sources that it never saw", other["ece"], other["chance_gap"]))
+    return [
+        f"On {where} the certainty that it states is off by {off:.1%} on average, more than chance"
+        f" explains (up to {limit:.1%}): do not take it at its word."
+        for where, off, limit in places
+        if off is not None and limit is not None and off > limit
+    ]
 
 
 def shortcut_warning(clear: Sequence[schema.Shortcut]) -> str:
@@ -238,6 +252,7 @@ def refusal_sentences(rule: schema.RejectionFigures) -> list[str]:
             "Validation photos were too few to set a limit: a picture that shows none of the"
             " classes is named after one of them all the same."
         )
+    lines += filter(None, (refusals_in_words.refused(rule), refusals_in_words.set_on(rule)))
     if measured := rule.get("measured"):
         lines.append(ood_sentence(measured))
     return lines

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
+from bear_classifier.images.preprocessing import Preprocessing
+from bear_classifier.learn import int8
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import count, progress_bar
-from bear_classifier.ship import int8, manifest
+from bear_classifier.ship import manifest
 from bear_classifier.ship.predict import Model
 from bear_classifier.stats.metrics import calibration_error
 
@@ -38,8 +40,8 @@ _SHARPER = 2.0  # tolerance of the self-test over the rounding that was measured
 @dataclass(frozen=True)
 class Bar:
     """Limits of an approximation. agreement: least share of photos with the same likeliest class;
-    ece: largest change of the calibration error; verdicts: largest share of photos that only one of
-    the two models answers; shift: largest change of mean familiarity, in standard deviations.
+    ece: by how much the calibration error may rise; verdicts: largest share of photos that only one
+    of the two models answers; shift: largest change of mean familiarity, in standard deviations.
 
     Changed verdicts are counted both ways. McNemar's test compares the two ways, and could not see
     even six lost answers of the few photos near the threshold. The shift stands for OOD images, of
@@ -102,10 +104,10 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
     if not share >= bar.agreement:
         agreed = f"{name} agreed on {share:.1%} of {count(n, 'validation photo')}"
         return f"{agreed}; {bar.agreement:.1%} is required"
-    if not abs(after - before) <= bar.ece:
+    if not after - before <= bar.ece:
         change = f"{before:.1%} to {after:.1%}"
         moved = f"with {name} the calibration error went from {change}"
-        return f"{moved}; a change of {bar.ece:.1%} is allowed"
+        return f"{moved}; a rise of {bar.ece:.1%} is allowed"
     if not figures["verdicts"] <= bar.verdicts * n:
         changed = f"with {name} {figures['verdicts']} of {n} validation photos are answered that"
         return f"{changed} were not before, or no longer; {bar.verdicts:.0%} is allowed"
@@ -115,9 +117,9 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
     return ""
 
 
-def least_side(size: int) -> int:
-    """Pixels of the shorter side that are enough for a square of this size."""
-    return int(np.ceil(size * _ROOM))
+def least_side(shape: Preprocessing) -> int:
+    """Pixels of the shorter side that are enough for the square that the network sees."""
+    return int(np.ceil(shape.size / shape.crop * _ROOM))
 
 
 def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
@@ -128,7 +130,7 @@ def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
     valid = [photo for photo in photos if photo.split == "valid"][:_MOST]
     files = [catalog.file(photo) for photo in valid]
     targets = np.array([config.labels.index(photo.label) for photo in valid], dtype=np.int64)
-    scaled = with_least(proved, least_side(config.learn.size))
+    scaled = with_least(proved, least_side(proved.bundle.preprocessing))
     full, small, changed = [], [], []
     for file in progress_bar(files, desc="decoding", unit="photo"):
         plain, quick = (np.asarray(model.square(file)) for model in (proved, scaled))

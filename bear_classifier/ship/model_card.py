@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bear_classifier.judge import refusals_in_words
+
 _INDEPENDENT = (
     "The intervals on this card take each photo for an independent one. Near-copies among them make"
     " the true intervals wider; how much is not known, for the answers to the single photos were"
@@ -39,6 +41,7 @@ def card(about: Mapping[str, Any]) -> str:
         "## How to use it",
         "    bears predict --model THIS_FOLDER photo.jpg\n    bears serve THIS_FOLDER",
         _LOADING,
+        _pretrained(about.get("pretrained")),
         _parity(about.get("parity"), approximate),
         " ".join(_acceptance(tries, approximate)),
         "## What it gives away",
@@ -58,6 +61,14 @@ def _summary(about: Mapping[str, Any]) -> str:
         f" pixels. A {about['architecture']}, trained on {data['photos']['train']} photos"
         f" ({about['created'][:10]}); revision {mine}{of_latest} of its dataset{newer}."
     )
+
+
+def _pretrained(origin: Mapping[str, Any] | None) -> str:
+    """Whose weights it was trained from, and their licence."""
+    if not origin:
+        return ""
+    words = f"It was trained from pretrained weights: {origin['weights']}"
+    return f"{words}. Their licence: {origin['licence']}."
 
 
 def _performance(test: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
@@ -115,7 +126,8 @@ def _refusals(rule: Mapping[str, Any]) -> Iterator[str]:
         low, high = test["accepted_interval"]
         answered = f"{test['accepted_share']:.1%} (95 % interval {low:.1%} to {high:.1%})"
         text += f" Of the test photos it answers {answered}."
-    yield text
+    yield " ".join(filter(None, [text, refusals_in_words.refused(rule)]))
+    yield refusals_in_words.set_on(rule)
     classes = [
         f"{row['share']:.0%} of {name}" for name, row in rule["left_out"].items() if row["n"]
     ]

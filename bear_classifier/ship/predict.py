@@ -93,7 +93,7 @@ class Model:
 
     def square(self, source: ImageSource) -> Image.Image:
         """The network's input of one picture, decoded no larger than needed. Raises PhotoError."""
-        return decoder.fit_square(decoder.opened(source, self.bundle.least), self.bundle.size)
+        return self.bundle.preprocessing.square(decoder.opened(source, self.bundle.least))
 
     def outputs(self, source: ImageSource) -> tuple[NDArray[np.float32], ...]:
         """logits (classes,), pooled (f,) and map (f, h, w) of one picture. Raises PhotoError."""

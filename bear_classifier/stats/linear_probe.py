@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.errors import DataError
-from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Strings
+from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Floats32, Ints, Strings
 from bear_classifier.stats.metrics import log_losses
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
@@ -127,6 +127,13 @@ def out_of_fold(
             made = model(strength).fit(features[rows], labels[rows])
             probabilities[np.ix_(held_out, classes)] = made.predict_proba(features[held_out])
     return probabilities
+
+
+def logits_of(made: Pipeline, features: AnyFloats) -> Floats:
+    """(n, classes). Of two classes scikit-learn has one score: half of it speaks for the second,
+    and half against the first."""
+    scores = made.decision_function(features)
+    return np.asarray(scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1) / 2)
 
 
 def trusted(probabilities: Floats, labels: Ints) -> Bools:

@@ -25,6 +25,9 @@ _SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, o
 _RARE = 0.98  # quantile of cosines of the nearest photos that are no copies
 
 
+Layer = tuple[AnyFloats, AnyFloats]  # weight (k, f) and bias (k,) of the weights' own classes
+
+
 @dataclass(frozen=True)
 class Reference:
     """Photos to compare with. features: (n, f), pooled, half precision, as stored; groups: (n,)
@@ -65,8 +68,22 @@ class Reference:
             nearest[rows] = alike.max(axis=1)
         return max(_SAME, float(np.quantile(nearest, _RARE)))
 
+    def without(self, rows: Bools) -> tuple[Reference, Floats]:
+        """The reference that lacks these of its photos (n,), and the OOD scores of the others in
+        it, each without its near-copies."""
+        left = ~rows
+        own = np.stack([_nearest(alike[np.ix_(left, left)]) for alike in self._alike])
+        made = _standardised(self.features[left], self.groups[left], self.classifier, own)
+        return made, made._standard(own)
+
     def _own(self) -> Floats:
         return np.stack([_near(view, view, self.groups) for view in self._known])
+
+    @cached_property
+    def _alike(self) -> list[Floats32]:
+        """Similarities (n, n) of the photos; -1 of near-copies."""
+        copies = self.groups[:, None] == self.groups[None, :]
+        return [np.where(copies, np.float32(-1.0), products(view, view)) for view in self._known]
 
     @cached_property
     def _layer(self) -> tuple[Floats32, Floats32] | None:
@@ -107,18 +124,32 @@ class Reference:
 
 
 def make_reference(
-    features: AnyFloats, groups: Ints, classifier: tuple[AnyFloats, AnyFloats] | None, seed: int
+    features: AnyFloats, groups: Ints, classifier: Layer | None, seed: int
 ) -> Reference:
     """A reference of at most MAX_REFERENCE of these photos. features: (n, f); groups: (n,)."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MAX_REFERENCE])
+    chosen = reference_rows(len(features), seed)
     layer = None
     if classifier:
         layer = classifier[0].astype(np.float16), classifier[1].astype(np.float16)
     ones = np.ones(2 if classifier else 1)
     plain = Reference(features[chosen].astype(np.float16), groups[chosen], layer, 0 * ones, ones)
-    own = plain._own()
+    return _standardised(plain.features, plain.groups, layer, plain._own())
+
+
+def reference_rows(n: int, seed: int) -> NDArray[np.intp]:
+    """Which of n photos a reference of them holds, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:MAX_REFERENCE])
+
+
+def _standardised(
+    features: NDArray[np.float16],
+    groups: Ints,
+    layer: tuple[NDArray[np.float16], NDArray[np.float16]] | None,
+    own: Floats,
+) -> Reference:
+    """own: (similarities, n) of each photo to the nearest others."""
     spread = np.maximum(own.std(axis=1), 1e-6)
-    return Reference(plain.features, plain.groups, layer, own.mean(axis=1), spread)
+    return Reference(features, groups, layer, own.mean(axis=1), spread)
 
 
 def read_reference(data: bytes) -> Reference:
@@ -159,9 +190,14 @@ def _near(queries: Floats32, known: Floats32, groups: Ints | None = None) -> Flo
         likeness = products(queries[rows], known)
         if groups is not None:
             likeness[groups[rows, None] == groups[None, :]] = -1.0
-        most = min(NEIGHBOURS, likeness.shape[1])
-        means[rows] = -np.partition(-likeness, most - 1, axis=1)[:, :most].mean(axis=1)
+        means[rows] = _nearest(likeness)
     return means
+
+
+def _nearest(likeness: Floats32) -> Floats:
+    """The mean (m,) of the highest few in each row of (m, n)."""
+    most = min(NEIGHBOURS, likeness.shape[1])
+    return np.asarray(-np.partition(-likeness, most - 1, axis=1)[:, :most].mean(axis=1))
 
 
 def accept_reasons(probabilities: Floats, scores: Floats, least: float, close: float) -> Strings:

@@ -18,6 +18,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import sites
+from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import finetune, fit, source_holdout, weight_interpolation
 from bear_classifier.learn.data import Unreadable
 from bear_classifier.learn.probe import cached_features, probe
@@ -222,7 +223,7 @@ def test_nothing_of_the_asked_sources_is_learned(
     monkeypatch.setattr(source_holdout, "interpolated_logits", spied)
     monkeypatch.setattr(source_holdout, "tune", tuned)
     part = Whole(catalog, network, Unreadable(100))
-    found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
+    found, _ = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
     assert len(seen) == 2
     assert all(learned and asked and not learned & asked for learned, asked, _ in seen)
     assert found["n"] == len(actors.photos) == sum(n for *_, n in seen)
@@ -258,7 +259,7 @@ def test_the_untuned_share_is_the_probe_of_the_half(prepared: Prepared) -> None:
     network = start(catalog, config)
     features = cached_features(catalog, config, actors.photos, network.body)
     part = Whole(catalog, network, Unreadable(100))
-    found = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
+    found, _ = source_holdout.cross_source_validation(catalog, config, actors, part, features, 0.01)
     losses = []
     for half in (0, 1):
         mine = actors.half == half
@@ -284,6 +285,42 @@ def test_the_kept_weights_are_the_best_mixture_of_both_questions(prepared: Prepa
     assert record["valid_wrong"]["kept"] == found["valid"]["wrong"][number]
     left = [path.name for path in (catalog.root / "train").rglob("*.safetensors")]
     assert left == ["weights.safetensors"]
+
+
+def test_outputs_of_the_halves_are_those_of_the_kept_weights(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of photos of the other half, and of those that were learned from; none where the probe is
+    kept."""
+    catalog, config = prepared
+    halves: list[source_holdout.HalfTraining] = []
+    real = source_holdout.cross_source_validation
+
+    def kept(*args: Any) -> Any:
+        figures, made = real(*args)
+        halves.extend(made)
+        return figures, made
+
+    monkeypatch.setattr(source_holdout, "cross_source_validation", kept)
+    monkeypatch.setattr(weight_interpolation, "best", lambda figures: 2)
+    train(catalog, config)
+    found = load_predictions(catalog.root).halves
+    assert found is not None
+    alpha = weight_interpolation.ALPHAS[2]
+    for number, half in enumerate(halves):
+        mine = found.network == number
+        names = np.array(found.sha256)[mine]
+        assert set(names[found.learned[mine]]) == {p.sha256 for p in half.learned}
+        assert set(names[~found.learned[mine]]) == {p.sha256 for p in half.unseen}
+        state = weight_interpolation.interpolated_state(half.first, half.last, alpha)
+        half.part.model.load_state_dict(state)
+        photos = [*half.learned, *half.unseen]
+        rows, logits, _ = half.part.outputs(photos, config)
+        assert [photos[row].sha256 for row in rows] == names.tolist()
+        assert found.logits[mine] == pytest.approx(logits, abs=1e-5)
+    monkeypatch.setattr(weight_interpolation, "best", lambda figures: 0)
+    train(catalog, config)
+    assert load_predictions(catalog.root).halves is None
 
 
 @pytest.mark.long

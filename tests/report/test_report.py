@@ -271,6 +271,23 @@ def test_calibration_is_compared_with_chance():
     assert "as it may be by chance" in words.calibration({"ece": 0.02, "chance_gap": 0.02})
 
 
+def test_certainty_that_is_off_by_more_than_chance_is_a_warning():
+    fine, off = {"ece": 0.02, "chance_gap": 0.02}, {"ece": 0.05, "chance_gap": 0.02}
+    unknown = {"ece": None, "chance_gap": None}
+    assert words.calibration_warnings(fine, None) == []
+    assert words.calibration_warnings(unknown, fine) == []
+    (one,) = words.calibration_warnings(off, None)
+    assert one.startswith("On the test photos the certainty that it states is off by 5.0%")
+    (other,) = words.calibration_warnings(fine, off)
+    assert other.startswith("On photos of sources that it never saw the certainty")
+
+
+def test_a_warning_of_certainty_is_in_the_report(made):
+    off = {**made.found["test"], "ece": 0.5, "chance_gap": 0.1}
+    told = words.report_warnings({**made.found, "test": off})
+    assert any("certainty that it states is off by 50.0%" in sentence for sentence in told)
+
+
 def test_other_sources_are_a_warning_only_where_they_are_clearly_harder(made):
     near = {"error": 0.05, "interval": (0.03, 0.08)}
     far = {"error": 0.2, "interval": (0.15, 0.26)}
