@@ -289,11 +289,10 @@ def _augmented(
     return of_items, of_batches
 
 
-def opened_to_crop(path: Path, config: Config) -> Image.Image:
+def opened_to_crop(path: Path, size: int, settings: TrainConfig) -> Image.Image:
     """A stored photo with enough pixels for random crops: a large JPEG is decoded to 1/2, 1/4 or
-    1/8, and what is still much larger is shrunk, so that later crops take less time. Raises
-    PhotoError."""
-    settings, size = config.train, preprocessing(config.learn).size
+    1/8, and what is still much larger is shrunk, so that later crops take less time. size: pixels,
+    side of the network's input. Raises PhotoError."""
     by_area = settings.resize == "random-crop"
     least = pixels_for_crops(size, settings.crop) if by_area else max(_PRESIZED, size)
     image, _ = decoder.decode_with_size(stored(path), least)
@@ -322,7 +321,9 @@ def _opener(
     crop, fit = _augmented(shape, config.train)[0].square, Fit(shape)
 
     def made(path: Path, learned: bool) -> Image.Image:
-        return opened_to_crop(path, config) if learned else fit.square(decoder.decode(stored(path)))
+        if learned:
+            return opened_to_crop(path, shape.size, config.train)
+        return fit.square(decoder.decode(stored(path)))
 
     def candidates(number: int, learned: bool) -> Iterator[int]:
         yield number

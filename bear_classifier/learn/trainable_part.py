@@ -232,7 +232,7 @@ def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: in
 
         def crops(numbered: tuple[int, Photo]) -> list[Tensor]:
             number, photo = numbered
-            image = data.opened_to_crop(file_of(photo), config)
+            image = data.opened_to_crop(file_of(photo), shape.size, config.train)
             with random_state_of(key, number):
                 return [augment.crop(image) for _ in seen]
 

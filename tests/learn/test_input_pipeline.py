@@ -287,7 +287,7 @@ def test_a_large_photo_is_opened_small_and_shows_the_same(tmp_path: Path) -> Non
     pixels = np.linspace(0, 255, 1200 * 900 * 3).reshape(900, 1200, 3).astype(np.uint8)
     (tmp_path / "a.jpg").write_bytes(decoder.encode(Image.fromarray(pixels)))
     config = tiny_config()
-    opened = opened_to_crop(tmp_path / "a.jpg", config)
+    opened = opened_to_crop(tmp_path / "a.jpg", config.learn.size, config.train)
     least = pixels_for_crops(config.learn.size, config.train.crop)
     assert least <= min(opened.size) < 1.5 * least
     assert opened.width / opened.height == pytest.approx(4 / 3, rel=0.02)
