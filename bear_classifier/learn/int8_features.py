@@ -35,7 +35,7 @@ from bear_classifier.stats.arrays import Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear, grouped_folds, n_folds
 
 WORTHWHILE = 1000  # to compute features of; for fewer, full precision takes no longer
-CALIBRATION_PHOTOS = 100  # of training; they show the range of activations
+CALIBRATION = 100  # of training; they show the range of activations
 SAMPLE = 128  # other photos of training, on which both networks are compared
 AGREEMENT = 0.975  # least share of the sample with the same answer
 COSINE = 0.95  # least mean cosine of standardised features
@@ -104,7 +104,7 @@ def choose(
     (STORED_DAMAGED)."""
     learned = sorted((p for p in photos if p.split == "train"), key=lambda photo: photo.sha256)
     order = np.random.default_rng(config.train.seed).permutation(len(learned))
-    rows = order[:CALIBRATION_PHOTOS], order[CALIBRATION_PHOTOS:][:SAMPLE]
+    rows = order[:CALIBRATION], order[CALIBRATION:][:SAMPLE]
     calibration, sample = ([learned[row] for row in part] for part in rows)
     if len(photos) < WORTHWHILE or len(sample) < SAMPLE:
         many = f"{count(len(photos), 'photo')}, {len(learned)} of training,"

@@ -66,7 +66,7 @@ def catalog(drawn, tmp_path, monkeypatch):
     Instead of a network in integers the same one is made, which takes no time."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(int8, "quantised", lambda network, images: network)
-    sizes = {"WORTHWHILE": 10, "CALIBRATION_PHOTOS": 2, "SAMPLE": 16}
+    sizes = {"WORTHWHILE": 10, "CALIBRATION": 2, "SAMPLE": 16}
     for name, value in {**sizes, "AGREEMENT": -1.0, "COSINE": -1.0, "FASTER": 0.0}.items():
         monkeypatch.setattr(int8_features, name, value)
     shutil.copytree(drawn, tmp_path / "data", dirs_exist_ok=True)
