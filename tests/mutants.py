@@ -693,7 +693,7 @@ MUTANTS = [
            '"imagenet" if default else', '"imagenet" if True else',
            "experiments/test_backbones.py::test_weights_are_found"),
     Mutant("features in integers are not asked by the guard", "learn/int8_features.py",
-           "if not (why := objection(found)):", "if True:",
+           "if not (why := feature_objection(found)):", "if True:",
            "learn/test_int8_features.py::test_a_network_that_fails"),
     Mutant("integers only answer integers", "learn/int8_features.py", "answers[1:] != answers[0]",
            "answers[1:2] != answers[0]", "learn/test_int8_features.py::test_both_ways"),
