@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.judge.out_of_sample import OutOfSample
+from bear_classifier.judge.out_of_sample import Answers, OutOfSample
 from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Strings
 from bear_classifier.stats.calibration import chance_gap, fit_temperature
 from bear_classifier.stats.intervals import Interval, clustered, proportion
@@ -90,10 +90,26 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> Limits:
     if answers.sources:
         bounds.append(threshold(usual.scores, max(0.0, refused - float(below))))
     if answers.near:
-        near = answers.near.of(answers.near.right).only_once().scores
-        half = refused / 2 if (len(near) + 1) * refused >= 2 else refused
-        bounds.append(threshold(near, half))
+        bounds.append(_near_limit(answers.near, answers.own, refused))
     return Limits(temperature, min(bounds), min(close, limit))
+
+
+def _near_limit(near: Answers, own: Floats, refused: float) -> float:
+    """The OOD score of which photos of known sources miss half of the share `refused`.
+
+    own: of a tuned network's reference photos; among few validation photos some odd ones would
+    decide. But if by these clearly more validation photos were refused, it knows them by heart, and
+    validation photos alone count."""
+    usual = near.of(near.right).only_once().scores
+    every = np.concatenate([usual, own])
+    limit = threshold(every, _half(len(every), refused))
+    low, _ = clustered(usual < limit, np.arange(len(usual))) or (0.0, 1.0)
+    return threshold(usual, _half(len(usual), refused)) if low > refused / 2 else limit
+
+
+def _half(n: int, refused: float) -> float:
+    """Half of the share, or all of it where half would be no photo."""
+    return refused / 2 if (n + 1) * refused >= 2 else refused
 
 
 def refused_elsewhere(
