@@ -13,9 +13,9 @@ from bundles import tiny_config, trained_dataset
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
 from bear_classifier.judge.evaluate import evaluate
+from bear_classifier.learn import int8
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import train
-from bear_classifier.ship import int8
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.class_activation_map import cam_head, evidence, explain
 from bear_classifier.ship.export import export
