@@ -49,7 +49,7 @@ STAGES = (
         "judge",
         ("reject",),
         "evaluate/report.json",
-        2,
+        3,
         also=("evaluate/reference.npz",),
         reads=("sources",),
     ),

@@ -37,7 +37,7 @@ def main(names: list[str], size: int) -> None:
                 print(f"| `{name}` | {exc}")
                 continue
         tuned = "yes" if steps.tuned == "last-stage" else "no: all layers do"
-        integers = "no" if steps.int8 is None else f"yes ({steps.int8:.2f})"
+        integers = "no" if steps.int8 is None else "yes"
         print(
             f"| `{name}` | {architecture(name).library} | yes ({steps.features[1]}) | {tuned} | yes"
             f" ({steps.parity:.0e}) | {integers} | {steps.cells} x {steps.cells} | exact"

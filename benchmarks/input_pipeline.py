@@ -57,11 +57,11 @@ class Loaders:
         self._made = partial(data.dataloaders, config=self.config, device=torch.device("cpu"))
 
     def loader(self, threads: int, ahead: int, kept: bool = False) -> Any:
-        from bear_classifier.learn.devices import Workers
+        from bear_classifier.learn.devices import LoadingWorkers
 
         memory = self.kept if kept else None
         dls = self._made(
-            self.pairs, self.pairs[:BATCH], kept=memory, workers=Workers(threads, ahead)
+            self.pairs, self.pairs[:BATCH], kept=memory, workers=LoadingWorkers(threads, ahead)
         )
         dls.train.after_batch.fs.clear()
         return dls.train

@@ -17,6 +17,7 @@ from poison import Fits, config_of, differing, digest, judged, of_others, poison
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
+from bear_classifier.judge import out_of_sample
 from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
 from bear_classifier.learn import checkpoints, data, int8, source_holdout
@@ -114,7 +115,7 @@ def test_a_bundle_is_the_same_whatever_the_test_side_shows(
     assert differing(*about) == set()
 
 
-def predictions(catalog: Catalog, config: Config, of_test: int) -> None:
+def predictions(catalog: Catalog, config: Config, of_test: int, chosen: str) -> None:
     """What a training may leave: answers of which temperature, rule and reference are numbers
     between their bounds. of_test: seed of what is said of photos of the test split."""
     photos = catalog.photos("ok")
@@ -135,27 +136,35 @@ def predictions(catalog: Catalog, config: Config, of_test: int) -> None:
             sha256=np.array([p.sha256 for p in photos]),
             logits=logits.astype(np.float32),
             pooled=pooled.astype(np.float32),
-            chosen=np.array("tuned"),
+            chosen=np.array(chosen),
         )
     )
 
 
-def test_evaluation_chooses_nothing_by_the_test_side(sides: Sides, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("chosen", "basis"), [("tuned", "valid"), ("probe", "sources")])
+def test_evaluation_chooses_nothing_by_the_test_side(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, basis: str
+) -> None:
+    monkeypatch.setattr(out_of_sample, "LEAST_PHOTOS", 5)
     config, found, of_test = config_of(sides[0]), [], []
     for number, root in enumerate(sides):
         shutil.copytree(root, tmp_path / root.name)
         with Catalog(tmp_path / root.name / "data") as catalog:
             probe(catalog, config)
-            predictions(catalog, config, number)
+            predictions(catalog, config, number, chosen)
             outcome = evaluate(catalog, config)
             found.append(judged(catalog, outcome))
             of_test.append(outcome["test"])
     assert differing(*found) == set()
     assert of_test[0] != of_test[1]
-    assert found[0]["temperature"] == pytest.approx(3 / np.log(4), rel=1e-3)  # by hand: 2/3 right
+    assert found[0]["rejection"]["basis"] == found[0]["temperature_fit"]["basis"] == basis
     assert found[0]["rejection"]["least"] is not None
-    assert found[0]["rejection"]["close"] == pytest.approx(0.5, rel=1e-3)  # 2/3 against 1/6
     assert found[0]["elsewhere"] is not None
+    if chosen == "probe":
+        assert found[0]["rejection"]["elsewhere"] is not None
+        return
+    assert found[0]["temperature"] == pytest.approx(3 / np.log(4), rel=1e-3)  # by hand: 2/3 right
+    assert found[0]["rejection"]["close"] == pytest.approx(0.5, rel=1e-3)  # 2/3 against 1/6
 
 
 def test_integers_and_decoding_are_not_chosen_by_the_test_side(

@@ -195,17 +195,16 @@ def _out_of_sample(
     reference: Reference,
 ) -> out_of_sample.OutOfSample:
     """Answers for photos of train and validation by models that have not seen them."""
-    seed = config.train.seed
+    rows = reference_rows(int(known.train.sum()), seed := config.train.seed)
     if stored.chosen == "probe" and (found := first_model(catalog.root, known.sha256)):
         probabilities, strength = found
         if strength is None:  # of an earlier version
             texts = known.groups.astype(str)
             folds = n_folds(known.targets, texts, config.probe.folds)
             strength = choose_strength(known.pooled, known.targets, texts, folds)
-        rows = reference_rows(int(known.train.sum()), seed)
         return out_of_sample.of_probe(known, reference, rows, probabilities, strength)
     by_source = config.split.by == "source"
-    return out_of_sample.of_tuned(known, reference, stored.halves, by_source, seed)
+    return out_of_sample.of_tuned(known, reference, rows, stored.halves, by_source, seed)
 
 
 def _temperature_fit(answers: out_of_sample.OutOfSample) -> TemperatureFit:

@@ -18,9 +18,9 @@ from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear, logits_of
 from bear_classifier.stats.metrics import ANY_PROBABILITY
-from bear_classifier.stats.ood import NEIGHBOURS, Layer, Reference, make_reference
+from bear_classifier.stats.ood import NEIGHBOURS, ClassLayer, Reference, make_reference
 
-LEAST_PHOTOS = 100  # groups of known sources; a share of 3 % of fewer is no photo or an odd one
+LEAST_GROUPS = 100  # groups of known sources; a share of 3 % of fewer is no photo or an odd one
 _LEAST_PARTS = 2
 
 
@@ -76,13 +76,18 @@ class Answers:
 class OutOfSample:
     """sources: of photos whose source the model lacks; near: of photos whose near-copies it lacks,
     by "folds" or, where the network itself has learned from the training photos, of "valid". None
-    of either where there are too few. near_without: the scores (n,) of `near` by references without
-    a part of the sources; they are measured in other standard deviations."""
+    of either where there are too few. own: scores of the reference photos of a tuned network among
+    themselves, one of each group of near-copies; it may find these all too familiar.
+
+    near_without, own_without: the scores of `near` and `own` by references without a part of the
+    sources; they are measured in other standard deviations."""
 
     sources: Answers | None
     near: Answers | None
     near_basis: str
     near_without: Mapping[str, Floats] = field(default_factory=dict)
+    own: Floats = field(default_factory=lambda: np.empty(0))
+    own_without: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def harder(self) -> Answers | None:
@@ -102,7 +107,8 @@ class OutOfSample:
             some and some.of((some.parts != part) & ~np.isin(some.groups, groups))
             for some in (self.sources, near)
         )
-        return OutOfSample(sources, near, self.near_basis)
+        own = self.own_without.get(part, self.own)
+        return OutOfSample(sources, near, self.near_basis, own=own)
 
     def photos(self) -> dict[str, int]:
         """How many limits were set by, by kind."""
@@ -166,6 +172,7 @@ def _by_sources(
 def of_tuned(
     photos: KnownPhotos,
     reference: Reference,
+    rows: Ints,
     halves: HalfOutputs | None,
     split_by_source: bool,
     seed: int,
@@ -173,28 +180,47 @@ def of_tuned(
     """Where the network itself learned from the training photos: their features are in-sample.
 
     Photos of other sources are answered by the networks of either half of the sources, if there are
-    such; else validation photos stand in, which are of other sources if the splits are."""
-    valid = ~photos.train
-    near = Answers(
+    such; else validation photos stand in, which are of other sources if the splits are. rows: of
+    the photos in the reference."""
+    valid, parts = ~photos.train, np.array(_parts(photos))
+    checked = Answers(
         photos.logits[valid].astype(np.float64),
         reference.score(photos.pooled[valid]),
         photos.targets[valid],
         photos.groups[valid],
-        np.array(_parts(photos))[valid],
+        parts[valid],
     )
-    if split_by_source:
-        named = np.array([bool(site) for site in photos.sites])[valid]
-        if (sources := _enough(near.of(named))) is not None:
-            return OutOfSample(sources, None, "valid")
-    sources = None if halves is None else _by_halves(photos, halves, reference.classifier, seed)
-    return OutOfSample(sources, near if len(near.targets) else None, "valid")
+    named = np.array([bool(site) for site in photos.sites], dtype=bool)[valid]
+    if split_by_source and (others := _enough(checked.of(named))):
+        return OutOfSample(others, None, "valid")
+    near = checked if valid.any() else None
+    layer = reference.classifier
+    sources = _by_halves(photos, parts, halves, layer, seed) if halves else None
+    near_without, own_without = dict[str, Floats](), dict[str, Floats]()
+    for part in sorted(set(sources.parts.tolist())) if sources and near else ():
+        copies = np.isin(photos.groups[rows], photos.groups[parts == part])
+        if (~copies).sum() > NEIGHBOURS:
+            smaller, own = reference.without(copies)
+            near_without[part] = smaller.score(photos.pooled[valid])
+            own_without[part] = _once(own, smaller.groups)
+    own = _once(reference.own(), reference.groups)
+    return OutOfSample(sources, near, "valid", near_without, own, own_without)
+
+
+def _once(scores: Floats, groups: Ints) -> Floats:
+    """The first score of each group."""
+    return np.asarray(scores[np.unique(groups, return_index=True)[1]])
 
 
 def _by_halves(
-    photos: KnownPhotos, halves: HalfOutputs, classifier: Layer | None, seed: int
+    photos: KnownPhotos,
+    parts: Strings,
+    halves: HalfOutputs,
+    classifier: ClassLayer | None,
+    seed: int,
 ) -> Answers | None:
     """Each photo by the network and the reference of the other half."""
-    parts, found = np.array(_parts(photos)), list[Answers]()
+    found = list[Answers]()
     place = {name: row for row, name in enumerate(photos.sha256)}
     at = np.array([place.get(name, -1) for name in halves.sha256])
     for number in np.unique(halves.network):
@@ -225,7 +251,7 @@ def _joined(answers: Sequence[Answers]) -> Answers:
 def _enough(answers: Answers) -> Answers | None:
     """None where photos or parts are too few to say anything of other sources."""
     parts = set(answers.parts.tolist())
-    enough = len(set(answers.groups.tolist())) >= LEAST_PHOTOS and len(parts) >= _LEAST_PARTS
+    enough = len(set(answers.groups.tolist())) >= LEAST_GROUPS and len(parts) >= _LEAST_PARTS
     return answers if enough else None
 
 

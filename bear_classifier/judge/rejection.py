@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.judge.out_of_sample import OutOfSample
+from bear_classifier.judge.out_of_sample import Answers, OutOfSample
 from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Strings
 from bear_classifier.stats.calibration import chance_gap, fit_temperature
 from bear_classifier.stats.intervals import Interval, clustered, proportion
@@ -55,7 +55,7 @@ class FalseAccepts(TypedDict):
 
 
 @dataclass(frozen=True)
-class Limits:
+class RejectionLimits:
     """temperature: of the softmax; least: OOD score; close: lead of the likeliest class."""
 
     temperature: float
@@ -68,7 +68,7 @@ class Limits:
         return accept_reasons(probabilities, scores, self.least, self.close)
 
 
-def set_limits(answers: OutOfSample, refused: float, close: float) -> Limits:
+def set_limits(answers: OutOfSample, refused: float, close: float) -> RejectionLimits:
     """Temperature and limits by which, of photos that would be answered rightly, at most the share
     `refused` gets no answer, on average over such photos, however few they are (`ood.threshold`).
 
@@ -78,7 +78,7 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> Limits:
     half of the share, if that is one photo: sources that nobody has seen are refused up to twice as
     often, and more where the known ones are all alike (docs/LOG.md). The laxer limit counts."""
     if answers.harder is None:
-        return Limits(1.0, -np.inf, 0.0)
+        return RejectionLimits(1.0, -np.inf, 0.0)
     harder = answers.harder
     temperature = fit_temperature(harder.logits, harder.targets)
     usual = harder.of(harder.right).only_once()
@@ -90,10 +90,26 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> Limits:
     if answers.sources:
         bounds.append(threshold(usual.scores, max(0.0, refused - float(below))))
     if answers.near:
-        near = answers.near.of(answers.near.right).only_once().scores
-        half = refused / 2 if (len(near) + 1) * refused >= 2 else refused
-        bounds.append(threshold(near, half))
-    return Limits(temperature, min(bounds), min(close, limit))
+        bounds.append(_near_limit(answers.near, answers.own, refused))
+    return RejectionLimits(temperature, min(bounds), min(close, limit))
+
+
+def _near_limit(near: Answers, own: Floats, refused: float) -> float:
+    """The OOD score of which photos of known sources miss half of the share `refused`.
+
+    own: of a tuned network's reference photos; among few validation photos some odd ones would
+    decide. But if by these clearly more validation photos were refused, it knows them by heart, and
+    validation photos alone count."""
+    usual = near.of(near.right).only_once().scores
+    every = np.concatenate([usual, own])
+    limit = threshold(every, _half(len(every), refused))
+    low, _ = clustered(usual < limit, np.arange(len(usual))) or (0.0, 1.0)
+    return threshold(usual, _half(len(usual), refused)) if low > refused / 2 else limit
+
+
+def _half(n: int, refused: float) -> float:
+    """Half of the share, or all of it where half would be no photo."""
+    return refused / 2 if (n + 1) * refused >= 2 else refused
 
 
 def refused_elsewhere(

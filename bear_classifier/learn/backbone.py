@@ -127,7 +127,7 @@ def build_body(settings: LearnConfig, seed: int) -> nn.Module:
     made, size = architecture(settings.arch), weights.preprocessing(settings).size
     model = random_network(made, size, seed)
     if settings.weights != "none" and not settings.is_bundle:
-        weights.load(model, *weights.pretrained_state(settings), made)
+        weights.load_weights(model, *weights.pretrained_state(settings), made)
     body = feature_map.cut(model, made, size)
     if settings.is_bundle:
         weights.load_bundle(body, settings.place, settings.arch)

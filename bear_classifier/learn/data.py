@@ -31,7 +31,7 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.images import decoder
 from bear_classifier.images.preprocessing import Preprocessing
-from bear_classifier.learn.devices import Workers, loading_workers
+from bear_classifier.learn.devices import LoadingWorkers, loading_workers
 from bear_classifier.learn.input_pipeline import PhotoLoader, WeightedPhotoLoader
 from bear_classifier.learn.kept_photos import KeptPhotos
 from bear_classifier.learn.random_crops import ItemResize, RandomCrop, pixels_for_crops, shrunk
@@ -126,7 +126,7 @@ def dataloaders(
     device: torch.device,
     unreadable: Unreadable | None = None,
     kept: KeptPhotos | None = None,
-    workers: Workers | None = None,
+    workers: LoadingWorkers | None = None,
 ) -> DataLoaders:
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
@@ -198,7 +198,7 @@ def loaded(
     learned: Sequence[str],
     config: Config,
     device: torch.device,
-    workers: Workers,
+    workers: LoadingWorkers,
     direct: Callable[[Any], Tensor] | None = None,
     **transforms: list[Transform],
 ) -> DataLoaders:

@@ -58,7 +58,7 @@ def set_random_state(device: torch.device, states: dict[str, Tensor]) -> None:
 
 
 @dataclass(frozen=True)
-class Workers:
+class LoadingWorkers:
     """threads: that make items at the same time, the calling one for 1. ahead: batches that are
     made while one is computed with, 0: none."""
 
@@ -66,12 +66,12 @@ class Workers:
     ahead: int
 
 
-def loading_workers(device: torch.device) -> Workers:
+def loading_workers(device: torch.device) -> LoadingWorkers:
     """How batches for a network on this device are loaded.
 
     On a CPU the network takes all cores. Threads beside it would slow it by more than they save,
     so they make one batch at a time, together, while the network waits (decisions/058)."""
     cores = processors()
     if device.type == "cpu":
-        return Workers(cores, 0)
-    return Workers(min(cores, _MOST_THREADS), _BATCHES_AHEAD)
+        return LoadingWorkers(cores, 0)
+    return LoadingWorkers(min(cores, _MOST_THREADS), _BATCHES_AHEAD)

@@ -18,19 +18,21 @@ from fastai.data.core import TfmdDL
 from fastai.data.load import SkipItemException
 from torch import Tensor
 
-from bear_classifier.learn.devices import Workers
+from bear_classifier.learn.devices import LoadingWorkers
 from bear_classifier.learn.random_crops import random_state_of
 
-_ALONE = Workers(1, 0)
+_ALONE = LoadingWorkers(1, 0)
 Job = TypeVar("Job")
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 Batch = TypeVar("Batch")
 
 
 class PhotoLoader(TfmdDL):  # type: ignore[misc]
     """fastai's DataLoader with threads. workers: see `loading_workers`."""
 
-    def __init__(self, dataset: Any, bs: int = 64, workers: Workers = _ALONE, **options: Any):
+    def __init__(
+        self, dataset: Any, bs: int = 64, workers: LoadingWorkers = _ALONE, **options: Any
+    ):
         self.workers, self.key = workers, 0
         self.direct: Callable[[Any], Any] | None = None  # item and label of one of the dataset's
         super().__init__(dataset, bs=bs, **{"num_workers": 0, **options})
@@ -88,9 +90,9 @@ class WeightedPhotoLoader(PhotoLoader, WeightedDL):  # type: ignore[misc]
 
 def batches_ahead(
     groups: Iterable[Sequence[Job]],
-    make_item: Callable[[Job], Item],
-    make_batch: Callable[[Sequence[Item]], Batch | None],
-    workers: Workers,
+    make_item: Callable[[Job], _Item],
+    make_batch: Callable[[Sequence[_Item]], Batch | None],
+    workers: LoadingWorkers,
 ) -> Iterator[Batch]:
     """A batch of each group of jobs, in order, without those that are None.
 
@@ -120,7 +122,7 @@ def batches_ahead(
 
 
 def _collected(
-    make_batch: Callable[[Sequence[Item]], Batch | None], items: Sequence[Future[Item]]
+    make_batch: Callable[[Sequence[_Item]], Batch | None], items: Sequence[Future[_Item]]
 ) -> Batch | None:
     return make_batch([item.result() for item in items])
 

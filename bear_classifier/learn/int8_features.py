@@ -34,8 +34,8 @@ from bear_classifier.runtime.terminal import count, one_line, progress_bar
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear, grouped_folds, n_folds
 
-LEAST_PHOTOS = 1000  # to compute features of; for fewer, full precision takes no longer
-CALIBRATION_PHOTOS = 100  # of training; they show the range of activations
+WORTHWHILE = 1000  # to compute features of; for fewer, full precision takes no longer
+CALIBRATION = 100  # of training; they show the range of activations
 SAMPLE = 128  # other photos of training, on which both networks are compared
 AGREEMENT = 0.975  # least share of the sample with the same answer
 COSINE = 0.95  # least mean cosine of standardised features
@@ -84,7 +84,7 @@ class Choice:
     words: str
 
 
-def objection(found: Comparison) -> str:
+def feature_objection(found: Comparison) -> str:
     """Why features in integers are not used, in words; empty where they may be."""
     agreed = 1 - found.differ / found.photos
     if not agreed >= AGREEMENT:
@@ -104,9 +104,9 @@ def choose(
     (STORED_DAMAGED)."""
     learned = sorted((p for p in photos if p.split == "train"), key=lambda photo: photo.sha256)
     order = np.random.default_rng(config.train.seed).permutation(len(learned))
-    rows = order[:CALIBRATION_PHOTOS], order[CALIBRATION_PHOTOS:][:SAMPLE]
+    rows = order[:CALIBRATION], order[CALIBRATION:][:SAMPLE]
     calibration, sample = ([learned[row] for row in part] for part in rows)
-    if len(photos) < LEAST_PHOTOS or len(sample) < SAMPLE:
+    if len(photos) < WORTHWHILE or len(sample) < SAMPLE:
         many = f"{count(len(photos), 'photo')}, {len(learned)} of training,"
         return _refused(f"{many} are too few to gain time")
     images = [partial(_image, catalog, config, photo) for photo in calibration]
@@ -117,7 +117,7 @@ def choose(
         why = ""
         for network in _networks(name, plain, images):
             found = _compared(catalog, config, full, onnx_pass(network), sample)
-            if not (why := objection(found)):
+            if not (why := feature_objection(found)):
                 alike = f"{found.photos - found.differ} of {found.photos} photos"
                 words = f"{alike} get the same answer, {found.faster:.1f} times as fast"
                 return Choice(network, f"Features are computed in 8-bit integers: {words}")

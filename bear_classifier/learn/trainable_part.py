@@ -27,7 +27,7 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
 from bear_classifier.learn.data import PhotoList, Unreadable
-from bear_classifier.learn.devices import Workers, loading_workers
+from bear_classifier.learn.devices import LoadingWorkers, loading_workers
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
 from bear_classifier.learn.mixed_precision import exactly
@@ -109,7 +109,7 @@ class LastStage:
         maps, known = TransformBlock(stored), labels[: len(learned)]
         numbers, device = range(len(rows)), self.model.device
         workers = loading_workers(device)
-        workers = workers if workers.ahead else Workers(1, 0)  # reading a map takes no time
+        workers = workers if workers.ahead else LoadingWorkers(1, 0)  # reading a map takes no time
         return data.loaded(
             maps, lambda i: labels[i], numbers, known, config, device, workers, direct=stored
         )

@@ -11,6 +11,7 @@ from bear_classifier.runtime.terminal import count, one_line
 if TYPE_CHECKING:
     from bear_classifier.judge.clean import CleanSummary
     from bear_classifier.judge.evaluate import Evaluated
+    from bear_classifier.judge.rejection import Elsewhere
 
 _SHOWN = 8  # lines of failures or ignored files; the rest is counted
 
@@ -198,16 +199,25 @@ def _evaluate(out: Evaluated) -> list[str]:
     return [
         f"test error {rate_text(wrong, test['n'], test['error_interval'])}",
         f"answers {rate} of the test photos",
+        _refused_elsewhere(out["rejection"].get("elsewhere")),
         _if(changed, f"warning: {photos} of the test split got another label or left it by hand"),
         elsewhere,
         *(f"not measured: {_OPTIONAL[name]}: {why}" for name, why in out["missing"].items()),
     ]
 
 
+def _refused_elsewhere(found: Elsewhere | None) -> str:
+    if not found:
+        return ""
+    rate = rate_text(found["wrongly_refused"], found["right"], found["refused_interval"])
+    return f"refuses {rate} of right answers on sources that had no part in setting its limits"
+
+
 _OPTIONAL = {  # figures that a model can be judged without
     "elsewhere": "the error on photos of other sources",
     "membership": "whether the model tells its training photos",
     "left_out": "how it takes a class that it does not know",
+    "sources": "what it does with photos of other sources",
 }
 
 

@@ -29,6 +29,7 @@ from bear_classifier.experiments.backbones.analysis import (
 )
 from bear_classifier.experiments.backbones.plot import draw
 from bear_classifier.learn import int8
+from bear_classifier.learn import weights_here as weights_here_module
 from bear_classifier.learn.weights_here import named_weights, weights_here
 
 # -- kernels ---------------------------------------------------------------------------------------
@@ -98,6 +99,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setattr(int8, "milliseconds", lambda networks, image: [7.0])
+    monkeypatch.setattr(weights_here_module, "PACKAGES", {})
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     return tmp_path
 
@@ -118,10 +120,19 @@ def test_weights_are_found_in_the_caches(caches: Path) -> None:
     assert found == {
         "resnet50": str(checkpoints / older),  # not the weights that the library would load
         "squeezenet1_1": "imagenet",
-        "tf_efficientnet_lite0": str(folder / "model.safetensors"),
+        "tf_efficientnet_lite0.in1k": str(folder / "model.safetensors"),
     }
     (checkpoints / newest).touch()
     assert {one.arch: one.weights for one in weights_here()}["resnet50"] == "imagenet"
+
+
+def test_installed_packages_are_found(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = {"tf_efficientnet_lite0": "lite0-model", "tf_efficientnet_lite2": "lite2-model"}
+    monkeypatch.setattr(weights_here_module, "PACKAGES", packages)
+    (caches / "lite2_model.py").touch()
+    monkeypatch.syspath_prepend(str(caches))
+    (found,) = weights_here()
+    assert dataclasses.astuple(found) == ("tf_efficientnet_lite2", "package", "lite2-model")
 
 
 def test_weights_that_are_named() -> None:

@@ -97,6 +97,11 @@ def test_too_few_sources_are_none(sites):
     assert found.harder is found.near
 
 
+def tuned(known, halves=None, by_source=False):
+    rows = reference_rows(TRAIN, SEED)
+    return of_tuned(known, reference_of(known), rows, halves, by_source, SEED)
+
+
 def halves_of(known):
     """Two networks, of sources one and two and of the others, whose features tell them apart."""
     first = np.isin(known.sites, ["one", "two"])
@@ -122,7 +127,7 @@ def test_a_tuned_network_is_judged_by_halves_that_lack_the_source():
     gone = "photo 5"  # dropped since
     named = [("gone" if name == gone else name) for name in halves.sha256]
     halves = dataclasses.replace(halves, sha256=named)
-    found = of_tuned(known, reference_of(known), halves, False, SEED)
+    found = tuned(known, halves)
     assert found.photos() == {"sources": N - 1, "valid": N - TRAIN}
     second = np.isin(found.sources.parts, ["three", "four"])  # by the first network
     mine = np.isin(known.sites, ["one", "two"])
@@ -134,18 +139,24 @@ def test_a_tuned_network_is_judged_by_halves_that_lack_the_source():
     assert found.sources.scores[second] == pytest.approx(asked_scores, abs=0.05)
     assert found.sources.logits[second] == pytest.approx(known.pooled[asked][:, :3], rel=1e-3)
     assert found.near.scores == pytest.approx(reference_of(known).score(known.pooled[TRAIN:]))
+    two = np.array(known.sites) == "two"
+    left = ~np.isin(known.groups, known.groups[two]) & known.train
+    apart = make_reference(known.pooled[left], known.groups[left], None, SEED)
+    assert found.near_without["two"] == pytest.approx(apart.score(known.pooled[TRAIN:]), abs=1e-3)
+    assert found.own_without["two"] == pytest.approx(apart.own(), abs=1e-3)
+    assert len(found.own) == TRAIN - 1  # one of two near-copies
 
 
 def test_without_halves_validation_stands_in():
-    found = of_tuned(photos(), reference_of(photos()), None, False, SEED)
+    found = tuned(photos())
     assert (found.sources, found.basis) == (None, "valid")
     assert found.photos() == {"valid": N - TRAIN}
 
 
 def test_where_the_splits_are_by_source_validation_is_of_other_sources(monkeypatch):
     known = photos()
-    assert of_tuned(known, reference_of(known), None, True, SEED).basis == "valid"  # 60 photos
-    monkeypatch.setattr(out_of_sample, "LEAST_PHOTOS", 50)
-    found = of_tuned(known, reference_of(known), None, True, SEED)
+    assert tuned(known, by_source=True).basis == "valid"  # 60 photos
+    monkeypatch.setattr(out_of_sample, "LEAST_GROUPS", 50)
+    found = tuned(known, by_source=True)
     assert (found.basis, found.near) == ("sources", None)
     assert found.photos() == {"sources": N - TRAIN}

@@ -7,7 +7,7 @@ from test_ood import crowd, strangers
 
 from bear_classifier.judge.out_of_sample import Answers, OutOfSample
 from bear_classifier.judge.rejection import (
-    Limits,
+    RejectionLimits,
     false_accepts,
     left_out_classes,
     refusals,
@@ -111,8 +111,25 @@ def test_a_share_of_zero_refuses_nobody(reference):
     assert (limits.reasons(np.log(p), scores) == "ok").all()
 
 
+def test_an_odd_one_of_few_validation_photos_does_not_decide(reference):
+    """Among 60 it would let everything through."""
+    scores = np.concatenate([[-50.0], reference.score(crowd(59, 5))])
+    known = OutOfSample(None, answers([SURE] * 60, scores), "valid", own=reference.own())
+    assert (reference.score(strangers(200)) < set_limits(known, 0.03, 0.2).least).all()
+
+
+def test_a_network_that_knows_the_reference_too_well_is_found_out(reference):
+    """To it, photos that it learned from are far more familiar than new ones of the same kind."""
+    scores = reference.score(crowd(400, 5)) - 3.0
+    known = OutOfSample(None, answers([SURE] * 400, scores), "valid", own=reference.own())
+    least = set_limits(known, 0.03, 0.2).least
+    assert 0.004 < (reference.score(crowd(3000, 77)) - 3.0 < least).mean() < 0.03
+
+
 def test_no_photo_sets_no_limit():
-    assert set_limits(OutOfSample(None, None, "valid"), 0.03, 0.2) == Limits(1.0, -np.inf, 0.0)
+    assert set_limits(OutOfSample(None, None, "valid"), 0.03, 0.2) == RejectionLimits(
+        1.0, -np.inf, 0.0
+    )
 
 
 @pytest.mark.series

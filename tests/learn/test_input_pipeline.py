@@ -30,7 +30,7 @@ from bear_classifier.learn.data import (
     opened_to_crop,
     portable_dataloaders,
 )
-from bear_classifier.learn.devices import Workers, loading_workers, pick_device
+from bear_classifier.learn.devices import LoadingWorkers, loading_workers, pick_device
 from bear_classifier.learn.fit import Plan, fit
 from bear_classifier.learn.input_pipeline import batches_ahead
 from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
@@ -46,7 +46,7 @@ from bear_classifier.learn.train import start
 from bear_classifier.learn.trainable_part import Whole, part_of
 
 CPU = torch.device("cpu")
-ALONE, TOGETHER, AHEAD = Workers(1, 0), Workers(3, 0), Workers(2, 2)
+ALONE, TOGETHER, AHEAD = LoadingWorkers(1, 0), LoadingWorkers(3, 0), LoadingWorkers(2, 2)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]
     return catalog, config
 
 
-def loaders(prepared: tuple[Catalog, Config], workers: Workers, **options: Any) -> Any:
+def loaders(prepared: tuple[Catalog, Config], workers: LoadingWorkers, **options: Any) -> Any:
     """From the same seed."""
     catalog, config = prepared
     set_seed(3, reproducible=True)
@@ -125,7 +125,7 @@ def test_worker_processes_of_fastai_s_give_the_same_crops(
 
 @pytest.mark.parametrize("broken", [ALONE, AHEAD], ids=["alone", "ahead"])
 def test_a_training_goes_on_bit_for_bit_with_another_number_of_threads(
-    prepared: tuple[Catalog, Config], broken: Workers
+    prepared: tuple[Catalog, Config], broken: LoadingWorkers
 ) -> None:
     catalog, config = prepared
     other = AHEAD if broken == ALONE else TOGETHER
@@ -185,7 +185,7 @@ def groups(n: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("workers", [ALONE, TOGETHER, AHEAD])
-def test_batches_come_in_order_without_empty_ones(workers: Workers) -> None:
+def test_batches_come_in_order_without_empty_ones(workers: LoadingWorkers) -> None:
     def summed(items: Sequence[int]) -> int | None:
         return None if items[0] == 64 else sum(items)
 
@@ -196,7 +196,7 @@ def test_batches_come_in_order_without_empty_ones(workers: Workers) -> None:
 
 @pytest.mark.parametrize(("workers", "taken"), [(ALONE, 1), (TOGETHER, 1), (AHEAD, 3)])
 def test_while_a_batch_is_used_no_more_are_made_than_were_asked_for(
-    workers: Workers, taken: int
+    workers: LoadingWorkers, taken: int
 ) -> None:
     seen = []
 
@@ -214,13 +214,13 @@ def test_while_a_batch_is_used_no_more_are_made_than_were_asked_for(
 
 
 @pytest.mark.parametrize("workers", [TOGETHER, AHEAD])
-def test_the_items_of_a_batch_are_made_at_the_same_time(workers: Workers) -> None:
+def test_the_items_of_a_batch_are_made_at_the_same_time(workers: LoadingWorkers) -> None:
     both = threading.Barrier(2, timeout=STUCK)
     assert len(list(batches_ahead(groups(2), lambda _: both.wait(), sum, workers))) == 2
 
 
 @pytest.mark.parametrize("workers", [ALONE, TOGETHER, AHEAD])
-def test_an_error_comes_at_the_turn_of_its_batch_and_ends_all(workers: Workers) -> None:
+def test_an_error_comes_at_the_turn_of_its_batch_and_ends_all(workers: LoadingWorkers) -> None:
     begun = []
 
     def refuses(item: int) -> int:
@@ -380,7 +380,7 @@ def test_apple_s(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_work_beside_a_gpu_and_in_turn_with_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores in (1, 2, 12):
         monkeypatch.setattr(devices, "processors", lambda cores=cores: cores)
-        assert loading_workers(CPU) == Workers(cores, 0)
+        assert loading_workers(CPU) == LoadingWorkers(cores, 0)
         assert loading_workers(torch.device("cuda", 1)).threads == cores
         assert loading_workers(torch.device("mps")).ahead > 0
     monkeypatch.setattr(devices, "processors", lambda: 200)

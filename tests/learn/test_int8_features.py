@@ -12,7 +12,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
 from bear_classifier.learn import backbone, int8, int8_features
 from bear_classifier.learn.frozen_forward import as_onnx
-from bear_classifier.learn.int8_features import Comparison, compare_features, objection
+from bear_classifier.learn.int8_features import Comparison, compare_features, feature_objection
 from bear_classifier.learn.probe import cached_features, feature_cache, probe
 from bear_classifier.runtime.npz import as_npz
 
@@ -33,7 +33,7 @@ FINE = Comparison(photos=128, differ=0, cosine=0.99, faster=2.0)
     ],
 )
 def test_what_speaks_against_integers(change, words):
-    why = objection(dataclasses.replace(FINE, **change))
+    why = feature_objection(dataclasses.replace(FINE, **change))
     assert words in why and bool(why) == bool(words)
 
 
@@ -66,7 +66,7 @@ def catalog(drawn, tmp_path, monkeypatch):
     Instead of a network in integers the same one is made, which takes no time."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(int8, "quantised", lambda network, images: network)
-    sizes = {"LEAST_PHOTOS": 10, "CALIBRATION_PHOTOS": 2, "SAMPLE": 16}
+    sizes = {"WORTHWHILE": 10, "CALIBRATION": 2, "SAMPLE": 16}
     for name, value in {**sizes, "AGREEMENT": -1.0, "COSINE": -1.0, "FASTER": 0.0}.items():
         monkeypatch.setattr(int8_features, name, value)
     shutil.copytree(drawn, tmp_path / "data", dirs_exist_ok=True)
@@ -177,7 +177,7 @@ def test_what_cannot_be_quantised_is_computed_in_full(catalog, monkeypatch, caps
 
 
 def test_few_photos_do_not_pay(catalog, monkeypatch, capsys):
-    monkeypatch.setattr(int8_features, "LEAST_PHOTOS", 1000)
+    monkeypatch.setattr(int8_features, "WORTHWHILE", 1000)
     assert "-int8-" not in features_of(catalog)[0].name
     assert "24 photos, 22 of training, are too few to gain time" in capsys.readouterr().err
 

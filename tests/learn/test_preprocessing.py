@@ -23,7 +23,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import TrainError
 from bear_classifier.images import decoder
 from bear_classifier.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from bear_classifier.learn import backbone, data, trainable_part, weights
+from bear_classifier.learn import architectures, backbone, data, trainable_part
 from bear_classifier.learn.data import Augment, Unreadable, batches, dataloaders, normalise
 from bear_classifier.learn.probe import cached_features, mean_grey, probe_network, sharpness
 from bear_classifier.learn.weights import preprocessing
@@ -121,7 +121,7 @@ def test_settings_come_before_what_the_weights_say() -> None:
 @pytest.fixture
 def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepared]:
     of_library = Preprocessing(224, HALF, HALF)
-    monkeypatch.setattr(weights, "_of_torchvision", lambda _: of_library)
+    monkeypatch.setattr(architectures, "own_preprocessing", lambda _: of_library)
     learn = {"crop": OWN.crop, "interpolation": OWN.interpolation}
     config = tiny_config(train={"batch_size": 4, "layers": "last-stage"}, learn=learn)
     assert preprocessing(config.learn) == OWN

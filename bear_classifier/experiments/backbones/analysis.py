@@ -15,7 +15,7 @@ from bear_classifier.stats.arrays import Bools, Strings
 from bear_classifier.stats.intervals import clustered, proportion
 from bear_classifier.stats.paired import SURE, paired_comparison
 
-KINDS = ("out_of_fold", "unseen_sources")
+ERROR_KINDS = ("out_of_fold", "unseen_sources")
 _WORDS = {"out_of_fold": "out of fold", "unseen_sources": "on photos of unseen sources"}
 
 
@@ -35,7 +35,7 @@ def compare_errors(backbones: Sequence[Mapping[str, Errors]]) -> list[dict[str, 
     rows = []
     for number, errors in enumerate(backbones):
         row: dict[str, Any] = {}
-        for kind in KINDS:
+        for kind in ERROR_KINDS:
             row[kind] = None
             if (one := errors.get(kind)) is None:
                 continue

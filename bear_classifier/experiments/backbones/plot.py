@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bear_classifier.experiments.backbones.analysis import KINDS
+from bear_classifier.experiments.backbones.analysis import ERROR_KINDS
 from bear_classifier.plots.fonts import render_png
 
 _INK, _GREY = "#222222", "#767676"
@@ -22,7 +22,7 @@ _WIDE = 125  # letters of a line below the panels
 def draw(rows: Sequence[Mapping[str, Any]], sentences: Sequence[str]) -> bytes:
     """A PNG: a panel for each kind of error that was measured, a row for each backbone."""
     lines = [line for text in sentences for line in textwrap.wrap(text, _WIDE)]
-    kinds = [kind for kind in KINDS if rows[0][kind]]
+    kinds = [kind for kind in ERROR_KINDS if rows[0][kind]]
     height, foot = 1.75 + 0.5 * len(rows), 0.19 * len(lines) + 0.25
     figure = Figure(figsize=(11, height + foot), dpi=120, facecolor="white")
     panels = np.atleast_1d(np.asarray(figure.subplots(1, len(kinds), sharey=True)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bear_classifier.dataset.schema import Photo
     from bear_classifier.experiments.backbones.analysis import Errors
-    from bear_classifier.learn.weights_here import Weights
+    from bear_classifier.learn.weights_here import FoundWeights
 
 _HEAD = f"{'backbone':<30} {'params':>7} {'MB':>6} {'ms':>6}  {'out of fold':<24} unseen sources"
 
@@ -108,7 +108,7 @@ def _candidates(
     return candidates, missing
 
 
-def _name(one: Weights, taken: set[str]) -> str:
+def _name(one: FoundWeights, taken: set[str]) -> str:
     return f"{one.arch} ({one.where})" if one.arch in taken else one.arch
 
 
