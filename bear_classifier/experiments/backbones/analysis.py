@@ -71,6 +71,6 @@ def _sentence(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     counts = f"{one['wrong']} instead of {other['wrong']} of {one['n']} wrong {_WORDS[kind]}"
     paired = f"{one['put_right']} put right, {one['newly_wrong']} newly wrong, p = {one['p']:.2g}"
     if one["verdict"] == "no difference":
-        why = f"chance explains the difference between {row['name']} and {first['name']}"
+        why = f"chance may explain the difference between {row['name']} and {first['name']}"
         return f"{why}: {counts} ({paired})"
     return f"{row['name']} does {one['verdict']} than {first['name']}: {counts} ({paired})"
