@@ -145,7 +145,7 @@ def predictions(catalog: Catalog, config: Config, of_test: int, chosen: str) -> 
 def test_evaluation_chooses_nothing_by_the_test_side(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, basis: str
 ) -> None:
-    monkeypatch.setattr(out_of_sample, "LEAST_PHOTOS", 5)
+    monkeypatch.setattr(out_of_sample, "LEAST_GROUPS", 5)
     monkeypatch.setattr(leave_source_out, "_LEAST", 1)  # each source is a part of its own
     config, found, of_test = config_of(sides[0]), [], []
     for number, root in enumerate(sides):

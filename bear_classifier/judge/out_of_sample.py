@@ -18,9 +18,9 @@ from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear, logits_of
 from bear_classifier.stats.metrics import ANY_PROBABILITY
-from bear_classifier.stats.ood import NEIGHBOURS, Layer, Reference, make_reference
+from bear_classifier.stats.ood import NEIGHBOURS, Reference, WeightsClassifier, make_reference
 
-LEAST_PHOTOS = 100  # groups of known sources; a share of 3 % of fewer is no photo or an odd one
+LEAST_GROUPS = 100  # groups of known sources; a share of 3 % of fewer is no photo or an odd one
 _LEAST_PARTS = 2
 
 
@@ -213,7 +213,11 @@ def _once(scores: Floats, groups: Ints) -> Floats:
 
 
 def _by_halves(
-    photos: KnownPhotos, parts: Strings, halves: HalfOutputs, classifier: Layer | None, seed: int
+    photos: KnownPhotos,
+    parts: Strings,
+    halves: HalfOutputs,
+    classifier: WeightsClassifier | None,
+    seed: int,
 ) -> Answers | None:
     """Each photo by the network and the reference of the other half."""
     found = list[Answers]()
@@ -247,7 +251,7 @@ def _joined(answers: Sequence[Answers]) -> Answers:
 def _enough(answers: Answers) -> Answers | None:
     """None where photos or parts are too few to say anything of other sources."""
     parts = set(answers.parts.tolist())
-    enough = len(set(answers.groups.tolist())) >= LEAST_PHOTOS and len(parts) >= _LEAST_PARTS
+    enough = len(set(answers.groups.tolist())) >= LEAST_GROUPS and len(parts) >= _LEAST_PARTS
     return answers if enough else None
 
 

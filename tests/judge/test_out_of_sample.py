@@ -156,7 +156,7 @@ def test_without_halves_validation_stands_in():
 def test_where_the_splits_are_by_source_validation_is_of_other_sources(monkeypatch):
     known = photos()
     assert tuned(known, by_source=True).basis == "valid"  # 60 photos
-    monkeypatch.setattr(out_of_sample, "LEAST_PHOTOS", 50)
+    monkeypatch.setattr(out_of_sample, "LEAST_GROUPS", 50)
     found = tuned(known, by_source=True)
     assert (found.basis, found.near) == ("sources", None)
     assert found.photos() == {"sources": N - TRAIN}
