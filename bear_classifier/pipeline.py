@@ -193,9 +193,9 @@ def _preflight(project: Project, catalog: Catalog) -> None:
     importlib.import_module("bear_classifier.collect.search").source_of(catalog, project.config)
     probe = STAGES[NAMES.index("probe")]
     if not is_current(project, catalog, probe):
-        from bear_classifier.learn import backbone
+        from bear_classifier.learn import backbone, devices
 
-        backbone.pick_device(project.config.learn.device)
+        devices.pick_device(project.config.learn.device)
         backbone.build_body(project.config.learn, project.config.train.seed)
 
 

@@ -24,11 +24,15 @@ from typing import Any
 from versus import PHOTOS, ROOT, WEIGHTS, Goal, table
 
 PROGRAMS = (
-    *("first_model", "train", "one_photo", "folder", "serving_speed", "scale"),
+    *("first_model", "train", "input_pipeline", "one_photo", "folder", "serving_speed", "scale"),
     *("fuzz_routes", "hostile_models", "damaged_data"),
 )
 _MACHINE = re.compile(r", \d+ processors.*; Python \d")
-LEARNING = ("first_model", "train")  # need photos and weights
+NEEDS = {
+    "first_model": ("photos", "weights"),
+    "train": ("photos", "weights"),
+    "input_pipeline": ("photos",),
+}
 HEAD = """# Benchmarks
 
 Both sides of every comparison ran in one run, in turns; a figure is the median of the rounds, with
@@ -174,9 +178,10 @@ def main() -> int:
         if name not in words.only:
             continue
         own, lacking = ["--quick"] * words.quick, ""
-        if name in LEARNING:
-            own += ["--photos", str(words.photos), "--weights", str(words.weights)]
-            missing = [k for k in ("photos", "weights") if not getattr(words, k).exists()]
+        if needed := NEEDS.get(name):
+            for key in needed:
+                own += [f"--{key}", str(getattr(words, key))]
+            missing = [key for key in needed if not getattr(words, key).exists()]
             lacking = f"Not run: the {' and '.join(missing)} are not there." if missing else ""
         print(f"\n{name}", flush=True)
         ran = run(name, words.out, own, lacking)

@@ -47,9 +47,10 @@ def repeated(files: Sequence[Path], folder: Path, many: int) -> list[Path]:
 def unguarded(catalog: Catalog, config: Config, proved: Model) -> Taken:
     """Int8 and scaled decoding, as `acceptance.take` takes them where its guards allow. Those would
     refuse int8 here: a network with random weights is unsteady."""
-    from bear_classifier.ship import acceptance, int8, manifest
+    from bear_classifier.learn import int8
+    from bear_classifier.ship import acceptance, manifest
 
-    scaled = acceptance.with_least(proved, acceptance.least_side(config.learn.size))
+    scaled = acceptance.with_least(proved, acceptance.least_side(proved.bundle.preprocessing))
     learned = [photo for photo in catalog.photos("ok") if photo.split == "train"]
     images = [acceptance._image(scaled, catalog.file(photo)) for photo in learned]
     network = int8.quantised(proved.bundle.onnx, images)

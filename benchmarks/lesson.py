@@ -28,10 +28,12 @@ from fastai.vision.learner import (
     vision_learner,
 )
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torchvision import models
 
 from bear_classifier.images.decoder import decode
-from bear_classifier.learn.data import IMAGENET, batches
+from bear_classifier.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from bear_classifier.learn.data import batches
 from bear_classifier.learn.mixed_precision import has_bfloat16
 
 
@@ -46,18 +48,24 @@ def shrunk(paths: Sequence[Path], folder: Path, most: int = 400) -> list[Path]:
     return made
 
 
-def loaders(paths: Sequence[Path], names: Sequence[str], seed: int) -> DataLoaders:
+def loaders(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    seed: int,
+    shape: Preprocessing = Preprocessing(224),  # noqa: B008
+) -> DataLoaders:
     """Of the first photos, one in five for validation. Items are row numbers.
 
-    names: classes of the photos to learn from; paths beyond them can be asked for by `test_dl`."""
+    names: classes of the photos to learn from; paths beyond them can be asked for by `test_dl`;
+    shape: of it the size, mean and deviation."""
     order = np.random.default_rng(seed).permutation(len(names))
     block = DataBlock(
         (ImageBlock, CategoryBlock),
         get_x=lambda i: paths[i],
         get_y=lambda i: names[i],
         splitter=IndexSplitter(order[: len(names) // 5].tolist()),
-        item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(*IMAGENET)],
+        item_tfms=RandomResizedCrop(shape.size, min_scale=0.5),
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(shape.mean, shape.std)],
     )
     return block.dataloaders(list(range(len(names))), bs=32, num_workers=0)
 
@@ -65,7 +73,20 @@ def loaders(paths: Sequence[Path], names: Sequence[str], seed: int) -> DataLoade
 def stock(found: DataLoaders, arch: str = "mobilenet_v2", weights: Path | None = None) -> Learner:
     """`vision_learner(found, arch)` with weights from a file, the body frozen; None: random ones.
 
-    fastai does not know where to cut mobilenet_v2; it is cut and given fastai's head here."""
+    fastai does not know where to cut mobilenet_v2; it is cut and given fastai's head here. What
+    torchvision does not have, fastai takes from timm."""
+    if arch not in models.list_models(module=models):
+        learner = vision_learner(found, arch, normalize=False, pretrained=False)
+        if weights:
+            state = (
+                load_file(weights)
+                if weights.suffix == ".safetensors"
+                else torch.load(weights, weights_only=True)
+            )
+            missing = learner.model[0].model.load_state_dict(state, strict=False).missing_keys
+            assert not missing, missing
+        learner.freeze()
+        return learner
     network = models.get_model(arch)
     if weights:
         network.load_state_dict(torch.load(weights, weights_only=True))
@@ -90,7 +111,7 @@ def saved(folder: Path, arch: str, place: Path) -> None:
         get_y=parent_label,
         splitter=IndexSplitter([0]),
         item_tfms=RandomResizedCrop(224, min_scale=0.5),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(*IMAGENET)],
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)],
     )
     items = sorted(path for path in folder.rglob("*") if path.is_file())
     stock(block.dataloaders(items, bs=32, num_workers=0), arch).export(place)
@@ -116,6 +137,8 @@ def answers(
         learner.fine_tune(4)
     network.eval()
     with torch.inference_mode():
-        said = [network(batch).softmax(1).numpy() for batch in batches(paths, 224, 32)]
+        said = [
+            network(batch).softmax(1).numpy() for batch in batches(paths, Preprocessing(224), 32)
+        ]
     columns = [found.vocab.o2i[f"class {target}"] for target in range(len(found.vocab))]
     return np.concatenate(said)[:, columns]

@@ -89,7 +89,8 @@ def forward(bundle: Path) -> Callable[..., float]:
     bare = median_of(lambda batch: model._session.run(OUTPUTS, {"image": batch}))
 
     def turn(files: list[Path]) -> float:
-        images = [decoder.fit_square(decoder.decode(file), model.bundle.size) for file in files]
+        shape = model.bundle.preprocessing
+        images = [shape.square(decoder.decode(file)) for file in files]
         return bare([model.bundle.normalise(np.asarray(image))[None] for image in images])
 
     return turn

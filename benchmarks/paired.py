@@ -7,10 +7,12 @@ that have imported what they need; what is timed begins with the files and ends 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ class Data:
 def arguments(made: argparse.ArgumentParser, seeds: int) -> None:
     made.add_argument("--photos", metavar="FOLDER", type=Path, default=PHOTOS,
                       help="a folder for each class (default: ../shared/photos/bears)")  # fmt: skip
-    made.add_argument("--arch", default="mobilenet_v2", help="of torchvision")
+    made.add_argument("--arch", default="mobilenet_v2", help="of torchvision or timm")
     made.add_argument("--weights", metavar="FILE", default=str(WEIGHTS),
                       help='ImageNet\'s, or "none": then only the speed is compared')  # fmt: skip
     made.add_argument("--each", metavar="N", type=int, help="photos of each class (default: all)")
@@ -106,8 +108,9 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
 
     from bear_classifier import pipeline
     from bear_classifier.collect import download, screen, search, split  # noqa: F401
-    from bear_classifier.learn import backbone, probe, train  # noqa: F401
     from bear_classifier.learn import data as loaders
+    from bear_classifier.learn import devices, probe, train  # noqa: F401
+    from bear_classifier.learn.weights import preprocessing
 
     def turn(data: Data, held: NDArray[np.bool_], seed: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch:
@@ -125,32 +128,44 @@ def ours(until: str, arch: str, weights: str, settings: Sequence[str]) -> Callab
             network = probe.probe_network(made.config, head)
             if until == "train":
                 network.load_state_dict(load_file(made.data / "train" / "weights.safetensors"))
-            device = backbone.pick_device(made.config.learn.device)
+            device = devices.pick_device(made.config.learn.device)
             network.to(device).eval()
             asked = [data.paths[row] for row in np.flatnonzero(held)]
             with torch.inference_mode():
-                passes = loaders.batches(asked, made.config.learn.size, 32)
+                passes = loaders.batches(asked, preprocessing(made.config.learn), 32)
                 said = torch.cat([network(x.to(device)).argmax(1).cpu() for x in passes])
             names = np.array(made.config.labels)[said.numpy()]
             stages = {name: out["seconds"] for name, out in done.items()}
             cuda = device.type == "cuda"
-            return {"seconds": took, "stages": stages, "said": names, "cuda": cuda}
+            return {
+                "seconds": took,
+                "stages": stages,
+                "said": names,
+                "cuda": cuda,
+                "precision": done["probe"].get("precision", "fp32"),
+            }
 
     return turn
 
 
 def theirs(epochs: int, arch: str, weights: str) -> Callable[..., Any]:
     """A turn of the lesson's: as that of `ours`. epochs: 0: one with the body frozen; else those of
-    fine_tune. Its answers are those of get_preds over a test_dl; nothing is in half precision."""
+    fine_tune. Its answers are those of get_preds over a test_dl; nothing is in half precision. Its
+    square and normalisation are those of the weights, as fastai takes them for timm's."""
     import lesson
     from fastai.torch_core import set_seed
+
+    from bear_classifier.config.settings import LearnConfig
+    from bear_classifier.learn.weights import preprocessing
+
+    shape = preprocessing(LearnConfig(arch=arch, weights=weights))
 
     def turn(data: Data, held: NDArray[np.bool_], seed: int) -> dict[str, Any]:
         known, asked = np.flatnonzero(~held), np.flatnonzero(held)
         paths = [data.paths[row] for row in (*known, *asked)]
         began = time.perf_counter()
         set_seed(seed)
-        found = lesson.loaders(paths, data.labels[known].tolist(), seed)
+        found = lesson.loaders(paths, data.labels[known].tolist(), seed, shape)
         learner = lesson.stock(found, arch, None if weights == "none" else Path(weights))
         with learner.no_bar(), learner.no_logging():
             if epochs:
@@ -165,26 +180,38 @@ def theirs(epochs: int, arch: str, weights: str) -> Callable[..., Any]:
     return turn
 
 
-def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str, float]) -> Told:
-    """limits: times faster on a processor ("cpu") and on a GPU ("cuda"), at least."""
+def compare(
+    words: argparse.Namespace,
+    until: str,
+    epochs: int,
+    limits: dict[str, float],
+    more: Sequence[str] = (),
+) -> Told:
+    """limits: times faster on a processor ("cpu") and on a GPU ("cuda"), at least. more: settings
+    of one more side of ours, which is told beside the others."""
     from bear_classifier.stats.paired import paired_comparison
 
     blind = words.weights == "none"
     require(words.photos, *([] if blind else [Path(words.weights)]))
     weights = words.weights if blind else str(Path(words.weights).resolve())
     data = apart(screened, words.photos.resolve(), words.each)
-    seeds = iter([seed for seed in range(words.seeds) for _ in range(2)])
     helds = [held_out(data.labels, data.groups, seed) for seed in range(words.seeds)]
-    with (
-        Side(ours, until, words.arch, weights, words.set) as mine,
-        Side(theirs, epochs, words.arch, weights) as lessons,
-    ):
+    made: dict[str, tuple[Any, ...]] = {
+        "ours": (ours, until, words.arch, weights, words.set),
+        "lesson": (theirs, epochs, words.arch, weights),
+    }
+    if more:
+        made["ours, " + " ".join(more)] = (ours, until, words.arch, weights, [*words.set, *more])
+    seeds = iter([seed for seed in range(words.seeds) for _ in made])
+    with contextlib.ExitStack() as stack:
 
         def turn(side: Side) -> Any:
             seed = next(seeds)
             return side.turn(data, helds[seed], seed)
 
-        sides = {"ours": lambda: turn(mine), "lesson": lambda: turn(lessons)}
+        sides = {
+            name: partial(turn, stack.enter_context(Side(*parts))) for name, parts in made.items()
+        }
         found = alternated(sides, words.seeds, f"{len(data.paths)} photos")
     seconds = {name: [each["seconds"] for each in rows] for name, rows in found.items()}
     wrong = {
@@ -209,6 +236,8 @@ def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str
     worse = sum(a > b for a, b in zip(counts["ours"], counts["lesson"], strict=True))
     if not blind:
         told.goals.append(error_goal(pair, better, worse))
+    for name in list(made)[2:]:
+        told.notes.append(_beside(name, found, wrong, copies, blind))
     stages = {name: spread([row["stages"][name] for row in found["ours"]])
               for name in found["ours"][0]["stages"]}  # fmt: skip
     told.notes += [
@@ -219,6 +248,29 @@ def compare(words: argparse.Namespace, until: str, epochs: int, limits: dict[str
     told.facts = {"photos": len(data.paths), "held": held, "seconds": seconds, "wrong": counts,
                   "pairs": pair, "seeds_better": better, "seeds_worse": worse}  # fmt: skip
     return told
+
+
+def _beside(
+    name: str,
+    found: dict[str, list[Any]],
+    wrong: dict[str, list[NDArray[np.bool_]]],
+    copies: NDArray[np.str_],
+    blind: bool,
+) -> str:
+    """The other side of ours against ours: how many times faster its last stage was, in what
+    precision it ran, and the errors. The first round may prepare what later ones find."""
+    from bear_classifier.stats.paired import paired_comparison
+
+    last = list(found["ours"][0]["stages"])[-1]
+    ours_, other = ([row["stages"][last] for row in found[side]] for side in ("ours", name))
+    precisions = " ".join(row["precision"] for row in found[name])
+    told = f"{name}: {last} {ratio(ours_, other)} times faster, each seed in {precisions}"
+    if blind:
+        return told
+    pair = paired_comparison(np.concatenate(wrong["ours"]), np.concatenate(wrong[name]), copies)
+    counts = f"{pair['wrong_after']} wrong instead of {pair['wrong_before']}"
+    changed = f"{pair['put_right']} put right, {pair['newly_wrong']} newly wrong"
+    return f"{told}; {counts}, {changed}, p = {pair['p']:.2g}"
 
 
 def error_goal(pair: dict[str, Any], better: int, worse: int) -> Goal:

@@ -20,6 +20,7 @@ from bear_classifier.judge import rejection
 from bear_classifier.judge.evaluate import evaluation_report
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.ship import bundle, golden
 from bear_classifier.stats import ood
 
@@ -61,12 +62,14 @@ def trained_dataset(root: Path, config: Config, seed: int = 0) -> Catalog:
 
 
 def leave_training(root: Path, config: Config, seed: int) -> None:
-    model = backbone.Classifier(
-        backbone.bare_body(config.learn.arch), len(config.labels), config.train.dropout
-    ).eval()
+    size = preprocessing(config.learn).size
+    body = backbone.bare_body(config.learn.arch, size)
+    model = backbone.Classifier(body, len(config.labels), config.train.dropout, size).eval()
     files = sorted((root / "photos").rglob("*.*"))
     with torch.no_grad():
-        pooled = torch.cat([model.outputs(x)[1] for x in batches(files, config.learn.size, 8)])
+        pooled = torch.cat(
+            [model.outputs(x)[1] for x in batches(files, preprocessing(config.learn), 8)]
+        )
     torch.manual_seed(seeded(seed))
     weight = torch.randn(len(config.labels), model.n_features) * 0.1
     model.start_head(pooled.mean(0), pooled.var(0), weight, torch.zeros(len(config.labels)))

@@ -298,8 +298,11 @@ def test_every_error_code_stands_in_the_manual():
                              "SPARE", "CLASS_REMOVED", "PLACEHOLDER", "STORED_FILE"}  # fmt: skip
 
 
+REQUIREMENTS = [f"requirements{part}.txt" for part in ("", "-dev", "-heic", "-offline")]
+
+
 def test_requirements_are_exact():
-    for name in ("requirements.txt", "requirements-dev.txt", "requirements-heic.txt"):
+    for name in REQUIREMENTS:
         for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
             if line and not line.startswith("#"):
                 assert re.match(r"[a-z0-9_.-]+==[0-9.]+( *;.*)?$", line), line

@@ -20,12 +20,12 @@ from bear_classifier.images import decoder
 from bear_classifier.judge import leave_source_out, out_of_sample
 from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
-from bear_classifier.learn import checkpoints, data, source_holdout
+from bear_classifier.learn import checkpoints, data, int8, source_holdout
 from bear_classifier.learn import probe as probe_module
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import train
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.ship import acceptance, int8
+from bear_classifier.ship import acceptance
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.export import export
 from bear_classifier.ship.predict import Model

@@ -106,7 +106,7 @@ def _comparisons(prefix: str, _: argparse.Namespace) -> Iterator[str]:
     from bear_classifier.experiments.compare.study import PRESETS
 
     before, comma, last = prefix.rpartition(",")
-    yield from () if comma else PRESETS
+    yield from () if comma else (*PRESETS, "backbones")
     yield from (f"{before}{comma}{name}" for name in _settings(last))
 
 
@@ -140,6 +140,7 @@ def _removed(prefix: str, options: argparse.Namespace) -> list[str]:
 _OFFERS: dict[str, Callable[[str, argparse.Namespace], Iterable[str]]] = {
     "set": _settings,
     "source": _sources,
+    "device": lambda prefix, _: ("auto", "cpu", "cuda", "mps"),
     "project": lambda prefix, _: ["starter", *_paths(prefix, [".toml"])],
     "compare what": _comparisons,
     "lesson page": lambda prefix, _: module("lesson").page_names(),

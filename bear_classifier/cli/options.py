@@ -155,7 +155,7 @@ def parser(filled: Sequence[str] = ()) -> Parser:
         add_path(group, f"--{name}", "DIR", about, default=Path(name))
     override = "override a setting of the project file; may be repeated"
     add("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=override)
-    add("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to train")
+    add("--device", help='where to train: "auto", "cpu", "cuda", "cuda:1" or "mps"')
     add_flag(group, "--json", "print JSON instead of words")
     add_flag(group, "--quiet", "print only errors and results")
     top = Parser(

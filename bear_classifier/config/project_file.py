@@ -186,10 +186,12 @@ def _value_fault(value: Any, allowed: tuple[type, ...], meta: Mapping[str, Any])
     if isinstance(value, bool) and bool not in allowed or not isinstance(value, allowed):
         return f"{value!r} must be {' or '.join(kind.__name__ for kind in allowed)}"
     low, high = meta["low"], meta["high"]
-    if isinstance(value, (int, float)) and not (
+    inside = not isinstance(value, (int, float)) or (
         (low is None or value >= low) and value < math.inf and (high is None or value <= high)
-    ):
+    )
+    if not inside and not (meta["or_zero"] and value == 0):
         span = f"at least {low}" if high is None else f"between {low} and {high}"
+        span = f"0, or {span}" if meta["or_zero"] else span
         return f"{value} must be {'finite' if value == math.inf else span}"
     if float in allowed and isinstance(value, str) and value != "find":  # of train.lr
         return f'{value!r} must be a number or "find"'

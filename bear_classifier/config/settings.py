@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-# googlenet and inception_v3 shift the usual values in `transform_input`, which is left out here.
-_CENTRED = ("efficientnet_v2_l", "googlenet", "inception_v3")
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "bears"  # a bundle
 
 
@@ -21,10 +19,12 @@ def setting(
     high: float | None = None,
     choices: Sequence[str] = (),
     was: str = "",
+    or_zero: bool = False,
 ) -> Any:
     """A field with its description in the project file, and its range. was: its name in version
-    0.1.0, which project files may still use."""
+    0.1.0, which project files may still use. or_zero: 0 is allowed, too, outside of the range."""
     metadata = {"about": about, "low": low, "high": high, "choices": choices, "was": was}
+    metadata["or_zero"] = or_zero
     return field(default=default, metadata=metadata)
 
 
@@ -103,29 +103,56 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class LearnConfig:
-    arch: str = setting("resnet34", "any convolutional torchvision classifier")
-    weights: str = setting(
-        "imagenet", '"imagenet", "none", "shipped", a .pth or .safetensors file, or a bundle'
+    arch: str = setting(
+        "resnet34", "a classifier of torchvision or timm, such as tf_efficientnet_lite2"
     )
-    size: int = setting(224, "pixels, side of the square that the model sees", low=32, high=1024)
-    device: str = setting("auto", '"auto", "cpu", "cuda" or "mps"')
-
-    @property
-    def centred(self) -> bool:
-        """Whether torchvision's weights of this network want values from -1 to 1, and not those
-        that ImageNet's mean and deviation give."""
-        return self.arch in _CENTRED
+    weights: str = setting(
+        "imagenet",
+        '"imagenet" (fetched), "package" (installed with bear-classifier[offline]), "none",'
+        ' "shipped", a .pth or .safetensors file, or a bundle',
+    )
+    size: int = setting(
+        0,
+        "pixels, side of the square that the model sees; 0: as its weights were trained with",
+        low=32,
+        high=1024,
+        or_zero=True,
+    )
+    crop: float = setting(
+        0.0,
+        "share of a photo's shorter side that is seen; 0: as its weights were judged with",
+        low=0.25,
+        high=1,
+        or_zero=True,
+    )
+    interpolation: str = choice(
+        "auto",
+        'of the resize to this square: "auto" (that of the weights), "bilinear" or "bicubic"',
+    )
+    device: str = setting(
+        "auto", '"auto", "cpu", "cuda", "mps", or one GPU of several by its number: "cuda:1"'
+    )
 
     @property
     def place(self) -> Path:
         """The file or folder that `weights` names, where it names one."""
         return SHIPPED if self.weights == "shipped" else Path(self.weights).expanduser()
 
+    @property
+    def is_bundle(self) -> bool:
+        """Whether `weights` names the folder of a model."""
+        return self.weights not in ("imagenet", "package", "none") and self.place.is_dir()
+
 
 @dataclass(frozen=True)
 class ProbeConfig:
     folds: int = setting(
         5, "parts for out-of-fold probabilities and for choosing the strength", low=2, high=20
+    )
+    precision: str = choice(
+        "fp32",
+        'of the network that computes features: "fp32", or "auto" (int8 on a processor that is'
+        " faster with it, where photos get the same answers)",
     )
 
 

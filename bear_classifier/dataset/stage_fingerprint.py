@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.config.settings import Config, stored_settings
+from bear_classifier.config.settings import Config, LearnConfig, stored_settings
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import sites
 from bear_classifier.errors import DataError
+from bear_classifier.images.preprocessing import Preprocessing, of_bundle
 from bear_classifier.runtime.files import hash_of, write_atomic
 from bear_classifier.stages import Stage
 
@@ -27,6 +28,10 @@ FORM = 3  # version of the digest, which begins with it; Stage.renewed counts fo
 HASH_CACHE = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
 # Settings that change no result: the device, and whether training goes on after a break.
 WITHOUT_EFFECT = {"learn.device", "train.resume"}
+# Settings that came later, left out at these values: results from before them stay up to date.
+LATER = {"probe.precision": "fp32"}
+# Networks to which version 0.1.0 gave other pixel values than later ones: they begin anew.
+CENTRED = ("efficientnet_v2_l", "googlenet", "inception_v3")
 
 
 def fingerprint(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str:
@@ -49,16 +54,35 @@ def settings(config: Config, stages: Sequence[Stage], root: Path) -> dict[str, A
         f"{table}.{key}": value
         for table in sorted({table for stage in stages for table in stage.tables})
         for key, value in stored_settings(getattr(config, table)).items()
-        if f"{table}.{key}" not in WITHOUT_EFFECT
+        if f"{table}.{key}" not in WITHOUT_EFFECT and LATER.get(f"{table}.{key}") != value
     }
     if "learn.weights" in values:
         values["learn.weights"] = content(_weights(config), root) or config.learn.weights
         values["train.seed"] = config.train.seed  # of a body without weights
-        if config.learn.centred:  # 0.1.0 gave these networks other pixel values: they begin anew
-            values["learn.centred"] = True
+        del values["learn.crop"], values["learn.interpolation"]
+        values |= {f"learn.{key}": value for key, value in _of_pictures(config.learn).items()}
     if "export.note" in values:
         values["export.note"] = content(Path(config.export.note).expanduser(), root)
     return values
+
+
+def _of_pictures(learn: LearnConfig) -> dict[str, Any]:
+    """What a photo becomes, as far as it is known without the network's library: size 0, crop 0 and
+    "auto" stand for what that says of its weights. A whole square and bilinear are left out: before
+    they were settings nothing else was there, and results from then stay up to date."""
+    shape = {"size": learn.size, "crop": learn.crop, "interpolation": learn.interpolation}
+    own = Preprocessing(learn.size) if learn.weights == "none" else None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # the stage raises it again
+        own = own or of_bundle(learn.place)
+    if own:
+        shape = {k: getattr(own, k) if v in (0, "auto") else v for k, v in shape.items()}
+    if shape["crop"] == 1:
+        del shape["crop"]
+    if shape["interpolation"] == "bilinear":
+        del shape["interpolation"]
+    if learn.arch in CENTRED:
+        shape["centred"] = True
+    return shape
 
 
 def _weights(config: Config) -> Path:
@@ -113,8 +137,7 @@ def earlier(config: Config, catalog: Catalog, stages: Sequence[Stage]) -> str | 
         facts = file.stat() if file.is_file() else None
         values["learn"]["weights_stamp"] = [facts.st_size, facts.st_mtime_ns] if facts else []
         values["learn"]["seed"] = config.train.seed
-        if config.learn.centred:
-            values["learn"]["centred"] = True
+        values["learn"] |= _of_pictures(config.learn)
     form = _EARLIER + sum(stage.renewed for stage in stages)
     return _hash([form, stages[-1].name, values, config.labels, catalog.fingerprint()])
 

@@ -318,14 +318,17 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle square, then bilinear to size x size, as fastai's Resize does to validate: with
-    the division before the multiplication, which can cost a pixel to rounding."""
+def fit_square(
+    image: Image.Image, size: int, crop: float = 1.0, interpolation: str = "bilinear"
+) -> Image.Image:
+    """The middle square, then resized to size x size. With all of the shorter side (crop 1.0), and
+    bilinear, as fastai's Resize does to validate: with the division before the multiplication,
+    which can cost a pixel to rounding. crop, interpolation: as of `Preprocessing`."""
     width, height = image.size
-    side = int(min(width / size, height / size) * size)
+    side = max(1, int(min(width / size, height / size) * size * crop))
     left, top = int(0.5 * (width - side)), int(0.5 * (height - side))
     square = image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.BILINEAR)
+    return square.resize((size, size), Image.Resampling[interpolation.upper()])
 
 
 def largest() -> bytes:

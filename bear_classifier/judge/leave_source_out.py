@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import sites
 from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.stats.arrays import Bools, Ints
@@ -64,6 +65,20 @@ def leave_sources_out(catalog: Catalog, config: Config) -> SourceHoldout:
         if p.split in ("train", "valid") and p.sha256 in rows and p.label in config.labels
     ]
     site = sites(catalog, photos, config.split.sources)
+    known, without = of_known_sources(photos, site, config.labels)
+    names = [site[i] for i in known]
+    features = evidence.features[[rows[photos[i].sha256] for i in known]]
+    targets = np.array([config.labels.index(photos[i].label) for i in known])
+    groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
+    return compare_folds(features, targets, groups, names, config.probe.folds, without)
+
+
+def of_known_sources(
+    photos: Sequence[Photo], site: Sequence[str], labels: Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """Rows of the photos that can be left out by source, and the labels that have fewer than two
+    groups of such photos, which are left out of it. site: of each photo, "" where unknown. Raises
+    NotMeasured."""
     known = [i for i in range(len(photos)) if site[i]]
     there = {(photos[i].label, photos[i].family) for i in known}
     many = Counter(label for label, _ in there)
@@ -73,12 +88,7 @@ def leave_sources_out(catalog: Catalog, config: Config) -> SourceHoldout:
             "it needs photos of at least two classes from at least two known sources; name the"
             " sources in split.sources"
         )
-    names = [site[i] for i in known]
-    features = evidence.features[[rows[photos[i].sha256] for i in known]]
-    targets = np.array([config.labels.index(photos[i].label) for i in known])
-    groups = np.unique([photos[i].family for i in known], return_inverse=True)[1]
-    without = [label for label in config.labels if many[label] < 2]
-    return compare_folds(features, targets, groups, names, config.probe.folds, without)
+    return known, [label for label in labels if many[label] < 2]
 
 
 def compare_folds(
@@ -98,6 +108,31 @@ def compare_folds(
     strength = choose_strength(features, targets, texts, folds)
     wrong_at_random = out_of_fold(features, targets, texts, folds, strength).argmax(1) != targets
     parts = partition(names)
+    wrong, judged = wrong_by_others(features, targets, groups, parts, strength)
+    by_source = {
+        part: _error_rate(wrong[rows], groups[rows])
+        for part, _ in Counter(p for p, j in zip(parts, judged, strict=True) if j).most_common()
+        for rows in [[p == part for p in parts]]
+    }
+    return {
+        "random": _error_rate(wrong_at_random[judged], groups[judged]),
+        "left_out": _error_rate(wrong[judged], groups[judged]),
+        "paired": paired_comparison(wrong_at_random[judged], wrong[judged], groups[judged]),
+        "sources": len(set(names)),
+        "by_source": by_source,
+        "without": list(without),
+    }
+
+
+def wrong_by_others(
+    features: NDArray[np.float32],
+    targets: Ints,
+    groups: Ints,
+    parts: Sequence[str],
+    strength: float,
+) -> tuple[Bools, Bools]:
+    """Which photos (n,) a probe of the other sources answers wrongly, and which could be judged.
+    parts: (n,) what is left out together. Raises NotMeasured where none could."""
     wrong = np.zeros(len(targets), dtype=bool)
     judged = np.zeros(len(targets), dtype=bool)
     for part in sorted(set(parts)):
@@ -113,19 +148,7 @@ def compare_folds(
             "each source has photos of a class that no other source has, so none can be judged by"
             " the others"
         )
-    by_source = {
-        part: _error_rate(wrong[rows], groups[rows])
-        for part, _ in Counter(p for p, j in zip(parts, judged, strict=True) if j).most_common()
-        for rows in [[p == part for p in parts]]
-    }
-    return {
-        "random": _error_rate(wrong_at_random[judged], groups[judged]),
-        "left_out": _error_rate(wrong[judged], groups[judged]),
-        "paired": paired_comparison(wrong_at_random[judged], wrong[judged], groups[judged]),
-        "sources": len(set(names)),
-        "by_source": by_source,
-        "without": list(without),
-    }
+    return wrong, judged
 
 
 def partition(names: Sequence[str]) -> list[str]:

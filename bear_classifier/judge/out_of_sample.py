@@ -18,7 +18,7 @@ from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear, logits_of
 from bear_classifier.stats.metrics import ANY_PROBABILITY
-from bear_classifier.stats.ood import NEIGHBOURS, Reference, WeightsClassifier, make_reference
+from bear_classifier.stats.ood import NEIGHBOURS, ClassLayer, Reference, make_reference
 
 LEAST_GROUPS = 100  # groups of known sources; a share of 3 % of fewer is no photo or an odd one
 _LEAST_PARTS = 2
@@ -216,7 +216,7 @@ def _by_halves(
     photos: KnownPhotos,
     parts: Strings,
     halves: HalfOutputs,
-    classifier: WeightsClassifier | None,
+    classifier: ClassLayer | None,
     seed: int,
 ) -> Answers | None:
     """Each photo by the network and the reference of the other half."""

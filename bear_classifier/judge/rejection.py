@@ -55,7 +55,7 @@ class FalseAccepts(TypedDict):
 
 
 @dataclass(frozen=True)
-class AnswerLimits:
+class RejectionLimits:
     """temperature: of the softmax; least: OOD score; close: lead of the likeliest class."""
 
     temperature: float
@@ -68,7 +68,7 @@ class AnswerLimits:
         return accept_reasons(probabilities, scores, self.least, self.close)
 
 
-def set_limits(answers: OutOfSample, refused: float, close: float) -> AnswerLimits:
+def set_limits(answers: OutOfSample, refused: float, close: float) -> RejectionLimits:
     """Temperature and limits by which, of photos that would be answered rightly, at most the share
     `refused` gets no answer, on average over such photos, however few they are (`ood.threshold`).
 
@@ -78,7 +78,7 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> AnswerLimi
     half of the share, if that is one photo: sources that nobody has seen are refused up to twice as
     often, and more where the known ones are all alike (docs/LOG.md). The laxer limit counts."""
     if answers.harder is None:
-        return AnswerLimits(1.0, -np.inf, 0.0)
+        return RejectionLimits(1.0, -np.inf, 0.0)
     harder = answers.harder
     temperature = fit_temperature(harder.logits, harder.targets)
     usual = harder.of(harder.right).only_once()
@@ -91,7 +91,7 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> AnswerLimi
         bounds.append(threshold(usual.scores, max(0.0, refused - float(below))))
     if answers.near:
         bounds.append(_near_limit(answers.near, answers.own, refused))
-    return AnswerLimits(temperature, min(bounds), min(close, limit))
+    return RejectionLimits(temperature, min(bounds), min(close, limit))
 
 
 def _near_limit(near: Answers, own: Floats, refused: float) -> float:

@@ -19,6 +19,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from bear_classifier.errors import DataError
+from bear_classifier.learn.devices import random_state, set_random_state
 from bear_classifier.runtime.files import clear_partial, write_atomic
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
@@ -70,10 +71,7 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
         tensors |= _named(f"adam.{number}.", moments)
         steps.append(state.get("step", 0))
     tensors["dice.torch"] = torch.get_rng_state()
-    if (
-        learn.model.device.type == "cuda"
-    ):  # reading its random state would start CUDA and take its memory
-        tensors |= {f"dice.cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
+    tensors |= _named("dice.", random_state(learn.model.device))
     name, keys, *rest = np.random.get_state(legacy=True)
     added = {
         "steps": steps,
@@ -98,9 +96,7 @@ def load_state(learn: Learner, state: State) -> None:
             own[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
             own["step"] = state.facts["steps"][number]
     torch.set_rng_state(state.tensors["dice.torch"])
-    cuda = list(state.part("dice.cuda.").values())
-    if learn.model.device.type == "cuda" and len(cuda) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(cuda)
+    set_random_state(learn.model.device, state.part("dice."))
     random.setstate(_tuple(state.facts["python"]))
     learn.dls.train.rng.setstate(_tuple(state.facts["loader"]))
     name, keys, *rest = state.facts["numpy"]

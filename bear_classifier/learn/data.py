@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import fastai.callback.data  # noqa: F401  # adds weighted_dataloaders to DataBlock
 import numpy as np
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.load import SkipItemException
-from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
-from fastai.vision.augment import RandomResizedCrop, RandomResizedCropGPU, Resize, aug_transforms
+from fastai.data.transforms import IntToFloatTensor, Normalize
+from fastai.torch_core import TensorCategory, TensorImage
+from fastai.vision.augment import RandomResizedCropGPU, aug_transforms
 from fastai.vision.core import PILImage
 from fasttransform import Pipeline, Transform
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bear_classifier.config.settings import Config, LearnConfig, TrainConfig
+from bear_classifier.config.settings import Config, TrainConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError, PhotoError, TrainError
 from bear_classifier.images import decoder
+from bear_classifier.images.preprocessing import Preprocessing
+from bear_classifier.learn.devices import LoadingWorkers, loading_workers
+from bear_classifier.learn.input_pipeline import PhotoLoader, WeightedPhotoLoader
+from bear_classifier.learn.kept_photos import KeptPhotos
+from bear_classifier.learn.random_crops import ItemResize, RandomCrop, pixels_for_crops, shrunk
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import count
 
-Norm = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of 0 to 1
-# Of most of torchvision's classifiers: torchvision.transforms._presets.ImageClassification
-IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CENTRED: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _AHEAD = 2  # batches decoded while the network works
 _BAD = 0.05  # of all photos; with more unreadable ones it is another dataset
 _NAMED = 3  # of the photos that were left out
@@ -53,15 +56,6 @@ def learning_photos(catalog: Catalog) -> tuple[list[Photo], list[Photo]]:
     if not train or not valid:
         raise DataError("NOT_SPLIT", "there are no training or validation photos; run: bears split")
     return train, valid
-
-
-def normalisation(learn: LearnConfig) -> Norm:
-    """What the weights were trained with, by the bundle of an earlier model or torchvision."""
-    if learn.weights not in ("none", "imagenet") and (learn.place / "bundle.json").is_file():
-        text = (learn.place / "bundle.json").read_text(encoding="utf-8")
-        preprocessing = json.loads(text)["preprocessing"]
-        return tuple(map(float, preprocessing["mean"])), tuple(map(float, preprocessing["std"]))
-    return CENTRED if learn.centred else IMAGENET
 
 
 class DecodedImage(PILImage):  # type: ignore[misc]
@@ -85,11 +79,14 @@ class Fit(Transform):  # type: ignore[misc]
 
     split_idx, order = 1, 1
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, shape: Preprocessing) -> None:
+        self.shape = shape
+
+    def square(self, image: Image.Image) -> Image.Image:
+        return self.shape.square(image)
 
     def encodes(self, image: DecodedImage) -> DecodedImage:
-        return DecodedImage(decoder.fit_square(image, self.size))
+        return DecodedImage(self.square(image))
 
 
 class Unreadable:
@@ -101,14 +98,17 @@ class Unreadable:
     def __init__(self, total: int) -> None:
         self.found: dict[Path, str] = {}
         self.total = total
+        self._lock = threading.Lock()
 
     def add(self, path: Path, exc: PhotoError) -> None:
         """Raises TrainError (TOO_MANY_BAD_PHOTOS) unless fewer than 5 % of all are bad."""
-        self.found[path] = exc.code
-        if len(self.found) >= _BAD * self.total:
+        with self._lock:
+            self.found[path] = exc.code
+            bad = len(self.found)
+        if bad >= _BAD * self.total:
             raise TrainError(
                 "TOO_MANY_BAD_PHOTOS",
-                f"{len(self.found)} of {self.total} photos cannot be read any more, such as {path}"
+                f"{bad} of {self.total} photos cannot be read any more, such as {path}"
                 f" ({exc.code}); put the files back, or begin with a new dataset",
             )
 
@@ -125,16 +125,26 @@ def dataloaders(
     config: Config,
     device: torch.device,
     unreadable: Unreadable | None = None,
+    kept: KeptPhotos | None = None,
+    workers: LoadingWorkers | None = None,
 ) -> DataLoaders:
     """fastai's DataLoaders over (path, label) pairs; random crops and warps in training only.
 
-    Raises TrainError (NO_BATCH)."""
+    kept: photos that stay decoded. workers: of the device if None. Raises TrainError (NO_BATCH)."""
     labels = [label for _, label in [*train, *valid]]
     numbers = range(len(labels))  # fastai would take pairs apart
-    photos = TransformBlock(_opener(train, valid, unreadable), IntToFloatTensor)
-    transforms = _transforms(config, device)
+    photos = _opener(train, valid, config, unreadable, KeptPhotos(0) if kept is None else kept)
+    of_batches = _transforms(config, device)["batch_tfms"]
     return loaded(
-        photos, lambda i: labels[i], numbers, labels[: len(train)], config, device, **transforms
+        TransformBlock(photos, batch_tfms=IntToFloatTensor),
+        lambda i: labels[i],
+        numbers,
+        labels[: len(train)],
+        config,
+        device,
+        workers or loading_workers(device),
+        direct=photos,
+        batch_tfms=of_batches,
     )
 
 
@@ -145,9 +155,20 @@ def portable_dataloaders(
 
     Raises TrainError (NO_BATCH); the loaders raise PhotoError at a photo that cannot be read."""
     items = dict([*train, *valid])
-    photos = TransformBlock(DecodedImage.create, IntToFloatTensor)
+    photos = TransformBlock(DecodedImage.create, batch_tfms=IntToFloatTensor)
     learned, transforms = [label for _, label in train], _transforms(config, device)
-    return loaded(photos, LabelOf(items), items, learned, config, device, **transforms)
+    workers = loading_workers(device)
+    return loaded(
+        photos,
+        LabelOf(items),
+        items,
+        learned,
+        config,
+        device,
+        workers,
+        item_tfms=transforms["item_tfms"],
+        batch_tfms=transforms["batch_tfms"],
+    )
 
 
 class LabelOf:
@@ -164,9 +185,10 @@ class LabelOf:
 
 
 def _transforms(config: Config, device: torch.device) -> dict[str, list[Transform]]:
-    of_items, of_batches = _augmented(config.learn.size, config.train)
-    of_batches = [*of_batches, _normalise(config, device)]
-    return {"item_tfms": [of_items, Fit(config.learn.size)], "batch_tfms": of_batches}
+    shape = preprocessing(config.learn)
+    of_items, of_batches = _augmented(shape, config.train)
+    of_batches = [*of_batches, _normalise(shape, device)]
+    return {"item_tfms": [of_items, Fit(shape)], "batch_tfms": of_batches}
 
 
 def loaded(
@@ -176,10 +198,14 @@ def loaded(
     learned: Sequence[str],
     config: Config,
     device: torch.device,
+    workers: LoadingWorkers,
+    direct: Callable[[Any], Tensor] | None = None,
     **transforms: list[Transform],
 ) -> DataLoaders:
     """fastai's DataLoaders of the items; the first are the training set. learned: their labels;
-    inputs, label: of an item; transforms: item_tfms and batch_tfms of fastai's DataBlock.
+    inputs, label: of an item; transforms: item_tfms and batch_tfms of fastai's DataBlock; direct:
+    the same input of an item without fastai's pipelines, whose Python takes a millisecond, in which
+    no other thread makes another.
 
     With `train.balance` "oversample" each of these is drawn with probability 1 / photos of its
     class, with replacement (fastai's WeightedDL): an epoch has as many, all batches are full.
@@ -194,62 +220,94 @@ def loaded(
         splitter=lambda items: (list(range(n)), list(range(n, len(items)))),
         **transforms,
     )
-    options: dict[str, Any] = {"bs": batch_size, "num_workers": 0, "device": device}
-    if config.train.balance != "oversample":
-        return block.dataloaders(items, **options)
-    many = Counter(learned)
-    weights = np.ones(len(items))  # those of the validation split are not used
-    weights[:n] = [1 / many[label] for label in learned]
-    return block.weighted_dataloaders(items, weights, **options)
+    options: dict[str, Any] = {"bs": batch_size, "workers": workers, "device": device}
+    kind: type[PhotoLoader] = PhotoLoader
+    if config.train.balance == "oversample":
+        many = Counter(learned)
+        weights = {"wgts": np.array([1 / many[label] for label in learned])}
+        kind, options["dl_kwargs"] = WeightedPhotoLoader, (weights, {})
+    dls = block.dataloaders(items, dl_type=kind, **options)
+    if direct is not None:
+        number = {name: i for i, name in enumerate(dls.vocab)}
+        for loader in dls.loaders:
+            loader.direct = lambda item: (direct(item), TensorCategory(number[label(item)]))
+    return dls
 
 
 class Augment:
     """Random views of pictures, as training sees them."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        of_items, of_batches = _augmented(config.learn.size, config.train)
-        norm = _normalise(config, device)
+        shape = preprocessing(config.learn)
+        of_items, of_batches = _augmented(shape, config.train)
+        norm = _normalise(shape, device)
         self._device = device
-        self._items = Pipeline([of_items, ToTensor()], split_idx=0)
+        self._crop = of_items.square
         self._batches = Pipeline([IntToFloatTensor(), *of_batches, norm], split_idx=0)
 
-    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
-        """A view of each: (n, 3, size, size), normalised."""
-        items = torch.stack([self._items(DecodedImage(image)) for image in images])
-        batch: Tensor = self._batches(items.to(self._device))
-        return batch.as_subclass(Tensor)
+    def crop(self, image: Image.Image) -> Tensor:
+        """A random crop (3, size, size), 0 to 255, by `item_random`; in many threads at once."""
+        return _pixels_first(self._crop(image))
+
+    def batch(self, crops: Sequence[Tensor]) -> Tensor:
+        """Crops warped and normalised: (n, 3, size, size)."""
+        stacked = TensorImage(torch.stack(list(crops)))
+        made: Tensor = self._batches(stacked.to(self._device))
+        return made.as_subclass(Tensor)
 
 
-def _normalise(config: Config, device: torch.device) -> Normalize:
+def _normalise(shape: Preprocessing, device: torch.device) -> Normalize:
     """fastai's Normalize with its tensors on the device; fastai itself moves them only to CUDA."""
-    norm = Normalize.from_stats(*normalisation(config.learn), cuda=False)
+    norm = Normalize.from_stats(shape.mean, shape.std, cuda=False)
     norm.mean, norm.std = norm.mean.to(device), norm.std.to(device)
     return norm
 
 
-def _augmented(size: int, settings: TrainConfig) -> tuple[Transform, list[Transform]]:
+def _pixels_first(image: Image.Image) -> Tensor:
+    """(3, height, width) of uint8, in one piece, so that stacking is quick."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _augmented(
+    shape: Preprocessing, settings: TrainConfig
+) -> tuple[RandomCrop | ItemResize, list[Transform]]:
     """`train.resize`: the transforms of training photos, and of batches of them.
 
     Validation keeps the resize of serving, so it must skip batch transforms that change sizes."""
-    of_batches = aug_transforms()
+    of_batches, size = aug_transforms(), shape.size
+    resamples = (Image.Resampling[shape.interpolation.upper()], Image.Resampling.NEAREST)
     if settings.resize == "random-crop":
-        of_items = RandomResizedCrop(size, min_scale=settings.crop)
+        of_items: RandomCrop | ItemResize = RandomCrop(size, settings.crop, resamples[0])
     elif settings.resize == "presize":
-        of_items = Resize(max(_PRESIZED, size))
+        of_items = ItemResize(max(_PRESIZED, size), resamples=resamples)
         of_batches = aug_transforms(size=size, min_scale=settings.crop)
         for transform in of_batches:
             if isinstance(transform, RandomResizedCropGPU):
                 transform.split_idx = 0
     else:
-        of_items = Resize(size, method=settings.resize)
-    of_items.split_idx = 0
+        of_items = ItemResize(size, method=settings.resize, resamples=resamples)
     return of_items, of_batches
 
 
+def opened_to_crop(path: Path, size: int, settings: TrainConfig) -> Image.Image:
+    """A stored photo with enough pixels for random crops: a large JPEG is decoded to 1/2, 1/4 or
+    1/8, and what is still much larger is shrunk, so that later crops take less time. size: pixels,
+    side of the network's input. Raises PhotoError."""
+    by_area = settings.resize == "random-crop"
+    least = pixels_for_crops(size, settings.crop) if by_area else max(_PRESIZED, size)
+    image, _ = decoder.decode_with_size(stored(path), least)
+    return shrunk(image, least)
+
+
 def _opener(
-    train: _Labelled, valid: _Labelled, unreadable: Unreadable | None
-) -> Callable[[int], DecodedImage]:
-    """A function that opens the photo of a number, counted through both splits.
+    train: _Labelled,
+    valid: _Labelled,
+    config: Config,
+    unreadable: Unreadable | None,
+    kept: KeptPhotos,
+) -> Callable[[int], TensorImage]:
+    """A function that gives the pixels (3, size, size) of the photo of a number, counted through
+    both splits: a random crop for training, the resize of serving for validation.
 
     For an unreadable training photo it takes the next of its class, so that batches stay full; an
     unreadable validation photo is left out of its batch."""
@@ -259,14 +317,28 @@ def _opener(
     for number, (_, label) in enumerate(train):
         of_class.setdefault(label, []).append(number)
 
-    def opened(number: int) -> DecodedImage:
-        same = of_class[items[number][1]] if number < len(train) else []
-        later = [i for i in same if i > number]
-        for i in (number, *later, *same):
+    shape = preprocessing(config.learn)
+    crop, fit = _augmented(shape, config.train)[0].square, Fit(shape)
+
+    def made(path: Path, learned: bool) -> Image.Image:
+        if learned:
+            return opened_to_crop(path, shape.size, config.train)
+        return fit.square(decoder.decode(stored(path)))
+
+    def candidates(number: int, learned: bool) -> Iterator[int]:
+        yield number
+        same = of_class[items[number][1]] if learned else []
+        yield from (i for i in same if i > number)
+        yield from same
+
+    def opened(number: int) -> TensorImage:
+        learned = number < len(train)
+        for i in candidates(number, learned):
             path = items[i][0]
             if path not in bad.found:
                 try:
-                    return DecodedImage.create(path)
+                    image = kept.picture((learned, path), partial(made, path, learned))
+                    return TensorImage(_pixels_first(crop(image) if learned else image))
                 except PhotoError as exc:
                     bad.add(path, exc)
         raise SkipItemException
@@ -276,24 +348,23 @@ def _opener(
 
 def batches(
     paths: Sequence[Path],
-    size: int,
+    shape: Preprocessing,
     batch_size: int,
     unreadable: Unreadable | None = None,
-    norm: Norm = IMAGENET,
 ) -> Iterator[Tensor]:
     """Normalised batches (n, 3, size, size) in order, decoded ahead by threads.
 
-    norm: as `normalisation`. A photo that cannot be read is left out and added to `unreadable`;
-    without that, it raises DataError (STORED_DAMAGED)."""
+    A photo that cannot be read is left out and added to `unreadable`; without that, it raises
+    DataError (STORED_DAMAGED)."""
 
     def opened(path: Path) -> _Pixels | PhotoError:
         try:
-            return np.asarray(decoder.fit_square(decoder.decode(stored(path)), size))
+            return np.asarray(shape.square(decoder.decode(stored(path))))
         except PhotoError as exc:
             return exc
 
     ready: list[_Pixels] = []
-    for path, pixels in ahead(opened, paths, threads=2, room=_AHEAD * batch_size):
+    for path, pixels in ahead(opened, paths, room=_AHEAD * batch_size):
         if not isinstance(pixels, PhotoError):
             ready.append(pixels)
         elif unreadable is None:
@@ -305,14 +376,14 @@ def batches(
         else:
             unreadable.add(path, pixels)
         if len(ready) == batch_size:
-            yield normalise(np.stack(ready), norm)
+            yield normalise(np.stack(ready), shape)
             ready = []
     if ready:
-        yield normalise(np.stack(ready), norm)
+        yield normalise(np.stack(ready), shape)
 
 
-def normalise(pixels: _Pixels, norm: Norm = IMAGENET) -> Tensor:
-    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w); norm: as `normalisation`."""
-    mean, std = (torch.tensor(part)[:, None, None] for part in norm)
+def normalise(pixels: _Pixels, shape: Preprocessing) -> Tensor:
+    """pixels (n, h, w, 3) of 0 to 255. Returns (n, 3, h, w)."""
+    mean, std = (torch.tensor(part)[:, None, None] for part in (shape.mean, shape.std))
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
     return x.sub_(mean).div_(std)

@@ -18,14 +18,15 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.learn import backbone, checkpoints
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.checkpoints import State
-from bear_classifier.learn.data import IMAGENET, PhotoList, normalisation
+from bear_classifier.learn.data import PhotoList
 from bear_classifier.learn.fit import fit, lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.learn.weight_interpolation import ALPHAS, interpolated_state
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.terminal import warn_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
-_FORMAT = 2  # of checkpoints; older ones are not resumed
+_FORMAT = 3  # of checkpoints; older ones are not resumed
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,9 @@ def interpolated_logits(
 def _made_from(catalog: Catalog, config: Config, network: Classifier, photos: PhotoList) -> str:
     """Digest of what determines a training: settings, photos, initial weights. Not the device, so
     that a training may be resumed on another."""
-    learn = dataclasses.asdict(config.learn)
-    del learn["device"]
-    norm = normalisation(config.learn)
-    learn |= {} if norm == IMAGENET else {"norm": norm}
+    shape = preprocessing(config.learn)
+    learn = {"arch": config.learn.arch, "weights": config.learn.weights, "size": shape.size}
+    learn |= {} if shape.is_usual else {"preprocessing": dataclasses.asdict(shape)}
     tables, names = [lasting(config.train), learn], [photo.sha256 for photo in photos]
     digests = [catalog.fingerprint(), names, backbone.weights_digest(network)]
     value = [_FORMAT, tables, config.labels, *digests]

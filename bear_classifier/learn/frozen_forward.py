@@ -30,7 +30,7 @@ import onnxruntime as ort
 OPSET = 17
 _PART = 4  # pictures at once, so that activations fit into the cache
 _WORTH = 32  # pictures; for fewer the preparation, about a second, does not pay
-_FAILED = (
+FAILED = (  # by what a network is refused that cannot be traced or run
     *(RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError),
     *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
     *(ort.capi.onnxruntime_pybind11_state.NotImplemented, torch.fx.proxy.TraceError),
@@ -53,8 +53,8 @@ def frozen(
     try:
         if kind is not None and not any(map(depthwise, module.modules())):
             return _torch(fuse(module).to(memory_format=torch.channels_last), kind)
-        return _onnx(as_onnx(module, example, "image", outputs))
-    except _FAILED:  # a network that cannot be traced
+        return onnx_pass(as_onnx(module, example, "image", outputs))
+    except FAILED:  # a network that cannot be traced
         return _torch(module, kind)
 
 
@@ -76,7 +76,8 @@ def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str
     return buffer.getvalue()
 
 
-def _onnx(network: bytes) -> Pass:
+def onnx_pass(network: bytes) -> Pass:
+    """A function from a batch to the outputs of an ONNX network. Raises one of FAILED."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # a thread for each part: none waits at every layer
     options.log_severity_level = 3

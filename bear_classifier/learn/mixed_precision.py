@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -15,7 +15,8 @@ from bear_classifier.learn.backbone import Classifier
 def half_precision(device: torch.device) -> torch.dtype | None:
     """The half precision that the device computes much faster than single precision, if any."""
     if device.type == "cuda":  # bfloat16 has the range of single precision: no step is lost
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        with nullcontext() if device.index is None else torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
     return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else None
 

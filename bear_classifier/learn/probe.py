@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.errors import DataError
-from bear_classifier.learn import backbone
+from bear_classifier.images.preprocessing import Preprocessing
+from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import IMAGENET, Norm, PhotoList, batches, normalisation
-from bear_classifier.learn.frozen_forward import frozen
+from bear_classifier.learn.data import PhotoList, batches
+from bear_classifier.learn.frozen_forward import frozen, onnx_pass
+from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.runtime.terminal import count, progress_bar
+from bear_classifier.runtime.terminal import count, progress_bar, warn_above_bars
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
@@ -38,6 +40,7 @@ from bear_classifier.stats.linear_probe import (
 )
 
 _BATCH = 32
+_INT8 = "-int8-"  # in the name of a file of features that a network in integers made
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
 
 
@@ -61,8 +64,9 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     if not photos or any(photo.split is None for photo in photos):
         raise DataError("NOT_SPLIT", "the photos have no splits yet; run: bears split")
     _refuse_lone(photos, config.labels)
+    announce(config.learn)
     body = backbone.build_body(config.learn, config.train.seed)
-    features = cached_features(catalog, config, photos, body)
+    cache, features = feature_cache(catalog, config, photos, body)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.group for photo in photos])
     splits = np.array([photo.split for photo in photos])
@@ -92,7 +96,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         sha256=np.array([p.sha256 for p in photos]),
         probabilities=probabilities,
         second=second,
-        features=np.array(_cache_path(catalog, config, body).name),
+        features=np.array(cache.name),
         strength=np.array(strength),
     )
     write_atomic(folder / "probabilities.npz", out)
@@ -102,6 +106,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     missed = probabilities[known].argmax(1) != labels[known]
     return {
         "photos": len(photos),
+        "precision": "int8" if _INT8 in cache.name else "fp32",
         "strength": strength,
         "out_of_fold_wrong": int(missed.sum()),
         "out_of_fold_interval": clustered(missed, groups[known]),
@@ -149,7 +154,8 @@ def strength_of(
 def probe_network(config: Config, head: Head | None) -> Classifier:
     """The untuned body with this head, or an untrained one."""
     body = backbone.build_body(config.learn, config.train.seed)
-    made = Classifier(body, len(config.labels), config.train.dropout)
+    size = preprocessing(config.learn).size
+    made = Classifier(body, len(config.labels), config.train.dropout, size)
     if head:
         arrays = {name: torch.from_numpy(np.asarray(a)).float() for name, a in vars(head).items()}
         made.start_head(**arrays)
@@ -168,22 +174,29 @@ def head_of(made: Pipeline) -> Head:
 def cached_features(
     catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
 ) -> Floats32:
-    """Pooled features (n, f) of photos, computed once per photo, weights and size."""
-    device = backbone.pick_device(config.learn.device)
-    path = _cache_path(catalog, config, body)
+    """Pooled features (n, f) of photos, computed once per photo, weights, size and precision."""
+    return feature_cache(catalog, config, photos, body)[1]
+
+
+def feature_cache(
+    catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module
+) -> tuple[Path, Floats32]:
+    """The file of the dataset that keeps the features, and those (n, f) of the photos."""
+    device = devices.pick_device(config.learn.device)
+    body, shape = body.to(device).eval(), preprocessing(config.learn)
+    path, network = _precision(catalog, config, photos, body, device)
     cache = _load_cache(path)
     todo = [photo for photo in photos if photo.sha256 not in cache]
-    body, size = body.to(device).eval(), config.learn.size
     bar = progress_bar(total=len(todo), desc="features", unit="photo", hidden=not todo)
     try:
         with bar, torch.inference_mode():
-            run = frozen(body, torch.zeros(1, 3, size, size, device=device), ["map"], len(todo))
-            norm = normalisation(config.learn)
-            passes = batches([catalog.file(p) for p in todo], size, _BATCH, norm=norm)
+            example = torch.zeros(1, 3, shape.size, shape.size, device=device)
+            run = onnx_pass(network) if network else frozen(body, example, ["map"], len(todo))
+            passes = batches([catalog.file(p) for p in todo], shape, _BATCH)
             names = iter([photo.sha256 for photo in todo])
             for number, batch in enumerate(passes, 1):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
-                rows = zip(pooled, mean_grey(batch, norm), sharpness(batch, norm), strict=True)
+                rows = zip(pooled, mean_grey(batch, shape), sharpness(batch, shape), strict=True)
                 cache.update(zip(islice(names, len(batch)), rows, strict=True))
                 bar.update(len(batch))
                 if number % _KEEP_EVERY == 0:
@@ -191,34 +204,59 @@ def cached_features(
     finally:
         if todo:
             _save_cache(path, cache)
-    return np.stack([cache[photo.sha256][0] for photo in photos])
+    return path, np.stack([cache[photo.sha256][0] for photo in photos])
 
 
-def mean_grey(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
+def _precision(
+    catalog: Catalog, config: Config, photos: PhotoList, body: nn.Module, device: torch.device
+) -> tuple[Path, bytes | None]:
+    """The file of these features, and the network that computes them in 8-bit integers; None: the
+    body does, or nothing is to do. What was begun in one precision goes on in it."""
+    full = _cache_path(catalog, config, body)
+    if config.probe.precision != "auto" or device.type != "cpu" or full.is_file():
+        return full, None
+    from bear_classifier.learn import int8_features  # only now: onnx and its quantiser are heavy
+
+    wanted = {photo.sha256 for photo in photos}
+    for path in sorted(full.parent.glob(f"{full.stem}{_INT8}*.npz")):
+        network = int8_features.kept_network(full.stem, path.stem.rpartition("-")[2])
+        if network or wanted <= _load_cache(path).keys():
+            return path, network
+    choice = int8_features.choose(catalog, config, photos, body, full.stem)
+    warn_above_bars(choice.words)
+    if choice.network is None:
+        return full, None
+    digest = int8_features.network_digest(choice.network)
+    return full.with_name(f"{full.stem}{_INT8}{digest}.npz"), choice.network
+
+
+def mean_grey(batch: Tensor, shape: Preprocessing) -> Floats32:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
-    return np.asarray(_grey(batch, norm).mean((1, 2)).numpy())
+    return np.asarray(_grey(batch, shape).mean((1, 2)).numpy())
 
 
-def sharpness(batch: Tensor, norm: Norm = IMAGENET) -> Floats32:
+def sharpness(batch: Tensor, shape: Preprocessing) -> Floats32:
     """Root mean square of the Laplacian of grey levels: low in a blurred or empty picture."""
-    grey = _grey(batch, norm)
+    grey = _grey(batch, shape)
     middle = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
     return np.asarray((around - 4 * middle).square().mean((1, 2)).sqrt().numpy())
 
 
-def _grey(batch: Tensor, norm: Norm) -> Tensor:
+def _grey(batch: Tensor, shape: Preprocessing) -> Tensor:
     """(n, size, size), 0 to 255, by the weights of ITU-R 601-2."""
     parts = 255 * torch.tensor([0.299, 0.587, 0.114])
-    mean, std = map(torch.tensor, norm)
+    mean, std = map(torch.tensor, (shape.mean, shape.std))
     scale, shift = parts * std, float((parts * mean).sum())
     return nn.functional.conv2d(batch, scale[None, :, None, None])[:, 0] + shift
 
 
 def _cache_path(catalog: Catalog, config: Config, body: nn.Module) -> Path:
-    norm = normalisation(config.learn)
-    other = "" if norm == IMAGENET else f"-{hashlib.sha256(repr(norm).encode()).hexdigest()[:8]}"
-    name = f"{config.learn.arch}-{backbone.weights_digest(body)}-{config.learn.size}{other}.npz"
+    shape = preprocessing(config.learn)
+    digest = hashlib.sha256(repr(astuple(shape)).encode()).hexdigest()[:8]
+    other = "" if shape.is_usual else f"-{digest}"
+    arch = config.learn.arch.replace(":", "-")
+    name = f"{arch}-{backbone.weights_digest(body)}-{shape.size}{other}.npz"
     return catalog.root / "features" / name
 
 

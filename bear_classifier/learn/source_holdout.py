@@ -23,7 +23,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
-from bear_classifier.learn import backbone, probe, weight_interpolation
+from bear_classifier.learn import devices, probe, weight_interpolation
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import PhotoList
 from bear_classifier.learn.finetune import interpolated_logits, tune
@@ -177,7 +177,7 @@ def _half(
     )
     config = dataclasses.replace(config, train=adjusted_settings(config.train, len(learned))[0])
     network = start_of(catalog, config, learned, features[mine & train])
-    part = part.begun(network.to(backbone.pick_device(config.learn.device)))
+    part = part.begun(network.to(devices.pick_device(config.learn.device)))
     tuned = tune(catalog, config, part, learned, checked, checkpoint_folders(catalog)[number])
     half = HalfTraining(part, tuned.first, tuned.last, learned, unseen)
     return half, interpolated_logits(config, part, tuned, unseen)

@@ -27,7 +27,13 @@ from torch import Tensor
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
-from bear_classifier.learn import backbone, checkpoints, source_holdout, weight_interpolation
+from bear_classifier.learn import (
+    backbone,
+    checkpoints,
+    devices,
+    source_holdout,
+    weight_interpolation,
+)
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import Unreadable, learning_photos, portable_dataloaders
 from bear_classifier.learn.diagnose import diagnose, diagnose_interpolated
@@ -36,6 +42,7 @@ from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, unbalanced
 from bear_classifier.learn.probe import Head, cached_features, probe_network
 from bear_classifier.learn.trainable_part import Whole, part_of
 from bear_classifier.learn.weight_interpolation import interpolated_state
+from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import move, write_partial
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.intervals import copies_effect
@@ -55,7 +62,8 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     settings, notes = adjusted_settings(config.train, len(learned))
     notes += unbalanced([photo.label for photo in learned], settings)
     config = dataclasses.replace(config, train=settings)
-    network = start(catalog, config).to(backbone.pick_device(config.learn.device))
+    announce(config.learn)
+    network = start(catalog, config).to(devices.pick_device(config.learn.device))
     held_out = source_holdout.held_out_sources(catalog, config)
     if held_out:
         features = cached_features(catalog, config, held_out.photos, network.body)
@@ -160,8 +168,9 @@ def _save(
 
 def trained_network(catalog: Catalog, config: Config) -> Classifier:
     """The network of the last training, on the CPU. Raises DataError (NOT_TRAINED)."""
-    body = backbone.bare_body(config.learn.arch)
-    network = Classifier(body, len(config.labels), config.train.dropout)
+    size = preprocessing(config.learn).size
+    body = backbone.bare_body(config.learn.arch, size)
+    network = Classifier(body, len(config.labels), config.train.dropout, size)
     try:
         state = from_safetensors((catalog.root / "train" / "weights.safetensors").read_bytes())
         network.load_state_dict(state)
@@ -179,7 +188,7 @@ def trained_learner(catalog: Catalog, config: Config) -> Learner:
     Raises DataError (NOT_TRAINED, NOT_SPLIT) and TrainError (NO_BATCH)."""
     network = trained_network(catalog, config)
     train, valid = ([(catalog.file(p), p.label) for p in s] for s in learning_photos(catalog))
-    device = backbone.pick_device(config.learn.device)
+    device = devices.pick_device(config.learn.device)
     config = dataclasses.replace(config, train=adjusted_settings(config.train, len(train))[0])
     dls = portable_dataloaders(train, valid, config, device)
     place = catalog.root / "learner"

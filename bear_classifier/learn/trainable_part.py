@@ -23,12 +23,16 @@ from torch import Tensor, nn
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.images import decoder
+from bear_classifier.dataset.schema import Photo
 from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
 from bear_classifier.learn.data import PhotoList, Unreadable
+from bear_classifier.learn.devices import LoadingWorkers, loading_workers
 from bear_classifier.learn.frozen_forward import frozen
+from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
 from bear_classifier.learn.mixed_precision import exactly
+from bear_classifier.learn.random_crops import item_random, random_state_of
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Floats32
@@ -48,24 +52,26 @@ class Whole:
     catalog: Catalog
     model: Classifier
     unreadable: Unreadable
+    kept: KeptPhotos | None = None  # stay decoded from epoch to epoch, also for `begun`
 
     def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         """Batches for `model`. Raises TrainError (NO_BATCH)."""
         train, valid = ([(self.catalog.file(p), p.label) for p in s] for s in (learned, checked))
-        return data.dataloaders(train, valid, config, self.model.device, self.unreadable)
+        device, bad = self.model.device, self.unreadable
+        return data.dataloaders(train, valid, config, device, bad, self.kept)
 
     def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         """In full precision, with the resize of serving."""
         places = {self.catalog.file(photo): row for row, photo in enumerate(photos)}
         bad = self.unreadable.found
         files = [file for file in places if file not in bad]
-        size, norm = config.learn.size, data.normalisation(config.learn)
+        shape = preprocessing(config.learn)
         bar = progress_bar(total=len(files), desc="predict", unit="photo", leave=False)
         passes = []
         with bar, torch.inference_mode():
-            example = torch.zeros(1, 3, size, size, device=self.model.device)
+            example = torch.zeros(1, 3, shape.size, shape.size, device=self.model.device)
             run = frozen(Outputs(self.model), example, OUTPUTS, len(files))
-            for batch in data.batches(files, size, _BATCH, self.unreadable, norm):
+            for batch in data.batches(files, shape, _BATCH, self.unreadable):
                 passes.append(run(batch)[:2])
                 bar.update(len(batch))
         logits, pooled = (torch.cat(parts).numpy() for parts in zip(*passes, strict=True))
@@ -96,13 +102,17 @@ class LastStage:
 
         def stored(i: int) -> Tensor:
             choices: list[NDArray[Any]] = [self.plain, *self.views]
-            maps = random.choice(choices) if i < len(learned) else self.plain
+            maps = item_random().choice(choices) if i < len(learned) else self.plain
             return torch.from_numpy(maps[rows[i]]).float()
 
         labels = [photo.label for photo in (*learned, *checked)]
         maps, known = TransformBlock(stored), labels[: len(learned)]
         numbers, device = range(len(rows)), self.model.device
-        return data.loaded(maps, lambda i: labels[i], numbers, known, config, device)
+        workers = loading_workers(device)
+        workers = workers if workers.ahead else LoadingWorkers(1, 0)  # reading a map takes no time
+        return data.loaded(
+            maps, lambda i: labels[i], numbers, known, config, device, workers, direct=stored
+        )
 
     def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
@@ -131,8 +141,9 @@ def part_of(
 
     photos: the training split, and all whose outputs will be wanted. The views follow from the
     present random state."""
-    whole = Whole(catalog, network, unreadable)
-    wanted, cut = config.train.layers, last_stage(network.body, config.learn.size)
+    whole = Whole(catalog, network, unreadable, KeptPhotos(room_for_photos()))
+    wanted, size = config.train.layers, preprocessing(config.learn).size
+    cut = last_stage(network.body, size)
     # "auto": pretrained early layers are right already, but a recipe of fastai's (a new head) means
     # the whole network
     early_are_right = config.learn.weights != "none" and config.train.head == "probe"
@@ -141,7 +152,6 @@ def part_of(
     if not cut:
         note = f"{config.learn.arch} has no last stage of its own: all layers learn"
         return whole, [note] if wanted == "last-stage" else []
-    size = config.learn.size
     with torch.inference_mode():  # numbers of a map: in single precision, and in half for views
         each = first_of(network, cut)(torch.zeros(1, 3, size, size, device=network.device)).numel()
     learned = sum(photo.split == "train" for photo in photos)
@@ -199,9 +209,9 @@ def end_of(network: Classifier, cut: int) -> Classifier:
 
 def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: int) -> LastStage:
     """Feature maps at the cut of all photos, and of random views of those to learn from."""
-    file_of, bad, norm = whole.catalog.file, whole.unreadable, data.normalisation(config.learn)
-    first, size, device = first_of(whole.model, cut), config.learn.size, whole.model.device
-    example = torch.zeros(1, 3, size, size, device=device)
+    file_of, bad, shape = whole.catalog.file, whole.unreadable, preprocessing(config.learn)
+    first, device = first_of(whole.model, cut), whole.model.device
+    example = torch.zeros(1, 3, shape.size, shape.size, device=device)
     photos = sorted(photos, key=lambda photo: photo.split != "train")
     files = {file_of(photo): photo for photo in photos}
     total = len(photos) + views * sum(p.split == "train" for p in photos)
@@ -209,7 +219,7 @@ def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: in
     with bar, torch.inference_mode():
         run = frozen(first, example, ["map"], len(photos))
         maps = []
-        for batch in data.batches(list(files), size, _BATCH, bad, norm):
+        for batch in data.batches(list(files), shape, _BATCH, bad):
             maps.append(run(batch)[0].numpy())
             bar.update(len(batch))
         there = [photo for file, photo in files.items() if file not in bad.found]
@@ -218,11 +228,19 @@ def _stored(whole: Whole, config: Config, photos: PhotoList, cut: int, views: in
         augment = data.Augment(config, device)
         learned = [photo for photo in there if photo.split == "train"]
         seen = [np.empty((len(learned), *plain.shape[1:]), np.float16) for _ in range(views)]
-        images = ahead(lambda p: decoder.decode(data.stored(file_of(p))), learned, 2, _AHEAD)
+        key = random.getrandbits(64)
+
+        def crops(numbered: tuple[int, Photo]) -> list[Tensor]:
+            number, photo = numbered
+            image = data.opened_to_crop(file_of(photo), shape.size, config.train)
+            with random_state_of(key, number):
+                return [augment.crop(image) for _ in seen]
+
+        made = ahead(crops, enumerate(learned), _AHEAD)
         run = frozen(first, example, ["map"], views * len(learned), exact=False)
         for start in range(0, len(learned), _BATCH):
-            some = [image for _, image in islice(images, _BATCH)]
-            for view in seen:
-                view[start : start + _BATCH] = run(augment(some))[0].half().numpy()
+            some = [of_photo for _, of_photo in islice(made, _BATCH)]
+            for view, of_view in zip(seen, zip(*some, strict=True), strict=True):
+                view[start : start + _BATCH] = run(augment.batch(of_view))[0].half().numpy()
                 bar.update(len(some))
     return LastStage(end_of(whole.model, cut), cut, row, plain, seen)

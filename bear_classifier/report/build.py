@@ -52,7 +52,7 @@ def write_report(facts: Facts, page: str, out: Path) -> None:
 
 def mistake_pictures(catalog: Catalog, facts: Facts, made: Bundle) -> dict[str, Shown]:
     """The mistakes by sha256, with activation maps if the bundle is the model that made them."""
-    from bear_classifier.images.decoder import decode, encode, fit_square
+    from bear_classifier.images.decoder import decode, encode
     from bear_classifier.report.html import Shown
     from bear_classifier.ship import class_activation_map
     from bear_classifier.ship.predict import Model
@@ -68,7 +68,7 @@ def mistake_pictures(catalog: Catalog, facts: Facts, made: Bundle) -> dict[str, 
             continue
         try:
             if model is None or head is None:
-                plain = fit_square(decode(catalog.file(photo)), made.size)
+                plain = made.preprocessing.square(decode(catalog.file(photo)))
                 shown[row["sha256"]] = Shown(encode(plain, quality=_QUALITY))
                 continue
             classes = [made.labels.index(label) for label in (row["said"], row["true"])]

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
+from bear_classifier.images.preprocessing import Preprocessing
+from bear_classifier.learn import int8
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import count, progress_bar
-from bear_classifier.ship import int8, manifest
+from bear_classifier.ship import manifest
 from bear_classifier.ship.predict import Model
 from bear_classifier.stats.metrics import calibration_error
 
@@ -115,9 +117,9 @@ def objection(name: str, figures: Mapping[str, Any], bar: Bar) -> str:
     return ""
 
 
-def least_side(size: int) -> int:
-    """Pixels of the shorter side that are enough for a square of this size."""
-    return int(np.ceil(size * _ROOM))
+def least_side(shape: Preprocessing) -> int:
+    """Pixels of the shorter side that are enough for the square that the network sees."""
+    return int(np.ceil(shape.size / shape.crop * _ROOM))
 
 
 def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
@@ -128,7 +130,7 @@ def take(catalog: Catalog, config: Config, proved: Model) -> Taken:
     valid = [photo for photo in photos if photo.split == "valid"][:_MOST]
     files = [catalog.file(photo) for photo in valid]
     targets = np.array([config.labels.index(photo.label) for photo in valid], dtype=np.int64)
-    scaled = with_least(proved, least_side(config.learn.size))
+    scaled = with_least(proved, least_side(proved.bundle.preprocessing))
     full, small, changed = [], [], []
     for file in progress_bar(files, desc="decoding", unit="photo"):
         plain, quick = (np.asarray(model.square(file)) for model in (proved, scaled))

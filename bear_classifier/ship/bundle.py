@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.errors import ModelError
+from bear_classifier.images.preprocessing import Preprocessing, of_manifest
 from bear_classifier.runtime import git_lfs
 from bear_classifier.runtime.files import replace, write_atomic, write_errors
 from bear_classifier.runtime.npz import read_npz
@@ -64,10 +65,15 @@ class Bundle:
     def labels(self) -> list[str]:
         return list(self.about["labels"])
 
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes its input."""
+        return of_manifest(self.about["preprocessing"])
+
     @property
     def size(self) -> int:
         """Pixels, side of the square that the model sees."""
-        return int(self.about["preprocessing"]["size"])
+        return self.preprocessing.size
 
     @property
     def least(self) -> int | None:
@@ -94,8 +100,8 @@ class Bundle:
     @cached_property
     def _values(self) -> NDArray[np.float32]:
         """(3, 256): what each byte of each channel becomes."""
-        shape = self.about["preprocessing"]
-        mean, std = (np.array(shape[k], dtype=np.float32)[:, None] for k in ("mean", "std"))
+        shape = self.preprocessing
+        mean, std = (np.array(part, np.float32)[:, None] for part in (shape.mean, shape.std))
         return np.asarray((np.arange(256, dtype=np.float32) / 255 - mean) / std)
 
     def golden(self) -> tuple[list[Path], dict[str, NDArray[np.float32]]]:

@@ -9,7 +9,7 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +29,8 @@ from bear_classifier.errors import BearsError, ConfigError, DataError, ModelErro
 from bear_classifier.judge.membership_inference import card_sentence
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import backbone, frozen_forward
-from bear_classifier.learn.data import normalisation
 from bear_classifier.learn.train import trained_network
+from bear_classifier.learn.weights import origin, preprocessing
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
 from bear_classifier.ship.model_card import card
@@ -39,7 +39,7 @@ from bear_classifier.ship.predict import Model
 from bear_classifier.ship.sandbox import remember
 
 _LARGE = (0, 3)  # of the pictures of the self-test: JPEGs
-_LIBRARIES = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
+_LIBRARIES = ("torch", "torchvision", "timm", "fastai", "onnx", "onnxruntime", "pillow", "numpy")
 
 
 def export(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
     pictures = _golden()
     files = {
         **pictures,
-        "model.onnx": to_onnx(model, config.learn.size),
+        "model.onnx": to_onnx(model, preprocessing(config.learn).size),
         "weights.safetensors": weights,
         "reference.npz": (catalog.root / "evaluate" / "reference.npz").read_bytes(),
     }
@@ -195,20 +195,19 @@ def _about(
     catalog: Catalog, config: Config, record: Mapping[str, Any], judged: Mapping[str, Any]
 ) -> dict[str, Any]:
     photos = Counter(photo.split for photo in catalog.photos("ok"))
-    mean, std = normalisation(config.learn)
+    shape, known = preprocessing(config.learn), origin(config.learn)
     return {
         "name": config.name,
         "version": 0,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "architecture": config.learn.arch,
+        "pretrained": asdict(known) if known else None,
         "labels": config.labels,
         "preprocessing": {
             "decoder": manifest.DECODER,
             "decode": "full",
-            "fit": "centre square, bilinear",
-            "size": config.learn.size,
-            "mean": list(mean),
-            "std": list(std),
+            "fit": f"centre square, {shape.interpolation}",
+            **asdict(shape),
         },
         "temperature": judged["temperature"],
         "rejection": judged["rejection"],

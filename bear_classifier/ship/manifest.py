@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bear_classifier.errors import ModelError
+from bear_classifier.images.preprocessing import INTERPOLATIONS
 from bear_classifier.runtime.terminal import one_line
 
 SCHEMA = 2
@@ -70,6 +71,11 @@ def _or(other: object, check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is other or check(value)
 
 
+def _interpolation(value: Any) -> bool:
+    return isinstance(value, str) and value in INTERPOLATIONS
+
+
+_BOTH = " or ".join(INTERPOLATIONS)
 _LEAST = _or(None, whole_number(16, 65_535))
 # Path of a field, its check, and the same in words. The numbers leave room for any model and none
 # for overflow: single precision ends at 1e38.
@@ -80,6 +86,8 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("preprocessing.size", whole_number(16, 2048), "a whole number from 16 to 2048"),
     ("preprocessing.mean", _three(number(-1e4, 1e4)), "three numbers from -10000 to 10000"),
     ("preprocessing.std", _three(number(1e-4, 1e4)), "three numbers from 0.0001 to 10000"),
+    ("preprocessing.crop", _or(_MISSING, number(0.01, 1)), "a number from 0.01 to 1"),
+    ("preprocessing.interpolation", _or(_MISSING, _interpolation), _BOTH),
     ("preprocessing.least", _or(_MISSING, _LEAST), "a whole number or null"),
     ("temperature", number(1e-3, 1e3), "a number from 0.001 to 1000"),
     ("rejection", _table, "a table"),
@@ -117,7 +125,7 @@ def _versions(about: Mapping[str, Any]) -> None:
         raise ModelError("MODEL_VERSION", words)
     if (decoder == SCALED) != (least is not None):
         raise ModelError("BAD_MODEL", f"decoder {decoder} cannot stop at {least} pixels")
-    if least is not None and least < shape["size"]:
+    if least is not None and least * shape.get("crop", 1) < shape["size"]:
         raise ModelError("BAD_MODEL", f"{least} pixels are too few for {shape['size']}")
     kind = about.get("precision", {"is": "fp32"}).get("is", _MISSING)
     if kind is _MISSING:

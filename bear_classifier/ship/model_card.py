@@ -41,6 +41,7 @@ def card(about: Mapping[str, Any]) -> str:
         "## How to use it",
         "    bears predict --model THIS_FOLDER photo.jpg\n    bears serve THIS_FOLDER",
         _LOADING,
+        _pretrained(about.get("pretrained")),
         _parity(about.get("parity"), approximate),
         " ".join(_acceptance(tries, approximate)),
         "## What it gives away",
@@ -60,6 +61,14 @@ def _summary(about: Mapping[str, Any]) -> str:
         f" pixels. A {about['architecture']}, trained on {data['photos']['train']} photos"
         f" ({about['created'][:10]}); revision {mine}{of_latest} of its dataset{newer}."
     )
+
+
+def _pretrained(origin: Mapping[str, Any] | None) -> str:
+    """Whose weights it was trained from, and their licence."""
+    if not origin:
+        return ""
+    words = f"It was trained from pretrained weights: {origin['weights']}"
+    return f"{words}. Their licence: {origin['licence']}."
 
 
 def _performance(test: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from bear_classifier.config.settings import Config, LearnConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
 from bear_classifier.learn import backbone
-from bear_classifier.learn.data import batches, normalisation
+from bear_classifier.learn.data import batches
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship import bundle, golden
@@ -31,7 +32,7 @@ def torch_outputs(
 ) -> dict[str, NDArray[Any]]:
     """Outputs of the trained model: logits, pooled and probabilities, (n, ...) each."""
     with torch.inference_mode():
-        loaded = batches(files, learn.size, _BATCH, norm=normalisation(learn))
+        loaded = batches(files, preprocessing(learn), _BATCH)
         outputs = [model.outputs(batch)[:2] for batch in loaded]
     logits, pooled = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
     return {"logits": logits, "pooled": pooled, "probabilities": softmax(logits, temperature)}

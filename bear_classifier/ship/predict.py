@@ -93,7 +93,7 @@ class Model:
 
     def square(self, source: ImageSource) -> Image.Image:
         """The network's input of one picture, decoded no larger than needed. Raises PhotoError."""
-        return decoder.fit_square(decoder.opened(source, self.bundle.least), self.bundle.size)
+        return self.bundle.preprocessing.square(decoder.opened(source, self.bundle.least))
 
     def outputs(self, source: ImageSource) -> tuple[NDArray[np.float32], ...]:
         """logits (classes,), pooled (f,) and map (f, h, w) of one picture. Raises PhotoError."""
@@ -270,7 +270,7 @@ def _answers_ahead(
     bundle: Bundle, sources: Iterable[_Source]
 ) -> Iterator[tuple[_Source, Prediction | PhotoError]]:
     threads = processors()
-    return ahead(partial(_answer, Model(bundle, threads=1)), sources, threads, room=2 * threads)
+    return ahead(partial(_answer, Model(bundle, threads=1)), sources, room=2 * threads)
 
 
 def _answer(model: Model, source: ImageSource) -> Prediction | PhotoError:

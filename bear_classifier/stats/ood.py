@@ -25,9 +25,7 @@ _SAME = 0.96  # cosine; the same photo as JPEG of quality 75 has 0.97 to 0.99, o
 _RARE = 0.98  # quantile of cosines of the nearest photos that are no copies
 
 
-WeightsClassifier = tuple[
-    AnyFloats, AnyFloats
-]  # weight (k, f) and bias (k,) of the weights' own classes
+ClassLayer = tuple[AnyFloats, AnyFloats]  # weight (k, f) and bias (k,) of the weights' own classes
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ class Reference:
 
 
 def make_reference(
-    features: AnyFloats, groups: Ints, classifier: WeightsClassifier | None, seed: int
+    features: AnyFloats, groups: Ints, classifier: ClassLayer | None, seed: int
 ) -> Reference:
     """A reference of at most MAX_REFERENCE of these photos. features: (n, f); groups: (n,)."""
     chosen = reference_rows(len(features), seed)

@@ -18,6 +18,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import OK, PENDING, STORED, Photo
 from bear_classifier.errors import DataError, PhotoError
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn import data as loaders
 
 Fill = Callable[[Path, dict[str, Any]], None]
@@ -124,7 +125,7 @@ def test_another_picture_of_the_same_size_is_seen_by_its_time_or_where_it_is_rea
     with pytest.raises(PhotoError, match="DAMAGED: .* is not the picture that was stored"):
         loaders.stored(path)
     with pytest.raises(DataError, match=f"STORED_DAMAGED: .*{path.name} cannot be used any more"):
-        list(loaders.batches([path], 32, 4))
+        list(loaders.batches([path], Preprocessing(32), 4))
     (line,) = set_aside(catalog)
     assert "was changed" in line
     kept = catalog.root / "damaged" / path.name

@@ -75,7 +75,7 @@ def test_unknown_setting_names_a_guess() -> None:
         ("split", "valid", float("nan"), "split.valid = nan must be between 0.01 and 0.8"),
         ("train", "lr", float("inf"), "train.lr = inf must be finite"),
         ("train", "lr", -0.1, "train.lr = -0.1 must be at least 0"),
-        ("learn", "size", 31, "learn.size = 31 must be between 32 and 1024"),
+        ("learn", "size", 31, "learn.size = 31 must be 0, or between 32 and 1024"),
     ],
 )
 def test_wrong_type_or_range(table: str, key: str, value: object, words: str) -> None:
@@ -297,6 +297,8 @@ def another(field: dataclasses.Field[Any]) -> float | str:
         return not value
     if isinstance(value, str):
         return ([ODD, *field.metadata["choices"]])[-1]
+    if field.metadata["or_zero"]:
+        return type(value)(field.metadata["low"])
     return value + (1 if isinstance(value, int) else 0.01)
 
 

@@ -4,6 +4,7 @@ again; what version 0.1.0 made is known again."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
@@ -120,6 +121,14 @@ def test_a_bundle_to_start_from_counts_by_its_list(project, tmp_path):
     assert made_anew(one, two) == ALL
 
 
+def test_settings_that_came_later_count_only_where_they_are_set(project):
+    """What was made before there was such a setting stays up to date."""
+    with Catalog(project.data) as catalog:
+        found = stage_fingerprint.settings(project.config, COSTLY, catalog.root)
+    assert not stage_fingerprint.LATER.keys() & found.keys()
+    assert made_anew(project, changed(project, probe={"precision": "auto"})) == ALL
+
+
 def test_a_large_file_is_read_once(project, tmp_path, monkeypatch):
     file = tmp_path / "weights.pth"
     file.write_bytes(b"weights")
@@ -150,6 +159,26 @@ def test_settings_without_effect_do_not_count(project, name):
     table, _, key = name.partition(".")
     value = {"learn.device": "cuda", "train.resume": False}[name]
     assert made_anew(project, changed(project, **{table: {key: value}})) == []
+
+
+def test_what_was_no_setting_once_makes_nothing_anew(project, tmp_path):
+    """All of a photo's square, bilinear: what was done before one could choose. Where only the
+    library knows what its weights want, what it says counts as another setting."""
+    whole = {"crop": 1.0, "interpolation": "bilinear"}
+    assert made_anew(project, changed(project, learn=whole)) == []  # of no weights
+    names = stage_fingerprint.settings(project.config, COSTLY, project.data)
+    assert {name for name in names if name.startswith("learn.")} == {
+        *("learn.arch", "learn.weights", "learn.size")
+    }
+    for other in ({"crop": 0.9}, {"interpolation": "bicubic"}):
+        assert made_anew(project, changed(project, learn=other)) == ALL
+    imagenet = changed(project, learn={"weights": "imagenet"})
+    assert made_anew(imagenet, changed(imagenet, learn=whole)) == ALL
+    shape = {"size": 64, "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "bundle.json").write_text(json.dumps({"preprocessing": shape}), encoding="utf-8")
+    bundle = changed(project, learn={"weights": str(tmp_path), "size": 0})
+    assert made_anew(bundle, changed(bundle, learn={"size": 64, **whole})) == []
+    assert made_anew(bundle, changed(bundle, learn={"size": 96})) == ALL
 
 
 # -- what version 0.1.0 wrote --------------------------------------------------------------------

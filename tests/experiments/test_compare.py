@@ -427,9 +427,6 @@ def test_presets_are_named_lists(prepared: tuple[Catalog, Config]) -> None:
     assert rates == pytest.approx([0.001, 0.0001, 0.0003, 0.003])
     assert [one.train.resize for one in configs("crops")][0] == "random-crop"
     assert len({one.train.resize for one in configs("crops")}) == 5
-    backbones = configs("backbones")
-    assert backbones[0] == config
-    assert {"resnet18", "resnet34", "mobilenet_v2"} < {one.learn.arch for one in backbones}
     assert all(one.train.epochs == 4 for preset in study.PRESETS for one in configs(preset))
 
 

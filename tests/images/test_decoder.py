@@ -613,6 +613,16 @@ def test_fit_takes_the_middle() -> None:
     assert fit_square(wide, 50).getcolors() == [(2500, (0, 0, 255))]
 
 
+def test_fit_takes_a_share_of_the_middle() -> None:
+    framed = Image.new("RGB", (300, 100), "red")
+    framed.paste("blue", (110, 10, 190, 90))
+    assert fit_square(framed, 40, 0.8).getcolors() == [(1600, (0, 0, 255))]
+    assert len(fit_square(framed, 40, 0.9).getcolors()) > 1
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8))
+    smooth, sharp = (np.asarray(fit_square(grey, 32, 1.0, way)) for way in ("bilinear", "bicubic"))
+    assert sharp.std() > smooth.std() + 1  # of noise cubic weights keep more
+
+
 # The hash
 
 

@@ -7,7 +7,7 @@ from test_ood import crowd, strangers
 
 from bear_classifier.judge.out_of_sample import Answers, OutOfSample
 from bear_classifier.judge.rejection import (
-    AnswerLimits,
+    RejectionLimits,
     false_accepts,
     left_out_classes,
     refusals,
@@ -127,7 +127,7 @@ def test_a_network_that_knows_the_reference_too_well_is_found_out(reference):
 
 
 def test_no_photo_sets_no_limit():
-    assert set_limits(OutOfSample(None, None, "valid"), 0.03, 0.2) == AnswerLimits(
+    assert set_limits(OutOfSample(None, None, "valid"), 0.03, 0.2) == RejectionLimits(
         1.0, -np.inf, 0.0
     )
 

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from bear_classifier.config.settings import LearnConfig
 from bear_classifier.errors import ConfigError, TrainError
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, devices, feature_map
+from bear_classifier.learn.architectures import architecture, random_network
 
 CNNS = [
     "resnet18",
@@ -29,14 +30,15 @@ CNNS = [
 @pytest.mark.parametrize("arch", CNNS)
 def test_the_cut_is_where_torchvision_pools(arch):
     """Our pooled features are what the original classifier's first layer gets to see."""
-    model = backbone._network(arch, 0).eval()
+    made = architecture(arch)
+    model = random_network(made, 224).eval()
     seen = []
     name = next(n for n in ("classifier", "fc", "head") if hasattr(model, n))
     getattr(model, name).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     x = torch.randn(1, 3, 224, 224, generator=torch.manual_seed(1))
     with torch.no_grad():
         model(x)
-        map_ = backbone.cut(model, arch)(x)
+        map_ = feature_map.cut(model, made, 224)(x)
     theirs = seen[0].mean((2, 3)) if seen[0].ndim == 4 else seen[0]
     assert torch.allclose(map_.mean((2, 3)), theirs, atol=1e-5)
 
@@ -70,11 +72,11 @@ SMALLEST = {  # pixels; 32 is the least that the setting takes
 def test_a_size_too_small_for_a_network_is_refused_with_the_smallest_that_works(arch, least):
     """One network of each family: that size gives a map, and one pixel less gives none."""
     body = backbone.bare_body(arch)
-    backbone.refuse_small(body, LearnConfig(arch, "none", least))
-    assert backbone._map_of(body, least).numel() > 0
+    feature_map.refuse_small(body, arch, least)
+    assert feature_map._map_of(body, least).numel() > 0
     for size in {32, least - 1} - {31, least}:
         with pytest.raises(ConfigError) as caught:
-            backbone.refuse_small(body, LearnConfig(arch, "none", size))
+            feature_map.refuse_small(body, arch, size)
         assert caught.value.code == "BAD_SETTING"
         assert f"learn.size = {size} is too small for {arch}" in caught.value.sentence
         assert f"--set learn.size={least}" in caught.value.sentence
@@ -234,10 +236,10 @@ def test_no_network_names_the_file_the_folder_and_three_ways_out(tmp_path, monke
 
 
 def test_a_device_that_is_not_there():
-    missing = next(d for d in ("cuda", "mps") if backbone.pick_device("auto").type != d)
+    missing = next(d for d in ("cuda", "mps") if devices.pick_device("auto").type != d)
     if missing == "cuda" and torch.cuda.is_available():
         missing = "mps"
     with pytest.raises(ConfigError, match=f"NO_DEVICE: learn.device = '{missing}'"):
-        backbone.pick_device(missing)
+        devices.pick_device(missing)
     with pytest.raises(ConfigError, match="NO_DEVICE"):
-        backbone.pick_device("tpu")
+        devices.pick_device("tpu")

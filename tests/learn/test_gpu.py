@@ -11,14 +11,15 @@ import torch
 from bundles import tiny_config
 from fastai.torch_core import set_seed
 from torch import nn
-from training import dataset, fresh
+from training import dataset, fresh, pairs_of
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.learn import backbone, checkpoints, mixed_precision
 from bear_classifier.learn import fit as cycle
 from bear_classifier.learn.checkpoints import State
-from bear_classifier.learn.data import Unreadable
+from bear_classifier.learn.data import Unreadable, dataloaders
+from bear_classifier.learn.devices import Workers
 from bear_classifier.learn.fit import Plan, fit, make_learner
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import exactly, fast_precision, half_precision
@@ -160,12 +161,12 @@ def test_a_training_on_the_processor_leaves_the_gpu_alone(
     learn.create_opt()
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
-        patch.setattr(torch.cuda, "get_rng_state_all", starts)
-        patch.setattr(torch.cuda, "set_rng_state_all", starts)
+        patch.setattr(torch.cuda, "get_rng_state", starts)
+        patch.setattr(torch.cuda, "set_rng_state", starts)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         state = checkpoints.capture(learn, checkpoints.begin(model).facts, None)
-        assert not state.part("dice.cuda.")
-        state.tensors["dice.cuda.0"] = torch.zeros(16, dtype=torch.uint8)  # begun on a GPU
+        assert "dice.cuda" not in state.tensors
+        state.tensors["dice.cuda"] = torch.zeros(16, dtype=torch.uint8)  # begun on a GPU
         checkpoints.load_state(learn, state)
 
 
@@ -179,3 +180,26 @@ def test_exact_passes_on_a_gpu_are_those_of_the_processor() -> None:
     body.cuda()
     (found,) = frozen(body, torch.zeros(1, 3, 224, 224, device="cuda"), ["map"], 8)(x)
     assert found.numpy() == pytest.approx(wanted, abs=1e-4 * float(np.abs(wanted).max()))
+
+
+@needs_gpu
+def test_batches_that_are_copied_ahead_are_those_of_the_processor(
+    prepared: tuple[Catalog, Config],
+) -> None:
+    """Also while the GPU still computes with the one before, in memory that is used again."""
+    catalog, config = prepared
+    sides = [pairs_of(catalog, side) for side in ("train", "valid")]
+    found: list[list[torch.Tensor]] = []
+    for device, workers in ((CPU, Workers(1, 0)), (CUDA, Workers(2, 3))):
+        set_seed(1, reproducible=True)
+        train = dataloaders(*sides, config, device, workers=workers).train
+        train.after_batch.fs.clear()
+        sums = []
+        for _ in range(20):
+            for x, _ in train:
+                busy = torch.ones(2000, 2000, device=device)
+                for _ in range(20 if device.type == "cuda" else 0):
+                    busy = busy @ busy / 2000
+                sums.append(x.as_subclass(torch.Tensor).long().sum((1, 2, 3)) + busy[0, 0].long())
+        found.append([one.cpu() for one in sums])
+    assert all(map(torch.equal, *found))

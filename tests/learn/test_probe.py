@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from bear_classifier.config.settings import LearnConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
 from bear_classifier.learn.probe import (
@@ -25,6 +27,8 @@ from bear_classifier.learn.probe import (
 )
 from bear_classifier.learn.train import start
 from bear_classifier.stats.linear_probe import model, out_of_fold, trusted
+
+SHAPE = Preprocessing(64)
 
 
 @pytest.fixture
@@ -166,7 +170,9 @@ def test_the_second_round_does_not_learn_from_what_the_first_doubts(catalog, tmp
     clouds = (5 * np.eye(8)[labels] + rng.normal(size=(24, 8))).astype(np.float32)
     wrong = next(i for i in range(24) if labels[i] == 0 and side[i] == "train")
     clouds[wrong] = 20 * np.eye(8)[2]  # a third class under this label, and far from the others
-    monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    monkeypatch.setattr(
+        "bear_classifier.learn.probe.feature_cache", lambda *_: (Path("x.npz"), clouds)
+    )
     monkeypatch.setattr("bear_classifier.learn.probe.choose_strength", lambda *_: 1.0)
     outcome = probe(catalog, config)
     with np.load(tmp_path / "probe" / "probabilities.npz") as file:
@@ -191,13 +197,13 @@ def test_the_second_round_does_not_learn_from_what_the_first_doubts(catalog, tmp
 def batch_of(tmp_path, *pictures):
     for i, picture in enumerate(pictures):
         picture.save(tmp_path / f"{i}.png")
-    return next(iter(batches([tmp_path / f"{i}.png" for i in range(len(pictures))], 64, 32)))
+    return next(iter(batches([tmp_path / f"{i}.png" for i in range(len(pictures))], SHAPE, 32)))
 
 
 def test_light_is_the_mean_grey_level(tmp_path):
     grey = [Image.new("RGB", (64, 64), (level,) * 3) for level in (0, 90, 255)]
     red, green, blue = (Image.new("RGB", (64, 64), c) for c in ("#f00", "#0f0", "#00f"))
-    found = mean_grey(batch_of(tmp_path, *grey, red, green, blue))
+    found = mean_grey(batch_of(tmp_path, *grey, red, green, blue), SHAPE)
     assert found.dtype == np.float32
     assert found == pytest.approx([0, 90, 255, 255 * 0.299, 255 * 0.587, 255 * 0.114], abs=0.05)
 
@@ -209,7 +215,7 @@ def test_sharpness_is_what_edges_there_are(tmp_path):
     blocks = Image.fromarray(((x // 8 + y // 8) % 2 * 255).astype(np.uint8)).convert("RGB")
     blurred = [blocks.filter(ImageFilter.GaussianBlur(radius)) for radius in (1, 3)]
     black, white = Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64), "white")
-    found = sharpness(batch_of(tmp_path, black, white, chequer, ramp, blocks, *blurred))
+    found = sharpness(batch_of(tmp_path, black, white, chequer, ramp, blocks, *blurred), SHAPE)
     assert found[:4] == pytest.approx([0, 0, 4 * 255, 0], abs=0.05)  # a slope is no edge
     assert found[4] > 2 * found[5] > 4 * found[6] > 0
 
@@ -230,10 +236,10 @@ def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
         with np.load(cache) as file:
             assert file.keys() == whole.keys()
             assert all(np.array_equal(file[name], whole[name]) for name in whole)
-    pictures = next(iter(batches([catalog.file(p) for p in photos], config.learn.size, 32)))
+    pictures = next(iter(batches([catalog.file(p) for p in photos], SHAPE, 32)))
     order = [whole["sha256"].tolist().index(p.sha256) for p in photos]
-    assert np.allclose(whole["light"][order], mean_grey(pictures))
-    assert np.allclose(whole["sharpness"][order], sharpness(pictures))
+    assert np.allclose(whole["light"][order], mean_grey(pictures, SHAPE))
+    assert np.allclose(whole["sharpness"][order], sharpness(pictures, SHAPE))
 
 
 # -- what the weights themselves tell apart --------------------------------------------------------
@@ -286,7 +292,9 @@ def test_the_layer_is_kept_beside_the_probe_while_the_weights_have_one(
 ):
     config = tiny_config(learn={"arch": "shufflenet_v2_x0_5"}, probe={"folds": 2})
     clouds = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
-    monkeypatch.setattr("bear_classifier.learn.probe.cached_features", lambda *_: clouds)
+    monkeypatch.setattr(
+        "bear_classifier.learn.probe.feature_cache", lambda *_: (Path("x.npz"), clouds)
+    )
     deal(catalog)
     state = torchvision.models.shufflenet_v2_x0_5(num_classes=5).state_dict()
     save_file(state, tmp_path / "w.safetensors")

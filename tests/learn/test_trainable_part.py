@@ -22,6 +22,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import ConfigError
 from bear_classifier.images import decoder
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn import backbone, data, trainable_part, weight_interpolation
 from bear_classifier.learn.data import Augment, Unreadable, batches
 from bear_classifier.learn.frozen_forward import frozen
@@ -232,7 +233,7 @@ def test_early_layers_stay_and_the_last_stage_learns(
     model.load_state_dict(after)
     judged = catalog.photos("ok")
     with torch.inference_mode():
-        (batch,) = batches([catalog.file(p) for p in judged], 64, 32)
+        (batch,) = batches([catalog.file(p) for p in judged], Preprocessing(64), 32)
         exact = model.eval()(batch).numpy()
     assert np.allclose(exact, [said[p.sha256] for p in judged], atol=1e-4)
 
@@ -342,10 +343,11 @@ def test_all_of_a_view_is_made_on_the_device(monkeypatch: pytest.MonkeyPatch) ->
     """On Apple's the mean and the deviation stayed on the processor: "Expected all tensors to be on
     the same device". The meta device, which is on every computer, refuses it as well."""
     config = tiny_config()
-    fit = data.Fit(config.learn.size)
+    fit = data.Fit(Preprocessing(config.learn.size))
     fit.split_idx = 0
     monkeypatch.setattr(data, "_augmented", lambda *_: (fit, []))  # random warps ask for values
-    made = Augment(config, torch.device("meta"))([golden_picture()])
+    augment = Augment(config, torch.device("meta"))
+    made = augment.batch([augment.crop(golden_picture())])
     assert made.device.type == "meta"
     assert made.dtype == torch.float32  # Apple's has no other
 
@@ -367,11 +369,12 @@ def test_views_without_chance_are_the_pixels_of_serving(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog, config = prepared
-    fit = data.Fit(config.learn.size)
+    fit = data.Fit(Preprocessing(config.learn.size))
     fit.split_idx = 0
     monkeypatch.setattr(data, "_augmented", lambda *_: (fit, []))
     files = [catalog.file(photo) for photo in seen(catalog)]
-    made = Augment(config, CPU)([decoder.decode(file) for file in files])
-    (plain,) = batches(files, config.learn.size, 32)
+    augment = Augment(config, CPU)
+    made = augment.batch([augment.crop(decoder.decode(file)) for file in files])
+    (plain,) = batches(files, Preprocessing(config.learn.size), 32)
     assert made.shape == plain.shape
     assert torch.allclose(made, plain, atol=1e-5)

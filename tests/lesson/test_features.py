@@ -15,6 +15,7 @@ from bundles import tiny_config
 from torch import Tensor, nn
 from training import dataset
 
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import train
 from bear_classifier.lesson import contents
@@ -282,7 +283,7 @@ def test_a_wrong_loop_is_noticed(subject: Subject, monkeypatch: pytest.MonkeyPat
     right = activations.convolve
     monkeypatch.setattr(activations, "convolve", lambda p, k: right(p, k[::-1, ::-1]))
     sheet = Sheet("features")
-    features._filters(sheet, model, pixels)
+    features._filters(sheet, model, pixels, Preprocessing(224))
     assert not holds(sheet, LOOP)
 
 
@@ -333,7 +334,7 @@ def test_units_that_are_chosen_by_the_photos_that_judge_them_would_look_readable
 def asked(subject: Subject) -> tuple[Any, Tensor]:
     model, watched = evaluation_network(subject), features.photo_set(subject)
     pixels = np.stack([watched.pixels(row) for row in range(8)])
-    return model, features.normalise(pixels)
+    return model, features.normalise(pixels, Preprocessing(224))
 
 
 def exact(asked: tuple[Any, Tensor]) -> bool:

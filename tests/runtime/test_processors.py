@@ -11,7 +11,7 @@ import pytest
 import torch
 from corpus import ROOT
 
-from bear_classifier.learn import backbone
+from bear_classifier.learn import devices
 from bear_classifier.runtime import processors as module
 from bear_classifier.runtime.processors import cgroup_folders, processors, quota
 
@@ -128,9 +128,9 @@ def test_torch_computes_with_no_more_threads_than_may_be_used(
     asked: list[int] = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    monkeypatch.setattr(backbone, "processors", lambda: 2)
-    assert backbone.pick_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(devices, "processors", lambda: 2)
+    assert devices.pick_device("cpu") == torch.device("cpu")
     assert asked == [2]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # fewer by the user's own wish
-    backbone.pick_device("cpu")
+    devices.pick_device("cpu")
     assert asked == [2]

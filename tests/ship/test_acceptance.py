@@ -13,8 +13,9 @@ from PIL import Image
 
 from bear_classifier.errors import ModelError, SelfTestError
 from bear_classifier.images import decoder
+from bear_classifier.learn import int8
 from bear_classifier.report import stage_lines
-from bear_classifier.ship import acceptance, bundle, export, golden, int8, manifest
+from bear_classifier.ship import acceptance, bundle, export, golden, manifest
 from bear_classifier.ship.acceptance import (
     DECODING,
     INT8,

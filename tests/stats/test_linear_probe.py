@@ -69,6 +69,16 @@ def test_the_strength_is_not_chosen_by_copies(points):
     assert choose_strength(wide, labels, groups, 5) == module.STRENGTHS[0] < leaky
 
 
+def test_where_no_fold_learns_from_all_classes_each_group_is_a_fold(points, monkeypatch):
+    features, labels, groups = points
+    judged = []
+    monkeypatch.setattr(module, "grouped_folds", lambda *_: [])
+    monkeypatch.setattr(module, "_losses", lambda *given: judged.append(given[-1]) or np.zeros(1))
+    choose_strength(features, labels, groups, 5)
+    assert len(judged) == len(set(groups)) * len(module.STRENGTHS)
+    assert not [1 for learning, held in judged if set(groups[learning]) & set(groups[held])]
+
+
 def test_folds_shrink_to_the_smallest_class():
     labels = np.array([0, 0, 0, 1, 1, 1])
     groups = np.array(["a", "b", "c", "d", "d", "e"])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import Unreadable, learning_photos
 from bear_classifier.learn.fit import adjusted_settings, fit, lasting, plan_of
@@ -145,7 +145,7 @@ class _Start:
 
     def _start(self) -> backbone.Classifier:
         runs, config = self.runs, self.one.config
-        device = backbone.pick_device(config.learn.device)
+        device = devices.pick_device(config.learn.device)
         if self.one.own:
             return start(runs.catalog, config).to(device)
         network = probe_network(config, None).to(device)

@@ -31,7 +31,6 @@ _FIXED = (  # the same for all, or of no effect on what is compared
     *("train.seed", "train.resume", "train.source_validation", "learn.device"),
 )
 _RATES = (1.0, 0.1, 0.3, 3.0)  # times the finder's
-_BACKBONES = ("resnet18", "resnet34", "mobilenet_v2")
 
 
 def _values(key: str, *values: str) -> Preset:
@@ -78,14 +77,6 @@ def _rates(config: Config, rate: Callable[[], float]) -> Named:
     return [(f"lr {found * times:.2g}", [f"train.lr={found * times!r}"]) for times in _RATES]
 
 
-def _backbones(config: Config, _: object) -> Named:
-    """The present one with its weights, the others with torchvision's (or none, where it has)."""
-    weights = "none" if config.learn.weights == "none" else "imagenet"
-    others = [arch for arch in _BACKBONES if arch != config.learn.arch]
-    settings = [[f'learn.arch="{arch}"', f'learn.weights="{weights}"'] for arch in others]
-    return [(config.learn.arch, []), *zip(others, settings, strict=True)]
-
-
 PRESETS: dict[str, Preset] = {
     "balance": _values("train.balance", "none", "oversample", "weighted-loss"),
     "method": _method,
@@ -93,7 +84,6 @@ PRESETS: dict[str, Preset] = {
     "cycles": _cycles,
     "rates": _rates,
     "crops": _values("train.resize", "random-crop", "crop", "squish", "pad", "presize"),
-    "backbones": _backbones,
 }
 
 
@@ -177,7 +167,8 @@ def _checked(what: Sequence[str]) -> str | None:
     if plain or not what:
         raise ConfigError(
             "UNKNOWN_COMPARISON",
-            f"{' '.join(what)!r} is no comparison: name one of {', '.join(PRESETS)}, or give"
+            f"{' '.join(what)!r} is no comparison: name one of"
+            f" {', '.join(PRESETS)}, backbones, or give"
             " settings, such as train.crop=0.5 train.crop=0.9",
         )
     return None

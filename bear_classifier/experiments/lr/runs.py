@@ -23,7 +23,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import TrainError
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.data import Unreadable, learning_photos
 from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, make_learner, plan_of
 from bear_classifier.learn.lr_finder import STEPS, Curve, Watch, find_lr
@@ -73,7 +73,7 @@ def finder_setup(catalog: Catalog, config: Config) -> FinderSetup:
     train, valid = learning_photos(catalog)
     settings, _ = adjusted_settings(config.train, len(train))
     with no_random():
-        network = start(catalog, config).to(backbone.pick_device(config.learn.device))
+        network = start(catalog, config).to(devices.pick_device(config.learn.device))
         config = dataclasses.replace(config, train=settings)
         set_seed(settings.seed, reproducible=True)
         unreadable = Unreadable(len(catalog.photos("ok")))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bear_classifier.dataset.schema import Photo
-from bear_classifier.learn.data import Norm, batches
+from bear_classifier.images.preprocessing import Preprocessing
+from bear_classifier.learn.data import batches
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Floats, Ints
@@ -110,12 +111,12 @@ class Peaks:
 
 
 def peaks(
-    body: nn.Module, layers: Sequence[Layer], files: Sequence[Path], size: int, norm: Norm
+    body: nn.Module, layers: Sequence[Layer], files: Sequence[Path], shape: Preprocessing
 ) -> list[Peaks]:
     """Of each layer. Raises DataError (STORED_DAMAGED)."""
     names = [f"{kind}{number}" for number in range(len(layers)) for kind in ("most", "place")]
-    run = frozen(Peek(body, layers), torch.zeros(1, 3, size, size), names, len(files))
-    passes = batches(files, size, _BATCH, norm=norm)
+    run = frozen(Peek(body, layers), torch.zeros(1, 3, shape.size, shape.size), names, len(files))
+    passes = batches(files, shape, _BATCH)
     bar = progress_bar(total=len(files), desc="activations", unit="photo", leave=False)
     parts = []
     with bar:

@@ -12,8 +12,10 @@ from torch import nn
 
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.images import decoder
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import normalisation, normalise
+from bear_classifier.learn.data import normalise
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import activations as kernels
 from bear_classifier.lesson.photos import mosaics, saliency
@@ -53,9 +55,10 @@ def photo_set(subject: Subject) -> PhotoSet:
     used = [some[i] for i in np.random.default_rng(FEATURES_SEED).permutation(len(some))]
     labels = np.array([names.index(photo.label) for photo in used])
 
+    shape = preprocessing(subject.config.learn)
+
     def pixels(row: int) -> NDArray[np.uint8]:
-        image = decoder.decode(subject.catalog.file(used[row]))
-        return np.asarray(decoder.fit_square(image, subject.config.learn.size))
+        return np.asarray(shape.square(decoder.decode(subject.catalog.file(used[row]))))
 
     return PhotoSet(used, labels, pixels, enough)
 
@@ -65,10 +68,11 @@ def page(subject: Subject) -> Page:
     model, pool = evaluation_network(subject), photo_set(subject)
     sheet.say("intro")
     _kernels(sheet, pool.pixels(0))
-    _filters(sheet, model, pool.pixels(0))
+    shape = preprocessing(subject.config.learn)
+    _filters(sheet, model, pool.pixels(0), shape)
     _units(sheet, subject, model, pool)
     pixels = [pool.pixels(row) for row in _in_turn(pool.labels)]
-    x = normalise(np.stack(pixels), normalisation(subject.config.learn))
+    x = normalise(np.stack(pixels), shape)
     saliency.section(sheet, model, subject.config.labels, x, pixels)
     return sheet.page()
 
@@ -94,7 +98,9 @@ def _kernels(sheet: Sheet, pixels: NDArray[np.uint8]) -> None:
     sheet.claim("blur", softer, grey=grey, blurred=blurred)
 
 
-def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None:
+def _filters(
+    sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8], shape: Preprocessing
+) -> None:
     layer = next(m for m in model.body.modules() if isinstance(m, nn.Conv2d))
     weight = layer.weight.detach().double().numpy()
     total = np.abs(weight).sum(axis=(1, 2, 3))
@@ -103,7 +109,7 @@ def _filters(sheet: Sheet, model: Classifier, pixels: NDArray[np.uint8]) -> None
     sheet.say("found_kernels", weight=weight, even=int(even.sum()), unused=int((~used).sum()))
     sheet.code(kernels.convolve_all)
     sheet.picture("filters", mosaics.filters(weight))
-    x = normalise(pixels[None].copy())  # torch wants arrays that one may write to
+    x = normalise(pixels[None].copy(), shape)  # torch wants arrays that one may write to
     with torch.inference_mode():
         theirs = layer(x)[0].double().numpy()
     bias = 0.0 if layer.bias is None else layer.bias.detach().double().numpy()[:, None, None]
@@ -137,11 +143,10 @@ class Agreement:
 
 
 def _units(sheet: Sheet, subject: Subject, model: Classifier, pool: PhotoSet) -> None:
-    size = subject.config.learn.size
-    layers = kernels.layers(model.body, size)
+    shape = preprocessing(subject.config.learn)
+    layers = kernels.layers(model.body, shape.size)
     files = [subject.catalog.file(photo) for photo in pool.photos]
-    norm = normalisation(subject.config.learn)
-    layer_peaks = kernels.peaks(model.body, layers, files, size, norm)
+    layer_peaks = kernels.peaks(model.body, layers, files, shape)
     half = len(files) // 2  # their order is random
     sheet.say("units_intro", files=files, unseen=pool.unseen, half=half)
     sheet.code(kernels.Peek, kernels.top, kernels.purity, kernels.readable)

@@ -15,7 +15,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
 from bear_classifier.judge import clean
-from bear_classifier.learn import backbone, probe
+from bear_classifier.learn import backbone, devices, probe
 from bear_classifier.learn.data import Unreadable
 from bear_classifier.learn.fit import fit, plan_of
 from bear_classifier.learn.trainable_part import LastStage, TrainablePart, part_of
@@ -154,7 +154,7 @@ def training_setup(subject: Subject) -> Setup:
 
 def fresh(config: Config) -> backbone.Classifier:
     """The untuned body with a random head."""
-    network = probe.probe_network(config, None).to(backbone.pick_device(config.learn.device))
+    network = probe.probe_network(config, None).to(devices.pick_device(config.learn.device))
     network.new_head(SEED)
     return network
 

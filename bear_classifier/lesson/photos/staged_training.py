@@ -21,10 +21,11 @@ from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.images import decoder
 from bear_classifier.learn import probe
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import normalisation, normalise
+from bear_classifier.learn.data import normalise
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import fast_precision
 from bear_classifier.learn.trainable_part import end_of, first_of, last_stage
+from bear_classifier.learn.weights import preprocessing
 from bear_classifier.lesson.photos.mosaics import mosaic
 from bear_classifier.lesson.photos.short_trainings import balanced_sample
 from bear_classifier.lesson.trained_model import LabelledFeatures, Subject
@@ -69,7 +70,7 @@ def photos_of(subject: Subject, each: int) -> Photos:
 
     Raises ConfigError (BAD_ARCH), DataError (TOO_FEW)."""
     config, network = subject.config, probe.probe_network(subject.config, None).to("cpu")
-    cut = last_stage(network.body, config.learn.size)
+    cut = last_stage(network.body, preprocessing(config.learn).size)
     if not cut:
         raise ConfigError(
             "BAD_ARCH",
@@ -115,14 +116,12 @@ def parted(photos: Sequence[Photo], each: int) -> tuple[list[Photo], list[Photo]
 
 
 def _picture(subject: Subject, photos: Sequence[Photo]) -> bytes:
-    size = subject.config.learn.size
-    by_day = [
-        decoder.fit_square(decoder.decode(subject.catalog.file(photo)), size) for photo in photos
-    ]
+    shape = preprocessing(subject.config.learn)
+    by_day = [shape.square(decoder.decode(subject.catalog.file(photo))) for photo in photos]
     dark = [at_night(image, seed) for seed, image in enumerate(by_day)]
     rows = [[(np.asarray(image), None) for image in row] for row in (by_day, dark)]
     file = io.BytesIO()
-    Image.fromarray(mosaic(rows, size)).quantize(256).save(file, "PNG", optimize=True)
+    Image.fromarray(mosaic(rows, shape.size)).quantize(256).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -130,20 +129,19 @@ def _seen(
     subject: Subject, first: nn.Module, photos: Sequence[Photo], dark: bool
 ) -> LabelledFeatures:
     """Raises PhotoError."""
-    config = subject.config
-    size, norm = config.learn.size, normalisation(config.learn)
+    config, shape = subject.config, preprocessing(subject.config.learn)
 
     def opened(photo: Photo) -> NDArray[np.uint8]:
-        image = decoder.fit_square(decoder.decode(subject.catalog.file(photo)), size)
+        image = shape.square(decoder.decode(subject.catalog.file(photo)))
         return np.asarray(at_night(image, int(photo.sha256[:8], 16)) if dark else image)
 
-    run = frozen(first, torch.zeros(1, 3, size, size), ["map"], len(photos))
+    run = frozen(first, torch.zeros(1, 3, shape.size, shape.size), ["map"], len(photos))
     maps, ready = [], []
     with torch.inference_mode():
-        for number, (_, pixels) in enumerate(ahead(opened, photos, threads=2, room=64), 1):
+        for number, (_, pixels) in enumerate(ahead(opened, photos, room=64), 1):
             ready.append(pixels)
             if len(ready) == 32 or number == len(photos):
-                maps.append(run(normalise(np.stack(ready), norm))[0])
+                maps.append(run(normalise(np.stack(ready), shape))[0])
                 ready = []
     y = torch.tensor([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.family for photo in photos])

@@ -31,16 +31,17 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from bear_classifier.errors import ModelError
 from bear_classifier.runtime.npz import Floats32
 from bear_classifier.runtime.terminal import progress_bar
-from bear_classifier.ship.predict import REFUSED
 
 CALIBRATION_PHOTOS = 200  # of training; they show the range of activations
 _OPERATIONS = ["Conv", "Add", "Clip", "Relu", "MaxPool", "Concat"]
 _BEGINNING = 3  # convolutions: the first, and the first block of a network of depthwise ones
 _BATCH = 8
 _ROUNDS, _SECONDS = (5, 40), 4.0  # at least and at most, and how long while timing
+_STATE = ort.capi.onnxruntime_pybind11_state
 _BROKEN = (
     *(ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
-    *(*REFUSED, DecodeError),
+    *(_STATE.Fail, _STATE.InvalidArgument, _STATE.InvalidGraph, _STATE.InvalidProtobuf),
+    *(_STATE.NotImplemented, _STATE.RuntimeException, DecodeError),
 )
 
 

@@ -1,0 +1,1 @@
+"""Compare backbones by a linear probe on their features."""
