@@ -17,7 +17,7 @@ from poison import Fits, config_of, differing, digest, judged, of_others, poison
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
-from bear_classifier.judge import out_of_sample
+from bear_classifier.judge import leave_source_out, out_of_sample
 from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
 from bear_classifier.learn import checkpoints, data, int8, source_holdout
@@ -145,7 +145,8 @@ def predictions(catalog: Catalog, config: Config, of_test: int, chosen: str) -> 
 def test_evaluation_chooses_nothing_by_the_test_side(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, basis: str
 ) -> None:
-    monkeypatch.setattr(out_of_sample, "LEAST_PHOTOS", 5)
+    monkeypatch.setattr(out_of_sample, "LEAST_GROUPS", 5)
+    monkeypatch.setattr(leave_source_out, "_LEAST", 1)  # each source is a part of its own
     config, found, of_test = config_of(sides[0]), [], []
     for number, root in enumerate(sides):
         shutil.copytree(root, tmp_path / root.name)
