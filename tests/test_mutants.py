@@ -28,7 +28,9 @@ def test_every_fault_names_a_test():
 
 def test_faults_are_planted_at_once():
     (five,) = [m for m in MUTANTS if m.name == "leak: five at once"]
-    found = planted(five, lambda file: (ROOT / "bear_classifier" / file).read_text(encoding="utf-8"))
+    found = planted(
+        five, lambda file: (ROOT / "bear_classifier" / file).read_text(encoding="utf-8")
+    )
     assert set(found) == {"learn/probe.py", "judge/evaluate.py", "learn/finetune.py"}
     for mutant in MUTANTS:
         if mutant.name in five.also:

@@ -276,7 +276,9 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], where: str, made: Architecture) -> None:
+def load_weights(
+    model: nn.Module, state: Mapping[str, Tensor], where: str, made: Architecture
+) -> None:
     """Load everything but the old head. Raises TrainError (BAD_WEIGHTS)."""
     own, heads = model.state_dict(), architectures.head_names(made)
     wanted = {k for k in own if not k.startswith(heads)}
