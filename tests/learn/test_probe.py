@@ -253,8 +253,8 @@ def test_one_linear_layer_is_the_weights_own_classifier(tmp_path, arch, layer, w
     state = {f"{layer}.weight": torch.randn(7, width), f"{layer}.bias": torch.randn(7)}
     save_file(state, tmp_path / "w.safetensors")
     settings = LearnConfig(arch, str(tmp_path / "w.safetensors"))
+    weight, bias = backbone.weights_classifier(settings)
     with torch.device("meta"):  # no random numbers for layers that are not looked at
-        weight, bias = backbone.weights_classifier(settings)
         assert torchvision.models.get_model(arch).get_parameter(f"{layer}.weight").shape[1] == width
     assert np.array_equal(weight, state[f"{layer}.weight"].numpy())
     assert np.array_equal(bias, state[f"{layer}.bias"].numpy())
@@ -267,15 +267,15 @@ def test_one_linear_layer_is_the_weights_own_classifier(tmp_path, arch, layer, w
 def test_the_layer_of_a_residual_network_is_read_from_a_file(tmp_path):
     state = {"fc.weight": torch.randn(4, 512).half(), "fc.bias": torch.randn(4).half()}
     torch.save(state, tmp_path / "w.pth")
-    with torch.device("meta"):
-        weight, bias = backbone.weights_classifier(LearnConfig("resnet18", str(tmp_path / "w.pth")))
+    weight, bias = backbone.weights_classifier(LearnConfig("resnet18", str(tmp_path / "w.pth")))
     assert np.array_equal(weight, state["fc.weight"].float().numpy())
     assert (weight.dtype, bias.dtype) == (np.float32, np.float32)
 
 
 @pytest.mark.parametrize("arch", ["squeezenet1_0", "vgg11", "mobilenet_v3_small", "convnext_tiny"])
 def test_other_heads_are_no_linear_layer(tmp_path, arch):
-    with torch.device("meta"):  # 500 MB of random numbers less
+    # one linear layer is tried; of the others 500 MB of random numbers are spared
+    with torch.device("cpu" if arch == "convnext_tiny" else "meta"):
         assert backbone.weights_classifier(LearnConfig(arch, str(tmp_path / "not read"))) is None
 
 
