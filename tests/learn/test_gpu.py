@@ -19,7 +19,7 @@ from bear_classifier.learn import backbone, checkpoints, mixed_precision
 from bear_classifier.learn import fit as cycle
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import Unreadable, dataloaders
-from bear_classifier.learn.devices import Workers
+from bear_classifier.learn.devices import LoadingWorkers
 from bear_classifier.learn.fit import Plan, fit, make_learner
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import exactly, fast_precision, half_precision
@@ -190,7 +190,7 @@ def test_batches_that_are_copied_ahead_are_those_of_the_processor(
     catalog, config = prepared
     sides = [pairs_of(catalog, side) for side in ("train", "valid")]
     found: list[list[torch.Tensor]] = []
-    for device, workers in ((CPU, Workers(1, 0)), (CUDA, Workers(2, 3))):
+    for device, workers in ((CPU, LoadingWorkers(1, 0)), (CUDA, LoadingWorkers(2, 3))):
         set_seed(1, reproducible=True)
         train = dataloaders(*sides, config, device, workers=workers).train
         train.after_batch.fs.clear()

@@ -167,7 +167,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package as those of the extra: other names, the order of timm."""
     place = tmp_path / "small_network_model" / "models"
     place.mkdir(parents=True)
-    (place.parent / "__init__.py").write_text("raise RuntimeError('no code is run')")
+    (place.parent / "__init__.py").write_text(
+        "raise RuntimeError('no code is run')", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(weights, "PACKAGES", {SMALL: "small-network-model"})
     return place

@@ -191,8 +191,8 @@ def _advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
              + command("compare", "learn.arch=ARCH", "learn.arch=OTHER")]  # fmt: skip
     if len(rows) == 1:
         notes.append(
-            "no other weights are on this computer; name networks and their weights are fetched:"
-            " bears compare backbones resnet18 mobilenet_v2"
+            "no other weights are on this computer; the weights of networks that you name are"
+            " fetched; run: bears compare backbones resnet18 mobilenet_v2"
         )
     if better:
         best = min(better, key=lambda row: row[kind]["wrong"])
