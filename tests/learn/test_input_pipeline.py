@@ -123,7 +123,9 @@ def test_worker_processes_of_fastai_s_give_the_same_crops(
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("broken", [ALONE, AHEAD], ids=["alone", "ahead"])
+@pytest.mark.parametrize(
+    "broken", [pytest.param(ALONE, marks=pytest.mark.long), AHEAD], ids=["alone", "ahead"]
+)
 def test_a_training_goes_on_bit_for_bit_with_another_number_of_threads(
     prepared: tuple[Catalog, Config], broken: LoadingWorkers
 ) -> None:

@@ -87,7 +87,10 @@ KINDS = {  # a small network of each kind, and whether it has a last stage of it
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("arch", KINDS)
+@pytest.mark.parametrize(
+    "arch",
+    [pytest.param(arch, marks=pytest.mark.long if KINDS[arch] else []) for arch in KINDS],
+)
 def test_a_small_network_of_every_kind_becomes_a_bundle(arch: str, tmp_path: Path) -> None:
     config = tiny_config(
         learn={"arch": arch}, export={"parity": 8, "precision": "fp32", "decode": "full"}
