@@ -76,7 +76,11 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> RejectionL
     like those that were learned from. close: the lead is no larger, and smaller where it would take
     more than half of the share. The OOD score may take what is left, and on photos of known sources
     half of the share, if that is one photo: sources that nobody has seen are refused up to twice as
-    often, and more where the known ones are all alike (docs/LOG.md). The laxer limit counts."""
+    often, and more where the known ones are all alike (docs/LOG.md). The laxer limit counts.
+
+    Where the network itself was tuned, photos of other sources have scores of other networks, those
+    of the halves. They say nothing of this one's (docs/LOG.md): its own validation photos and
+    reference set the limit, by the whole share."""
     if answers.harder is None:
         return RejectionLimits(1.0, -np.inf, 0.0)
     harder = answers.harder
@@ -86,25 +90,29 @@ def set_limits(answers: OutOfSample, refused: float, close: float) -> RejectionL
     leads, n = top[:, -1] - top[:, -2], len(top)
     limit = max(0.0, threshold(leads, refused / 2))
     below = int((n + 1) * refused / 2) / (n + 1) if limit <= close else (leads < close).mean()
-    bounds = []
-    if answers.sources:
-        bounds.append(threshold(usual.scores, max(0.0, refused - float(below))))
+    bounds, left = [], max(0.0, refused - float(below))
+    tuned = answers.near is not None and answers.near_basis == "valid"
+    if answers.sources and not tuned:
+        bounds.append(threshold(usual.scores, left))
     if answers.near:
-        bounds.append(_near_limit(answers.near, answers.own, refused))
+        bounds.append(_near_limit(answers.near, answers.own, left if tuned else None, refused))
     return RejectionLimits(temperature, min(bounds), min(close, limit))
 
 
-def _near_limit(near: Answers, own: Floats, refused: float) -> float:
-    """The OOD score of which photos of known sources miss half of the share `refused`.
+def _near_limit(near: Answers, own: Floats, share: float | None, refused: float) -> float:
+    """The OOD score that this share of photos of known sources misses; None: half of `refused`.
 
     own: of a tuned network's reference photos; among few validation photos some odd ones would
     decide. But if by these clearly more validation photos were refused, it knows them by heart, and
     validation photos alone count."""
     usual = near.of(near.right).only_once().scores
     every = np.concatenate([usual, own])
-    limit = threshold(every, _half(len(every), refused))
+    limit, alone = (
+        threshold(some, _half(len(some), refused) if share is None else share)
+        for some in (every, usual)
+    )
     low, _ = clustered(usual < limit, np.arange(len(usual))) or (0.0, 1.0)
-    return threshold(usual, _half(len(usual), refused)) if low > refused / 2 else limit
+    return alone if low > (refused / 2 if share is None else share) else limit
 
 
 def _half(n: int, refused: float) -> float:

@@ -95,6 +95,15 @@ def test_the_laxer_of_both_limits_counts():
         assert limits.least == expected
 
 
+def test_scores_of_other_networks_set_no_limit_of_a_tuned_one():
+    """Of 303 pictures of something else a quarter was answered; the whole share is its own."""
+    dice = np.random.default_rng(0)
+    usual, others = dice.normal(size=999), dice.normal(size=999) - 3.0
+    both = answers([SURE] * 999, others), answers([SURE] * 999, usual)
+    limits = set_limits(OutOfSample(*both, "valid"), 0.03, 0.2)
+    assert limits.least == np.sort(usual)[29]
+
+
 def test_temperature_and_lead_are_those_of_other_sources():
     far, known = (
         answers([[0.6, 0.4]] * 200, np.zeros(200)),
