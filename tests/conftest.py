@@ -152,6 +152,16 @@ def child() -> Iterator[Child]:
 
 
 @pytest.fixture(scope="session")
+def drawn_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 drawn photos with a trained tiny network, to look at; who changes it takes a copy."""
+    from bundles import tiny_config, trained_dataset  # needs torch, which few tests do
+
+    root = tmp_path_factory.mktemp("drawn")
+    trained_dataset(root, tiny_config()).close()
+    return root
+
+
+@pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published bundle of a tiny network, to look at; who changes it takes a copy."""
     from bundles import tiny_config, trained_dataset  # needs torch, which few tests do

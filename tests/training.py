@@ -16,6 +16,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
 from bear_classifier.learn.data import dataloaders
+from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start
 
 State = dict[str, torch.Tensor]
@@ -39,6 +40,13 @@ def dataset(root: Path, config: Config) -> Catalog:
     for leftover in ("train", "evaluate"):
         for path in (root / leftover).iterdir():
             path.unlink()
+    return catalog
+
+
+def probed(root: Path, config: Config) -> Catalog:
+    """The same with a first model."""
+    catalog = dataset(root, config)
+    probe(catalog, config)
     return catalog
 
 

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, cast
 
@@ -219,6 +220,12 @@ def _require_hub(repository: str) -> None:
         urllib.request.urlopen(question, timeout=_PATIENCE).close()
 
 
+def package_spec(package: str) -> ModuleSpec | None:
+    """Where an installed package of PACKAGES lies; None: it is not installed. No code in it is
+    run."""
+    return importlib.util.find_spec(package.replace("-", "_"))
+
+
 def _of_package(made: Architecture, learn: LearnConfig) -> Mapping[str, Tensor]:
     """Those packages name the tensors otherwise than timm does, and hold them in the same order."""
     if made.name not in PACKAGES:
@@ -228,7 +235,7 @@ def _of_package(made: Architecture, learn: LearnConfig) -> Mapping[str, Tensor]:
             f" not of {made.name}; add --set learn.arch=tf_efficientnet_lite2",
         )
     package = PACKAGES[made.name]
-    found = importlib.util.find_spec(package.replace("-", "_"))
+    found = package_spec(package)
     files = [
         file
         for place in (found and found.submodule_search_locations) or ()

@@ -3,7 +3,6 @@ installed packages."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import torch
 import torchvision
 
 from bear_classifier.errors import ConfigError
-from bear_classifier.learn.weights import PACKAGES
+from bear_classifier.learn.weights import PACKAGES, package_spec
 
 SUFFIXES = (".pth", ".safetensors")
 _OF_TIMM = "models--timm--"  # before ARCH.TAG, as the hub's cache names its folders
@@ -44,12 +43,12 @@ def named_weights(name: str) -> FoundWeights:
         return FoundWeights(arch, weights, _short(weights))
     if not name.endswith(SUFFIXES):
         return FoundWeights(name, "imagenet", "ImageNet")
-    stem = Path(name).name.partition("-")[0]
-    if "-" not in Path(name).name:
+    arch, hyphen, _ = Path(name).name.partition("-")
+    if not hyphen:
         raise ConfigError(
             "BAD_ARCH", f"the name of {name} does not say its network; write ARCH={name}"
         )
-    return FoundWeights(stem, name, _short(name))
+    return FoundWeights(arch, name, _short(name))
 
 
 def _short(weights: str) -> str:
@@ -84,5 +83,5 @@ def _of_hub() -> Iterator[FoundWeights]:
 
 def _of_packages() -> Iterator[FoundWeights]:
     for arch, package in PACKAGES.items():
-        if importlib.util.find_spec(package.replace("-", "_")):
+        if package_spec(package):
             yield FoundWeights(arch, "package", package)

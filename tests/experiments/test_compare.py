@@ -15,7 +15,7 @@ import torch
 from bundles import LABELS, tiny_config
 from PIL import Image
 from scipy.stats import ttest_1samp
-from training import changed, dataset, same
+from training import changed, probed, same
 
 from bear_classifier import pipeline
 from bear_classifier.cli import compare
@@ -30,7 +30,6 @@ from bear_classifier.experiments.compare import runs as learn
 from bear_classifier.experiments.compare import study
 from bear_classifier.experiments.compare.plot import draw
 from bear_classifier.learn import fit as cycle
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start
 
 # -- kernels ---------------------------------------------------------------------------------------
@@ -244,8 +243,7 @@ def test_the_picture_is_one(seeds: int) -> None:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"epochs": 2, "batch_size": 4, "lr": 0.003})
-    catalog = dataset(tmp_path_factory.mktemp("compare"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("compare"), config)
     return catalog, config
 
 

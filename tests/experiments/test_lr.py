@@ -15,7 +15,7 @@ from bundles import tiny_config
 from fastai.callback.core import CancelFitException
 from PIL import Image
 from tqdm import tqdm
-from training import dataset, loaders_of, same, weights
+from training import dataset, loaders_of, probed, same, weights
 
 from bear_classifier import pipeline
 from bear_classifier.cli import lr as lr_command
@@ -29,7 +29,6 @@ from bear_classifier.experiments.lr import runs as lr
 from bear_classifier.experiments.lr.analysis import Rival
 from bear_classifier.learn import fit, lr_finder
 from bear_classifier.learn import train as training
-from bear_classifier.learn.probe import probe
 
 # -- kernels ---------------------------------------------------------------------------------------
 
@@ -220,8 +219,7 @@ def test_the_picture_is_one(slide):
 def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("lr")
     config = tiny_config(train={"epochs": 1, "batch_size": 4, "lr": 0.003})
-    catalog = dataset(root, config)
-    probe(catalog, config)
+    catalog = probed(root, config)
     return catalog, config
 
 

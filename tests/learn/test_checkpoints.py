@@ -25,7 +25,7 @@ import torch
 from bundles import tiny_config
 from corpus import ROOT
 from safetensors.torch import load_file
-from training import changed, dataset, fresh, same, weights
+from training import changed, fresh, probed, same, weights
 from waiting import until
 
 from bear_classifier.config.settings import Config
@@ -34,7 +34,6 @@ from bear_classifier.errors import DataError
 from bear_classifier.learn import checkpoints
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.fit import Plan, fit
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start, train
 
 KILLS = int(os.environ.get("KILLS", "6"))
@@ -87,8 +86,7 @@ class Interrupted(KeyboardInterrupt):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"epochs": EPOCHS, "batch_size": 4, "lr": 0.003})
-    catalog = dataset(tmp_path_factory.mktemp("checkpoints"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("checkpoints"), config)
     return catalog, config
 
 

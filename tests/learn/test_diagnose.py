@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from bundles import tiny_config
-from training import dataset, fresh
+from training import fresh, probed
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.learn.diagnose import Finding, diagnose, diagnose_interpolated, kept_epoch
 from bear_classifier.learn.fit import Plan, fit
-from bear_classifier.learn.probe import probe
 from bear_classifier.report import stage_lines
 
 
@@ -153,8 +152,7 @@ def test_the_spread_is_measured_while_training(prepared: tuple[Catalog, Config])
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"batch_size": 4})
-    catalog = dataset(tmp_path_factory.mktemp("diagnose"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("diagnose"), config)
     return catalog, config
 
 

@@ -11,7 +11,7 @@ import torch
 from bundles import tiny_config
 from fastai.torch_core import set_seed
 from torch import nn
-from training import dataset, fresh, pairs_of
+from training import fresh, pairs_of, probed
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -23,7 +23,6 @@ from bear_classifier.learn.devices import LoadingWorkers
 from bear_classifier.learn.fit import Plan, fit, make_learner
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.mixed_precision import exactly, fast_precision, half_precision
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start
 from bear_classifier.learn.trainable_part import LastStage, part_of
 
@@ -37,8 +36,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU that
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"epochs": 1, "batch_size": 4, "lr": 0.003, "layers": "last-stage"})
-    catalog = dataset(tmp_path_factory.mktemp("gpu"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("gpu"), config)
     return catalog, config
 
 

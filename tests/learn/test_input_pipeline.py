@@ -15,7 +15,7 @@ import torch
 from bundles import LABELS, tiny_config
 from fastai.torch_core import set_seed
 from PIL import Image
-from training import changed, dataset, pairs_of, same
+from training import changed, pairs_of, probed, same
 from waiting import STUCK
 
 from bear_classifier.config.settings import Config
@@ -34,7 +34,6 @@ from bear_classifier.learn.devices import LoadingWorkers, loading_workers, pick_
 from bear_classifier.learn.fit import Plan, fit
 from bear_classifier.learn.input_pipeline import batches_ahead
 from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.random_crops import (
     crop_box,
     item_random,
@@ -52,8 +51,7 @@ ALONE, TOGETHER, AHEAD = LoadingWorkers(1, 0), LoadingWorkers(3, 0), LoadingWork
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"epochs": 2, "batch_size": 4, "lr": 0.003, "layers": "all"})
-    catalog = dataset(tmp_path_factory.mktemp("pipeline"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("pipeline"), config)
     return catalog, config
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from bundles import tiny_config, trained_dataset
+from bundles import tiny_config
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
@@ -53,15 +53,8 @@ def test_both_ways_are_compared():
     assert compare_features(full, moved, labels, groups, 5).differ == 1
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    root = tmp_path_factory.mktemp("drawn")
-    trained_dataset(root, tiny_config()).close()
-    return root
-
-
 @pytest.fixture
-def catalog(drawn, tmp_path, monkeypatch):
+def catalog(drawn_dataset, tmp_path, monkeypatch):
     """24 drawn photos in tmp_path/data, for which integers pass the guard; nothing is kept yet.
     Instead of a network in integers the same one is made, which takes no time."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -69,7 +62,7 @@ def catalog(drawn, tmp_path, monkeypatch):
     sizes = {"WORTHWHILE": 10, "CALIBRATION": 2, "SAMPLE": 16}
     for name, value in {**sizes, "AGREEMENT": -1.0, "COSINE": -1.0, "FASTER": 0.0}.items():
         monkeypatch.setattr(int8_features, name, value)
-    shutil.copytree(drawn, tmp_path / "data", dirs_exist_ok=True)
+    shutil.copytree(drawn_dataset, tmp_path / "data", dirs_exist_ok=True)
     with Catalog(tmp_path / "data") as opened:
         photos = [dataclasses.replace(p, split="train") for p in opened.photos("ok")[:20]]
         with opened.transaction():

@@ -10,7 +10,7 @@ import torch
 from bundles import tiny_config
 from fastai.losses import CrossEntropyLossFlat
 from torch import nn
-from training import dataset, fresh, pairs_of, same
+from training import fresh, pairs_of, probed, same
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -19,7 +19,6 @@ from bear_classifier.learn import lr_finder, micro_batches
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import dataloaders
 from bear_classifier.learn.fit import Plan, fit
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -28,8 +27,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"epochs": 2, "batch_size": 12, "lr": 0.001})
-    catalog = dataset(tmp_path_factory.mktemp("memory"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("memory"), config)
     return catalog, config
 
 
@@ -219,8 +217,7 @@ def test_a_real_gpu_with_little_memory(tmp_path: Path) -> None:
     """ResNet-18, its gradients and moments take 180 MB, and a photo of 448 pixels 60 MB more."""
     config = tiny_config(learn={"device": "cuda", "arch": "resnet18", "size": 448},
                          train={"epochs": 1, "batch_size": 12, "lr": 0.001})  # fmt: skip
-    catalog = dataset(tmp_path, config)
-    probe(catalog, config)
+    catalog = probed(tmp_path, config)
     model = start(catalog, config)
     dls = dataloaders(pairs_of(catalog, "train"), pairs_of(catalog, "valid"), config, CUDA)
     torch.cuda.empty_cache()

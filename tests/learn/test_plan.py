@@ -11,7 +11,7 @@ import pytest
 import torch
 from bundles import LABELS, tiny_config
 from fastai.torch_core import set_seed
-from training import changed, dataset, fresh, pairs_of, same
+from training import changed, fresh, pairs_of, probed, same
 
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config, TrainConfig
@@ -30,7 +30,6 @@ from bear_classifier.learn.fit import (
     plan_of,
     unbalanced,
 )
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start, train
 
 CPU = torch.device("cpu")
@@ -39,8 +38,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Config]:
     config = tiny_config(train={"epochs": 2, "batch_size": 4, "lr": 0.003})
-    catalog = dataset(tmp_path_factory.mktemp("recipe"), config)
-    probe(catalog, config)
+    catalog = probed(tmp_path_factory.mktemp("recipe"), config)
     return catalog, config
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from bundles import LABELS, tiny_config, trained_dataset
+from bundles import LABELS, tiny_config
 from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
@@ -40,17 +40,10 @@ def points():
     return (centres[labels] + rng.normal(0, 1.0, size=(240, 6))).astype(np.float32), labels
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    root = tmp_path_factory.mktemp("drawn")
-    trained_dataset(root, tiny_config()).close()
-    return root
-
-
 @pytest.fixture
-def catalog(drawn, tmp_path):
+def catalog(drawn_dataset, tmp_path):
     """24 drawn photos, in tmp_path."""
-    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(drawn_dataset, tmp_path, dirs_exist_ok=True)
     with Catalog(tmp_path) as opened:
         yield opened
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import LABELS, tiny_config
-from training import changed, dataset, fresh, loaders_of, pairs_of, same, weights
+from training import changed, dataset, fresh, loaders_of, pairs_of, probed, same, weights
 
 from bear_classifier.config.settings import TrainConfig
 from bear_classifier.dataset.catalog import Catalog
@@ -21,7 +21,6 @@ from bear_classifier.learn import train as train_module
 from bear_classifier.learn.data import Unreadable, batches, dataloaders
 from bear_classifier.learn.finetune import tune
 from bear_classifier.learn.fit import Plan, choose_lr, fit, make_learner
-from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import adjusted_settings, start, train
 
 
@@ -29,8 +28,7 @@ from bear_classifier.learn.train import adjusted_settings, start, train
 def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("train")
     config = tiny_config(train={"epochs": 2, "batch_size": 4, "lr": 0.003})
-    catalog = dataset(root, config)
-    probe(catalog, config)
+    catalog = probed(root, config)
     return catalog, config
 
 
@@ -252,8 +250,7 @@ def test_more_than_a_few_bad_photos_end_the_training(prepared):
 
 def test_a_photo_that_is_gone_is_in_no_prediction(prepared, tmp_path):
     _, config = prepared
-    catalog = dataset(tmp_path, config)
-    probe(catalog, config)
+    catalog = probed(tmp_path, config)
     lost = next(p for p in catalog.photos("ok") if p.split == "test")
     catalog.file(lost).unlink()
     record = train(catalog, changed(config, epochs=1))
@@ -350,8 +347,7 @@ def test_fewer_photos_than_a_batch_are_refused(prepared):
 def test_five_photos_and_a_batch_of_64_really_train(prepared, tmp_path):
     _, config = prepared
     config = changed(config, batch_size=64, epochs=1)
-    catalog = dataset(tmp_path, config)
-    probe(catalog, config)
+    catalog = probed(tmp_path, config)
     record = train(catalog, config)
     assert record["batch_size"] == 12
     assert record["notes"] == ["12 training photos: batch size lowered to 12"]

@@ -55,7 +55,8 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
         axes.plot([low, high], [number] * 2, color=colour, lw=2)
         axes.plot(error, number, "o", color=colour, ms=6)
         axes.annotate(f"{error:.1f}", (error, number), xytext=(0, 6), textcoords="offset points",
-                      ha="center", size=8, color=_GREY)  # fmt: skip
+                      ha="center", size=8, color=_GREY,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
     axes.axvline(100 * rows[0][kind]["error"], color=_INK, lw=0.9, ls=":")
     axes.set_title(_TITLES[kind], size=10, color=_INK)
     axes.set_xlabel("less is better", size=8.5, color=_GREY)

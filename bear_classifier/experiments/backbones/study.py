@@ -162,10 +162,8 @@ def _network_facts(body: nn.Module, learn: LearnConfig) -> dict[str, Any]:
     from bear_classifier.learn.frozen_forward import FAILED, as_onnx
     from bear_classifier.learn.weights import preprocessing
 
-    size, parameters = (
-        preprocessing(learn).size,
-        sum(tensor.numel() for tensor in body.parameters()),
-    )
+    size = preprocessing(learn).size
+    parameters = sum(tensor.numel() for tensor in body.parameters())
     facts: dict[str, Any] = {"size": size, "parameters": parameters}
     try:
         network = as_onnx(body.cpu(), torch.zeros(1, 3, size, size), "image", ["map"])
