@@ -68,7 +68,8 @@ class Rejection(TypedDict):
     """The rule (least: familiarity; close: margin; share: refused at most) and what it does.
 
     basis: "sources" (photos whose source the model lacked), "folds" (whose near-copies it lacked)
-    or "valid", by which temperature and margin are set; set_on: photos by all kinds that were used;
+    or "valid", by which temperature and margin are set; set_on: photos by all kinds that were used
+    ("sources" and "valid": of tuned weights, whose own "valid" photos set the OOD limit);
     elsewhere: photos of each source by limits that are set on the others."""
 
     least: float | None

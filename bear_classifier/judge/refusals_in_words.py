@@ -18,6 +18,14 @@ def set_on(rule: Mapping[str, Any]) -> str:
     if not rule.get("set_on"):
         return ""
     basis, n = rule["basis"], rule["set_on"][rule["basis"]]
+    if basis == "sources" and "valid" in rule["set_on"]:  # tuned weights: `rejection.set_limits`
+        own = _photos(rule["set_on"]["valid"])
+        return (
+            f"Its temperature was set, and what it refuses of other sources was measured, on"
+            f" {_photos(n)}, each answered by a network that was trained without its source. Its"
+            f" limit for pictures unlike the training photos was set on {own} of the validation"
+            " split and on the training photos among themselves."
+        )
     return f"Its limits and its temperature were set on {_photos(n)}, {_SET_ON[basis]}."
 
 

@@ -45,10 +45,20 @@ def test_a_rule_of_an_earlier_version_says_nothing():
 
 
 def test_it_says_by_which_photos_limits_were_set():
-    rule = {"basis": "sources", "set_on": {"sources": 1010, "valid": 213}}
+    rule = {"basis": "sources", "set_on": {"sources": 1010, "folds": 1068}}
     assert words.set_on(rule) == (
         "Its limits and its temperature were set on 1,010 photos, each answered by a model and a"
         " reference that lack all photos of its source."
     )
     assert "lack it and its near-copies" in words.set_on({"basis": "folds", "set_on": {"folds": 9}})
     assert "validation split" in words.set_on({"basis": "valid", "set_on": {"valid": 1}})
+
+
+def test_a_tuned_network_s_own_photos_set_its_limit():
+    rule = {"basis": "sources", "set_on": {"sources": 1010, "valid": 213}}
+    assert words.set_on(rule) == (
+        "Its temperature was set, and what it refuses of other sources was measured, on 1,010"
+        " photos, each answered by a network that was trained without its source. Its limit for"
+        " pictures unlike the training photos was set on 213 photos of the validation split and on"
+        " the training photos among themselves."
+    )
