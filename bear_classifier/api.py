@@ -15,9 +15,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import uuid
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Photo, Source
 from bear_classifier.errors import ConfigError, ModelError
 from bear_classifier.results import Evaluation, Report, StageResults, Study, frame
-from bear_classifier.runtime.terminal import say
+from bear_classifier.runtime.terminal import libraries_silent, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +174,7 @@ class Project:
             say(stage_lines.stage_text(stage.name, outcome))
 
         listeners = {} if quiet else {"report": report, "note": say}
-        with _libraries_silent():
+        with libraries_silent():
             return StageResults(pipeline.run(self._opened, until, again=again, **listeners))  # type: ignore[arg-type]
 
     def photos(self) -> pd.DataFrame:
@@ -251,7 +250,7 @@ class Project:
         Raises ConfigError (BAD_SETTING) and DataError (STAGE_MISSING)."""
         from bear_classifier.experiments.lr import study
 
-        with _libraries_silent():
+        with libraries_silent():
             result = study.find_rates(self._opened, seeds, steps)
         return Study("find_lr", "\n".join(study.text(result)), Path(result["figure"]), result)
 
@@ -260,7 +259,7 @@ class Project:
         from bear_classifier.experiments.curve import text as curve_words
         from bear_classifier.experiments.curve.runs import growth
 
-        with self._catalog() as catalog:
+        with libraries_silent(), self._catalog() as catalog:
             result = growth(catalog, self._opened.config, seeds)
         text = "\n".join(curve_words.verdict_sentences(result))
         return Study("learning_curve", text, self.data / "curve" / "curve.png", result)
@@ -271,7 +270,7 @@ class Project:
         On it `show_batch`, `lr_find`, `fine_tune`, `Interpretation.from_learner`, `predict` and
         `export` work. What it trains or saves changes nothing in the dataset. Raises DataError
         (NOT_TRAINED)."""
-        with _libraries_silent(), self._catalog() as catalog:
+        with libraries_silent(), self._catalog() as catalog:
             from bear_classifier.learn.train import trained_learner
 
             return trained_learner(catalog, self._opened.config)
@@ -332,15 +331,6 @@ class Project:
 
     def _catalog(self) -> AbstractContextManager[Catalog]:
         return pipeline.existing(self._opened)
-
-
-@contextmanager
-def _libraries_silent() -> Iterator[None]:
-    """Without warnings of libraries that are meant for their developers."""
-    with warnings.catch_warnings():
-        for kind in (FutureWarning, DeprecationWarning):
-            warnings.simplefilter("ignore", kind)
-        yield
 
 
 def _table(rows: Iterable[Any], kind: type) -> pd.DataFrame:

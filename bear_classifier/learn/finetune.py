@@ -23,7 +23,7 @@ from bear_classifier.learn.fit import fit, lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.learn.weight_interpolation import ALPHAS, interpolated_state
 from bear_classifier.learn.weights import preprocessing
-from bear_classifier.runtime.terminal import warn_above_bars
+from bear_classifier.runtime.terminal import note_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
 _FORMAT = 3  # of checkpoints; older ones are not resumed
@@ -69,7 +69,7 @@ def tune(
         place = "at the end" if last else f"at epoch {state.epoch + 1}"
         notes.append(f"Resuming {place} of {settings.epochs}")
     for note in notes:
-        warn_above_bars(note)
+        note_above_bars(note)
     plan = plan_of(config, [p.label for p in learned])
     keep = partial(checkpoints.write_checkpoint, folder, made_from)
     end, more = fit(dls, network, plan, state, keep)

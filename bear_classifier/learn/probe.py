@@ -28,7 +28,7 @@ from bear_classifier.learn.frozen_forward import frozen, onnx_pass
 from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.runtime.terminal import count, progress_bar, warn_above_bars
+from bear_classifier.runtime.terminal import count, note_above_bars, progress_bar
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
@@ -223,7 +223,7 @@ def _precision(
         if network or wanted <= _load_cache(path).keys():
             return path, network
     choice = int8_features.choose(catalog, config, photos, body, full.stem)
-    warn_above_bars(choice.words)
+    note_above_bars(choice.words)
     if choice.network is None:
         return full, None
     digest = int8_features.network_digest(choice.network)

@@ -30,7 +30,7 @@ from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.fit import adjusted_settings
 from bear_classifier.learn.trainable_part import TrainablePart
 from bear_classifier.learn.weight_interpolation import interpolated_state
-from bear_classifier.runtime.terminal import warn_above_bars
+from bear_classifier.runtime.terminal import note_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear
 
@@ -171,7 +171,7 @@ def _half(
         [held_out.photos[row] for row in np.flatnonzero(rows)]
         for rows in (mine & train, mine & ~train, ~mine)
     )
-    warn_above_bars(
+    note_above_bars(
         f"Held-out sources, {number + 1} of {_HALVES}: trains on {mine.sum()} photos and is judged"
         f" on {len(unseen)} photos of other sources"
     )

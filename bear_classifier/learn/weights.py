@@ -28,7 +28,7 @@ from bear_classifier.images.preprocessing import USUAL_SIZE, Preprocessing, of_m
 from bear_classifier.learn import architectures
 from bear_classifier.learn.architectures import Architecture, architecture
 from bear_classifier.runtime import git_lfs
-from bear_classifier.runtime.terminal import warn_above_bars
+from bear_classifier.runtime.terminal import note_above_bars
 
 # Installed packages that hold weights, by timm's name of the network.
 PACKAGES = {
@@ -146,7 +146,7 @@ def announce(learn: LearnConfig) -> None:
     known = origin(learn)
     if known and known.sentence not in _announced:
         _announced.add(known.sentence)
-        warn_above_bars(known.sentence)
+        note_above_bars(known.sentence)
 
 
 # -- their tensors ---------------------------------------------------------------------------------

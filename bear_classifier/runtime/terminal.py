@@ -11,8 +11,10 @@ import shlex
 import shutil
 import sys
 import unicodedata
+import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TextIO
@@ -48,9 +50,9 @@ def say_above_bars(text: str, file: TextIO | None = None) -> None:
     tqdm.write(printable_lines(text), file=file)
 
 
-def warn_above_bars(text: str) -> None:
-    """As `say_above_bars`, to standard error."""
-    say_above_bars(text, sys.stderr)
+def note_above_bars(text: str) -> None:
+    """As `say_above_bars`, to standard error; in a notebook, where that is red, to the output."""
+    say_above_bars(text, sys.stdout if _in_notebook() else sys.stderr)
 
 
 def tell(options: argparse.Namespace, text: str) -> None:
@@ -120,13 +122,29 @@ def progress_bar(*words: Any, hidden: bool = False, **options: Any) -> Any:
     from tqdm import tqdm
 
     shown = None  # where standard error is a terminal
-    in_notebook = type(sys.stdout).__module__.startswith("ipykernel.")  # Jupyter, Colab
-    if in_notebook and not os.environ.get("TQDM_DISABLE"):
-        shown, options = False, {"file": sys.stdout, **options}  # errors are red there
+    if _in_notebook() and not os.environ.get("TQDM_DISABLE"):
+        shown, options = False, {"file": sys.stdout, **options}
     bar = tqdm(*words, disable=hidden or shown, **options)
     with tqdm.get_lock():
         _bars.add(bar)
     return bar
+
+
+@contextmanager
+def libraries_silent() -> Iterator[None]:
+    """Without warnings of libraries that are meant for their developers, or for who installs
+    notebooks (of `tqdm.auto`, which timm's libraries import)."""
+    from tqdm import TqdmWarning
+
+    with warnings.catch_warnings():
+        for kind in (FutureWarning, DeprecationWarning, TqdmWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
+
+
+def _in_notebook() -> bool:
+    """Jupyter and Colab, which show standard error in red."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
 _bars: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -7,9 +7,11 @@ import io
 import re
 import shlex
 import sys
+import warnings
 
 import pytest
 from corpus import ROOT
+from tqdm import TqdmWarning
 
 from bear_classifier.cli.options import parser
 from bear_classifier.runtime import terminal
@@ -75,6 +77,28 @@ def test_a_bar_is_shown_on_a_terminal_and_in_a_notebook(monkeypatch: pytest.Monk
     assert "photos: 100%" in sys.stdout.getvalue() and not sys.stderr.getvalue()
     monkeypatch.setenv("TQDM_DISABLE", "1")
     assert terminal.progress_bar(total=3).disable
+
+
+def test_a_note_is_not_red_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    terminal.note_above_bars("on a terminal")
+    assert sys.stderr.getvalue() == "on a terminal\n"
+    monkeypatch.setattr(Kernel, "__module__", "ipykernel.iostream")
+    monkeypatch.setattr(sys, "stdout", Kernel())
+    terminal.note_above_bars("in a notebook")
+    assert sys.stdout.getvalue() == "in a notebook\n"
+    assert sys.stderr.getvalue() == "on a terminal\n"
+
+
+@pytest.mark.parametrize("kind", [FutureWarning, DeprecationWarning, TqdmWarning])
+def test_what_libraries_say_to_their_developers_is_silenced(kind: type[Warning]) -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with terminal.libraries_silent():
+            warnings.warn("IProgress not found", kind, stacklevel=1)
+        assert not heard
+        warnings.warn("outside", kind, stacklevel=1)
+    assert len(heard) == 1
 
 
 HERE = options("train", "--project", "it's c.toml", "--data", "my data", "--set", "learn.size=64")
