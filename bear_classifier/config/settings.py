@@ -168,7 +168,9 @@ class CleanConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    epochs: int = setting(4, "passes over the training photos", low=1)
+    epochs: int = setting(
+        4, "passes over the training photos; 0: the first model is kept as it is", low=0
+    )
     lr: float | str = setting("find", 'learning rate of the head; "find" asks the LR finder', low=0)
     lr_ratio: float = setting(
         0.0,

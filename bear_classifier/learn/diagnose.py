@@ -41,6 +41,12 @@ def diagnose(
     rows: one per epoch, losses in nats; start: validation loss before training; photos: training
     photos; start_error: standard error of the change of that loss by the kept epoch, photo by
     photo."""
+    if not rows and not diverged:
+        return Finding(
+            "untuned",
+            "Nothing was fine-tuned, as train.epochs = 0 asks; to see whether it would help, run:"
+            " bears compare train.epochs=0 train.epochs=4",
+        )
     if diverged or _too_high(rows, start, _swing(photos)):
         return Finding(
             "rate_too_high",

@@ -20,8 +20,8 @@ from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import PhotoList
 from bear_classifier.learn.fit import fit, lasting, plan_of
-from bear_classifier.learn.trainable_part import TrainablePart
-from bear_classifier.learn.weight_interpolation import ALPHAS, interpolated_state
+from bear_classifier.learn.trainable_part import TrainablePart, Untrained
+from bear_classifier.learn.weight_interpolation import alphas_of, interpolated_state
 from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.terminal import note_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
@@ -76,13 +76,18 @@ def tune(
     return Tuned(first, backbone.copied(network), end, notes + more)
 
 
+def untuned(network: Classifier) -> Tuned:
+    """The weights that it has, for `train.epochs = 0`."""
+    return Tuned(backbone.copied(network), backbone.copied(network), checkpoints.begin(network), [])
+
+
 def interpolated_logits(
-    config: Config, part: TrainablePart, tuned: Tuned, photos: PhotoList
+    config: Config, part: TrainablePart | Untrained, tuned: Tuned, photos: PhotoList
 ) -> tuple[list[Floats32], Ints, Strings]:
-    """For each alpha of weight interpolation the logits (n, classes) of the photos that can be
+    """For each of `alphas_of` the logits (n, classes) of the photos that can be
     read; their class numbers and groups (n,). The part ends with the tuned weights."""
     logits = []
-    for alpha in ALPHAS:
+    for alpha in alphas_of(config.train):
         part.model.load_state_dict(interpolated_state(tuned.first, tuned.last, alpha))
         rows, some, _ = part.outputs(photos, config)
         logits.append(some)

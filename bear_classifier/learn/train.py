@@ -37,15 +37,17 @@ from bear_classifier.learn import (
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import Unreadable, learning_photos, portable_dataloaders
 from bear_classifier.learn.diagnose import diagnose, diagnose_interpolated
-from bear_classifier.learn.finetune import interpolated_logits, tune
+from bear_classifier.learn.finetune import interpolated_logits, tune, untuned
 from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, unbalanced
 from bear_classifier.learn.probe import Head, cached_features, probe_network
-from bear_classifier.learn.trainable_part import Whole, part_of
+from bear_classifier.learn.trainable_part import LastStage, TrainablePart, Untrained, Whole, part_of
 from bear_classifier.learn.weight_interpolation import interpolated_state
 from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import move, write_partial
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.intervals import copies_effect
+
+_LAYERS = {Whole: "all", LastStage: "last-stage", Untrained: "none"}
 
 
 def train(catalog: Catalog, config: Config) -> dict[str, Any]:
@@ -59,28 +61,35 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     TrainError."""
     learned, checked = learning_photos(catalog)
     photos = catalog.photos("ok")
-    settings, notes = adjusted_settings(config.train, len(learned))
-    notes += unbalanced([photo.label for photo in learned], settings)
+    settings, notes = config.train, list[str]()
+    if settings.epochs:
+        settings, notes = adjusted_settings(settings, len(learned))
+        notes += unbalanced([photo.label for photo in learned], settings)
     config = dataclasses.replace(config, train=settings)
     announce(config.learn)
     network = start(catalog, config).to(devices.pick_device(config.learn.device))
-    held_out = source_holdout.held_out_sources(catalog, config)
+    held_out = source_holdout.held_out_sources(catalog, config) if settings.epochs else None
     if held_out:
         features = cached_features(catalog, config, held_out.photos, network.body)
-    else:
+    elif settings.epochs:
         notes += source_holdout.why_not_validated(catalog, config)
     unreadable = Unreadable(len(photos))
     folder = catalog.root / "train" / "checkpoints"
     began = time.monotonic()
     set_seed(settings.seed, reproducible=True)
-    part, part_notes = part_of(catalog, config, network, photos, unreadable)
-    tuned = tune(catalog, config, part, learned, checked, folder)
+    part: TrainablePart | Untrained
+    if settings.epochs:
+        part, part_notes = part_of(catalog, config, network, photos, unreadable)
+        notes += part_notes
+        tuned = tune(catalog, config, part, learned, checked, folder)
+    else:
+        part, tuned = Untrained(catalog, network), untuned(network)
     facts, seconds = tuned.end.facts, time.monotonic() - began
     history, lr = facts["history"], facts["lr"]
     logits, targets, groups = interpolated_logits(config, part, tuned, checked)
     valid = weight_interpolation.interpolation_figures(logits, targets, groups)
     figures, halves = {"valid": valid}, list[source_holdout.HalfTraining]()
-    if held_out and facts["kept_epoch"]:
+    if held_out and facts["kept_epoch"] and not isinstance(part, Untrained):
         figures["unseen"], halves = source_holdout.cross_source_validation(
             catalog, config, held_out, part, features, lr
         )
@@ -101,7 +110,7 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
     record = {
         "chosen": "tuned" if number else "probe",
         "share": alpha,
-        "layers": "all" if isinstance(part, Whole) else "last-stage",
+        "layers": _LAYERS[type(part)],
         "lr": lr,
         "lr_reason": facts["lr_reason"],
         "finder": facts["finder"],
@@ -114,9 +123,9 @@ def train(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid": valid["n"],
         **named,
         "valid_copies": copies_effect(groups),
-        "mixtures": {"shares": weight_interpolation.ALPHAS, **figures},
+        "mixtures": {"shares": weight_interpolation.alphas_of(settings), **figures},
         "fit_seconds": round(seconds, 1),
-        "notes": [*notes, *part_notes, *tuned.notes, *unreadable.note()],
+        "notes": [*notes, *tuned.notes, *unreadable.note()],
     }
     predictions = {
         "sha256": np.array([photos[row].sha256 for row in rows]),

@@ -31,6 +31,7 @@ from bear_classifier.learn.devices import LoadingWorkers, loading_workers
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
 from bear_classifier.learn.mixed_precision import exactly
+from bear_classifier.learn.probe import cached_features
 from bear_classifier.learn.random_crops import item_random, random_state_of
 from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead
@@ -132,6 +133,24 @@ class LastStage:
 
 
 TrainablePart = Whole | LastStage
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """No part: outputs follow from the features that the probe left."""
+
+    catalog: Catalog
+    model: Classifier
+
+    def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
+        """In full precision, as the published network answers."""
+        exact = dataclasses.replace(config.probe, precision="fp32")
+        config = dataclasses.replace(config, probe=exact)
+        pooled = cached_features(self.catalog, config, photos, self.model.body)
+        with torch.inference_mode():
+            head, numbers = self.model.eval().head[2:], torch.from_numpy(pooled)
+            logits = head(numbers.to(self.model.device)).cpu().numpy()
+        return [*range(len(photos))], logits, pooled
 
 
 def part_of(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bear_classifier.config.settings import TrainConfig
 from bear_classifier.stats.arrays import Floats, Floats32, Ints, Strings
 from bear_classifier.stats.calibration import fit_temperature
 from bear_classifier.stats.intervals import clustered
@@ -21,6 +22,11 @@ from bear_classifier.stats.paired import paired_comparison
 
 Weights = Mapping[str, Tensor]
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights; 0: the probe
+
+
+def alphas_of(settings: TrainConfig) -> tuple[float, ...]:
+    """The shares of tuned weights that are tried; without training that of the probe alone."""
+    return ALPHAS if settings.epochs else ALPHAS[:1]
 
 
 def interpolated_state(start: Weights, end: Weights, alpha: float) -> dict[str, Tensor]:

@@ -55,9 +55,9 @@ def error_history(axes: Axes, record: Mapping[str, Any]) -> None:
     rows, n = record["history"], record.get("valid", 0)
     epochs, errors = [row["epoch"] for row in rows], [row["error"] for row in rows]
     _points(axes, epochs, errors, ORANGE)
-    _intervals(axes, epochs, [epoch_interval(record, error) for error in errors], ORANGE)
     if n and "valid_wrong" in record:
         axes.axhline(record["valid_wrong"]["probe"] / n, color=GREY, lw=1, ls=_DASHES)
+    _intervals(axes, epochs, [epoch_interval(record, error) for error in errors], ORANGE)
     _epochs(axes, record)
     if kept := record.get("kept_epoch"):
         side = 1 if kept <= sum(axes.get_xlim()) / 2 else -1  # the one with more room

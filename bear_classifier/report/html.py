@@ -133,6 +133,8 @@ def _training_charts(training: Mapping[str, Any]) -> Iterator[tuple[str, Markup,
     def chart(draw: charts.Draw, name: str) -> Markup:
         return _svg(charts.narrow_chart(draw, training), name)
 
+    if not training.get("epochs", 1):
+        return
     if training.get("mixtures"):
         drawn = chart(charts.interpolation_errors, "error by tuned weights")
         yield "From the first model to the tuned one", drawn, words.interpolation_sentence(training)

@@ -153,6 +153,8 @@ def kept_model(training: Mapping[str, Any]) -> str:
     """Which model was kept and why, without calling luck a gain."""
     if "share" not in training:
         return "It is not recorded which model was kept."
+    if not training.get("epochs", 1):
+        return "The first model (a linear probe) was kept as it is."
     share = training["share"]
     kept = f"What was kept lies {share:.0%} of the way from the first model to the fine-tuned one"
     if share in (0, 1):

@@ -152,6 +152,9 @@ def _train(out: Mapping[str, Any]) -> list[str]:
         for name, n in out["valid_wrong"].items()
     }
     rows = out["history"]
+    if not out.get("epochs", 1):
+        notes = (f"note: {note}" for note in out["notes"])
+        return [f"validation error {wrong['kept']}", *notes, out["diagnosis"]["sentence"]]
     step = -(-len(rows) // _SHOWN) or 1  # a few of many epochs, the last among them
     earlier = out["chosen"] == "tuned" and out["kept_epoch"] < len(rows)
     kept = {

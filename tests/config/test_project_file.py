@@ -69,7 +69,7 @@ def test_unknown_setting_names_a_guess() -> None:
         ("learn", "arch", 18, "learn.arch = 18 must be str"),
         ("split", "valid", [0.2], "split.valid = [0.2] must be float"),
         ("train", "lr_ratio", 10**400, f"train.lr_ratio = {10**400} must be float"),
-        ("train", "epochs", 0, "train.epochs = 0 must be at least 1 (passes over"),
+        ("train", "epochs", -1, "train.epochs = -1 must be at least 0 (passes over"),
         ("split", "valid", 0.0, "split.valid = 0.0 must be between 0.01 and 0.8 (share of"),
         ("split", "valid", 0.81, "split.valid = 0.81 must be between 0.01 and 0.8"),
         ("split", "valid", float("nan"), "split.valid = nan must be between 0.01 and 0.8"),

@@ -22,6 +22,8 @@ from bear_classifier.learn.data import Unreadable, batches, dataloaders
 from bear_classifier.learn.finetune import tune
 from bear_classifier.learn.fit import Plan, choose_lr, fit, make_learner
 from bear_classifier.learn.train import adjusted_settings, start, train
+from bear_classifier.plots import charts
+from bear_classifier.report import sentences, stage_lines
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,24 @@ def test_predictions_are_those_of_the_weights_that_were_saved(prepared):
     valid = [p for p in judged if p.split == "valid"]
     wrong = sum(LABELS[said[p.sha256].argmax()] != p.label for p in valid)
     assert record["valid_wrong"]["kept"] == wrong
+
+
+def test_without_epochs_the_first_model_is_kept_and_nothing_is_trained(prepared, monkeypatch):
+    catalog, config = prepared
+    monkeypatch.setattr(train_module, "tune", lambda *words: pytest.fail("it trains"))
+    record = train(catalog, changed(config, epochs=0, lr="find"))
+    assert same(weights(catalog), start(catalog, config).state_dict())
+    assert record["history"] == [] and record["lr"] is None and record["finder"] is None
+    assert record["chosen"] == "probe" and record["layers"] == "none" and record["notes"] == []
+    assert record["mixtures"]["shares"] == (0.0,)
+    assert record["diagnosis"]["code"] == "untuned"
+    said = stage_lines.stage_text("train", {"outcome": "done", "seconds": 1.0, **record})
+    assert "learning rate" not in said and "probe" not in said
+    assert said.endswith("run: bears compare train.epochs=0 train.epochs=4")
+    assert sentences.kept_model(record) == "The first model (a linear probe) was kept as it is."
+    figure = charts.training_history(record)
+    first = record["valid_wrong"]["probe"] / record["valid"]
+    assert figure.axes[1].get_ylim()[1] >= first
 
 
 def test_the_model_with_less_validation_loss_is_kept(prepared, monkeypatch):
