@@ -36,6 +36,7 @@ WHO = "review"
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
+_STATIC = Path(__file__).parent / "static"
 Load = Callable[[Catalog, Config], list[Suspect]]
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
@@ -45,6 +46,13 @@ def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
     from bear_classifier.judge.clean import suspects
 
     return suspects(catalog, config)
+
+
+def static_files() -> list[str]:
+    """The addresses of the page's modules and styles; each is in static/ under this name."""
+    kinds = (".css", ".js")
+    files = [path for path in _STATIC.rglob("*") if path.suffix in kinds]
+    return sorted(f"/{path.relative_to(_STATIC).as_posix()}" for path in files)
 
 
 def _filter(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
@@ -94,12 +102,12 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
 
-    @app.get("/")
-    @app.get("/review.css")
-    @app.get("/review.js")
     def page(request: Request) -> Response:
-        path = Path(__file__).parent / "static" / (request.url.path[1:] or "review.html")
+        path = _STATIC / (request.url.path[1:] or "review.html")
         return FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+    for address in ["/", *static_files()]:
+        app.get(address)(page)
 
     @app.get("/favicon.ico")
     def icon() -> Response:

@@ -30,7 +30,7 @@ from bear_classifier.dataset.backups import made
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision, Event, Photo, Suspect
 from bear_classifier.errors import ConfigError, DataError
-from bear_classifier.review.app import make_app, serve_review
+from bear_classifier.review.app import make_app, serve_review, static_files
 from bear_classifier.review.progress import batch_text, stop_sentence, suspicion_factor
 
 LABELS = ["black", "grizzly", "teddy"]
@@ -802,10 +802,12 @@ def test_every_answer_carries_the_security_headers(page, path):
 
 
 def test_the_page_is_whole_and_asks_nobody_else(page):
-    kinds = {"/": "text/html", "/review.css": "text/css", "/review.js": "javascript"}
-    for path, kind in kinds.items():
+    kinds = {"html": "text/html", "css": "text/css", "js": "javascript"}
+    for path in ["/", *static_files()]:
         answer = page.get(path)
-        assert kind in answer.headers["content-type"]
+        assert (
+            kinds[path.rpartition(".")[2] if path[1:] else "html"] in answer.headers["content-type"]
+        )
         assert re.findall(r"(?:https?:)?//[a-z]", answer.text) == []
     wanted = re.findall(r'(?:href|src)="([^"]+)"', page.get("/").text)
     assert sorted(wanted) == ["review.css", "review.js"]
@@ -813,11 +815,11 @@ def test_the_page_is_whole_and_asks_nobody_else(page):
 
 
 def test_the_page_sets_texts_as_texts():
-    script = (ROOT / "bear_classifier" / "review" / "static" / "review.js").read_text(
-        encoding="utf-8"
-    )
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
-        assert way not in script
+    scripts = sorted((ROOT / "bear_classifier" / "review" / "static").rglob("*.js"))
+    assert len(scripts) > 8
+    for script in scripts:
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert way not in script.read_text(encoding="utf-8"), script
 
 
 def test_texts_of_strangers_are_passed_on_as_they_are(root, order):

@@ -1,0 +1,56 @@
+// Every key, and the buttons that stand for one.
+import { $, h, toast } from "./dom.js";
+import { press, unconfirm, undo } from "./decide.js";
+import { showFilters } from "./frame.js";
+import { firstConflict, overwrite } from "./outbox.js";
+import { S, drawMarks, setView, view } from "./state.js";
+
+const KEYS = [
+  ["k", "keep; in the grid all selected, or all shown"], ["d", "drop"], ["1–9", "relabel to this class"],
+  ["r", "restore a dropped photo"], ["u", "undo the last decision, a batch as a whole"],
+  ["n →", "next"], ["p ←", "previous"], ["g", "grid or one photo"], ["f", "filters"],
+  ["arrows, space", "move and select in the grid"], ["a", "select all shown, or none"], ["Enter", "look at one photo of the grid"],
+  ["o", "overwrite after a conflict"], ["Esc", "cancel"], ["?", "this list"],
+];
+
+function act(key) {
+  if (key !== S.confirm?.key) unconfirm();
+  if (key === "k") press(key, "keep");
+  else if (key === "d") press(key, "drop");
+  else if (key === "r") press(key, "restore");
+  else if (/^[1-9]$/.test(key) && key <= S.project.labels.length) press(key, "relabel", S.project.labels[key - 1]);
+  else if (key === "u") undo();
+  else if (key === "n") view().go?.(1);
+  else if (key === "p") view().go?.(-1);
+  else if (key === "g") setView(S.view === "one" ? "grid" : "one");
+  else if (key === "f") showFilters($("filters").hidden);
+  else if (key === "o") {
+    const entry = firstConflict();
+    if (entry) overwrite(entry);
+    else toast("There is no conflict to overwrite");
+  } else if (key === "?") { if ($("help").open) $("help").close(); else $("help").showModal(); }
+  else return Boolean(view().pressed?.(key));
+  return true;
+}
+
+/** From now on keys and buttons are heard. */
+export function listen() {
+  $("keys").replaceChildren(...KEYS.map(([key, does]) => h("tr", {}, h("td", {}, h("kbd", {}, key)), h("td", {}, does))));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("select, input")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if ($("help").open && event.key !== "?") return;
+    const key = event.key;
+    if (key === "Escape") { unconfirm(); S.chosen.clear(); drawMarks(); return; }
+    if (key.startsWith("Arrow") && view().arrow?.(key, event)) { event.preventDefault(); return; }
+    if (event.repeat) return; // a key that is held down does not decide about one photo after another
+    if (act(key.length === 1 ? key.toLowerCase() : key)) event.preventDefault();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-key]");
+    if (button) act(button.dataset.key);
+  });
+}
