@@ -11,18 +11,21 @@ BearsError                a code for programs and a sentence for people
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
 class BearsError(Exception):
-    """code: upper-case word for programs; sentence: what, where, the value, the next step."""
+    """code: upper-case word for programs; sentence: what, where, the value, the next step; rows:
+    lines below it, where one error is about several rows of a table."""
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(f"{code}: {sentence}")
+    def __init__(self, code: str, sentence: str, rows: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([f"{code}: {sentence}", *rows]))
         self.code = code
         self.sentence = sentence
+        self.rows = tuple(rows)
 
 
 class ConfigError(BearsError):

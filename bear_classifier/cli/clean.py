@@ -7,20 +7,25 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.history import SHOWN, event_line
+from bear_classifier.cli.history import SHOWN, event_lines
 from bear_classifier.cli.options import add_flag, add_path
 from bear_classifier.cli.output import print_json, print_outcome
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision
+from bear_classifier.errors import DataError
 from bear_classifier.report import stage_lines
 from bear_classifier.runtime.files import writable
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import command, count, one_line, tell
+
+if TYPE_CHECKING:
+    from bear_classifier.judge.decision_table import Table
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +75,11 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
         reasons = "; ".join(suspect.reasons)
         line = f"{suspect.score:4.0%}  {suspect.label}: {reasons}  {suspect.origin}{split}"
         tell(options, one_line(line))
+    if len(likely) > SHOWN:
+        rest = f"... and {len(likely) - SHOWN} more"
+        table = command("clean", "--list", "--csv", "suspects.csv")
+        where = "all are in the table below" if options.csv else f"for a table of all, run: {table}"
+        tell(options, f"{rest}; {where}")
     are = "is" if len(likely) == 1 else "are"
     of_all = f"{len(likely)} of {count(len(found), 'photo')} {are} suspect"
     tell(options, f"{of_all}; to look at them, run: bears review")
@@ -87,16 +97,23 @@ def _decide(options: argparse.Namespace, opened: pipeline.Project) -> None:
         if table is None:
             wanted = _found_decisions(options, catalog, opened.config)
         else:
-            full = [decisions.full_sha256(catalog, row.sha256) for row in table]
-            wanted = [replace(row, sha256=sha) for row, sha in zip(table, full, strict=True)]
+            wanted = _tabled_decisions(table, catalog, opened.config)
         who = "auto" if options.auto else decisions.user_name()
         labels, batch = opened.config.labels, uuid.uuid4().hex
         events = decisions.decide(catalog, labels, wanted, who, batch)
-        splits = {photo.sha256: photo.split for photo in catalog.photos()}
+        photos = {photo.sha256: photo for photo in catalog.photos()}
+        lines = event_lines(catalog, events[:SHOWN])
     counts = Counter(event.action for event in events)
-    test = sum(splits.get(e.sha256) == "test" for e in events if e.action != "keep")
-    outcome = {"decisions": dict(counts), "test_side": test, "events": [e.id for e in events]}
-    lines = [event_line(event) for event in events[:SHOWN]]
+    test = sum(photos[e.sha256].split == "test" for e in events if e.action != "keep")
+    outcome = {
+        "decisions": dict(counts),
+        "test_side": test,
+        "events": [event.id for event in events],
+        "photos": [
+            {"sha256": e.sha256, "origin": photos[e.sha256].origin, "action": e.action}
+            for e in events
+        ],
+    }
     if len(events) > SHOWN:
         lines.append(f"... and {len(events) - SHOWN} more; to see all, run: bears history")
     words = ", ".join(f"{n} {action}" for action, n in counts.items()) or "nothing to do"
@@ -105,6 +122,25 @@ def _decide(options: argparse.Namespace, opened: pipeline.Project) -> None:
         change = "changes" if test == 1 else "change"
         lines.append(f"warning: {test} of them {change} the test split, which judges the model")
     print_outcome(options, outcome, "\n".join(lines))
+
+
+def _tabled_decisions(table: Table, catalog: Catalog, config: Config) -> Sequence[Decision]:
+    """The decisions of a table, with whole hashes. Raises DataError with all rows that cannot be
+    carried out."""
+    from bear_classifier.judge.decision_table import refused
+
+    wanted, refusals = {}, dict(table.bad)
+    for line, row in table.decisions.items():
+        try:
+            wanted[line] = replace(row, sha256=decisions.full_sha256(catalog, row.sha256))
+        except DataError as exc:
+            refusals[line] = decisions.Refusal(exc.code, exc.sentence)
+    refusals |= decisions.refusals(catalog, config.labels, wanted)
+    if refusals:
+        later = [refusal.later for refusal in refusals.values() if refusal.later]
+        user = decisions.user_name()
+        raise refused(table, refusals, decisions.origins(catalog, later), user)
+    return list(wanted.values())
 
 
 def _found_decisions(

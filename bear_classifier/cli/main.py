@@ -59,7 +59,9 @@ def _warned(message: Warning | str, *_: object, **__: object) -> None:
 
 def _failed(options: argparse.Namespace, exc: BearsError) -> int:
     if options.json:
-        message = terminal.completed(exc.sentence, terminal.project_of(options))
+        message = "\n".join([exc.sentence, *exc.rows])
+        message = terminal.completed(message, terminal.project_of(options))
         print_json({"error": {"code": exc.code, "message": message}})
-    terminal.complain(options, one_line(f"bears: {exc}"))
+    lines = [f"bears: {exc.code}: {exc.sentence}", *exc.rows]
+    terminal.complain(options, "\n".join(map(one_line, lines)))
     return max(exc.exit_code, 2)

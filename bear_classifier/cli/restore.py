@@ -7,7 +7,7 @@ import dataclasses
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.history import SHOWN, event_line
+from bear_classifier.cli.history import SHOWN, event_lines
 from bear_classifier.cli.options import add_flag
 from bear_classifier.cli.output import print_outcome
 from bear_classifier.dataset import backups
@@ -26,6 +26,8 @@ def run(options: argparse.Namespace) -> None:
             pass
     with hold(opened.data, "restore"):
         done = backups.restore(opened.data, options.force)
+    with pipeline.existing(opened) as catalog:
+        lost = event_lines(catalog, done.events)
     outcome = {
         "copy": str(done.copy),
         "at": backups.at(done.copy).isoformat(),
@@ -34,14 +36,14 @@ def run(options: argparse.Namespace) -> None:
         "missing_take_downs": [dataclasses.asdict(row) for row in done.take_downs],
         "complete": done.complete,
     }
-    print_outcome(options, outcome, "\n".join(_restored(done)))
+    print_outcome(options, outcome, "\n".join(_restored(done, lost)))
 
 
-def _restored(done: backups.Restored) -> list[str]:
+def _restored(done: backups.Restored, lost: list[str]) -> list[str]:
+    """lost: lines of the decisions that are missing."""
     lines = [f"put back the copy of {backups.backup_time(done.copy)}"]
     if done.aside:
         lines.append(f"what stood there is kept: {done.aside}")
-    lost = [event_line(event) for event in done.events]
     for row in done.take_downs:
         what = f"take-down of {row.kind} {row.value}"
         lost.append(f"{'':5}  {minute(row.at)}  {row.who}  {what}  ({row.why})")

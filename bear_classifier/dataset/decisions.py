@@ -11,12 +11,13 @@ import dataclasses
 import getpass
 import json
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.schema import CONFLICT, TAKEN_DOWN, Action, Decision, Event, Photo
+from bear_classifier.dataset.undo_stack import UndoStack, cannot_undo
 from bear_classifier.errors import DataError
 
 _PAGE = 20  # events read on the way back to the last one in force; then twice as many, ...
@@ -28,6 +29,12 @@ def history(catalog: Catalog, sha256: str | None = None, limit: int | None = Non
     where, values = ("WHERE sha256 = ?", (sha256,)) if sha256 is not None else ("", ())
     most = -1 if limit is None else max(0, limit)
     return catalog.events(f"{where} ORDER BY id DESC LIMIT ?", (*values, most))[::-1]
+
+
+def origins(catalog: Catalog, events: Iterable[Event]) -> dict[str, str]:
+    """sha256 -> the file or address of each photo of these events that is in the catalog."""
+    photos = _photos(catalog, {event.sha256 for event in events})
+    return {photo.sha256: photo.origin for photo in photos.values()}
 
 
 def decided(catalog: Catalog) -> dict[str, Event]:
@@ -113,7 +120,8 @@ def decide(
         photos, past = _photos(catalog, hashes), _past(catalog, hashes)
         who = _plain(who)
         for decision in decisions:
-            _check(decision, labels, photos.get(decision.sha256), past)
+            if refusal := _refusal(decision, labels, photos.get(decision.sha256), past):
+                raise DataError(refusal.code, "; ".join(filter(None, refusal[1:3])))
         for decision in decisions:
             photo, why = photos[decision.sha256], _plain(decision.why)
             action, after = _outcome(decision, photo, past[photo.sha256], who)
@@ -159,22 +167,55 @@ def undo(
 # -- deciding --------------------------------------------------------------------------------------
 
 
-def _check(
+class Refusal(NamedTuple):
+    """Why a decision is not carried out. what: without a next step; advice: the next step of who
+    decides on a page; later: the event that was not known, of a CONFLICT."""
+
+    code: str
+    what: str
+    advice: str = ""
+    later: Event | None = None
+
+
+def refusals(
+    catalog: Catalog, labels: Collection[str], decisions: Mapping[int, Decision]
+) -> dict[int, Refusal]:
+    """Those of the decisions that `decide` would refuse, each with the reason; the keys are the
+    caller's. Nothing is changed."""
+    hashes = {decision.sha256 for decision in decisions.values()}
+    photos, past = _photos(catalog, hashes), _past(catalog, hashes)
+    refused = {}
+    for key, decision in decisions.items():
+        photo = photos.get(decision.sha256)
+        if refusal := _refusal(decision, labels, photo, past):
+            refused[key] = refusal
+        elif photo:
+            try:
+                _, photos[photo.sha256] = _outcome(decision, photo, past[photo.sha256], "")
+            except DataError as exc:  # NOT_DROPPED, after the decisions before it
+                refused[key] = Refusal(exc.code, exc.sentence)
+    return refused
+
+
+def _refusal(
     decision: Decision, labels: Collection[str], photo: Photo | None, past: dict[str, list[Event]]
-) -> None:
-    """Refuse what cannot be done, or what was decided without knowing the newest state."""
+) -> Refusal | None:
+    """Why it cannot be done, or was decided without knowing the newest state."""
     if photo is None:
-        sha256 = _quoted(decision.sha256)
-        no_photo = f"no photo here has the sha256 {sha256}; reload the list of photos"
-        raise DataError("NO_SUCH_PHOTO", no_photo)
-    _refuse_taken_down(photo)
+        no_photo = f"no photo here has the sha256 {_quoted(decision.sha256)}"
+        return Refusal("NO_SUCH_PHOTO", no_photo, "reload the list of photos")
+    if is_taken_down(photo):
+        return Refusal(TAKEN_DOWN, _may_not_be_used(photo))
     if decision.action == "relabel" and decision.label not in labels:
         no_class = f"{_quoted(decision.label)} is no class of the project"
-        raise DataError("UNKNOWN_CLASS", f"{no_class}; choose {', '.join(labels)}")
+        return Refusal("UNKNOWN_CLASS", no_class, f"choose {', '.join(labels)}")
     others = past[photo.sha256]
     if decision.based is not None and others and others[-1].id > decision.based:
-        other = f"{_description(others[-1])} (photo {photo.sha256[:12]})"
-        raise DataError("CONFLICT", f"{other}; reload, or decide again to overwrite")
+        later = others[-1]
+        who = "Another window" if later.request else f"A run ({later.who})"
+        other = f"{who} {what_was_done(later)} (photo {photo.sha256[:12]})"
+        return Refusal("CONFLICT", other, "reload, or decide again to overwrite", later)
+    return None
 
 
 def _outcome(
@@ -203,24 +244,26 @@ def _outcome(
 
 def _refuse_taken_down(photo: Photo) -> None:
     if is_taken_down(photo):
-        reason = f"photo {photo.sha256[:12]} may not be used again: {photo.reason}"
-        raise DataError(TAKEN_DOWN, reason)
+        raise DataError(TAKEN_DOWN, _may_not_be_used(photo))
 
 
-def _description(event: Event) -> str:
-    """A sentence about an event that somebody did not know of, with the local time."""
+def _may_not_be_used(photo: Photo) -> str:
+    return f"photo {photo.sha256[:12]} may not be used again: {photo.reason}"
+
+
+def what_was_done(event: Event, photo: str = "this photo") -> str:
+    """The end of a sentence about an event, with the local time. photo: words for it."""
     old, new = (f'"{_plain(label)[:_SHOWN]}"' for label in (event.old, event.new))
     actions = {
-        "keep": f"kept this photo as {new}",
-        "relabel": f"changed this photo from {old} to {new}",
-        "drop": "dropped this photo",
-        "restore": "restored this photo",
-        "undo": "took back a decision on this photo",
+        "keep": f"kept {photo} as {new}",
+        "relabel": f"changed {photo} from {old} to {new}",
+        "drop": f"dropped {photo}",
+        "restore": f"restored {photo}",
+        "undo": f"took back a decision on {photo}",
     }
-    other = "Another window" if event.request else f"A run ({event.who})"
     then, today = datetime.fromisoformat(event.at).astimezone(), datetime.now().date()
     day = "" if then.date() == today else f"on {then:%Y-%m-%d} "
-    return f"{other} {actions[event.action]} {day}at {then:%H:%M}"
+    return f"{actions[event.action]} {day}at {then:%H:%M}"
 
 
 def _quoted(word: str) -> str:
@@ -239,7 +282,7 @@ def _plain(text: str) -> str:
 def _one(catalog: Catalog, event: int) -> list[Event]:
     if event.bit_length() < 64 and (events := catalog.events("WHERE id = ?", (event,))):
         return events
-    raise _cannot(f"there is no event {event}")
+    raise cannot_undo(f"there is no event {event}")
 
 
 def _last_request(catalog: Catalog) -> list[Event]:
@@ -258,53 +301,6 @@ def newest_first(catalog: Catalog) -> Iterator[Event]:
     while page := catalog.events("WHERE id < ? ORDER BY id DESC LIMIT ?", (before, size)):
         yield from page
         before, size = page[-1].id, 2 * size
-
-
-class UndoStack:
-    """The decisions in force on one photo, the newest on top.
-
-    An undo pops one, or pushes it again if the event it undoes is an undo. `latest` has the last
-    event about each decision: the decision itself, or the last undo of it."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        self.top = 0  # the id of a decision; 0: the stack is empty
-        self.below: dict[int, int] = {}
-        self.latest: dict[int, Event] = {}
-        self.about: dict[int, int] = {}  # event -> the decision that it made or takes back
-        self.puts: dict[int, bool] = {}  # event -> whether it pushed the decision
-        for event in events:
-            self.add(event)
-
-    def add(self, event: Event) -> None:
-        if event.undoes is None:
-            decision, put = event.id, True
-            self.below[decision] = self.top
-        else:
-            decision, put = self.about[event.undoes], not self.puts[event.undoes]
-        self.about[event.id], self.puts[event.id] = decision, put
-        self.latest[decision] = event
-        self.top = decision if put else self.below[decision]
-
-    def holds(self, decision: int) -> bool:
-        return self.puts[self.latest[decision].id]
-
-    def removable(self, event: int) -> Event:
-        """The event to invert so that `event` is taken back. Raises DataError (CANNOT_UNDO)."""
-        decision = self.about[event]
-        latest = self.latest[decision]
-        if self.puts[event] != self.puts[latest.id]:
-            raise _cannot(f"event {event} was taken back already by event {latest.id}")
-        needed = decision if self.puts[event] else self.below[decision]
-        if self.top != needed:
-            while needed and self.below[needed] != self.top:
-                needed = self.below[needed]
-            first = self.latest[needed].id if needed else self.top
-            raise _cannot(f"the photo was changed later (event {first}); undo that first")
-        return latest
-
-
-def _cannot(sentence: str) -> DataError:
-    return DataError("CANNOT_UNDO", sentence)
 
 
 def in_force(newest_first: Iterable[Event]) -> Iterator[Event]:

@@ -6,18 +6,34 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from bear_classifier.dataset.decisions import Refusal, what_was_done
 from bear_classifier.dataset.schema import Action, Decision, Suspect
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import read_text, uncell, write_table
+from bear_classifier.runtime.terminal import command, count
 
 COLUMNS = (
     *("sha256", "origin", "label", "suggested", "score", "reasons", "split"),
     *("revision", "action", "new_label"),
 )
+_SHOWN = 20  # rows of a message; the rest is counted
+_WHO = {"review": "somebody on the review page", "auto": "bears clean --auto"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of decisions, by the number of the line on which each row ends, from 1.
+
+    bad: rows that mean nothing, and why."""
+
+    path: Path
+    decisions: dict[int, Decision]
+    bad: dict[int, Refusal]
 
 
 def automatic(
@@ -51,10 +67,10 @@ def write_suspects(path: Path, suspects: Iterable[Suspect], revision: int) -> No
     write_table(path, [COLUMNS, *rows])
 
 
-def read_decisions(path: Path) -> list[Decision]:
+def read_decisions(path: Path) -> Table:
     """The rows of such a table whose action is filled in. Only sha256 and action are needed.
 
-    Raises DataError (BAD_TABLE), with the line."""
+    Raises DataError (BAD_TABLE) where there are no rows to read."""
     try:
         text = read_text(path)
     except (UnicodeDecodeError, OSError) as exc:
@@ -78,22 +94,67 @@ def read_decisions(path: Path) -> list[Decision]:
             f"{path} needs the columns sha256 and action, and has {have}; to write one,"
             " run: bears clean --list --csv suspects.csv",
         )
-    return [d for line, row in rows if (d := _decision(row, f"{path}, line {line}"))]
+    table = Table(path, {}, {})
+    for line, row in rows:
+        found = _decision(row)
+        if isinstance(found, Decision):
+            table.decisions[line] = found
+        elif found:
+            table.bad[line] = Refusal("BAD_TABLE", found)
+    return table
 
 
-def _decision(row: dict[str, str | None], where: str) -> Decision | None:
+def refused(
+    table: Table, refusals: Mapping[int, Refusal], origins: Mapping[str, str], user: str
+) -> DataError:
+    """An error that names the rows that are not carried out, the first 20 of them, and what to do.
+
+    refusals: by line, at least one; origins: sha256 -> file or address of a photo; user: who
+    applies the table. Its code is that of the rows, or BAD_TABLE where they have several."""
+    lines = sorted(refusals)
+    codes = {refusal.code for refusal in refusals.values()}
+    words = [f"line {line}: {_words(refusals[line], origins, user)}" for line in lines[:_SHOWN]]
+    code = codes.pop() if len(codes) == 1 else "BAD_TABLE"
+    steps = []
+    if any(refusal.later for refusal in refusals.values()):
+        name = table.path.with_name(f"{table.path.stem}-new.csv")
+        written = command("clean", "--list", "--csv", str(name))
+        steps = [
+            "to decide all the same, empty the cell of such a row in the column revision",
+            f"to write a new table of what nobody has decided on, run: {written}",
+        ]
+    if len(lines) == 1:
+        return DataError(code, "; ".join([f"{table.path}, {words[0]}", *steps]))
+    rest = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    summary = f"{count(len(lines), 'row')} of {table.path} cannot be carried out, so none was"
+    return DataError(code, f"{summary}:", [*(f"  {row}" for row in [*words, *rest]), *steps])
+
+
+def _words(refusal: Refusal, origins: Mapping[str, str], user: str) -> str:
+    """One row's reason. A person with a table has no page to reload."""
+    if later := refusal.later:
+        photo = f"photo {later.sha256[:12]} ({origins.get(later.sha256, 'not here any more')})"
+        who = _WHO.get(later.who, "you" if later.who == user else later.who)
+        return f"after the table was written, {who} {what_was_done(later, photo)}"
+    if refusal.code == "UNKNOWN_CLASS":
+        return f"{refusal.what}; {refusal.advice}"
+    return refusal.what
+
+
+def _decision(row: dict[str, str | None]) -> Decision | str | None:
+    """What a row decides, why it means nothing, or None if its action is not filled in."""
     cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
     action, label = cells["action"].lower(), uncell(cells["new_label"])
     if not action:
         return None
     if action not in get_args(Action):
         words = ", ".join(get_args(Action))
-        raise DataError("BAD_TABLE", f"{where}: {action[:60]!r} is no action; one of {words}")
+        return f"{action[:60]!r} is no action; one of {words}"
     if action == "relabel" and not label:
-        raise DataError("BAD_TABLE", f"{where}: relabel needs the class in the column new_label")
+        return "relabel needs the class in the column new_label"
     revision, score = cells["revision"], cells["score"].replace(",", ".")  # some write 0,9
     if revision and not re.fullmatch(r"[0-9]{1,15}", revision):
-        raise DataError("BAD_TABLE", f"{where}: {revision[:60]!r} is no revision")
+        return f"{revision[:60]!r} is no revision"
     return Decision(
         cells["sha256"].lstrip("'").lower(),
         cast(Action, action),

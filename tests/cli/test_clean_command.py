@@ -142,6 +142,16 @@ def test_the_suspects_in_words(project):
     assert [line[: len(hint)] for line in lines[3:]] == [hint]
 
 
+@pytest.mark.parametrize(("shown", "rest"), [(3, 0), (2, 1), (1, 2)])
+def test_the_list_says_where_it_stops(project, monkeypatch, shown, rest):
+    monkeypatch.setattr("bear_classifier.cli.clean.SHOWN", shown)
+    _, *after = project.bears("clean", "--list")[1].splitlines()[shown - 1 :]
+    stop = f"... and {rest} more; for a table of all, run: bears clean --list --csv suspects.csv"
+    assert [line.startswith(stop) for line in after] == ([True, False] if rest else [False])
+    output = project.bears("clean", "--list", "--csv", project.table)[1]
+    assert (f"... and {rest} more; all are in the table below\n" in output) == bool(rest)
+
+
 def test_the_suspects_for_programs(project):
     code, output, _ = project.bears("clean", "--list", "--json")
     rows = [json.loads(line) for line in output.splitlines()]
@@ -223,9 +233,75 @@ def test_a_decision_made_after_the_list_was_written(project):
     code, output, errors = project.bears("clean", "--apply", project.table)
     assert (code, output) == (2, "")
     assert errors.startswith("bears: CONFLICT: ")
-    assert project.dark.sha256[:12] in errors
+    photo = f"{project.dark.sha256[:12]} ({project.dark.origin})"
+    assert f"you kept photo {photo}" in errors
     assert project.state() == before
     assert len(project.bears("history")[1].splitlines()) == 1
+
+
+def test_a_table_after_an_undo(project):
+    """It is refused with words that lead on: both ways that they name are gone."""
+    project.bears("clean", "--csv", project.table)
+    change(project, {p.sha256: ("drop", "") for p in (project.wrong, project.dark)})
+    assert project.bears("clean", "--apply", project.table)[0] == 0
+    assert project.bears("undo")[0] == 0
+    code, output, errors = project.bears("clean", "--apply", project.table)
+    lines = errors.splitlines()
+    assert (code, output) == (2, "")
+    assert lines[0].startswith("bears: CONFLICT: 2 rows of ")
+    for photo, line in zip((project.wrong, project.dark), lines[1:3], strict=True):
+        assert "you took back a decision on" in line
+        assert photo.origin in line
+    assert "column revision" in lines[3]
+    hint = lines[4].partition("run: bears ")[2].split()
+    assert project.bears(*hint[: hint.index("--project")])[0] == 0
+    other = project.table.with_name("t-new.csv")
+    with other.open(encoding="utf-8-sig", newline="") as file:
+        assert {row["revision"] for row in csv.DictReader(file)} == {"4"}
+    text = project.table.read_text(encoding="utf-8")
+    project.table.write_text(text.replace(",0,drop,", ",,drop,"), encoding="utf-8")
+    assert project.bears("clean", "--apply", project.table)[0] == 0
+
+
+def test_all_rows_that_cannot_be_carried_out_are_named(project):
+    rows = [
+        (project.wrong.sha256, "burn", ""),
+        (project.wrong.sha256, "relabel", "panda"),
+        (project.dark.sha256, "drop", ""),
+        (project.dark.sha256, "restore", ""),
+        ("f" * 64, "keep", ""),
+        (project.wrong.sha256[:7], "keep", ""),
+        (project.blurred.sha256, "restore", ""),
+    ]
+    path, before = filled(project, *rows), project.state()
+    code, _, errors = project.bears("clean", "--apply", path)
+    assert code == 2
+    summary, *lines = errors.splitlines()
+    assert summary == f"bears: BAD_TABLE: 5 rows of {path} cannot be carried out, so none was:"
+    words = [
+        "'burn' is no action",
+        "'panda' is no class",
+        "no photo here",
+        "8 digits",
+        "not dropped",
+    ]
+    for line, number, word in zip(lines, (2, 3, 6, 7, 8), words, strict=True):
+        assert line.startswith(f"  line {number}: ")
+        assert word in line
+    assert project.state() == before
+    assert project.bears("history")[1] == "nothing was decided yet\n"
+    output = project.bears("clean", "--apply", path, "--json")[1]
+    error = json.loads(output)["error"]
+    assert error["code"] == "BAD_TABLE"
+    assert error["message"].splitlines()[1:] == lines
+
+
+def test_a_table_breaks_no_line(project):
+    """What a table holds is quoted."""
+    rows = [(project.wrong.sha256, '"a\nb"', ""), (project.wrong.sha256, '"\x1b[2J"', "")]
+    errors = project.bears("clean", "--apply", filled(project, *rows))[2]
+    assert len(errors.splitlines()) == 3
+    assert "\x1b" not in errors
 
 
 @pytest.mark.parametrize(
@@ -263,12 +339,20 @@ def test_the_beginning_of_a_hash_is_enough(project):
 def test_only_what_is_beyond_doubt_is_dropped_by_itself(project):
     code, output, _ = project.bears("clean", "--auto", "--json")
     assert code == 0
-    assert json.loads(output) == {"decisions": {"drop": 1}, "test_side": 0, "events": [1]}
+    photo = {"sha256": project.dark.sha256, "origin": project.dark.origin, "action": "drop"}
+    assert json.loads(output) == {
+        "decisions": {"drop": 1}, "test_side": 0, "events": [1], "photos": [photo],
+    }  # fmt: skip
     state = project.state()
     assert state[project.dark.sha256] == ("teddy", "dropped")
     assert sum(status == "dropped" for _, status in state.values()) == 1
     assert "  auto  drop " in project.bears("history")[1]
     assert project.bears("clean", "--auto")[:2] == (0, "nothing to do\n")
+
+
+def test_what_is_dropped_by_itself_is_named_by_its_file(project):
+    output = project.bears("clean", "--auto")[1]
+    assert f"drop {project.dark.sha256[:12]}  ok -> dropped  {project.dark.origin}  (" in output
 
 
 def test_the_precision_is_a_setting(project):
@@ -313,12 +397,14 @@ def test_history(decided):
     lines = output.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
-    assert f"relabel {decided.wrong.sha256[:12]}  black -> teddy" in lines[0]
-    assert f"drop {decided.dark.sha256[:12]}  ok -> dropped" in lines[1]
-    assert lines[2].endswith(f"keep {decided.blurred.sha256[:12]}  grizzly")
+    wrong, dark, blurred = decided.wrong, decided.dark, decided.blurred
+    assert lines[0].endswith(f"relabel {wrong.sha256[:12]}  black -> teddy  {wrong.origin}")
+    assert f"drop {dark.sha256[:12]}  ok -> dropped  {dark.origin}" in lines[1]
+    assert lines[2].endswith(f"keep {blurred.sha256[:12]}  grizzly  {blurred.origin}")
     rows = [json.loads(line) for line in decided.bears("history", "--json")[1].splitlines()]
     assert [row["action"] for row in rows] == ["relabel", "drop", "keep"]
     assert rows[0]["sha256"] == decided.wrong.sha256
+    assert [row["origin"] for row in rows] == [wrong.origin, dark.origin, blurred.origin]
 
 
 def test_history_of_one_photo(decided):
@@ -340,7 +426,7 @@ def test_undo_takes_back_a_whole_table_at_a_time(decided):
     state = decided.state()
     code, output, _ = decided.bears("undo")
     assert code == 0
-    assert "takes back event 3" in output
+    assert f"{decided.blurred.origin}  (takes back event 3)" in output
     assert decided.state() == state  # it was a keep
     code, output, _ = decided.bears("undo", "--json")
     assert json.loads(output) == {"events": [5, 6]}
