@@ -69,6 +69,8 @@ def test_chance_is_for_all_backbones_together() -> None:
     assert [row["verdict"] for row in rows[1:]] == ["no difference"] * 5
     (words, *_) = backbone_verdicts(rows)
     assert words.startswith("chance may explain the difference between net1 and net0: 3 instead")
+    level = named([{"out_of_fold": errors(0, 1)}, {"out_of_fold": errors(1, 2)}])
+    assert "net0: both 2 of 100 wrong out of fold (1 put right" in backbone_verdicts(level)[0]
 
 
 def test_unseen_sources_decide_where_they_are_known() -> None:

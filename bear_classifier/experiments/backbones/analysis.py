@@ -68,7 +68,10 @@ def backbone_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _sentence(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     kind = "unseen_sources" if row["unseen_sources"] else "out_of_fold"
     one, other = row[kind], first[kind]
-    counts = f"{one['wrong']} instead of {other['wrong']} of {one['n']} wrong {_WORDS[kind]}"
+    numbers = f"{one['wrong']} instead of {other['wrong']}"
+    if one["wrong"] == other["wrong"]:
+        numbers = f"both {one['wrong']}"
+    counts = f"{numbers} of {one['n']} wrong {_WORDS[kind]}"
     paired = f"{one['put_right']} put right, {one['newly_wrong']} newly wrong, p = {one['p']:.2g}"
     if one["verdict"] == "no difference":
         why = f"chance may explain the difference between {row['name']} and {first['name']}"

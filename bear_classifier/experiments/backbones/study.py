@@ -33,7 +33,6 @@ class Candidate:
     name: str
     where: str
     config: Config
-    body: nn.Module
 
 
 def compare_backbones(project: pipeline.Project, names: Sequence[str] = ()) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def _candidates(
 
     own = config.learn
     body = backbone.build_body(own, config.train.seed)
-    candidates = [Candidate(own.arch, own.weights, config, body)]
+    candidates = [Candidate(own.arch, own.weights, config)]
     known = {(own.arch, backbone.weights_digest(body))}
     missing = []
     for one in (*map(named_weights, names), *weights_here()):
@@ -104,7 +103,7 @@ def _candidates(
         if (key := (one.arch, backbone.weights_digest(body))) not in known:
             known.add(key)
             name = _name(one, {candidate.name for candidate in candidates})
-            candidates.append(Candidate(name, one.where, changed, body))
+            candidates.append(Candidate(name, one.where, changed))
     return candidates, missing
 
 
@@ -121,13 +120,14 @@ def _judged(
     from bear_classifier.dataset.sources import sites
     from bear_classifier.experiments.backbones.analysis import Errors
     from bear_classifier.judge import leave_source_out
-    from bear_classifier.learn import probe
+    from bear_classifier.learn import backbone, probe
     from bear_classifier.stats.linear_probe import n_folds, out_of_fold
 
     config = one.config
-    facts = _network_facts(one.body, config.learn)
+    body = backbone.build_body(config.learn, config.train.seed)  # one at a time lies in memory
+    facts = _network_facts(body, config.learn)
     began = time.monotonic()
-    features = probe.cached_features(catalog, config, photos, one.body)
+    features = probe.cached_features(catalog, config, photos, body)
     facts["features_seconds"] = round(time.monotonic() - began, 1)
     targets = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.family for photo in photos])
