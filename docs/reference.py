@@ -106,6 +106,13 @@ def results_table() -> str:
     here = refused["test"]
     lines += [
         row("answered", here["accepted_share"], here["accepted_interval"], here["n"]),
+        *(
+            row(about, one["refused_share"], one["refused_interval"], one["right"])
+            for about, one in (
+                ("refused, of its right answers", here),
+                ("the same, on sources that had no part in its limits", refused["elsewhere"]),
+            )
+        ),
         f"| stated probabilities are off by | {test['ece']:.1%} | | {test['n']} |",
         row(
             "answered though none of the three (polar bears, pets, things)",

@@ -287,7 +287,7 @@ def test_every_error_code_stands_in_the_manual():
     for path in sorted((ROOT / "bear_classifier").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(getattr(node, "func", None), "id", "")
-            if isinstance(node, ast.Call) and name.endswith(("Error", "Refused")):
+            if isinstance(node, ast.Call) and name.endswith(("Error", "Refused", "Refusal")):
                 for word in node.args[:2]:  # Refused begins with a number
                     if isinstance(word, ast.Constant) and re.fullmatch("[A-Z_]+", str(word.value)):
                         used.add(word.value)

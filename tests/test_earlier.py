@@ -5,6 +5,7 @@ earlier/ holds its project file and the rows of its catalog: 28 pictures, up to 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import within
-from corpus import ROOT
 from PIL import Image
 
 from bear_classifier.config import project_file
@@ -20,6 +20,7 @@ from bear_classifier.config.project_file import as_toml, read_project
 from bear_classifier.dataset.backups import restore
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
+from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.ship import bundle
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -88,10 +89,20 @@ def test_its_dataset_can_be_asked(place: Path) -> None:
     assert found["sources"] == {"OK": 28}
 
 
-def test_its_bundle_opens() -> None:
-    """The shipped model was published by 0.1.0."""
-    about = bundle.load(ROOT / "models" / "bears")
-    assert about.labels == ["black", "grizzly", "teddy"]
+def test_its_bundle_opens(model_dir: Path, tmp_path: Path) -> None:
+    """It said neither how pictures are cropped and resized, nor where weights came from."""
+    place = tmp_path / "model"
+    shutil.copytree(model_dir, place)
+    about = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
+    new = {key: about["preprocessing"].pop(key) for key in ("crop", "interpolation")}
+    later = ("pretrained", "schema", "files", "checksum")
+    files = {name: (place / name).read_bytes() for name in about["files"]}
+    kept = {key: value for key, value in about.items() if key not in later}
+    (place / "bundle.json").write_bytes(bundle.describe(files, kept))
+    opened = bundle.load(place)
+    assert new == {"crop": 1.0, "interpolation": "bilinear"}
+    assert "crop" not in opened.about["preprocessing"]
+    assert opened.preprocessing == Preprocessing(about["preprocessing"]["size"])
 
 
 # -- a catalog of format 3 (November 2026) -------------------------------------------------------

@@ -216,7 +216,7 @@ def test_the_block_runs_where_the_wheel_is_installed(installed: Path, tmp_path: 
 
 
 def test_the_block_runs_through_the_checkout(tmp_path: Path) -> None:
-    run_block(tmp_path, ROOT, True, SETTINGS | {"learn.arch": "mobilenet_v2"})
+    run_block(tmp_path, ROOT, True, SETTINGS | {"learn.arch": "tf_efficientnet_lite2"})
 
 
 def test_without_the_shipped_model_its_weights_are_named(installed: Path, tmp_path: Path) -> None:

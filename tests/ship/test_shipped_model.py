@@ -30,7 +30,7 @@ def test_it_answers_as_when_it_was_published(shipped: bundle.Bundle) -> None:
 
 
 def test_it_is_small_and_holds_nobodys_photo(shipped: bundle.Bundle) -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 20_000_000
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 30_000_000
     assert shipped.about["data"]["pictures"] == 0
     text = (SHIPPED / "bundle.json").read_text(encoding="utf-8")
     assert "/tmp" not in text
@@ -41,7 +41,7 @@ def test_its_card_says_what_it_is_not_for(shipped: bundle.Bundle) -> None:
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
     low, high = shipped.about["metrics"]["test"]["error_interval"]
     assert f"{low:.1%} to {high:.1%}" in card
-    for words in ("no decision about safety", "Asian black bears", "the default is a resnet34"):
+    for words in ("no decision about safety", "Asian black bears", "EfficientNet-Lite2"):
         assert words in card
     assert (ROOT / "docs" / "bears-note.md").read_text(encoding="utf-8").strip() in card
 
