@@ -33,6 +33,17 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("weights for libraries: the temperature is left out", "learn/library_weights.py",
+           "return (weight / temperature).float().detach(), (bias / temperature)",
+           "return weight.float().detach(), bias",
+           "ship/test_library_formats.py::test_the_library_s_own_network"),
+    Mutant("weights for libraries: they are not tried", "ship/library_formats.py",
+           "if not gap <= allowed:", "if False:",
+           "ship/test_library_formats.py::test_weights_that_answer_otherwise"),
+    Mutant("weights for libraries: any head is taken for a linear one", "learn/library_weights.py",
+           "if not name or not backbone.is_on_pooled(",
+           "if not name and not backbone.is_on_pooled(",
+           "ship/test_library_formats.py::test_a_head_that_is_more"),
     Mutant("loading: crops come from the global random state", "learn/random_crops.py",
            'getattr(_item, "state", None) or random', "random",
            "learn/test_input_pipeline.py::test_threads_leave_the_global_random_state_alone"),

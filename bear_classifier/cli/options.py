@@ -38,7 +38,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "split": ("stage", "assign photos to the train, valid and test splits, permanently"),
     "probe": ("stage", "fit the first model on cached features"),
     "train": ("stage", "fine-tune the network"),
-    "export": ("stage", "publish the model as a bundle"),
+    "export": ("export", "publish the model as a bundle, or write its weights for another library"),
     "evaluate": ("evaluate", "evaluate the model on its test split, or a bundle on a folder"),
     "predict": ("predict", "classify photos and folders of photos"),
     "serve": ("serve", "open the web page and the API of a model"),

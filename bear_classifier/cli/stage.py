@@ -1,4 +1,4 @@
-"""The commands of single stages: search, download, screen, split, probe, train, export."""
+"""The commands of single stages: search, download, screen, split, probe, train."""
 
 from __future__ import annotations
 

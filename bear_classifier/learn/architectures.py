@@ -75,26 +75,32 @@ def _nearest(name: str) -> list[str]:
     return found
 
 
-def random_network(made: Architecture, size: int, seed: int = 0) -> nn.Module:
-    """With random weights. size: pixels, side of its pictures. Raises ConfigError (BAD_SETTING)."""
+def random_network(made: Architecture, size: int, seed: int = 0, classes: int = 1000) -> nn.Module:
+    """With random weights. size: pixels, side of its pictures; classes: of its own head. Raises
+    ConfigError (BAD_SETTING)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if made.library == "timm":
-            return timm_network(made.name, size, pretrained=False)
-        extra = {"init_weights": False} if made.name in ("googlenet", "inception_v3") else {}
+            return timm_network(made.name, size, pretrained=False, num_classes=classes)
+        extra: dict[str, Any] = {"num_classes": classes}
+        if made.name in ("googlenet", "inception_v3"):
+            extra["init_weights"] = False
         return cast(nn.Module, torchvision.models.get_model(made.name, weights=None, **extra))
 
 
-def timm_network(name: str, size: int, pretrained: bool) -> nn.Module:
-    """Raises ConfigError (BAD_SETTING) where it is made for pictures of one size only."""
+def timm_network(name: str, size: int, pretrained: bool, **facts: Any) -> nn.Module:
+    """facts: for `timm.create_model`. Raises ConfigError (BAD_SETTING) where it is made for
+    pictures of one size only."""
     import timm
 
     config = timm.get_pretrained_cfg(name)
     other = config.fixed_input_size and size != config.input_size[-1]
+    if other:
+        facts["img_size"] = size
     try:
         return cast(
             nn.Module,
-            timm.create_model(name, pretrained=pretrained, **{"img_size": size} if other else {}),
+            timm.create_model(name, pretrained=pretrained, **facts),
         )
     except (TypeError, ValueError, AssertionError) as exc:
         if not other:

@@ -148,7 +148,7 @@ def weights_classifier(settings: LearnConfig) -> tuple[Floats32, Floats32] | Non
     made, size = architecture(settings.arch), weights.preprocessing(settings).size
     model = random_network(made, size)
     name = classifier_layer(model, made)
-    if not name or not _on_pooled(model, name, made, size):
+    if not name or not is_on_pooled(model, name, made, size):
         return None
     state, _ = weights.pretrained_state(settings)
     weight, bias = (state.get(f"{name}.{part}") for part in ("weight", "bias"))
@@ -157,8 +157,9 @@ def weights_classifier(settings: LearnConfig) -> tuple[Floats32, Floats32] | Non
     return weight.float().numpy(), bias.float().numpy()
 
 
-def _on_pooled(model: nn.Module, name: str, made: Architecture, size: int) -> bool:
-    """Whether the network's own answers are those of this layer on the mean of our feature map."""
+def is_on_pooled(model: nn.Module, name: str, made: Architecture, size: int) -> bool:
+    """Whether the network's own answers are those of this layer on the mean of our feature map.
+    model: with random weights; it is not to be used afterwards."""
     layer = cast(nn.Linear, model.get_submodule(name))
     noise = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
