@@ -100,8 +100,11 @@ class Loaders:
 
 
 def compare(files: list[Path], device_ms: float, rounds: int) -> Told:
+    import torch
+
     from bear_classifier.runtime.processors import processors
 
+    torch.set_num_threads(1)  # or "one thread" turns bytes to floats with as many as there are
     every = Loaders(files, device_ms)
     cores = processors()
     alone: dict[str, Any] = {

@@ -127,7 +127,7 @@ def _decide(options: argparse.Namespace, opened: pipeline.Project) -> None:
 def _tabled_decisions(table: Table, catalog: Catalog, config: Config) -> Sequence[Decision]:
     """The decisions of a table, with whole hashes. Raises DataError with all rows that cannot be
     carried out."""
-    from bear_classifier.judge.decision_table import refused
+    from bear_classifier.judge.decision_table import rows_refused
 
     wanted, refusals = {}, dict(table.bad)
     for line, row in table.decisions.items():
@@ -135,11 +135,11 @@ def _tabled_decisions(table: Table, catalog: Catalog, config: Config) -> Sequenc
             wanted[line] = replace(row, sha256=decisions.full_sha256(catalog, row.sha256))
         except DataError as exc:
             refusals[line] = decisions.Refusal(exc.code, exc.sentence)
-    refusals |= decisions.refusals(catalog, config.labels, wanted)
+    refusals |= decisions.refusals_of(catalog, config.labels, wanted)
     if refusals:
         later = [refusal.later for refusal in refusals.values() if refusal.later]
         user = decisions.user_name()
-        raise refused(table, refusals, decisions.origins(catalog, later), user)
+        raise rows_refused(table, refusals, decisions.photo_origins(catalog, later), user)
     return list(wanted.values())
 
 

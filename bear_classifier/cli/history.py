@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     with pipeline.existing(project.named_project(options)) as catalog:
         photo = decisions.full_sha256(catalog, options.photo) if options.photo else None
         events = decisions.history(catalog, photo)
-        origins = decisions.origins(catalog, events)
+        origins = decisions.photo_origins(catalog, events)
         lines = event_lines(catalog, events)
     if options.json:
         for event in events:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
 
 def event_lines(catalog: Catalog, events: Sequence[Event]) -> list[str]:
     """A line for each event, with the file or address of its photo."""
-    origins = decisions.origins(catalog, events)
+    origins = decisions.photo_origins(catalog, events)
     return [event_line(event, origins.get(event.sha256, "")) for event in events]
 
 

@@ -31,7 +31,7 @@ def history(catalog: Catalog, sha256: str | None = None, limit: int | None = Non
     return catalog.events(f"{where} ORDER BY id DESC LIMIT ?", (*values, most))[::-1]
 
 
-def origins(catalog: Catalog, events: Iterable[Event]) -> dict[str, str]:
+def photo_origins(catalog: Catalog, events: Iterable[Event]) -> dict[str, str]:
     """sha256 -> the file or address of each photo of these events that is in the catalog."""
     photos = _photos(catalog, {event.sha256 for event in events})
     return {photo.sha256: photo.origin for photo in photos.values()}
@@ -177,7 +177,7 @@ class Refusal(NamedTuple):
     later: Event | None = None
 
 
-def refusals(
+def refusals_of(
     catalog: Catalog, labels: Collection[str], decisions: Mapping[int, Decision]
 ) -> dict[int, Refusal]:
     """Those of the decisions that `decide` would refuse, each with the reason; the keys are the

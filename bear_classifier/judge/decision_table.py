@@ -104,7 +104,7 @@ def read_decisions(path: Path) -> Table:
     return table
 
 
-def refused(
+def rows_refused(
     table: Table, refusals: Mapping[int, Refusal], origins: Mapping[str, str], user: str
 ) -> DataError:
     """An error that names the rows that are not carried out, the first 20 of them, and what to do.

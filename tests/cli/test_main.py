@@ -57,7 +57,7 @@ def test_a_mistyped_word_is_guessed(words, expected, tmp_path):
     ("setting", "code"),
     [
         ("train.epochs=many", "BAD_SETTING"),
-        ("train.epochs=0", "BAD_SETTING"),
+        ("train.epochs=-1", "BAD_SETTING"),
         ("train.epohcs=3", "UNKNOWN_SETTING"),
         ("trian.epochs=3", "UNKNOWN_SETTING"),
         ("split.test=0.8", "BAD_SETTING"),

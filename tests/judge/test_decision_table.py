@@ -11,7 +11,7 @@ from bear_classifier.judge.decision_table import (
     Table,
     automatic,
     read_decisions,
-    refused,
+    rows_refused,
     write_suspects,
 )
 
@@ -239,7 +239,7 @@ def test_every_row_that_means_nothing_is_found(tmp_path, text, bad):
 
 
 def refusal(tmp_path, bad, origins=None):
-    return refused(Table(tmp_path / "my t.csv", {}, {}), bad, origins or {}, "ann")
+    return rows_refused(Table(tmp_path / "my t.csv", {}, {}), bad, origins or {}, "ann")
 
 
 def test_one_refused_row_is_one_sentence(tmp_path):
