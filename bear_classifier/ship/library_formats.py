@@ -46,8 +46,9 @@ class WrittenWeights:
 
 
 def write_weights(model: Path, form: str, out: Path) -> WrittenWeights:
-    """form: torchvision, timm, safetensors or fastai; out: a folder, made where it lacks. Raises ModelError (as `bundle.load`,
-    PARITY), ConfigError (OTHER_LIBRARY, NO_OWN_HEAD, BAD_ARCH) and DataError (CANNOT_WRITE)."""
+    """form: torchvision, timm, safetensors or fastai; out: a folder, made where it lacks. Raises
+    ModelError (as `bundle.load`, PARITY), ConfigError (OTHER_LIBRARY, NO_OWN_HEAD, BAD_ARCH) and
+    DataError (CANNOT_WRITE)."""
     opened = bundle.load(model)
     about = opened.about
     arch, shape = str(about["architecture"]), opened.preprocessing
