@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import tiny_config
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from training import dataset
 
@@ -41,6 +42,23 @@ def test_a_convolution_is_torchs() -> None:
     )
     ours = activations.convolve_all(pictures, weights, padding=1, stride=2)
     assert np.allclose(ours, theirs[0, 0].numpy())
+
+
+@pytest.mark.parametrize("n", [8, 9])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1), (2, 2)])
+def test_a_convolution_is_that_of_networks_from_tensorflow(
+    n: int, kernel: int, stride: int
+) -> None:
+    """EfficientNet-Lite's first layer pads as "same" does: more on the right and below."""
+    layer = Conv2dSame(1, 1, kernel, stride=stride, bias=False)
+    rng = np.random.default_rng(0)
+    photo, weight = rng.normal(size=(1, n, n)), rng.normal(size=(1, kernel, kernel))
+    with torch.no_grad():
+        layer.weight[0] = torch.from_numpy(weight)
+        theirs = layer(torch.from_numpy(photo)[None].float())[0, 0].numpy()
+    wide = activations.padded(photo, kernel, stride, theirs.shape[-1])
+    ours = activations.convolve_all(wide, weight, padding=0, stride=stride)
+    assert ours.shape == theirs.shape and np.allclose(ours, theirs, atol=1e-5)
 
 
 def body() -> nn.Sequential:

@@ -40,6 +40,14 @@ def convolve(picture: Floats, kernel: Floats) -> Floats:
     return total
 
 
+def padded(photo: Floats, kernel: int, stride: int, side: int) -> Floats:
+    """A square photo (channels, n, n) with noughts around it, so that a kernel of this size gives
+    `side` places; an odd one lies right and below, as TensorFlow's padding "same" has it."""
+    missing = max((side - 1) * stride + kernel - photo.shape[-1], 0)
+    ends = (missing // 2, missing - missing // 2)
+    return np.pad(photo, ((0, 0), ends, ends))
+
+
 def convolve_all(pictures: Floats, kernels: Floats, padding: int, stride: int) -> Floats:
     """One unit of a network's layer: a kernel for each channel, summed, at each `stride`-th place.
 
