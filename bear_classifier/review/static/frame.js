@@ -22,6 +22,7 @@ function drawMarks() {
 on("draw", drawAll);
 on("marks", drawMarks);
 on("progress", drawProgress);
+on("ahead", () => view().ahead?.());
 on("stored", (rows) => {
   drawProgress();
   view().stored?.(rows);

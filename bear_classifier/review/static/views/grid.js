@@ -2,7 +2,7 @@
 import { $, h, keyed, percent, photoUrl } from "../dom.js";
 import { decisionOf, unconfirm } from "../decide.js";
 import { labelButtons } from "../frame.js";
-import { load, walk, walked } from "../queue.js";
+import { load, looked, walk, walked } from "../queue.js";
 import { S, draw, drawMarks, rowOf, setView } from "../state.js";
 import { ended } from "./ended.js";
 
@@ -18,6 +18,7 @@ async function go(steps) {
 function drawGrid() {
   const rows = shown();
   if (!rows.length) { $("main").replaceChildren(ended()); return; }
+  looked(S.first + rows.length - 1);
   S.cursor = Math.min(S.cursor, rows.length - 1);
   const sheet = h("div", { class: `sheet${S.many > 24 ? " small" : ""}`, role: "group", "aria-label": "Photos" },
     ...rows.map((r, n) => {
