@@ -18,7 +18,7 @@ from bear_classifier.stats.clusters import groups_of
 from bear_classifier.stats.metrics import softmax
 
 _NAMES = 3  # of own classes that a group is named by
-_SEEN = 0.02  # probability from which an own class is named
+_SEEN = 0.05  # probability from which an own class is named
 _SOURCES = 3
 Classifier = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -27,12 +27,14 @@ Classifier = tuple[NDArray[np.float32], NDArray[np.float32]]
 class PhotoGroup:
     """Photos of one class. rows: (m,) their numbers, the most typical of the group first; unlike: 0
     to 1, how much what they show differs from the rest of the class; seen: what the weights' own
-    classes see in them and how probably; sources: those of most photos, with how many."""
+    classes see in them and how probably; lacks: what they see in the rest of the class and hardly
+    in them, and how probably in both; sources: those of most photos, with how many."""
 
     label: str
     rows: list[int]
     unlike: float
     seen: list[tuple[str, float]]
+    lacks: tuple[str, float, float] | None
     sources: list[tuple[str, int]]
 
 
@@ -57,10 +59,13 @@ def photo_groups(
             mine = rows[group.rows]
             rest = np.setdiff1d(rows, mine)
             unlike = group.separation if own is None else _unlike(own[mine], own[rest])
-            seen = [] if own is None or names is None else _seen(own[mine].mean(0), names)
+            seen, lacks = [], None
+            if own is not None and names is not None:
+                seen = _seen(own[mine].mean(0), names)
+                lacks = _lacks(own[mine].mean(0), own[rest].mean(0), names)
             near = mine[_central(points[mine])].tolist()
             where = Counter(sources[row] for row in near if sources[row]).most_common(_SOURCES)
-            found.append(PhotoGroup(label, near, unlike, seen, where))
+            found.append(PhotoGroup(label, near, unlike, seen, lacks, where))
     return sorted(found, key=lambda group: (-group.unlike, group.rows[0]))
 
 
@@ -83,6 +88,13 @@ def _seen(probabilities: Floats, names: Sequence[str]) -> list[tuple[str, float]
     return [(names[k], float(probabilities[k])) for k in order if probabilities[k] >= _SEEN]
 
 
+def _lacks(mine: Floats, rest: Floats, names: Sequence[str]) -> tuple[str, float, float] | None:
+    most = int(rest.argmax())
+    if rest[most] < 2 * max(mine[most], _SEEN):
+        return None
+    return names[most], float(mine[most]), float(rest[most])
+
+
 def _central(points: Floats) -> Ints:
     """The order (m,) of points by their distance from their centre."""
     away = ((points - points.mean(axis=0)) ** 2).sum(1)
@@ -96,6 +108,9 @@ def group_words(group: PhotoGroup) -> tuple[str, list[str]]:
     if group.seen:
         seen = [f"{name} ({share:.0%})" for name, share in group.seen]
         words.append(f"Looks like {', '.join(seen)}")
+    if group.lacks:
+        name, here, elsewhere = group.lacks
+        words.append(f"Hardly like {name} ({here:.0%}, the rest of {group.label} {elsewhere:.0%})")
     named = sum(amount for _, amount in group.sources)
     if 2 * named > many:
         sites = [f"{source} ({amount})" for source, amount in group.sources]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,10 +86,7 @@ class FeatureViews:
                 labels = [p.label for p in kept if p]
                 features = known.evidence.features[there]
                 found = photo_groups(features, labels, sites, classifier, names)
-                self._groups = [
-                    PhotoGroup(g.label, [there[n] for n in g.rows], g.unlike, g.seen, g.sources)
-                    for g in found
-                ]
+                self._groups = [replace(g, rows=[there[n] for n in g.rows]) for g in found]
             return self._groups
 
 

@@ -53,8 +53,8 @@ export function setView(name, at = "") {
   const before = view();
   S.view = name;
   S.chosen.clear();
-  S.cursor = 0;
   view().enter?.(before, at);
+  S.cursor = 0;
   draw();
 }
 

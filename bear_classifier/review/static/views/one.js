@@ -99,7 +99,7 @@ export const one = {
     return Boolean(forward);
   },
   enter(before) {
-    if (before.name === "grid") S.at = Math.min(S.first + S.cursor, S.rows.length);
+    if (before?.name === "grid") S.at = Math.min(S.first + S.cursor, S.rows.length);
   },
   buttons() {
     const off = { disabled: !row() };
@@ -107,6 +107,6 @@ export const one = {
       keyed("p", "Back", { title: "Previous photo" }), keyed("k", "Keep", { ...off, class: "main" }),
       keyed("d", "Drop", off), ...labelButtons(off),
       ...(row()?.status === "dropped" ? [keyed("r", "Restore")] : []),
-      keyed("n", "Next", { ...off, title: "Next photo" })];
+      keyed("l", "More like this", off), keyed("n", "Next", { ...off, title: "Next photo" })];
   },
 };
