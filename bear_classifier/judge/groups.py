@@ -69,14 +69,15 @@ def photo_groups(
     return sorted(found, key=lambda group: (-group.unlike, group.rows[0]))
 
 
-def _points(features: AnyFloats, own: Floats | None) -> Floats:
+def _points(features: AnyFloats, own: Floats | None) -> NDArray[np.float32]:
     """Standardised features of length 1, beside the roots of the own classes' probabilities, each
     part with the same variance."""
     spread = features.std(axis=0)
     plain = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
     plain /= np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-6)
     parts = [plain] if own is None else [plain, np.sqrt(own)]
-    return np.concatenate([part / max(float(part.std()), 1e-12) for part in parts], axis=1)
+    even = [(part / max(float(part.std()), 1e-12)).astype(np.float32) for part in parts]
+    return np.concatenate(even, axis=1)
 
 
 def _unlike(mine: Floats, rest: Floats) -> float:
@@ -95,7 +96,7 @@ def _lacks(mine: Floats, rest: Floats, names: Sequence[str]) -> tuple[str, float
     return names[most], float(mine[most]), float(rest[most])
 
 
-def _central(points: Floats) -> Ints:
+def _central(points: NDArray[np.float32]) -> Ints:
     """The order (m,) of points by their distance from their centre."""
     away = ((points - points.mean(axis=0)) ** 2).sum(1)
     return np.argsort(away, kind="stable")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -32,6 +34,7 @@ from bear_classifier.web.guard import Refused
 
 MOST_ROWS = 1000  # rows in one answer, and decisions in one request
 _SHOWN = 12  # photos of a group in the list of groups
+_PATIENCE = 5.0  # seconds that a request waits for what is worked out
 STATES = ("open", "kept", "relabelled", "dropped", "not in use")
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
@@ -52,7 +55,7 @@ class FeatureViews:
         self._root, self._config, self._fresh = root, config, fresh
         self._lock = threading.Lock()
         self._known: _Known | None = None
-        self._groups: list[PhotoGroup] | None = None
+        self._groups: Future[list[PhotoGroup]] | None = None
         self._places: MapPlaces | None = None
 
     def known(self) -> _Known:
@@ -71,23 +74,31 @@ class FeatureViews:
                 self._places = MapPlaces(folder, evidence.sha256, evidence.features)
             return self._places
 
-    def groups(self) -> list[PhotoGroup]:
-        """rows of a group: numbers of photos as in `known`."""
+    def groups(self) -> list[PhotoGroup] | None:
+        """rows of a group: numbers of photos as in `known`. None while they are worked out, which
+        takes some 10 s for 20,000 photos."""
+        self.known()
+        with self._lock:
+            if self._groups is None:
+                self._groups = ThreadPoolExecutor(1, "groups").submit(self._find_groups)
+            found = self._groups
+        try:
+            return found.result(_PATIENCE)
+        except NotYet:
+            return None
+
+    def _find_groups(self) -> list[PhotoGroup]:
         known = self.known()
         with self._fresh.turn() as (catalog, today):
             photos = [today.photos.get(sha256) for sha256 in known.evidence.sha256]
             there = [n for n, p in enumerate(photos) if p and p.label in self._config.labels]
-            kept = [photos[n] for n in there]
-            sites = sources.sites(catalog, [p for p in kept if p], self._config.split.sources)
-        with self._lock:
-            if self._groups is None:
-                classifier = known.evidence.classifier
-                names = None if classifier is None else own_class_names(len(classifier[1]))
-                labels = [p.label for p in kept if p]
-                features = known.evidence.features[there]
-                found = photo_groups(features, labels, sites, classifier, names)
-                self._groups = [replace(g, rows=[there[n] for n in g.rows]) for g in found]
-            return self._groups
+            kept = [p for n in there if (p := photos[n])]
+            sites = sources.sites(catalog, kept, self._config.split.sources)
+        classifier = known.evidence.classifier
+        names = None if classifier is None else own_class_names(len(classifier[1]))
+        features = known.evidence.features[there]
+        found = photo_groups(features, [p.label for p in kept], sites, classifier, names)
+        return [replace(g, rows=[there[n] for n in g.rows]) for g in found]
 
 
 def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -> APIRouter:
@@ -119,21 +130,15 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -
     ) -> dict[str, Any]:
         """A page of the groups of one class, or of all; those with undecided photos come first."""
         found, known, today = views.groups(), views.known(), fresh.now()
+        if found is None:
+            return {"making": True, "total": 0, "groups": []}
         chosen = [(n, g) for n, g in enumerate(found) if label in ("", g.label)]
         facts = [group_facts(known, today, n, group) for n, group in chosen]
         order = sorted(range(len(facts)), key=lambda i: not facts[i]["open"])[offset:][:limit]
         for i in order:
             first = there(facts[i]["sha256"], today)[:_SHOWN]
             facts[i]["rows"] = queue.rows_of(ranking, today, first)
-        return {"total": len(facts), "groups": [facts[i] for i in order]}
-
-    @routes.get("/groups/{number}")
-    def group(number: int) -> dict[str, Any]:
-        found, known, today = views.groups(), views.known(), fresh.now()
-        if not 0 <= number < len(found):
-            raise Refused(404, "NO_SUCH_GROUP", f"there is no group {number}")
-        facts = group_facts(known, today, number, found[number])
-        return {**facts, "rows": queue.rows_of(ranking, today, there(facts["sha256"], today))}
+        return {"making": False, "total": len(facts), "groups": [facts[i] for i in order]}
 
     def group_facts(known: _Known, today: Now, number: int, group: PhotoGroup) -> dict[str, Any]:
         hashes = [known.evidence.sha256[row] for row in group.rows]

@@ -119,6 +119,8 @@ export class Scatter {
       this.camera.updateProjectionMatrix();
       this.renderer.render(this.scene, this.camera);
       this.onDraw();
+      if (!this.drawn) requestAnimationFrame(() => performance.mark("map drawn")); // the frame is there
+      this.drawn = true;
     });
   }
 

@@ -19,6 +19,10 @@ async function fetchGroups() {
   const { offset } = V, { label } = S.filter;
   try {
     const page = await ask(`api/groups?label=${encodeURIComponent(label)}&offset=${offset}&limit=${PAGE}`);
+    if (page.making) {
+      if (S.view === "groups") setTimeout(fetchGroups, 300);
+      return;
+    }
     const wanted = page.groups.flatMap((g) => g.sha256).filter((sha) => !rowOf(sha)?.reasons);
     page.groups.forEach((g) => adopt(g.rows));
     for (let from = 0; from < wanted.length; from += 1000) { // a decision is about all of a group
