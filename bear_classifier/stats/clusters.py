@@ -89,7 +89,8 @@ class _Branches:
         rest = np.maximum(self.sizes[every - 1] - self.sizes, 1)
         outside = (squares[every - 1] - squares) / rest + (centres**2).sum(1)
         outside -= 2 * ((sums[every - 1] - sums) / rest[:, None] * centres).sum(1)
-        self.separation: Floats = 1 - within / np.maximum(outside, 1e-12)
+        apart = outside > 1e-9 * max(float((at**2).sum(1).max()), 1e-9)  # not all in one place
+        self.separation: Floats = np.where(apart, 1 - within / np.where(apart, outside, 1), 0)
 
     def members(self, branch: int) -> Ints:
         """The parts in it."""
