@@ -59,7 +59,15 @@ export function unconfirm() {
   $("confirm").hidden = true;
 }
 
-export async function undo() {
+let undoing = Promise.resolve();
+
+/** Take back the last decision; pressed twice, the last two, one after the other. */
+export function undo() {
+  undoing = undoing.then(undoLast, undoLast);
+  return undoing;
+}
+
+async function undoLast() {
   if (drained()) await drained();
   const left = lastWaiting();
   if (left && !left.tried) {

@@ -77,7 +77,7 @@ function drawGroups() {
     h("p", { class: "soft small", id: "range" }, V.total
       ? `Groups of look-alikes, the ones most unlike their class first: ${V.offset + 1} to ${last} of ${V.total}`
       : "No group of look-alikes stands out"),
-    ...V.groups.map((g, n) => h("section", { class: "group", "data-number": g.number, "aria-labelledby": `group-${n}` },
+    ...V.groups.map((g, n) => h("div", { class: "group", role: "group", "data-number": g.number, "aria-labelledby": `group-${n}` },
       h("div", { class: "head" },
         h("div", {}, h("h2", { id: `group-${n}` }, g.title), h("p", { class: "soft small why" }, g.why.join(". ")), h("p", { class: "soft small state" })),
         h("button", { onclick: () => openGroup(n), onfocus: () => { if (V.at !== n) { V.at = n; drawMarks(); } } }, h("kbd", {}, "↵"), h("span", {}, "Open"), heard(g.title))),

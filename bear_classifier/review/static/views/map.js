@@ -181,7 +181,7 @@ function drawSide() {
     : [h("p", { class: "soft" }, "Select photos: draw a line around points (s, or shift and drag), a box (b), or click on points."),
       h("p", { class: "soft" }, "With keys: b, then arrows move the box, shift and arrows change its size, Enter selects."),
       h("p", { class: "soft" }, "The groups (c) are the same look-alikes as a list.")];
-  side.replaceChildren(h("h2", { id: "range", role: "status" }, V.rows.length ? inWords() : "Nothing selected"), ...photos);
+  side.replaceChildren(h("h2", { id: "range", "aria-live": "polite" }, V.rows.length ? inWords() : "Nothing selected"), ...photos);
   if (V.rows.length) sheetMarks();
 }
 
