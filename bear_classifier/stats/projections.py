@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bear_classifier.stats.arrays import AnyFloats, Floats
+from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
 
 SEED = 7
 KEPT, PERPLEXITY = 50, 30.0  # components that t-SNE begins with, neighbours that it looks to
@@ -82,7 +82,7 @@ def embedding_map(features: AnyFloats) -> Floats:
         return scaled(at[:, :2])
     if n <= LANDMARKS:
         return scaled(tsne(at, 2, _STEPS))
-    rows = np.sort(np.random.default_rng(SEED).permutation(n)[:LANDMARKS])
+    rows = _landmarks(n)
     landmarks = tsne(at[rows], 2, _STEPS)
     distances, near = NearestNeighbors(n_neighbors=_NEAR).fit(at[rows]).kneighbors(at)
     weights = 1 / np.maximum(distances, 1e-9) ** 2
@@ -97,11 +97,19 @@ def scaled(at: Floats) -> Floats:
     return np.asarray(middle / max(float(np.abs(middle).max()), 1e-12))
 
 
+def _landmarks(n: int) -> Ints:
+    """Numbers of at most LANDMARKS of n points, drawn evenly."""
+    return np.sort(np.random.default_rng(SEED).permutation(n)[:LANDMARKS])
+
+
 def _components(features: AnyFloats) -> Floats:
-    """Principal components (n, k) of standardised features (n, f), at least two of them."""
+    """Principal components (n, k) of standardised features (n, f), at least two of them, whose axes
+    are those of the landmarks."""
     spread = features.std(axis=0)
     plain = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    kept = min(KEPT, *plain.shape)
+    few = plain[_landmarks(len(plain))]
+    kept = min(KEPT, *few.shape)
     with threadpool_limits(1):  # sums in another order would lead elsewhere
-        at = np.asarray(PCA(kept, svd_solver="covariance_eigh").fit_transform(plain), np.float64)
+        found = PCA(kept, svd_solver="covariance_eigh").fit(few)
+        at = np.asarray(found.transform(plain), np.float64)
     return np.pad(at, ((0, 0), (0, max(0, 2 - kept))))
