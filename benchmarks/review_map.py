@@ -80,7 +80,7 @@ def answers(count: int) -> dict[str, bytes]:
         "progress": {"looked": 0, "of": count, "faults": 0, "counts": counts, "stop": "",
                      "enough": False, "undo": None, "revision": 0},
         "map": {"method": "t-SNE", "making": False, "labels": labels, "splits": splits,
-                "states": feature_views.STATES,
+                "states": feature_views.PHOTO_STATES,
                 "sha256": hashes,
                 "x": xy[:, 0].tolist(), "y": xy[:, 1].tolist(), "label": (clump % 5).tolist(),
                 "split": rng.integers(3, size=count).tolist(),

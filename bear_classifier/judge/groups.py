@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
-from bear_classifier.stats.clusters import groups_of
+from bear_classifier.stats.clusters import point_groups
 from bear_classifier.stats.metrics import softmax
 
 _NAMES = 3  # of own classes that a group is named by
 _SEEN = 0.05  # probability from which an own class is named
 _SOURCES = 3
-Classifier = tuple[NDArray[np.float32], NDArray[np.float32]]
+OwnClassifier = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def photo_groups(
     features: AnyFloats,
     labels: Sequence[str],
     sources: Sequence[str],
-    classifier: Classifier | None,
+    classifier: OwnClassifier | None,
     names: Sequence[str] | None,
 ) -> list[PhotoGroup]:
     """Groups of every class, the ones most unlike their class first.
@@ -55,7 +55,7 @@ def photo_groups(
     found = []
     for label in sorted(set(labels)):
         rows = np.flatnonzero(kinds == label)
-        for group in groups_of(points[rows]):
+        for group in point_groups(points[rows]):
             mine = rows[group.rows]
             rest = np.setdiff1d(rows, mine)
             unlike = group.separation if own is None else _unlike(own[mine], own[rest])

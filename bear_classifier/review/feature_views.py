@@ -35,7 +35,7 @@ from bear_classifier.web.guard import Refused
 MOST_ROWS = 1000  # rows in one answer, and decisions in one request
 _SHOWN = 12  # photos of a group in the list of groups
 _PATIENCE = 5.0  # seconds that a request waits for what is worked out
-STATES = ("open", "kept", "relabelled", "dropped", "not in use")
+PHOTO_STATES = ("open", "kept", "relabelled", "dropped", "not in use")
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
 
@@ -174,14 +174,14 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -
             "making": places.making,
             "labels": labels,
             "splits": splits,
-            "states": STATES,
+            "states": PHOTO_STATES,
             "sha256": hashes,
             "x": xy[:, 0].tolist(),
             "y": xy[:, 1].tolist(),
             "label": [labels.index(p.label) for p in photos],
             "split": [splits.index(p.split or "") for p in photos],
             "score": [round(score, 3) for score in scores],
-            "state": [STATES.index(_state(today, sha)) for sha in hashes],
+            "state": [PHOTO_STATES.index(_state(today, sha)) for sha in hashes],
         }
 
     @routes.get("/map/state")

@@ -30,7 +30,7 @@ class Group:
     separation: float
 
 
-def groups_of(points: AnyFloats) -> list[Group]:
+def point_groups(points: AnyFloats) -> list[Group]:
     """Groups among (n, d) points, none with a point of another, the clearest first.
 
     Branches of the tree of Ward's method (Journal of the American Statistical Association 58, 1963)

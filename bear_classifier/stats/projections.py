@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
 
-SEED = 7
+MAP_SEED = 7
 KEPT, PERPLEXITY = 50, 30.0  # components that t-SNE begins with, neighbours that it looks to
 LANDMARKS = 2_500  # points that t-SNE places; of more it would take time without bound
 _STEPS = 500  # of t-SNE on a map; see docs/LOG.md
@@ -56,13 +56,15 @@ def tsne(at: Floats, dims: int, steps: int = 1000) -> Floats:
     begin = (1e-4 * at[:, :dims] / at[:, 0].std()).astype(np.float32)
     near = min(PERPLEXITY, (len(at) - 1) / 3)
     with threadpool_limits(1):
-        made = TSNE(dims, perplexity=near, init=begin, random_state=SEED, n_jobs=1, max_iter=steps)
+        made = TSNE(
+            dims, perplexity=near, init=begin, random_state=MAP_SEED, n_jobs=1, max_iter=steps
+        )
         return np.asarray(made.fit_transform(at[:, :KEPT]), dtype=np.float64)
 
 
 def umap(at: Floats, dims: int) -> Floats:
     """UMAP (McInnes, Healy and Melville, arXiv 1802.03426), where it is installed."""
-    made = importlib.import_module("umap").UMAP(n_components=dims, random_state=SEED, n_jobs=1)
+    made = importlib.import_module("umap").UMAP(n_components=dims, random_state=MAP_SEED, n_jobs=1)
     return np.asarray(made.fit_transform(at[:, :KEPT]), dtype=np.float64)
 
 
@@ -99,7 +101,7 @@ def scaled(at: Floats) -> Floats:
 
 def _landmarks(n: int) -> Ints:
     """Numbers of at most LANDMARKS of n points, drawn evenly."""
-    return np.sort(np.random.default_rng(SEED).permutation(n)[:LANDMARKS])
+    return np.sort(np.random.default_rng(MAP_SEED).permutation(n)[:LANDMARKS])
 
 
 def _components(features: AnyFloats) -> Floats:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bear_classifier.stats import clusters
-from bear_classifier.stats.clusters import LEAST, groups_of
+from bear_classifier.stats.clusters import LEAST, point_groups
 
 
 def planted(seed: int, many: int = 200, same: int = 12, wide: int = 20) -> np.ndarray:
@@ -17,14 +17,14 @@ def planted(seed: int, many: int = 200, same: int = 12, wide: int = 20) -> np.nd
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_planted_group_is_the_clearest(seed: int) -> None:
-    found = groups_of(planted(seed))
+    found = point_groups(planted(seed))
     best = max(found, key=lambda group: group.separation)
     assert best.rows.tolist() == list(range(12))
     assert best.separation > 0.95
 
 
 def test_groups_share_no_point_and_none_is_too_large_or_too_small() -> None:
-    found = groups_of(planted(4))
+    found = point_groups(planted(4))
     rows = np.concatenate([group.rows for group in found])
     assert len(rows) == len(set(rows.tolist()))
     assert all(LEAST <= len(group.rows) <= 50 for group in found)
@@ -32,18 +32,18 @@ def test_groups_share_no_point_and_none_is_too_large_or_too_small() -> None:
 
 
 def test_the_same_points_give_the_same_groups() -> None:
-    one, two = groups_of(planted(5)), groups_of(planted(5))
+    one, two = point_groups(planted(5)), point_groups(planted(5))
     assert [group.rows.tolist() for group in one] == [group.rows.tolist() for group in two]
 
 
 def test_few_points_have_no_groups() -> None:
-    assert groups_of(planted(6, 2 * LEAST - 1, 2)) == []
-    assert groups_of(np.zeros((30, 4))) == []
+    assert point_groups(planted(6, 2 * LEAST - 1, 2)) == []
+    assert point_groups(np.zeros((30, 4))) == []
 
 
 def test_of_many_points_parts_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "_POINTS", 60)
-    found = groups_of(planted(7))
+    found = point_groups(planted(7))
     best = max(found, key=lambda group: group.separation)
     assert set(best.rows.tolist()) <= set(range(12))
     rows = np.concatenate([group.rows for group in found])

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from bear_classifier.lesson.photos.tensorboard_projector import tsv_cell
 from bear_classifier.lesson.trained_model import NetworkOutputs
 from bear_classifier.stats.arrays import Floats, Ints
-from bear_classifier.stats.projections import SEED
+from bear_classifier.stats.projections import MAP_SEED
 
 MOST = 1500  # photos on a map
 RANDOM_SETS = 1000  # random sets of photos, to compare one with
 
 
-def sample_photos(wrong: NDArray[np.bool_], most: int = MOST, seed: int = SEED) -> Ints:
+def sample_photos(wrong: NDArray[np.bool_], most: int = MOST, seed: int = MAP_SEED) -> Ints:
     """Rows of at most so many photos: the wrong ones (n,) first, then random others."""
     order = np.random.default_rng(seed).permutation(len(wrong))
     first = order[np.argsort(~wrong[order], kind="stable")][:most]
@@ -42,7 +42,7 @@ def expected_shares(rows: Ints, targets: Ints, groups: Ints) -> Floats:
     return np.asarray(own / np.maximum(every, 1))[rows]
 
 
-def permutation_p(shares: Floats, wrong: NDArray[np.bool_], seed: int = SEED) -> float:
+def permutation_p(shares: Floats, wrong: NDArray[np.bool_], seed: int = MAP_SEED) -> float:
     """How often random photos, as many as there are wrong ones, have a mean share as low as
     these: a permutation test. shares, wrong: (m,)."""
     rng, k = np.random.default_rng(seed), int(wrong.sum())
