@@ -24,6 +24,7 @@ from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Susp
 from bear_classifier.images.decoder import decode_with_size, encode
 from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
+from bear_classifier.review.feature_views import MOST_ROWS, feature_routes
 from bear_classifier.review.progress import progress, undo_next
 from bear_classifier.review.queue import QueueFilter, Ranking
 from bear_classifier.review.request_guard import protect, read_json
@@ -101,6 +102,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
+    app.include_router(feature_routes(root, config, fresh, ranking))
 
     def page(request: Request) -> Response:
         path = _STATIC / (request.url.path[1:] or "review.html")
@@ -196,8 +198,8 @@ def _requested(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decisi
     request, items = body.get("request"), body.get("items")
     if not isinstance(request, str) or not re.fullmatch(r"[\w.-]{1,100}", request, re.ASCII):
         raise Refused(400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _")
-    if not isinstance(items, list) or not 0 < len(items) <= 1000:
-        raise Refused(400, "BAD_REQUEST", "items has to be a list of 1 to 1000 decisions")
+    if not isinstance(items, list) or not 0 < len(items) <= MOST_ROWS:
+        raise Refused(400, "BAD_REQUEST", f"items has to be a list of 1 to {MOST_ROWS} decisions")
     return request, [_decision(item, body.get("overwrite") is True, ranking) for item in items]
 
 

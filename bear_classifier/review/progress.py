@@ -15,7 +15,7 @@ from bear_classifier.review.queue import QueueFilter, Ranking
 from bear_classifier.runtime.terminal import count
 
 _AHEAD = 20  # photos over which the stop sentence looks
-_BATCHES = 2_500  # events in which the last batch and what undid it are looked for
+_BATCHES = 50_000  # events in which the last batch and what undid it are looked for
 _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly worth it
 _PRIOR = 5.0  # faults, expected and found, before anything was looked at
 

@@ -20,7 +20,7 @@ from bear_classifier.web.guard import BROWSER_HEADERS, Heads, Refused, invalid_r
 
 MAX_BODY = 1_000_000  # bytes
 _WAIT = {"CATALOG_BUSY", "CATALOG_DAMAGED", "CATALOG_UNUSABLE", "DISK_FULL", "LOCKED"}
-_HEADERS = BROWSER_HEADERS | {
+HEADERS = BROWSER_HEADERS | {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; object-src 'none'",
     "X-Frame-Options": "DENY",
@@ -88,7 +88,7 @@ def protect(app: FastAPI, host: str, root: Path) -> None:
             response = await call_next(request)
         except Refused as exc:
             response = explain(request, exc)
-        response.headers.update(_HEADERS)
+        response.headers.update(HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 

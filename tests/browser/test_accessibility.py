@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import test_page
 import test_review_page
+import test_review_views
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -44,7 +45,8 @@ axe.run(document, { resultTypes: ["violations"], rules: on }).then(
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    driver = test_page.start_browser(tmp_path_factory.mktemp("profile"))
+    software = "--enable-unsafe-swiftshader"  # WebGL without a GPU
+    driver = test_page.start_browser(tmp_path_factory.mktemp("profile"), software)
     yield driver
     driver.quit()
 
@@ -216,4 +218,27 @@ def test_the_review_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
     finally:
         site.stop()
     assert CONFIG.name in browser.title
+    assert_none(found)
+
+
+def test_the_views_of_the_review_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """Groups, one of them, "more like this", the map with and without selected photos, classes."""
+    site = test_review_views.Looks(tmp_path / "data")
+    found = {}
+    try:
+        test_review_page.visit(browser, site.url)
+        for name, keys, there in (
+            ("classes", ["0"], "#classes[open]"),
+            ("alike", [Keys.ESCAPE, "l", Keys.ARROW_RIGHT, " "], ".thumb[aria-pressed='true']"),
+            ("groups", ["c"], ".group.at"),
+            ("decided group", ["k"], "#undo:not([disabled])"),
+            ("one group", [Keys.ARROW_UP, Keys.ENTER], ".thumb"),
+            ("map", ["m"], ".stage[data-pictures]"),
+            ("selected", ["b", Keys.ENTER], ".map .thumb"),
+        ):
+            test_review_page.press(browser, *keys)
+            until(lambda there=there: browser.find_elements(By.CSS_SELECTOR, there), name)
+            found[name] = violations(browser)
+    finally:
+        site.stop()
     assert_none(found)

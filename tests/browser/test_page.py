@@ -204,13 +204,13 @@ def driver(tmp_path_factory):
     made.quit()
 
 
-def start_browser(profile):
+def start_browser(profile, *more):
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
                  "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-                 "--window-size=1280,900", f"--user-data-dir={profile}"):  # fmt: skip
+                 "--window-size=1280,900", f"--user-data-dir={profile}", *more):  # fmt: skip
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(DRIVER))

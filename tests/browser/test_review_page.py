@@ -31,9 +31,9 @@ pytestmark = pytest.mark.browser
 class Site:
     """The page of one dataset in a thread; it can be lost and come back under its address."""
 
-    def __init__(self, root, evil=""):
-        self.root, self.evil = root, evil
-        self.order = dataset(root, 40)
+    def __init__(self, root, evil="", config=CONFIG):
+        self.root, self.evil, self.config = root, evil, config
+        self.order = self.fill(root)
         with closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -41,8 +41,11 @@ class Site:
         self.server = None
         self.start()
 
+    def fill(self, root):
+        return dataset(root, 40)
+
     def start(self):
-        app = make_app(self.root, CONFIG, ranking(self.order, self.evil))
+        app = make_app(self.root, self.config, ranking(self.order, self.evil))
         self.server = uvicorn.Server(
             uvicorn.Config(app, port=self.port, log_level="error", timeout_graceful_shutdown=1)
         )

@@ -25,8 +25,9 @@ from bear_classifier.dataset.schema import Photo
 from bear_classifier.judge import clean
 from bear_classifier.lesson.page import Page, Sheet
 from bear_classifier.lesson.photos import embedding_map as photo_map
-from bear_classifier.lesson.photos import projections, scatter_plots, tensorboard_projector
+from bear_classifier.lesson.photos import neighbourhoods, scatter_plots, tensorboard_projector
 from bear_classifier.lesson.trained_model import NetworkOutputs
+from bear_classifier.stats import projections
 
 Make = Callable[..., Photo]
 DRAWN = {name: getattr(scatter_plots, name) for name in ("clouds", "widths", "neighbour_counts")}
@@ -254,9 +255,14 @@ FAULTS: list[tuple[Any, str, Any, str]] = [
     (projections, "tsne", by_lot, "t-SNE keeps neighbourhoods"),
     (projections, "tsne", lambda at, dims: at[:, :dims], "t-SNE keeps neighbourhoods"),
     (clean, "nearest", farthest, "far more often than chance"),
-    (projections, "class_shares", lambda near, rows, t: np.full(len(rows), 0.4), "far more often"),
-    (projections, "class_shares", lambda near, rows, t: np.ones(len(rows)), "mixed neighbourhoods"),
-    (projections, "permutation_p", lambda *_: 0.4, "mixed neighbourhoods"),
+    (
+        neighbourhoods,
+        "class_shares",
+        lambda near, rows, t: np.full(len(rows), 0.4),
+        "far more often",
+    ),
+    (neighbourhoods, "class_shares", lambda near, rows, t: np.ones(len(rows)), "mixed neighbour"),
+    (neighbourhoods, "permutation_p", lambda *_: 0.4, "mixed neighbourhoods"),
     (tensorboard_projector, "tensors", short, "are read back as the same numbers"),
     (tensorboard_projector, "tensors", lambda X: right_tensors(X[1:]), "have a row for each point"),
     (
@@ -349,33 +355,33 @@ def test_t_sne_is_the_same_each_time_and_throws_no_dice_of_others(asked: Network
 
 def test_shares_of_neighbours_by_hand() -> None:
     targets, rows = np.array([0, 0, 1, 1]), np.array([0, 2])
-    assert projections.class_shares([[1, 2], [0, 1, 3]], targets[rows], targets).tolist() == [
+    assert neighbourhoods.class_shares([[1, 2], [0, 1, 3]], targets[rows], targets).tolist() == [
         1 / 2,
         1 / 3,
     ]
-    assert projections.class_shares([[1, 2]], np.array([2]), np.array([0, 2, 2])).tolist() == [1]
+    assert neighbourhoods.class_shares([[1, 2]], np.array([2]), np.array([0, 2, 2])).tolist() == [1]
     groups = np.array([7, 7, 1, 2])
-    assert projections.expected_shares(rows, targets, groups).tolist() == [0, 1 / 3]
-    assert projections.expected_shares(rows, targets, np.arange(4)).tolist() == [1 / 3, 1 / 3]
+    assert neighbourhoods.expected_shares(rows, targets, groups).tolist() == [0, 1 / 3]
+    assert neighbourhoods.expected_shares(rows, targets, np.arange(4)).tolist() == [1 / 3, 1 / 3]
 
 
 def test_how_often_a_mean_is_so_low() -> None:
     shares = np.array([0.0, 1, 1, 1])
     first = np.array([True, False, False, False])
-    assert projections.permutation_p(shares, first) == pytest.approx(1 / 4, abs=0.05)
-    assert projections.permutation_p(shares, ~first) > 0.99
+    assert neighbourhoods.permutation_p(shares, first) == pytest.approx(1 / 4, abs=0.05)
+    assert neighbourhoods.permutation_p(shares, ~first) > 0.99
 
 
 def test_the_mistakes_are_kept_and_others_drawn_by_lot() -> None:
     wrong = np.arange(1000) % 100 == 7
-    rows = projections.sample_photos(wrong, most=50)
+    rows = neighbourhoods.sample_photos(wrong, most=50)
     assert len(rows) == len(set(rows)) == 50
     assert set(np.flatnonzero(wrong)) < set(rows)
     assert rows.tolist() == sorted(rows)
-    assert np.array_equal(projections.sample_photos(wrong, most=50), rows)
-    assert not np.array_equal(projections.sample_photos(wrong, most=50, seed=1), rows)
-    assert projections.sample_photos(wrong, most=4000).tolist() == list(range(1000))
-    assert wrong[projections.sample_photos(wrong, most=6)].all()
+    assert np.array_equal(neighbourhoods.sample_photos(wrong, most=50), rows)
+    assert not np.array_equal(neighbourhoods.sample_photos(wrong, most=50, seed=1), rows)
+    assert neighbourhoods.sample_photos(wrong, most=4000).tolist() == list(range(1000))
+    assert wrong[neighbourhoods.sample_photos(wrong, most=6)].all()
 
 
 def test_a_map_fits_into_a_ball() -> None:

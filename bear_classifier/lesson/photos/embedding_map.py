@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from sklearn.manifold import trustworthiness
 from bear_classifier.images import decoder
 from bear_classifier.judge import clean
 from bear_classifier.lesson.page import Page, Sheet
-from bear_classifier.lesson.photos import projections, scatter_plots, tensorboard_projector
-from bear_classifier.lesson.photos.projections import Cloud, Principal
+from bear_classifier.lesson.photos import neighbourhoods, scatter_plots, tensorboard_projector
+from bear_classifier.lesson.photos.neighbourhoods import Cloud
 from bear_classifier.lesson.trained_model import Subject, network_outputs
+from bear_classifier.stats import projections
 from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.projections import Principal
 
 NEAR = 5  # neighbours
 TRUST = 0.9  # of a map by t-SNE; 1 is perfect, a random one has about 0.5
@@ -26,7 +28,7 @@ REVIEW = "http://127.0.0.1:7861/#view=one&state=all&at="  # where `bears review`
 
 def page(subject: Subject) -> Page:
     sheet = Sheet("map")
-    points = projections.cloud(network_outputs(subject), subject.config.labels)
+    points = neighbourhoods.cloud(network_outputs(subject), subject.config.labels)
     components = projections.principal(points.features)
     maps = _maps(components)
     files = [subject.catalog.file(points.every.photos[row]) for row in points.rows]
@@ -45,7 +47,10 @@ def page(subject: Subject) -> Page:
 
 def _maps(components: Principal) -> dict[str, Floats]:
     """By name, in two and in three dimensions."""
-    ways = {"PCA": lambda at, dims: at[:, :dims], "t-SNE": projections.tsne}
+    ways: dict[str, Callable[[Floats, int], Floats]] = {
+        "PCA": lambda at, dims: at[:, :dims],
+        "t-SNE": lambda at, dims: projections.tsne(at, dims),
+    }
     if importlib.util.find_spec("umap"):
         ways["UMAP"] = projections.umap
     return {
@@ -105,7 +110,7 @@ def _principal(sheet: Sheet, points: Cloud, components: Principal) -> None:
     lost = [((projections.rebuilt(components, k) - X) ** 2).sum() / spread for k in (2, 3)]
     off = max(abs(1 - part - held[k - 1]) for part, k in zip(lost, (2, 3), strict=True))
     sheet.claim("left_out", off < 1e-9, lost=lost)
-    other = np.random.default_rng(projections.SEED).permutation(len(X))
+    other = np.random.default_rng(projections.MAP_SEED).permutation(len(X))
     again = projections.principal(points.features[other]).at[:, :3]
     moved = float(np.abs(again - components.at[other, :3]).max() / np.abs(again).max())
     sheet.claim("any_order", moved < 1e-6, moved=moved)
@@ -125,20 +130,20 @@ def _tsne(sheet: Sheet, points: Cloud, maps: Mapping[str, Floats]) -> None:
 
 def _neighbours(sheet: Sheet, points: Cloud) -> None:
     sheet.say("neighbours_intro", points=points, near=NEAR)
-    sheet.code(projections.class_shares, projections.expected_shares)
+    sheet.code(neighbourhoods.class_shares, neighbourhoods.expected_shares)
     targets = points.every.targets
     every = np.ones(len(targets), dtype=bool)
     nearest = clean.nearest(points.every.pooled, points.groups, points.rows, every)
     near = [some[:NEAR] for some in nearest]
-    shares = projections.class_shares(near, targets[points.rows], targets)
-    chance = projections.expected_shares(points.rows, targets, points.groups)
+    shares = neighbourhoods.class_shares(near, targets[points.rows], targets)
+    chance = neighbourhoods.expected_shares(points.rows, targets, points.groups)
     counts = scatter_plots.neighbour_counts(shares, points.wrong, float(chance.mean()), NEAR)
     sheet.picture("neighbours", counts)
     new = np.array(points.sides) != "train"
     halves = [(shares[some].mean(), chance[some].mean()) for some in (np.full(len(new), True), new)]
     often = all(share > (1 + luck) / 2 for share, luck in halves)
     sheet.claim("neighbours_share", often, halves=halves, new=new.sum())
-    predicted_shares = projections.class_shares(near, points.answers[points.rows], targets)
+    predicted_shares = neighbourhoods.class_shares(near, points.answers[points.rows], targets)
     _mistakes(sheet, shares, predicted_shares, points.wrong)
 
 
@@ -149,10 +154,10 @@ def _mistakes(
     if wrong.sum() < FEW_MISTAKES:
         sheet.say("few_mistakes", wrong=wrong.sum())
         return
-    sheet.code(projections.permutation_p)
+    sheet.code(neighbourhoods.permutation_p)
     means = {"bad": shares[wrong].mean(), "good": shares[~wrong].mean()}
-    rare = projections.permutation_p(shares, wrong)
-    counts = {"wrong": wrong.sum(), "draws": projections.RANDOM_SETS}
+    rare = neighbourhoods.permutation_p(shares, wrong)
+    counts = {"wrong": wrong.sum(), "draws": neighbourhoods.RANDOM_SETS}
     mixed = means["bad"] < means["good"] and rare < 0.01
     sheet.claim("mixed_neighbourhoods", mixed, rare=rare, **means, **counts)
     sheet.say("look_first", share=predicted_shares[wrong].mean())

@@ -4,6 +4,8 @@ import { drained, forget, lastWaiting, put, stored, unmark } from "./outbox.js";
 import { ask, newId } from "./server.js";
 import { S, draw, filters, tell, view } from "./state.js";
 
+const MOST = 1000; // photos that one decision may be about
+
 function inWords(action, label, rows) {
   const what = rows.length === 1 ? `photo labelled ${rows[0].label}` : plural(rows.length, "photo");
   return {
@@ -33,16 +35,17 @@ export function press(key, action, label) {
       : view().none?.() || "There is no photo here");
     return;
   }
+  if (rows.length > MOST) { toast(`${rows.length} photos at once are too many: at most ${MOST}; select some of them`); return; }
   if (rows.some((r) => r.pending)) { toast("The last decision on it is not stored yet"); return; }
   const tests = rows.filter((r) => r.split === "test" && action !== "keep"
     && !(action === "relabel" && r.label === label)).length;
   const about = key + rows.map((r) => r.sha256).join();
   if (tests && S.confirm?.about !== about) {
-    S.confirm = { key, about };
+    S.confirm = { key, about, again: () => press(key, action, label) };
     const who = rows.length === 1 ? "This photo is" : `${tests} of these photos ${tests > 1 ? "are" : "is"}`;
     $("confirm").replaceChildren(
       h("span", {}, `${who} on the test split: it changes what the model is judged by. Press ${key} again to store it.`),
-      h("button", { onclick: () => press(key, action, label) }, h("kbd", {}, key.length === 1 ? key : "↵"), h("span", {}, "Yes, store it")), h("button", { onclick: unconfirm }, "No"));
+      h("button", { onclick: S.confirm.again }, h("kbd", {}, key.length === 1 ? key : "↵"), h("span", {}, "Yes, store it")), h("button", { onclick: unconfirm }, "No"));
     $("confirm").hidden = false;
     return;
   }
@@ -56,7 +59,15 @@ export function unconfirm() {
   $("confirm").hidden = true;
 }
 
-export async function undo() {
+let undoing = Promise.resolve();
+
+/** Take back the last decision; pressed twice, the last two, one after the other. */
+export function undo() {
+  undoing = undoing.then(undoLast, undoLast);
+  return undoing;
+}
+
+async function undoLast() {
   if (drained()) await drained();
   const left = lastWaiting();
   if (left && !left.tried) {

@@ -28,7 +28,8 @@ export const when = (at) => {
   const t = new Date(at), two = (n) => String(n).padStart(2, "0");
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
 };
-export const percent = (p) => `${Math.round(100 * p)} %`;
+/** With a space that does not break. */
+export const percent = (p) => `${Math.round(100 * p)}\u00a0%`;
 export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 let fading = 0;

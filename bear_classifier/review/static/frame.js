@@ -1,11 +1,12 @@
 // What stands around every view: progress, filters, the toolbar, and where the page is.
-import { $, h, heard, keyed } from "./dom.js";
-import { press } from "./decide.js";
+import { $, h, keyed } from "./dom.js";
 import { drawOutbox, isEmpty } from "./outbox.js";
-import { S, on, view, writeHash } from "./state.js";
+import { S, allViews, on, view, writeHash } from "./state.js";
 
 function drawAll() {
   $("view").lastChild.textContent = S.view === "one" ? "Grid" : "One";
+  $("views").replaceChildren(...allViews().filter((one) => one.key)
+    .map((one) => keyed(one.key, one.title, { "aria-pressed": String(one === view()) })));
   $("many-box").hidden = S.view !== "grid";
   writeHash();
   drawProgress();
@@ -22,6 +23,7 @@ function drawMarks() {
 on("draw", drawAll);
 on("marks", drawMarks);
 on("progress", drawProgress);
+on("ahead", () => view().ahead?.());
 on("stored", (rows) => {
   drawProgress();
   view().stored?.(rows);
@@ -52,10 +54,10 @@ function drawProgress() {
   }
 }
 
-/** A button for each class. off: facts of all of them. */
-export const labelButtons = (off) => S.project.labels.map((label, i) => i < 9
-  ? keyed(String(i + 1), label, { ...off, class: "label" }, "Relabel to ")
-  : h("button", { ...off, class: "label", onclick: () => press(label, "relabel", label) }, heard("Relabel to "), label));
+/** A button for each class that has a key, and one for the others. off: facts of all of them. */
+export const labelButtons = (off) => [
+  ...S.project.labels.slice(0, 9).map((label, i) => keyed(String(i + 1), label, { ...off, class: "label" }, "Relabel to ")),
+  ...(S.project.labels.length > 9 ? [keyed("0", "Other class", { ...off, class: "label" })] : [])];
 
 function drawActions() {
   $("actions").replaceChildren(...view().buttons());

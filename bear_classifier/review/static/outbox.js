@@ -1,6 +1,6 @@
 // Decisions that are not stored yet. They are kept in localStorage until the server has them.
 import { $, h, keyed, photoUrl, toast } from "./dom.js";
-import { load, refresh } from "./queue.js";
+import { anew, load, refresh } from "./queue.js";
 import { ask } from "./server.js";
 import { S, draw, filters, rowOf, tell } from "./state.js";
 
@@ -85,6 +85,7 @@ export function stored(answer, words) {
   S.progress = answer.progress;
   toast(words);
   tell("stored", answer.rows);
+  anew();
 }
 
 export function overwrite(entry) {

@@ -6,11 +6,14 @@ import { listen } from "./keys.js";
 import { drain, markAll, takeUp } from "./outbox.js";
 import { chooseFilter, load } from "./queue.js";
 import { ask } from "./server.js";
-import { S, addView, draw, readHash } from "./state.js";
+import { S, addView, draw, readHash, view } from "./state.js";
+import { alike } from "./views/alike.js";
 import { grid } from "./views/grid.js";
+import { groups } from "./views/groups.js";
+import { map } from "./views/map.js";
 import { one } from "./views/one.js";
 
-[one, grid].forEach(addView);
+[one, grid, groups, map, alike].forEach(addView);
 
 async function start() {
   try {
@@ -27,6 +30,7 @@ async function start() {
     takeUp();
     await load(at);
     markAll();
+    view().enter?.(null, at);
     draw();
     drain();
   } catch (error) {

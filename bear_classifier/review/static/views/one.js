@@ -2,7 +2,7 @@
 import { $, h, keyed, percent, photoUrl, when } from "../dom.js";
 import { decisionOf, unconfirm } from "../decide.js";
 import { labelButtons } from "../frame.js";
-import { full, load, walk, walked } from "../queue.js";
+import { full, load, looked, walk, walked } from "../queue.js";
 import { ask } from "../server.js";
 import { S, draw, row } from "../state.js";
 import { ended } from "./ended.js";
@@ -18,6 +18,7 @@ let drawing = 0;
 async function drawOne() {
   const r = row(), turn = (drawing += 1);
   if (!r) { $("main").replaceChildren(ended()); return; }
+  looked(S.at);
   const about = `photo labelled ${r.label}, suspect ${r.place} of ${S.of}`;
   const image = h("img", { src: photoUrl(r.sha256, 1000), alt: about });
   const figure = h("figure", {}, image, h("div", { class: "badges" },
@@ -83,7 +84,9 @@ export const one = {
   go,
   place: () => row()?.sha256,
   subjects: () => (row() ? [row()] : []),
+  here: () => row()?.sha256,
   decided: () => go(1),
+  ahead: preload,
   stored: (rows) => { if (row() && rows.some((r) => r.sha256 === row().sha256)) draw(); },
   async undone(rows) {
     const back = S.rows.findIndex((r) => rows.some((fresh) => fresh.sha256 === r.sha256));
@@ -96,7 +99,7 @@ export const one = {
     return Boolean(forward);
   },
   enter(before) {
-    if (before.name === "grid") S.at = Math.min(S.first + S.cursor, S.rows.length);
+    if (before?.name === "grid") S.at = Math.min(S.first + S.cursor, S.rows.length);
   },
   buttons() {
     const off = { disabled: !row() };
@@ -104,6 +107,6 @@ export const one = {
       keyed("p", "Back", { title: "Previous photo" }), keyed("k", "Keep", { ...off, class: "main" }),
       keyed("d", "Drop", off), ...labelButtons(off),
       ...(row()?.status === "dropped" ? [keyed("r", "Restore")] : []),
-      keyed("n", "Next", { ...off, title: "Next photo" })];
+      keyed("l", "More like this", off), keyed("n", "Next", { ...off, title: "Next photo" })];
   },
 };
