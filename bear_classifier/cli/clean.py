@@ -6,7 +6,7 @@ import argparse
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bear_classifier import pipeline
@@ -26,6 +26,11 @@ from bear_classifier.runtime.terminal import command, count, one_line, tell
 
 if TYPE_CHECKING:
     from bear_classifier.judge.decision_table import Table
+
+_SHOWN_OF_SUSPECT = (
+    *("origin", "sha256", "label", "suggested", "score", "reasons", "split"),
+    *("scores", "probabilities"),
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +70,7 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
             write_suspects(options.csv, found, catalog.revision())
     if options.json:
         for suspect in found:
-            row = asdict(suspect)
-            wanted = ("origin", "sha256", "label", "suggested", "score", "reasons", "split")
-            print_json({name: row[name] for name in (*wanted, "scores", "probabilities")})
+            print_json({name: getattr(suspect, name) for name in _SHOWN_OF_SUSPECT})
         return
     likely = [suspect for suspect in found if suspect.score >= LIKELY]
     for suspect in likely[:SHOWN]:
@@ -98,7 +101,7 @@ def _decide(options: argparse.Namespace, opened: pipeline.Project) -> None:
             wanted = _found_decisions(options, catalog, opened.config)
         else:
             wanted = _tabled_decisions(table, catalog, opened.config)
-        who = "auto" if options.auto else decisions.user_name()
+        who = decisions.AUTO if options.auto else decisions.user_name()
         labels, batch = opened.config.labels, uuid.uuid4().hex
         events = decisions.decide(catalog, labels, wanted, who, batch)
         photos = {photo.sha256: photo for photo in catalog.photos()}
@@ -158,7 +161,7 @@ def _found_decisions(
     from bear_classifier.collect.sources.folder_changes import without_file
 
     gone = without_file(catalog.photos(), catalog.sources())
-    return [Decision(p.sha256, "drop", why="its file was deleted or replaced") for p in gone]
+    return [Decision(p.sha256, "drop", why=decisions.GONE) for p in gone]
 
 
 def _effect(options: argparse.Namespace, opened: pipeline.Project) -> None:

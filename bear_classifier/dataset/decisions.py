@@ -22,6 +22,8 @@ from bear_classifier.errors import DataError
 
 _PAGE = 20  # events read on the way back to the last one in force; then twice as many, ...
 _SHOWN = 40  # characters of a word that is quoted
+AUTO = "auto"  # who decides in `bears clean --auto`
+GONE = "its file was deleted or replaced"  # why `bears clean --gone` drops
 
 
 def history(catalog: Catalog, sha256: str | None = None, limit: int | None = None) -> list[Event]:

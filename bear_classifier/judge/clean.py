@@ -1,47 +1,55 @@
-"""Label errors and outliers: a suspicion for every photo, with reasons.
+"""Label errors and outliers: a suspicion for every photo, with reasons, and what is learned from
+decisions.
 
 Four kinds of evidence, each a number from 0 to 1 for each photo:
 
 label       the chance that its label is another one, from a first model that saw neither the photo
             nor its near-copies, nor the labels that a round before found hardest to believe
-outlier     how much of it is nothing that its class usually shows
+outlier     how much of it is nothing that its class usually shows, and how little it is like others
 duplicate   a near-copy of it stands under another class
-quality     dark, blurred or empty
+quality     dark, blurred, empty, or broken off in transfer
 
 They count as independent: the score is the chance that at least one is true. What a class shows,
 and which photos are alike, comes from train and valid only: the test split judges the model, and
-has no say in what it is made from.
+has no say in what it is made from. From the first decision on, the scores of what is left are those
+of `learned_order`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
-from sklearn.decomposition import PCA
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Photo, Suspect
-from bear_classifier.judge.predictions import load_evidence, not_probed
+from bear_classifier.dataset.decisions import decided
+from bear_classifier.dataset.schema import Event, Photo, Suspect
+from bear_classifier.judge.learned_order import Judged, combined, conflict
+from bear_classifier.judge.predictions import Evidence, load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
-from bear_classifier.stats.arrays import Bools, Floats, Ints
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
+from bear_classifier.stats.fault_model import expit, logit, principal_components, unit, within_class
 from bear_classifier.stats.metrics import softmax
 
 KINDS = ("label", "outlier", "duplicate", "quality")
 LIKELY = 0.5  # from here on a reason is shown in words
 _RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
+_TINY = 1e-5  # share that keeps logarithms finite
 _NEIGHBOURS = 8
 MOST_SHOWN = 2_000  # suspects with neighbours: those of all photos would take time n²
 _BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,000
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
-_COMPONENTS = 128
+_FILLED = 0.2  # share of a picture below a broken-off transfer, from which it is a fault
+# Exponents of the odds that a photo is an outlier (docs/LOG.md): of the tail share of its
+# divergence from what its class shows, and of that of its distance from its nearest neighbours.
+_BY_DIVERGENCE, _BY_DISTANCE = 0.3, 0.7
+_OWN_NEIGHBOURS = 30  # of its class, over which the distance is averaged
+_MOST_COMPARED = 2_000  # photos of a class among which they are looked for
 
 
 class CleanSummary(TypedDict):
@@ -69,7 +77,15 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
 
 
 def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
-    """Every photo that the first model knows, most suspect first; dropped ones stay among them.
+    """Every photo that the first model knows, most suspect first as far as the decisions show;
+    dropped ones stay among them. Raises DataError (NOT_PROBED)."""
+    made = decided(catalog)
+    return judged(catalog, config, made).after(made)
+
+
+def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judged:
+    """The evidence on every photo that the first model knows, by the labels that this model learned
+    from; made: the decisions so far.
 
     Photos of the test split are judged too, but by the others, and change nothing about those.
 
@@ -77,73 +93,112 @@ def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
     evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
     photos = [p for p in catalog.photos() if p.sha256 in rows and p.label in config.labels]
-    known = np.array([photo.split != "test" for photo in photos])
+    before = [_label_before(photo, evidence, rows, made, config.labels) for photo in photos]
+    changed = [i for i, photo in enumerate(photos) if photo.label != before[i]]
+    # A photo with a new label is judged by it as well, in a row that nothing is learned from.
+    of = np.array([*range(len(photos)), *changed], dtype=np.int64)
+    known = np.array([photo.split != "test" for photo in photos] + [False] * len(changed))
     if not known.any() or evidence.probabilities.shape[1] != len(config.labels):
         raise not_probed()
-    at = np.array([rows[photo.sha256] for photo in photos])
-    targets = np.array([config.labels.index(photo.label) for photo in photos])
-    groups = np.unique([p.family for p in photos], return_inverse=True)[1]
+    at = np.array([rows[photos[i].sha256] for i in of])
+    labels = [*before, *(photos[i].label for i in changed)]
+    targets = np.array([config.labels.index(label) for label in labels])
+    groups = np.unique([photos[i].family for i in of], return_inverse=True)[1]
     features = evidence.features[at]
+    components = principal_components(features, known)
     probabilities = evidence.probabilities[at]
+    now = np.arange(len(photos))
+    now[changed] = np.arange(len(photos), len(of))
+    in_use = np.array([photos[i].status == "ok" for i in of])
     scores = {
         "label": 1 - probabilities[np.arange(len(at)), targets],
-        "outlier": outlier(features, targets, groups, known, evidence.classifier),
-        "duplicate": conflict(targets, groups, np.array([p.status == "ok" for p in photos])),
-        "quality": quality(evidence.light[at], evidence.sharpness[at]),
+        "outlier": outlier(features, components, targets, groups, known, evidence.classifier),
+        "duplicate": _conflicts(targets, groups, in_use, now),
+        "quality": quality(evidence.light[at], evidence.sharpness[at], evidence.filled[at]),
     }
     total = combined(list(scores.values()))
-    order = np.argsort(-total, kind="stable")
+    order = now[np.argsort(-total[now], kind="stable")]
     first = np.concatenate([order[rows][:MOST_SHOWN] for rows in (known[order], ~known[order])])
     near = dict(zip(first.tolist(), nearest(features, groups, first, known), strict=True))
-    judged = []
-    for i, photo in enumerate(photos):
-        own = {kind: float(values[i]) for kind, values in scores.items()}
-        bars = dict(zip(config.labels, probabilities[i].tolist(), strict=True))
-        judged.append(
+    found = []
+    for i, row in enumerate(now.tolist()):
+        own = {kind: float(values[row]) for kind, values in scores.items()}
+        bars = dict(zip(config.labels, probabilities[row].tolist(), strict=True))
+        facts = evidence.light[at[row]], evidence.filled[at[row]]
+        found.append(
             Suspect(
-                sha256=photo.sha256,
-                origin=photo.origin,
-                label=photo.label,
-                split=photo.split or "",
+                sha256=photos[i].sha256,
+                origin=photos[i].origin,
+                label=photos[i].label,
+                split=photos[i].split or "",
                 suggested=max(bars, key=bars.__getitem__),
-                score=float(total[i]),
-                reasons=_reasons(own, bars, photo, evidence.light[at[i]]),
+                score=float(total[row]),
+                reasons=_reasons(own, bars, photos[i], *facts),
                 scores=own,
                 probabilities=bars,
-                neighbours=[photos[j].sha256 for j in near.get(i, [])],
+                neighbours=[photos[of[j]].sha256 for j in near.get(row, [])],
             )
         )
-    return sorted(judged, key=lambda s: (-s.score, s.sha256))
+    n = len(photos)
+    return Judged(
+        found,
+        before,
+        combined([values[:n] for kind, values in scores.items() if kind != "duplicate"]),
+        groups[:n],
+        np.array([photo.status == "ok" or photo.sha256 in made for photo in photos]),
+        within_class(components, targets, known)[:n],
+        known[:n],
+    )
 
 
-def combined(scores: Sequence[Floats]) -> Floats:
-    """Chance that at least one of independent things is true. scores: (n,) each."""
-    return np.asarray(1 - np.prod([1 - score for score in scores], axis=0))
+def _label_before(
+    photo: Photo,
+    evidence: Evidence,
+    rows: Mapping[str, int],
+    made: Mapping[str, Event],
+    labels: Sequence[str],
+) -> str:
+    """The label that the first model learned from, so that decisions change only what is learned
+    from them, in whatever order they are made; that of now, if nobody decided on the photo."""
+    event = made.get(photo.sha256)
+    if event is None:
+        return photo.label
+    before = evidence.labels[rows[photo.sha256]] if evidence.labels else ""
+    if not before:  # left by an earlier version
+        before = event.old if event.action == "relabel" else photo.label
+    return before if before in labels else photo.label
 
 
 def outlier(
-    features: NDArray[np.float32],
+    features: Floats32,
+    components: Floats32,
     targets: Ints,
     groups: Ints,
     known: Bools,
-    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    classifier: tuple[Floats32, Floats32] | None,
 ) -> Floats:
-    """How little a photo is like its class, 0 to 1. known: (n,) of which photos a class consists.
+    """How little a photo is like its class, 0 to 1. features: (n, f); components: (n, k) of them;
+    known: (n,) of which photos a class consists.
 
     With the weights' own classes: the cubed share of what they see in it that they hardly see in
-    the other photos of its class. Without: by the order of Mahalanobis distances."""
+    the other photos of its class; its odds grow with how far its own classes are from those of its
+    class, and it from its nearest neighbours. Without: by the order of the last."""
+    far = distance(components, targets, groups, known)
     if classifier is None:
-        order = _ranks(distance(features, targets, known), targets, known)
-        return np.asarray(0.7 * np.exp(-order / 0.06))
+        return np.asarray(0.7 * np.exp(-_ranks(far, targets, known) / 0.06))
     weight, bias = classifier
-    return np.asarray(atypical(softmax(features @ weight.T + bias), targets, groups, known) ** 3)
+    rare, divergence = atypical(softmax(features @ weight.T + bias), targets, groups, known)
+    more = _BY_DIVERGENCE * (tail(divergence, known) - 1) + _BY_DISTANCE * (tail(far, known) - 1)
+    return expit(logit(rare**3) + more)
 
 
-def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> Floats:
-    """seen: (n, k), shares of a photo that are of k kinds. Returns (n,): how much of it is of
-    kinds that less than about 0.5 % of the known photos of its class show, without itself and its
-    near-copies; 0 where there are no others."""
-    rare = np.empty(len(seen))
+def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> tuple[Floats, Floats]:
+    """What of a photo its class does not show. seen: (n, k), shares of a photo that are of k kinds.
+
+    Returns (n,): how much of it is of kinds that less than about 0.5 % of the known photos of its
+    class show, without itself and its near-copies; and (n,): the divergence (Kullback and Leibler,
+    nats) of its shares from theirs. Both 0 where there are no others."""
+    rare, divergence = np.zeros(len(seen)), np.zeros(len(seen))
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
         mine, place = seen[rows], np.unique(groups[rows], return_inverse=True)[1]
@@ -154,40 +209,56 @@ def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> Floats:
         typical = np.maximum(0, mine[used].sum(0) - of_group[place])
         typical /= np.maximum(1, others)[:, None]
         common = (mine * typical / (typical + _RARE)).sum(1)
+        apart = (mine * np.log((mine + _TINY) / (typical + _TINY))).sum(1)
         rare[rows] = np.where(others > 0, 1 - common, 0)
-    return np.clip(rare, 0, 1)
+        divergence[rows] = np.where(others > 0, apart, 0)
+    return np.clip(rare, 0, 1), divergence
 
 
-def distance(features: NDArray[np.float32], targets: Ints, known: Bools) -> Floats:
-    """Mahalanobis distance (n,) to the known photos of the photo's class, covariance shrunk (Ledoit
-    and Wolf, 2004); 0 where there are fewer than two."""
-    base = features[known]
-    plain = (features - base.mean(0)) / (base.std(0) + 1e-6)
-    small = PCA(min(_COMPONENTS, *base.shape), random_state=0).fit(plain[known]).transform(plain)
-    distances = np.zeros(len(features))
+def distance(components: Floats32, targets: Ints, groups: Ints, known: Bools) -> Floats:
+    """1 minus the mean cosine (n,) of a photo and the 30 known ones of its class most like it, but
+    for its near-copies; 0 where there are none. Of a large class a regular sample is compared."""
+    directions = unit(components)
+    far = np.zeros(len(components))
     for target in np.unique(targets):
-        rows = targets == target
-        if (rows & known).sum() > 1:
-            distances[rows] = LedoitWolf().fit(small[rows & known]).mahalanobis(small[rows])
-    return distances
+        rows = np.flatnonzero(targets == target)
+        base = rows[known[rows]]
+        base = base[:: -(-len(base) // _MOST_COMPARED) or 1]
+        most = min(_OWN_NEIGHBOURS, len(base))
+        for start in range(0, len(rows) if most else 0, _BLOCK):
+            some = rows[start : start + _BLOCK]
+            likeness = directions[some] @ directions[base].T
+            likeness[groups[some, None] == groups[None, base]] = -np.inf
+            best = -np.partition(-likeness, most - 1, axis=1)[:, :most]
+            there = np.isfinite(best)
+            mean = np.where(there, best, 0).sum(1) / np.maximum(1, there.sum(1))
+            far[some] = np.where(there.any(1), 1 - mean, 0)
+    return far
 
 
-def conflict(targets: Ints, groups: Ints, used: NDArray[np.bool_]) -> Floats:
-    """Share of a photo's near-copies in use that stand under another class, itself counted."""
-    table = np.zeros((groups.max() + 1, targets.max() + 1))
-    np.add.at(table, (groups[used], targets[used]), 1)
-    own, every = table[groups, targets], table[groups].sum(1)
-    return np.asarray((every - own) / (every + ~used))
+def tail(values: Floats, known: Bools) -> Floats:
+    """Minus the log of the share (n,) of known photos with as large a value or a larger one: 1 on
+    average, log n for the largest of n."""
+    rising = np.sort(values[known])
+    larger = len(rising) - np.searchsorted(rising, values, side="left")
+    return np.asarray(-np.log(np.maximum(1, larger) / len(rising)))
 
 
-def quality(light: NDArray[np.float32], sharpness: NDArray[np.float32]) -> Floats:
-    """0.9 for photos so dark or without edges that nobody could tell what they show, else 0."""
-    return np.where((light < _DARK) | (sharpness < _BLURRED), 0.9, 0.0)
+def _conflicts(targets: Ints, groups: Ints, used: Bools, now: Ints) -> Floats:
+    """`conflict` by the labels of now, for all rows. now: the row of each photo."""
+    found = np.zeros(len(targets))
+    found[now] = conflict(targets[now], groups[now], used[now])
+    return found
 
 
-def nearest(
-    features: NDArray[np.float32], groups: Ints, rows: Ints, known: Bools
-) -> list[list[int]]:
+def quality(light: Floats32, sharpness: Floats32, filled: Floats32) -> Floats:
+    """0.9 for photos so dark or without edges that nobody could tell what they show, and for those
+    of which a part is missing, else 0. filled: share below a broken-off transfer."""
+    bad = (light < _DARK) | (sharpness < _BLURRED) | (filled >= _FILLED)
+    return np.where(bad, 0.9, 0.0)
+
+
+def nearest(features: Floats32, groups: Ints, rows: Ints, known: Bools) -> list[list[int]]:
     """For each of these rows the numbers of the eight known photos most like it by cosine,
     near-copies left out. features: (n, f); groups, known: (n,)."""
     there = np.flatnonzero(known)
@@ -219,15 +290,21 @@ def _ranks(values: Floats, targets: Ints, known: Bools) -> Floats:
 
 
 def _reasons(
-    scores: dict[str, float], bars: dict[str, float], photo: Photo, light: float
+    scores: dict[str, float], bars: dict[str, float], photo: Photo, light: float, filled: float
 ) -> list[str]:
     other = max(bars, key=lambda label: bars[label] if label != photo.label else -1.0)
     words = {
         "label": f"looks like {other} ({bars[other]:.0%})",
         "outlier": f"shows what photos of {photo.label} hardly ever show",
         "duplicate": "a near-copy of it stands under another class",
-        "quality": "very dark" if light < _DARK else "blurred or empty",
+        "quality": _fault_of_quality(light, filled),
     }
     order = sorted(KINDS, key=lambda kind: -scores[kind])
     likely = [words[kind] for kind in order if scores[kind] >= LIKELY]
     return likely or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
+
+
+def _fault_of_quality(light: float, filled: float) -> str:
+    if filled >= _FILLED:
+        return f"broken off: the lower {filled:.0%} are one colour"
+    return "very dark" if light < _DARK else "blurred or empty"

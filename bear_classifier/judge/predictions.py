@@ -46,15 +46,18 @@ class HalfOutputs:
 @dataclass(frozen=True)
 class Evidence:
     """Of the first model, for the photos `sha256`: probabilities (n, classes) of its second round,
-    features (n, f), light and sharpness (n,), and the layer (k, f), (k,) by which the weights tell
-    their own classes apart, if they can."""
+    features (n, f), light, sharpness and the share below a broken-off transfer (n,), the layer (k,
+    f), (k,) by which the weights tell their own classes apart, if they can, and the labels that it
+    learned from, unless an earlier version left them out."""
 
     sha256: list[str]
     probabilities: Floats
     features: NDArray[np.float32]
     light: NDArray[np.float32]
     sharpness: NDArray[np.float32]
+    filled: NDArray[np.float32]
     classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    labels: list[str] | None = None
 
 
 def load_predictions(root: Path) -> Predictions:
@@ -82,7 +85,9 @@ def load_evidence(root: Path) -> Evidence:
             cache["features"][at],
             cache["light"][at],
             cache["sharpness"][at],
+            cache["filled"][at] if "filled" in cache else np.zeros(len(at), dtype=np.float32),
             stored_classifier(root),
+            stored["labels"].tolist() if "labels" in stored else None,
         )
     except _DAMAGED as exc:
         raise not_probed() from exc

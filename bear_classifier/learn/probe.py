@@ -42,6 +42,9 @@ from bear_classifier.stats.linear_probe import (
 _BATCH = 32
 _INT8 = "-int8-"  # in the name of a file of features that a network in integers made
 _KEEP_EVERY = 20  # batches; an interrupted pass loses at most so many
+# Of a broken-off transfer; grey levels, and shares of the picture's side (docs/LOG.md).
+_ONE_COLOUR, _OTHER_COLOUR = 6, 12
+_MIXED, _ABOVE, _GOES_ON = 0.03, 0.06, 0.6
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     _save_classifier(folder / "pretrained.npz", config)
     out = as_npz(
         sha256=np.array([p.sha256 for p in photos]),
+        labels=np.array([p.label for p in photos]),
         probabilities=probabilities,
         second=second,
         features=np.array(cache.name),
@@ -196,7 +200,8 @@ def feature_cache(
             names = iter([photo.sha256 for photo in todo])
             for number, batch in enumerate(passes, 1):
                 pooled = run(batch)[0].mean((2, 3)).numpy()
-                rows = zip(pooled, mean_grey(batch, shape), sharpness(batch, shape), strict=True)
+                facts = (mean_grey(batch, shape), sharpness(batch, shape), filled(batch, shape))
+                rows = zip(pooled, *facts, strict=True)
                 cache.update(zip(islice(names, len(batch)), rows, strict=True))
                 bar.update(len(batch))
                 if number % _KEEP_EVERY == 0:
@@ -243,6 +248,30 @@ def sharpness(batch: Tensor, shape: Preprocessing) -> Floats32:
     return np.asarray((around - 4 * middle).square().mean((1, 2)).sqrt().numpy())
 
 
+def filled(batch: Tensor, shape: Preprocessing) -> Floats32:
+    """Share (n,) of each picture, from its lower edge up, that is one colour across the whole width
+    because its transfer broke off there: above it the picture goes on at once. 0 for drawings and
+    products on a plain ground, which is seen above such a part as well, and for bars of films,
+    which are at the upper edge too. batch: (n, 3, size, size), normalised."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (shape.mean, shape.std))
+    pixels = 255 * (batch * std + mean)
+    colour = pixels[:, :, -1].median(dim=2).values[:, :, None, None]
+    other = (pixels - colour).abs().amax(1)  # (n, size, size), grey levels
+    size = other.shape[1]
+    plain = other.amax(2).flip(1) <= _ONE_COLOUR
+    rows = plain.cumprod(1).sum(1)
+    top = size - rows
+    # Where it broke off, blocks are mixed: a few rows are passed over.
+    first = top - _MIXED * size
+    number = torch.arange(size)[None]
+    above = (number < first[:, None]) & (number >= (first - _ABOVE * size)[:, None])
+    differing = (other > _OTHER_COLOUR).float().mean(2)
+    goes_on = (differing * above).sum(1) / above.sum(1).clamp(min=1) >= _GOES_ON
+    bar = other[:, : max(1, size // 50)].amax((1, 2)) <= _ONE_COLOUR
+    share = torch.where(goes_on & ~bar, rows / size, torch.zeros(()))
+    return np.asarray(share.float().numpy())
+
+
 def _grey(batch: Tensor, shape: Preprocessing) -> Tensor:
     """(n, size, size), 0 to 255, by the weights of ITU-R 601-2."""
     parts = 255 * torch.tensor([0.299, 0.587, 0.114])
@@ -269,14 +298,15 @@ def _save_classifier(path: Path, config: Config) -> None:
         write_atomic(path, as_npz(weight=layer[0], bias=layer[1]))
 
 
-_Cache = dict[str, tuple[Floats32, np.float32, np.float32]]
+_Cache = dict[str, tuple[Floats32, np.float32, np.float32, np.float32]]
+_FACTS = ("features", "light", "sharpness", "filled")
 
 
 def _load_cache(path: Path) -> _Cache:
-    """Features, light and sharpness by sha256."""
+    """Features, light, sharpness and the share below a broken-off transfer, by sha256."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            rows = zip(file["features"], file["light"], file["sharpness"], strict=True)
+            rows = zip(*(file[name] for name in _FACTS), strict=True)
             return dict(zip(file["sha256"].tolist(), rows, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}  # missing or damaged: it is a cache
@@ -284,7 +314,8 @@ def _load_cache(path: Path) -> _Cache:
 
 def _save_cache(path: Path, cache: _Cache) -> None:
     if cache:
-        features, lights, edges = zip(*cache.values(), strict=True)
-        light, sharp = np.array(lights, dtype=np.float32), np.array(edges, dtype=np.float32)
-        names, rows = np.array(list(cache)), np.stack(features)
-        write_atomic(path, as_npz(sha256=names, features=rows, light=light, sharpness=sharp))
+        columns = (
+            np.stack(column).astype(np.float32) for column in zip(*cache.values(), strict=True)
+        )
+        facts = dict(zip(_FACTS, columns, strict=True))
+        write_atomic(path, as_npz(sha256=np.array(list(cache)), **facts))

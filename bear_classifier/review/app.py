@@ -1,7 +1,7 @@
 """The review page: keep, drop or relabel suspect photos.
 
-The ranking is computed once, at the start; every decision is an event of `decisions`. Who may ask:
-see `request_guard`; what is shown: see `queue` and `progress`.
+The evidence is computed once, at the start, and the ranking anew after every decision, which is an
+event of `decisions`. Who may ask: see `request_guard`; what is shown: see `queue` and `progress`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
@@ -26,27 +26,30 @@ from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.feature_views import MOST_ROWS, feature_routes
 from bear_classifier.review.progress import progress, undo_next
-from bear_classifier.review.queue import QueueFilter, Ranking
+from bear_classifier.review.queue import LiveRanking, QueueFilter, Ranking
 from bear_classifier.review.request_guard import protect, read_json
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
 from bear_classifier.web.guard import Refused
 
+if TYPE_CHECKING:  # it reads arrays
+    from bear_classifier.judge.learned_order import Judged
+
 WHO = "review"
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
 _STATIC = Path(__file__).parent / "static"
-Load = Callable[[Catalog, Config], list[Suspect]]
+Load = Callable[[Catalog, Config], "Judged | list[Suspect]"]
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
 
-def ranked(catalog: Catalog, config: Config) -> list[Suspect]:
-    """Every usable photo, most suspect first; needs scikit-learn, so it is imported late."""
-    from bear_classifier.judge.clean import suspects
+def ranked(catalog: Catalog, config: Config) -> Judged:
+    """The evidence on every usable photo; it reads arrays, so it is imported late."""
+    from bear_classifier.judge.clean import judged
 
-    return suspects(catalog, config)
+    return judged(catalog, config, decisions.decided(catalog))
 
 
 def static_files() -> list[str]:
@@ -98,7 +101,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     labels = list(config.classes)
     fresh = Fresh(root)
     with fresh.turn() as (catalog, today):
-        ranking = Ranking(load(catalog, config), today)
+        live = LiveRanking(load(catalog, config), today)
     pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
@@ -122,7 +125,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
             "labels": labels,
             "sides": SPLITS,
             "states": queue.STATES,
-            "reasons": sorted({name for s in ranking.suspects for name in s.scores}),
+            "reasons": sorted({n for s in live.at(fresh.now()).suspects for n in s.scores}),
         }
 
     @app.get("/api/queue")
@@ -134,16 +137,18 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
         after: int | None = None,
         before: int | None = None,
     ) -> dict[str, Any]:
-        return queue.queue_page(ranking, fresh.now(), chosen, offset, limit, at, after, before)
+        today = fresh.now()
+        return queue.queue_page(live.at(today), today, chosen, offset, limit, at, after, before)
 
     @app.get("/api/progress")
     def show_progress(chosen: _Filter) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
-            return progress(catalog, ranking, today, chosen)
+            return progress(catalog, live.at(today), today, chosen)
 
     @app.get("/api/photo/{sha256}")
     def in_full(sha256: str) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
+            ranking = live.at(today)
             if sha256 not in ranking.place or sha256 not in today.photos:
                 raise _unknown(sha256)
             return queue.photo_in_full(catalog, ranking, today, sha256)
@@ -161,7 +166,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     @app.post("/api/decide")
     def decide(chosen: _Filter, body: _Body) -> dict[str, Any]:
-        request, requested = _requested(body, ranking)
+        request, requested = _requested(body, live.at(fresh.now()))
         with fresh.turn() as (catalog, today):
             if not catalog.events("WHERE request = ? LIMIT 1", (request,)):
                 _confirmed(requested, today, _number(body, "test_side"))
@@ -185,6 +190,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
 
     def _answer(catalog: Catalog, chosen: QueueFilter, events: list[Event]) -> dict[str, Any]:
         today = fresh.after(events)
+        ranking = live.at(today)
         return {
             "events": [queue.event_row(event) for event in events],
             "rows": queue.rows_of(ranking, today, [event.sha256 for event in events]),

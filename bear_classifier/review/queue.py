@@ -1,20 +1,25 @@
 """The review queue: rows of suspects, filters, and one photo in full.
 
-The ranking is computed once; labels, states and decisions are read from the catalog each time.
+The ranking is made anew after each decision; labels, states and decisions are read from the catalog
+each time.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import history
 from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.review.catalog_view import Now
+
+if TYPE_CHECKING:  # it reads arrays
+    from bear_classifier.judge.learned_order import Judged
 
 STATES = ("open", "decided", "all")
 Facets = frozenset[tuple[str, str]]  # (part of the filter, a value under which a photo is listed)
@@ -38,7 +43,8 @@ class QueueFilter:
 
 
 class Ranking:
-    """Every photo that was usable or dropped when the page started, most suspect first."""
+    """Every photo that was usable or dropped when the page started, most suspect first, as one
+    moment's decisions have it. It never changes."""
 
     def __init__(self, suspects: Sequence[Suspect], today: Now) -> None:
         known = {suspect.sha256 for suspect in suspects}
@@ -48,10 +54,21 @@ class Ranking:
             for sha256, event in today.decided.items()
             if sha256 not in known and (p := today.photos[sha256]).status == "dropped"
         ]  # fmt: skip
-        self.suspects = sorted([*suspects, *dropped], key=lambda one: -one.score)
-        self.place = {suspect.sha256: n for n, suspect in enumerate(self.suspects)}
-        self.kinds = [kind(suspect) for suspect in self.suspects]
+        self._rank(sorted([*suspects, *dropped], key=lambda one: -one.score))
+
+    def _rank(self, suspects: list[Suspect]) -> None:
+        self.suspects = suspects
+        self.place = {suspect.sha256: n for n, suspect in enumerate(suspects)}
+        self.kinds = [kind(suspect) for suspect in suspects]
         self._facets: tuple[Now | None, list[Facets]] = (None, [])  # one pair, for all threads
+
+    def again(self, suspects: Sequence[Suspect]) -> Ranking:
+        """The same photos with other scores."""
+        changed = {suspect.sha256: suspect for suspect in suspects}
+        other = Ranking.__new__(Ranking)
+        every = [changed.get(suspect.sha256, suspect) for suspect in self.suspects]
+        other._rank(sorted(every, key=lambda one: (-one.score, one.sha256)))
+        return other
 
     def facets(self, today: Now) -> list[Facets]:
         """Of each photo, worked out when the catalog changed: 20 ms for 20,000 photos."""
@@ -61,6 +78,30 @@ class Ranking:
             facets = [_facets_of(suspect, reason, today) for suspect, reason in pairs]
             self._facets = today, facets
         return facets
+
+
+class LiveRanking:
+    """The newest ranking: made anew from the decisions as soon as they are others."""
+
+    def __init__(self, loaded: Judged | Sequence[Suspect], today: Now) -> None:
+        """loaded: what the decisions teach the order of, or photos in an order that stays."""
+        self._judged = None if isinstance(loaded, Sequence) else loaded
+        self._lock = threading.Lock()
+        first = loaded if isinstance(loaded, Sequence) else loaded.after(today.decided)
+        self._newest = today, Ranking(first, today)  # one pair, for all threads
+
+    def at(self, today: Now) -> Ranking:
+        """The ranking as the decisions of `today` have it."""
+        seen, ranking = self._newest
+        if seen is today or self._judged is None:
+            return ranking
+        with self._lock:
+            seen, ranking = self._newest
+            if seen is not today:
+                if today.decided != seen.decided:
+                    ranking = ranking.again(self._judged.after(today.decided))
+                self._newest = today, ranking
+            return ranking
 
 
 def _facets_of(suspect: Suspect, reason: str, today: Now) -> Facets:

@@ -18,7 +18,7 @@ _OVERSAMPLED, _PASSES = 20, 3  # of the randomised decomposition
 _OF_FEATURES = 3.5  # of the weights of a class's unit features
 _OF_ALL, _OF_CLASS = 0.5, 0.5  # of the constants of all photos and of a class
 TRUST = 0.5  # share of the static log odds that the prior keeps: they are too sure
-_FAULT_WEIGHT = 2.0  # decisions for which a fault counts: there are fewer of them
+FAULT_WEIGHT = 2.0  # decisions for which a fault counts: there are fewer of them
 _STEPS, _CLOSE, _SHORTEST = 50, 1e-6, 1e-3  # of Newton's method
 
 
@@ -95,7 +95,7 @@ def _mode(
 ) -> tuple[list[Floats], float]:
     """The most probable weights of each class, and the constant of all. designs: (m_c, k + 1) of
     each class, whose rows among the m decisions are in parts; mean, faults: (m,)."""
-    importance = 1 + (_FAULT_WEIGHT - 1) * faults
+    importance = 1 + (FAULT_WEIGHT - 1) * faults
     sign = 2 * faults - 1
     weights, constant = [np.zeros(a.shape[1]) for a in designs], 0.0
     odds = mean.copy()

@@ -1,0 +1,125 @@
+"""The order of what is left to look at, learned from the decisions so far.
+
+More like what was dropped or relabelled comes first, more like what was kept comes later. The order
+is a function of the decisions in force alone: not of their order, nor of what was undone. Decisions
+on photos of the test split teach only the order of that split, which judges the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bear_classifier.dataset.decisions import AUTO, GONE
+from bear_classifier.dataset.schema import Event, Suspect
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
+from bear_classifier.stats.fault_model import FAULT_WEIGHT, expit, learned_log_odds, logit
+
+_NOTED = 0.25  # chance from which what was learned is given as a reason
+LIKE_FAULTS = "like photos that were dropped or relabelled"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Photos and what speaks against each before anybody decided, in one order.
+
+    suspects: n; labels: (n,) under which they are judged; others: (n,) chances of a fault of any
+    kind but a near-copy under another label; families: (n,) numbers of groups of near-copies;
+    in_use: (n,); features (n, k): of `fault_model.within_class`; known: (n,) not of the test split.
+    """
+
+    suspects: list[Suspect]
+    labels: list[str]
+    others: Floats
+    families: Ints
+    in_use: Bools
+    features: Floats32
+    known: Bools
+
+    def after(self, made: Mapping[str, Event]) -> list[Suspect]:
+        """The photos, most suspect first as far as these decisions show; made: sha256 -> the
+        decision in force. Photos that were decided on keep their chance of before."""
+        row_of = {one.sha256: row for row, one in enumerate(self.suspects)}
+        outcomes = {
+            row: outcome(event)
+            for sha, event in made.items()
+            if (row := row_of.get(sha)) is not None
+        }
+        faults = {
+            row: not used or label not in ("", self.labels[row])
+            for row, (label, used) in outcomes.items()
+            if was_seen(made[self.suspects[row].sha256])
+        }
+        if not faults:
+            return sorted(self.suspects, key=_order)
+        chances = self._chances(faults, outcomes).tolist()
+        found = [
+            one if row in outcomes else _with_chance(one, chances[row])
+            for row, one in enumerate(self.suspects)
+        ]
+        return sorted(found, key=_order)
+
+    def _chances(
+        self, faults: Mapping[int, bool], outcomes: Mapping[int, tuple[str, bool]]
+    ) -> Floats:
+        """(n,) of a fault. faults: row -> whether it was one; outcomes: row -> label and use."""
+        classes = np.unique(self.labels, return_inverse=True)[1]
+        prior = logit(combined([self.others, self._conflicts(outcomes)]))
+        taught = np.array(sorted(faults, key=lambda row: self.suspects[row].sha256))
+        wrong = np.array([faults[row] for row in taught.tolist()])
+        odds = np.empty(len(prior))
+        of_known = self.known[taught]
+        for rows, used in ((self.known, of_known), (~self.known, np.ones_like(of_known))):
+            if rows.any():
+                odds[rows] = learned_log_odds(
+                    prior, self.features, classes, taught[used], wrong[used]
+                )[rows]
+        # Faults count several times when the odds are learned: taken off again.
+        return expit(odds - np.log(FAULT_WEIGHT))
+
+    def _conflicts(self, outcomes: Mapping[int, tuple[str, bool]]) -> Floats:
+        """(n,) by the labels and the use that the decisions left."""
+        labels, used = list(self.labels), self.in_use.copy()
+        for row, (label, in_use) in outcomes.items():
+            labels[row], used[row] = label or labels[row], in_use
+        return conflict(np.unique(labels, return_inverse=True)[1], self.families, used)
+
+
+def combined(scores: Sequence[Floats]) -> Floats:
+    """Chance that at least one of independent things is true. scores: (n,) each."""
+    return np.asarray(1 - np.prod([1 - score for score in scores], axis=0))
+
+
+def conflict(targets: Ints, groups: Ints, used: Bools) -> Floats:
+    """Share of a photo's near-copies in use that stand under another class, itself counted."""
+    table = np.zeros((groups.max() + 1, targets.max() + 1))
+    np.add.at(table, (groups[used], targets[used]), 1)
+    own, every = table[groups, targets], table[groups].sum(1)
+    return np.asarray((every - own) / (every + ~used))
+
+
+def outcome(event: Event) -> tuple[str, bool]:
+    """The label that a decision left, "" if it is not known, and whether the photo is in use."""
+    if not event.after:  # of catalogs of version 2 and older
+        return (event.new if event.action == "relabel" else ""), event.action != "drop"
+    state = json.loads(event.after)
+    return state["label"], state["status"] == "ok"
+
+
+def was_seen(event: Event) -> bool:
+    """Whether somebody looked at the photo."""
+    return event.who != AUTO and event.why != GONE
+
+
+def _with_chance(one: Suspect, chance: float) -> Suspect:
+    learned = chance >= _NOTED and chance > one.score
+    return replace(
+        one, score=chance, reasons=[LIKE_FAULTS, *one.reasons] if learned else one.reasons
+    )
+
+
+def _order(one: Suspect) -> tuple[float, str]:
+    return -one.score, one.sha256
