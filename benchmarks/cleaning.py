@@ -8,6 +8,12 @@ count as false alarms for everybody.
 
     bears run --source starter --until probe
     .venv/bin/python benchmarks/cleaning.py data/starter [--lesson N] [--json FILE]
+    .venv/bin/python benchmarks/cleaning.py data/starter --reviewer [--others DATA] [--without CSV]
+
+--reviewer: somebody who knows the truth looks at the queue in batches of ten, and it is ranked anew
+after each; beside it the order without decisions. Faults of three kinds are planted: labels at
+random, 30 look-alikes of one class under another, and photos of another dataset of the same weights
+(--others: drawings, objects) under any class. Also: how many faults are said to be left, and are.
 
 --lesson N: train on at most N photos of each class, shrunk to 400 pixels once, as the course does;
 that takes about 0.3 s for each photo, rate and seed.
@@ -16,12 +22,14 @@ that takes about 0.3 s for each photo, rate and seed.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import statistics
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,10 +38,16 @@ from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.judge import clean
-from bear_classifier.stats import linear_probe
+from bear_classifier.judge.learned_order import Judged, combined
+from bear_classifier.review.progress import chances_left
+from bear_classifier.stats import fault_model, linear_probe
 
 RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
+BATCH, LOOK_ALIKES = 10, 30
+LOOKED = (50, 100, 200)  # photos after which the faults left are counted
+Seen = list[tuple[float, bool]]  # chance before it was looked at, and whether it was a fault
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,11 @@ class Data:
     classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
 
-def read(root: Path, most: int | None, seed: int = 0) -> Data:
-    """most: photos of each class."""
+def read(root: Path, most: int | None = None, seed: int = 0, without: Collection[str] = ()) -> Data:
+    """most: photos of each class; without: hashes of photos to leave out."""
     with Catalog(root) as catalog:
         photos = catalog.photos("ok")
+        photos = [photo for photo in photos if photo.sha256 not in without]
         paths = [catalog.file(photo) for photo in photos]
     evidence = clean.load_evidence(root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
@@ -97,12 +112,123 @@ def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]
     )
     doubt = 1 - two[np.arange(len(labels)), labels]
     every = np.ones(len(labels), dtype=bool)
-    strange = clean.outlier(data.features, labels, data.groups, every, data.classifier)
+    small = fault_model.principal_components(data.features, every)
+    strange = clean.outlier(data.features, small, labels, data.groups, every, data.classifier)
     return {
         "bears, reason label": measured(first(doubt, number), planted),
         "bears, whole queue": measured(first(clean.combined([doubt, strange]), number), planted),
         "cleanlab, its filter": measured(find_label_issues(labels, one), planted),
     }
+
+
+def random_labels(data: Data, _: Data | None, seed: int) -> tuple[Data, NDArray[np.bool_]]:
+    changed, wrong = plant(data.targets, 0.05, seed)
+    return replace(data, targets=changed), wrong
+
+
+def look_alikes(data: Data, _: Data | None, seed: int) -> tuple[Data, NDArray[np.bool_]]:
+    """A photo and those of its class most like it stand under the next class."""
+    one = int(np.random.default_rng(seed).integers(len(data.targets)))
+    unit = fault_model.unit(data.features - data.features.mean(0))
+    likeness = np.where(data.targets == data.targets[one], unit @ unit[one], -np.inf)
+    wrong = first(likeness, LOOK_ALIKES)
+    turned = (data.targets + 1) % (data.targets.max() + 1)
+    return replace(data, targets=np.where(wrong, turned, data.targets)), wrong
+
+
+def other_pictures(data: Data, others: Data | None, seed: int) -> tuple[Data, NDArray[np.bool_]]:
+    assert others is not None
+    dice = np.random.default_rng(seed)
+    rows = dice.choice(len(others.targets), LOOK_ALIKES * 2, replace=False)
+    labels = dice.integers(0, data.targets.max() + 1, len(rows))
+    more = replace(
+        data,
+        paths=[*data.paths, *(others.paths[i] for i in rows)],
+        features=np.concatenate([data.features, others.features[rows]]),
+        targets=np.concatenate([data.targets, labels]),
+        groups=np.concatenate([data.groups, data.groups.max() + 1 + np.arange(len(rows))]),
+    )
+    return more, np.arange(len(more.targets)) >= len(data.targets)
+
+
+def judge(data: Data, strength: float) -> Judged:
+    """The evidence on these photos by these labels."""
+    labels, every = data.targets, np.ones(len(data.targets), dtype=bool)
+    fold = (data.features, labels, data.groups, FOLDS, strength)
+    one = linear_probe.out_of_fold(*fold)
+    two = linear_probe.out_of_fold(*fold, linear_probe.trusted(one, labels))
+    small = fault_model.principal_components(data.features, every)
+    strange = clean.outlier(data.features, small, labels, data.groups, every, data.classifier)
+    scores = {"label": 1 - two[np.arange(len(labels)), labels], "outlier": strange}
+    total = combined(list(scores.values()))
+    suspects = [
+        Suspect(f"{i:064x}", "", str(label), "train", "", float(total[i]), [],
+                {kind: float(values[i]) for kind, values in scores.items()})
+        for i, label in enumerate(labels.tolist())
+    ]  # fmt: skip
+    near = fault_model.within_class(small, labels, every)
+    names = [one.label for one in suspects]
+    return Judged(suspects, names, total, data.groups, every, near, every)
+
+
+def review(judged: Judged, wrong: NDArray[np.bool_]) -> tuple[list[bool], list[float]]:
+    """Which of the photos looked at were faults, in their order, and the faults said to be left
+    over those that are, after 50, 100 and 200."""
+    truth = dict(zip((s.sha256 for s in judged.suspects), wrong.tolist(), strict=True))
+    made: dict[str, Event] = {}
+    seen: Seen = []
+    ratios = []
+    while True:
+        order = judged.after(made)
+        if len(made) in LOOKED:
+            ratios.append(said_and_true(order, made, truth, seen))
+        if len(made) >= min(max(*LOOKED, 2 * int(wrong.sum())), len(wrong)):
+            return [fault for _, fault in seen], ratios
+        for one in [s for s in order if s.sha256 not in made][:BATCH]:
+            fault = truth[one.sha256]
+            seen.append((one.score, fault))
+            action = "drop" if fault else "keep"
+            made[one.sha256] = Event(0, "", "reviewer", action, one.sha256, "", one.label, "")
+
+
+def said_and_true(
+    order: list[Suspect], made: dict[str, Event], truth: dict[str, bool], seen: Seen
+) -> float:
+    left = [one for one in order if one.sha256 not in made]
+    said = sum(chances_left(seen, [one.score for one in left]))
+    return said / max(1, sum(truth[one.sha256] for one in left))
+
+
+def chosen_strength(root: Path) -> float:
+    """C of the first model."""
+    with np.load(root / "probe" / "probabilities.npz") as file:
+        return float(file["strength"])
+
+
+def reviewer(options: argparse.Namespace) -> None:
+    """Static order and that which learns, paired: each pair has the same planted faults."""
+    without = set()
+    if options.without:
+        with options.without.open(encoding="utf-8") as file:
+            without = {row["sha256"] for row in csv.DictReader(file)}
+    data = read(options.data, without=without)
+    others = read(options.others) if options.others else None
+    strength = chosen_strength(options.data)
+    kinds = {"random labels": random_labels, "30 look-alikes": look_alikes}
+    if others:
+        kinds["other pictures"] = other_pictures
+    print(f"{len(data.targets)} photos; faults found among the first n and 2n for n planted\n")
+    print(f"{'kind':16} seed    n   static      learns      left, said / true after 50, 100, 200")
+    for kind, planted in kinds.items():
+        for seed in SEEDS[: options.seeds]:
+            mixed, wrong = planted(data, others, seed)
+            judged = judge(mixed, strength)
+            n = int(wrong.sum())
+            static = wrong[[int(one.sha256, 16) for one in judged.after({})]]
+            found, ratios = review(judged, wrong)
+            pairs = [f"{int(sum(a[:n])):4} {int(sum(a[: 2 * n])):4}" for a in (static, found)]
+            said = " ".join(f"{ratio:5.2f}" for ratio in ratios)
+            print(f"{kind:16} {seed:4} {n:4} {pairs[0]}   {pairs[1]}   {said}", flush=True)
 
 
 def lesson(data: Data, rate: float, seed: int, weights: Path) -> tuple[float, float]:
@@ -120,10 +246,16 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a dataset whose first model is made")
     parser.add_argument("--lesson", type=int, metavar="N", help="train on N photos of each class")
     parser.add_argument("--weights", type=Path, help="of mobilenet_v2, for --lesson")
+    parser.add_argument("--reviewer", action="store_true", help="the order that learns")
+    parser.add_argument("--others", type=Path, help="a dataset of other pictures, same weights")
+    parser.add_argument("--without", type=Path, help="a table of photos to leave out, by sha256")
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    if options.reviewer:
+        reviewer(options)
+        return
     data = read(options.data, options.lesson)
     folder = tempfile.TemporaryDirectory()
     if options.lesson:

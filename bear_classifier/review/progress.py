@@ -9,7 +9,7 @@ from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import in_force, is_taken_down, newest_first
-from bear_classifier.dataset.schema import Event
+from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.review.catalog_view import Now
 from bear_classifier.review.queue import QueueFilter, Ranking
 from bear_classifier.runtime.terminal import count
@@ -17,6 +17,7 @@ from bear_classifier.runtime.terminal import count
 _AHEAD = 20  # photos over which the stop sentence looks
 _BATCHES = 50_000  # events in which the last batch and what undid it are looked for
 _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly worth it
+_RECENT = 50  # decisions by which chances are judged: the most suspect photos came before
 _PRIOR = 5.0  # faults, expected and found, before anything was looked at
 
 
@@ -30,13 +31,14 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter
         for suspect, facets in zip(ranking.suspects, facets_of_all, strict=True)
         if missing[facets] <= {"state"}
     ]
-    seen = [
-        (suspect.score, today.decided[suspect.sha256].action in ("drop", "relabel"))
-        for suspect, facets in inside
-        if ("state", "decided") in facets
-    ]
-    factor = suspicion_factor(seen)
-    ahead = [min(1.0, one.score * factor) for one, facets in inside if ("state", "open") in facets]
+    shown = {
+        suspect.sha256: suspect for suspect, facets in inside if ("state", "decided") in facets
+    }
+    seen = sorted((today.decided[sha256] for sha256 in shown), key=lambda event: event.id)
+    ahead = chances_left(
+        [(_chance_before(event, shown[event.sha256]), _fault(event)) for event in seen],
+        [one.score for one, facets in inside if ("state", "open") in facets],
+    )
     counts: dict[str, Counter[str]] = {name: Counter() for name in vars(chosen)}
     for facets, amount in amounts.items():
         for name, value in facets:
@@ -53,6 +55,23 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter
         "undo": undo_next(catalog, today),
         "revision": today.revision,
     }
+
+
+def _chance_before(event: Event, suspect: Suspect) -> float:
+    """The chance of a fault when somebody decided; without it, that of before any decision."""
+    return suspect.score if event.score is None else min(1.0, event.score)
+
+
+def _fault(event: Event) -> bool:
+    return event.action in ("drop", "relabel")
+
+
+def chances_left(seen: Sequence[tuple[float, bool]], left: Sequence[float]) -> list[float]:
+    """Chances of a fault of the photos that nobody decided on, as far as the last ones came true.
+
+    seen: (chance before, was it a fault) of the others, newest last; left: chances."""
+    factor = suspicion_factor(seen[-_RECENT:])
+    return [min(1.0, factor * score) for score in left]
 
 
 def suspicion_factor(seen: Sequence[tuple[float, bool]]) -> float:
