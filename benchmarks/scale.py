@@ -158,14 +158,26 @@ def cleaned(root: Path, config: Any) -> dict[str, float]:
     from fastapi.testclient import TestClient
 
     from bear_classifier.dataset.catalog import Catalog
-    from bear_classifier.judge.clean import suspects
+    from bear_classifier.judge.clean import judged
     from bear_classifier.review.app import make_app
 
     with Catalog(root) as catalog:
-        ranking, found = timed(partial(suspects, catalog, config), again=False)
+        ranking, found = timed(partial(judged, catalog, config, {}), again=False)
 
     def get(page: TestClient, path: str) -> None:
         assert page.get(path).status_code == 200, path
+
+    names = iter(found.suspects)
+
+    def decide(page: TestClient, many: int = 1) -> None:
+        """The answer holds the new order, and what is left."""
+        some = [next(names) for _ in range(many)]
+        items = [{"sha256": s.sha256, "action": "drop" if n % 3 else "keep"}
+                 for n, s in enumerate(some)]  # fmt: skip
+        tests = sum(s.split == "test" and n % 3 > 0 for n, s in enumerate(some))
+        body = {"request": some[0].sha256, "items": items, "test_side": tests}
+        answer = page.post("/api/decide", json=body, headers={"X-Bears": "1"})
+        assert answer.status_code == 200, answer.text
 
     opening, app = timed(lambda: make_app(root, config, lambda *_: found), again=False)
     with TestClient(app, "http://127.0.0.1:7861") as page:
@@ -174,6 +186,9 @@ def cleaned(root: Path, config: Any) -> dict[str, float]:
             "review: from the ranking to the page": opening,
             "review: first rows": timed(partial(get, page, "/api/queue"))[0],
             "review: progress": timed(partial(get, page, "/api/progress"))[0],
+            "review: a first decision, ranked anew": timed(partial(decide, page))[0],
+            "review: 300 decisions, ranked anew": timed(partial(decide, page, 300), again=False)[0],
+            "review: one more, ranked anew": timed(partial(decide, page))[0],
         }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -66,8 +66,9 @@ class Judged:
         self, faults: Mapping[int, bool], outcomes: Mapping[int, tuple[str, bool]]
     ) -> Floats:
         """(n,) of a fault. faults: row -> whether it was one; outcomes: row -> label and use."""
-        classes = np.unique(self.labels, return_inverse=True)[1]
-        prior = logit(combined([self.others, self._conflicts(outcomes)]))
+        numbers = {label: n for n, label in enumerate(sorted(set(self.labels)))}
+        classes = np.array([numbers[label] for label in self.labels])
+        prior = logit(combined([self.others, self._conflicts(outcomes, numbers, classes)]))
         taught = np.array(sorted(faults, key=lambda row: self.suspects[row].sha256))
         wrong = np.array([faults[row] for row in taught.tolist()])
         odds = np.empty(len(prior))
@@ -80,12 +81,16 @@ class Judged:
         # Faults count several times when the odds are learned: taken off again.
         return expit(odds - np.log(FAULT_WEIGHT))
 
-    def _conflicts(self, outcomes: Mapping[int, tuple[str, bool]]) -> Floats:
-        """(n,) by the labels and the use that the decisions left."""
-        labels, used = list(self.labels), self.in_use.copy()
+    def _conflicts(
+        self, outcomes: Mapping[int, tuple[str, bool]], numbers: Mapping[str, int], classes: Ints
+    ) -> Floats:
+        """(n,) by the labels and the use that the decisions left. numbers: of labels; classes: (n,)
+        of these. All labels that nothing else has count as one."""
+        now, used = classes.copy(), self.in_use.copy()
         for row, (label, in_use) in outcomes.items():
-            labels[row], used[row] = label or labels[row], in_use
-        return conflict(np.unique(labels, return_inverse=True)[1], self.families, used)
+            now[row] = numbers.get(label, len(numbers)) if label else now[row]
+            used[row] = in_use
+        return conflict(now, self.families, used)
 
 
 def combined(scores: Sequence[Floats]) -> Floats:
@@ -115,10 +120,11 @@ def was_seen(event: Event) -> bool:
 
 
 def _with_chance(one: Suspect, chance: float) -> Suspect:
-    learned = chance >= _NOTED and chance > one.score
-    return replace(
-        one, score=chance, reasons=[LIKE_FAULTS, *one.reasons] if learned else one.reasons
-    )
+    reasons = one.reasons
+    if chance >= _NOTED and chance > one.score:
+        reasons = [LIKE_FAULTS, *reasons]
+    # dataclasses.replace takes 0.1 s longer for 20,000 photos.
+    return Suspect(**{**vars(one), "score": chance, "reasons": reasons})
 
 
 def _order(one: Suspect) -> tuple[float, str]:

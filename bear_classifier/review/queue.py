@@ -54,20 +54,22 @@ class Ranking:
             for sha256, event in today.decided.items()
             if sha256 not in known and (p := today.photos[sha256]).status == "dropped"
         ]  # fmt: skip
-        self._rank(sorted([*suspects, *dropped], key=lambda one: -one.score))
+        ranked = sorted([*suspects, *dropped], key=lambda one: -one.score)
+        self._rank(ranked, [kind(suspect) for suspect in ranked])
 
-    def _rank(self, suspects: list[Suspect]) -> None:
-        self.suspects = suspects
+    def _rank(self, suspects: list[Suspect], kinds: list[str]) -> None:
+        self.suspects, self.kinds = suspects, kinds
         self.place = {suspect.sha256: n for n, suspect in enumerate(suspects)}
-        self.kinds = [kind(suspect) for suspect in suspects]
         self._facets: tuple[Now | None, list[Facets]] = (None, [])  # one pair, for all threads
 
     def again(self, suspects: Sequence[Suspect]) -> Ranking:
-        """The same photos with other scores."""
-        changed = {suspect.sha256: suspect for suspect in suspects}
+        """The same photos with other scores. suspects: most suspect first; photos that were dropped
+        before the page started are not among them."""
+        known = {suspect.sha256 for suspect in suspects}
+        others = [suspect for suspect in self.suspects if suspect.sha256 not in known]
+        ranked = sorted([*suspects, *others], key=lambda one: -one.score)  # stable, and quick
         other = Ranking.__new__(Ranking)
-        every = [changed.get(suspect.sha256, suspect) for suspect in self.suspects]
-        other._rank(sorted(every, key=lambda one: (-one.score, one.sha256)))
+        other._rank(ranked, [self.kinds[self.place[one.sha256]] for one in ranked])
         return other
 
     def facets(self, today: Now) -> list[Facets]:

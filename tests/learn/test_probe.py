@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 from bundles import LABELS, tiny_config
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 from safetensors.torch import save_file
 
 from bear_classifier.config.settings import LearnConfig
@@ -19,6 +19,7 @@ from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
 from bear_classifier.learn.probe import (
     cached_features,
+    filled,
     head_of,
     mean_grey,
     probe,
@@ -213,6 +214,47 @@ def test_sharpness_is_what_edges_there_are(tmp_path):
     assert found[4] > 2 * found[5] > 4 * found[6] > 0
 
 
+def scene(seed, size=(96, 96)):
+    """Soft spots of all colours: something everywhere, as in a photo."""
+    spots = np.random.default_rng(seed).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    return Image.fromarray(spots).resize(size)
+
+
+def below(picture, colour, share):
+    """The picture as its transfer left it: one colour from there on."""
+    cut = picture.copy()
+    cut.paste(colour, (0, round(cut.height * (1 - share)), *cut.size))
+    buffer = io.BytesIO()
+    cut.save(buffer, "JPEG", quality=90)
+    return Image.open(buffer)
+
+
+@pytest.mark.parametrize("colour", ["#808080", "#008700", "#000", "#fff", "#a01010"])
+def test_pictures_whose_transfer_broke_off(tmp_path, colour):
+    shares = [0.55, 0.3, 0.8]
+    broken = [below(scene(n), colour, share) for n, share in enumerate(shares)]
+    found = filled(batch_of(tmp_path, *broken, scene(9)), SHAPE)
+    assert found.dtype == np.float32
+    assert found == pytest.approx([*shares, 0], abs=0.04)
+
+
+def test_plain_grounds_bars_and_drawings_did_not_break_off(tmp_path):
+    ground = Image.new("RGB", (96, 96), "white")
+    product = ground.copy()
+    product.paste(scene(1, (40, 50)), (28, 20))
+    film = Image.new("RGB", (96, 96))
+    film.paste(scene(3, (96, 60)), (0, 18))
+    sky = Image.new("RGB", (96, 96), "#77aaff")
+    sky.paste(scene(4, (96, 40)), (0, 56))
+    drawing = Image.new("RGB", (96, 96), "white")
+    ImageDraw.Draw(drawing).ellipse((8, 8, 88, 50), fill="#553311", outline="black", width=3)
+    slope = Image.fromarray(np.linspace(0, 255, 96)[:, None].repeat(96, 1).astype(np.uint8))
+    plain = [ground, product, film, sky, drawing, slope.convert("RGB")]
+    found = filled(batch_of(tmp_path, *plain), SHAPE)
+    assert found[:-1].tolist() == [0] * 5
+    assert found[-1] < 0.1  # a slope ends in nearly one colour
+
+
 def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
     config = tiny_config()
     photos = catalog.photos("ok")[:5]
@@ -220,8 +262,8 @@ def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
     (cache,) = (tmp_path / "features").iterdir()
     with np.load(cache) as file:
         whole = dict(file)
-    assert set(whole) == {"sha256", "features", "light", "sharpness"}
-    for missing in ("light", "sharpness"):
+    assert set(whole) == {"sha256", "features", "light", "sharpness", "filled"}
+    for missing in ("light", "sharpness", "filled"):
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value for name, value in whole.items() if name != missing})
         cache.write_bytes(buffer.getvalue())
@@ -233,6 +275,7 @@ def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
     order = [whole["sha256"].tolist().index(p.sha256) for p in photos]
     assert np.allclose(whole["light"][order], mean_grey(pictures, SHAPE))
     assert np.allclose(whole["sharpness"][order], sharpness(pictures, SHAPE))
+    assert np.allclose(whole["filled"][order], filled(pictures, SHAPE))
 
 
 # -- what the weights themselves tell apart --------------------------------------------------------

@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from corpus import ROOT, drawn, exif, lfs_pointer, saved
 from fastapi import FastAPI
@@ -30,8 +31,14 @@ from bear_classifier.dataset.backups import made
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision, Event, Photo, Suspect
 from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.judge.learned_order import LIKE_FAULTS, Judged
 from bear_classifier.review.app import make_app, serve_review, static_files
-from bear_classifier.review.progress import batch_text, stop_sentence, suspicion_factor
+from bear_classifier.review.progress import (
+    batch_text,
+    chances_left,
+    stop_sentence,
+    suspicion_factor,
+)
 
 LABELS = ["black", "grizzly", "teddy"]
 CONFIG = build({"name": "tiny", "classes": {label: [label] for label in LABELS}}, where="test")
@@ -851,6 +858,68 @@ def test_a_photo_dropped_earlier_can_still_be_found_and_restored(page, root, ord
     body = {"request": "r", "items": [item], "test_side": 1}
     assert again.post("/api/decide", json=body, headers=PAGE).status_code == 200
     assert state(root, order[2]) == ("teddy", "ok")
+
+
+@pytest.fixture
+def learning(root: Path, order: list[str]) -> Iterator[TestClient]:
+    """A page whose order learns: photos 0, 3, 6 ... of each side of a circle, all as suspect."""
+    angle = 2 * np.pi * np.arange(24) / 24
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    with Catalog(root) as catalog:
+        found = ranking(order)(catalog, None)
+    suspects = [dataclasses.replace(one, score=0.1, scores={"label": 0.1}) for one in found]
+    labels = [one.label for one in suspects]
+    known = np.array([one.split != "test" for one in suspects])
+    judged = Judged(
+        suspects, labels, np.full(24, 0.1), np.arange(24), np.ones(24, bool), features, known
+    )
+    with TestClient(make_app(root, CONFIG, lambda *_: judged), "http://127.0.0.1:7861") as client:
+        yield client
+
+
+def test_the_order_is_made_anew_after_each_decision(
+    learning: TestClient, root: Path, order: list[str]
+) -> None:
+    """Photo 0 is black, as are 3, 6, ... : those near it on the circle are most like it."""
+    before = hashes(learning)
+    assert before == sorted(order)  # all as suspect as another
+    body: dict[str, Any] = {"request": "a", "items": [{"sha256": order[0], "action": "drop"}]}
+    answer = learning.post("/api/decide", json=body, headers=PAGE)
+    assert answer.status_code == 200
+    after = learning.get("/api/queue").json()["rows"]
+    assert [row["sha256"] for row in after[:2]] == sorted(
+        [order[3], order[21]]
+    )  # 0 is no more open
+    assert after[0]["reasons"][0] == LIKE_FAULTS
+    assert [row["score"] for row in after] == sorted((row["score"] for row in after), reverse=True)
+    every = learning.get("/api/queue", params={"state": "all"}).json()["rows"]
+    assert [row["rank"] for row in every] == list(range(24))
+    black = [row["sha256"] for row in after if row["label"] == "black" and row["split"] != "test"]
+    assert black[-1] in (order[9], order[12], order[15])  # across from it
+    full = learning.get(f"/api/photo/{after[0]['sha256']}").json()
+    assert (full["sha256"], full["score"]) == (after[0]["sha256"], after[0]["score"])
+    undone = learning.post("/api/undo", json={}, headers=PAGE)
+    assert undone.status_code == 200
+    assert hashes(learning) == before
+
+
+def test_decisions_of_others_make_the_order_anew(
+    learning: TestClient, root: Path, order: list[str]
+) -> None:
+    before = hashes(learning)
+    with Catalog(root) as catalog:
+        decisions.decide(catalog, LABELS, [Decision(order[4], "drop")], "ann", "1")
+    assert hashes(learning)[:2] == sorted([order[1], order[7]])
+    with Catalog(root) as catalog:
+        decisions.undo(catalog, "ann")
+    assert hashes(learning) == before
+
+
+def test_the_last_chances_are_trusted_as_far_as_they_came_true() -> None:
+    early, late = [(0.9, True)] * 70, [(0.9, False)] * 50
+    assert chances_left([*early, *late], [0.4, 0.2]) == pytest.approx([0.04, 0.02])
+    assert chances_left([(0.1, True)] * 20, [0.9, 0.1]) == pytest.approx([1.0, 25 / 7 * 0.1])
+    assert chances_left([], [0.4]) == [0.4]
 
 
 def test_chances_are_trusted_as_far_as_they_came_true() -> None:
