@@ -231,7 +231,7 @@ def below(picture, colour, share):
 
 @pytest.mark.parametrize("colour", ["#808080", "#008700", "#000", "#fff", "#a01010"])
 def test_pictures_whose_transfer_broke_off(tmp_path, colour):
-    shares = [0.55, 0.3, 0.8]
+    shares = [3 / 6, 2 / 6, 5 / 6]  # of blocks of 16 pixels
     broken = [below(scene(n), colour, share) for n, share in enumerate(shares)]
     found = filled(batch_of(tmp_path, *broken, scene(9)), SHAPE)
     assert found.dtype == np.float32
