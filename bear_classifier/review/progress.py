@@ -18,7 +18,7 @@ _AHEAD = 20  # photos over which the stop sentence looks
 _BATCHES = 50_000  # events in which the last batch and what undid it are looked for
 _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly worth it
 _RECENT = 50  # decisions by which chances are judged: the most suspect photos came before
-_PRIOR = 5.0  # faults, expected and found, before anything was looked at
+_PRIOR = 2.0  # faults, expected and found, before anything was looked at
 
 
 def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
