@@ -105,7 +105,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
-    app.include_router(feature_routes(root, config, fresh, ranking))
+    app.include_router(feature_routes(root, config, fresh, live))
 
     def page(request: Request) -> Response:
         path = _STATIC / (request.url.path[1:] or "review.html")

@@ -27,7 +27,7 @@ from bear_classifier.learn.own_classes import own_class_names
 from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.map_places import MapPlaces
-from bear_classifier.review.queue import Ranking
+from bear_classifier.review.queue import LiveRanking
 from bear_classifier.review.request_guard import read_json
 from bear_classifier.stats.likeness import most_alike, unit_rows
 from bear_classifier.web.guard import Refused
@@ -101,12 +101,13 @@ class FeatureViews:
         return [replace(g, rows=[there[n] for n in g.rows]) for g in found]
 
 
-def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -> APIRouter:
+def feature_routes(root: Path, config: Config, fresh: Fresh, live: LiveRanking) -> APIRouter:
     """The routes of the views "more like this", groups and map."""
     views, routes = FeatureViews(root, config, fresh), APIRouter(prefix="/api")
 
     def there(hashes: list[str], today: Now) -> list[str]:
-        return [sha for sha in hashes if sha in ranking.place and sha in today.photos]
+        place = live.at(today).place
+        return [sha for sha in hashes if sha in place and sha in today.photos]
 
     @routes.get("/alike/{sha256}")
     def alike(sha256: str, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 60) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -
         others = (known.evidence.sha256[n] for n in order.tolist() if n != known.row[sha256])
         shown = [sha256, *islice((sha for sha in others if there([sha], today)), limit)]
         return {
-            "rows": queue.rows_of(ranking, today, shown),
+            "rows": queue.rows_of(live.at(today), today, shown),
             "likeness": [round(float(likeness[known.row[sha]]), 3) for sha in shown],
         }
 
@@ -137,7 +138,7 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -
         order = sorted(range(len(facts)), key=lambda i: not facts[i]["open"])[offset:][:limit]
         for i in order:
             first = there(facts[i]["sha256"], today)[:_SHOWN]
-            facts[i]["rows"] = queue.rows_of(ranking, today, first)
+            facts[i]["rows"] = queue.rows_of(live.at(today), today, first)
         return {"making": False, "total": len(facts), "groups": [facts[i] for i in order]}
 
     def group_facts(known: _Known, today: Now, number: int, group: PhotoGroup) -> dict[str, Any]:
@@ -162,6 +163,7 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -
         known, places, today = views.known(), views.places(), fresh.now()
         method, at = places.now()
         every = known.evidence.sha256
+        ranking = live.at(today)
         rows = [n for n, sha in enumerate(every) if sha in ranking.place and sha in today.photos]
         hashes = [every[n] for n in rows]
         photos = [today.photos[sha] for sha in hashes]
@@ -197,7 +199,8 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, ranking: Ranking) -
             raise Refused(400, "BAD_REQUEST", "sha256 has to be a list of texts")
         if len(hashes) > MOST_ROWS:
             raise Refused(400, "BAD_REQUEST", f"at most {MOST_ROWS} photos at once")
-        return {"rows": queue.rows_of(ranking, fresh.now(), hashes)}
+        today = fresh.now()
+        return {"rows": queue.rows_of(live.at(today), today, hashes)}
 
     return routes
 
