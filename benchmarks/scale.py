@@ -187,7 +187,7 @@ def cleaned(root: Path, config: Any) -> dict[str, float]:
             "review: first rows": timed(partial(get, page, "/api/queue"))[0],
             "review: progress": timed(partial(get, page, "/api/progress"))[0],
             "review: a first decision, ranked anew": timed(partial(decide, page))[0],
-            "review: 300 decisions, ranked anew": timed(partial(decide, page, 300), again=False)[0],
+            "review: 100 decisions, ranked anew": timed(partial(decide, page, 100), again=False)[0],
             "review: one more, ranked anew": timed(partial(decide, page))[0],
         }
 

@@ -17,7 +17,7 @@ _OVERSAMPLED, _PASSES = 20, 3  # of the randomised decomposition
 # Prior deviations and the two below: chosen on one half of the audited bear photos (docs/LOG.md).
 _OF_FEATURES = 3.5  # of the weights of a class's unit features
 _OF_ALL, _OF_CLASS = 0.5, 0.5  # of the constants of all photos and of a class
-TRUST = 0.5  # share of the static log odds that the prior keeps: they are too sure
+PRIOR_SHARE = 0.5  # share of the static log odds that the prior keeps: they are too sure
 FAULT_WEIGHT = 2.0  # decisions for which a fault counts: there are fewer of them
 _STEPS, _CLOSE, _SHORTEST = 50, 1e-6, 1e-3  # of Newton's method
 
@@ -64,7 +64,7 @@ def learned_log_odds(
 
     prior: (n,) static log odds; features: (n, k) as of `within_class`; classes: (n,); taught: (m,)
     rows that somebody decided on; faults: (m,) whether they were faults."""
-    odds = TRUST * prior
+    odds = PRIOR_SHARE * prior
     if not len(taught):
         return odds
     parts = _by_class(classes[taught])

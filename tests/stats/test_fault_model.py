@@ -29,7 +29,7 @@ def gradient(prior, features, classes, taught, faults):
     found: written down from the formula, with the prior precision of each."""
     odds = learned_log_odds(prior, features, classes, taught, faults)
     rest = (1 + (fault_model.FAULT_WEIGHT - 1) * faults) * (faults - expit(odds[taught]))
-    moved = odds - fault_model.TRUST * prior
+    moved = odds - fault_model.PRIOR_SHARE * prior
     found = []
     for one in (0, 1):
         rows = classes == one
@@ -54,7 +54,7 @@ def test_without_decisions_the_prior_is_kept(photos):
     prior, features, classes = photos
     none = np.zeros(0, np.int64)
     odds = learned_log_odds(prior, features, classes, none, none.astype(bool))
-    assert odds == pytest.approx(fault_model.TRUST * prior)
+    assert odds == pytest.approx(fault_model.PRIOR_SHARE * prior)
 
 
 def test_the_like_of_faults_rise_and_the_like_of_kept_ones_fall():
@@ -98,7 +98,7 @@ def test_decisions_against_all_expectations(photos, prior):
     faults = np.full(200, prior < 0)
     odds = learned_log_odds(np.full(200, prior), features, classes, taught, faults)
     assert np.isfinite(odds).all()
-    assert (odds > fault_model.TRUST * prior).all() == (prior < 0)
+    assert (odds > fault_model.PRIOR_SHARE * prior).all() == (prior < 0)
 
 
 def test_principal_components_are_those_of_the_covariance():
