@@ -231,7 +231,7 @@ def test_random_decisions_about_many_photos_lose_nothing(
             fit = [sha for sha in order if expected[sha][1] == status]
             if not fit:
                 continue
-            chosen = state.sample(fit, min(len(fit), state.choice([1, 1, 1, 1, 6, 40])))
+            chosen = state.sample(fit, min(len(fit), state.choice([1] * 30 + [3] * 10 + [40])))
             label = state.choice(LABELS) if action == "relabel" else ""
             batch = [decisions.Decision(sha, action, label) for sha in chosen]  # type: ignore[arg-type]
             for _ in range(state.choice([1, 1, 2])):  # a request that is sent twice counts once

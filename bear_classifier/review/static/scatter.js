@@ -6,6 +6,7 @@ import {
 
 ColorManagement.enabled = false; // colours are those of the style sheet, as they are
 const CLOSEST = 400, FARTHEST = 0.7; // zoom
+const ROUND = 5000; // points; more of them are squares, which are drawn faster
 
 function disc() { // what a point looks like
   const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
@@ -18,18 +19,20 @@ function disc() { // what a point looks like
 
 export const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
 
-/** n points between -1 and 1. Throws Error where WebGL is missing. onDraw: after each frame. */
+/** n points between -1 and 1. Throws Error where WebGL is missing. background: a colour of CSS;
+ * onDraw: after each frame. */
 export class Scatter {
-  constructor(canvas, onDraw) {
+  constructor(canvas, background, onDraw) {
     this.canvas = canvas;
     this.onDraw = onDraw;
-    this.renderer = new WebGLRenderer({ canvas, alpha: true, antialias: false, depth: false, stencil: false });
+    this.renderer = new WebGLRenderer({ canvas, antialias: false, depth: false, stencil: false });
+    this.renderer.setClearColor(background);
     this.renderer.outputColorSpace = LinearSRGBColorSpace;
     this.camera = new OrthographicCamera(-1, 1, 1, -1, -1, 1);
     this.scene = new Scene();
     this.geometry = new BufferGeometry();
     this.marks = new BufferGeometry(); // the chosen points once more, larger
-    const shape = { sizeAttenuation: false, depthTest: false, depthWrite: false, map: disc(), alphaTest: 0.5 };
+    const shape = { sizeAttenuation: false, depthTest: false, depthWrite: false };
     this.points = new Points(this.geometry, new PointsMaterial({ ...shape, size: 4, vertexColors: true }));
     this.chosen = new Points(this.marks, new PointsMaterial({ ...shape, size: 7 }));
     this.chosen.renderOrder = -1; // below their points, as rings
@@ -41,6 +44,9 @@ export class Scatter {
   place(x, y) {
     this.x = x;
     this.y = y;
+    const look = x.length > ROUND ? { map: null, alphaTest: 0 } : { map: disc(), alphaTest: 0.5 };
+    Object.assign(this.points.material, look);
+    Object.assign(this.chosen.material, look);
     const at = new Float32Array(3 * x.length);
     for (let i = 0; i < x.length; i += 1) { at[3 * i] = x[i]; at[3 * i + 1] = y[i]; }
     const places = new BufferAttribute(at, 3);
@@ -126,10 +132,10 @@ export class Scatter {
 
   /** Shown points inside the window, at most so many; null if there are more. */
   inWindow(most) {
-    const found = [];
+    const { x, y, scale, camera: { position } } = this, found = [];
+    const wide = this.width / 2 / scale, high = this.height / 2 / scale;
     for (const i of this.shown) {
-      const [px, py] = this.toScreen(i);
-      if (px < 0 || py < 0 || px > this.width || py > this.height) continue;
+      if (Math.abs(x[i] - position.x) > wide || Math.abs(y[i] - position.y) > high) continue;
       if (found.length === most) return null;
       found.push(i);
     }

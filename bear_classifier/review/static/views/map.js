@@ -125,7 +125,7 @@ function drawMap() {
         V.canvas, V.pictures, V.stage),
       h("p", { class: "soft small legend", id: "legend" })),
     h("aside", { class: "chosen", "aria-label": "Selected photos", tabindex: "-1" })));
-  V.scatter = new V.drawn.Scatter(V.canvas, drawPictures);
+  V.scatter = new V.drawn.Scatter(V.canvas, css("--shade"), drawPictures);
   V.tools = new MapTools(V.stage, () => V.scatter, chose);
   setMode(V.mode);
   V.scatter.place(pixels(data.x), pixels(data.y));
