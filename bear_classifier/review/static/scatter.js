@@ -114,6 +114,14 @@ export class Scatter {
     this.redraw();
   }
 
+  /** Give the canvas back: a browser keeps few of them. */
+  end() {
+    cancelAnimationFrame(this.waiting);
+    this.waiting = -1; // nothing is drawn any more
+    this.renderer.dispose();
+    this.renderer.forceContextLoss();
+  }
+
   redraw() { // at most once a frame
     this.waiting = this.waiting || requestAnimationFrame(() => {
       this.waiting = 0;

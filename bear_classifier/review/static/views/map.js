@@ -125,6 +125,7 @@ function drawMap() {
         V.canvas, V.pictures, V.stage),
       h("p", { class: "soft small legend", id: "legend" })),
     h("aside", { class: "chosen", "aria-label": "Selected photos", tabindex: "-1" })));
+  V.scatter?.end();
   V.scatter = new V.drawn.Scatter(V.canvas, css("--shade"), drawPictures);
   V.tools = new MapTools(V.stage, () => V.scatter, chose);
   setMode(V.mode);

@@ -65,7 +65,8 @@ function details(r, all) {
     `${when(e.at)} ${e.action}${e.old !== e.new ? `: ${e.old} → ${e.new}` : ""}, ${e.who}`));
   return [
     bars.length && h("div", {}, h("h2", {}, "The first model, which did not learn from it"), ...bars),
-    near.length && h("div", {}, h("h2", {}, "Most similar photos"), h("div", { class: "near" }, ...near)),
+    h("div", {}, h("div", { class: "head" }, h("h2", {}, "Most similar photos"), keyed("l", "More like this")),
+      h("div", { class: "near" }, ...near)),
     past.length && h("div", {}, h("h2", {}, "History"), h("ul", { class: "past" }, ...past)),
     h("p", { class: "origin" }, `${all.width} × ${all.height}, ${all.split || "no"} split. ${all.origin}`),
   ].filter(Boolean);
@@ -107,6 +108,6 @@ export const one = {
       keyed("p", "Back", { title: "Previous photo" }), keyed("k", "Keep", { ...off, class: "main" }),
       keyed("d", "Drop", off), ...labelButtons(off),
       ...(row()?.status === "dropped" ? [keyed("r", "Restore")] : []),
-      keyed("l", "More like this", off), keyed("n", "Next", { ...off, title: "Next photo" })];
+      keyed("n", "Next", { ...off, title: "Next photo" })];
   },
 };
