@@ -33,6 +33,16 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("cleaning: what was dropped is forgotten once the first model learns again",
+           "judge/clean.py", "load_evidence(catalog.root, dropped & made.keys())",
+           "load_evidence(catalog.root)",
+           "judge/test_clean.py::test_what_was_dropped_teaches"),
+    Mutant("cleaning: a class consists of what was dropped, too", "judge/clean.py",
+           "learned = not_test & evidence.known[place]", "learned = not_test",
+           "judge/test_clean.py::test_what_was_dropped_is_no_part"),
+    Mutant("cleaning: decisions from elsewhere say how far chances come true",
+           "review/progress.py", "for e in seen if e.score is not None]", "for e in seen]",
+           "review/test_review.py::test_decisions_without_a_chance"),
     Mutant("weights for libraries: the temperature is left out", "learn/library_weights.py",
            "return (weight / temperature).float().detach(), (bias / temperature)",
            "return weight.float().detach(), bias",

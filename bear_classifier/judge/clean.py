@@ -26,7 +26,7 @@ import numpy as np
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decided
+from bear_classifier.dataset.decisions import decided, is_taken_down
 from bear_classifier.dataset.schema import Event, Photo, Suspect
 from bear_classifier.judge.learned_order import Judged, combined, conflict
 from bear_classifier.judge.predictions import Evidence, load_evidence, not_probed
@@ -63,7 +63,8 @@ class CleanSummary(TypedDict):
 
 def clean(catalog: Catalog, config: Config) -> CleanSummary:
     """How much of the data looks wrong; nothing is changed."""
-    judged = suspects(catalog, config)
+    usable = {photo.sha256 for photo in catalog.photos("ok")}
+    judged = [one for one in suspects(catalog, config) if one.sha256 in usable]
     likely = [s for s in judged if s.score >= LIKELY]
     kinds = Counter(kind for s in likely for kind, score in s.scores.items() if score >= LIKELY)
     outcome: CleanSummary = {
@@ -77,8 +78,8 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
 
 
 def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
-    """Every photo that the first model knows, most suspect first as far as the decisions show;
-    dropped ones stay among them. Raises DataError (NOT_PROBED)."""
+    """Every photo that the first model knows, and those that somebody dropped before it learned,
+    most suspect first as far as the decisions show. Raises DataError (NOT_PROBED)."""
     made = decided(catalog)
     return judged(catalog, config, made).after(made)
 
@@ -87,17 +88,23 @@ def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judge
     """The evidence on every photo that the first model knows, by the labels that this model learned
     from; made: the decisions so far.
 
-    Photos of the test split are judged too, but by the others, and change nothing about those.
+    Photos of the test split are judged too, but by the others, and change nothing about those; so
+    are those that somebody dropped before the model learned: they teach what faults look like.
 
     Raises DataError (NOT_PROBED)."""
-    evidence = load_evidence(catalog.root)
+    stored = catalog.photos()
+    dropped = {p.sha256 for p in stored if p.status == "dropped" and not is_taken_down(p)}
+    evidence = load_evidence(catalog.root, dropped & made.keys())
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
-    photos = [p for p in catalog.photos() if p.sha256 in rows and p.label in config.labels]
+    photos = [p for p in stored if p.sha256 in rows and p.label in config.labels]
     before = [_label_before(photo, evidence, rows, made, config.labels) for photo in photos]
     changed = [i for i, photo in enumerate(photos) if photo.label != before[i]]
     # A photo with a new label is judged by it as well, in a row that nothing is learned from.
     of = np.array([*range(len(photos)), *changed], dtype=np.int64)
-    known = np.array([photo.split != "test" for photo in photos] + [False] * len(changed))
+    not_test = np.array([photo.split != "test" for photo in photos], dtype=bool)
+    place = np.array([rows[photo.sha256] for photo in photos], dtype=np.int64)
+    learned = not_test & evidence.known[place]
+    known = np.append(learned, np.zeros(len(changed), dtype=bool))
     if not known.any() or evidence.probabilities.shape[1] != len(config.labels):
         raise not_probed()
     at = np.array([rows[photos[i].sha256] for i in of])
@@ -147,7 +154,7 @@ def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judge
         groups[:n],
         np.array([photo.status == "ok" or photo.sha256 in made for photo in photos]),
         within_class(components, targets, known)[:n],
-        known[:n],
+        not_test,
     )
 
 

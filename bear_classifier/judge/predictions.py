@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from bear_classifier.errors import DataError
 from bear_classifier.stats.arrays import Bools, Floats, Ints
+from bear_classifier.stats.metrics import softmax
 
+_EPS = 1e-5  # as torch's BatchNorm adds to a variance
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
@@ -48,7 +50,8 @@ class Evidence:
     """Of the first model, for the photos `sha256`: probabilities (n, classes) of its second round,
     features (n, f), light, sharpness and the share below a broken-off transfer (n,), the layer (k,
     f), (k,) by which the weights tell their own classes apart, if they can, and the labels that it
-    learned from, unless an earlier version left them out."""
+    learned from, unless an earlier version left them out. known: (n,) whether it knows the photo;
+    the others were dropped before, and its head says what they look like."""
 
     sha256: list[str]
     probabilities: Floats
@@ -57,7 +60,8 @@ class Evidence:
     sharpness: NDArray[np.float32]
     filled: NDArray[np.float32]
     classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
-    labels: list[str] | None = None
+    labels: list[str] | None
+    known: Bools
 
 
 def load_predictions(root: Path) -> Predictions:
@@ -72,25 +76,40 @@ def load_predictions(root: Path) -> Predictions:
         raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
 
 
-def load_evidence(root: Path) -> Evidence:
-    """What the first model left in a dataset. Raises DataError (NOT_PROBED)."""
+def load_evidence(root: Path, dropped: Collection[str] = ()) -> Evidence:
+    """What the first model left in a dataset. dropped: hashes of photos of which that is wanted,
+    too, if their features are still there. Raises DataError (NOT_PROBED)."""
     try:
         stored = _arrays(root / "probe" / "probabilities.npz")
         cache = _arrays(root / "features" / str(stored["features"]))
-        known = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
-        at = [known[sha256] for sha256 in stored["sha256"].tolist()]
+        place = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
+        names = stored["sha256"].tolist()
+        more = sorted((set(dropped) & place.keys()) - set(names))
+        at = [place[sha256] for sha256 in (*names, *more)]
+        second = stored["second"]
+        if more:
+            features = cache["features"][at[len(names) :]]
+            second = np.concatenate([second, _by_the_head(root, features)])
         return Evidence(
-            stored["sha256"].tolist(),
-            stored["second"],
+            [*names, *more],
+            second,
             cache["features"][at],
             cache["light"][at],
             cache["sharpness"][at],
             cache["filled"][at] if "filled" in cache else np.zeros(len(at), dtype=np.float32),
             stored_classifier(root),
-            stored["labels"].tolist() if "labels" in stored else None,
+            [*stored["labels"].tolist(), *[""] * len(more)] if "labels" in stored else None,
+            np.arange(len(at)) < len(names),
         )
     except _DAMAGED as exc:
         raise not_probed() from exc
+
+
+def _by_the_head(root: Path, features: NDArray[np.float32]) -> Floats:
+    """Probabilities (n, classes) of the first model's head for pooled features (n, f)."""
+    head = _arrays(root / "probe" / "head.npz")
+    plain = (features - head["mean"]) / np.sqrt(head["var"] + _EPS)
+    return softmax(plain @ head["weight"].T + head["bias"])
 
 
 def first_model(root: Path, names: Sequence[str]) -> tuple[Floats, float | None] | None:

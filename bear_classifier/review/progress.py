@@ -9,7 +9,7 @@ from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import in_force, is_taken_down, newest_first
-from bear_classifier.dataset.schema import Event, Suspect
+from bear_classifier.dataset.schema import Event
 from bear_classifier.review.catalog_view import Now
 from bear_classifier.review.queue import QueueFilter, Ranking
 from bear_classifier.runtime.terminal import count
@@ -31,12 +31,10 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter
         for suspect, facets in zip(ranking.suspects, facets_of_all, strict=True)
         if missing[facets] <= {"state"}
     ]
-    shown = {
-        suspect.sha256: suspect for suspect, facets in inside if ("state", "decided") in facets
-    }
-    seen = sorted((today.decided[sha256] for sha256 in shown), key=lambda event: event.id)
+    decided = [one.sha256 for one, facets in inside if ("state", "decided") in facets]
+    seen = sorted((today.decided[sha256] for sha256 in decided), key=lambda event: event.id)
     ahead = chances_left(
-        [(_chance_before(event, shown[event.sha256]), _fault(event)) for event in seen],
+        [(min(1.0, e.score or 0.0), _fault(e)) for e in seen if e.score is not None],
         [one.score for one, facets in inside if ("state", "open") in facets],
     )
     counts: dict[str, Counter[str]] = {name: Counter() for name in vars(chosen)}
@@ -57,11 +55,6 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter
     }
 
 
-def _chance_before(event: Event, suspect: Suspect) -> float:
-    """The chance of a fault when somebody decided; without it, that of before any decision."""
-    return suspect.score if event.score is None else min(1.0, event.score)
-
-
 def _fault(event: Event) -> bool:
     return event.action in ("drop", "relabel")
 
@@ -69,7 +62,8 @@ def _fault(event: Event) -> bool:
 def chances_left(seen: Sequence[tuple[float, bool]], left: Sequence[float]) -> list[float]:
     """Chances of a fault of the photos that nobody decided on, as far as the last ones came true.
 
-    seen: (chance before, was it a fault) of the others, newest last; left: chances."""
+    seen: (chance at that time, was it a fault) of the others, newest last; decisions without a
+    chance were not found in this order, and say nothing of it. left: chances."""
     factor = suspicion_factor(seen[-_RECENT:])
     return [min(1.0, factor * score) for score in left]
 

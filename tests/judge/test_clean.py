@@ -512,6 +512,48 @@ def test_more_like_what_was_dropped_comes_first(two_kinds):
     assert not wanted >= set(before[: len(wanted)])
 
 
+def test_what_was_dropped_teaches_when_the_first_model_has_learned_without_it(two_kinds):
+    catalog, rows, kind = two_kinds
+    numbers = [i for i in range(60) if rows[i].split != "test"]
+    decide(catalog, LABELS, decisions_on(rows, kind, numbers), "ann", "1")
+    dropped = {rows[i].sha256 for i in numbers if kind[i]}
+    left = [i for i in range(120) if rows[i].sha256 not in dropped]
+    stored = np.load(catalog.root / "probe" / "probabilities.npz")
+    second = stored["second"]
+    save(catalog.root / "probe" / "probabilities.npz", **dict(stored) | {  # as `bears probe` leaves
+        "sha256": stored["sha256"][left], "second": second[left],
+        "probabilities": second[left]})  # fmt: skip
+    head = {"mean": np.zeros(8), "var": np.ones(8), "weight": np.eye(3, 8), "bias": np.zeros(3)}
+    save(catalog.root / "probe" / "head.npz", **head)
+    found = [s for s in suspects(catalog, CONFIG) if int(s.sha256, 16) >= 60]
+    wanted = {p.sha256 for p, odd in zip(rows[60:], kind[60:], strict=True) if odd}
+    assert {s.sha256 for s in found[: len(wanted)]} == wanted
+    assert {s.sha256 for s in suspects(catalog, CONFIG)} == {p.sha256 for p in rows}
+    assert clean(catalog, CONFIG)["photos"] == len(left)
+    (catalog.root / "probe" / "head.npz").unlink()
+    with pytest.raises(DataError, match="NOT_PROBED"):
+        suspects(catalog, CONFIG)
+
+
+def test_what_was_dropped_is_no_part_of_its_class(two_kinds):
+    """The evidence of before anybody decided is that of a dataset that never had it."""
+    catalog, rows, kind = two_kinds
+    gone = [i for i in range(60) if kind[i] and rows[i].split != "test"]
+    made = [Decision(rows[i].sha256, "drop") for i in gone]
+    stored = dict(np.load(catalog.root / "probe" / "probabilities.npz"))
+    left = [i for i in range(120) if i not in gone]
+    names = ("sha256", "second", "probabilities")
+    save(catalog.root / "probe" / "probabilities.npz",
+         **stored | {name: stored[name][left] for name in names})  # fmt: skip
+    head = {"mean": np.zeros(8), "var": np.ones(8), "weight": np.eye(3, 8), "bias": np.zeros(3)}
+    save(catalog.root / "probe" / "head.npz", **head)
+    without = {s.sha256: s.scores for s in judged(catalog, CONFIG, {}).suspects}
+    decide(catalog, LABELS, made, "ann", "1")
+    found = {s.sha256: s.scores for s in judged(catalog, CONFIG, decided(catalog)).suspects}
+    assert {sha: found[sha] for sha in without} == without
+    assert found.keys() - without.keys() == {rows[i].sha256 for i in gone}
+
+
 def test_the_same_decisions_give_the_same_order(two_kinds):
     catalog, rows, kind = two_kinds
     numbers = [i for i in range(40) if rows[i].split != "test"]

@@ -922,6 +922,20 @@ def test_the_last_chances_are_trusted_as_far_as_they_came_true() -> None:
     assert chances_left([], [0.4]) == [0.4]
 
 
+def test_decisions_without_a_chance_say_nothing_of_the_order(
+    page: TestClient, root: Path, order: list[str]
+) -> None:
+    """A table of faults that somebody found elsewhere."""
+    before = page.get("/api/progress").json()["faults"]
+    with Catalog(root) as catalog:
+        score = next(r["score"] for r in page.get("/api/queue").json()["rows"]
+                     if r["sha256"] == order[4])  # fmt: skip
+        decisions.decide(catalog, LABELS, [Decision(order[4], "drop")], "ann", "1")
+    after = page.get("/api/progress").json()
+    assert after["looked"] == 1
+    assert after["faults"] == pytest.approx(before - score)
+
+
 def test_chances_are_trusted_as_far_as_they_came_true() -> None:
     assert suspicion_factor([]) == 1
     assert suspicion_factor([(0.5, True)] * 10) == pytest.approx(12 / 7)
