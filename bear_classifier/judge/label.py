@@ -30,7 +30,7 @@ from bear_classifier.stats.linear_probe import fit_linear
 
 FEW = 3  # labels of each class, from which on the model's doubt chooses
 STRENGTH = 0.1  # C of the model on few labels: see docs/LOG.md
-_LEARNED = 20_000  # labelled photos that the model learns from, at most: some seconds
+_LEARNED = 4_000  # labelled photos that the model learns from, at most: a second
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from bear_classifier.review.queue import event_row
 from bear_classifier.web.guard import Refused
 
 USES = ("all", "in use", "unlabelled", "set aside", "dropped")
+_USE_OF = {"ok": "in use", "unlabelled": "unlabelled", "dropped": "dropped"}
+_Key = tuple[str, str, str]  # label, source, use
 _MOST_SOURCES = 300  # that the filter lists; the rest can be seen without it
 
 
@@ -28,6 +30,12 @@ class GalleryFilter:
     source: str = ""
     use: str = "all"
 
+    def fits(self, key: _Key) -> bool:
+        label, source, use = key
+        return (
+            self.label in ("", label) and self.source in ("", source) and self.use in ("all", use)
+        )
+
 
 class Gallery:
     """All photos in the order of their class and source, sorted when the catalog has changed."""
@@ -35,16 +43,20 @@ class Gallery:
     def __init__(self, config: Config) -> None:
         self._table = config.split.sources
         self._sources: dict[str, str] = {}
-        self._sorted: tuple[Now | None, list[Photo]] = (None, [])
+        self._sorted: tuple[Now | None, list[tuple[_Key, Photo]]] = (None, [])
+        self._amounts: Counter[_Key] = Counter()
 
-    def photos(self, catalog: Catalog, today: Now) -> list[Photo]:
+    def photos(self, catalog: Catalog, today: Now) -> list[tuple[_Key, Photo]]:
+        """Each with its label, source and use."""
         if today.photos.keys() - self._sources.keys():
             self._sources = origins(catalog, list(today.photos.values()), self._table)
         last, ordered = self._sorted
         if last is not today:
             by = self._sources
-            ordered = sorted(today.photos.values(), key=lambda p: (p.label, by[p.sha256], p.sha256))
+            keys = (((p.label, by[p.sha256], use_of(p)), p) for p in today.photos.values())
+            ordered = sorted(keys, key=lambda one: (*one[0][:2], one[1].sha256))
             self._sorted = today, ordered
+            self._amounts = Counter(key for key, _ in ordered)
         return ordered
 
     def page(
@@ -52,11 +64,15 @@ class Gallery:
     ) -> dict[str, Any]:
         """Rows from `offset` on, how many there are, and what can be chosen with their numbers."""
         every = self.photos(catalog, today)
-        fits = [p for p in every if chosen.use in ("all", use_of(p))]
-        ours = [p for p in fits if chosen.source in ("", self._sources[p.sha256])]
-        shown = [p for p in ours if chosen.label in ("", p.label)]
-        mine = [p for p in fits if chosen.label in ("", p.label)]
-        sources = Counter(self._sources[photo.sha256] for photo in mine)
+        fits = {key for key in self._amounts if chosen.fits(key)}
+        shown = [photo for key, photo in every if key in fits]
+        labels, sources, uses = (Counter[str]() for _ in range(3))
+        for (label, source, use), n in self._amounts.items():
+            if chosen.fits((chosen.label, source, use)):
+                labels[label] += n
+            if chosen.fits((label, chosen.source, use)):
+                sources[source] += n
+            uses[use] += n
         return {
             "total": len(shown),
             "offset": offset,
@@ -64,19 +80,17 @@ class Gallery:
                 photo_row(today, photo) | {"source": self._sources[photo.sha256]}
                 for photo in shown[offset : offset + limit]
             ],
-            "any_label": len(ours),
-            "labels": Counter(photo.label for photo in ours if photo.label),
-            "any_source": len(mine),
+            "any_label": labels.total(),
+            "labels": {label: n for label, n in labels.items() if label},
+            "any_source": sources.total(),
             "sources": sources.most_common(_MOST_SOURCES),
-            "uses": Counter(use_of(photo) for photo in every) + Counter({"all": len(every)}),
+            "uses": {**uses, "all": len(every)},
         }
 
 
 def use_of(photo: Photo) -> str:
     """One of USES but "all"."""
-    return {"ok": "in use", "unlabelled": "unlabelled", "dropped": "dropped"}.get(
-        photo.status, "set aside"
-    )
+    return _USE_OF.get(photo.status, "set aside")
 
 
 def photo_row(today: Now, photo: Photo) -> dict[str, Any]:
