@@ -221,7 +221,7 @@ class Project:
 
         Raises DataError (NOTHING_TO_UNDO, CANNOT_UNDO)."""
         with self._catalog() as catalog, catalog.lock("undo"):
-            new_classes.undo(catalog, self._opened.file, decisions.user_name(), event)
+            new_classes.take_back(catalog, self._opened.file, decisions.user_name(), event)
 
     def history(self) -> pd.DataFrame:
         """A row for each decision and each undo, oldest first."""

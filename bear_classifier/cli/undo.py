@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     who = decisions.user_name(options.who)
     with pipeline.existing(opened) as catalog, catalog.lock("undo"):
-        taken = new_classes.undo(catalog, opened.file, who, options.event)
+        taken = new_classes.take_back(catalog, opened.file, who, options.event)
         events = [] if isinstance(taken, NewClass) else taken
         lines = event_lines(catalog, events[:SHOWN])
     outcome: dict[str, object] = {"events": [event.id for event in events]}

@@ -34,7 +34,7 @@ def make_class(catalog: Catalog, file: Path | None, label: str, who: str, reques
         return catalog.new_classes()[-1]
 
 
-def undo(
+def take_back(
     catalog: Catalog,
     file: Path | None,
     who: str,
@@ -64,7 +64,7 @@ def undo(
 
 
 def next_class(catalog: Catalog) -> NewClass | None:
-    """The class that `undo` would take back, if it is not a decision."""
+    """The class that `take_back` would take back, if it is not a decision."""
     made = catalog.new_classes()
     if not made:
         return None

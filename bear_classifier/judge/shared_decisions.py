@@ -2,7 +2,7 @@
 
 The table is that of `decision_table` with two columns more: who decided, and when. It holds what
 came of all decisions on a photo, by the last of them. What was decided otherwise in the dataset
-that it comes to stays, and is told; what was decided alike is passed over.
+that it comes to stays, and is named; what was decided alike is passed over.
 """
 
 from __future__ import annotations

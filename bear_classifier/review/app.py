@@ -211,7 +211,7 @@ def make_app(
                     409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
                 )
             catalog.keep_copy()
-            taken = new_classes.undo(catalog, file, by, event)
+            taken = new_classes.take_back(catalog, file, by, event)
             if isinstance(taken, NewClass) and taken.label in labels:
                 labels.remove(taken.label)
             return _answer(catalog, chosen, [] if isinstance(taken, NewClass) else taken)

@@ -52,11 +52,11 @@ def test_a_class_is_one_line_more_and_undo_takes_that_line_back(
     lines.remove(b'"polar bear" = ["polar bear"]\n')
     assert b"".join(lines) == before
     assert new_classes.make_class(catalog, file, "polar bear", "ann", "r") == made  # sent twice
-    taken = new_classes.undo(catalog, file, "ann")
+    taken = new_classes.take_back(catalog, file, "ann")
     assert isinstance(taken, NewClass) and taken.label == "polar bear"
     assert file.read_bytes() == before
     with pytest.raises(DataError, match="NOTHING_TO_UNDO"):
-        new_classes.undo(catalog, file, "ann")
+        new_classes.take_back(catalog, file, "ann")
 
 
 def test_it_is_undone_after_the_decisions_that_use_it_and_before_older_ones(
@@ -67,7 +67,7 @@ def test_it_is_undone_after_the_decisions_that_use_it_and_before_older_ones(
     new_classes.make_class(catalog, file, "polar", "ann", "second")
     decide(catalog, labels(file), [on(5, "relabel", "polar")], "ann", "third")
     assert state(catalog, 5) == ("polar", "ok", "")
-    kinds = [type(new_classes.undo(catalog, file, "ann")) for _ in range(3)]
+    kinds = [type(new_classes.take_back(catalog, file, "ann")) for _ in range(3)]
     assert kinds == [list, NewClass, list]
     assert (file.read_bytes(), table(catalog)) == before
 
@@ -77,7 +77,7 @@ def test_a_class_in_use_stays(catalog: Catalog, file: Path, make: Make) -> None:
     with catalog.transaction():
         catalog.put_photos([make(9, label="polar")])  # as a folder of that name brings it
     with refused(catalog, "CANNOT_UNDO", "1 photo of class 'polar'"):
-        new_classes.undo(catalog, file, "ann")
+        new_classes.take_back(catalog, file, "ann")
     assert "polar" in labels(file)
 
 
@@ -121,7 +121,7 @@ def test_everything_else_in_the_file_stays(catalog: Catalog, tmp_path: Path, tex
     file.write_bytes(text.encode())
     new_classes.make_class(catalog, file, "polar", "ann", "r")
     assert labels_of(file) == ["a", "b", "polar"]
-    new_classes.undo(catalog, file, "ann")
+    new_classes.take_back(catalog, file, "ann")
     assert file.read_bytes() == text.encode()
 
 
@@ -159,7 +159,7 @@ def test_random_steps_with_first_labels_and_new_classes_can_all_be_taken_back(
                     new_classes.make_class(catalog, file, f"class {step}", "ann", f"c{step}")
                     count["class"] += 1
                 elif kind < 0.3:
-                    taken = new_classes.undo(catalog, file, "bob")
+                    taken = new_classes.take_back(catalog, file, "bob")
                     count[type(taken).__name__] += 1
                 elif kind < 0.4 and (events := history(catalog, limit=30)):
                     undo(catalog, "bob", dice.choice(events).id)
@@ -179,6 +179,6 @@ def test_random_steps_with_first_labels_and_new_classes_can_all_be_taken_back(
         assert all(count[word] for word in ("class", "confirm", "relabel", "drop", "NewClass"))
         with pytest.raises(DataError, match="NOTHING_TO_UNDO"):
             while True:
-                new_classes.undo(catalog, file, "bob")
+                new_classes.take_back(catalog, file, "bob")
         assert (table(catalog), file.read_bytes()) == first
         assert sha(1) in hashes
