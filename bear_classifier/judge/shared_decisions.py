@@ -38,14 +38,14 @@ def write_decisions(path: Path, catalog: Catalog) -> int:
     rows = []
     for photo in catalog.photos():
         if event := last.get(photo.sha256):
-            action, label = outcome(photo, before[photo.sha256])
+            action, label = _net_outcome(photo, before[photo.sha256])
             cells = (photo.sha256, photo.origin, before[photo.sha256], "", "", event.why)
             rows.append((*cells, photo.split or "", "", action, label, event.who, event.at))
     write_table(path, [(*COLUMNS, *SHARED), *rows])
     return len(rows)
 
 
-def outcome(photo: Photo, before: str) -> tuple[str, str]:
+def _net_outcome(photo: Photo, before: str) -> tuple[str, str]:
     """What came of the decisions on a photo, as an action and its new label. before: its label
     before them."""
     if photo.status == "dropped":
