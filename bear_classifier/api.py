@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bear_classifier import pipeline
 from bear_classifier.config import project_file
 from bear_classifier.config.settings import SHIPPED
-from bear_classifier.dataset import decisions
+from bear_classifier.dataset import decisions, new_classes
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Photo, Source
 from bear_classifier.errors import ConfigError, ModelError
@@ -221,7 +221,7 @@ class Project:
 
         Raises DataError (NOTHING_TO_UNDO, CANNOT_UNDO)."""
         with self._catalog() as catalog, catalog.lock("undo"):
-            decisions.undo(catalog, decisions.user_name(), event)
+            new_classes.take_back(catalog, self._opened.file, decisions.user_name(), event)
 
     def history(self) -> pd.DataFrame:
         """A row for each decision and each undo, oldest first."""

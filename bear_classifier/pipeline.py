@@ -30,11 +30,13 @@ _LEFT = "left"  # of an outcome: hashes of files that have no checksum of their 
 
 @dataclass(frozen=True)
 class Project:
-    """A configuration, and where its dataset and its model lie."""
+    """A configuration, and where its dataset, its model and its project file lie. file: None of the
+    starter, whose classes are fixed."""
 
     config: Config
     data: Path
     model: Path
+    file: Path | None = None
 
     def leaves(self, stage: Stage) -> Path:
         return self.place(stage) / stage.leaves
@@ -53,7 +55,8 @@ def open_project(
     project file; settings: as after --set, such as "train.epochs=6". Raises ConfigError."""
     path = project_file.STARTER if name == "starter" else Path(name)
     config = project_file.read_project(path, settings)
-    return Project(config, data / config.name, models / config.name)
+    file = None if name == "starter" else path
+    return Project(config, data / config.name, models / config.name, file)
 
 
 def run(
@@ -224,7 +227,8 @@ def status(project: Project) -> dict[str, Any]:
     """Photos by class and split, failures by code, stages, and the model."""
     with existing(project) as catalog:
         counts: dict[str, dict[str, int]] = {label: {} for label in project.config.labels}
-        for photo in catalog.photos():
+        photos = catalog.photos()
+        for photo in filter(lambda one: one.label, photos):
             place = (photo.split or "no split yet") if photo.status == "ok" else photo.status
             row = counts.setdefault(photo.label, {})
             row[place] = row.get(place, 0) + 1
@@ -241,6 +245,7 @@ def status(project: Project) -> dict[str, Any]:
         "data": str(project.data),
         "model": str(project.model) if (project.model / "bundle.json").is_file() else None,
         "photos": counts,
+        "unlabelled": sum(photo.status == "unlabelled" for photo in photos),
         "sources": codes,
         "stages": stages,
     }

@@ -15,6 +15,7 @@ from bear_classifier.dataset.schema import Action, Decision, Event
 from bear_classifier.errors import DataError
 
 LABELS = ["grizzly", "black", "teddy"]
+UNKNOWN = {"label": "", "status": "unlabelled", "group": None}
 ASIDE = {"status": "duplicate", "reason": f"NEAR_COPY of {9:064x}"}
 
 

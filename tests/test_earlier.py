@@ -143,12 +143,31 @@ def test_a_catalog_of_format_3_is_upgraded_and_kept(format_3: Path) -> None:
     ]
     after = rows(format_3 / "catalog.sqlite")
     assert after.pop("search_page") == before.pop("asked")
+    assert after.pop("new_class") == []
     assert {name: after[name] for name in after if name != "photo"} == {
         name: before[name] for name in before if name != "photo"
     }
     kept = format_3 / "copies" / "format-3.sqlite"
-    assert (version(format_3 / "catalog.sqlite"), version(kept)) == (4, 3)
+    assert (version(format_3 / "catalog.sqlite"), version(kept)) == (5, 3)
     assert "asked" in rows(kept)
+
+
+def test_a_catalog_of_format_4_is_upgraded_and_kept(tmp_path: Path) -> None:
+    """Its photos get a table that knows of photos without a label; nothing else changes."""
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
+        db.executescript((EARLIER / "catalog-format-4.sql").read_text(encoding="utf-8"))
+    before = rows(tmp_path / "catalog.sqlite")
+    with Catalog(tmp_path) as catalog:
+        assert len(catalog.photos()) == 6 and catalog.new_classes() == []
+        assert catalog._db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+        assert catalog._db.execute("PRAGMA foreign_key_check").fetchall() == []
+    after = rows(tmp_path / "catalog.sqlite")
+    assert after.pop("new_class") == []
+    assert after == before
+    kept = tmp_path / "copies" / "format-4.sqlite"
+    assert (version(tmp_path / "catalog.sqlite"), version(kept)) == (5, 4)
+    with Catalog(tmp_path) as catalog, pytest.raises(DataError), catalog.transaction():
+        catalog._db.execute("DELETE FROM photo")  # sources and events still point at its rows
 
 
 def test_an_upgrade_without_a_copy_does_not_begin(format_3: Path) -> None:

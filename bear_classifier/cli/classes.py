@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     if options.remove is None and options.restore is None:
-        print_result(options, _counts(opened), _lines)
+        print_result(options, photos_by_class(opened), _lines)
     else:
         _edit(options, opened)
 
@@ -40,14 +40,15 @@ def _lines(counts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield f"{label:<{width}}  {row['photos']:>6} {noun}{state}"
 
 
-def _counts(opened: pipeline.Project) -> dict[str, dict[str, Any]]:
+def photos_by_class(opened: pipeline.Project) -> dict[str, dict[str, Any]]:
     """Photos by class, also of classes that are no longer in the project file."""
     usable: Counter[str] = Counter()
     if (opened.data / "catalog.sqlite").is_file():
         with pipeline.existing(opened) as catalog:
             photos = catalog.photos()
         labels = set(opened.config.labels)
-        usable.update(p.label for p in photos if p.status == "ok" or p.label not in labels)
+        labelled = [photo for photo in photos if photo.label]
+        usable.update(p.label for p in labelled if p.status == "ok" or p.label not in labels)
     return {
         label: {"photos": usable[label], "in_project": label in opened.config.labels}
         for label in sorted({*opened.config.labels, *usable})

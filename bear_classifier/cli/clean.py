@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import uuid
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.history import SHOWN, event_lines
-from bear_classifier.cli.options import add_flag, add_path
+from bear_classifier.cli.carry_out import Wanted, carry_out, tabled
+from bear_classifier.cli.history import SHOWN
+from bear_classifier.cli.options import add_flag, add_path, add_who
 from bear_classifier.cli.output import print_json, print_outcome
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision
-from bear_classifier.errors import DataError
 from bear_classifier.report import stage_lines
 from bear_classifier.runtime.files import writable
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import command, count, one_line, tell
-
-if TYPE_CHECKING:
-    from bear_classifier.judge.decision_table import Table
 
 _SHOWN_OF_SUSPECT = (
     *("origin", "sha256", "label", "suggested", "score", "reasons", "split"),
@@ -38,15 +31,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_flag(what, "--list", "list the suspects, most suspect first")
     add_path(what, "--apply", "FILE", "carry out a table of decisions")
     add_flag(what, "--auto", "drop what is beyond clean.precision; never test photos")
+    add_path(what, "--export", "FILE", "write all decisions as a table for somebody else to apply")
     add_flag(what, "--gone", "drop photos whose files were deleted or replaced")
     add_flag(what, "--effect", "compare before and after on untouched test photos")
     add_path(parser, "--csv", "FILE", "with --list: write a table to fill in and apply")
+    add_who(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     if options.apply or options.auto or options.gone:
         _decide(options, opened)
+    elif options.export:
+        _export(options, opened)
     elif options.effect:
         _effect(options, opened)
     elif options.list or options.csv:
@@ -96,54 +93,26 @@ def _decide(options: argparse.Namespace, opened: pipeline.Project) -> None:
     from bear_classifier.judge.decision_table import read_decisions
 
     table = read_decisions(options.apply) if options.apply else None
-    with pipeline.existing(opened) as catalog, catalog.lock("clean"):
+    who = decisions.AUTO if options.auto else decisions.user_name(options.who)
+
+    def wanted(catalog: Catalog) -> Wanted:
         if table is None:
-            wanted = _found_decisions(options, catalog, opened.config)
-        else:
-            wanted = _tabled_decisions(table, catalog, opened.config)
-        who = decisions.AUTO if options.auto else decisions.user_name()
-        labels, batch = opened.config.labels, uuid.uuid4().hex
-        events = decisions.decide(catalog, labels, wanted, who, batch)
-        photos = {photo.sha256: photo for photo in catalog.photos()}
-        lines = event_lines(catalog, events[:SHOWN])
-    counts = Counter(event.action for event in events)
-    test = sum(photos[e.sha256].split == "test" for e in events if e.action != "keep")
-    outcome = {
-        "decisions": dict(counts),
-        "test_side": test,
-        "events": [event.id for event in events],
-        "photos": [
-            {"sha256": e.sha256, "origin": photos[e.sha256].origin, "action": e.action}
-            for e in events
-        ],
-    }
-    if len(events) > SHOWN:
-        lines.append(f"... and {len(events) - SHOWN} more; to see all, run: bears history")
-    words = ", ".join(f"{n} {action}" for action, n in counts.items()) or "nothing to do"
-    lines.append(f"{words}; to take it all back, run: bears undo" if events else words)
-    if test:
-        change = "changes" if test == 1 else "change"
-        lines.append(f"warning: {test} of them {change} the test split, which judges the model")
-    print_outcome(options, outcome, "\n".join(lines))
+            return Wanted(_found_decisions(options, catalog, opened.config))
+        return tabled(table, catalog, opened.config.labels, who)
+
+    carry_out(options, opened, "clean", wanted, who)
 
 
-def _tabled_decisions(table: Table, catalog: Catalog, config: Config) -> Sequence[Decision]:
-    """The decisions of a table, with whole hashes. Raises DataError with all rows that cannot be
-    carried out."""
-    from bear_classifier.judge.decision_table import rows_refused
+def _export(options: argparse.Namespace, opened: pipeline.Project) -> None:
+    from bear_classifier.judge.shared_decisions import write_decisions
 
-    wanted, refusals = {}, dict(table.bad)
-    for line, row in table.decisions.items():
-        try:
-            wanted[line] = replace(row, sha256=decisions.full_sha256(catalog, row.sha256))
-        except DataError as exc:
-            refusals[line] = decisions.Refusal(exc.code, exc.sentence)
-    refusals |= decisions.refusals_of(catalog, config.labels, wanted)
-    if refusals:
-        later = [refusal.later for refusal in refusals.values() if refusal.later]
-        user = decisions.user_name()
-        raise rows_refused(table, refusals, decisions.photo_origins(catalog, later), user)
-    return list(wanted.values())
+    writable(options.export)
+    with pipeline.existing(opened) as catalog:
+        n = write_decisions(options.export, catalog)
+    outcome = {"decisions": n, "table": str(options.export)}
+    apply = command("clean", "--apply", str(options.export))
+    wrote = one_line(f"wrote {count(n, 'decision')} to {options.export}")
+    print_outcome(options, outcome, f"{wrote}; who has the same photos can run: {apply}")
 
 
 def _found_decisions(

@@ -41,7 +41,7 @@ def event_lines(catalog: Catalog, events: Sequence[Event]) -> list[str]:
 
 
 def event_line(event: Event, origin: str) -> str:
-    change = f"{event.old} -> {event.new}" if event.old != event.new else event.old
+    change = f"{event.old or 'no label'} -> {event.new}" if event.old != event.new else event.old
     why = f"  ({event.why})" if event.why else ""
     action = f"{event.action} {event.sha256[:12]}"
     photo = f"  {origin}" if origin else ""

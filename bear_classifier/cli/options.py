@@ -45,6 +45,8 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
     "clean": ("clean", "find label errors and outliers, and decide on them from a table"),
     "review": ("review", "open the cleaning page"),
+    "gallery": ("gallery", "look at what was downloaded, by class and source"),
+    "label": ("label", "confirm classes of photos without a label, the most useful first"),
     "history": ("history", "show what was decided, by whom and why"),
     "undo": ("undo", "take back the last decision, or an older one by its number"),
     "restore": ("restore", "put back the newest copy of a damaged catalog"),
@@ -199,7 +201,8 @@ def add_number(parser: Options, name: str, about: str, default: int | None = Non
 def add_search_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     source = "web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
-    add("--source", help=f"{source} class) or starter (drawn pictures)")
+    pool = "unlabelled:PATH (photos whose classes you confirm)"
+    add("--source", help=f"{source} class), {pool} or starter (drawn pictures)")
     licence = "search only what its author allows to share, to use commercially, or gave away"
     add("--licence", choices=["any", "share", "commercial", "public"], help=licence)
     sizes = ["any", "small", "medium", "large", "wallpaper"]
@@ -212,6 +215,11 @@ def add_download_options(command: argparse.ArgumentParser) -> None:
     add_flag(command, "--retry", "ask again where a failure may have passed")
     strict = "exit code 1 also where only addresses failed, or drawn faults were refused"
     add_flag(command, "--strict", strict)
+
+
+def add_who(command: argparse.ArgumentParser) -> None:
+    about = "who decides (default: your name in the system); at most 100 characters are kept"
+    command.add_argument("--who", metavar="NAME", help=about)
 
 
 def add_address_options(command: argparse.ArgumentParser, port: int = 7860) -> None:

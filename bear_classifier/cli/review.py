@@ -6,10 +6,11 @@ import argparse
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.options import add_address_options
+from bear_classifier.cli.options import add_address_options, add_who
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    add_who(parser)
     add_address_options(parser, 7861)
 
 
@@ -19,4 +20,4 @@ def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     with pipeline.existing(opened):
         pass
-    serve_review(opened.data, opened.config, options.host, options.port)
+    serve_review(opened, options.host, options.port, who=options.who)

@@ -10,7 +10,7 @@ from bear_classifier import pipeline
 from bear_classifier.cli import project
 from bear_classifier.cli.output import print_result
 from bear_classifier.report.stage_lines import reasons
-from bear_classifier.runtime.terminal import minute, one_line
+from bear_classifier.runtime.terminal import count, minute, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,8 @@ def _text(status: Mapping[str, Any]) -> str:
     for label, cells in table.items():
         row = " ".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
         lines.append(f"{label:<{width}} {row}")
+    if n := status["unlabelled"]:
+        lines += ["", f"{count(n, 'photo')} without a label; to confirm classes, run: bears label"]
     lines += ["", _candidates(status["sources"]), ""]
     for name, row in status["stages"].items():
         state = "up to date" if row["up_to_date"] else ("outdated" if row["at"] else "not run yet")

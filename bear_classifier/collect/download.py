@@ -27,7 +27,17 @@ from bear_classifier.config.settings import Config, DownloadConfig
 from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, relabel
-from bear_classifier.dataset.schema import CONFLICT, GONE, OK, PENDING, PLACEHOLDER, Photo, Source
+from bear_classifier.dataset.schema import (
+    CONFLICT,
+    GONE,
+    OK,
+    PENDING,
+    PLACEHOLDER,
+    Photo,
+    Source,
+    consistent,
+    usable_status,
+)
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.files import clear_partial, move, write_atomic
@@ -40,6 +50,7 @@ _EACH = 32  # addresses that are worth starting another process for
 _MOST = 8  # such processes: 35 MB each, and once in a while 300
 _SECONDS = 30.0  # for one picture; those within the limits take 2 at most
 _Keep = Callable[[Source, PhotoFacts, Callable[[Path], None]], Photo]
+OWN_FILES = ("folder", "unlabelled")  # kinds of sources: files of the user
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
@@ -59,7 +70,7 @@ def download(
     if config.download.retry:
         _retry_passing(catalog)
     goal = search_goal(config)
-    pending = [s for s in catalog.sources(PENDING) if s.label in config.labels]
+    pending = [s for s in catalog.sources(PENDING) if s.label in ("", *config.labels)]
     fetched = {source.origin for source in pending}
     here = [source for source in pending if source.kind in LOCAL]
     there = [source for source in pending if source.kind not in LOCAL]
@@ -104,13 +115,14 @@ def _outcome(catalog: Catalog, fetched: set[str]) -> dict[str, Any]:
     return {
         "fetched": len(fetched),
         "photos": len(kept),
+        "unlabelled": sum(photo.status == "unlabelled" for photo in kept),
         "replaced": len(overwritten(kept, sources)),
         "exact_duplicates": codes[schema.DUPLICATE],
         "label_conflicts": codes[CONFLICT],
         "thumbnails": sum(s.via == "thumbnail" for s in sources),
         "failed": dict(Counter(s.code for s in failed)),
         "passing": sum(bool(PASSING.fullmatch(s.code)) for s in failed),
-        "own_failed": sum(s.kind == "folder" and s.origin in fetched for s in failed),
+        "own_failed": sum(s.kind in OWN_FILES and s.origin in fetched for s in failed),
         "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in fetched},
     }
 
@@ -211,7 +223,8 @@ def _keep(
     put: Callable[[Path], None],
 ) -> Photo:
     """Store the file, under its hash; a row must never point at a file that is not there."""
-    photo = Photo(origin=source.origin, label=source.label, **vars(facts))
+    status = usable_status(source.label)
+    photo = Photo(origin=source.origin, label=source.label, status=status, **vars(facts))
     if why := refusal(photo.sha256):
         raise PhotoError(schema.TAKEN_DOWN, why)
     if not catalog.file(photo).exists():
@@ -242,10 +255,11 @@ def _reconcile(catalog: Catalog, config: Config) -> None:
             settled = brought_back(catalog, settle(photo, files))
             if settled.label == followed.get(photo.sha256):  # once; what somebody decided since
                 settled = dataclasses.replace(settled, label=photo.label)  # is not overruled
+                settled = consistent(settled)
             settled = _as_placeholder(settled, empty.get(photo.sha256, ""))
             if settled.label != photo.label:
                 relabel(catalog, photo, settled.label, "folder", "the file was moved there")
-                photo = dataclasses.replace(photo, label=settled.label)
+                photo = consistent(dataclasses.replace(photo, label=settled.label))
             if settled != photo:
                 catalog.put_photos([settled])
             catalog.put_sources(recode(settled, files))
@@ -256,28 +270,28 @@ def _as_placeholder(photo: Photo, why: str) -> Photo:
     if photo.status != "dropped" and why:
         return dataclasses.replace(photo, status="unusable", reason=f"{PLACEHOLDER}: {why}")
     if photo.status == "unusable" and photo.reason.startswith(PLACEHOLDER):
-        return dataclasses.replace(photo, status="ok", reason="")
+        return dataclasses.replace(photo, status=usable_status(photo.label), reason="")
     return photo
 
 
 def settle(photo: Photo, sources: Sequence[Source]) -> Photo:
-    """What the files that hold a photo say about its label and use.
+    """What the files that hold a photo say about its label and use; files without a label nothing.
 
     One label: that one, if the file was moved; several at once: nobody can know, set aside."""
     there = [s for s in sources if s.code != GONE]
     if there:  # the first that was found, whichever came first over the network
         photo = dataclasses.replace(photo, origin=there[0].origin)
-    labels = sorted({s.label for s in there})
+    labels = sorted({s.label for s in there if s.label})
     if len(labels) > 1 and photo.status != "dropped":
         here = any(s.kind in LOCAL for s in there)
         advice = "keep it in one" if here else "nobody can know which of them it shows"
         reason = f"{CONFLICT}: the same file stands under {' and '.join(labels)}; {advice}"
         return dataclasses.replace(photo, status="unusable", reason=reason)
     was_filed = {s.label for s in sources if s.code == GONE}
-    if len(labels) == 1 and photo.label != labels[0] and photo.label in was_filed:
-        photo = dataclasses.replace(photo, label=labels[0])
+    if len(labels) == 1 and photo.label != labels[0] and photo.label in {"", *was_filed}:
+        photo = consistent(dataclasses.replace(photo, label=labels[0]))
     if photo.reason.startswith(CONFLICT):
-        return dataclasses.replace(photo, status="ok", reason="")
+        return dataclasses.replace(photo, status=usable_status(photo.label), reason="")
     return photo
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import PENDING, STORED, Photo
+from bear_classifier.dataset.schema import PENDING, STORED, Photo, usable_status
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import hash_of, write_atomic, write_errors
 from bear_classifier.runtime.processors import processors
@@ -34,7 +34,7 @@ def set_aside(catalog: Catalog, everything: bool = False) -> list[str]:
     Raises DataError (STORED_GONE) where so many are lost that a disk may be missing."""
     now = time.time_ns()
     since = 0 if everything else _last(catalog.root)
-    photos = catalog.photos("ok")
+    photos = catalog.photos("ok") + catalog.photos("unlabelled")
     with ThreadPoolExecutor(processors()) as pool:
         flaws = list(pool.map(lambda photo: _flaw(catalog.file(photo), photo, since), photos))
     lost = {p.sha256: why for p, why in zip(photos, flaws, strict=True) if why}
@@ -74,7 +74,7 @@ def brought_back(catalog: Catalog, photo: Photo) -> Photo:
     """The photo, usable again if it was set aside here and its file is stored anew."""
     aside = photo.status == "unusable" and photo.reason.startswith(STORED)
     back = aside and catalog.file(photo).is_file()
-    return replace(photo, status="ok", reason="") if back else photo
+    return replace(photo, status=usable_status(photo.label), reason="") if back else photo
 
 
 def _flaw(path: Path, photo: Photo, since: int) -> str:

@@ -15,7 +15,15 @@ from scipy.sparse.csgraph import connected_components
 
 from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import CONFLICT, PLACEHOLDER, STORED, Photo
+from bear_classifier.dataset.schema import (
+    CONFLICT,
+    PLACEHOLDER,
+    STORED,
+    Photo,
+    Status,
+    consistent,
+    usable_status,
+)
 from bear_classifier.images.dhash import HASH_BYTES, hash_bits, mirrored
 from bear_classifier.stats.arrays import Bools, Ints
 
@@ -49,6 +57,7 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     del unusable[_REMOVED]
     return {
         "ok": len(ok),
+        "unlabelled": sum(photo.status == "unlabelled" for photo in judged),
         "unusable": dict(unusable),
         "set_aside": dict(Counter(p.label for p in judged if p.reason.startswith(_REMOVED))),
         "duplicate": sum(photo.status == "duplicate" for photo in judged),
@@ -61,7 +70,7 @@ def _merged(judged: Photo, now: Photo) -> Photo:
     """What somebody decided on a photo while it was judged stays."""
     if now.status == "dropped":
         return dataclasses.replace(now, group=judged.group)
-    return dataclasses.replace(judged, label=now.label)
+    return consistent(dataclasses.replace(judged, label=now.label))
 
 
 def of_classes(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
@@ -90,7 +99,8 @@ def usable(photo: Photo, limits: ScreenConfig) -> Photo:
         reason = f"TOO_SMALL: {size}; the shorter side needs {limits.smallest}"
     elif photo.contrast < limits.blank:
         reason = f"BLANK: its grey levels differ by {photo.contrast:.1f} only; an empty picture"
-    return dataclasses.replace(photo, status="unusable" if reason else "ok", reason=reason)
+    status: Status = "unusable" if reason else usable_status(photo.label)
+    return dataclasses.replace(photo, status=status, reason=reason)
 
 
 def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:

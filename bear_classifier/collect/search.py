@@ -13,7 +13,12 @@ from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources import registry
 from bear_classifier.collect.sources.class_name_hints import meant
 from bear_classifier.collect.sources.folder_changes import departed, gone, is_read
-from bear_classifier.collect.sources.local_files import Listing, list_folder, list_urls
+from bear_classifier.collect.sources.local_files import (
+    Listing,
+    list_folder,
+    list_unlabelled,
+    list_urls,
+)
 from bear_classifier.collect.sources.pagination import REAL, Time, collect
 from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
 from bear_classifier.collect.sources.search_engine import Engine
@@ -47,6 +52,8 @@ def search(
         listing = list_urls(path, config.labels)
         _refuse_misnamed(catalog, config.labels, listing, f"lines of {path}")
         return _record_list(catalog, path, listing)
+    if kind == "unlabelled":
+        return _record_folder(catalog, path, list_unlabelled(path))
     if kind == "starter":
         path = catalog.root / "starter"
         write_starter(path, per_class=config.search.per_class)
@@ -117,12 +124,18 @@ def _refuse_misnamed(catalog: Catalog, labels: Sequence[str], listing: Listing, 
 
 def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, Any]:
     known = {source.origin: source for source in catalog.sources()}
-    fresh = [c for c in listing.candidates if not is_read(known.get(c.origin), c)]
+    kept = {  # by a listing without labels a file loses none
+        c.origin: "it is there already, with a label"
+        for c in listing.candidates
+        if not c.label and (row := known.get(c.origin)) and row.label and row.code != GONE
+    }
+    listed = [c for c in listing.candidates if c.origin not in kept]
+    fresh = [c for c in listed if not is_read(known.get(c.origin), c)]
     left = departed(known.values(), listing.candidates, root)
     with catalog.transaction():
         catalog.put_sources(fresh + left)
-    counts = {"found": len(listing.candidates), "new": len(fresh), "gone": len(left)}
-    return {**counts, "ignored": listing.ignored}
+    counts = {"found": len(listed), "new": len(fresh), "gone": len(left)}
+    return {**counts, "ignored": listing.ignored | kept}
 
 
 def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
         if fresh := sum(photo.group is None for photo in photos):
             words = f"near-copies of {fresh} new photos are not known yet; run: bears screen"
             raise DataError("NOT_SCREENED", words)
-        _refuse_small(counts, config.labels, config.split.least)
+        waiting = len(catalog.photos("unlabelled"))
+        _refuse_small(counts, config.labels, config.split.least, waiting)
         if config.split.by == "source":
             splits = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
@@ -111,14 +112,21 @@ def _within(n: int, share: float, held: int, free: Sequence[tuple[float, str]], 
     return min(len(free), max(0, min(max(wanted, low), high) - held))
 
 
-def _refuse_small(counts: Counter[str], labels: Sequence[str], least: int) -> None:
+def _refuse_small(
+    counts: Counter[str], labels: Sequence[str], least: int, waiting: int = 0
+) -> None:
+    """waiting: photos without a label."""
     few = [label for label in labels if counts[label] < least]
     if few:
         more = f" (also too small: {', '.join(few[1:])})" if len(few) > 1 else ""
+        advice = "Add photos, or lower split.least"
+        if waiting:
+            advice += f", or confirm classes of {count(waiting, 'photo')} without a label;"
+            advice += " run: bears label"
         raise DataError(
             "TOO_FEW_PHOTOS",
             f'Class "{few[0]}" has {count(counts[few[0]], "usable photo")}; at least {least} are '
-            f"needed{more}. Add photos, or lower split.least",
+            f"needed{more}. {advice}",
         )
 
 

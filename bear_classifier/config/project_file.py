@@ -237,9 +237,7 @@ def as_toml(config: Config) -> str:
     """The project file of `config`, every setting written out with its meaning."""
     about = "# Every setting with its default; change one here, or with --set TABLE.KEY=VALUE."
     lines = [about, f"name = {json.dumps(config.name)}", "", "[classes]  # label = search queries"]
-    for label, queries in config.classes.items():
-        key = label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
-        lines.append(f"{key} = {_literal(list(queries))}")
+    lines += [_class_line(label, queries) for label, queries in config.classes.items()]
     for table in TABLES:
         values = getattr(config, table)
         lines += ["", f"[{table}]"]
@@ -250,12 +248,17 @@ def as_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _class_line(label: str, queries: Sequence[str]) -> str:
+    key = label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
+    return f"{key} = {_literal(list(queries))}"
+
+
 def _literal(value: Any) -> str:
     """JSON is TOML except for pairs of surrogates and the delete character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-# -- a class taken out of the text, and put back ---------------------------------------------
+# -- a class put into the text, taken out of it, and put back --------------------------------
 
 
 def create(name: str, classes: Mapping[str, Sequence[str]], folder: Path, where: str) -> Path:
@@ -269,6 +272,46 @@ def create(name: str, classes: Mapping[str, Sequence[str]], folder: Path, where:
         raise ConfigError("EXISTS", f"{path} exists and is kept; {advice}")
     write_atomic(path, as_toml(config).encode())
     return path
+
+
+def with_class(text: str, label: str, where: str) -> str:
+    """A project file with one class more, after the others; all else stays, letter by letter.
+
+    where: what to name in errors. Raises ConfigError (BAD_CLASS, CANNOT_EDIT)."""
+    before = tomllib.loads(text)
+    classes = before.get("classes", {})
+    fault = f"class {label!r} is there already" if label in classes else ""
+    if fault := fault or _class_fault(label, [label], {folded(name): name for name in classes}):
+        raise ConfigError("BAD_CLASS", f"{where}: {fault}")
+    if label in removed_classes(text):
+        advice = "was taken out of the project; to put it back, use bears classes --restore"
+        raise ConfigError("BAD_CLASS", f"{where}: class {label!r} {advice}")
+    wanted = {**before, "classes": {**classes, label: [label]}}
+    lines = text.splitlines(keepends=True)
+    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    line = _class_line(label, [label]) + ending
+    for at in range(1, len(lines) + 1):
+        above = lines[at - 1] if lines[at - 1].endswith("\n") else lines[at - 1] + ending
+        after = "".join([*lines[: at - 1], above, line, *lines[at:]])
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            found = tomllib.loads(after)
+            if found == wanted and list(found["classes"]) == list(wanted["classes"]):
+                return after
+    advice = f"add this line to [classes] by hand: {line.strip()}"
+    raise ConfigError("CANNOT_EDIT", f"{where}: {advice}")
+
+
+def class_names(text: str) -> list[str]:
+    """The classes of a project file, in its order."""
+    return list(tomllib.loads(text).get("classes", {}))
+
+
+def without_class(text: str, label: str) -> str | None:
+    """A project file without the lines of one class, which `with_class` put there; None where it
+    cannot be done."""
+    wanted = tomllib.loads(text)
+    del wanted["classes"][label]
+    return _changed(text, lambda line: "", wanted.__eq__)
 
 
 def without(text: str, label: str) -> str | None:

@@ -23,6 +23,7 @@ from bear_classifier.dataset.backups import check_pages, damage_explained
 from bear_classifier.dataset.lock import hold
 from bear_classifier.dataset.schema import (
     Event,
+    NewClass,
     Photo,
     Published,
     SearchPage,
@@ -40,6 +41,7 @@ _TABLES: dict[type, str] = {
     TakeDown: "takedown",
     Published: "published",
     Event: "event",
+    NewClass: "new_class",
     StageRun: "run",
 }
 _COLUMNS = {kind: [field.name for field in dataclasses.fields(kind)] for kind in _TABLES}
@@ -71,7 +73,7 @@ class Catalog(AbstractContextManager["Catalog"]):
                     self.path, timeout=10, isolation_level=None, check_same_thread=not shared
                 )
                 try:
-                    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
                         self._db.execute(f"PRAGMA {pragma}")
                     self._file = self._inode()
                     self._check()
@@ -87,6 +89,8 @@ class Catalog(AbstractContextManager["Catalog"]):
         if 0 < version < schema.SCHEMA_VERSION:
             with damage_explained(self.path):
                 backups.keep_format(self._db, self.root, version)
+        if version < schema.SCHEMA_VERSION:
+            self._db.execute("PRAGMA foreign_keys=OFF")  # a table is replaced; no row of it is
         with self.transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             newest = schema.SCHEMA_VERSION
@@ -98,6 +102,7 @@ class Catalog(AbstractContextManager["Catalog"]):
                 self._db.execute(statement)
             if version < newest:
                 self._db.execute(f"PRAGMA user_version = {newest}")
+        self._db.execute("PRAGMA foreign_keys=ON")
 
     def _inode(self) -> int:
         return self.path.stat().st_ino if self.path.is_file() else 0
@@ -257,6 +262,16 @@ class Catalog(AbstractContextManager["Catalog"]):
         """As `revision`, also of a frozen catalog."""
         rows = self._select(["id"], "event ORDER BY id DESC LIMIT 1")
         return int(rows[0][0]) if rows else 0
+
+    def new_classes(self) -> list[NewClass]:
+        """Those made in the review page and not taken back, oldest first."""
+        return self._rows(NewClass, "WHERE undone = 0 ORDER BY id")
+
+    def put_new_class(self, row: NewClass) -> None:
+        """Store one, or that it is taken back."""
+        self._insert(
+            NewClass, [row], "ON CONFLICT (request) DO UPDATE SET undone = excluded.undone"
+        )
 
     # -- searches, take-downs and published bundles ------------------------------------------
 

@@ -16,11 +16,21 @@ from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
 from bear_classifier.dataset.catalog import Catalog, now
-from bear_classifier.dataset.schema import CONFLICT, TAKEN_DOWN, Action, Decision, Event, Photo
+from bear_classifier.dataset.schema import (
+    CONFLICT,
+    TAKEN_DOWN,
+    Action,
+    Decision,
+    Event,
+    Photo,
+    consistent,
+    usable_status,
+)
 from bear_classifier.dataset.undo_stack import UndoStack, cannot_undo
 from bear_classifier.errors import DataError
 
 _PAGE = 20  # events read on the way back to the last one in force; then twice as many, ...
+LONGEST_NAME = 100  # characters of who decides
 _SHOWN = 40  # characters of a word that is quoted
 AUTO = "auto"  # who decides in `bears clean --auto`
 GONE = "its file was deleted or replaced"  # why `bears clean --gone` drops
@@ -40,7 +50,7 @@ def photo_origins(catalog: Catalog, events: Iterable[Event]) -> dict[str, str]:
 
 
 def decided(catalog: Catalog) -> dict[str, Event]:
-    """sha256 -> the last keep, relabel, drop or restore of the photo that is not taken back.
+    """sha256 -> the last decision on the photo that is not taken back; no undo is one.
 
     Changes by folder moves, lists and take-downs do not count: nobody looked at the photo."""
     last: dict[str, Event] = {}
@@ -69,16 +79,16 @@ def full_sha256(catalog: Catalog, start: str) -> str:
     raise DataError("NO_SUCH_PHOTO", f"{start[:64]!r} names no photo: {why}")
 
 
-def user_name() -> str:
-    """The user's name in the system."""
+def user_name(given: str | None = None) -> str:
+    """The name that somebody gave, of one line, or else the user's name in the system."""
     try:
-        return getpass.getuser()
+        return plain(given or "")[:LONGEST_NAME] or getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for the number, as in a container
         return "somebody"
 
 
 def relabel(catalog: Catalog, photo: Photo, label: str, who: str, why: str) -> Event:
-    """Give a photo another label, inside a transaction of the caller."""
+    """Give a photo another label, or its first, inside a transaction of the caller."""
     return _record(catalog, photo, dataclasses.replace(photo, label=label), "relabel", who, why)
 
 
@@ -120,15 +130,17 @@ def decide(
             return done
         hashes = {d.sha256 for d in decisions}
         photos, past = _photos(catalog, hashes), _past(catalog, hashes)
-        who = _plain(who)
+        who = plain(who)
         for decision in decisions:
             if refusal := _refusal(decision, labels, photos.get(decision.sha256), past):
                 raise DataError(refusal.code, "; ".join(filter(None, refusal[1:3])))
         for decision in decisions:
-            photo, why = photos[decision.sha256], _plain(decision.why)
-            action, after = _outcome(decision, photo, past[photo.sha256], who)
+            photo, why = photos[decision.sha256], plain(decision.why)
+            by = plain(decision.who) or who
+            action, after = _outcome(decision, photo, past[photo.sha256], by)
             link = {"request": request, "score": decision.score, "based": decision.based}
-            event = _record(catalog, photo, after, action, who, why, **link)
+            at = {"at": decision.at} if decision.at else {}
+            event = _record(catalog, photo, after, action, by, why, **link, **at)
             photos[photo.sha256] = after
             past[photo.sha256].append(event)
         return _of_request(catalog, request)
@@ -158,10 +170,10 @@ def undo(
             if event is None and not stack.holds(target.id):
                 continue  # taken back alone before
             latest = stack.removable(target.id)
-            after = dataclasses.replace(photo, **_inverse(latest))
+            after = consistent(dataclasses.replace(photo, **_inverse(latest)))
             why = f"takes back event {latest.id}"
             link = {"undoes": latest.id, "request": request}
-            stack.add(_record(catalog, photo, after, "undo", _plain(who), why, **link))
+            stack.add(_record(catalog, photo, after, "undo", plain(who), why, **link))
             photos[photo.sha256] = after
         return _of_request(catalog, request)
 
@@ -208,6 +220,9 @@ def _refusal(
         return Refusal("NO_SUCH_PHOTO", no_photo, "reload the list of photos")
     if is_taken_down(photo):
         return Refusal(TAKEN_DOWN, _may_not_be_used(photo))
+    if decision.action == "keep" and not photo.label:
+        no_label = f"photo {photo.sha256[:12]} has no label yet that could be kept"
+        return Refusal("NO_LABEL", no_label, f"give it one of {', '.join(labels)}")
     if decision.action == "relabel" and decision.label not in labels:
         no_class = f"{_quoted(decision.label)} is no class of the project"
         return Refusal("UNKNOWN_CLASS", no_class, f"choose {', '.join(labels)}")
@@ -225,9 +240,10 @@ def _outcome(
 ) -> tuple[str, Photo]:
     """The action as it is recorded, and the photo after it."""
     if decision.action == "relabel" and decision.label != photo.label:
-        return "relabel", dataclasses.replace(photo, label=decision.label)
+        labelled = consistent(dataclasses.replace(photo, label=decision.label))
+        return "relabel" if photo.label else "confirm", labelled
     if decision.action == "drop":
-        reason = _plain(decision.why) or f"dropped by {who}"
+        reason = plain(decision.why) or f"dropped by {who}"
         if reason.startswith((TAKEN_DOWN, CONFLICT)):  # which mean something to the program
             reason = f"dropped by {who}: {reason}"
         return "drop", dataclasses.replace(photo, status="dropped", reason=reason)
@@ -240,8 +256,9 @@ def _outcome(
         before, after = _states(event)
         if after.get("status") == "dropped" and before["status"] != "dropped":
             back = {"status": before["status"], "reason": before["reason"]}
-            return "restore", dataclasses.replace(photo, **back)
-    return "restore", dataclasses.replace(photo, status="ok", reason="")  # screening will judge it
+            return "restore", consistent(dataclasses.replace(photo, **back))
+    usable = usable_status(photo.label)  # screening will judge it
+    return "restore", dataclasses.replace(photo, status=usable, reason="")
 
 
 def _refuse_taken_down(photo: Photo) -> None:
@@ -255,13 +272,14 @@ def _may_not_be_used(photo: Photo) -> str:
 
 def what_was_done(event: Event, photo: str = "this photo") -> str:
     """The end of a sentence about an event, with the local time. photo: words for it."""
-    old, new = (f'"{_plain(label)[:_SHOWN]}"' for label in (event.old, event.new))
+    old, new = (f'"{plain(label)[:_SHOWN]}"' for label in (event.old, event.new))
     actions = {
         "keep": f"kept {photo} as {new}",
         "relabel": f"changed {photo} from {old} to {new}",
         "drop": f"dropped {photo}",
         "restore": f"restored {photo}",
         "undo": f"took back a decision on {photo}",
+        "confirm": f"labelled {photo} as {new}",
     }
     then, today = datetime.fromisoformat(event.at).astimezone(), datetime.now().date()
     day = "" if then.date() == today else f"on {then:%Y-%m-%d} "
@@ -273,7 +291,7 @@ def _quoted(word: str) -> str:
     return f"{word[:_SHOWN]!r}" + ("..." if len(word) > _SHOWN else "")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One printable line; lone surrogates could not be stored."""
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
@@ -289,12 +307,25 @@ def _one(catalog: Catalog, event: int) -> list[Event]:
 
 def _last_request(catalog: Catalog) -> list[Event]:
     """The last decisions that belong together and can be taken back, all of them in one list."""
-    taken_down = {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
+    event = newest_decision(catalog)
+    if event is None:
+        raise DataError("NOTHING_TO_UNDO", "no decision is left to take back")
+    batch = _of_request(catalog, event.request) if event.request else [event]
+    taken_down = _taken_down(catalog)
+    return [one for one in batch if one.sha256 not in taken_down]
+
+
+def newest_decision(catalog: Catalog) -> Event | None:
+    """The newest one in force that can be taken back."""
+    taken_down = _taken_down(catalog)
     for event in in_force(newest_first(catalog)):
         if event.undoes is None and event.sha256 not in taken_down:
-            batch = _of_request(catalog, event.request) if event.request else [event]
-            return [one for one in batch if one.sha256 not in taken_down]
-    raise DataError("NOTHING_TO_UNDO", "no decision is left to take back")
+            return event
+    return None
+
+
+def _taken_down(catalog: Catalog) -> set[str]:
+    return {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
 
 
 def newest_first(catalog: Catalog) -> Iterator[Event]:
@@ -326,16 +357,15 @@ def _states(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
 def _inverse(event: Event) -> dict[str, Any]:
     """The fields of a photo that take back an event; screening may have changed others since."""
     before, after = _states(event)
-    return {field: value for field, value in before.items() if value != after[field]}
-
-
-# -- rows ------------------------------------------------------------------------------------------
+    changed = {field: value for field, value in before.items() if value != after[field]}
+    return changed | ({"reason": before["reason"]} if "status" in changed else {})
 
 
 def _record(
     catalog: Catalog, photo: Photo, after: Photo, action: str, who: str, why: str, **more: Any
 ) -> Event:
     """Change the photo and write down why. more: further fields of the event."""
+    after = consistent(after)
     if after != photo:
         catalog.put_photos([after])
     by_status = action == "drop" or (photo.label == after.label and photo.status != after.status)

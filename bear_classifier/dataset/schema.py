@@ -6,10 +6,10 @@ picture becomes one `Photo`, however many sources hold it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-Status = Literal["ok", "unusable", "duplicate", "dropped"]
+Status = Literal["ok", "unusable", "duplicate", "dropped", "unlabelled"]
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Action = Literal["keep", "relabel", "drop", "restore"]
@@ -23,7 +23,8 @@ PLACEHOLDER = "PLACEHOLDER"  # a picture that a site shows in place of many
 
 @dataclass(frozen=True)
 class Photo:
-    """One usable or unusable picture. origin: the address or path that it first came from."""
+    """One usable or unusable picture. origin: the address or path that it first came from; label:
+    "" of a photo that nobody has confirmed a class of: it is "unlabelled" and used for nothing."""
 
     sha256: str
     origin: str
@@ -45,6 +46,18 @@ class Photo:
         return self.group or self.sha256
 
 
+def usable_status(label: str) -> Status:
+    """The status of a photo of this label that nothing speaks against."""
+    return "ok" if label else "unlabelled"
+
+
+def consistent(photo: Photo) -> Photo:
+    """The photo, unlabelled if it has no label and is not set aside, and not if it has one."""
+    if photo.status == "unlabelled" if photo.label else photo.status in ("ok", "duplicate"):
+        return replace(photo, status=usable_status(photo.label), reason="")
+    return photo
+
+
 @dataclass(frozen=True)
 class Source:
     """One candidate, found or failed, and its provenance.
@@ -54,7 +67,7 @@ class Source:
 
     origin: str
     label: str
-    kind: str  # folder, starter, urls, web, openverse
+    kind: str  # folder, unlabelled, starter, urls, web, openverse
     stamp: str = ""
     code: str = PENDING
     sentence: str = ""
@@ -137,7 +150,8 @@ class Decision:
     """An action that somebody requests for one photo.
 
     label: the new one, of a relabel only; score: what drew attention to the photo; based: the
-    revision of the catalog that was looked at, None to skip the check for later events."""
+    revision of the catalog that was looked at, None to skip the check for later events; who, at: of
+    a decision that was made elsewhere, "" for one that is made here and now."""
 
     sha256: str
     action: Action
@@ -145,13 +159,16 @@ class Decision:
     why: str = ""
     score: float | None = None
     based: int | None = None
+    who: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True)
 class Event:
     """One step in the life of a photo; never changed or deleted.
 
-    action: keep, relabel, drop, restore or undo; old, new: the label or status that changed;
+    action: keep, relabel, drop, restore, undo, or confirm, which gives a photo its first label;
+    old, new: the label or status that changed;
     before, after: JSON of label, status and reason, "" in catalogs of version 2 and older;
     undoes: the event that this one takes back; request: shared by the events of a batch."""
 
@@ -172,6 +189,20 @@ class Event:
 
 
 @dataclass(frozen=True)
+class NewClass:
+    """A class that somebody made in the review page. after: the newest event at that time; undone:
+    1 once it is taken back."""
+
+    id: int
+    at: str
+    who: str
+    label: str
+    request: str
+    after: int
+    undone: int = 0
+
+
+@dataclass(frozen=True)
 class StageRun:
     """One finished stage. inputs: digest of everything that it was made from."""
 
@@ -182,7 +213,7 @@ class StageRun:
     outcome: dict[str, Any]
 
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # What version 2 added to the table of version 1, with its type; the order is that of `Source`.
 _FOUND_AND_FETCHED = dict.fromkeys(
     (
@@ -244,9 +275,28 @@ _VERSION_4 = [  # words: pages of search results, splits
     "UPDATE photo SET reason = 'ACROSS_SPLITS' || substr(reason, 13)"
     " WHERE reason LIKE 'ACROSS_SIDES:%'",
 ]
+# SQLite changes no CHECK of a table: a new one takes its place (lang_altertable.html, section 7).
+_VERSION_5 = [  # photos without a label, classes made in the review page
+    """CREATE TABLE photo_5 (
+    sha256 TEXT PRIMARY KEY, origin TEXT NOT NULL, label TEXT NOT NULL, format TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL, dhash TEXT NOT NULL,
+    contrast REAL NOT NULL, "group" TEXT, split TEXT CHECK (split IN ('train', 'valid', 'test')),
+    status TEXT NOT NULL CHECK (status IN ('ok', 'unusable', 'duplicate', 'dropped', 'unlabelled')),
+    reason TEXT NOT NULL,
+    CHECK (label <> '' OR status NOT IN ('ok', 'duplicate')),
+    CHECK (label = '' OR status <> 'unlabelled')
+) STRICT""",
+    "INSERT INTO photo_5 SELECT * FROM photo",
+    "DROP TABLE photo",
+    "ALTER TABLE photo_5 RENAME TO photo",
+    """CREATE TABLE new_class (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, label TEXT NOT NULL,
+    request TEXT NOT NULL UNIQUE, "after" INTEGER NOT NULL, undone INTEGER NOT NULL
+) STRICT""",
+]
 
 
 def upgrades(version: int) -> list[str]:
     """The statements that make a catalog of `version` (0: empty) one of `SCHEMA_VERSION`."""
-    steps = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+    steps = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
     return [statement for step in steps[version:] for statement in step]

@@ -54,6 +54,10 @@ def effect(catalog: Catalog, config: Config) -> dict[str, Any]:
 
 
 def first_states(events: Sequence[Event]) -> dict[str, dict[str, str]]:
-    """What each photo was before anybody decided on it."""
-    first = {event.sha256: event.before for event in reversed(events)}
-    return {sha256: json.loads(before) if before else {} for sha256, before in first.items()}
+    """What each photo with a label was before anybody decided on it. A first label changes none."""
+    first = {}
+    for event in reversed(events):
+        state = json.loads(event.before) if event.before else {}
+        if state.get("label", event.old):
+            first[event.sha256] = state
+    return first

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -21,6 +23,7 @@ COLUMNS = (
     *("sha256", "origin", "label", "suggested", "score", "reasons", "split"),
     *("revision", "action", "new_label"),
 )
+SHARED = ("who", "at")  # columns of decisions that somebody else made
 _SHOWN = 20  # rows of a message; the rest is counted
 _WHO = {"review": "somebody on the review page", "auto": "bears clean --auto"}
 
@@ -67,8 +70,11 @@ def write_suspects(path: Path, suspects: Iterable[Suspect], revision: int) -> No
     write_table(path, [COLUMNS, *rows])
 
 
-def read_decisions(path: Path) -> Table:
+def read_decisions(path: Path, first: bool = False) -> Table:
     """The rows of such a table whose action is filled in. Only sha256 and action are needed.
+
+    first: the photos have no label yet: to keep one confirms what is suggested, and a new label
+    needs no action.
 
     Raises DataError (BAD_TABLE) where there are no rows to read."""
     try:
@@ -96,7 +102,7 @@ def read_decisions(path: Path) -> Table:
         )
     table = Table(path, {}, {})
     for line, row in rows:
-        found = _decision(row)
+        found = _decision(row, first)
         if isinstance(found, Decision):
             table.decisions[line] = found
         elif found:
@@ -141,10 +147,13 @@ def _words(refusal: Refusal, origins: Mapping[str, str], user: str) -> str:
     return refusal.what
 
 
-def _decision(row: dict[str, str | None]) -> Decision | str | None:
+def _decision(row: dict[str, str | None], first: bool = False) -> Decision | str | None:
     """What a row decides, why it means nothing, or None if its action is not filled in."""
-    cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    cells = {name: (row.get(name) or "").strip() for name in (*COLUMNS, *SHARED)}
     action, label = cells["action"].lower(), uncell(cells["new_label"])
+    who, at = uncell(cells["who"]), cells["at"]
+    if first and (action == "keep" or (label and not action)):
+        action, label = "relabel", label or uncell(cells["suggested"])
     if not action:
         return None
     if action not in get_args(Action):
@@ -152,13 +161,24 @@ def _decision(row: dict[str, str | None]) -> Decision | str | None:
         return f"{action[:60]!r} is no action; one of {words}"
     if action == "relabel" and not label:
         return "relabel needs the class in the column new_label"
+    if who and not _is_time(at):
+        return f"{at[:60]!r} is no time with its zone, such as 2026-11-30T14:27:52+00:00"
     revision, score = cells["revision"], cells["score"].replace(",", ".")  # some write 0,9
     if revision and not re.fullmatch(r"[0-9]{1,15}", revision):
         return f"{revision[:60]!r} is no revision"
     return Decision(
         cells["sha256"].lstrip("'").lower(),
         cast(Action, action),
-        label=label,
+        label=uncell(cells["label"]) if who and action == "keep" else label,
+        why=uncell(cells["reasons"]) if who else "",
         score=float(score) if re.fullmatch(r"\d{1,3}(\.\d{1,9})?", score) else None,
         based=int(revision) if revision else None,
+        who=who,
+        at=at if who else "",
     )
+
+
+def _is_time(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(text).tzinfo is not None
+    return False

@@ -112,6 +112,13 @@ def _by_the_head(root: Path, features: NDArray[np.float32]) -> Floats:
     return softmax(plain @ head["weight"].T + head["bias"])
 
 
+def stored_features(root: Path, name: str) -> tuple[dict[str, int], NDArray[np.float32]]:
+    """Of a file of features: sha256 -> row, and the features (n, f). Raises OSError and ValueError
+    where it is missing or damaged."""
+    cache = _arrays(root / "features" / name)
+    return {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}, cache["features"]
+
+
 def first_model(root: Path, names: Sequence[str]) -> tuple[Floats, float | None] | None:
     """Out-of-fold probabilities (n, classes) of the first model for these photos, and its C, unless
     an earlier version left it out; None where a photo has none."""

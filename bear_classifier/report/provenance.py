@@ -19,7 +19,12 @@ _NOT_FAILED = {OK, DUPLICATE, CONFLICT, GONE, PENDING, SPARE}
 
 
 def story(catalog: Catalog, config: Config) -> Provenance:
-    photos, sources = catalog.photos(), catalog.sources()
+    """Of what has a label: photos that nobody confirmed, and their files, are no part of it."""
+    everything = catalog.photos()
+    unconfirmed = {photo.sha256 for photo in everything if not photo.label}
+    photos = [photo for photo in everything if photo.label]
+    nobodys = {None, *unconfirmed}
+    sources = [s for s in catalog.sources() if s.label or s.sha256 not in nobodys]
     usable = [photo for photo in photos if photo.status == "ok"]
     groups = Counter(photo.group for photo in usable if photo.group)
     codes = Counter(source.code for source in sources)
@@ -48,9 +53,9 @@ def story(catalog: Catalog, config: Config) -> Provenance:
 
 
 def photos_by_place(photos: Iterable[Photo], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Label -> place -> photos; labels that are no class any more come last."""
+    """Label -> place -> photos that have one; labels that are no class any more come last."""
     table = {label: dict.fromkeys(PLACES, 0) for label in labels}
-    for photo in photos:
+    for photo in filter(lambda one: one.label, photos):
         place = (photo.split or "no split") if photo.status == "ok" else photo.status
         table.setdefault(photo.label, dict.fromkeys(PLACES, 0))[place] += 1
     return table

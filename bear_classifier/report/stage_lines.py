@@ -95,6 +95,7 @@ def _download(out: Mapping[str, Any]) -> list[str]:
             f"{count(passing, 'failure')} may have passed; to ask again, run: bears run --retry",
         ),
         *first_lines(failed),
+        _if(out["photos"], "to look at them, run: bears gallery"),
     ]
 
 
@@ -111,6 +112,11 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
         f"{count(out['ok'], 'usable photo')} in {count(out['groups'], 'group')}",
         f"unusable: {unusable}; copies set aside: {out['duplicate']}; "
         f"near-copies kept in one split: {out['near_copies']}",
+        _if(
+            out.get("unlabelled"),
+            f"{count(out.get('unlabelled', 0), 'photo')} without a label, used for nothing until"
+            " you confirm a class; to do so, run: bears label",
+        ),
         *(
             f'{count(n, "photo")} of "{label}" set aside: no class of the'
             " project file; put it back into [classes] and they come back, with their splits and"

@@ -6,7 +6,6 @@ event of `decisions`. Who may ask: see `request_guard`; what is shown: see `queu
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,14 +17,19 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from bear_classifier.config.settings import Config
-from bear_classifier.dataset import decisions
+from bear_classifier.dataset import decisions, new_classes
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, Suspect
+from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, NewClass, Suspect
+from bear_classifier.errors import DataError
 from bear_classifier.images.decoder import decode_with_size, encode
+from bear_classifier.pipeline import Project
 from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
+from bear_classifier.review.classes import class_routes, next_undo, request_of, who_of
 from bear_classifier.review.feature_views import MOST_ROWS, feature_routes
-from bear_classifier.review.progress import progress, undo_next
+from bear_classifier.review.gallery import USES, gallery_routes, photo_row
+from bear_classifier.review.labelling import label_routes
+from bear_classifier.review.progress import progress
 from bear_classifier.review.queue import LiveRanking, QueueFilter, Ranking
 from bear_classifier.review.request_guard import protect, read_json
 from bear_classifier.runtime.heartbeat import heartbeat
@@ -35,8 +39,6 @@ from bear_classifier.web.guard import Refused
 
 if TYPE_CHECKING:  # it reads arrays
     from bear_classifier.judge.learned_order import Judged
-
-WHO = "review"
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
@@ -96,16 +98,29 @@ class ThumbnailCache:
         return data
 
 
-def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0.0.1") -> FastAPI:
-    """The page of one dataset, ranked now. root: of its catalog; host: that it is reached under."""
+def make_app(
+    root: Path,
+    config: Config,
+    load: Load = ranked,
+    host: str = "127.0.0.1",
+    file: Path | None = None,
+    who: str = "",
+) -> FastAPI:
+    """The page of one dataset, ranked now; without a first model nothing is. root: of its catalog;
+    host: that it is reached under; file: the project file, for new classes; who: decides where the
+    page does not say it, "" for the user of the system."""
     labels = list(config.classes)
     fresh = Fresh(root)
     with fresh.turn() as (catalog, today):
-        live = LiveRanking(load(catalog, config), today)
+        loaded, unranked = _loaded(catalog, config, load)
+        live = LiveRanking(loaded, today)
     pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
     app.include_router(feature_routes(root, config, fresh, live))
+    app.include_router(gallery_routes(config, fresh))
+    app.include_router(label_routes(root, config, fresh, labels))
+    app.include_router(class_routes(file, fresh, labels, who, lambda c, t: state(c, t, _filter())))
 
     def page(request: Request) -> Response:
         path = _STATIC / (request.url.path[1:] or "review.html")
@@ -126,7 +141,15 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
             "sides": SPLITS,
             "states": queue.STATES,
             "reasons": sorted({n for s in live.at(fresh.now()).suspects for n in s.scores}),
+            "uses": USES,
+            "who": decisions.user_name(who),
+            "unranked": unranked,
+            "unlabelled": sum(p.status == "unlabelled" for p in fresh.now().photos.values()),
         }
+
+    def state(catalog: Catalog, today: Now, chosen: QueueFilter) -> dict[str, Any]:
+        now = progress(catalog, live.at(today), today, chosen)
+        return now | {"undo": next_undo(catalog, today)}
 
     @app.get("/api/queue")
     def show_queue(
@@ -143,7 +166,7 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     @app.get("/api/progress")
     def show_progress(chosen: _Filter) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
-            return progress(catalog, live.at(today), today, chosen)
+            return state(catalog, today, chosen)
 
     @app.get("/api/photo/{sha256}")
     def in_full(sha256: str) -> dict[str, Any]:
@@ -167,43 +190,60 @@ def make_app(root: Path, config: Config, load: Load = ranked, host: str = "127.0
     @app.post("/api/decide")
     def decide(chosen: _Filter, body: _Body) -> dict[str, Any]:
         request, requested = _requested(body, live.at(fresh.now()))
+        by = who_of(body, who)
         with fresh.turn() as (catalog, today):
             if not catalog.events("WHERE request = ? LIMIT 1", (request,)):
                 _confirmed(requested, today, _number(body, "test_side"))
             catalog.keep_copy()
-            events = decisions.decide(catalog, labels, requested, WHO, request)
+            events = decisions.decide(catalog, labels, requested, by, request)
             return _answer(catalog, chosen, events)
 
     @app.post("/api/undo")
     def undo(chosen: _Filter, body: _Body) -> dict[str, Any]:
         """event: this one; shown: the one that the page said it would take back, and no other."""
         event, shown = _number(body, "event"), _number(body, "shown")
+        by = who_of(body, who)
         with fresh.turn() as (catalog, today):
-            waiting = undo_next(catalog, today)
+            waiting = next_undo(catalog, today)
             if shown is not None and (waiting is None or waiting["event"] != shown):
                 then = f"; undo would now take back: {waiting['words']}" if waiting else ""
                 raise Refused(
                     409, "UNDO_MOVED", f"Another window has decided or undone meanwhile{then}"
                 )
             catalog.keep_copy()
-            return _answer(catalog, chosen, decisions.undo(catalog, WHO, event))
+            taken = new_classes.take_back(catalog, file, by, event)
+            if isinstance(taken, NewClass) and taken.label in labels:
+                labels.remove(taken.label)
+            return _answer(catalog, chosen, [] if isinstance(taken, NewClass) else taken)
 
     def _answer(catalog: Catalog, chosen: QueueFilter, events: list[Event]) -> dict[str, Any]:
         today = fresh.after(events)
         ranking = live.at(today)
+        hashes = [event.sha256 for event in events]
+        others = [sha for sha in dict.fromkeys(hashes) if sha not in ranking.place]
+        rows = [photo_row(today, today.photos[sha]) for sha in others if sha in today.photos]
         return {
             "events": [queue.event_row(event) for event in events],
-            "rows": queue.rows_of(ranking, today, [event.sha256 for event in events]),
-            "progress": progress(catalog, ranking, today, chosen),
+            "rows": queue.rows_of(ranking, today, hashes) + rows,
+            "progress": state(catalog, today, chosen),
+            "labels": labels,
         }
 
     return app
 
 
+def _loaded(catalog: Catalog, config: Config, load: Load) -> tuple[Judged | list[Suspect], str]:
+    """The evidence, or why there is none: a gallery needs no first model."""
+    try:
+        return load(catalog, config), ""
+    except DataError as exc:
+        if exc.code != "NOT_PROBED":
+            raise
+        return [], exc.sentence
+
+
 def _requested(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decision]]:
-    request, items = body.get("request"), body.get("items")
-    if not isinstance(request, str) or not re.fullmatch(r"[\w.-]{1,100}", request, re.ASCII):
-        raise Refused(400, "BAD_REQUEST", "request has to be 1 to 100 letters, digits, - . and _")
+    request, items = request_of(body), body.get("items")
     if not isinstance(items, list) or not 0 < len(items) <= MOST_ROWS:
         raise Refused(400, "BAD_REQUEST", f"items has to be a list of 1 to {MOST_ROWS} decisions")
     return request, [_decision(item, body.get("overwrite") is True, ranking) for item in items]
@@ -251,13 +291,18 @@ def _unknown(sha256: str) -> Refused:
     return Refused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
 
 
-def serve_review(root: Path, config: Config, host: str, port: int) -> None:
-    """Rank, open the page and wait. Raises DataError and ConfigError (PORT_TAKEN)."""
+def serve_review(
+    opened: Project, host: str, port: int, view: str = "", who: str | None = None
+) -> None:
+    """Rank, open the page and wait. view: to begin with, "" for the usual one. Raises DataError and
+    ConfigError (PORT_TAKEN)."""
+    config, by = opened.config, decisions.user_name(who)
     with listening(host, port) as listener:
         listener.listen(128)  # before the photos are ranked, which takes a while
         with heartbeat("review"):
-            app = make_app(root, config, host=host)
-        say(f"Reviewing {config.name} on {browser_url(host, listener)} (Ctrl-C stops)")
+            app = make_app(opened.data, config, host=host, file=opened.file, who=by)
+        address = browser_url(host, listener) + (f"/#view={view}" if view else "")
+        say(f"Reviewing {config.name} on {address} (Ctrl-C stops)")
         if not is_loopback(host):
             say(f"Everybody who reaches {host} can see and decide; there is no password")
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -44,10 +44,14 @@ class Site:
     def fill(self, root):
         return dataset(root, 40)
 
+    def app(self):
+        return make_app(self.root, self.config, ranking(self.order, self.evil))
+
     def start(self):
-        app = make_app(self.root, self.config, ranking(self.order, self.evil))
         self.server = uvicorn.Server(
-            uvicorn.Config(app, port=self.port, log_level="error", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                self.app(), port=self.port, log_level="error", timeout_graceful_shutdown=1
+            )
         )
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()

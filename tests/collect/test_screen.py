@@ -330,6 +330,7 @@ def test_what_screening_says(tmp_path: Path, make: Make) -> None:
             catalog.put_photos(rows)
         assert screen(catalog, CONFIG) == {
             "ok": 3,
+            "unlabelled": 0,
             "unusable": {"TOO_SMALL": 1, "BLANK": 1, "LABEL_CONFLICT": 1},
             "set_aside": {},
             "duplicate": 1,
@@ -516,6 +517,6 @@ def test_a_photo_that_is_given_a_class_of_the_project_comes_back(
 
 def test_empty_catalog(tmp_path: Path) -> None:
     with Catalog(tmp_path) as catalog:
-        empty = {"ok": 0, "unusable": {}, "set_aside": {}, "duplicate": 0}
+        empty = {"ok": 0, "unlabelled": 0, "unusable": {}, "set_aside": {}, "duplicate": 0}
         empty |= {"near_copies": 0, "groups": 0}
         assert screen(catalog, CONFIG) == empty

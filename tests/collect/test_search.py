@@ -248,7 +248,8 @@ def test_no_such_source(tmp_path: Path, source: str) -> None:
         search(catalog, config, [forbidden])
     assert str(caught.value).startswith(
         f'NO_SOURCE: {source!r} is no source of photos; pass --source with "folder:PATH" (a folder'
-        ' per class), "urls:FILE" (a line per picture: class, tab, address), "web" (search'
+        ' per class), "unlabelled:PATH" (photos whose classes you confirm), "urls:FILE" (a line per'
+        ' picture: class, tab, address), "web" (search'
         ' DuckDuckGo and Bing), "openverse" (search openly licensed pictures), "starter" (pictures'
         " drawn by code, no network)"
     )

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from deciding import ASIDE, LABELS, everything, on, refused, run, sha, state
+from deciding import ASIDE, LABELS, UNKNOWN, everything, on, refused, run, sha, state
 from waiting import STUCK
 
 from bear_classifier.collect.rights.take_down import take_down
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decide, decided, history, relabel, undo
+from bear_classifier.dataset.decisions import decide, decided, history, relabel, undo, user_name
 from bear_classifier.dataset.schema import Action, Decision, Photo
 from bear_classifier.errors import DataError
 
@@ -36,11 +36,12 @@ Child = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
-    """Photos 1 to 4: one in use with a file, a copy, one that is too small, one more in use."""
+    """Photos 1 to 5: one in use with a file, a copy, one that is too small, one more in use, one
+    without a label."""
     with Catalog(tmp_path / "data") as made:
         with made.transaction():
             small = make(3, status="unusable", reason="TOO_SMALL: 9 x 9 pixels")
-            made.put_photos([make(1), make(2, **ASIDE), small, make(4)])
+            made.put_photos([make(1), make(2, **ASIDE), small, make(4), make(5, **UNKNOWN)])
         made.file(make(1)).parent.mkdir(parents=True)
         made.file(make(1)).write_bytes(b"picture")
         yield made
@@ -60,6 +61,8 @@ def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
         (on(2, "keep"), "keep", ("grizzly", *ASIDE.values())),
         (on(2, "relabel", "black"), "relabel", ("black", *ASIDE.values())),
         (on(3, "drop"), "drop", ("grizzly", "dropped", "dropped by ann")),
+        (on(5, "relabel", "black"), "confirm", ("black", "ok", "")),
+        (on(5, "drop"), "drop", ("", "dropped", "dropped by ann")),
     ],
 )
 def test_what_a_decision_leaves(
@@ -74,7 +77,7 @@ def test_what_a_decision_leaves(
     assert tuple(json.loads(event.after).values()) == after
     assert (event.score, event.based, event.undoes, event.request) == (0.25, 0, None, "r")
     assert history(catalog) == [event]
-    assert [p.sha256 for p in catalog.photos()] == [sha(n) for n in (1, 2, 3, 4)]
+    assert [p.sha256 for p in catalog.photos()] == [sha(n) for n in (1, 2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("why", ["TAKEN_DOWN: said ann", "LABEL_CONFLICT"])
@@ -104,6 +107,49 @@ def test_restore_in_the_batch_of_the_drop_and_of_one_without_a_record(
         catalog.put_photos([make(4, status="dropped", reason="?")])
     run(catalog, on(4, "restore"))
     assert state(catalog, 4) == ("grizzly", "ok", "")
+
+
+def test_a_photo_without_a_label_is_never_in_use_whatever_is_decided(catalog: Catalog) -> None:
+    run(catalog, on(5, "drop"))
+    run(catalog, on(5, "restore"))
+    assert state(catalog, 5) == ("", "unlabelled", "")
+    run(catalog, on(5, "drop"), on(5, "relabel", "teddy"))
+    assert state(catalog, 5) == ("teddy", "dropped", "dropped by ann")
+    run(catalog, on(5, "restore"))
+    assert state(catalog, 5) == ("teddy", "ok", "")
+    undo(catalog, "ann")
+    undo(catalog, "ann")
+    assert state(catalog, 5) == ("", "unlabelled", "")
+    with refused(catalog, "NO_LABEL", "has no label yet that could be kept; give it one of"):
+        run(catalog, on(5, "keep"))
+
+
+def test_undo_of_a_first_label_after_screening_set_the_photo_aside(
+    catalog: Catalog, make: Make
+) -> None:
+    run(catalog, on(5, "relabel", "black"))
+    with catalog.transaction():
+        catalog.put_photos([make(5, label="black", split="test", **ASIDE)])
+    undo(catalog, "ann")
+    assert state(catalog, 5) == ("", "unlabelled", "")
+    undo(catalog, "ann", history(catalog)[-1].id)
+    assert state(catalog, 5) == ("black", *ASIDE.values())
+
+
+def test_who_decided_elsewhere_and_when_is_kept(catalog: Catalog) -> None:
+    at = "2026-11-01T10:00:00+00:00"
+    theirs, mine = run(catalog, on(1, "drop", who="bob", at=at), on(4, "drop"))
+    assert (theirs.who, theirs.at, mine.who) == ("bob", at, "ann")
+    assert state(catalog, 1)[2] == "dropped by bob"
+    assert mine.at > at
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("  Ann B.  ", "Ann B."), ("a\nb", "a b"), ("x" * 300, "x" * 100)]
+)
+def test_a_name_is_one_line(given: str, kept: str) -> None:
+    assert user_name(given) == kept
+    assert user_name("") == user_name(" ") == user_name(None) != ""
 
 
 # what is refused, with nothing changed

@@ -32,6 +32,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision, Event, Photo, Suspect
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.judge.learned_order import LIKE_FAULTS, Judged
+from bear_classifier.pipeline import Project
 from bear_classifier.review.app import make_app, serve_review, static_files
 from bear_classifier.review.progress import (
     batch_text,
@@ -246,7 +247,7 @@ def test_one_photo_in_full(page, order, decide):
         "grizzly": pytest.approx(0.7875),
     }
     assert [near["label"] for near in found["neighbours"]] == (LABELS * 4)[:3] + LABELS[1:] + LABELS
-    assert [(e["action"], e["who"]) for e in found["history"]] == [("keep", "review")]
+    assert [(e["action"], e["who"]) for e in found["history"]] == [("keep", decisions.user_name())]
     assert found["based"] == 1
 
 
@@ -272,7 +273,11 @@ def test_every_action_reaches_the_catalog(page, root, order, decide):
     assert decide((order[1], "restore")).json()["rows"][0]["status"] == "ok"
     with Catalog(root) as catalog:
         event = decisions.history(catalog, order[1])[0]
-    assert (event.who, event.why, event.score) == ("review", "reason 1", pytest.approx(0.8625))
+    assert (event.who, event.why, event.score) == (
+        decisions.user_name(),
+        "reason 1",
+        pytest.approx(0.8625),
+    )
 
 
 def test_the_same_request_counts_once(root, order, decide):
@@ -844,7 +849,7 @@ def test_a_taken_port_is_a_sentence(root, order):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"PORT_TAKEN: cannot listen on 127.0.0.1:{port}"):
-            serve_review(root, CONFIG, "127.0.0.1", port)
+            serve_review(Project(CONFIG, root, root), "127.0.0.1", port)
 
 
 def test_a_photo_dropped_earlier_can_still_be_found_and_restored(page, root, order, decide):

@@ -59,7 +59,7 @@ def attribution(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Write attribution.csv and attribution.html beside the photos. Raises DataError (NO_PHOTOS).
 
     One row per photo in use; the others are counted as left out."""
-    everything = catalog.photos()
+    everything = [photo for photo in catalog.photos() if photo.label]
     photos = [photo for photo in everything if photo.status == "ok"]
     sources: dict[str | None, list[Source]] = defaultdict(list)
     for source in catalog.sources():

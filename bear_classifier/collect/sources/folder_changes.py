@@ -30,12 +30,16 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
     moved with their folder, or known by another path. A folder of which `root` is a copy counts as
     moved, too: what stands in the copy is newer, and its files would all be there twice.
 
-    listed: the files of `root`. Files of other folders that are still there stay as they are."""
+    listed: the files of `root`. Files of other folders that are still there stay as they are, and
+    those without a label that a listing by class passes over."""
     present = {source.origin for source in listed}
+    by_class = any(source.label for source in listed)
     inside = within(str(root.resolve()))
     left, elsewhere = [], []
     for row in known:
         if row.kind not in LOCAL or row.code == GONE or row.origin in present:
+            continue
+        if by_class and not row.label and _is_there(row):
             continue
         if row.origin.startswith(inside):
             rest = " of a class" if _is_there(row) else ""

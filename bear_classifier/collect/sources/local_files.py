@@ -65,6 +65,20 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     return Listing(candidates, {_printable(p): why for p, why in ignored.items()}, unknown)
 
 
+def list_unlabelled(root: Path) -> Listing:
+    """Every file below `root`, in whatever folders, as a candidate without a label.
+
+    Raises DataError (NO_FOLDER)."""
+    if not root.is_dir():
+        raise DataError("NO_FOLDER", f"{root} is not a folder; expected one with photos in it")
+    ignored: dict[str, str] = {}
+    candidates = [
+        Source(str(path), "", "unlabelled", f"{stat.st_size}-{stat.st_mtime_ns}")
+        for path, stat in _files(root.resolve(), ignored)
+    ]
+    return Listing(candidates, {_printable(p): why for p, why in ignored.items()})
+
+
 def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
     try:
         inside = sorted(folder.iterdir())

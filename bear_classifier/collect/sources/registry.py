@@ -24,6 +24,9 @@ class SourceKind:
 
 SOURCES = {
     "folder": SourceKind('"folder:PATH" (a folder per class)', takes_path=True, is_local=True),
+    "unlabelled": SourceKind(
+        '"unlabelled:PATH" (photos whose classes you confirm)', takes_path=True, is_local=True
+    ),
     "urls": SourceKind('"urls:FILE" (a line per picture: class, tab, address)', takes_path=True),
     "web": SourceKind('"web" (search DuckDuckGo and Bing)', search="duckduckgo", by_region=True),
     "openverse": SourceKind('"openverse" (search openly licensed pictures)', search="openverse"),

@@ -7,9 +7,10 @@ import { S, draw, filters, tell, view } from "./state.js";
 const MOST = 1000; // photos that one decision may be about
 
 function inWords(action, label, rows) {
-  const what = rows.length === 1 ? `photo labelled ${rows[0].label}` : plural(rows.length, "photo");
+  const own = rows[0].label ? `photo labelled ${rows[0].label}` : "photo without a label";
+  const what = rows.length === 1 ? own : plural(rows.length, "photo");
   return {
-    keep: [`Keep ${what}`, `kept ${what}`], drop: [`Drop ${what}`, `dropped ${what}`],
+    keep: rows[0].label ? [`Keep ${what}`, `kept ${what}`] : [`Confirm ${what}`, `confirmed ${what}`], drop: [`Drop ${what}`, `dropped ${what}`],
     restore: [`Restore ${what}`, `restored ${what}`],
     relabel: [`Relabel ${what} to ${label}`, `relabelled ${what} to ${label}`],
   }[action];
@@ -17,6 +18,7 @@ function inWords(action, label, rows) {
 
 function decide(rows, action, label = "") {
   const items = rows.map((r) => {
+    if (action === "keep" && !r.label) return { sha256: r.sha256, action: "relabel", label: r.suggested, based: r.based };
     const same = action === "relabel" && r.label === label;
     return { sha256: r.sha256, action: same ? "keep" : action, label: same ? "" : label, based: r.based };
   });
@@ -28,9 +30,11 @@ function decide(rows, action, label = "") {
 /** A key or button was pressed: decide on the photos that the view names, or say why not. */
 export function press(key, action, label) {
   const all = view().subjects(action);
-  const rows = all.filter((r) => r.status === (action === "restore" ? "dropped" : "ok"));
+  const open = action === "restore" ? ["dropped"] : ["ok", "unlabelled"];
+  const usable = all.filter((r) => open.includes(r.status));
+  const rows = usable.filter((r) => action !== "keep" || r.label || r.suggested);
   if (!rows.length) {
-    toast(action === "restore" ? "Only a dropped photo can be restored"
+    toast(usable.length ? "No class is proposed yet; press the key of its class" : action === "restore" ? "Only a dropped photo can be restored"
       : all.length ? "This photo is not in use; restore it first (r)"
       : view().none?.() || "There is no photo here");
     return;
@@ -100,6 +104,6 @@ export function decisionOf(r) {
   const item = r.pending;
   if (item) return `${DECISIONS[item.action] || `Now ${item.label}`} (storing)`;
   if (r.status === "dropped") return "Dropped";
-  if (!r.decision) return r.status === "ok" ? "" : `Not in use: ${r.status}`;
-  return { keep: "Kept", relabel: `Relabelled from ${r.decision.old}`, restore: "Restored" }[r.decision.action] || r.decision.action;
+  if (!r.decision) return ["ok", "unlabelled"].includes(r.status) ? "" : `Not in use: ${r.status}`;
+  return { keep: "Kept", relabel: `Relabelled from ${r.decision.old}`, restore: "Restored", confirm: `Confirmed as ${r.decision.new}` }[r.decision.action] || r.decision.action;
 }

@@ -5,7 +5,7 @@ import { S, allViews, on, view, writeHash } from "./state.js";
 
 function drawAll() {
   $("view").lastChild.textContent = S.view === "one" ? "Grid" : "One";
-  $("views").replaceChildren(...allViews().filter((one) => one.key)
+  $("views").replaceChildren(...allViews().filter((one) => one.key && !one.hidden?.())
     .map((one) => keyed(one.key, one.title, { "aria-pressed": String(one === view()) })));
   $("many-box").hidden = S.view !== "grid";
   writeHash();
@@ -33,7 +33,8 @@ function drawProgress() {
   const p = S.progress;
   if (!p) return;
   const faults = p.faults < 0.5 ? "expected faults left: probably none" : `expected faults left: about ${Math.round(p.faults)}`;
-  $("progress").replaceChildren(`${p.looked} of ${p.of} looked at; ${faults}`,
+  if (S.project.unranked) $("progress").replaceChildren("No first model yet, so nothing is ranked");
+  else $("progress").replaceChildren(`${p.looked} of ${p.of} looked at; ${faults}`,
     ...(p.enough ? [". ", h("b", {}, `${p.stop}.`)] : []));
   $("progress").title = p.stop;
   const narrowed = ["label", "reason", "side"].filter((name) => S.filter[name]).length + (S.filter.state !== "open");
@@ -57,7 +58,7 @@ function drawProgress() {
 /** A button for each class that has a key, and one for the others. off: facts of all of them. */
 export const labelButtons = (off) => [
   ...S.project.labels.slice(0, 9).map((label, i) => keyed(String(i + 1), label, { ...off, class: "label" }, "Relabel to ")),
-  ...(S.project.labels.length > 9 ? [keyed("0", "Other class", { ...off, class: "label" })] : [])];
+  keyed("0", S.project.labels.length > 9 ? "Other class" : "New class", { ...off, class: "label" })];
 
 function drawActions() {
   $("actions").replaceChildren(...view().buttons());

@@ -9,10 +9,11 @@ import { openAlike } from "./views/alike.js";
 
 const KEYS = [
   ["k", "keep; in the grid all selected, or all shown"], ["d", "drop"],
-  ["1–9, 0", "relabel to this class; to another one, by its first letters"],
+  ["1–9, 0", "relabel to this class; to another or a new one, by its first letters"],
   ["r", "restore a dropped photo"], ["u", "undo the last decision, a batch as a whole"],
   ["n →", "next"], ["p ←", "previous"], ["g", "grid or one photo"], ["f", "filters"],
   ["l", "more like this photo, of all classes"], ["c", "groups of look-alikes"], ["m", "map of all photos"],
+  ["e", "all photos, by class and source"], ["t", "photos without a label"],
   ["arrows, space", "move and select; with shift, select what is passed; a mouse dragged over photos does so too"],
   ["a", "select all shown, or none"], ["Enter", "look at one photo of the grid, open a group"],
   ["s, b, v", "on the map: lasso; box, which arrows move and Enter takes; move"], ["+ − z", "on the map: closer, farther, the whole"],

@@ -83,6 +83,7 @@ export function stored(answer, words) {
   refresh(answer.rows);
   markAll();
   S.progress = answer.progress;
+  S.project.labels = answer.labels;
   toast(words);
   tell("stored", answer.rows);
   anew();

@@ -1,5 +1,10 @@
 // Requests to the server, as JSON.
 
+let who = () => "";
+
+/** Who decides: a function that returns the name, sent with everything that changes something. */
+export const signedBy = (name) => { who = name; };
+
 /** A request's identity: sent twice, it is carried out once. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -18,7 +23,7 @@ export async function ask(path, body) {
   if (body) {
     how.method = "POST";
     how.headers = { "Content-Type": "application/json", "X-Bears": "1" };
-    how.body = JSON.stringify(body);
+    how.body = JSON.stringify(who() ? { ...body, who: who() } : body);
   }
   let answer, said;
   try {

@@ -5,17 +5,20 @@ import { S, drawMarks, rowOf } from "./state.js";
 
 let shown = []; // the rows of the sheet on the page
 let anchor = 0; // where a range begins
+let facts = {}; // what the view said of the sheet
 let painted = null; // while a mouse is dragged over thumbnails: { before, from, moved }
 
 /** The sheet of these rows. about(r): what a picture shows, in words; open(n): what Enter and a
- * double click do; small: more of them in a line. */
-export function sheet(rows, { about, open, small = false }) {
+ * double click do; small: more of them in a line; text(r): below a photo that nobody decided on;
+ * plain: a click opens, and chooses only with shift or control. */
+export function sheet(rows, { about, open, small = false, text = suspicion, plain = false }) {
   shown = rows;
+  facts = { open, text, plain };
   anchor = S.cursor = Math.max(0, Math.min(S.cursor, rows.length - 1));
   painted = null;
   return h("div", { class: `sheet${small ? " small" : ""}`, role: "group", "aria-label": "Photos" },
     ...rows.map((r, n) => {
-      const thumb = h("button", { class: "thumb", "data-sha": r.sha256, "aria-pressed": "false", tabindex: n === S.cursor ? 0 : -1, title: r.reasons.join("; "),
+      const thumb = h("button", { class: "thumb", "data-sha": r.sha256, "aria-pressed": "false", tabindex: n === S.cursor ? 0 : -1, title: (r.reasons || []).join("; "),
         onclick: (event) => clicked(n, event), onfocus: () => { S.cursor = n; }, ondblclick: () => open(n),
         onpointerdown: (event) => { if (event.pointerType === "mouse" && !event.button && !event.shiftKey) painted = { before: new Set(S.chosen), from: n, moved: false }; },
         onpointerenter: (event) => { if (event.buttons & 1) paint(n); else painted = null; } },
@@ -27,12 +30,14 @@ export function sheet(rows, { about, open, small = false }) {
     }));
 }
 
+const suspicion = (r) => `${percent(r.score)} · ${r.reasons[0] || r.kind}`;
 const range = (from, to) => shown.slice(Math.min(from, to), Math.max(from, to) + 1).map((r) => r.sha256);
 
 function clicked(n, event) {
   const dragged = painted?.moved;
   painted = null;
   if (dragged) return;
+  if (facts.plain && event.detail && !event.shiftKey && !event.ctrlKey && !event.metaKey) { facts.open(n); return; }
   const sha = shown[n].sha256;
   if (event.shiftKey) range(anchor, n).forEach((one) => S.chosen.add(one));
   else {
@@ -98,8 +103,9 @@ export function sheetMarks() {
     const done = decisionOf(r);
     thumb.setAttribute("aria-pressed", S.chosen.has(r.sha256));
     thumb.classList.toggle("decided", Boolean(done));
-    title.replaceChildren(r.label, ...(r.suggested && r.suggested !== r.label && !done ? [" → ", h("span", { class: "to" }, `${r.suggested}?`)] : []));
-    small.textContent = done || `${percent(r.score)} · ${r.reasons[0] || r.kind}`;
+    const guess = r.suggested && r.suggested !== r.label && !done ? [...(r.label ? [" → "] : []), h("span", { class: "to" }, `${r.suggested}?`)] : [];
+    title.replaceChildren(r.label || (guess.length ? "" : "no label"), ...guess);
+    small.textContent = done || facts.text(r);
     thumb.querySelector(".badge")?.remove();
     if (r.split === "test") thumb.append(h("span", { class: "badge test" }, "test"));
   }

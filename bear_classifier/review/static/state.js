@@ -34,7 +34,7 @@ export const drawMarks = () => tell("marks");
 const views = new Map();
 
 /** A view is an object; one module each in views/, added by review.js. name: in the address; key,
- * title: of its button, if it has one; draw(): puts it into main; marks(): draws anew what was
+ * title: of its button, if it has one; hidden(): whether the button is left out; draw(): puts it into main; marks(): draws anew what was
  * chosen and decided; stored(rows): after a decision was stored or undone; subjects(action): the
  * rows that a decision is about; none(): why there are none; decided(action): after it was pressed;
  * undone(rows): before it is drawn again; enter(before, at): when it is opened, from that view, about

@@ -108,6 +108,7 @@ export const groups = {
   name: "groups",
   key: "c",
   title: "Groups",
+  hidden: () => Boolean(S.project.unranked),
   place: () => "",
   here: () => (V.inside ? rowsOf(V.inside)[S.cursor]?.sha256 : group()?.sha256[0]),
   enter(before) { if (before?.name !== "alike" || V.label !== S.filter.label || !V.groups) begin(); },

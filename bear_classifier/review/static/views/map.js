@@ -215,6 +215,7 @@ export const map = {
   name: "map",
   key: "m",
   title: "Map",
+  hidden: () => Boolean(S.project.unranked),
   place: () => "",
   here: () => V.rows[S.cursor]?.sha256,
   none: () => "Select photos on the map first: a lasso (s), a box (b), or a click",

@@ -30,7 +30,7 @@ async function drawOne() {
     image.replaceWith(h("div", { class: "unseen", role: "img", "aria-label": about }, `This photo cannot be shown: ${why.message}`));
   });
   const differs = r.suggested && r.suggested !== r.label;
-  const side = h("aside", { "aria-label": "About this photo" },
+  const side = h("aside", { "aria-label": "About this photo", tabindex: "0" },
     h("div", {}, h("h2", {}, `Label now · probability of a fault ${percent(r.score)}`),
       h("p", { class: "now" }, r.label, ...(differs ? [h("span", { class: "no" }, " → "), h("span", { class: "to" }, `${r.suggested}?`)] : [])),
       h("ul", { class: "reasons" }, ...r.reasons.map((reason) => h("li", {}, reason)))));

@@ -1,0 +1,23 @@
+"""`bears gallery`: what was downloaded, by class and source, before there is any model."""
+
+from __future__ import annotations
+
+import argparse
+
+from bear_classifier import pipeline
+from bear_classifier.cli import project
+from bear_classifier.cli.options import add_address_options, add_who
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_who(parser)
+    add_address_options(parser, 7861)
+
+
+def run(options: argparse.Namespace) -> None:
+    from bear_classifier.review.app import serve_review
+
+    opened = project.named_project(options)
+    with pipeline.existing(opened):
+        pass
+    serve_review(opened, options.host, options.port, "gallery", options.who)

@@ -1,0 +1,88 @@
+"""Classes that somebody makes while looking at photos: a line of the project file, and an undo.
+
+The file is written first and the catalog then: a program that is killed in between leaves a class
+that nobody can undo, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+from pathlib import Path
+
+from bear_classifier.config import project_file
+from bear_classifier.dataset import decisions
+from bear_classifier.dataset.catalog import Catalog, now
+from bear_classifier.dataset.schema import Event, NewClass
+from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.terminal import count
+
+
+def make_class(catalog: Catalog, file: Path | None, label: str, who: str, request: str) -> NewClass:
+    """Write a class into the project file, after the others, its own name as its search query.
+
+    request: as in `decisions.decide`. Raises ConfigError (BAD_CLASS, CANNOT_EDIT)."""
+    with catalog.transaction():
+        made = NewClass(0, now(), decisions.plain(who), label, request, catalog.revision())
+        if done := [row for row in catalog.new_classes() if row.request == request]:
+            return done[0]
+        path = _editable(file)
+        bom, text = _text(path)
+        write_atomic(path, bom + project_file.with_class(text, label, path.name).encode())
+        catalog.put_new_class(made)
+        return catalog.new_classes()[-1]
+
+
+def take_back(
+    catalog: Catalog,
+    file: Path | None,
+    who: str,
+    event: int | None = None,
+    request: str | None = None,
+) -> list[Event] | NewClass:
+    """As `decisions.undo`; without a number the newest class goes first, if no decision in force is
+    newer. Returns what was taken back. Raises its errors and ConfigError (CANNOT_EDIT)."""
+    made = next_class(catalog) if event is None else None
+    if made is None:
+        return decisions.undo(catalog, who, event, request)
+    with catalog.transaction():
+        n = sum(photo.label == made.label for photo in catalog.photos())
+        if n:
+            held = f"{count(n, 'photo')} of class {made.label!r} came to it by a later decision"
+            raise DataError("CANNOT_UNDO", f"{held}; undo that first")
+        path = _editable(file)
+        bom, text = _text(path)
+        if made.label in project_file.class_names(text):
+            after = project_file.without_class(text, made.label)
+            if after is None:
+                by_hand = f"take the line of {made.label!r} out of [classes] by hand"
+                raise ConfigError("CANNOT_EDIT", f"{path.name}: {by_hand}")
+            write_atomic(path, bom + after.encode())
+        catalog.put_new_class(dataclasses.replace(made, undone=1))
+    return made
+
+
+def next_class(catalog: Catalog) -> NewClass | None:
+    """The class that `take_back` would take back, if it is not a decision."""
+    made = catalog.new_classes()
+    if not made:
+        return None
+    newest = decisions.newest_decision(catalog)
+    return made[-1] if newest is None or newest.id <= made[-1].after else None
+
+
+def _editable(file: Path | None) -> Path:
+    if file is None:
+        raise ConfigError("CANNOT_EDIT", "the classes of the starter project are fixed")
+    return file
+
+
+def _text(path: Path) -> tuple[bytes, str]:
+    """The mark of its encoding, which some editors write, and the rest."""
+    try:
+        data = path.read_bytes()
+        bom = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+        return bom, data.removeprefix(bom).decode()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError("NO_PROJECT", f"{path.name} cannot be read: {exc}") from exc
