@@ -33,6 +33,9 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("cleaning: faults from elsewhere say how many there are", "judge/learned_order.py",
+           "if not listed:", "if False:",
+           "judge/test_clean.py::test_faults_that_were_found_elsewhere"),
     Mutant("cleaning: what was dropped is forgotten once the first model learns again",
            "judge/clean.py", "load_evidence(catalog.root, dropped & made.keys())",
            "load_evidence(catalog.root)",

@@ -55,7 +55,8 @@ class Judged:
         }
         if not faults:
             return sorted(self.suspects, key=_order)
-        chances = self._chances(faults, outcomes).tolist()
+        listed = all(made[self.suspects[row].sha256].score is not None for row in faults)
+        chances = self._chances(faults, outcomes, listed).tolist()
         found = [
             one if row in outcomes else _with_chance(one, chances[row])
             for row, one in enumerate(self.suspects)
@@ -63,9 +64,14 @@ class Judged:
         return sorted(found, key=_order)
 
     def _chances(
-        self, faults: Mapping[int, bool], outcomes: Mapping[int, tuple[str, bool]]
+        self, faults: Mapping[int, bool], outcomes: Mapping[int, tuple[str, bool]], listed: bool
     ) -> Floats:
-        """(n,) of a fault. faults: row -> whether it was one; outcomes: row -> label and use."""
+        """(n,) of a fault. faults: row -> whether it was one; outcomes: row -> label and use.
+        listed: whether all were decided on as the order had them. Faults that were found elsewhere
+        say what faults look like, not how many there are."""
+        left = np.ones(len(self.suspects), dtype=bool)
+        left[list(outcomes)] = False
+        before = np.array([one.score for one in self.suspects])
         numbers = {label: n for n, label in enumerate(sorted(set(self.labels)))}
         classes = np.array([numbers[label] for label in self.labels])
         prior = logit(combined([self.others, self._conflicts(outcomes, numbers, classes)]))
@@ -78,8 +84,11 @@ class Judged:
                 odds[rows] = learned_log_odds(
                     prior, self.features, classes, taught[used], wrong[used]
                 )[rows]
-        # Faults count several times when the odds are learned: taken off again.
-        return expit(odds - np.log(FAULT_WEIGHT))
+                # Faults count several times when the odds are learned: taken off again.
+                odds[rows] -= np.log(FAULT_WEIGHT)
+                if not listed:
+                    odds[rows] -= excess(odds[rows & left], float(before[rows & left].sum()))
+        return expit(odds)
 
     def _conflicts(
         self, outcomes: Mapping[int, tuple[str, bool]], numbers: Mapping[str, int], classes: Ints
@@ -91,6 +100,19 @@ class Judged:
             now[row] = numbers.get(label, len(numbers)) if label else now[row]
             used[row] = in_use
         return conflict(now, self.families, used)
+
+
+def excess(log_odds: Floats, most: float) -> float:
+    """What has to be taken off log odds (n,), so that their chances add up to `most` at the most;
+    0 where they do."""
+    low, high = 0.0, 50.0
+    if float(expit(log_odds).sum()) <= most:
+        return low
+    for _ in range(40):
+        middle = (low + high) / 2
+        above = float(expit(log_odds - middle).sum()) > most
+        low, high = (middle, high) if above else (low, middle)
+    return high
 
 
 def combined(scores: Sequence[Floats]) -> Floats:

@@ -21,7 +21,7 @@ from bear_classifier.judge.clean import (
     suspects,
     tail,
 )
-from bear_classifier.judge.learned_order import LIKE_FAULTS, combined, conflict
+from bear_classifier.judge.learned_order import LIKE_FAULTS, combined, conflict, excess
 from bear_classifier.stats import linear_probe
 from bear_classifier.stats.fault_model import expit, logit
 
@@ -552,6 +552,30 @@ def test_what_was_dropped_is_no_part_of_its_class(two_kinds):
     found = {s.sha256: s.scores for s in judged(catalog, CONFIG, decided(catalog)).suspects}
     assert {sha: found[sha] for sha in without} == without
     assert found.keys() - without.keys() == {rows[i].sha256 for i in gone}
+
+
+def test_faults_that_were_found_elsewhere_do_not_say_how_many_there_are(two_kinds):
+    """A table of nothing but faults, without the chances of a list of suspects."""
+    catalog, rows, kind = two_kinds
+    made = [Decision(rows[i].sha256, "drop") for i in range(60) if kind[i]]
+    taken = {one.sha256 for one in made}
+    static = sum(s.score for s in suspects(catalog, CONFIG) if s.sha256 not in taken)
+    decide(catalog, LABELS, made, "ann", "1")
+    left = [s for s in suspects(catalog, CONFIG) if s.sha256 not in taken]
+    assert sum(s.score for s in left) <= static * (1 + 1e-6)
+    odd = {p.sha256 for p, one in zip(rows, kind, strict=True) if one} - taken
+    assert {s.sha256 for s in left[: len(odd)]} == odd  # what they look like they do say
+    undo(catalog, "ann")
+    listed = [dataclasses.replace(one, score=0.1) for one in made]
+    decide(catalog, LABELS, listed, "ann", "2")
+    left = [s for s in suspects(catalog, CONFIG) if s.sha256 not in taken]
+    assert sum(s.score for s in left) > 2 * static
+
+
+def test_an_excess_of_chances_is_taken_off():
+    odds = np.array([-1.0, 0.0, 3.0])
+    assert excess(odds, 3.0) == 0.0
+    assert expit(odds - excess(odds, 0.5)).sum() == pytest.approx(0.5)
 
 
 def test_the_same_decisions_give_the_same_order(two_kinds):
