@@ -719,7 +719,7 @@ MUTANTS = [
     Mutant("leak: out of fold with the test split", "learn/probe.py", 'splits != "test"\n',
            'splits != ""\n', "test_poison.py::test_the_test_side_decides_nothing"),
     Mutant("leak: cleaning compares with the test split", "judge/clean.py",
-           'known = np.array([photo.split != "test"', 'known = np.array([photo.split != ""',
+           'not_test = np.array([photo.split != "test"', 'not_test = np.array([photo.split != ""',
            "test_poison.py::test_the_test_side_decides_nothing"),
     Mutant("leak: integers are tried on the test split", "ship/acceptance.py",
            'photo.split == "valid"', 'photo.split == "test"',

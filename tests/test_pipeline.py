@@ -139,7 +139,8 @@ def test_what_a_stage_reads_is_in_its_digest(tmp_path):
     costly = [stage for stage in pipeline.STAGES if stage.leaves]
     # what every version did before it was a setting is left out
     learn = dataclasses.replace(project.config.learn, crop=0.5, interpolation="bicubic")
-    config = dataclasses.replace(project.config, learn=learn)
+    probe = dataclasses.replace(project.config.probe, precision="auto")
+    config = dataclasses.replace(project.config, learn=learn, probe=probe)
     assert {"split.sources", "train.epochs", "split.by"} <= TOUCHED["train"]
     for number, stage in enumerate(costly):
         stored = stage_fingerprint.settings(config, costly[: number + 1], project.data)
