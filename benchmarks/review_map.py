@@ -139,7 +139,7 @@ def cpu_seconds(root: int) -> float:
     parents, times = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             pid = int(folder.name)
             parents[pid] = int(fields[1])
             times[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -18,7 +18,7 @@ from typing import Any
 from bear_classifier.config.settings import Config, SplitConfig, TrainConfig
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime.files import os_error, write_atomic
-from bear_classifier.runtime.terminal import warn
+from bear_classifier.runtime.terminal import command, warn
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -284,7 +284,8 @@ def with_class(text: str, label: str, where: str) -> str:
     if fault := fault or _class_fault(label, [label], {folded(name): name for name in classes}):
         raise ConfigError("BAD_CLASS", f"{where}: {fault}")
     if label in removed_classes(text):
-        advice = "was taken out of the project; to put it back, use bears classes --restore"
+        hint = command("classes", "--restore", label)
+        advice = f"was taken out of the project; to put it back, run: {hint}"
         raise ConfigError("BAD_CLASS", f"{where}: class {label!r} {advice}")
     wanted = {**before, "classes": {**classes, label: [label]}}
     lines = text.splitlines(keepends=True)

@@ -25,7 +25,7 @@ COLUMNS = (
 )
 SHARED = ("who", "at")  # columns of decisions that somebody else made
 _SHOWN = 20  # rows of a message; the rest is counted
-_WHO = {"review": "somebody on the review page", "auto": "bears clean --auto"}
+_WHO = {"review": "somebody on the review page", "auto": "clean --auto"}
 
 
 @dataclass(frozen=True)

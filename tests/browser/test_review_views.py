@@ -314,6 +314,7 @@ def test_the_map_by_keys(browser: webdriver.Chrome, site: Looks) -> None:
 
 def test_the_map_by_box_click_and_zoom(browser: webdriver.Chrome, site: Looks) -> None:
     places = open_map(browser, site)
+    browser.get_log("browser")  # of the page before, whose server has gone
     line = around([places[site.order[n]] for n in ALIKE])
     wanted = inside(places, line)
     browser.find_element(By.CSS_SELECTOR, ".tool[data-mode=box]").click()

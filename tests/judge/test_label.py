@@ -111,7 +111,9 @@ def test_features_are_computed_once_and_found_again(some, monkeypatch):
     assert np.array_equal(again.features, made.features)
     with pytest.raises(DataError, match="NO_FEATURES"):
         load_pool(some, tiny_config(learn={"size": 96}))
-    (some.root / "label" / "features.json").write_text(json.dumps({"settings": 1}))
+    (some.root / "label" / "features.json").write_text(
+        json.dumps({"settings": 1}), encoding="utf-8"
+    )
     with pytest.raises(DataError, match="NO_FEATURES"):
         load_pool(some, config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,9 +212,9 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(
         monkeypatch.delenv(name, raising=False)
     made = architectures.timm_network
 
-    def network(name: str, size: int, pretrained: bool) -> torch.nn.Module:
+    def network(name: str, size: int, pretrained: bool, **facts: Any) -> torch.nn.Module:
         assert not pretrained
-        return made(name, size, pretrained)
+        return made(name, size, pretrained, **facts)
 
     monkeypatch.setattr(architectures, "timm_network", network)
     with pytest.raises(TrainError, match="^WEIGHTS_UNAVAILABLE: timm/test_efficientnet") as error:
