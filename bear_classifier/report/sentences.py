@@ -233,21 +233,27 @@ def mistakes_sentence(facts: schema.Measured) -> str:
             f" {interval[1]:.1%}."
         )
     some = f"the {shown} that it was surest of"
-    if shown == test["wrong"]:
-        some = "it" if shown == 1 else "all of them"
     here = f"here {'is' if shown == 1 else 'are'} {some}"
+    if shown == test["wrong"]:
+        here = "here it is" if shown == 1 else "here are all of them"
     return f"{test['wrong']} of {photos(test['n'], 'test')} got a wrong answer; {here}."
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def refusal_sentences(rule: schema.RejectionFigures) -> list[str]:
     """What the rule does to photos of the known classes."""
     test = rule["test"]
+    unlike = test["unlike_training"]
     lines = [
         f"Of {photos(test['n'], 'test')} it answers {test['accepted']}:"
         f" {percent(test['accepted_share'], test['accepted_interval'])}."
-        f" {test['unlike_training']} were refused as unlike the training photos and"
-        f" {test['too_close']} as too close to call; {test['wrongly_refused']} of the refused"
-        f" answers would have been right. {test['answered_wrong']} answers were wrong."
+        f" {unlike} {_were(unlike)} refused as unlike the training photos and"
+        f" {test['too_close']} as too close to call; {test['wrongly_refused']} of the"
+        f" refused answers would have been right. Of the answers {test['answered_wrong']}"
+        f" {_were(test['answered_wrong'])} wrong."
     ]
     if rule["least"] is None:
         lines.append(
