@@ -42,7 +42,7 @@ from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.judge import clean
 from bear_classifier.judge.learned_order import Judged, combined
 from bear_classifier.review.progress import chances_left
-from bear_classifier.stats import fault_model, linear_probe
+from bear_classifier.stats import fault_model, likeness, linear_probe
 
 RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
 BATCH, LOOK_ALIKES = 10, 30
@@ -129,9 +129,9 @@ def random_labels(data: Data, _: Data | None, seed: int) -> tuple[Data, NDArray[
 def look_alikes(data: Data, _: Data | None, seed: int) -> tuple[Data, NDArray[np.bool_]]:
     """A photo and those of its class most like it stand under the next class."""
     one = int(np.random.default_rng(seed).integers(len(data.targets)))
-    unit = fault_model.unit(data.features - data.features.mean(0))
-    likeness = np.where(data.targets == data.targets[one], unit @ unit[one], -np.inf)
-    wrong = first(likeness, LOOK_ALIKES)
+    unit = likeness.unit(data.features - data.features.mean(0))
+    alike = np.where(data.targets == data.targets[one], unit @ unit[one], -np.inf)
+    wrong = first(alike, LOOK_ALIKES)
     turned = (data.targets + 1) % (data.targets.max() + 1)
     return replace(data, targets=np.where(wrong, turned, data.targets)), wrong
 

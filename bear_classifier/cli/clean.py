@@ -10,7 +10,7 @@ from bear_classifier.cli import project
 from bear_classifier.cli.carry_out import Wanted, carry_out, tabled
 from bear_classifier.cli.history import SHOWN
 from bear_classifier.cli.options import add_flag, add_path, add_who
-from bear_classifier.cli.output import print_json, print_outcome
+from bear_classifier.cli.output import print_json, print_outcome, tell_table
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
@@ -85,8 +85,7 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
     tell(options, f"{of_all}; to look at them, run: bears review")
     if options.csv:
         columns = "action (keep, drop, relabel, restore) and new_label"
-        tell(options, one_line(f"wrote {options.csv}: fill in {columns},"))
-        tell(options, f"then run: {command('clean', '--apply', str(options.csv))}")
+        tell_table(options, options.csv, columns)
 
 
 def _decide(options: argparse.Namespace, opened: pipeline.Project) -> None:

@@ -9,12 +9,12 @@ from bear_classifier import pipeline
 from bear_classifier.cli import project
 from bear_classifier.cli.carry_out import Wanted, carry_out, tabled
 from bear_classifier.cli.options import add_address_options, add_flag, add_number, add_path, add_who
-from bear_classifier.cli.output import print_json
+from bear_classifier.cli.output import print_json, tell_table
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.runtime.files import writable
 from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import command, count, one_line, tell
+from bear_classifier.runtime.terminal import count, one_line, tell
 
 _BATCH = 10  # photos
 
@@ -70,8 +70,7 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
     tell(options, f"{count(left, 'photo')} without a label; to confirm classes, run: bears label")
     if options.csv:
         columns = "new_label, or action (keep: as suggested; drop)"
-        tell(options, one_line(f"wrote {options.csv}: fill in {columns},"))
-        tell(options, f"then run: {command('label', '--apply', str(options.csv))}")
+        tell_table(options, options.csv, columns)
 
 
 def _apply(options: argparse.Namespace, opened: pipeline.Project) -> None:

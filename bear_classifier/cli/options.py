@@ -45,7 +45,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
     "clean": ("clean", "find label errors and outliers, and decide on them from a table"),
     "review": ("review", "open the cleaning page"),
-    "gallery": ("gallery", "look at what was downloaded, by class and source"),
+    "gallery": ("review", "look at what was downloaded, by class and source"),
     "label": ("label", "confirm classes of photos without a label, the most useful first"),
     "history": ("history", "show what was decided, by whom and why"),
     "undo": ("undo", "take back the last decision, or an older one by its number"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from bear_classifier.runtime.terminal import complain, one_line, tell
+from bear_classifier.runtime.terminal import command, complain, one_line, tell
 
 
 def print_json(row: Any) -> None:
@@ -37,6 +38,12 @@ def print_result(
     else:
         shown = text(result)
         tell(options, shown if isinstance(shown, str) else "\n".join(shown))
+
+
+def tell_table(options: argparse.Namespace, path: Path, columns: str) -> None:
+    """Where a table lies that the same command carries out, and which columns to fill in."""
+    tell(options, one_line(f"wrote {path}: fill in {columns},"))
+    tell(options, f"then run: {command(options.name, '--apply', str(path))}")
 
 
 def note_printer(options: argparse.Namespace) -> Callable[[str], None]:

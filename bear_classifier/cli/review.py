@@ -1,4 +1,4 @@
-"""`bears review`: the page on which people review suspect photos."""
+"""`bears review` and `bears gallery`: the page on which people look at photos and decide."""
 
 from __future__ import annotations
 
@@ -20,4 +20,5 @@ def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     with pipeline.existing(opened):
         pass
-    serve_review(opened, options.host, options.port, who=options.who)
+    view = "gallery" if options.name == "gallery" else ""
+    serve_review(opened, options.host, options.port, view, options.who)

@@ -32,7 +32,8 @@ from bear_classifier.judge.learned_order import Judged, combined, conflict
 from bear_classifier.judge.predictions import Evidence, load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
-from bear_classifier.stats.fault_model import expit, logit, principal_components, unit, within_class
+from bear_classifier.stats.fault_model import expit, logit, principal_components, within_class
+from bear_classifier.stats.likeness import unit
 from bear_classifier.stats.metrics import softmax
 
 KINDS = ("label", "outlier", "duplicate", "quality")
@@ -270,13 +271,12 @@ def nearest(features: Floats32, groups: Ints, rows: Ints, known: Bools) -> list[
     near-copies left out. features: (n, f); groups, known: (n,)."""
     there = np.flatnonzero(known)
     base = features[there]
-    unit = (features - base.mean(0)) / (base.std(0) + 1e-6)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+    directions = unit((features - base.mean(0)) / (base.std(0) + 1e-6))
     most = min(_NEIGHBOURS, len(there))
     neighbours: list[list[int]] = []
     for start in range(0, len(rows), _BLOCK):
         some_rows = rows[start : start + _BLOCK]
-        likeness = unit[some_rows] @ unit[there].T
+        likeness = directions[some_rows] @ directions[there].T
         likeness[groups[some_rows, None] == groups[None, there]] = -np.inf
         some = np.argpartition(-likeness, most - 1, axis=1)[:, :most]
         values = np.take_along_axis(likeness, some, axis=1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Floats32, Ints
+from bear_classifier.stats.likeness import unit
 
 COMPONENTS = 128  # of the features; more find no more (docs/LOG.md)
 _OVERSAMPLED, _PASSES = 20, 3  # of the randomised decomposition
@@ -50,11 +51,6 @@ def within_class(scores: Floats32, classes: Ints, known: Bools) -> Floats32:
         if (rows & known).any():
             centred[rows] -= scores[rows & known].mean(0)
     return unit(centred)
-
-
-def unit(rows: Floats32) -> Floats32:
-    """The same directions, of length 1; rows of zeros stay."""
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6))
 
 
 def learned_log_odds(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.stats.arrays import AnyFloats, Ints
+from bear_classifier.stats.arrays import AnyFloats, Floats32, Ints
+
+
+def unit(rows: AnyFloats) -> Floats32:
+    """The same directions, of length 1; rows of zeros stay."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6))
 
 
 def unit_rows(features: AnyFloats) -> NDArray[np.float32]:
     """Standardised features (n, f), each row of length 1: their products are cosines."""
     spread = features.std(axis=0)
     plain = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    plain /= np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-6)
-    return np.asarray(plain, dtype=np.float32)
+    return np.asarray(unit(plain), dtype=np.float32)
 
 
 def most_alike(unit: NDArray[np.float32], row: int) -> tuple[Ints, NDArray[np.float32]]:
