@@ -33,6 +33,17 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("train.epochs=0 trains all the same", "learn/train.py",
+           "    if settings.epochs:\n        part, part_notes",
+           "    if True:\n        part, part_notes",
+           "learn/test_train.py::test_without_epochs"),
+    Mutant("notes are red in a notebook", "runtime/terminal.py",
+           "sys.stdout if _in_notebook() else sys.stderr", "sys.stderr",
+           "runtime/test_terminal.py::test_a_note_is_not_red"),
+    Mutant("libraries warn in a notebook", "runtime/terminal.py",
+           "(FutureWarning, DeprecationWarning, TqdmWarning)",
+           "(FutureWarning, DeprecationWarning)",
+           "runtime/test_terminal.py::test_what_libraries_say"),
     Mutant("cleaning: faults from elsewhere say how many there are", "judge/learned_order.py",
            "if not listed:", "if False:",
            "judge/test_clean.py::test_faults_that_were_found_elsewhere"),
