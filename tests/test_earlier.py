@@ -19,6 +19,7 @@ from bear_classifier.config import project_file
 from bear_classifier.config.project_file import as_toml, read_project
 from bear_classifier.dataset.backups import restore
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.schema import SCHEMA_VERSION
 from bear_classifier.errors import DataError
 from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.ship import bundle
@@ -125,6 +126,12 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {name: db.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables}
 
 
+def without_splits(tables: dict[str, list[tuple[object, ...]]]) -> None:
+    """Take from each source the column of format 6, which is empty there."""
+    assert {row[-1] for row in tables["source"]} == {""}
+    tables["source"] = [row[:-1] for row in tables["source"]]
+
+
 def version(path: Path) -> int:
     with closing(sqlite3.connect(path)) as db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
@@ -144,11 +151,12 @@ def test_a_catalog_of_format_3_is_upgraded_and_kept(format_3: Path) -> None:
     after = rows(format_3 / "catalog.sqlite")
     assert after.pop("search_page") == before.pop("asked")
     assert after.pop("new_class") == []
+    without_splits(after)
     assert {name: after[name] for name in after if name != "photo"} == {
         name: before[name] for name in before if name != "photo"
     }
     kept = format_3 / "copies" / "format-3.sqlite"
-    assert (version(format_3 / "catalog.sqlite"), version(kept)) == (5, 3)
+    assert (version(format_3 / "catalog.sqlite"), version(kept)) == (SCHEMA_VERSION, 3)
     assert "asked" in rows(kept)
 
 
@@ -163,11 +171,27 @@ def test_a_catalog_of_format_4_is_upgraded_and_kept(tmp_path: Path) -> None:
         assert catalog._db.execute("PRAGMA foreign_key_check").fetchall() == []
     after = rows(tmp_path / "catalog.sqlite")
     assert after.pop("new_class") == []
+    without_splits(after)
     assert after == before
     kept = tmp_path / "copies" / "format-4.sqlite"
-    assert (version(tmp_path / "catalog.sqlite"), version(kept)) == (5, 4)
+    assert (version(tmp_path / "catalog.sqlite"), version(kept)) == (SCHEMA_VERSION, 4)
     with Catalog(tmp_path) as catalog, pytest.raises(DataError), catalog.transaction():
         catalog._db.execute("DELETE FROM photo")  # sources and events still point at its rows
+
+
+def test_a_catalog_of_format_5_is_upgraded_and_kept(tmp_path: Path) -> None:
+    """Its sources get the split that a file was published in."""
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
+        db.executescript((EARLIER / "catalog-format-5.sql").read_text(encoding="utf-8"))
+    before = rows(tmp_path / "catalog.sqlite")
+    with Catalog(tmp_path) as catalog:
+        assert len(catalog.photos("unlabelled")) == 1 and len(catalog.new_classes()) == 1
+        assert catalog.given_splits() == {}
+    after = rows(tmp_path / "catalog.sqlite")
+    without_splits(after)
+    assert after == before
+    kept = tmp_path / "copies" / "format-5.sqlite"
+    assert (version(tmp_path / "catalog.sqlite"), version(kept)) == (SCHEMA_VERSION, 5)
 
 
 def test_an_upgrade_without_a_copy_does_not_begin(format_3: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from bear_classifier.collect.given_splits import resolved
 from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import (
@@ -43,6 +44,10 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Give every photo its status, reason and group. Nothing is deleted; a rerun may undo it."""
     everything = catalog.photos()
     judged = of_classes([usable(photo, config.screen) for photo in everything], config.labels)
+    given = resolved(catalog.given_splits())  # of a photo that has no split yet
+    judged = [
+        dataclasses.replace(photo, split=photo.split or given.get(photo.sha256)) for photo in judged
+    ]
     judged = tie(judged, config.screen.near, config.screen.same)
     with catalog.transaction():
         since = {photo.sha256: photo for photo in catalog.photos()}
@@ -70,7 +75,7 @@ def _merged(judged: Photo, now: Photo) -> Photo:
     """What somebody decided on a photo while it was judged stays."""
     if now.status == "dropped":
         return dataclasses.replace(now, group=judged.group)
-    return consistent(dataclasses.replace(judged, label=now.label))
+    return consistent(dataclasses.replace(judged, label=now.label, split=now.split))
 
 
 def of_classes(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:

@@ -12,7 +12,7 @@ from typing import Any
 from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources import registry
 from bear_classifier.collect.sources.class_name_hints import meant
-from bear_classifier.collect.sources.folder_changes import departed, gone, is_read
+from bear_classifier.collect.sources.folder_changes import departed, gone, is_read, with_publication
 from bear_classifier.collect.sources.local_files import (
     Listing,
     list_folder,
@@ -131,9 +131,12 @@ def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, 
     }
     listed = [c for c in listing.candidates if c.origin not in kept]
     fresh = [c for c in listed if not is_read(known.get(c.origin), c)]
+    again = [(known[c.origin], c) for c in listed if is_read(known.get(c.origin), c)]
+    now = [with_publication(row, c) for row, c in again]
+    told = [row for row, (before, _) in zip(now, again, strict=True) if row != before]
     left = departed(known.values(), listing.candidates, root)
     with catalog.transaction():
-        catalog.put_sources(fresh + left)
+        catalog.put_sources(fresh + told + left)
     counts = {"found": len(listed), "new": len(fresh), "gone": len(left)}
     return {**counts, "ignored": listing.ignored | kept}
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bear_classifier.collect.given_splits import leaks, missing, of_groups, resolved
 from bear_classifier.collect.screen import of_classes
 from bear_classifier.collect.split_by_source import by_source, place
 from bear_classifier.config.settings import Config, SplitConfig
@@ -34,6 +35,9 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
             raise DataError("NOT_SCREENED", words)
         waiting = len(catalog.photos("unlabelled"))
         _refuse_small(counts, config.labels, config.split.least, waiting)
+        files = catalog.given_splits()
+        given = of_groups(photos, resolved(files))
+        before, photos = photos, placed(photos, given, config.split)
         if config.split.by == "source":
             splits = by_source(photos, sites(catalog, photos, config.split.sources), config.split)
         else:
@@ -46,23 +50,58 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
         _refuse_unlearnable(per_split, scenes)
         catalog.put_photos(
             dataclasses.replace(photo, split=name)
-            for photo, name in zip(photos, splits, strict=True)
+            for photo, name in zip(before, splits, strict=True)
             if photo.split != name
         )
-    return {"photos": per_split, "warnings": _warnings(per_split, counts, scenes)}
+        outcome = {"photos": per_split, "warnings": _warnings(per_split, counts, scenes)}
+        if not given:
+            return outcome
+        cut = missing(given)
+        kept = [
+            name == given[photo.sha256] or given[photo.sha256] == "train" and name in cut
+            for photo, name in zip(photos, splits, strict=True)
+            if photo.sha256 in given
+        ]
+        about = {"photos": sum(kept), "elsewhere": len(kept) - sum(kept), "cut": cut}
+        return {**outcome, "given": {**about, "leaks": leaks(catalog.photos(), files)}}
 
 
-def assign(photos: Sequence[Photo], settings: SplitConfig) -> list[Split]:
+def placed(
+    photos: Sequence[Photo], given: Mapping[str, Split], settings: SplitConfig
+) -> list[Photo]:
+    """The photos; those that were published in a split have it, unless they have one already. What
+    was published without valid or test has them cut from its train, by group.
+
+    given: sha256 -> split."""
+    cut = missing(given)
+    splits = {p.sha256: given[p.sha256] for p in photos if p.sha256 in given}
+    if cut:
+        pool = [photo for photo in photos if given.get(photo.sha256) == "train"]
+        splits |= {
+            photo.sha256: split
+            for photo, split in zip(pool, assign(pool, settings, cut), strict=True)
+        }
+    return [
+        dataclasses.replace(photo, split=photo.split or splits.get(photo.sha256))
+        for photo in photos
+    ]
+
+
+def assign(
+    photos: Sequence[Photo], settings: SplitConfig, drawn: Sequence[Split] = ("test", "valid")
+) -> list[Split]:
     """Splits (n,) by a hash of seed and group, so that other photos do not matter.
 
     A group keeps its split for ever. The hash of a new one decides, as long as every class has its
     share of groups in each split within a quarter: exact shares would move photos whenever others
     come or go, no bounds would leave small classes to luck. Of each class train gets two groups
     first, then test one, then valid; a group with more photos than a split may hold goes to train.
+    drawn: the splits that get a share; the rest is train.
     """
     label = {p.group: p.label for p in sorted(photos, key=lambda p: p.sha256, reverse=True)}
     sizes = Counter(p.group for p in photos)
     shares: dict[Split, float] = {"test": settings.test, "valid": settings.valid}
+    shares = {split: shares[split] for split in drawn}
     splits: dict[str | None, Split] = {p.group: p.split for p in photos if p.split}
     for one in sorted(set(label.values())):
         groups = sorted(group for group in label if label[group] == one and group)

@@ -92,7 +92,7 @@ def check_rows(db: sqlite3.Connection) -> None:
         places = [n for n, column in enumerate(rows.description) if column[0] in _JSON]
         for row in rows:
             for place in places:
-                if row[place]:
+                if row[place] and isinstance(row[place], str):  # `after` of a new class is a number
                     json.loads(row[place])
 
 

@@ -188,6 +188,15 @@ class Catalog(AbstractContextManager["Catalog"]):
         """origin -> the web page that shows it, of every candidate."""
         return dict(self._select(["origin", "page"], "source"))
 
+    def given_splits(self) -> dict[str, set[str]]:
+        """sha256 -> the splits that its files were published in, of every photo with such a file
+        that is still there."""
+        given: dict[str, set[str]] = {}
+        rows = "source WHERE split <> '' AND code <> ? AND sha256 IS NOT NULL"
+        for sha256, split in self._select(["sha256", "split"], rows, (schema.GONE,)):
+            given.setdefault(sha256, set()).add(split)
+        return given
+
     def codes(self) -> dict[str, int]:
         """How many candidates there are of each code, in the order in which they were found."""
         return dict(Counter(code for (code,) in self._select(["code"], "source ORDER BY rowid")))

@@ -12,6 +12,11 @@ from typing import Any, Literal, get_args
 Status = Literal["ok", "unusable", "duplicate", "dropped", "unlabelled"]
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+SPLIT_NAMES: dict[str, Split] = {  # as datasets are published, in small letters
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 Action = Literal["keep", "relabel", "drop", "restore"]
 
 PENDING, OK, DUPLICATE, CONFLICT, GONE = "PENDING", "OK", "DUPLICATE", "LABEL_CONFLICT", "GONE"
@@ -91,6 +96,8 @@ class Source:
     bytes: int = 0
     opt_out: str = ""  # directive or rule by which the site refuses
     via: str = ""  # "thumbnail" where the picture itself was gone
+    # how it was published
+    split: str = ""  # train, valid or test, where the source says so
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,7 @@ class StageRun:
     outcome: dict[str, Any]
 
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 # What version 2 added to the table of version 1, with its type; the order is that of `Source`.
 _FOUND_AND_FETCHED = dict.fromkeys(
     (
@@ -294,9 +301,12 @@ _VERSION_5 = [  # photos without a label, classes made in the review page
     request TEXT NOT NULL UNIQUE, "after" INTEGER NOT NULL, undone INTEGER NOT NULL
 ) STRICT""",
 ]
+_VERSION_6 = [  # the split that a file was published in
+    "ALTER TABLE source ADD COLUMN split TEXT NOT NULL DEFAULT ''",
+]
 
 
 def upgrades(version: int) -> list[str]:
     """The statements that make a catalog of `version` (0: empty) one of `SCHEMA_VERSION`."""
-    steps = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+    steps = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
     return [statement for step in steps[version:] for statement in step]

@@ -128,7 +128,34 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
 
 def _split(out: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{split} {sum(n.values())}" for split, n in out["photos"].items())
-    return [counts, *(f"warning: {text}" for text in out["warnings"])]
+    return [counts, *_given(out.get("given")), *(f"warning: {text}" for text in out["warnings"])]
+
+
+def _given(out: Mapping[str, Any] | None) -> list[str]:
+    """What became of the splits that photos were published in."""
+    if not out:
+        return []
+    cut, elsewhere = " and ".join(sorted(out["cut"], reverse=True)), out["elsewhere"]
+    return [
+        f"{count(out['photos'], 'photo')} came with a split and {_keep(out['photos'])} it"
+        + (f"; {cut} was missing and was cut from train" if cut else ""),
+        _if(
+            elsewhere,
+            f"{count(elsewhere, 'photo')} came with another split than was assigned before, which"
+            " they keep. To use the other one, begin a new dataset with --data DIR",
+        ),
+        *(
+            f"warning: {count(leak['same_file'] + leak['near_copies'], 'photo')} of"
+            f" {leak['split']} also in {leak['also']}, which keeps them ({leak['same_file']} the"
+            f" same file, {leak['near_copies']} near-copies): figures made with the splits as"
+            " published were too good"
+            for leak in out["leaks"]
+        ),
+    ]
+
+
+def _keep(n: int) -> str:
+    return "keeps" if n == 1 else "keep"
 
 
 def _probe(out: Mapping[str, Any]) -> list[str]:

@@ -36,12 +36,14 @@ class EvaluatedPhotos:
 
 
 def evaluate_labelled(model: Model, folder: Path, failures: Failures) -> dict[str, Any]:
-    """The report on a folder per class, as a dictionary: near-copies widen its intervals, `ignored`
-    gives the reasons for files and folders that are left out, `training_photos` the photos that the
-    model learned from. Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, NO_PHOTOS)."""
+    """The report on a folder per class, or on the test split of folders that are splits, as a
+    dictionary: near-copies widen its intervals, `ignored` gives the reasons for files and folders
+    that are left out, `training_photos` the photos that the model learned from. Raises DataError
+    (NO_PHOTOS, and those of `list_folder`)."""
     labels = model.bundle.labels
     listed = list_folder(folder, labels)
-    true = {Path(candidate.origin): candidate.label for candidate in listed.candidates}
+    others = {c.split for c in listed.candidates} - {"", "test"}
+    true = {Path(c.origin): c.label for c in listed.candidates if c.split not in others}
     photos = _evaluated(model, folder, true, failures)
     rows = [[one.probabilities[label] for label in labels] for one in photos.predictions]
     targets = np.array([labels.index(true[path]) for path in photos.paths])
@@ -50,7 +52,8 @@ def evaluate_labelled(model: Model, folder: Path, failures: Failures) -> dict[st
     learned = zip(photos.paths, model.learned_from(photos.pooled), strict=True)
     return {
         **report,
-        "ignored": {path: why for path, why in listed.ignored.items() if why != "hidden"},
+        "ignored": {path: why for path, why in listed.ignored.items() if why != "hidden"}
+        | {name: "not the test split; to judge on it, name its folder" for name in sorted(others)},
         "training_photos": [str(path) for path, was_learned in learned if was_learned],
     }
 

@@ -26,7 +26,7 @@ from bear_classifier.dataset.backups import NoCopy, made, restore
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import history
 from bear_classifier.dataset.lock import hold
-from bear_classifier.dataset.schema import Photo, Source, TakeDown
+from bear_classifier.dataset.schema import NewClass, Photo, Source, TakeDown
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import minute
 
@@ -47,6 +47,13 @@ def catalog(tmp_path: Path, make: Make) -> Iterator[Catalog]:
             opened.put_sources(Source(f"{n:0100}", "teddy", "folder") for n in range(100))
         run(opened, on(1, "relabel", "teddy"))
         yield opened
+
+
+def test_a_class_made_in_the_review_page_is_copied(catalog: Catalog) -> None:
+    """Its column `after` is a number; that of an event is JSON."""
+    with catalog.transaction():
+        catalog.put_new_class(NewClass(0, LATE.at, "ann", "polar", "r1", catalog.revision()))
+    assert catalog.keep_copy(NINE)
 
 
 @pytest.fixture

@@ -25,6 +25,13 @@ def is_read(known: Source | None, listed: Source) -> bool:
     )
 
 
+def with_publication(known: Source, listed: Source) -> Source:
+    """The row of a file that was read before, with what its source says of it by now."""
+    names = ("page", "title", "author", "licence", "licence_url", "split")
+    said = {name: value for name in names if (value := getattr(listed, name))}
+    return dataclasses.replace(known, **said)
+
+
 def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> list[Source]:
     """The rows of files that are not where they were, now with the code GONE: deleted, renamed,
     moved with their folder, or known by another path. A folder of which `root` is a copy counts as

@@ -9,11 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bear_classifier.collect.sources.files_below import (
+    files_below,
+    readable_name,
+    stamp_of,
+    visible,
+)
 from bear_classifier.collect.sources.search_engine import LONGEST_URL, http_url
+from bear_classifier.collect.sources.split_folders import split_folders
 from bear_classifier.config.project_file import folded
-from bear_classifier.dataset.schema import CONFLICT, PENDING, Source
+from bear_classifier.dataset.schema import CONFLICT, PENDING, SPLIT_NAMES, Source
 from bear_classifier.errors import DataError
-from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 
 _SHOWN = 60  # characters of a line in a message about it
 
@@ -29,24 +35,44 @@ class Listing:
 
 
 def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> Listing:
-    """Every file below `root/<label>/`, sorted; folder names match labels in any case. What systems
-    leave in folders (`system_files`) is passed over without a word.
+    """Every file below `root/<label>/`, sorted; folder names match labels in any case. Where the
+    folders are splits (`split_folders`), every file below `root/<split>/<label>/`, with its split.
+    What systems leave in folders (`system_files`) is passed over without a word.
 
     A source's stamp is size and time of change, so that an edited file is read again.
-    Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH)."""
+    Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH, AMBIGUOUS_FOLDERS, SPLIT_CLASH)."""
     if not root.is_dir():
         raise DataError("NO_FOLDER", f"{root} is not a folder; {_expected(labels)}")
     root = root.resolve()
-    by_name = {folded(label): label for label in labels}
-    folders: dict[str, Path] = {}
     ignored: dict[str, str] = {}
     unknown: list[str] = []
-    for entry in _visible(sorted(root.iterdir()), ignored):
+    splits = split_folders(root, labels)
+    for entry in visible(sorted(root.iterdir()), ignored) if splits else ():
+        if entry not in splits.values():
+            is_folder = "no split with class folders in it" if entry.is_dir() else ""
+            ignored[str(entry)] = is_folder or "not in a class folder"
+    candidates = [
+        Source(str(path), label, kind, stamp_of(stat), split=split)
+        for split, place in (splits or {"": root}).items()
+        for label, folder in sorted(_class_folders(place, labels, ignored, unknown).items())
+        for path, stat in files_below(folder, ignored)
+    ]
+    unknown = list(dict.fromkeys(unknown))
+    return Listing(candidates, {readable_name(p): why for p, why in ignored.items()}, unknown)
+
+
+def _class_folders(
+    root: Path, labels: Sequence[str], ignored: dict[str, str], unknown: list[str]
+) -> dict[str, Path]:
+    by_name = {folded(label): label for label in labels}
+    folders: dict[str, Path] = {}
+    names: list[Path] = []
+    for entry in visible(sorted(root.iterdir()), ignored):
         if not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
         elif (label := by_name.get(folded(entry.name))) is None:
             ignored[str(entry)] = "not a class of this project"
-            unknown.append(_printable(entry.name))
+            names.append(entry)
         elif label in folders:
             raise DataError(
                 "CLASS_CLASH", f"{folders[label]} and {entry} are both class {label!r}; join them"
@@ -54,15 +80,19 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
         else:
             folders[label] = entry
     if not folders:
-        names = ", ".join(Path(p).name for p, why in ignored.items() if "class of" in why)
-        content = f"its folders are {names[:200]}" if names else "it has no folders"
+        words = ", ".join(map(_with_content, names))[:200]
+        content = f"its folders are {words}" if names else "it has no folders"
         raise DataError("NO_CLASS_FOLDERS", f"{root}: {content}; {_expected(labels)}")
-    candidates = [
-        Source(str(path), label, kind, f"{stat.st_size}-{stat.st_mtime_ns}")
-        for label, folder in sorted(folders.items())
-        for path, stat in _files(folder, ignored)
-    ]
-    return Listing(candidates, {_printable(p): why for p, why in ignored.items()}, unknown)
+    unknown += [readable_name(path.name) for path in names]
+    return folders
+
+
+def _with_content(folder: Path) -> str:
+    """The name of a folder; of a split with the names in it, which ought to be classes."""
+    if folded(folder.name) not in SPLIT_NAMES or not os.access(folder, os.R_OK | os.X_OK):
+        return folder.name
+    inside = [path.name for path in visible(sorted(folder.iterdir()), {}) if path.is_dir()]
+    return f"{folder.name} (in it: {', '.join(inside)[:60]})" if inside else folder.name
 
 
 def list_unlabelled(root: Path) -> Listing:
@@ -73,45 +103,10 @@ def list_unlabelled(root: Path) -> Listing:
         raise DataError("NO_FOLDER", f"{root} is not a folder; expected one with photos in it")
     ignored: dict[str, str] = {}
     candidates = [
-        Source(str(path), "", "unlabelled", f"{stat.st_size}-{stat.st_mtime_ns}")
-        for path, stat in _files(root.resolve(), ignored)
+        Source(str(path), "", "unlabelled", stamp_of(stat))
+        for path, stat in files_below(root.resolve(), ignored)
     ]
-    return Listing(candidates, {_printable(p): why for p, why in ignored.items()})
-
-
-def _files(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as exc:  # what lies elsewhere can be had
-        ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
-        return
-    for path in _visible(inside, ignored):
-        if path.is_dir() and path.is_symlink():
-            ignored[str(path)] = "a link to a folder"
-        elif path.is_dir():
-            yield from _files(path, ignored)
-        elif not path.is_file():
-            ignored[str(path)] = "not a file"
-        elif str(path) != _printable(str(path)):
-            ignored[str(path)] = "its name is not valid Unicode; rename it"
-        else:
-            yield path, path.stat()
-
-
-def _visible(paths: Sequence[Path], ignored: dict[str, str]) -> Iterator[Path]:
-    """A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
-    for path in paths:
-        is_folder, name = path.is_dir(), path.name
-        if not (is_system_folder(name) if is_folder else is_system_file(name)):
-            if name.startswith(".") or (is_folder and name.startswith("_")):
-                ignored[str(path)] = "hidden"
-            else:
-                yield path
-
-
-def _printable(name: str) -> str:
-    """The name, with a question mark for each byte that is not UTF-8."""
-    return name.encode(errors="replace").decode()
+    return Listing(candidates, {readable_name(p): why for p, why in ignored.items()})
 
 
 def _expected(labels: Sequence[str]) -> str:
@@ -129,13 +124,13 @@ def list_urls(path: Path, labels: Sequence[str]) -> Listing:
     An address under two classes is a LABEL_CONFLICT. Raises DataError (NO_FILE, NO_ADDRESSES)."""
     example = f"expected lines such as: {labels[0]}<TAB>https://example.org/photo.jpg"
     rows = list(_rows(path, example))
-    name, stamp = _printable(path.name), _printable(str(path.resolve()))
+    name, stamp = readable_name(path.name), readable_name(str(path.resolve()))
     by_name = {folded(label): label for label in labels}
     sources: dict[str, Source] = {}
     ignored: dict[str, str] = {}
     unknown: dict[str, None] = {}
     for number, cells in rows:
-        where = f"{_printable(str(path))}:{number}"
+        where = f"{readable_name(str(path))}:{number}"
         if why := _flaw(cells, by_name):
             ignored[where] = why
             if len(cells) > 1 and cells[0] and folded(cells[0]) not in by_name:
