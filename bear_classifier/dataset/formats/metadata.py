@@ -64,20 +64,20 @@ class MetadataRow:
     decisions: tuple[PastDecision, ...] = ()
 
 
-COLUMNS = tuple(field.name for field in fields(MetadataRow))
+METADATA_COLUMNS = tuple(field.name for field in fields(MetadataRow))
 
 
 def write_rows(file: TextIO, rows: Iterable[MetadataRow]) -> None:
     """The heading and a line for each row. file: opened with newline=""."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(METADATA_COLUMNS)
     for row in rows:
         writer.writerow(cells(row).values())
 
 
 def cells(row: MetadataRow) -> dict[str, str]:
     """The text of each column."""
-    values = {name: str(getattr(row, name)) for name in COLUMNS}
+    values = {name: str(getattr(row, name)) for name in METADATA_COLUMNS}
     values["decisions"] = decisions_text(row.decisions)
     return {n: str(cell(text)) if n in _FROM_ELSEWHERE else text for n, text in values.items()}
 
@@ -109,7 +109,7 @@ def _read(path: Path, file: TextIO) -> Iterator[MetadataRow]:
             needs = "needs the columns file_name and label, and has"
             raise DataError("BAD_TABLE", f"{path} {needs} {have}")
         for cells in reader:
-            yield row_of({name: cells.get(name) or "" for name in COLUMNS})
+            yield row_of({name: cells.get(name) or "" for name in METADATA_COLUMNS})
     except UnicodeDecodeError:
         raise
     except (csv.Error, ValueError) as exc:

@@ -13,7 +13,7 @@ from deciding import UNKNOWN, on, run, sha, state
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, history, undo
 from bear_classifier.dataset.formats.metadata import (
-    COLUMNS,
+    METADATA_COLUMNS,
     MetadataRow,
     PastDecision,
     read_rows,
@@ -158,6 +158,6 @@ def test_an_unknown_action_is_refused(catalog: Catalog) -> None:
 
 
 def test_the_columns_are_those_of_the_guide() -> None:
-    assert COLUMNS[:7] == (
+    assert METADATA_COLUMNS[:7] == (
         *("file_name", "label", "split", "group", "sha256", "file_sha256", "file_bytes"),
     )
