@@ -240,7 +240,7 @@ def _upright_rgb(file: Inspected, least: int | None) -> tuple[Image.Image, tuple
     if file.format == "jpeg":
         opened.draft(None, smaller(*opened.size, least))
     opened.load()
-    turn = _TURNS.get(_orientation(file.exif or opened.info.get("exif", b"")))
+    turn = _TURNS.get(formats.orientation(file.exif or opened.info.get("exif", b"")))
     icc, image = opened.info.get("icc_profile"), flat(opened)
     del opened  # and its memory, before the next copy
     image = _turned(to_srgb(image, icc), turn)
@@ -253,19 +253,6 @@ def smaller(width: int, height: int, least: int | None) -> tuple[int, int]:
     while least is not None and halves < 3 and min(width, height) >> (halves + 1) >= least:
         halves += 1
     return width >> halves, height >> halves
-
-
-def _orientation(exif: bytes) -> int:
-    """Tag 274 of the first directory, 1 without it. Pillow would load all other tags too."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-    start = int.from_bytes(tiff[4:8], order)
-    for at in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], order), 12):
-        if int.from_bytes(tiff[at : at + 2], order) == 274:
-            return int.from_bytes(tiff[at + 8 : at + 10], order)
-        if at > len(tiff):
-            break
-    return 1
 
 
 _BAND = 256  # rows

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import unpack_from
+from typing import Literal
 
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import heif
@@ -120,20 +121,30 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe, which define the colours
 
 
-def _jpeg(data: bytes) -> Inspected:
-    kept, exif, size, scans, held, end = [b"\xff\xd8"], b"", (0, 0), 0, 0, 2
-    progressive, first_scan = False, 0
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of every segment, the last of them EOI; behind that of a scan lie its
+    pixels. Raises PhotoError (TRUNCATED, TOO_COMPLEX)."""
+    end = 2
     for _ in range(MAX_SEGMENTS):
         marker = _MARKER.search(data, end)
         if marker is None:
             raise truncated(len(data))
         start, kind = marker.start(), data[marker.start() + 1]
         if kind == _EOI:
-            break
+            yield kind, start, start + 2
+            return
         if kind in (0x01, _SOI):  # the two others without a length
             end = start + 2
             continue
         end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
+        yield kind, start, end
+    raise PhotoError("TOO_COMPLEX", f"more than {MAX_SEGMENTS} parts; save it again as JPEG")
+
+
+def _jpeg(data: bytes) -> Inspected:
+    kept, exif, size, scans, held, start = [b"\xff\xd8"], b"", (0, 0), 0, 0, 2
+    progressive, first_scan = False, 0
+    for kind, start, end in jpeg_segments(data):
         body = data[start + 4 : end]
         if kind == _SOS:
             scans += 1
@@ -144,10 +155,8 @@ def _jpeg(data: bytes) -> Inspected:
         elif kind == 0xE1 and not exif and body.startswith(b"Exif\0\0"):
             exif = body[6:]
         described = kind < 0xE0 or kind in _KEPT_APPS or body.startswith(b"ICC_PROFILE\0")
-        if described and not first_scan:
+        if described and not first_scan and kind != _EOI:
             kept.append(data[start:end])
-    else:
-        raise PhotoError("TOO_COMPLEX", f"more than {MAX_SEGMENTS} parts; save it again as JPEG")
     if not first_scan or size == (0, 0):
         raise damaged("there is no picture in this JPEG file")
     pixels = b"".join([*kept, data[first_scan : start + 2]])
@@ -161,6 +170,19 @@ def _coefficients(size: tuple[int, int], components: bytes) -> int:
     highest = max((down for _, down in factors), default=0)
     shares = sum(across * down for across, down in factors) / max(1, widest * highest)
     return int(2 * size[0] * size[1] * shares)
+
+
+def orientation(exif: bytes) -> int:
+    """Tag 274 of the first directory, 1 without it. Pillow would load all other tags too."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    start = int.from_bytes(tiff[4:8], order)
+    for at in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], order), 12):
+        if int.from_bytes(tiff[at : at + 2], order) == 274:
+            return int.from_bytes(tiff[at + 8 : at + 10], order)
+        if at > len(tiff):
+            break
+    return 1
 
 
 def _png(data: bytes) -> Inspected:
