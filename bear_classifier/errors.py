@@ -27,6 +27,10 @@ class BearsError(Exception):
         self.sentence = sentence
         self.rows = tuple(rows)
 
+    def __reduce__(self) -> tuple[type[BearsError], tuple[str, str, tuple[str, ...]]]:
+        """As what it was made from: it comes back from other processes."""
+        return type(self), (self.code, self.sentence, self.rows)
+
 
 class ConfigError(BearsError):
     """The project file or a command-line setting is wrong."""

@@ -56,6 +56,7 @@ def pytest_configure() -> None:
     """Tests that press Ctrl-C: a shell's background job ignores it, and so would its children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["RAY_AUTH_TOKEN"] = "of-the-tests-" + "0" * 32  # Ray would write one into the home
     if "PYTEST_XDIST_WORKER" not in os.environ:  # which models passed is of this session alone
         os.environ["BEARS_CACHE"] = tempfile.mkdtemp(prefix="bears-tests-")
 

@@ -285,6 +285,21 @@ class ServeConfig:
 
 
 @dataclass(frozen=True)
+class EngineConfig:
+    name: str = choice(
+        "local",
+        'what does the tasks of a stage: "local" (this process) or "ray" (the processes of a Ray'
+        " cluster; installed with bear-classifier[ray])",
+    )
+    address: str = setting(
+        "",
+        'of the Ray cluster, such as 10.0.0.1:6379, or "auto"; "": one is started on this computer',
+    )
+    cpus: int = setting(1, "processors of each task of Ray", low=1)
+    gpus: float = setting(0.0, "GPUs of each task of Ray; 0.5: two tasks share one", low=0)
+
+
+@dataclass(frozen=True)
 class Config:
     """One project. classes: label -> search queries, in the order of the project file."""
 
@@ -301,6 +316,7 @@ class Config:
     reject: RejectConfig = RejectConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
+    engine: EngineConfig = EngineConfig()
 
     @property
     def labels(self) -> list[str]:

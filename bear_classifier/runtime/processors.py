@@ -7,11 +7,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+OVERRIDE = "BEARS_PROCESSORS"  # environment: an engine gives its worker a part of the machine
+
 
 def processors(root: Path = Path("/")) -> int:
     """At least 1. A quota of 1.5 processors counts as 2, as they may be used at the same time.
 
     root: where `proc` and `sys` lie."""
+    if given := os.environ.get(OVERRIDE, "").strip():
+        return max(1, int(given))
     affinity = getattr(os, "sched_getaffinity", None)  # not on Windows, nor on macOS
     number = len(affinity(0)) if affinity else os.cpu_count() or 1
     files = cgroup_files(root, "cpu", ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"])

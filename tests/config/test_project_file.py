@@ -45,7 +45,7 @@ def test_unknown_table_names_a_guess() -> None:
 def test_unknown_table_unlike_any_lists_the_known() -> None:
     known = (
         "name, classes, search, download, screen, split, learn, probe, clean, train, reject,"
-        " export, serve"
+        " export, serve, engine"
     )
     assert refusal(xyz={}) == ("UNKNOWN_SETTING", f"test: unknown table [xyz]; known are {known}")
 

@@ -1,0 +1,67 @@
+"""Tasks for the tests of engines. Workers of Ray import them from here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bear_classifier.errors import DataError
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.processors import processors
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """number: of the shard; kills: how often its worker is killed halfway; gate: a file that must
+    be there before the shard is written, "" for none."""
+
+    folder: str
+    number: int
+    kills: int = 0
+    gate: str = ""
+
+
+def write_shard(task: ShardTask) -> int:
+    """Write the shard, unless it is there; its bytes follow from the number alone. Every beginning
+    and every writing leaves a file of its own."""
+    folder = Path(task.folder)
+    place = shard_of(folder, task.number)
+    if place.exists():
+        return task.number
+    begun = len(list(folder.glob(f"begun-{task.number}-*")))
+    mark(folder, f"begun-{task.number}-{begun}")
+    if begun < task.kills:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while task.gate and not Path(task.gate).exists():
+        time.sleep(0.01)
+    write_atomic(place, hashlib.sha256(str(task.number).encode()).digest() * 1000)
+    mark(folder, f"written-{task.number}-{begun}")
+    return task.number
+
+
+def mark(folder: Path, name: str) -> None:
+    (folder / name).touch()
+
+
+def shard_of(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.bin"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.bin"))}
+
+
+def fail_on_two(number: int) -> int:
+    if number == 2:
+        raise DataError("TOO_FEW", "two is too few", ["a row"])
+    return number
+
+
+def surroundings(number: int) -> tuple[int, int, str, str]:
+    """Process, processors, and what the environment says of bars and of authentication."""
+    names = ("TQDM_DISABLE", "RAY_AUTH_MODE")
+    return os.getpid(), processors(), *(os.environ.get(name, "") for name in names)  # type: ignore[return-value]
