@@ -126,10 +126,10 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {name: db.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables}
 
 
-def without_splits(tables: dict[str, list[tuple[object, ...]]]) -> None:
-    """Take from each source the column of format 6, which is empty there."""
-    assert {row[-1] for row in tables["source"]} == {""}
-    tables["source"] = [row[:-1] for row in tables["source"]]
+def without_format_6(tables: dict[str, list[tuple[object, ...]]]) -> None:
+    """Take from each source the columns of format 6, which are empty there."""
+    assert {row[-3:] for row in tables["source"]} == {("", "", "")}
+    tables["source"] = [row[:-3] for row in tables["source"]]
 
 
 def version(path: Path) -> int:
@@ -151,7 +151,7 @@ def test_a_catalog_of_format_3_is_upgraded_and_kept(format_3: Path) -> None:
     after = rows(format_3 / "catalog.sqlite")
     assert after.pop("search_page") == before.pop("asked")
     assert after.pop("new_class") == []
-    without_splits(after)
+    without_format_6(after)
     assert {name: after[name] for name in after if name != "photo"} == {
         name: before[name] for name in before if name != "photo"
     }
@@ -171,7 +171,7 @@ def test_a_catalog_of_format_4_is_upgraded_and_kept(tmp_path: Path) -> None:
         assert catalog._db.execute("PRAGMA foreign_key_check").fetchall() == []
     after = rows(tmp_path / "catalog.sqlite")
     assert after.pop("new_class") == []
-    without_splits(after)
+    without_format_6(after)
     assert after == before
     kept = tmp_path / "copies" / "format-4.sqlite"
     assert (version(tmp_path / "catalog.sqlite"), version(kept)) == (SCHEMA_VERSION, 4)
@@ -188,7 +188,7 @@ def test_a_catalog_of_format_5_is_upgraded_and_kept(tmp_path: Path) -> None:
         assert len(catalog.photos("unlabelled")) == 1 and len(catalog.new_classes()) == 1
         assert catalog.given_splits() == {}
     after = rows(tmp_path / "catalog.sqlite")
-    without_splits(after)
+    without_format_6(after)
     assert after == before
     kept = tmp_path / "copies" / "format-5.sqlite"
     assert (version(tmp_path / "catalog.sqlite"), version(kept)) == (SCHEMA_VERSION, 5)

@@ -98,6 +98,8 @@ class Source:
     via: str = ""  # "thumbnail" where the picture itself was gone
     # how it was published
     split: str = ""  # train, valid or test, where the source says so
+    expected: str = ""  # SHA-256 that it was published with
+    decisions: str = ""  # those that came with it, see `dataset.formats.metadata`
 
 
 @dataclass(frozen=True)
@@ -301,8 +303,9 @@ _VERSION_5 = [  # photos without a label, classes made in the review page
     request TEXT NOT NULL UNIQUE, "after" INTEGER NOT NULL, undone INTEGER NOT NULL
 ) STRICT""",
 ]
-_VERSION_6 = [  # the split that a file was published in
-    "ALTER TABLE source ADD COLUMN split TEXT NOT NULL DEFAULT ''",
+_VERSION_6 = [  # what a file was published with
+    f"ALTER TABLE source ADD COLUMN {name} TEXT NOT NULL DEFAULT ''"
+    for name in ("split", "expected", "decisions")
 ]
 
 

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 
+# What a dataset and a model of this program hold: their photos are no candidates.
+_OURS = {"catalog.sqlite": "a dataset of this program", "bundle.json": "a model of this program"}
 
-def files_below(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, os.stat_result]]:
+
+class Place(Protocol):
+    """A file or folder of a disk (`Path`) or in an archive (`zip_tree.Packed`)."""
+
+    @property
+    def name(self) -> str: ...
+    def is_dir(self) -> bool: ...
+    def is_file(self) -> bool: ...
+    def is_symlink(self) -> bool: ...
+    def iterdir(self) -> Iterable[Place]: ...
+    def read_bytes(self) -> bytes: ...
+    def __lt__(self, other: Any) -> bool: ...
+
+
+def files_below(folder: Place, ignored: dict[str, str]) -> Iterator[Place]:
     """Every file in whatever depth, sorted. ignored: gets path -> why of what is passed over."""
     try:
         inside = sorted(folder.iterdir())
     except OSError as exc:  # what lies elsewhere can be had
         ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
+        return
+    if ours := next((_OURS[path.name] for path in inside if path.name in _OURS), None):
+        ignored[str(folder)] = ours
         return
     for path in visible(inside, ignored):
         if path.is_dir() and path.is_symlink():
@@ -26,10 +45,10 @@ def files_below(folder: Path, ignored: dict[str, str]) -> Iterator[tuple[Path, o
         elif str(path) != readable_name(str(path)):
             ignored[str(path)] = "its name is not valid Unicode; rename it"
         else:
-            yield path, path.stat()
+            yield path
 
 
-def visible(paths: Sequence[Path], ignored: dict[str, str]) -> Iterator[Path]:
+def visible(paths: Iterable[Place], ignored: dict[str, str]) -> Iterator[Place]:
     """Those not hidden. A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
     for path in paths:
         is_folder, name = path.is_dir(), path.name
@@ -45,6 +64,10 @@ def readable_name(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def stamp_of(stat: os.stat_result) -> str:
-    """Size and time of change, so that an edited file is read again."""
+def stamp_of(place: Place) -> str:
+    """Of a file of a disk its size and time of change, of an entry of an archive its size and
+    checksum: so that what was edited is read again. Raises OSError."""
+    if stamp := getattr(place, "stamp", ""):
+        return str(stamp)
+    stat = Path(str(place)).stat()
     return f"{stat.st_size}-{stat.st_mtime_ns}"

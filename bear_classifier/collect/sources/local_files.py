@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bear_classifier.collect.sources.files_below import (
+    Place,
     files_below,
     readable_name,
     stamp_of,
@@ -43,7 +43,11 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     Raises DataError (NO_FOLDER, NO_CLASS_FOLDERS, CLASS_CLASH, AMBIGUOUS_FOLDERS, SPLIT_CLASH)."""
     if not root.is_dir():
         raise DataError("NO_FOLDER", f"{root} is not a folder; {_expected(labels)}")
-    root = root.resolve()
+    return list_class_folders(root.resolve(), labels, kind)
+
+
+def list_class_folders(root: Place, labels: Sequence[str], kind: str) -> Listing:
+    """As `list_folder`, of a folder that is there; also of one in an archive."""
     ignored: dict[str, str] = {}
     unknown: list[str] = []
     splits = split_folders(root, labels)
@@ -52,21 +56,21 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
             is_folder = "no split with class folders in it" if entry.is_dir() else ""
             ignored[str(entry)] = is_folder or "not in a class folder"
     candidates = [
-        Source(str(path), label, kind, stamp_of(stat), split=split)
+        Source(str(path), label, kind, stamp_of(path), split=split)
         for split, place in (splits or {"": root}).items()
         for label, folder in sorted(_class_folders(place, labels, ignored, unknown).items())
-        for path, stat in files_below(folder, ignored)
+        for path in files_below(folder, ignored)
     ]
     unknown = list(dict.fromkeys(unknown))
     return Listing(candidates, {readable_name(p): why for p, why in ignored.items()}, unknown)
 
 
 def _class_folders(
-    root: Path, labels: Sequence[str], ignored: dict[str, str], unknown: list[str]
-) -> dict[str, Path]:
+    root: Place, labels: Sequence[str], ignored: dict[str, str], unknown: list[str]
+) -> dict[str, Place]:
     by_name = {folded(label): label for label in labels}
-    folders: dict[str, Path] = {}
-    names: list[Path] = []
+    folders: dict[str, Place] = {}
+    names: list[Place] = []
     for entry in visible(sorted(root.iterdir()), ignored):
         if not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
@@ -87,11 +91,14 @@ def _class_folders(
     return folders
 
 
-def _with_content(folder: Path) -> str:
+def _with_content(folder: Place) -> str:
     """The name of a folder; of a split with the names in it, which ought to be classes."""
-    if folded(folder.name) not in SPLIT_NAMES or not os.access(folder, os.R_OK | os.X_OK):
+    if folded(folder.name) not in SPLIT_NAMES:
         return folder.name
-    inside = [path.name for path in visible(sorted(folder.iterdir()), {}) if path.is_dir()]
+    try:
+        inside = [path.name for path in visible(sorted(folder.iterdir()), {}) if path.is_dir()]
+    except OSError:
+        return folder.name
     return f"{folder.name} (in it: {', '.join(inside)[:60]})" if inside else folder.name
 
 
@@ -103,8 +110,8 @@ def list_unlabelled(root: Path) -> Listing:
         raise DataError("NO_FOLDER", f"{root} is not a folder; expected one with photos in it")
     ignored: dict[str, str] = {}
     candidates = [
-        Source(str(path), "", "unlabelled", stamp_of(stat))
-        for path, stat in files_below(root.resolve(), ignored)
+        Source(str(path), "", "unlabelled", stamp_of(path))
+        for path in files_below(root.resolve(), ignored)
     ]
     return Listing(candidates, {readable_name(p): why for p, why in ignored.items()})
 
