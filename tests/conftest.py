@@ -39,7 +39,7 @@ TRAINS = (  # what a network learned is in what they look at: a second instructi
     "test_lr.py", "test_micro_batches.py", "test_trainable_part.py", "test_pipeline.py",
     "test_acceptance.py",
     "test_probe.py", "test_plan.py", "test_source_holdout.py", "test_shipped_model.py",
-    "test_starter.py",
+    "test_feature_shards.py", "test_starter.py",
     "test_train.py", "test_web_run.py",
 )  # fmt: skip
 BROWSER = all(shutil.which(name) for name in ("chromium", "chromedriver"))

@@ -163,9 +163,13 @@ def content(path: Path, root: Path) -> str:
     except OSError:  # the stage that reads it raises it again
         return ""
     cache[name] = [*now, sha256]
+    _keep_hashes(cache, root)
+    return sha256
+
+
+def _keep_hashes(cache: Mapping[str, list[Any]], root: Path) -> None:
     with contextlib.suppress(DataError):  # the dataset may be read-only
         write_atomic(root / HASH_CACHE, json.dumps(cache, indent=1).encode())
-    return sha256
 
 
 def _cached_hashes(root: Path) -> dict[str, list[Any]]:
@@ -193,7 +197,9 @@ def is_complete(place: Path, stage: Stage, known: Mapping[str, str], root: Path)
             files = json.loads((place / stage.leaves).read_bytes())["files"]
             listed |= {name: entry["sha256"] for name, entry in files.items()}
         if stage.name == "probe":
-            names.append(f"features/{_features_file(place / stage.also[0])}")
+            features = place / "features" / _features_name(place / stage.also[0])
+            if not _features_whole(features, root):
+                return False
         return all(content(place / name, root) == sha for name, sha in listed.items()) and all(
             _READABLE[Path(name).suffix](place / name) for name in names if name not in listed
         )
@@ -204,12 +210,51 @@ def is_complete(place: Path, stage: Stage, known: Mapping[str, str], root: Path)
 _DAMAGED = (EOFError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 
 
-def _features_file(probabilities: Path) -> str:
-    """The features that the first model was made from."""
+def _features_name(probabilities: Path) -> str:
+    """Of the features that the first model was made from."""
     import numpy as np
 
     with np.load(probabilities, allow_pickle=False) as file:
         return str(file["features"])
+
+
+def _features_whole(features: Path, root: Path) -> bool:
+    """Of a folder of shards, or of the one file of version 0.2."""
+    folder = features.with_name(features.name.removesuffix(".npz"))
+    if not folder.is_dir():
+        return _npz(features)
+    from bear_classifier.runtime import shards  # only now: numpy is heavy
+
+    files = list(shards.files(folder))
+    return bool(files) and not _damaged_rows(files, root)
+
+
+def drop_damaged_rows(folder: Path, root: Path) -> None:
+    """Remove damaged files of rows below a folder of the dataset `root`: they are made again."""
+    from bear_classifier.runtime import shards
+
+    for file in _damaged_rows([file for file in shards.files(folder) if file.is_file()], root):
+        file.unlink(missing_ok=True)
+
+
+def _damaged_rows(files: Sequence[Path], root: Path) -> list[Path]:
+    """Those that are missing or damaged; a file is read once, unless it changes."""
+    from bear_classifier.runtime import shards
+
+    cache, damaged, changed = _cached_hashes(root), list[Path](), False
+    for file in files:
+        try:
+            facts = file.stat()
+            now = [facts.st_size, facts.st_mtime_ns, "whole"]
+            if cache.get(str(file.resolve())) != now:
+                if not shards.is_whole(file):
+                    raise ValueError
+                cache[str(file.resolve())], changed = now, True
+        except (OSError, ValueError, *_DAMAGED):
+            damaged.append(file)
+    if changed:
+        _keep_hashes(cache, root)
+    return damaged
 
 
 def _npz(path: Path) -> bool:

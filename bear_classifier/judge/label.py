@@ -21,8 +21,9 @@ from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import DataError
-from bear_classifier.judge.predictions import stored_features
+from bear_classifier.judge.predictions import stored_rows
 from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.shards import Column
 from bear_classifier.stages import NAMES, STAGES
 from bear_classifier.stats.active_learning import directions, margins, typical, uncertain
 from bear_classifier.stats.arrays import Floats, Floats32
@@ -35,11 +36,11 @@ _LEARNED = 4_000  # labelled photos that the model learns from, at most: a secon
 
 @dataclass(frozen=True)
 class Pool:
-    """Features (n, f) of the photos with these hashes: those without a label, and the labelled ones
-    that a model may learn from."""
+    """Features (n, f), in their files, of the photos with these hashes: those without a label, and
+    the labelled ones that a model may learn from."""
 
     rows: dict[str, int]
-    features: Floats32
+    features: Column
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def make_pool(catalog: Catalog, config: Config) -> Pool:
         return load_pool(catalog, config)
     except DataError:  # imported late: torch takes seconds
         from bear_classifier.learn import backbone
-        from bear_classifier.learn.probe import feature_cache
+        from bear_classifier.learn.features import feature_cache
         from bear_classifier.learn.weights import announce
 
     announce(config.learn)
@@ -85,14 +86,15 @@ def load_pool(catalog: Catalog, config: Config) -> Pool:
     try:
         note = json.loads((catalog.root / "label" / "features.json").read_bytes())
         same = note["settings"] == _settings(catalog, config)
-        rows, features = stored_features(catalog.root, str(note["features"]))
+        stored = stored_rows(catalog.root, str(note["features"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as exc:
         raise _no_features() from exc
     photos = asked_of(catalog.photos(), config.labels)
-    if not same or any(photo.sha256 not in rows for photo in photos):
+    at = stored.find([photo.sha256 for photo in photos])
+    if not same or (at < 0).any():
         raise _no_features()
-    at = [rows[photo.sha256] for photo in photos]
-    return Pool({photo.sha256: row for row, photo in enumerate(photos)}, features[at])
+    features = Column(stored, "features", at)
+    return Pool({photo.sha256: row for row, photo in enumerate(photos)}, features)
 
 
 def _no_features() -> DataError:
@@ -122,7 +124,7 @@ def proposals(photos: Sequence[Photo], labels: Sequence[str], pool: Pool, n: int
 
     Photos that the pool does not know are passed over."""
     known = [p for p in asked_of(photos, labels) if p.sha256 in pool.rows]
-    features = pool.features[[pool.rows[photo.sha256] for photo in known]]
+    features = pool.features[np.array([pool.rows[photo.sha256] for photo in known], dtype=int)]
     has_label = np.array([bool(photo.label) for photo in known], dtype=bool)
     if has_label.all():
         return []

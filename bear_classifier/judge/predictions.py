@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.errors import DataError
+from bear_classifier.runtime.shards import Column, StoredRows
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.metrics import softmax
 
@@ -48,14 +49,15 @@ class HalfOutputs:
 @dataclass(frozen=True)
 class Evidence:
     """Of the first model, for the photos `sha256`: probabilities (n, classes) of its second round,
-    features (n, f), light, sharpness and the share below a broken-off transfer (n,), the layer (k,
-    f), (k,) by which the weights tell their own classes apart, if they can, and the labels that it
-    learned from, unless an earlier version left them out. known: (n,) whether it knows the photo;
+    features (n, f) in their files, light, sharpness and the share below a broken-off transfer (n,),
+    the layer (k, f), (k,) by which the weights tell their own classes apart, if they can, and the
+    labels that it learned from, unless an earlier version left them out. known: (n,) whether it
+    knows the photo;
     the others were dropped before, and its head says what they look like."""
 
     sha256: list[str]
     probabilities: Floats
-    features: NDArray[np.float32]
+    features: Column
     light: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     filled: NDArray[np.float32]
@@ -81,22 +83,22 @@ def load_evidence(root: Path, dropped: Collection[str] = ()) -> Evidence:
     too, if their features are still there. Raises DataError (NOT_PROBED)."""
     try:
         stored = _arrays(root / "probe" / "probabilities.npz")
-        cache = _arrays(root / "features" / str(stored["features"]))
-        place = {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}
+        rows = stored_rows(root, str(stored["features"]))
         names = stored["sha256"].tolist()
-        more = sorted((set(dropped) & place.keys()) - set(names))
-        at = [place[sha256] for sha256 in (*names, *more)]
+        more = sorted(set(dropped) - set(names))
+        more = [name for name, row in zip(more, rows.find(more).tolist(), strict=True) if row >= 0]
+        at = rows.find([*names, *more])
+        features = Column(rows, "features", at)
         second = stored["second"]
         if more:
-            features = cache["features"][at[len(names) :]]
-            second = np.concatenate([second, _by_the_head(root, features)])
+            second = np.concatenate([second, _by_the_head(root, features[len(names) :])])
         return Evidence(
             [*names, *more],
             second,
-            cache["features"][at],
-            cache["light"][at],
-            cache["sharpness"][at],
-            cache["filled"][at] if "filled" in cache else np.zeros(len(at), dtype=np.float32),
+            features,
+            rows.take("light", at),
+            rows.take("sharpness", at),
+            rows.take("filled", at),
             stored_classifier(root),
             [*stored["labels"].tolist(), *[""] * len(more)] if "labels" in stored else None,
             np.arange(len(at)) < len(names),
@@ -112,11 +114,17 @@ def _by_the_head(root: Path, features: NDArray[np.float32]) -> Floats:
     return softmax(plain @ head["weight"].T + head["bias"])
 
 
-def stored_features(root: Path, name: str) -> tuple[dict[str, int], NDArray[np.float32]]:
-    """Of a file of features: sha256 -> row, and the features (n, f). Raises OSError and ValueError
-    where it is missing or damaged."""
-    cache = _arrays(root / "features" / name)
-    return {sha256: row for row, sha256 in enumerate(cache["sha256"].tolist())}, cache["features"]
+def stored_rows(root: Path, name: str) -> StoredRows:
+    """The features and facts that a dataset keeps under a name: shards, or a file of version 0.2,
+    from before some of the facts as well. Raises OSError and ValueError where they are missing or
+    damaged."""
+    folder = root / "features" / name.removesuffix(".npz")
+    if folder.is_dir():
+        return StoredRows(folder)
+    file = _arrays(folder.with_name(f"{folder.name}.npz"))
+    names = file.pop("sha256").tolist()
+    file.setdefault("filled", np.zeros(len(names), dtype=np.float32))
+    return StoredRows.in_memory(names, **file)
 
 
 def first_model(root: Path, names: Sequence[str]) -> tuple[Floats, float | None] | None:

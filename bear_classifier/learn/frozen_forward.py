@@ -29,7 +29,7 @@ import onnxruntime as ort
 
 OPSET = 17
 _PART = 4  # pictures at once, so that activations fit into the cache
-_WORTH = 32  # pictures; for fewer the preparation, about a second, does not pay
+WORTH = 32  # pictures; for fewer the preparation, about a second, does not pay
 FAILED = (  # by what a network is refused that cannot be traced or run
     *(RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError),
     *(ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidGraph),
@@ -48,7 +48,7 @@ def frozen(
     nothing is prepared. exact: else half precision may be used where it is faster."""
     module.eval()
     kind = None if exact else half_precision(example.device)
-    if example.device.type != "cpu" or n < _WORTH:
+    if example.device.type != "cpu" or n < WORTH:
         return _torch(module, kind)
     try:
         if kind is not None and not any(map(depthwise, module.modules())):

@@ -37,9 +37,10 @@ from bear_classifier.learn import (
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import Unreadable, learning_photos, portable_dataloaders
 from bear_classifier.learn.diagnose import diagnose, diagnose_interpolated
+from bear_classifier.learn.features import cached_features
 from bear_classifier.learn.finetune import interpolated_logits, tune, untuned
 from bear_classifier.learn.fit import adjusted_settings, lr_ratio_of, unbalanced
-from bear_classifier.learn.probe import Head, cached_features, probe_network
+from bear_classifier.learn.probe import Head, probe_network
 from bear_classifier.learn.trainable_part import LastStage, TrainablePart, Untrained, Whole, part_of
 from bear_classifier.learn.weight_interpolation import interpolated_state
 from bear_classifier.learn.weights import announce, preprocessing

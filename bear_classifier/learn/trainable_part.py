@@ -28,10 +28,10 @@ from bear_classifier.learn import data
 from bear_classifier.learn.backbone import OUTPUTS, Classifier, Outputs
 from bear_classifier.learn.data import PhotoList, Unreadable
 from bear_classifier.learn.devices import LoadingWorkers, loading_workers
+from bear_classifier.learn.features import cached_features
 from bear_classifier.learn.frozen_forward import frozen
 from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
 from bear_classifier.learn.mixed_precision import exactly
-from bear_classifier.learn.probe import cached_features
 from bear_classifier.learn.random_crops import item_random, random_state_of
 from bear_classifier.learn.weights import preprocessing
 from bear_classifier.runtime.prefetch import ahead

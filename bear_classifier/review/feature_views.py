@@ -63,7 +63,7 @@ class FeatureViews:
             if self._known is None:
                 evidence = load_evidence(self._root)
                 row = {sha256: n for n, sha256 in enumerate(evidence.sha256)}
-                self._known = _Known(evidence, row, unit_rows(evidence.features))
+                self._known = _Known(evidence, row, unit_rows(np.asarray(evidence.features)))
             return self._known
 
     def places(self) -> MapPlaces:
@@ -71,7 +71,7 @@ class FeatureViews:
         with self._lock:
             if self._places is None:
                 folder, evidence = self._root / "features", known.evidence
-                self._places = MapPlaces(folder, evidence.sha256, evidence.features)
+                self._places = MapPlaces(folder, evidence.sha256, np.asarray(evidence.features))
             return self._places
 
     def groups(self) -> list[PhotoGroup] | None:

@@ -164,11 +164,11 @@ def test_backbones_from_the_command_line(
     asked: list[Path] = []
     split = {catalog.file(photo): photo.split for photo in catalog.photos("ok")}
     catalog.close()
-    import bear_classifier.learn.probe as probe
+    import bear_classifier.learn.features as features
 
-    batches = probe.batches
+    batches = features.batches
     monkeypatch.setattr(
-        probe, "batches", lambda files, *a, **k: asked.extend(files) or batches(files, *a, **k)
+        features, "batches", lambda files, *a, **k: asked.extend(files) or batches(files, *a, **k)
     )
     project = pipeline.Project(config, caches / "data", caches / "model")
     monkeypatch.setattr(cli_project, "named_project", lambda _: project)

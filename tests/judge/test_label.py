@@ -103,9 +103,9 @@ def test_features_are_computed_once_and_found_again(some, monkeypatch):
     wanted = {p.sha256 for p in some.photos() if p.status == "unlabelled"
               or (p.status == "ok" and p.split != "test")}  # fmt: skip
     assert made.rows.keys() == wanted
-    from bear_classifier.learn import probe
+    from bear_classifier.learn import features
 
-    monkeypatch.setattr(probe, "feature_cache", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(features, "feature_cache", lambda *_: pytest.fail("computed again"))
     again = make_pool(some, config)
     assert again.rows == made.rows
     assert np.array_equal(again.features, made.features)

@@ -11,10 +11,12 @@ from bundles import tiny_config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import ModelError
 from bear_classifier.learn import backbone, int8, int8_features
+from bear_classifier.learn.features import cached_features, feature_cache
 from bear_classifier.learn.frozen_forward import as_onnx
 from bear_classifier.learn.int8_features import Comparison, compare_features, feature_objection
-from bear_classifier.learn.probe import cached_features, feature_cache, probe
+from bear_classifier.learn.probe import probe
 from bear_classifier.runtime.npz import as_npz
+from bear_classifier.runtime.shards import StoredRows
 
 FINE = Comparison(photos=128, differ=0, cosine=0.99, faster=2.0)
 
@@ -95,7 +97,7 @@ def test_integers_are_made_once_and_have_a_file_of_their_own(
     exact = cached_features(catalog, tiny_config(), catalog.photos("ok"), body_of())
     shutil.rmtree(catalog.root / "features")
     path, features = features_of(catalog)
-    assert "-int8-" in path.name and path.is_file()
+    assert "-int8-" in path.name and path.is_dir()
     assert "8-bit integers: " in capsys.readouterr().err
     assert not np.array_equal(features, exact)
     assert np.allclose(features, exact, atol=0.2 * exact.max())
@@ -105,7 +107,7 @@ def test_integers_are_made_once_and_have_a_file_of_their_own(
     shutil.rmtree(catalog.root / "features")  # as in another dataset: the kept network is tried
     assert features_of(catalog)[0].name == path.name
     full, _ = features_of(catalog, config=tiny_config())
-    assert full.name == f"{path.name.partition('-int8-')[0]}.npz"
+    assert full.name == path.name.partition("-int8-")[0]
 
 
 def test_what_was_begun_goes_on_in_its_precision(catalog, monkeypatch, capsys):
@@ -115,8 +117,7 @@ def test_what_was_begun_goes_on_in_its_precision(catalog, monkeypatch, capsys):
     monkeypatch.setattr(int8_features, "choose", never)  # no second guard
     again, every = features_of(catalog, photos)
     assert again == path and np.array_equal(every[:20], some)
-    with np.load(path) as file:
-        assert len(file["sha256"]) == len(photos)
+    assert len(StoredRows(path)) == len(photos)
     shutil.rmtree(catalog.root / "features")
     full, _ = features_of(catalog, photos[:20], tiny_config())
     assert features_of(catalog, photos)[0] == full and "-int8-" not in full.name
@@ -137,17 +138,24 @@ def test_a_damaged_or_foreign_network_is_made_anew(catalog, tmp_path, data):
 
 
 def test_a_kept_network_that_is_another_one_makes_no_more_features(catalog, tmp_path, monkeypatch):
-    """Features of two networks never stand in one file."""
+    """Features of two networks never stand in one folder."""
     photos = catalog.photos("ok")
-    path, _ = features_of(catalog, photos[:20])
+    path, some = features_of(catalog, photos[:20])
     other = dataclasses.replace(AUTO, train=dataclasses.replace(AUTO.train, seed=7))
     network = as_onnx(body_of(other), torch.zeros(1, 3, 64, 64), "image", ["map"])
     (kept,) = (tmp_path / "torch").rglob("*.npz")
     kept.write_bytes(as_npz(format=np.array(1), network=np.frombuffer(network, np.uint8)))
-    again, _ = features_of(catalog, photos)
-    assert again != path
-    with np.load(path) as file:
-        assert len(file["sha256"]) == 20
+    own = (path / "network.onnx").read_bytes()
+    for there in (None, own[:1000]):  # of version 0.2, and a damaged one
+        (path / "network.onnx").unlink(missing_ok=True)
+        if there:
+            (path / "network.onnx").write_bytes(there)
+        other, _ = features_of(catalog, photos)
+        assert other != path and len(StoredRows(path)) == 20
+        shutil.rmtree(other)
+    (path / "network.onnx").write_bytes(own)
+    again, every = features_of(catalog, photos)
+    assert again == path and np.array_equal(every[:20], some)
 
 
 def test_a_network_that_fails_the_guard_is_not_used(catalog, monkeypatch, capsys):
@@ -192,6 +200,6 @@ def test_only_training_photos_are_tried(catalog, monkeypatch):
 def test_the_first_model_says_its_precision(catalog):
     assert probe(catalog, AUTO)["precision"] == "int8"
     with np.load(catalog.root / "probe" / "probabilities.npz") as file:
-        assert (catalog.root / "features" / str(file["features"])).is_file()
+        assert (catalog.root / "features" / str(file["features"])).is_dir()
         assert "-int8-" in str(file["features"])
     assert probe(catalog, tiny_config(probe={"folds": 2}))["precision"] == "fp32"

@@ -17,15 +17,9 @@ from bear_classifier.errors import DataError, TrainError
 from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn import backbone
 from bear_classifier.learn.data import batches
-from bear_classifier.learn.probe import (
-    cached_features,
-    filled,
-    head_of,
-    mean_grey,
-    probe,
-    sharpness,
-    strength_of,
-)
+from bear_classifier.learn.features import cached_features
+from bear_classifier.learn.picture_facts import filled, mean_grey, sharpness
+from bear_classifier.learn.probe import head_of, probe, strength_of
 from bear_classifier.learn.train import start
 from bear_classifier.stats.linear_probe import model, out_of_fold, trusted
 
@@ -75,41 +69,6 @@ def test_two_classes_become_two_rows(points):
     assert np.allclose(p, fitted.predict_proba(features[two]), atol=1e-5)
 
 
-def test_features_are_computed_once(catalog, tmp_path):
-    config = tiny_config()
-    photos = catalog.photos("ok")
-    some = features_of(catalog, config, photos[:10])
-    (cache,) = (tmp_path / "features").iterdir()
-    with np.load(cache) as file:
-        stored = dict(file)
-    stored["features"][0] = 7.0  # a mark that only the cache can have
-    buffer = io.BytesIO()
-    np.savez(buffer, **stored)
-    cache.write_bytes(buffer.getvalue())
-    every = features_of(catalog, config, photos)
-    assert (every[0] == 7.0).all()
-    assert np.array_equal(every[1:10], some[1:])
-    assert len(every) == len(photos)
-
-
-def test_a_damaged_cache_is_made_again(catalog, tmp_path):
-    config = tiny_config()
-    photos = catalog.photos("ok")
-    before = features_of(catalog, config, photos)
-    (cache,) = (tmp_path / "features").iterdir()
-    for data in (b"", b"PK\x03\x04noise", cache.read_bytes()[:3000]):
-        cache.write_bytes(data)
-        assert np.array_equal(features_of(catalog, config, photos), before)
-
-
-def test_other_weights_and_other_sizes_have_other_caches(catalog, tmp_path):
-    photos = catalog.photos("ok")[:2]
-    for learn in ({}, {"size": 96}, {"arch": "squeezenet1_0"}):
-        features_of(catalog, tiny_config(learn=learn), photos)
-    features_of(catalog, tiny_config(train={"seed": 7}), photos)
-    assert len(list((tmp_path / "features").iterdir())) == 4
-
-
 def deal(catalog):
     """Labels by side would be a puzzle without an answer: give each side some of all."""
     photos = catalog.photos("ok")
@@ -132,7 +91,7 @@ def test_the_stage_leaves_probabilities_for_all_and_a_head_for_training(catalog,
         assert file["sha256"].tolist() == [p.sha256 for p in photos]
         assert np.allclose(file["probabilities"].sum(1), 1)
         assert np.allclose(file["second"].sum(1), 1)
-        assert (tmp_path / "features" / str(file["features"])).is_file()
+        assert (tmp_path / "features" / str(file["features"])).is_dir()
     assert not (tmp_path / "probe" / "pretrained.npz").exists()
     network = start(catalog, config)
     features = torch.from_numpy(features_of(catalog, config, photos)).double()
@@ -253,29 +212,6 @@ def test_plain_grounds_bars_and_drawings_did_not_break_off(tmp_path):
     found = filled(batch_of(tmp_path, *plain), SHAPE)
     assert found[:-1].tolist() == [0] * 5
     assert found[-1] < 0.1  # a slope ends in nearly one colour
-
-
-def test_a_cache_of_before_there_was_light_is_made_anew(catalog, tmp_path):
-    config = tiny_config()
-    photos = catalog.photos("ok")[:5]
-    before = features_of(catalog, config, photos)
-    (cache,) = (tmp_path / "features").iterdir()
-    with np.load(cache) as file:
-        whole = dict(file)
-    assert set(whole) == {"sha256", "features", "light", "sharpness", "filled"}
-    for missing in ("light", "sharpness", "filled"):
-        buffer = io.BytesIO()
-        np.savez(buffer, **{name: value for name, value in whole.items() if name != missing})
-        cache.write_bytes(buffer.getvalue())
-        assert np.array_equal(features_of(catalog, config, photos), before)
-        with np.load(cache) as file:
-            assert file.keys() == whole.keys()
-            assert all(np.array_equal(file[name], whole[name]) for name in whole)
-    pictures = next(iter(batches([catalog.file(p) for p in photos], SHAPE, 32)))
-    order = [whole["sha256"].tolist().index(p.sha256) for p in photos]
-    assert np.allclose(whole["light"][order], mean_grey(pictures, SHAPE))
-    assert np.allclose(whole["sharpness"][order], sharpness(pictures, SHAPE))
-    assert np.allclose(whole["filled"][order], filled(pictures, SHAPE))
 
 
 # -- what the weights themselves tell apart --------------------------------------------------------

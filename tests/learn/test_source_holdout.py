@@ -21,7 +21,8 @@ from bear_classifier.dataset.sources import sites
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import finetune, fit, source_holdout, weight_interpolation
 from bear_classifier.learn.data import Unreadable
-from bear_classifier.learn.probe import cached_features, probe
+from bear_classifier.learn.features import cached_features
+from bear_classifier.learn.probe import probe
 from bear_classifier.learn.train import start, train
 from bear_classifier.learn.trainable_part import Whole
 

@@ -121,13 +121,14 @@ def _judged(
     from bear_classifier.experiments.backbones.analysis import Errors
     from bear_classifier.judge import leave_source_out
     from bear_classifier.learn import backbone, probe
+    from bear_classifier.learn.features import cached_features
     from bear_classifier.stats.linear_probe import n_folds, out_of_fold
 
     config = one.config
     body = backbone.build_body(config.learn, config.train.seed)  # one at a time lies in memory
     facts = _network_facts(body, config.learn)
     began = time.monotonic()
-    features = probe.cached_features(catalog, config, photos, body)
+    features = cached_features(catalog, config, photos, body)
     facts["features_seconds"] = round(time.monotonic() - began, 1)
     targets = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.array([photo.family for photo in photos])
