@@ -23,6 +23,7 @@ from torch import nn
 from bear_classifier.config.settings import Config, LearnConfig
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.engine.choice import each
 from bear_classifier.errors import TrainError
 from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.data import PhotoList, batches
@@ -76,8 +77,12 @@ def feature_cache(
     folder, tasks = feature_tasks(catalog, config, photos, body)
     total = sum(len(shards.names_of(catalog.root / task.shard)) for task in tasks)
     with progress_bar(total=total, desc="features", unit="photo", hidden=not tasks) as bar:
-        for task in tasks:
-            feature_shard(task, bar.update, body)
+        if config.engine.name == "local":
+            for task in tasks:
+                feature_shard(task, bar.update, body)
+        else:
+            for _, done in each(feature_shard, tasks, config.engine):
+                bar.update(done.photos)
     _prepared.cache_clear()
     stored = StoredRows(folder)
     return folder, Column(stored, "features", stored.find([photo.sha256 for photo in photos]))
@@ -94,7 +99,7 @@ def feature_tasks(
     stage_fingerprint.drop_damaged_rows(folder, catalog.root)
     lists = shards.plan(folder, (f"{photo.sha256}.{photo.format}" for photo in photos))
     places = [path.relative_to(catalog.root).as_posix() for path in lists]
-    root, seed = str(catalog.root), config.train.seed
+    root, seed = str(catalog.root.resolve()), config.train.seed
     return folder, [FeatureTask(root, place, config.learn, seed) for place in places]
 
 
