@@ -1,4 +1,4 @@
-"""`bears export`: the bundle of the last training, or its weights for another library."""
+"""`bears export`: the bundle of the last training, or a file of it for another library."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from bear_classifier.cli import project, stage
 from bear_classifier.cli.options import CommandParser, add_path
 from bear_classifier.cli.output import print_outcome
 
-_FORMATS = ("torchvision", "timm", "safetensors", "fastai")
+_FORMATS = ("torchvision", "timm", "safetensors", "fastai", "onnx-complete")
 
 
 def add_options(parser: CommandParser) -> None:
-    about = "write the weights of the published model for another library into OUT, and publish"
-    parser.add_argument("--format", choices=_FORMATS, help=f"{about} nothing")
+    about = (
+        "write the published model into OUT for another library, or as one ONNX file from pixels to"
+        " the answer, and publish nothing"
+    )
+    parser.add_argument("--format", choices=_FORMATS, help=about)
     add_path(parser, "--model", "MODEL", "with --format: a bundle (default: the project's)")
     add_path(parser, "out", "OUT", "a folder (default: beside the bundle)", nargs="?")
 
@@ -27,11 +30,18 @@ def run(options: argparse.Namespace) -> int:
             if given:
                 options.parser.error(f"{name} {given} needs --format FORMAT")
         return stage.run(options)
-    from bear_classifier.ship.library_formats import weights_text, write_weights
+    from bear_classifier.ship.library_formats import weights_text
 
     model = project.bundle_folder(options)
     out = options.out or Path(model).with_name(f"{Path(model).name}-{options.format}")
-    done = write_weights(model, options.format, out)
+    if options.format == "onnx-complete":
+        from bear_classifier.ship.complete_export import write_complete
+
+        done = write_complete(model, out)
+    else:
+        from bear_classifier.ship.library_formats import write_weights
+
+        done = write_weights(model, options.format, out)
     plain = json.loads(json.dumps(dataclasses.asdict(done), default=str))
     print_outcome(options, plain, weights_text(done))
     return 0

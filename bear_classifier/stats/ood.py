@@ -68,6 +68,11 @@ class Reference:
             nearest[rows] = alike.max(axis=1)
         return max(_SAME, float(np.quantile(nearest, _RARE)))
 
+    def views(self) -> list[Floats32]:
+        """Its photos as vectors of length 1, a row each, whose products are the similarities: of
+        features (n, f) and, where there is a classifier, of the roots of probabilities (n, k)."""
+        return self._known
+
     def without(self, rows: Bools) -> tuple[Reference, Floats]:
         """The reference that lacks these of its photos (n,), and the OOD scores of the others in
         it, each without its near-copies."""
