@@ -43,6 +43,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "predict": ("predict", "classify photos and folders of photos"),
     "serve": ("serve", "open the web page and the API of a model"),
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
+    "assets": ("assets", "fetch what lets a model run in a visitor's browser (by npm)"),
     "clean": ("clean", "find label errors and outliers, and decide on them from a table"),
     "review": ("review", "open the cleaning page"),
     "gallery": ("review", "look at what was downloaded, by class and source"),

@@ -178,11 +178,15 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
     return router
 
 
-def render_card(name: str, markdown: str) -> str:
+def render_card(name: str, markdown: str, style: str = "../../../../page.css") -> str:
     """The model card as a whole HTML page in the style of ours. It quotes what its author wrote:
-    tags are shown as they stand, and links lead to web pages and mail addresses only."""
+    tags are shown as they stand, and links lead to web pages and mail addresses only. style: the
+    address of the style sheet, from that of the page."""
     card = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    return template(__file__, "model_card.html").render(name=name, card=Markup(card)) + "\n"
+    return (
+        template(__file__, "model_card.html").render(name=name, card=Markup(card), style=style)
+        + "\n"
+    )
 
 
 async def _one(request: Request) -> bytes:

@@ -40,12 +40,19 @@ def write_complete(model: Path, out: Path) -> WrittenWeights:
 
     Raises ModelError (as `bundle.load`, BAD_MODEL, PARITY), ConfigError (BAD_ARCH), DataError
     (CANNOT_WRITE)."""
-    exact = in_full_precision(bundle.load(model))
-    data = complete_onnx.complete(exact)
-    difference = _proved(data, exact)
-    for name, content in ((FILE, data), ("README.md", _read_me(exact).encode())):
+    opened = bundle.load(model)
+    data, difference = complete_file(opened)
+    for name, content in ((FILE, data), ("README.md", _read_me(opened).encode())):
         write_atomic(out / name, content)
     return WrittenWeights(out, FORMAT, [FILE, "README.md"], difference)
+
+
+def complete_file(opened: Bundle) -> tuple[bytes, float]:
+    """The file, and the largest difference of a probability from the bundle in full precision, on
+    the pictures of its self-test. Raises ModelError (BAD_MODEL, PARITY), ConfigError (BAD_ARCH)."""
+    exact = in_full_precision(opened)
+    data = complete_onnx.complete(exact)
+    return data, _proved(data, exact)
 
 
 def in_full_precision(published: Bundle) -> Bundle:

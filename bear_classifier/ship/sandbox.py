@@ -20,9 +20,9 @@ from typing import Any
 from bear_classifier import __version__, errors
 from bear_classifier.errors import BearsError, ModelError
 from bear_classifier.runtime.process_worker import WORKER_MEMORY, limit_memory
+from bear_classifier.runtime.user_cache import cache_folder
 from bear_classifier.ship.bundle import Bundle, load
 
-_NAME = "bear-classifier"
 _SECONDS = 5.0  # of a processor
 _MORE = 1e-7  # seconds beyond that for each byte of a network for pictures of _SIDE pixels
 _SIDE = 224
@@ -83,15 +83,10 @@ def _too_slow(seconds: float) -> ModelError:
 
 
 def _mark(bundle: Bundle) -> Path | None:
-    """The file that records that this bundle passed with this program: in BEARS_CACHE, or in this
-    program's folder of the system's cache. None for a user without a home."""
+    """The file that records that this bundle passed with this program."""
     words = f"{bundle.about['checksum']} {__version__}"
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
-    try:
-        cache = os.environ.get("BEARS_CACHE") or Path(base or Path.home() / ".cache", _NAME)
-    except RuntimeError:  # no home
-        return None
-    return Path(cache, "passed", hashlib.sha256(words.encode()).hexdigest())
+    cache = cache_folder()
+    return cache and Path(cache, "passed", hashlib.sha256(words.encode()).hexdigest())
 
 
 def _tried(path: Path, checksum: str, seconds: float) -> dict[str, Any]:

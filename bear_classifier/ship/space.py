@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,19 +75,38 @@ def space(model: Path, out: Path) -> Written:
 def _written(model: Path, out: Path, place: Path) -> Written:
     trust(proved := bundle.load(model))
     Model(proved).self_test()
+    name = model_name(model)
+    files = _contents(proved, name)
+    write_folder(place, files, lambda partial: bundle.load(partial / "models" / name))
+    pinned = files["requirements.txt"].decode().splitlines()
+    version = optional_field(proved.about, "version", int)
+    return Written(out, name, version, len(files), sum(map(len, files.values())), pinned)
+
+
+def model_name(model: Path) -> str:
+    """A name for addresses and folders, by the model's folder."""
+    return re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
+
+
+def write_folder(
+    place: Path, files: dict[str, bytes], prove: Callable[[Path], object] | None = None
+) -> None:
+    """Put a folder of these files in place of an earlier one that was not changed since; a marker
+    is added to them. prove: is given the folder before that, and raises where it is not whole.
+
+    Raises ConfigError (FOREIGN_FOLDER), DataError (DISK_FULL, CANNOT_WRITE)."""
     _clear_leftovers(place)
     if place.exists() and (strange := _strange(place)):
         words = f"{strange} was not written by bears space, or was changed since, and is kept;"
         raise ConfigError("FOREIGN_FOLDER", f"{words} move it away or name another folder")
-    name = re.sub(r"[^\w.-]+", "-", model.resolve().name).strip(".-") or "model"
-    files = _contents(proved, name)
     sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
     marker = json.dumps({"written_by": "bears space", "files": sums}, indent=1)
     files[MARKER] = marker.encode() + b"\n"
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         bundle.write_bundle(partial, files)
-        bundle.load(partial / "models" / name)  # the copy is the proved bundle
+        if prove:
+            prove(partial)
         for path in (partial, *partial.rglob("*")):  # any user who runs it may read it
             path.chmod(0o755 if path.is_dir() else 0o644)
         _move_history(place, partial)
@@ -97,10 +116,6 @@ def _written(model: Path, out: Path, place: Path) -> Written:
         _move_history(partial, place)
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    size = sum(map(len, files.values()))
-    pinned = files["requirements.txt"].decode().splitlines()
-    version = optional_field(proved.about, "version", int)
-    return Written(out, name, version, len(files), size, pinned)
 
 
 def space_text(done: Written) -> str:
@@ -155,11 +170,6 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
 
 def readme(name: str, labels: Sequence[str], card: str, gradio: str) -> str:
     """Front matter that the Hub reads, then the model's card. gradio: its version."""
-    *most, last = labels
-    question = f"{', '.join(most)} or {last}?"
-    short = question[0].upper() + question[1:]
-    if len(short.encode("utf-16-le", errors="replace")) > 2 * _SHORT:
-        short = f"Tells apart {len(labels)} classes of photos"
     return f"""\
 ---
 title: {yaml_string(f"{name[0].upper()}{name[1:]} classifier")}
@@ -171,7 +181,7 @@ sdk_version: {yaml_string(gradio)}
 python_version: "{sys.version_info.major}.{sys.version_info.minor}"
 app_file: app.py
 pinned: false
-short_description: {yaml_string(short)}
+short_description: {yaml_string(short_description(labels))}
 tags:
   - image-classification
   - onnx
@@ -188,6 +198,16 @@ tags:
 The program is under the Apache License 2.0 (LICENSE). That says nothing of the licence of the\
  model, nor of the photos that it learned from.
 """
+
+
+def short_description(labels: Sequence[str]) -> str:
+    """What the model is for, as short as the Hub asks for."""
+    *most, last = labels
+    question = f"{', '.join(most)} or {last}?"
+    short = question[0].upper() + question[1:]
+    if len(short.encode("utf-16-le", errors="replace")) > 2 * _SHORT:
+        short = f"Tells apart {len(labels)} classes of photos"
+    return short
 
 
 def yaml_string(text: str) -> str:

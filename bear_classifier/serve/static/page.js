@@ -189,7 +189,8 @@ function choose(name) {
   $("card").hidden = !card;
   if (card) $("card").href = card;
   $("limits").textContent = `One photo or up to ${limits.photos}, each at most ${megabytes(limits.bytes)}.`;
-  $("privacy").textContent = corrections ? "Photos are not kept, unless you send one as a correction." : "Photos are not kept.";
+  if (S.about.device) $("privacy").textContent = "Your photos stay on this device: the model runs in this browser.";
+  else $("privacy").textContent = corrections ? "Photos are not kept, unless you send one as a correction." : "Photos are not kept.";
 }
 
 async function begin() {
@@ -200,7 +201,11 @@ async function begin() {
     return;
   }
   choose();
-  const { models } = S.about;
+  const { models, device, published } = S.about;
+  if (device) {
+    $("lede").textContent = "Show it a photo. The answer comes at once, and the photo stays on this device.";
+    (await import("./page_offline.js")).workOffline(published);
+  }
   $("model-box").hidden = models.length < 2;
   const alike = ({ title }) => models.filter((other) => other.title === title).length > 1;
   const named = (one) => (alike(one) ? `${one.name}: ${one.title}` : one.title || one.name);

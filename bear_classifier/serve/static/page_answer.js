@@ -1,6 +1,6 @@
 // One photo: what it is, how sure that is, why, and the way to say that it is wrong.
-import { $, capital, h, percent, rail, say } from "./page_parts.js";
-import { S, Trouble, askAgain, correct, explain, giveUp } from "./page_ask.js";
+import { $, Trouble, capital, h, percent, rail, say } from "./page_parts.js";
+import { S, askAgain, correct, explain, giveUp } from "./page_ask.js";
 
 let shown = null; // the photo whose picture is on the page, and its address there
 let address = "";

@@ -57,3 +57,11 @@ export function rail(label, p) {
   return h("div", { class: "rail", role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100,
     "aria-valuenow": Math.round(1000 * p) / 10, "aria-valuetext": percent(p) }, bar);
 }
+
+/** A failure as the server or the page words it; again: asking once more may help. */
+export class Trouble extends Error {
+  constructor(code, message, { request = "", wait = 0, again = false } = {}) {
+    super(message);
+    Object.assign(this, { code, request, wait, again });
+  }
+}

@@ -1,0 +1,152 @@
+// A photo's file to the pixels that the model sees, in a worker: upright sRGB over white, as the server
+// decodes them. What cannot be used is refused with a sentence.
+const MOST_BYTES = 20e6, MOST_PIXELS = 64e6, LEAST_SIDE = 16, LONGEST_SIDE = 16384, MOST_ASPECT = 50;
+const TAIL = 1 << 16; // bytes at the end in which a JPEG's end mark has to be
+
+/** A photo that cannot be used. code: as the server's. */
+export class Unusable extends Error {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const text = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
+const HEIC = new Set(["heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"]);
+
+/** The format by its first bytes; "" for what no browser reads as a photo. */
+export function formatOf(bytes) {
+  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return "jpeg";
+  if (text(bytes, 1, 4) === "PNG" && bytes[0] === 0x89) return "png";
+  if (text(bytes, 0, 4) === "GIF8") return "gif";
+  if (text(bytes, 0, 2) === "BM") return "bmp";
+  if (text(bytes, 0, 4) === "RIFF" && text(bytes, 8, 12) === "WEBP") return "webp";
+  if (text(bytes, 4, 8) !== "ftyp") return "";
+  const brand = text(bytes, 8, 12);
+  return brand === "avif" || brand === "avis" ? "avif" : HEIC.has(brand) ? "heic" : "";
+}
+
+/** Whether the end of the file is missing, which browsers fill up with grey without a word. */
+function isCut(bytes, format) {
+  if (format === "png") return !text(bytes.subarray(-TAIL), 0, TAIL).includes("IEND");
+  if (format !== "jpeg") return false;
+  for (let at = bytes.length - 2; at >= Math.max(2, bytes.length - TAIL); at -= 1) {
+    if (bytes[at] === 0xff && bytes[at + 1] === 0xd9) return false;
+  }
+  return true;
+}
+
+/** Whether a JPEG has four colours that browsers take otherwise than the server: these invert them
+ * without an Adobe mark, and do not where it says YCCK; there the mark alone decides. */
+function isOddCmyk(bytes) {
+  let adobe = -1;
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff;) {
+    const mark = bytes[at + 1], size = (bytes[at + 2] << 8) | bytes[at + 3];
+    if (mark === 0xee && text(bytes, at + 4, at + 9) === "Adobe") adobe = bytes[at + 15];
+    if (mark >= 0xc0 && mark <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(mark)) return bytes[at + 9] === 4 && adobe !== 0;
+    if (mark === 0xda) return false;
+    at += 2 + size;
+  }
+  return false;
+}
+
+function checkSize(width, height) {
+  const size = `${width} x ${height}`;
+  if (width * height > MOST_PIXELS) throw new Unusable("TOO_MANY_PIXELS", `${size} pixels; the limit is ${MOST_PIXELS / 1e6} megapixels. Save a smaller copy.`);
+  if (Math.max(width, height) > LONGEST_SIDE) throw new Unusable("TOO_MANY_PIXELS", `${size} pixels; the limit for a side is ${LONGEST_SIDE}. Save a smaller copy.`);
+  if (Math.min(width, height) < LEAST_SIDE) throw new Unusable("TOO_SMALL", `${size} pixels; each side needs at least ${LEAST_SIDE}.`);
+  if (Math.max(width, height) > MOST_ASPECT * Math.min(width, height)) throw new Unusable("ODD_SHAPE", `${size} pixels; the limit is ${MOST_ASPECT} times as long as wide. Crop it.`);
+}
+
+/** The picture (ImageBitmap or canvas) of a file. heif: decodes what this browser does not.
+ * Raises Unusable. */
+export async function pictureOf(file, heif) {
+  let bytes;
+  try {
+    bytes = new Uint8Array(await file.arrayBuffer());
+  } catch {
+    throw new Unusable("FILE_LOST", "The file can no longer be read: it was moved, changed, or is a folder. Choose it again.");
+  }
+  if (!bytes.length) throw new Unusable("EMPTY_FILE", "The file is empty: 0 bytes.");
+  if (bytes.length > MOST_BYTES) throw new Unusable("TOO_LARGE", `This file has ${(bytes.length / 1e6).toFixed(1)} MB, and ${MOST_BYTES / 1e6} MB is the limit. Save a smaller copy.`);
+  const format = formatOf(bytes);
+  if (!format) throw new Unusable("NOT_AN_IMAGE", "This is not a picture of a kind that is read here. Save it as JPEG or PNG.");
+  if (isCut(bytes, format)) throw new Unusable("TRUNCATED", "Its end is missing. Download or copy it again.");
+  if (format === "jpeg" && isOddCmyk(bytes)) {
+    throw new Unusable("UNSUPPORTED_FORMAT", "A JPEG in four colours for printing (CMYK), which browsers show in different ways. Save it as an ordinary JPEG.");
+  }
+  let picture;
+  try {
+    picture = await createImageBitmap(file);
+  } catch {
+    if (format === "heic") picture = await heif(bytes);
+    else if (format === "avif") throw new Unusable("UNSUPPORTED_FORMAT", "This browser does not read AVIF. Save it as JPEG.");
+    else throw new Unusable("DAMAGED", "The browser cannot make sense of its content. Save it again, or send another copy.");
+  }
+  checkSize(picture.width, picture.height);
+  return picture;
+}
+
+/** Where the centre square begins and how long it is, as the decoder has it. share: of the side that
+ * is kept; size: pixels that it is resized to. */
+export function squareOf(width, height, size, share) {
+  const side = Math.max(1, Math.trunc(Math.min(width / size, height / size) * size * share));
+  return { left: Math.trunc(0.5 * (width - side)), top: Math.trunc(0.5 * (height - side)), side };
+}
+
+const paper = { alpha: false, willReadFrequently: true };
+
+/** The pixels (h, w, 3) from which the model cuts its square: the middle of the picture, so much of it
+ * that the square begins at the same pixel as in the whole. */
+export function pixelsOf(picture) {
+  const { width, height } = picture, least = Math.min(width, height);
+  const wide = least + ((width - least) % 2), high = least + ((height - least) % 2);
+  const canvas = new OffscreenCanvas(wide, high);
+  const pen = canvas.getContext("2d", paper);
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, wide, high);
+  pen.drawImage(picture, -(width - wide) / 2, -(height - high) / 2);
+  const rgba = pen.getImageData(0, 0, wide, high).data, rgb = new Uint8Array(3 * wide * high);
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    rgb[to] = rgba[from];
+    rgb[to + 1] = rgba[from + 1];
+    rgb[to + 2] = rgba[from + 2];
+  }
+  return { rgb, dims: [high, wide, 3] };
+}
+
+/** The square that the model saw, as a canvas. */
+export function squareCanvas(picture, size, share) {
+  const { left, top, side } = squareOf(picture.width, picture.height, size, share);
+  const canvas = new OffscreenCanvas(size, size), pen = canvas.getContext("2d", paper);
+  pen.imageSmoothingQuality = "high";
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, size, size);
+  pen.drawImage(picture, left, top, side, side, 0, 0, size, size);
+  return canvas;
+}
+
+const FOR = [214, 84, 0], AGAINST = [0, 92, 184], DEEPEST = 0.75; // as of class_activation_map.py
+
+/** The square, pale and grey, under the evidence (h, w) for one class; strongest: of the deepest
+ * colour. Evidence between two places is interpolated. */
+export function overlay(square, evidence, rows, columns, strongest) {
+  const size = square.width, canvas = new OffscreenCanvas(size, size), pen = canvas.getContext("2d", paper);
+  pen.drawImage(square, 0, 0);
+  const image = pen.getImageData(0, 0, size, size), { data } = image;
+  const clamp = (value, most) => Math.min(most, Math.max(0, value));
+  for (let y = 0; y < size; y += 1) {
+    const v = clamp(((y + 0.5) * rows) / size - 0.5, rows - 1), r = Math.min(rows - 1, Math.floor(v) + 1), dv = v - Math.floor(v);
+    for (let x = 0; x < size; x += 1) {
+      const u = clamp(((x + 0.5) * columns) / size - 0.5, columns - 1), c = Math.min(columns - 1, Math.floor(u) + 1), du = u - Math.floor(u);
+      const at = (row, column) => evidence[Math.floor(row) * columns + Math.floor(column)];
+      const here = (1 - dv) * ((1 - du) * at(v, u) + du * at(v, c)) + dv * ((1 - du) * at(r, u) + du * at(r, c));
+      const depth = clamp(Math.abs(here) / Math.max(strongest, 1e-9), 1) * DEEPEST, colour = here > 0 ? FOR : AGAINST;
+      const i = 4 * (y * size + x);
+      const grey = 60 + 0.72 * (0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]);
+      for (let k = 0; k < 3; k += 1) data[i + k] = grey * (1 - depth) + colour[k] * depth;
+    }
+  }
+  pen.putImageData(image, 0, 0);
+  return canvas;
+}

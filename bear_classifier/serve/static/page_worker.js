@@ -1,0 +1,123 @@
+// The model in this browser: a worker, so that the page stays alive while it computes.
+import { env, InferenceSession, Tensor } from "./ort/ort.wasm.min.mjs";
+import { sentence } from "./page_sentences.js";
+import { Unusable, overlay, pictureOf, pixelsOf, squareCanvas } from "./page_picture.js";
+
+const MAPS = 3; // of the likeliest classes
+let session = null; // a promise
+let about = null; // {labels, reasons} of the model's own, {size, crop} of its square
+
+/** The bytes of a file of this page, if they are those that were published. */
+async function checked({ name, sha256 }, told = () => {}) {
+  const response = await fetch(new URL(name, import.meta.url));
+  if (!response.ok) throw new Unusable("NO_MODEL", `${name} cannot be loaded (error ${response.status}). Load the page again.`);
+  const size = Number(response.headers.get("Content-Length")) || 0, parts = [], reader = response.body.getReader();
+  let length = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value);
+    length += part.value.length;
+    told(length, size);
+  }
+  const bytes = new Uint8Array(length);
+  parts.reduce((at, part) => { bytes.set(part, at); return at + part.length; }, 0);
+  if (crypto.subtle) { // not on a page over plain http from another machine
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    if ([...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") !== sha256) {
+      throw new Unusable("CHANGED", `${name} is not the file that was published with this page. Load the page again.`);
+    }
+  }
+  return bytes;
+}
+
+async function load(given) {
+  about = { size: given.size, crop: given.crop };
+  const bytes = { wasm: 0, model: 0 };
+  const told = (name) => (length) => { bytes[name] = length; postMessage({ loaded: bytes.wasm + bytes.model }); };
+  const [wasm, model] = await Promise.all([checked(given.wasm, told("wasm")), checked(given.model, told("model"))]);
+  env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+  env.wasm.wasmBinary = wasm;
+  env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+  const made = await InferenceSession.create(model, { executionProviders: ["wasm"] });
+  Object.assign(about, { labels: given.labels, reasons: given.reasons });
+  return made;
+}
+
+async function heif(bytes) {
+  let library;
+  try {
+    library = (await import("./heif/libheif-bundle.mjs")).default();
+  } catch {
+    throw new Unusable("UNSUPPORTED_FORMAT", "This browser does not read HEIC. Save it as JPEG, or set the camera to the most compatible format.");
+  }
+  const [image] = new library.HeifDecoder().decode(bytes);
+  if (!image) throw new Unusable("DAMAGED", "The HEIC file cannot be decoded. Save it as JPEG.");
+  const [width, height] = [image.get_width(), image.get_height()];
+  const pixels = new ImageData(width, height);
+  await new Promise((done, fail) => image.display(pixels, (shown) => (shown ? done() : fail(new Unusable("DAMAGED", "The HEIC file cannot be decoded. Save it as JPEG.")))));
+  image.free?.();
+  return createImageBitmap(pixels);
+}
+
+async function outputs(picture) {
+  const { rgb, dims } = pixelsOf(picture);
+  return (await session).run({ pixels: new Tensor("uint8", rgb, dims) });
+}
+
+function answerOf(out) {
+  const p = Array.from(out.probabilities.data), label = about.labels[Number(out.label.data[0])];
+  const probabilities = Object.fromEntries(about.labels.map((name, n) => [name, p[n]]));
+  const answer = { label, confidence: probabilities[label], probabilities, reason: about.reasons[Number(out.reason.data[0])],
+    score: out.ood_score.data[0] };
+  return { ...answer, accepted: answer.reason === "ok", sentence: sentence(answer) };
+}
+
+async function address(canvas) {
+  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+  return new FileReaderSync().readAsDataURL(blob);
+}
+
+function mapsOf(out, square, names) {
+  const [, rows, columns] = out.evidence.dims, cells = rows * columns;
+  const parts = names.map((name) => out.evidence.data.subarray(about.labels.indexOf(name) * cells, (about.labels.indexOf(name) + 1) * cells));
+  const strongest = Math.max(...parts.map((part) => part.reduce((most, value) => Math.max(most, Math.abs(value)), 0)));
+  return parts.map((part) => overlay(square, part, rows, columns, strongest));
+}
+
+const work = {
+  async load(given) {
+    session = load(given);
+    await session;
+    return {};
+  },
+  async classify({ file }) {
+    const picture = await pictureOf(file, heif), answer = answerOf(await outputs(picture));
+    picture.close?.();
+    return answer;
+  },
+  async explain({ file }) {
+    const picture = await pictureOf(file, heif), out = await outputs(picture), answer = answerOf(out);
+    const square = squareCanvas(picture, about.size, about.crop);
+    picture.close?.();
+    const names = [...about.labels].sort((a, b) => answer.probabilities[b] - answer.probabilities[a]).slice(0, MAPS);
+    const images = await Promise.all(mapsOf(out, square, names).map(address));
+    return { ...answer, photo: await address(square), maps: names.map((label, n) => ({ label, image: images[n] })) };
+  },
+  /** One frame of the camera. where: whether to draw the evidence for the likeliest class. */
+  async frame({ picture, where }) {
+    const out = await outputs(picture), answer = answerOf(out);
+    const square = where ? squareCanvas(picture, about.size, about.crop) : null;
+    picture.close();
+    return { ...answer, map: square && mapsOf(out, square, [answer.label])[0].transferToImageBitmap() };
+  },
+};
+
+addEventListener("message", async ({ data: { id, task, given } }) => {
+  try {
+    const result = await work[task](given);
+    postMessage({ id, result }, result.map ? [result.map] : []);
+  } catch (error) {
+    const code = error instanceof Unusable ? error.code : "NO_ANSWER";
+    const message = error instanceof Unusable ? error.message : `The model cannot answer in this browser (${error?.message || error}).`;
+    postMessage({ id, trouble: { code, message } });
+  }
+});
