@@ -17,6 +17,8 @@ import pytest
 from corpus import ROOT, SHIFT, drawn, saved
 
 from bear_classifier.dataset.schema import Photo
+from bear_classifier.runtime import user_cache
+from bear_classifier.web import page_assets
 
 BUSY = "f83e0f83e0f83e0f83e0f83e007c1f07c1f07c1f07c1f07c1f" + "ffc00" * 5 + "003ff" * 5
 Child = Callable[..., "subprocess.Popen[str]"]
@@ -49,6 +51,10 @@ MISSING = {  # marker of tests that need more than the checkout: is it missing, 
         not (ROOT.parent / "shared" / "photos").is_dir(),
         "tests with real photos and weights: they need the folder ../shared beside the checkout",
     ),
+    "assets": (
+        not all(map(page_assets.folder_of, page_assets.ASSETS)),
+        "the page without a server: its libraries come by npm; run: bears assets",
+    ),
 }
 
 
@@ -58,7 +64,10 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["RAY_AUTH_TOKEN"] = "of-the-tests-" + "0" * 32  # Ray would write one into the home
     if "PYTEST_XDIST_WORKER" not in os.environ:  # which models passed is of this session alone
+        kept = user_cache.cache_folder()
         os.environ["BEARS_CACHE"] = tempfile.mkdtemp(prefix="bears-tests-")
+        if kept and (kept / "assets").is_dir():
+            Path(os.environ["BEARS_CACHE"], "assets").symlink_to(kept / "assets")
 
 
 def pytest_unconfigure() -> None:

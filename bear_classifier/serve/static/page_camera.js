@@ -1,10 +1,14 @@
-// A photo from the camera: a phone's own camera application, or the picture of a desk's camera.
-import { $ } from "./page_parts.js";
+// A photo from the camera: a phone's own camera application, or the picture of a desk's camera; where
+// the model is in this browser, with an answer to what the camera sees.
+import { $, capital, h, percent, rail, say } from "./page_parts.js";
+import { engine } from "./page_engine.js";
+import { steady } from "./page_live.js";
 
-const byHand = matchMedia("(pointer: coarse)").matches;
+const byHand = matchMedia("(pointer: coarse)").matches && !engine.frame;
 let taken = () => {};
 let stream = null;
 let count = 0;
+let live = 0; // number of the session that is looked at; 0: none
 
 const WHY = {
   NotAllowedError: "This page may not use the camera. The settings of the browser decide that.",
@@ -25,9 +29,63 @@ async function open() {
     await $("video").play();
     $("shoot").disabled = false;
     $("shoot").focus();
+    if (engine.frame) watch();
   } catch (error) {
     $("camera-note").textContent = WHY[error.name] || `The camera cannot be used (${error.message}).`;
   }
+}
+
+// -- live --------------------------------------------------------------------------------------
+
+function drawLive(answer) {
+  say($("live-said"), answer.sentence);
+  $("live").classList.toggle("unsure", !answer.accepted);
+  const known = answer.reason !== "unlike_training";
+  const ranked = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).slice(0, 3);
+  $("live-bars").replaceChildren(...(known ? ranked.map(([label, p]) => h("div", { class: label === answer.label ? "bar best" : "bar" },
+    h("span", { class: "label", "aria-hidden": "true" }, capital(label)), rail(label, p),
+    h("span", { class: "value", "aria-hidden": "true" }, percent(p)))) : []));
+}
+
+/** The evidence over the middle square of the picture, which is what the model sees. */
+function drawMap(map) {
+  const canvas = $("live-map"), { videoWidth: wide, videoHeight: high, clientWidth, clientHeight } = $("video");
+  canvas.hidden = !map;
+  if (!map) return;
+  const scale = Math.min(clientWidth / wide, clientHeight / high);
+  canvas.style.width = `${engine.crop() * Math.min(wide, high) * scale}px`;
+  [canvas.width, canvas.height] = [map.width, map.height];
+  canvas.getContext("2d").drawImage(map, 0, 0);
+  map.close();
+}
+
+/** Answer frame after frame, the next one when the last is answered, until the dialog closes. */
+async function watch() {
+  const mine = (live += 1), next = steady(engine.limits()), video = $("video");
+  $("live").hidden = false;
+  say($("live-said"), "Looking");
+  while (live === mine && $("camera-box").open) {
+    if (!video.paused && video.videoWidth) {
+      try {
+        const answer = await engine.frame(await createImageBitmap(video), $("where").checked);
+        if (live !== mine) { answer.map?.close(); return; }
+        if (!video.paused) { drawLive(next(answer, performance.now() / 1000)); drawMap(answer.map); }
+        else answer.map?.close();
+      } catch (trouble) {
+        $("camera-note").textContent = trouble.message;
+        return;
+      }
+    }
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+function freeze() {
+  const video = $("video"), on = !video.paused;
+  if (on) video.pause();
+  else video.play();
+  $("freeze").textContent = on ? "Go on" : "Freeze";
+  $("freeze").setAttribute("aria-pressed", on);
 }
 
 function shoot() {
@@ -42,9 +100,16 @@ function shoot() {
 }
 
 function release() {
+  live += 1;
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
   $("video").srcObject = null;
+  $("live").hidden = true;
+  $("live-map").hidden = true;
+  if ($("freeze").getAttribute("aria-pressed") === "true") {
+    $("freeze").textContent = "Freeze";
+    $("freeze").setAttribute("aria-pressed", false);
+  }
 }
 
 /** Offer the camera where there is one to ask for; taken(file) gets the photo. */
@@ -56,4 +121,6 @@ export function offerCamera(act) {
   $("shoot").addEventListener("click", shoot);
   $("camera-close").addEventListener("click", () => $("camera-box").close());
   $("camera-box").addEventListener("close", release);
+  $("live-tools").hidden = !engine.frame;
+  $("freeze").addEventListener("click", freeze);
 }

@@ -72,9 +72,11 @@ async function explain(file) {
 }
 
 /** The answer to one frame of the camera, an ImageBitmap, which is gone afterwards. */
-export async function frame(picture, where) {
+async function frame(picture, where) {
   await ready();
   return ask("frame", { picture, where }, [picture]);
 }
 
-export const device = { models, classify, explain, correct: () => Promise.reject(new Trouble("NOT_FOUND", "This page keeps no corrections.")) };
+/** As page_server.js's `server`, and for the camera: frame(), limits() of an answer, crop() of the
+ * shorter side that is seen. */
+export const device = { models, classify, explain, frame, limits: () => about.device, crop: () => about.device.crop, correct: () => Promise.reject(new Trouble("NOT_FOUND", "This page keeps no corrections.")) };

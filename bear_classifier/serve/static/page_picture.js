@@ -1,7 +1,7 @@
 // A photo's file to the pixels that the model sees, in a worker: upright sRGB over white, as the server
 // decodes them. What cannot be used is refused with a sentence.
 const MOST_BYTES = 20e6, MOST_PIXELS = 64e6, LEAST_SIDE = 16, LONGEST_SIDE = 16384, MOST_ASPECT = 50;
-const TAIL = 1 << 16; // bytes at the end in which a JPEG's end mark has to be
+const TAIL = 1 << 16; // bytes at the end in which the mark of the end has to be
 
 /** A photo that cannot be used. code: as the server's. */
 export class Unusable extends Error {
@@ -26,13 +26,13 @@ export function formatOf(bytes) {
   return brand === "avif" || brand === "avis" ? "avif" : HEIC.has(brand) ? "heic" : "";
 }
 
+const END = { jpeg: [0xff, 0xd9], png: [0x49, 0x45, 0x4e, 0x44] }; // EOI; IEND
+
 /** Whether the end of the file is missing, which browsers fill up with grey without a word. */
 function isCut(bytes, format) {
-  if (format === "png") return !text(bytes.subarray(-TAIL), 0, TAIL).includes("IEND");
-  if (format !== "jpeg") return false;
-  for (let at = bytes.length - 2; at >= Math.max(2, bytes.length - TAIL); at -= 1) {
-    if (bytes[at] === 0xff && bytes[at + 1] === 0xd9) return false;
-  }
+  const mark = END[format], tail = bytes.subarray(-TAIL);
+  if (!mark) return false;
+  for (let at = tail.length - mark.length; at >= 0; at -= 1) if (mark.every((byte, n) => tail[at + n] === byte)) return false;
   return true;
 }
 
@@ -48,6 +48,37 @@ function isOddCmyk(bytes) {
     at += 2 + size;
   }
   return false;
+}
+
+/** The EXIF orientation of a WebP, which browsers leave out; 1 without one. */
+function webpTurn(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const size = view.getUint32(at + 4, true);
+    if (text(bytes, at, at + 4) !== "EXIF") { at += 8 + size + (size % 2); continue; }
+    const start = at + 8 + (text(bytes, at + 8, at + 12) === "Exif" ? 6 : 0), end = at + 8 + size;
+    const little = text(bytes, start, start + 2) === "II";
+    if (start + 8 > end) return 1;
+    const directory = start + view.getUint32(start + 4, little);
+    for (let n = 0; directory + 14 + 12 * n <= end && n < view.getUint16(directory, little); n += 1) {
+      const entry = directory + 2 + 12 * n;
+      if (view.getUint16(entry, little) === 0x112) return view.getUint16(entry + 8, little);
+    }
+    return 1;
+  }
+  return 1;
+}
+
+/** The picture turned upright, by its EXIF orientation. */
+function turned(picture, turn) {
+  if (!(turn >= 2 && turn <= 8)) return picture;
+  const { width: w, height: h } = picture, [wide, high] = turn > 4 ? [h, w] : [w, h];
+  const canvas = new OffscreenCanvas(wide, high), pen = canvas.getContext("2d");
+  pen.transform(...[[-1, 0, 0, 1, w, 0], [-1, 0, 0, -1, w, h], [1, 0, 0, -1, 0, h], [0, 1, 1, 0, 0, 0], [0, 1, -1, 0, h, 0],
+    [0, -1, -1, 0, h, w], [0, -1, 1, 0, 0, w]][turn - 2]);
+  pen.drawImage(picture, 0, 0);
+  picture.close();
+  return canvas;
 }
 
 function checkSize(width, height) {
@@ -77,7 +108,9 @@ export async function pictureOf(file, heif) {
   }
   let picture;
   try {
-    picture = await createImageBitmap(file);
+    picture = format === "webp"
+      ? turned(await createImageBitmap(file, { imageOrientation: "none" }), webpTurn(bytes))
+      : await createImageBitmap(file);
   } catch {
     if (format === "heic") picture = await heif(bytes);
     else if (format === "avif") throw new Unusable("UNSUPPORTED_FORMAT", "This browser does not read AVIF. Save it as JPEG.");
