@@ -15,6 +15,7 @@ setup: .venv/ready  ## create .venv and install everything in it
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,heic,ray]"
+	@if command -v npm >/dev/null; then $(BIN)/bears assets; else echo "npm is not here: pages without a server need it (bears assets)"; fi || true
 	@touch $@
 
 run: setup  ## train on the embedded starter set, then serve the page on 127.0.0.1:7860

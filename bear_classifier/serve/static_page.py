@@ -71,13 +71,13 @@ def static_page(model: Path, out: Path) -> StaticPage:
         opened = bundle.load(model)
         trust(opened)
         (served,) = served_models(model)
-        files = contents(opened, served, complete_file(opened)[0])
+        files = page_files(opened, served, complete_file(opened)[0])
         write_folder(place, files)
     sizes, heic = sum(map(len, files.values())), folder_of(HEIF) is not None
     return StaticPage(out, served.name, served.description()["version"], len(files), sizes, heic)
 
 
-def contents(model: Bundle, served: ServedModel, complete: bytes) -> dict[str, bytes]:
+def page_files(model: Bundle, served: ServedModel, complete: bytes) -> dict[str, bytes]:
     """Every file by its path in the folder. Raises ConfigError (NO_ASSETS)."""
     files = {path.name: path.read_bytes() for path in sorted(_STATIC.glob("page*.*"))}
     files |= _asset(ONNX_RUNTIME, "ort")
@@ -87,7 +87,7 @@ def contents(model: Bundle, served: ServedModel, complete: bytes) -> dict[str, b
     files["index.html"] = _index(files.pop("page.html").decode()).encode()
     files["card.html"] = render_card(served.name, served.card, "page.css").encode()
     files["manifest.webmanifest"] = _json(manifest(model, served))
-    published, later = listed(files)
+    published, later = checksums(files)
     version = hashlib.sha256(_json(published | later)).hexdigest()[:16]
     worker = (_STATIC / "device" / "sw.js").read_text(encoding="utf-8")
     lists = {"VERSION": version, "FILES": published, "LATER": later}
@@ -135,7 +135,7 @@ def manifest(model: Bundle, served: ServedModel) -> dict[str, Any]:
     }
 
 
-def listed(files: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, str]]:
+def checksums(files: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, str]]:
     """Checksums of what is kept for visits without a network at once, and of what is kept when it
     is first used."""
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
@@ -170,7 +170,7 @@ def _asset(asset: Asset, folder: str) -> dict[str, bytes]:
 
 
 def _index(page: str) -> str:
-    """The page of the service, told to answer by itself."""
+    """The page of the service, set to answer by itself."""
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     links = '<link rel="manifest" href="manifest.webmanifest">\n'
     for old, new in (

@@ -33,7 +33,7 @@ from bear_classifier.ship.class_activation_map import CamHead, cam_head
 from bear_classifier.ship.predict import Prediction, Reason
 from bear_classifier.stats import ood
 
-OPSET = 18  # the first one whose Resize has `antialias`
+RESIZE_OPSET = 18  # the first one whose Resize has `antialias`
 OUTPUTS = ["label", "probabilities", "reason", "ood_score", "logits", "pooled", "evidence"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 _TINY = 1e-12  # length of the shortest vector that is divided by, as in stats/ood.py
@@ -45,9 +45,13 @@ def complete(bundle: Bundle) -> bytes:
     """The bundle as one file, its network as it is published. Raises ModelError (BAD_MODEL, and
     those of `cam_head`)."""
     try:
-        network = version_converter.convert_version(onnx.load_from_string(bundle.onnx), OPSET)
+        network = version_converter.convert_version(
+            onnx.load_from_string(bundle.onnx), RESIZE_OPSET
+        )
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as exc:
-        words = f"model.onnx cannot be written in operators of version {OPSET}: {str(exc)[:200]}"
+        words = (
+            f"model.onnx cannot be written in operators of version {RESIZE_OPSET}: {str(exc)[:200]}"
+        )
         raise ModelError("BAD_MODEL", words) from exc
     inner = _renamed(network.graph)
     rule = bundle.about["rejection"]
@@ -66,7 +70,7 @@ def complete(bundle: Bundle) -> bytes:
         ir_version=max(8, network.ir_version),
         producer_name="bear-classifier",
     )
-    helper.set_model_props(made, metadata(bundle))
+    helper.set_model_props(made, described(bundle))
     return bytes(made.SerializeToString())
 
 
@@ -93,7 +97,7 @@ class Complete:
         return Prediction(label, by_label[label], by_label, reason == "ok", reason)
 
 
-def metadata(bundle: Bundle) -> dict[str, str]:
+def described(bundle: Bundle) -> dict[str, str]:
     """What the file says of itself; lists and numbers as JSON."""
     about = bundle.about
     rule, test = about["rejection"], (about.get("metrics") or {}).get("test") or {}

@@ -40,10 +40,16 @@ def closure(program: str, sources: Mapping[str, str]) -> list[str]:
         named = imported | {word for word in strings if word.startswith(f"{_OURS}.")}
         packages = {name[: dot.start()] for name in named for dot in re.finditer(r"\.", name)}
         paths = {modules[name] for name in named | packages if name in modules}
-        paths |= {path for name, path in others.items() if name in text}
+        whole = {name: path for name, path in others.items() if name in text}
+        paths |= {path for name, path in whole.items() if _holds(text, name)}
         texts += [(sources[path], path.endswith(".py")) for path in paths - needed]
         needed |= paths
     return sorted(needed)
+
+
+def _holds(text: str, name: str) -> bool:
+    """Whether the text has this name of a file, and not only as the end of a longer one."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}", text) is not None
 
 
 def libraries(programs: Iterable[str]) -> set[str]:

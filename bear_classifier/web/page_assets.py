@@ -92,12 +92,12 @@ def fetch() -> Iterator[Fetched]:
         if place is None:
             words = "there is no folder for a cache; set BEARS_CACHE to one and run it again"
             raise DataError("NO_ASSET", f"{asset.folder} cannot be kept: {words}")
-        for name, content in contents(asset, _archive(asset)).items():
+        for name, content in unpacked(asset, _archive(asset)).items():
             write_atomic(place / name, content)
         yield Fetched(asset, place, True)
 
 
-def contents(asset: Asset, archive: bytes) -> dict[str, bytes]:
+def unpacked(asset: Asset, archive: bytes) -> dict[str, bytes]:
     """The files of an archive that was checked, by the names that they get. Raises DataError
     (BAD_ASSET)."""
     digest = base64.b64encode(hashlib.sha512(archive).digest()).decode()

@@ -121,9 +121,9 @@ def give(driver: webdriver.Chrome, *files: Path) -> list[dict[str, Any]]:
     code = """
         const done = arguments[arguments.length - 1];
         const plain = ({ code, message }) => ({ code, message });
-        const told = ({ name, state, answer, trouble }) =>
+        const plainly = ({ name, state, answer, trouble }) =>
           ({ name, state, answer, trouble: trouble && plain(trouble) });
-        import("./page_ask.js").then(({ S }) => done(S.items.map(told)));"""
+        import("./page_ask.js").then(({ S }) => done(S.items.map(plainly)));"""
 
     def ended() -> list[dict[str, Any]] | None:
         items = driver.execute_async_script(code)
@@ -175,6 +175,7 @@ def test_it_answers_as_the_bundle_and_sends_nothing(
     assert not any(path.startswith("/heif/") for _, path, _ in host.asked)
 
 
+@pytest.mark.long
 def test_a_heic_brings_its_decoder_and_is_answered(
     browser: webdriver.Chrome, host: Host, model_dir: Path, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_a_heic_brings_its_decoder_and_is_answered(
     assert any(path.startswith("/heif/") for _, path, _ in host.asked)
 
 
+@pytest.mark.long
 def test_what_cannot_be_used_gets_a_sentence(browser: webdriver.Chrome, tmp_path: Path) -> None:
     jpeg, png = saved(drawn(seed=1), "JPEG"), saved(drawn(seed=1), "PNG")
     four = saved(drawn(seed=2).convert("CMYK"), "JPEG").replace(b"Adobe", b"Adobo", 1)
@@ -211,6 +213,7 @@ def test_what_cannot_be_used_gets_a_sentence(browser: webdriver.Chrome, tmp_path
         assert item["trouble"]["message"].endswith("."), item
 
 
+@pytest.mark.long
 def test_it_works_without_a_network_after_the_first_visit(
     browser: webdriver.Chrome, host: Host, tmp_path: Path
 ) -> None:
@@ -227,6 +230,7 @@ def offline(browser: webdriver.Chrome) -> None:
     until(lambda: browser.execute_script(code) == "ready", "its service worker did not start")
 
 
+@pytest.mark.long
 def test_a_model_that_was_changed_answers_nothing(
     driver: webdriver.Chrome, host: Host, tmp_path: Path
 ) -> None:
@@ -240,6 +244,7 @@ def test_a_model_that_was_changed_answers_nothing(
     assert "is not the file that was published with this page" in item["trouble"]["message"]
 
 
+@pytest.mark.long
 def test_a_new_version_takes_the_place_of_the_kept_one(
     browser: webdriver.Chrome, host: Host, folder: Path
 ) -> None:
@@ -254,7 +259,7 @@ def test_a_new_version_takes_the_place_of_the_kept_one(
     worker = host.folder / "sw.js"  # type: ignore[attr-defined]
     lines = worker.read_text(encoding="utf-8").splitlines(keepends=True)
     files = json.loads(lines[1].removeprefix("const FILES = ").rstrip(";\n"))
-    files["about.json"] = static_page.listed({"about.json": about.read_bytes()})[0]["about.json"]
+    files["about.json"] = static_page.checksums({"about.json": about.read_bytes()})[0]["about.json"]
     lines[:2] = ['const VERSION = "another";\n', f"const FILES = {json.dumps(files)};\n"]
     worker.write_text("".join(lines), encoding="utf-8")
     kept = "const done = arguments[0]; caches.keys().then((names) => done(names.join()));"
@@ -269,6 +274,7 @@ def test_a_new_version_takes_the_place_of_the_kept_one(
     until(lambda: browser.execute_async_script(kept) == "page-another", "the old one is still kept")
 
 
+@pytest.mark.long
 def test_why_shows_maps_of_the_same_picture(browser: webdriver.Chrome, tmp_path: Path) -> None:
     give(browser, *write(tmp_path / "photos", {"a.png": saved(drawn(300, 200, seed=3), "PNG")}))
     browser.find_element(By.ID, "why").click()
@@ -326,6 +332,7 @@ def test_a_live_answer_follows_within_a_second(browser: webdriver.Chrome) -> Non
     assert set(shown[40:]) == {"b"}
 
 
+@pytest.mark.long
 def test_a_live_answer_does_not_flicker(browser: webdriver.Chrome) -> None:
     """On one picture whose frames are now and then answered otherwise."""
     random = np.random.default_rng(3)
@@ -335,6 +342,7 @@ def test_a_live_answer_does_not_flicker(browser: webdriver.Chrome) -> None:
     assert sum(p < 0.5 for _, p, _ in frames) > 20  # frames that would have flickered
 
 
+@pytest.mark.long
 def test_the_camera_is_answered_live(browser: webdriver.Chrome) -> None:
     """By Chromium's own picture of a camera; what it is called is not asked."""
     browser.find_element(By.ID, "camera").click()

@@ -104,7 +104,7 @@ def only_pixels(shape: Preprocessing):  # type: ignore[no-untyped-def]
         [info("image", onnx.TensorProto.FLOAT, None)],
         graph.constants,
     )
-    opset = [onnx.helper.make_opsetid("", complete_onnx.OPSET)]
+    opset = [onnx.helper.make_opsetid("", complete_onnx.RESIZE_OPSET)]
     model = onnx.helper.make_model(made, opset_imports=opset, ir_version=8)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(None, {"pixels": pixels})[0][0]

@@ -193,6 +193,15 @@ function choose(name) {
   else $("privacy").textContent = corrections ? "Photos are not kept, unless you send one as a correction." : "Photos are not kept.";
 }
 
+/** How much of the model has come. all: bytes. */
+async function showLoading(all) {
+  const { onLoading } = await import("./page_device.js");
+  onLoading((bytes) => {
+    $("loading").hidden = bytes >= all;
+    $("loading").textContent = `The model is coming: ${Math.floor(bytes / 1e6)} of ${Math.ceil(all / 1e6)} MB`;
+  });
+}
+
 async function begin() {
   try {
     S.about = await askModels();
@@ -204,6 +213,7 @@ async function begin() {
   const { models, device, published } = S.about;
   if (device) {
     $("lede").textContent = "Show it a photo. The answer comes at once, and the photo stays on this device.";
+    showLoading(device.model.bytes + device.wasm.bytes);
     (await import("./page_offline.js")).workOffline(published);
   }
   $("model-box").hidden = models.length < 2;

@@ -17,7 +17,7 @@ export const askModels = () => engine.models();
 function fits(file) {
   const most = S.about?.limits.bytes;
   if (!most || file.size <= most) return;
-  throw new Trouble("TOO_LARGE", `This file has ${megabytes(file.size)}, and ${megabytes(most)} is the limit. `
+  throw new Trouble("TOO_LARGE", `This file has ${megabytes(file.size)}, and this ${S.about.device ? "page" : "server"} takes at most ${megabytes(most)}. `
     + "Save a smaller copy, for example as JPEG.");
 }
 

@@ -57,7 +57,7 @@ async function models() {
   const response = await fetch("about.json").catch(() => null);
   if (!response?.ok) throw new Trouble("OFFLINE", "The page is not complete here. Check the connection, then load it again.", { again: true });
   about = await response.json();
-  ready().catch(() => {}); // at once, before a photo is chosen; it is told when one is asked
+  ready().catch(() => {}); // at once, before a photo is chosen, whose answer says why where it fails
   return about;
 }
 

@@ -9,7 +9,7 @@ export async function workOffline(published) {
   try {
     before = localStorage.getItem(SEEN);
     localStorage.setItem(SEEN, published);
-  } catch { /* storage is refused: nothing is told */ }
+  } catch { /* storage is refused: nothing is said */ }
   if (before && before !== published) $("news").textContent = "This page was updated since your last visit.";
   if (!("serviceWorker" in navigator)) return;
   try {

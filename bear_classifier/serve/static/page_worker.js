@@ -8,7 +8,7 @@ let session = null; // a promise
 let about = null; // {labels, reasons} of the model's own, {size, crop} of its square
 
 /** The bytes of a file of this page, if they are those that were published. */
-async function checked({ name, sha256 }, told = () => {}) {
+async function checked({ name, sha256 }, report = () => {}) {
   const response = await fetch(new URL(name, import.meta.url));
   if (!response.ok) throw new Unusable("NO_MODEL", `${name} cannot be loaded (error ${response.status}). Load the page again.`);
   const size = Number(response.headers.get("Content-Length")) || 0, parts = [], reader = response.body.getReader();
@@ -16,7 +16,7 @@ async function checked({ name, sha256 }, told = () => {}) {
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     parts.push(part.value);
     length += part.value.length;
-    told(length, size);
+    report(length, size);
   }
   const bytes = new Uint8Array(length);
   parts.reduce((at, part) => { bytes.set(part, at); return at + part.length; }, 0);
@@ -32,8 +32,8 @@ async function checked({ name, sha256 }, told = () => {}) {
 async function load(given) {
   about = { size: given.size, crop: given.crop };
   const bytes = { wasm: 0, model: 0 };
-  const told = (name) => (length) => { bytes[name] = length; postMessage({ loaded: bytes.wasm + bytes.model }); };
-  const [wasm, model] = await Promise.all([checked(given.wasm, told("wasm")), checked(given.model, told("model"))]);
+  const progress = (name) => (length) => { bytes[name] = length; postMessage({ loaded: bytes.wasm + bytes.model }); };
+  const [wasm, model] = await Promise.all([checked(given.wasm, progress("wasm")), checked(given.model, progress("model"))]);
   env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
   env.wasm.wasmBinary = wasm;
   env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
