@@ -324,10 +324,11 @@ class Config:
         return sorted(self.classes)
 
     def for_workers(self) -> Config:
-        """With absolute paths: workers of an engine have other working folders."""
+        """With absolute paths, for workers of an engine have other working folders; and they do
+        their task themselves."""
         learn, split = self.learn, self.split
         if learn.weights not in ("imagenet", "package", "none", "shipped"):
             learn = replace(learn, weights=str(learn.place.absolute()))
         if split.sources:
             split = replace(split, sources=str(Path(split.sources).absolute()))
-        return replace(self, learn=learn, split=split)
+        return replace(self, learn=learn, split=split, engine=EngineConfig())
