@@ -18,6 +18,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import StageRun
+from bear_classifier.engine.choice import close_engine
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.malloc import pages_kept
@@ -127,6 +128,7 @@ def _held(project: Project, work: str) -> Iterator[Catalog]:
                 empty = not catalog.sources()
                 raise
     finally:
+        close_engine()
         if empty and project.data in new:
             shutil.rmtree(project.data)
             for folder in new[1:]:
@@ -214,7 +216,10 @@ def existing(project: Project) -> Iterator[Catalog]:
         )
         raise DataError("NO_DATA", f"there is no dataset in {project.data} yet; {begin}")
     with Catalog(project.data) as catalog:
-        yield catalog
+        try:
+            yield catalog
+        finally:
+            close_engine()
 
 
 def is_published(project: Project) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -47,6 +48,10 @@ TRAINS = (  # what a network learned is in what they look at: a second instructi
 BROWSER = all(shutil.which(name) for name in ("chromium", "chromedriver"))
 MISSING = {  # marker of tests that need more than the checkout: is it missing, and what brings it
     "browser": (not BROWSER, "browser tests: install Debian's chromium and chromium-driver"),
+    "ray": (
+        importlib.util.find_spec("ray") is None,
+        'tests of the engine for many machines: pip install "bear-classifier[ray]"',
+    ),
     "real": (
         not (ROOT.parent / "shared" / "photos").is_dir(),
         "tests with real photos and weights: they need the folder ../shared beside the checkout",

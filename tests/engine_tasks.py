@@ -7,8 +7,12 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from bear_classifier.collect.http.fetch_many import Net
+from bear_classifier.collect.http.rate_limit import PolitenessLimits
+from bear_classifier.collect.http.ssrf_guard import Limits, World
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.processors import processors
@@ -65,3 +69,19 @@ def surroundings(number: int) -> tuple[int, int, str, str]:
     """Process, processors, and what the environment says of bars and of authentication."""
     names = ("TQDM_DISABLE", "RAY_AUTH_MODE")
     return os.getpid(), processors(), *(os.environ.get(name, "") for name in names)  # type: ignore[return-value]
+
+
+async def to_loopback(port: int, host: str, asked: int) -> list[tuple[str, int]]:
+    """Every name is a host of the tests, but for those inside a network, which nobody may ask."""
+    return [("10.0.0.5" if host.startswith("inside") else "127.0.0.1", port)]
+
+
+def is_loopback(address: object) -> bool:
+    return str(address) == "127.0.0.1"
+
+
+def net_of(port: int) -> Net:
+    """The Internet of the tests for workers of Ray, who get it pickled."""
+    limits = Limits(bytes=300_000, connect=20, read=4, total=6)
+    manners = PolitenessLimits(apart=0.001)
+    return Net(World(partial(to_loopback, port), is_loopback), limits, manners)

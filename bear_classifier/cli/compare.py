@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bear_classifier.cli import project
-from bear_classifier.cli.options import add_number
+from bear_classifier.cli.options import add_engine_option, add_number
 from bear_classifier.cli.output import print_outcome
 from bear_classifier.experiments.backbones import study as backbones
 from bear_classifier.experiments.compare import study
@@ -51,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     default = "macro for balance, otherwise loss"
     choices = ["loss", "error", "macro"]
     parser.add_argument("--by", choices=choices, help=f"{by} (default: {default})")
+    add_engine_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.options import add_flag, add_number
+from bear_classifier.cli.options import add_engine_option, add_flag, add_number
 from bear_classifier.cli.output import print_result
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import one_line
@@ -19,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_number(parser, "--more", f"{bring} (default: a round number)")
     orders = "orders of the photos to learn from (default: 10); more narrow the interval"
     add_number(parser, "--seeds", orders, default=10)
+    add_engine_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:

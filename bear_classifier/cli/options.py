@@ -109,7 +109,7 @@ class CommandParser(Parser):
     def fill(self) -> None:
         if not self.get_default("parser"):
             self.set_defaults(
-                name=self.command, parser=self, source=None, retry=False, strict=False
+                name=self.command, parser=self, source=None, retry=False, strict=False, engine=None
             )
             module(self.command).add_options(self)
 
@@ -216,6 +216,11 @@ def add_download_options(command: argparse.ArgumentParser) -> None:
     add_flag(command, "--retry", "ask again where a failure may have passed")
     strict = "exit code 1 also where only addresses failed, or drawn faults were refused"
     add_flag(command, "--strict", strict)
+
+
+def add_engine_option(command: Options) -> None:
+    about = "what does the work: this process, or Ray (settings: engine; default: local)"
+    command.add_argument("--engine", choices=["local", "ray"], help=about)
 
 
 def add_who(command: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ def named_project(options: argparse.Namespace) -> pipeline.Project:
         overrides.append(f"search.per_class={options.per_class}")
     if options.retry:
         overrides.append("download.retry=true")
+    if options.engine:
+        overrides.append(f"engine.name={options.engine}")
     if options.device:
         overrides.append(f"learn.device={options.device}")
     return pipeline.open_project(name, overrides, options.data, options.models)

@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="STAGE", choices=NAMES, default=NAMES[-1], help=until)
     again = "run this stage and those after it even where they are up to date"
     parser.add_argument("--again", metavar="STAGE", choices=NAMES, help=again)
+    shared.add_engine_option(parser)
     shared.add_flag(parser, "--serve", "open the page at the end")
     shared.add_address_options(parser)
 

@@ -6,7 +6,12 @@ import argparse
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.options import CommandParser, add_download_options, add_search_options
+from bear_classifier.cli.options import (
+    CommandParser,
+    add_download_options,
+    add_engine_option,
+    add_search_options,
+)
 from bear_classifier.cli.output import exit_code, note_printer, print_outcome
 from bear_classifier.report import stage_lines
 
@@ -16,6 +21,8 @@ def add_options(parser: CommandParser) -> None:
         add_search_options(parser)
     if parser.command == "download":
         add_download_options(parser)
+    if parser.command in ("download", "screen", "probe", "train"):
+        add_engine_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:

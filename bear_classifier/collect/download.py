@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from functools import partial
-from itertools import islice
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from bear_classifier.collect.fetch_tasks import (
+    Fetch,
+    SiteTask,
+    fetch_file,
+    fetch_on_engine,
+    fetch_sites,
+    take_in,
+)
 from bear_classifier.collect.http.client import in_own_loop
-from bear_classifier.collect.http.fetch_many import INTERNET, Net, Outcome, fetch_all
-from bear_classifier.collect.http.ingest import PhotoFacts, examine
+from bear_classifier.collect.http.fetch_many import INTERNET, Net, Outcome
 from bear_classifier.collect.integrity import brought_back
 from bear_classifier.collect.placeholders import placeholders
-from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources.folder_changes import overwritten
 from bear_classifier.collect.sources.registry import LOCAL
 from bear_classifier.collect.sources.search_progress import search_goal
 from bear_classifier.collect.spare_candidates import lacking, share_out
-from bear_classifier.config.settings import Config, DownloadConfig
+from bear_classifier.config.settings import Config
 from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, relabel
@@ -38,32 +39,18 @@ from bear_classifier.dataset.schema import (
     consistent,
     usable_status,
 )
-from bear_classifier.errors import DataError, PhotoError
-from bear_classifier.images import decoder
-from bear_classifier.runtime.files import clear_partial, move, write_atomic
-from bear_classifier.runtime.process_pool import Workers
-from bear_classifier.runtime.processors import processors
+from bear_classifier.errors import DataError
+from bear_classifier.runtime.files import clear_partial
 from bear_classifier.runtime.terminal import SHORT_BAR, progress_bar, room
 
-_CHUNK = 64  # files stored and recorded together: what an interruption costs at most
-_EACH = 32  # addresses that are worth starting another process for
-_MOST = 8  # such processes: 35 MB each, and once in a while 300
-_SECONDS = 30.0  # for one picture; those within the limits take 2 at most
-_Keep = Callable[[Source, PhotoFacts, Callable[[Path], None]], Photo]
 OWN_FILES = ("folder", "unlabelled")  # kinds of sources: files of the user
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
-
-
-def fetch_file(source: Source) -> tuple[bytes, PhotoFacts]:
-    """One file of this computer. Raises PhotoError."""
-    data = decoder.read_file(Path(source.origin))
-    return data, examine(data)
 
 
 def download(
     catalog: Catalog,
     config: Config,
-    fetch: Callable[[Source], tuple[bytes, PhotoFacts]] = fetch_file,
+    fetch: Fetch = fetch_file,
     net: Net = INTERNET,
 ) -> dict[str, Any]:
     """Fetch every pending candidate; each ends as one row with a code. Resumes where it stopped."""
@@ -74,18 +61,21 @@ def download(
     fetched = {source.origin for source in pending}
     here = [source for source in pending if source.kind in LOCAL]
     there = [source for source in pending if source.kind not in LOCAL]
-    refusal = refusal_of(catalog.take_downs())
     total, settled = len(pending), False
     with progress_bar(
         total=total, desc="download", unit="photo", hidden=not pending, bar_format=SHORT_BAR
     ) as bar:
         progress = DownloadBar(bar, total)
+
+        def record(group: list[Outcome]) -> None:
+            _record(catalog, group)
+            progress.add(group)
+
         try:
-            for group in _from_files(here, fetch, partial(_keep, catalog, refusal)):
-                _record(catalog, group)
-                progress.add(group)
+            for group in take_in(catalog.root, here, catalog.take_downs(), config, fetch):
+                record(group)
             while there:
-                in_own_loop(_from_web(catalog, there, config.download, net, refusal, progress))
+                _fetch(catalog, there, config, net, record)
                 _reconcile(catalog, config)  # which of them are copies or placeholders
                 settled = True
                 there = [row for row in share_out(catalog, goal) if row.code == PENDING]
@@ -105,6 +95,20 @@ def download(
         _reconcile(catalog, config)
     spares = {"spares": len(fetched) - total, "lacking": lacking(catalog, goal)}
     return _outcome(catalog, fetched) | spares
+
+
+def _fetch(
+    catalog: Catalog,
+    sources: Sequence[Source],
+    config: Config,
+    net: Net,
+    record: Callable[[list[Outcome]], None],
+) -> None:
+    if config.engine.name != "local":
+        fetch_on_engine(catalog, sources, config, net, record)
+        return
+    task = SiteTask(catalog.root, tuple(sources), tuple(catalog.take_downs()), config, net)
+    in_own_loop(fetch_sites(task, record))
 
 
 def _outcome(catalog: Catalog, fetched: set[str]) -> dict[str, Any]:
@@ -137,35 +141,6 @@ def _retry_passing(catalog: Catalog) -> None:
         )
 
 
-async def _from_web(
-    catalog: Catalog,
-    sources: Sequence[Source],
-    settings: DownloadConfig,
-    net: Net,
-    refusal: Callable[[str], str],
-    progress: DownloadBar,
-) -> None:
-    most = min(2 * processors(), _MOST, 1 + len(sources) // _EACH)  # half wait for disks
-    header = {"folder": str(catalog.root / "photos")}
-    async with Workers("bear_classifier.collect.http.ingest", most, _SECONDS) as workers:
-
-        async def use(source: Source, body: IO[bytes]) -> Photo:
-            facts = await workers.ask(header, body.read())
-            path = Path(facts.pop("partial"))
-            try:
-                return _keep(catalog, refusal, source, PhotoFacts(**facts), partial(move, path))
-            finally:
-                path.unlink(missing_ok=True)
-
-        visits = fetch_all(
-            sources, settings, net, lambda s: partial(use, s), refusal, str(catalog.root)
-        )
-        async with aclosing(visits) as groups:
-            async for group in groups:
-                _record(catalog, group)
-                progress.add(group)
-
-
 class DownloadBar:
     """The bar: done of found, how many photos came of it, and the most frequent reasons for having
     none, up to three."""
@@ -195,41 +170,6 @@ class DownloadBar:
                 break
             text = longer
         return text
-
-
-def _from_files(
-    sources: Sequence[Source], fetch: Callable[[Source], tuple[bytes, PhotoFacts]], keep: _Keep
-) -> Iterator[list[Outcome]]:
-    def work(source: Source) -> Outcome:
-        try:
-            data, facts = fetch(source)
-            photo = keep(source, facts, partial(write_atomic, data=data))
-        except PhotoError as exc:
-            row = dataclasses.replace(source, code=exc.code, sentence=exc.sentence, sha256=None)
-            return row, None
-        return dataclasses.replace(source, code=OK, sentence="", sha256=photo.sha256), photo
-
-    with ThreadPoolExecutor(min(8, processors())) as pool:
-        remaining = iter(sources)
-        while chunk := list(islice(remaining, _CHUNK)):
-            yield list(pool.map(work, chunk))
-
-
-def _keep(
-    catalog: Catalog,
-    refusal: Callable[[str], str],
-    source: Source,
-    facts: PhotoFacts,
-    put: Callable[[Path], None],
-) -> Photo:
-    """Store the file, under its hash; a row must never point at a file that is not there."""
-    status = usable_status(source.label)
-    photo = Photo(origin=source.origin, label=source.label, status=status, **vars(facts))
-    if why := refusal(photo.sha256):
-        raise PhotoError(schema.TAKEN_DOWN, why)
-    if not catalog.file(photo).exists():
-        put(catalog.file(photo))
-    return photo
 
 
 def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +322,13 @@ class Config:
     def labels(self) -> list[str]:
         """The class names, sorted, so that the order in a file does not matter."""
         return sorted(self.classes)
+
+    def for_workers(self) -> Config:
+        """With absolute paths, for workers of an engine have other working folders; and they do
+        their task themselves."""
+        learn, split = self.learn, self.split
+        if learn.weights not in ("imagenet", "package", "none", "shipped"):
+            learn = replace(learn, weights=str(learn.place.absolute()))
+        if split.sources:
+            split = replace(split, sources=str(Path(split.sources).absolute()))
+        return replace(self, learn=learn, split=split, engine=EngineConfig())

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from bear_classifier.dataset import backups, schema
 from bear_classifier.dataset.backups import check_pages, damage_explained
@@ -54,13 +55,19 @@ class Catalog(AbstractContextManager["Catalog"]):
     Raises DataError (CATALOG_DAMAGED, CATALOG_VERSION, CATALOG_BUSY, DISK_FULL, CATALOG_UNUSABLE).
     """
 
-    def __init__(self, root: Path, shared: bool = False) -> None:
-        """shared: used by several threads, which take turns by themselves."""
+    def __init__(self, root: Path, shared: bool = False, copy: Path | None = None) -> None:
+        """shared: used by several threads, which take turns by themselves; copy: of `copied`, to
+        be read in place of the catalog: that of SQLite cannot be read over a network."""
         self.root = root
-        self.path = root / backups.CATALOG
+        self.path = copy or root / backups.CATALOG
         self._frozen: tuple[int, list[Photo]] | None = None
         self._kept: tuple[Any, dict[str, Any]] = None, {}  # state of the catalog, cache of `once`
         self._checked: datetime | None = None  # when `keep_copy` last looked whether one is due
+        if copy:
+            place = f"{copy.absolute().as_uri()}?immutable=1"
+            self._db = sqlite3.connect(place, uri=True, isolation_level=None)
+            self._file = self._inode()
+            return
         try:
             root.mkdir(parents=True, exist_ok=True)
             with damage_explained(self.path):
@@ -148,10 +155,25 @@ class Catalog(AbstractContextManager["Catalog"]):
         self._checked = at
         return backups.back_up(self._db, self.root, at)
 
+    @contextmanager
+    def copied(self) -> Iterator[Path]:
+        """A copy for workers of an engine, who read it at the same time on other machines. Raises
+        DataError (CATALOG_BUSY) if this catalog is frozen and was changed since."""
+        if self._frozen and self.latest_revision() != self._frozen[0]:
+            changed = f"somebody decided on photos of {self.root} just now"
+            raise DataError("CATALOG_BUSY", f"{changed}; run the same command again")
+        path = (self.root / f"catalog-{uuid4().hex}.partial").absolute()
+        try:
+            with damage_explained(self.path):
+                self._db.execute("VACUUM INTO ?", (str(path),))
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
     # -- photos and sources ------------------------------------------------------------------
 
     def file(self, photo: Photo) -> Path:
-        return self.root / "photos" / photo.sha256[:2] / f"{photo.sha256}.{photo.format}"
+        return photo_file(self.root, photo)
 
     def freeze(self) -> None:
         """Make `photos` and `revision` return for ever what they return now: a model is made from
@@ -314,6 +336,11 @@ class Catalog(AbstractContextManager["Catalog"]):
     def runs(self, stage: str, which: str = "") -> list[StageRun]:
         """All runs of a stage, or those that a piece of SQL picks; the oldest first."""
         return self._rows(StageRun, f"WHERE stage = ? ORDER BY id {which}", (stage,))
+
+
+def photo_file(root: Path, photo: Photo) -> Path:
+    """Where the file of a photo lies. root: of the dataset."""
+    return root / "photos" / photo.sha256[:2] / f"{photo.sha256}.{photo.format}"
 
 
 def now() -> str:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -44,7 +45,7 @@ def each_on_ray(
         while True:
             room = _AHEAD * _workers(engine) - len(running)
             for task in islice(todo, max(0, room)):
-                running[remote.remote(function, task, engine.cpus)] = task
+                running[remote.remote(function, task, engine.cpus, str(Path.cwd()))] = task
             if not running:
                 return
             (done,), _ = ray.wait(list(running))
@@ -63,9 +64,12 @@ def leave_ray() -> None:
         ray.shutdown()
 
 
-def _work(function: Callable[[_Task], _Result], task: _Task, cpus: int) -> _Result:
-    """One task in a worker, which takes no more processors than were asked for and draws no bars.
-    Ray itself sets OMP_NUM_THREADS."""
+def _work(function: Callable[[_Task], _Result], task: _Task, cpus: int, folder: str) -> _Result:
+    """One task in a worker, which takes no more processors than were asked for, draws no bars, and
+    works in the folder of the head, so that a relative path leads to the same file. Ray itself sets
+    OMP_NUM_THREADS."""
+    with contextlib.suppress(OSError):  # a machine that has no such folder
+        os.chdir(folder)
     os.environ[OVERRIDE] = str(cpus)
     os.environ["TQDM_DISABLE"] = "1"
     return function(task)

@@ -100,7 +100,8 @@ def feature_tasks(
     lists = shards.plan(folder, (f"{photo.sha256}.{photo.format}" for photo in photos))
     places = [path.relative_to(catalog.root).as_posix() for path in lists]
     root, seed = str(catalog.root.resolve()), config.train.seed
-    return folder, [FeatureTask(root, place, config.learn, seed) for place in places]
+    learn = config.for_workers().learn
+    return folder, [FeatureTask(root, place, learn, seed) for place in places]
 
 
 def feature_shard(

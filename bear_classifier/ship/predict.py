@@ -141,7 +141,7 @@ class Model:
         one = isinstance(sources, (str, os.PathLike, bytes, Image.Image, np.ndarray))
         photos = list(_unfolded([sources] if one else sources))  # type: ignore[list-item, arg-type]
         with progress_bar(total=len(photos), desc="predict", unit="photo", leave=False) as bar:
-            for source, answer in _answers_ahead(self.bundle, photos):
+            for source, answer in answers_ahead(self.bundle, photos):
                 yield source, answer
                 bar.update()
 
@@ -263,12 +263,13 @@ def answers(
     if len(first) < 2:
         yield from ((path, _answer(Model(bundle, lean=True), path)) for path in first)
     else:
-        yield from _answers_ahead(bundle, chain(first, files))
+        yield from answers_ahead(bundle, chain(first, files))
 
 
-def _answers_ahead(
+def answers_ahead(
     bundle: Bundle, sources: Iterable[_Source]
 ) -> Iterator[tuple[_Source, Prediction | PhotoError]]:
+    """Each source in order with its answer or its PhotoError; a thread for each processor."""
     threads = processors()
     return ahead(partial(_answer, Model(bundle, threads=1)), sources, room=2 * threads)
 

@@ -22,7 +22,8 @@ from PIL import Image
 from tqdm import tqdm
 from waiting import STUCK
 
-from bear_classifier.collect.download import DownloadBar, download, fetch_file, settle
+from bear_classifier.collect.download import DownloadBar, download, settle
+from bear_classifier.collect.fetch_tasks import fetch_file
 from bear_classifier.collect.http.ingest import PhotoFacts
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search

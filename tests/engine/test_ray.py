@@ -3,7 +3,6 @@ workers, machines and drivers die."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -30,10 +29,7 @@ from bear_classifier.config.settings import EngineConfig
 from bear_classifier.engine import choice
 from bear_classifier.errors import ConfigError, DataError
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None,
-    reason='tests of Ray: pip install "bear-classifier[ray]"',
-)
+pytestmark = pytest.mark.ray
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 DRIVER = """
 import sys

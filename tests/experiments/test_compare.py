@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import LABELS, tiny_config
+from corpus import ROOT
 from PIL import Image
 from scipy.stats import ttest_1samp
 from training import changed, probed, same
@@ -21,7 +25,7 @@ from bear_classifier import pipeline
 from bear_classifier.cli import compare
 from bear_classifier.cli import project as cli_project
 from bear_classifier.cli.options import parser
-from bear_classifier.config.settings import Config
+from bear_classifier.config.settings import Config, EngineConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import StageRun
 from bear_classifier.errors import ConfigError, DataError, TrainError
@@ -320,6 +324,28 @@ def test_a_comparison_from_the_command_line(
     lines = study.text(found)
     assert any(line.startswith("oversample ") for line in lines)
     assert lines[-1] == f"The picture: {found['figure']}"
+
+
+@pytest.mark.long
+@pytest.mark.ray
+def test_workers_of_ray_train_what_this_process_trains(
+    prepared: tuple[Catalog, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rate of the LR finder, each logit; and nothing is left to train here."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+    catalog, config = prepared
+    what = ["train.lr=find", "train.dropout=0.3"]
+    rows, orders = [], []
+    for name in ("ray", "local"):
+        engine = dataclasses.replace(config, engine=EngineConfig(name))
+        done = counted(monkeypatch)
+        found = study.compare_recipes(project_of(catalog, engine), what, 2, 1)
+        orders.append(len(done))
+        rows.append([{**row, "seconds": 0} for row in found["rows"]])
+        shutil.rmtree(catalog.root / "compare")
+    assert rows[0] == rows[1]
+    assert orders == [0, 5], "what workers had trained was trained again"
+    assert not list(catalog.root.glob("*.partial"))
 
 
 @pytest.mark.long

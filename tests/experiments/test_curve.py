@@ -1,13 +1,18 @@
+import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
+from corpus import ROOT
 from test_clean import CONFIG, LABELS, leave_probe
 
 from bear_classifier.cli.main import main
 from bear_classifier.config.project_file import as_toml
+from bear_classifier.config.settings import EngineConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import StageRun
+from bear_classifier.engine.choice import close_engine
 from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.experiments.curve import power_law as law
 from bear_classifier.experiments.curve.plot import spaced
@@ -374,6 +379,21 @@ def test_the_test_split_is_never_used(dataset):
     features[test] = 99
     with dataset(features, targets, root=catalog.root / "other") as catalog:
         assert growth(catalog, CONFIG, seeds=2) == once
+
+
+@pytest.mark.long
+@pytest.mark.ray
+def test_workers_of_ray_measure_what_this_process_measures(dataset, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+    catalog = dataset(*learnable(200))
+    try:
+        found = [
+            growth(catalog, dataclasses.replace(CONFIG, engine=EngineConfig(name)), seeds=3)
+            for name in ("ray", "local")
+        ]
+    finally:
+        close_engine()
+    assert found[0] == found[1]
 
 
 def test_without_a_record_of_the_probe_the_strength_is_chosen(dataset):

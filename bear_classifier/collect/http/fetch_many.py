@@ -43,6 +43,44 @@ class Net:
 INTERNET = Net()
 
 
+class HeldBack:
+    """Failures of the network wait until somebody has answered: offline none is recorded."""
+
+    def __init__(self) -> None:
+        self._held: list[Outcome] = []
+        self._reached = False
+
+    @staticmethod
+    def is_doubtful(row: Source) -> bool:
+        """Whether our own network may be the reason."""
+        return row.code in _OFFLINE
+
+    def sure(self, group: Sequence[Outcome]) -> list[Outcome]:
+        """What may be recorded, now that these rows have come."""
+        answered = (row.http > 0 or row.code not in _NO_ANSWER for row, _ in group)
+        self._reached = self._reached or any(answered)
+        self._held += [outcome for outcome in group if self.is_doubtful(outcome[0])]
+        sure = [outcome for outcome in group if not self.is_doubtful(outcome[0])]
+        if self._reached:
+            sure, self._held = self._held + sure, []
+        return sure
+
+    @property
+    def are_many(self) -> bool:
+        return len(self._held) >= _SURE
+
+    def rest(self) -> list[Outcome]:
+        """Few that nobody has answered. Raises DataError (OFFLINE) where they are many."""
+        if self.are_many:
+            raise DataError(
+                "OFFLINE",
+                f"none of {len(self._held)} addresses could be reached"
+                f" ({self._held[0][0].sentence}); check the network and run again: nothing was"
+                " given up",
+            )
+        return self._held
+
+
 async def fetch_all(
     sources: Sequence[Source],
     settings: DownloadConfig,
@@ -50,15 +88,16 @@ async def fetch_all(
     use: Callable[[Source], Use],
     refused: Callable[[str], str],
     spool: str | None,
+    only: frozenset[str] = frozenset(),
 ) -> AsyncGenerator[list[Outcome], None]:
     """Rows and photos in groups, as they end. Raises DataError (OFFLINE, and what `use` raises).
 
-    Until somebody has answered, failures of the network are held back: none is recorded offline."""
+    only: the sites that may be asked, none: any. Who asks some of many sites cannot know whether it
+    is offline, and gets failures of the network at once."""
     _allow_files(_FILES)
-    turns = RateLimit(settings.connections, net.manners, net.clock)
+    turns = RateLimit(settings.connections, net.manners, net.clock, only)
     began = net.clock.now()
-    held: list[Outcome] = []
-    reached = False
+    held = HeldBack()
     async with Client(net.world, net.limits, settings.contact, spool) as client:
         robots = None if settings.ignore_opt_outs else Robots(client, turns)
         visitor = Visitor(client, turns, robots, refused)
@@ -66,24 +105,12 @@ async def fetch_all(
         visits = _as_they_end(in_turns(sources), visitor, use, ahead)
         async with aclosing(visits) as groups:
             async for group in groups:
-                answered = (row.http > 0 or row.code not in _NO_ANSWER for row, _ in group)
-                reached = reached or any(answered)
-                held += [outcome for outcome in group if outcome[0].code in _OFFLINE]
-                sure = [outcome for outcome in group if outcome[0].code not in _OFFLINE]
-                if reached:
-                    sure, held = held + sure, []
-                if sure:
+                if sure := group if only else held.sure(group):
                     yield sure
-                if len(held) >= _SURE and net.clock.now() - began > _PATIENCE:
+                if held.are_many and net.clock.now() - began > _PATIENCE:
                     break
-    if len(held) >= _SURE:
-        raise DataError(
-            "OFFLINE",
-            f"none of {len(held)} addresses could be reached ({held[0][0].sentence}); check the"
-            " network and run again: nothing was given up",
-        )
-    if held:
-        yield held
+    if rest := held.rest():
+        yield rest
 
 
 async def _as_they_end(

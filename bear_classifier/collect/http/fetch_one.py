@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import IO
 
 from bear_classifier.collect.http.client import REDIRECTS, Client, HttpResponse, retry_after
-from bear_classifier.collect.http.rate_limit import RateLimit
+from bear_classifier.collect.http.rate_limit import ELSEWHERE, RateLimit
 from bear_classifier.collect.http.robots import Robots, opt_out
 from bear_classifier.collect.http.ssrf_guard import in_time
 from bear_classifier.collect.http.url import Target, follow, parse_url
@@ -94,6 +94,8 @@ class Visitor:
         if photo or not source.thumbnail or not MISSING.fullmatch(row.code):
             return row, photo
         small, photo = await self._ask(source, source.thumbnail, use)
+        if small.code == ELSEWHERE:
+            return small, None
         if photo is None:
             both = f"{row.sentence}; its thumbnail: {small.code}"
             return dataclasses.replace(row, sentence=both), None

@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import InitVar, dataclass, field
 
 from bear_classifier.dataset.sources import site_of
+from bear_classifier.errors import PhotoError
+
+ELSEWHERE = "ELSEWHERE"  # an address leads to a site that is not to be asked here
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,14 @@ class _Site:
 
 @dataclass
 class RateLimit:
-    """One site is one registrable domain: a.example.com and b.example.com take turns."""
+    """One site is one registrable domain: a.example.com and b.example.com take turns.
+
+    only: the sites that may be asked, as others are asked by other machines; none: any."""
 
     connections: InitVar[int]  # at once, to all sites
     manners: PolitenessLimits = PolitenessLimits()
     clock: Clock = Clock()
+    only: frozenset[str] = frozenset()
     _sites: dict[str, _Site] = field(default_factory=dict)
 
     def __post_init__(self, connections: int) -> None:
@@ -51,7 +57,9 @@ class RateLimit:
 
     @asynccontextmanager
     async def at(self, host: str) -> AsyncIterator[None]:
-        """Wait for a turn at the host's site, and hold it."""
+        """Wait for a turn at the host's site, and hold it. Raises PhotoError (ELSEWHERE)."""
+        if self.only and site_of(host) not in self.only:
+            raise PhotoError(ELSEWHERE, f"{host} is of another site")
         site = self._site(host)
         site.here += 1
         try:

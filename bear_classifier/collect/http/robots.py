@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from protego import Protego
 
 from bear_classifier.collect.http.client import REDIRECTS, Client
-from bear_classifier.collect.http.rate_limit import RateLimit
+from bear_classifier.collect.http.rate_limit import ELSEWHERE, RateLimit
 from bear_classifier.collect.http.ssrf_guard import in_time
 from bear_classifier.collect.http.url import Target, follow, parse_url
 from bear_classifier.errors import PhotoError
@@ -97,7 +97,7 @@ class Robots:
                 has_moved = True
                 target = follow(target, answer)
             except PhotoError as exc:
-                if not has_moved:
+                if not has_moved or exc.code == ELSEWHERE:
                     raise
                 return _Known(until, None, f"{url} leads where we do not go: {exc.sentence}")
         status, text = (404, "") if isinstance(answer, str) else answer

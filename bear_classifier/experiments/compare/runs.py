@@ -64,13 +64,16 @@ class TrainingRuns:
         self.train, self.valid = learning_photos(catalog)
         self.unreadable = Unreadable(len(catalog.photos("ok")))
 
-    def trained(self, one: Alternative, seeds: Sequence[int], bar: Any) -> list[TrainedAlternative]:
-        """One training for each seed; the LR finder runs once, with the first.
+    def trained(
+        self, one: Alternative, seeds: Sequence[int], bar: Any, first: int | None = None
+    ) -> list[TrainedAlternative]:
+        """One training for each seed; the LR finder runs once, with the first seed of the study.
 
-        bar: of tqdm, moved by `steps` in all. Raises TrainError and DataError as training does."""
+        first: that seed, where these are not all; bar: of tqdm, moved by `steps` in all. Raises
+        TrainError and DataError as training does."""
         start = _Start(self, one)
         with no_random():
-            lr = self.rate(one, seeds[0], start)
+            lr = self.rate(one, seeds[0] if first is None else first, start)
             return [self._trained(start, seed, lr, bar) for seed in seeds]
 
     def steps(self, one: Alternative, seeds: int) -> int:

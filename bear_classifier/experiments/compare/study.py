@@ -110,6 +110,7 @@ def compare_recipes(
     preset = _checked(what)
     from bear_classifier.experiments.compare import analysis, plot
     from bear_classifier.experiments.compare.runs import TrainingRuns, stack_logits
+    from bear_classifier.experiments.compare.tasks import train_on_engine
 
     began = time.monotonic()
     seeds = [base.train.seed + i for i in range(n_seeds)]
@@ -124,6 +125,8 @@ def compare_recipes(
         alternatives = [_alternative(project, catalog, base, *each) for each in named]
         _refuse_twins(alternatives)
         _require_weights(alternatives)
+        if base.engine.name != "local":
+            train_on_engine(runs, alternatives, seeds, base.engine)
         trained = _trained(runs, alternatives, seeds)
         logits, order = stack_logits(trained)
         photos = {photo.sha256: photo for photo in runs.valid}

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.engine.choice import each
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.experiments.curve import power_law as law
 from bear_classifier.experiments.curve.text import answer
@@ -79,7 +81,7 @@ def growth(
         raise ConfigError("BAD_SETTING", f"--seeds is {seeds}; it takes at least 2 to see chance")
     if more is not None and more < 1:
         raise ConfigError("BAD_SETTING", f"--more is {more}; ask for at least 1 photo")
-    data, present = _probe_data(catalog, config)
+    data, present = probe_data(catalog, config)
     folds = n_folds(data.labels, data.groups, config.probe.folds)
     if more is not None:  # before the work, not after
         law.predicted(np.zeros((1, 3)), present, np.array([present + more]))
@@ -88,7 +90,10 @@ def growth(
     if strength is None:
         strength = choose_strength(data.features, data.labels, data.groups, folds)
     with threadpool_limits(1):  # several threads in one small fit only wait for each other
-        results = measure_subsets(data, folds, seeds, strength, alone=not half)
+        if config.engine.name == "local":
+            results = measure_subsets(data, folds, range(seeds), strength, alone=not half)
+        else:
+            results = measure_on_engine(catalog, config, folds, seeds, strength, alone=not half)
         summary = summarise_runs(results, data, more, half)
     outcome = {"seeds": seeds, "strength": strength, **summary}
     if not half:
@@ -100,7 +105,7 @@ def growth(
     return outcome
 
 
-def _probe_data(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
+def probe_data(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
     """Usable photos of train and valid, and how many there are on train."""
     evidence = load_evidence(catalog.root)
     rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
@@ -125,31 +130,70 @@ def _probe_data(catalog: Catalog, config: Config) -> tuple[ProbeData, int]:
 
 
 def measure_subsets(
-    data: ProbeData, folds: int, seeds: int, strength: float, alone: bool
+    data: ProbeData, folds: int, seeds: Sequence[int], strength: float, alone: bool
 ) -> SubsetErrors:
     """Fit on each subset and test, for each seed. alone: subsets of single classes too."""
     n, classes = len(data.labels), len(data.names)
     shares = _subset_shares(np.bincount(data.labels, minlength=classes), alone)
-    wrong = np.zeros((seeds, len(shares), n), dtype=bool)
-    tested = np.zeros((seeds, n), dtype=bool)
-    learned = np.zeros((seeds, len(shares), classes), dtype=np.int64)
+    wrong = np.zeros((len(seeds), len(shares), n), dtype=bool)
+    tested = np.zeros((len(seeds), n), dtype=bool)
+    learned = np.zeros((len(seeds), len(shares), classes), dtype=np.int64)
     jobs = []
-    for seed, (train, test) in enumerate(law.splits(data.labels, data.groups, folds, range(seeds))):
-        tested[seed, test] = True
+    parts = law.splits(data.labels, data.groups, folds, seeds)
+    for row, (seed, (train, test)) in enumerate(zip(seeds, parts, strict=True)):
+        tested[row, test] = True
         rng = np.random.default_rng(seed)
         place, home = law.order_of_photos(data.labels[train], data.groups[train], rng)
         for number, share in enumerate(shares):
             rows = train[law.subset(place, home, share)]
-            learned[seed, number] = np.bincount(data.labels[rows], minlength=classes)
-            jobs.append((seed, number, rows, test))
+            learned[row, number] = np.bincount(data.labels[rows], minlength=classes)
+            jobs.append((row, number, rows, test))
 
     def work(job: tuple[int, int, Ints, Ints]) -> None:
-        seed, number, rows, test = job
+        row, number, rows, test = job
         fitted = model(strength).fit(data.features[rows], data.labels[rows])
-        wrong[seed, number, test] = fitted.predict(data.features[test]) != data.labels[test]
+        wrong[row, number, test] = fitted.predict(data.features[test]) != data.labels[test]
 
     with ThreadPoolExecutor(min(_WORKERS, processors())) as pool:
         list(progress_bar(pool.map(work, jobs), "fits", len(jobs), unit="fit"))
+    return SubsetErrors(wrong, tested, learned)
+
+
+@dataclass(frozen=True)
+class SeedTask:
+    """One order of the photos, for an engine. root: of the dataset; copy: of its catalog; folds,
+    strength, alone: of `measure_subsets`."""
+
+    root: Path
+    copy: Path
+    config: Config
+    folds: int
+    strength: float
+    alone: bool
+    seed: int
+
+
+def measure_seed(task: SeedTask) -> SubsetErrors:
+    with Catalog(task.root, copy=task.copy) as catalog, threadpool_limits(1):
+        data, _ = probe_data(catalog, task.config)
+        return measure_subsets(data, task.folds, [task.seed], task.strength, task.alone)
+
+
+def measure_on_engine(
+    catalog: Catalog, config: Config, folds: int, seeds: int, strength: float, alone: bool
+) -> SubsetErrors:
+    """As `measure_subsets`, each seed by a worker. Raises as `each`."""
+    root, there = catalog.root.absolute(), config.for_workers()
+    with catalog.copied() as copy, progress_bar(total=seeds, desc="orders") as bar:
+        tasks = [SeedTask(root, copy, there, folds, strength, alone, seed) for seed in range(seeds)]
+        parts: dict[int, SubsetErrors] = {}
+        for task, part in each(measure_seed, tasks, config.engine):
+            parts[task.seed] = part
+            bar.update()
+    wrong, tested, learned = (
+        np.concatenate([getattr(parts[seed], name) for seed in range(seeds)])
+        for name in ("wrong", "tested", "learned")
+    )
     return SubsetErrors(wrong, tested, learned)
 
 

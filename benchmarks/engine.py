@@ -1,0 +1,107 @@
+"""Features of 5,000 photos on Ray against the same shards in one process, both from nothing.
+
+Each turn is a new process that imports torch, builds the network and computes every shard anew;
+that of Ray also starts a cluster on this computer, with a worker for each processor. The photos are
+the JPEGs of --photos, as often as it takes, each copy with a number behind its end. What both wrote
+is compared byte by byte.
+
+    .venv/bin/python benchmarks/engine.py [--photos FOLDER] [--n 5000] [--rounds 3] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from versus import PHOTOS, Goal, Told, alternated, apart, at_least, measured, options, ratio, spread
+
+ARCH, LIMIT = "mobilenet_v2", 0.9
+
+
+def stored(photos: Path, root: Path, n: int) -> list[str]:
+    """Names of n photos of a dataset in `root`."""
+    from bear_classifier.collect.http.ingest import examine
+    from bear_classifier.errors import PhotoError
+
+    def usable(path: Path) -> bool:
+        try:
+            return examine(path.read_bytes()).format == "jpeg"
+        except PhotoError:
+            return False
+
+    paths = sorted(path for path in photos.rglob("*") if path.is_file())
+    with ThreadPoolExecutor() as pool:
+        files = [path for path, good in zip(paths, pool.map(usable, paths), strict=True) if good]
+    names = []
+    for number in range(n):
+        data = files[number % len(files)].read_bytes() + str(number).encode()
+        name = f"{hashlib.sha256(data).hexdigest()}.jpeg"
+        place = root / "photos" / name[:2] / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        names.append(name)
+    return names
+
+
+def computed(root: str, names: list[str], engine: str) -> tuple[float, dict[str, str]]:
+    """Seconds, and the digest of every file that was written."""
+    began = time.perf_counter()
+    from bear_classifier.config.settings import EngineConfig, LearnConfig
+    from bear_classifier.engine.choice import close_engine, each
+    from bear_classifier.learn import backbone
+    from bear_classifier.learn.features import FeatureTask, feature_shard, features_name
+    from bear_classifier.runtime import shards
+
+    learn = LearnConfig(arch=ARCH, weights="none", device="cpu")
+    folder = Path(root) / "features" / features_name(learn, backbone.build_body(learn, 42))
+    lists = [path.relative_to(root).as_posix() for path in shards.plan(folder, names)]
+    tasks = [FeatureTask(root, place, learn, 42) for place in lists]
+    done = sum(shard.computed for _, shard in each(feature_shard, tasks, EngineConfig(engine)))
+    close_engine()
+    seconds = time.perf_counter() - began
+    assert done == len(names)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    shutil.rmtree(folder)
+    return seconds, digests
+
+
+def work(photos: Path, n: int, rounds: int) -> Told:
+    with tempfile.TemporaryDirectory() as folder:
+        names = stored(photos, Path(folder), n)
+
+        def side(engine: str) -> tuple[float, dict[str, str]]:
+            return apart(computed, folder, names, engine)  # type: ignore[no-any-return]
+
+        turns = {engine: lambda engine=engine: side(engine) for engine in ("local", "ray")}
+        found = alternated(turns, rounds, f"{n} photos")
+    seconds = {engine: [took for took, _ in rows] for engine, rows in found.items()}
+    told = Told(["engine", "s", "photos/s"])
+    for engine, took in seconds.items():
+        told.rows.append([engine, spread(took), spread([n / one for one in took])])
+    written = [digests for rows in found.values() for _, digests in rows]
+    same = all(digests == written[0] for digests in written)
+    told.goals = [
+        at_least("throughput, ray / local", ratio(seconds["local"], seconds["ray"]), LIMIT),
+        Goal("files of both engines", "the same bytes", "the same" if same else "others", same),
+    ]
+    return told
+
+
+def main() -> int:
+    made = options(__doc__)
+    made.add_argument("--photos", type=Path, default=PHOTOS)
+    made.add_argument("--n", type=int, default=5_000)
+    made.add_argument("--rounds", type=int, default=3)
+    words = made.parse_args()
+    n, rounds = (96, 1) if words.quick else (words.n, words.rounds)
+    return measured(words, "engine", __doc__, lambda: work(words.photos, n, rounds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
