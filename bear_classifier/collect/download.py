@@ -20,13 +20,15 @@ from bear_classifier.collect.integrity import brought_back
 from bear_classifier.collect.placeholders import placeholders
 from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources.folder_changes import overwritten
-from bear_classifier.collect.sources.registry import LOCAL
+from bear_classifier.collect.sources.registry import LOCAL, reads
 from bear_classifier.collect.sources.search_progress import search_goal
 from bear_classifier.collect.spare_candidates import lacking, share_out
 from bear_classifier.config.settings import Config, DownloadConfig
 from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, relabel
+from bear_classifier.dataset.formats.metadata import METADATA_COLUMNS, row_of
+from bear_classifier.dataset.formats.past_decisions import restore_decisions
 from bear_classifier.dataset.schema import (
     CONFLICT,
     GONE,
@@ -50,13 +52,14 @@ _EACH = 32  # addresses that are worth starting another process for
 _MOST = 8  # such processes: 35 MB each, and once in a while 300
 _SECONDS = 30.0  # for one picture; those within the limits take 2 at most
 _Keep = Callable[[Source, PhotoFacts, Callable[[Path], None]], Photo]
-OWN_FILES = ("folder", "unlabelled")  # kinds of sources: files of the user
+OWN_FILES = tuple(name for name in LOCAL if name != "starter")  # sources: files of the user
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
 def fetch_file(source: Source) -> tuple[bytes, PhotoFacts]:
     """One file of this computer. Raises PhotoError."""
-    data = decoder.read_file(Path(source.origin))
+    read = reads(source.kind)
+    data = read(source) if read else decoder.read_file(Path(source.origin))
     return data, examine(data)
 
 
@@ -121,6 +124,7 @@ def _outcome(catalog: Catalog, fetched: set[str]) -> dict[str, Any]:
         "label_conflicts": codes[CONFLICT],
         "thumbnails": sum(s.via == "thumbnail" for s in sources),
         "failed": dict(Counter(s.code for s in failed)),
+        "altered": sum(bool(s.sha256 and s.expected not in ("", s.sha256)) for s in sources),
         "passing": sum(bool(PASSING.fullmatch(s.code)) for s in failed),
         "own_failed": sum(s.kind in OWN_FILES and s.origin in fetched for s in failed),
         "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in fetched},
@@ -237,6 +241,18 @@ def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
     with catalog.transaction():
         catalog.add_photos(photo for _, photo in group if photo)
         catalog.put_sources(source for source, _ in group)
+        for source, photo in group:
+            if photo and source.decisions and source.expected in ("", photo.sha256):
+                _restore(catalog, photo, source)
+
+
+def _restore(catalog: Catalog, photo: Photo, source: Source) -> None:
+    """The decisions that came with a photo, unless somebody decided on it here."""
+    now = catalog.photo(photo.sha256)
+    decided_here = catalog.events("WHERE sha256 = ?", (photo.sha256,))
+    if now and now.label == source.label and not decided_here:
+        texts = dict.fromkeys(METADATA_COLUMNS, "") | {"decisions": source.decisions}
+        restore_decisions(catalog, {photo.sha256: row_of(texts).decisions})
 
 
 def _reconcile(catalog: Catalog, config: Config) -> None:
