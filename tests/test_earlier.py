@@ -128,8 +128,8 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 def without_format_6(tables: dict[str, list[tuple[object, ...]]]) -> None:
     """Take from each source the columns of format 6, which are empty there."""
-    assert {row[-3:] for row in tables["source"]} == {("", "", "")}
-    tables["source"] = [row[:-3] for row in tables["source"]]
+    assert {row[-4:] for row in tables["source"]} == {("",) * 4}
+    tables["source"] = [row[:-4] for row in tables["source"]]
 
 
 def version(path: Path) -> int:

@@ -115,9 +115,10 @@ def _sources(prefix: str, _: argparse.Namespace) -> Iterator[str]:
 
     yield from (f"{name}:" if kind.takes_path else name for name, kind in SOURCES.items())
     kind, colon, path = prefix.partition(":")
-    if colon and kind in ("folder", "urls"):
-        names = (name for name in _paths(path) if kind == "urls" or name.endswith("/"))
-        yield from (f"{kind}:{name}" for name in names)
+    if colon and kind in SOURCES and SOURCES[kind].takes_path:
+        of_folders = kind in ("folder", "unlabelled")
+        names = _paths(path, SOURCES[kind].endings)
+        yield from (f"{kind}:{name}" for name in names if not of_folders or name.endswith("/"))
 
 
 def _classes(prefix: str, options: argparse.Namespace) -> Iterable[str]:

@@ -202,8 +202,9 @@ def add_number(parser: Options, name: str, about: str, default: int | None = Non
 def add_search_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     source = "web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
+    tables = "csv:FILE (a table of files and classes), imagefolder:PATH, zip:FILE"
     pool = "unlabelled:PATH (photos whose classes you confirm)"
-    add("--source", help=f"{source} class), {pool} or starter (drawn pictures)")
+    add("--source", help=f"{source} class), {tables}, {pool} or starter (drawn pictures)")
     licence = "search only what its author allows to share, to use commercially, or gave away"
     add("--licence", choices=["any", "share", "commercial", "public"], help=licence)
     sizes = ["any", "small", "medium", "large", "wallpaper"]

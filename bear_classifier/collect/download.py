@@ -28,6 +28,8 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, relabel
+from bear_classifier.dataset.formats.metadata import METADATA_COLUMNS, row_of
+from bear_classifier.dataset.formats.past_decisions import restore_decisions
 from bear_classifier.dataset.schema import (
     CONFLICT,
     GONE,
@@ -43,7 +45,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import clear_partial
 from bear_classifier.runtime.terminal import SHORT_BAR, progress_bar, room
 
-OWN_FILES = ("folder", "unlabelled")  # kinds of sources: files of the user
+OWN_FILES = tuple(name for name in LOCAL if name != "starter")  # sources: files of the user
 PASSING = re.compile(r"NAME_ERROR|CONNECT_ERROR|TLS_ERROR|TIMEOUT_\w+|HTTP_(408|429|5\d\d)")
 
 
@@ -125,6 +127,7 @@ def _outcome(catalog: Catalog, fetched: set[str]) -> dict[str, Any]:
         "label_conflicts": codes[CONFLICT],
         "thumbnails": sum(s.via == "thumbnail" for s in sources),
         "failed": dict(Counter(s.code for s in failed)),
+        "altered": sum(bool(s.sha256 and s.expected not in ("", s.sha256)) for s in sources),
         "passing": sum(bool(PASSING.fullmatch(s.code)) for s in failed),
         "own_failed": sum(s.kind in OWN_FILES and s.origin in fetched for s in failed),
         "failed_now": {s.origin: f"{s.code}: {s.sentence}" for s in failed if s.origin in fetched},
@@ -177,6 +180,18 @@ def _record(catalog: Catalog, group: Sequence[Outcome]) -> None:
     with catalog.transaction():
         catalog.add_photos(photo for _, photo in group if photo)
         catalog.put_sources(source for source, _ in group)
+        for source, photo in group:
+            if photo and source.decisions and source.expected in ("", photo.sha256):
+                _restore(catalog, photo, source)
+
+
+def _restore(catalog: Catalog, photo: Photo, source: Source) -> None:
+    """The decisions that came with a photo, unless somebody decided on it here."""
+    now = catalog.photo(photo.sha256)
+    decided_here = catalog.events("WHERE sha256 = ?", (photo.sha256,))
+    if now and now.label == source.label and not decided_here:
+        texts = dict.fromkeys(METADATA_COLUMNS, "") | {"decisions": source.decisions}
+        restore_decisions(catalog, {photo.sha256: row_of(texts).decisions})
 
 
 def _reconcile(catalog: Catalog, config: Config) -> None:

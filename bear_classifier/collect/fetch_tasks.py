@@ -25,6 +25,7 @@ from bear_classifier.collect.http.fetch_many import HeldBack, Net, Outcome, fetc
 from bear_classifier.collect.http.ingest import PhotoFacts, examine
 from bear_classifier.collect.http.rate_limit import ELSEWHERE
 from bear_classifier.collect.rights.take_down import refusal_of
+from bear_classifier.collect.sources.registry import reads
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog, photo_file
@@ -84,7 +85,8 @@ class SiteResult:
 
 def fetch_file(source: Source) -> tuple[bytes, PhotoFacts]:
     """One file of this computer. Raises PhotoError."""
-    data = decoder.read_file(Path(source.origin))
+    read = reads(source.kind)
+    data = read(source) if read else decoder.read_file(Path(source.origin))
     return data, examine(data)
 
 

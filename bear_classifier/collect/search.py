@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bear_classifier.collect.rights.take_down import refusal_of
 from bear_classifier.collect.sources import registry
 from bear_classifier.collect.sources.class_name_hints import meant
-from bear_classifier.collect.sources.folder_changes import departed, gone, is_read, with_publication
+from bear_classifier.collect.sources.folder_changes import (
+    departed,
+    gone,
+    is_read,
+    unlisted,
+    with_publication,
+)
 from bear_classifier.collect.sources.local_files import (
     Listing,
     list_folder,
@@ -53,7 +59,11 @@ def search(
         _refuse_misnamed(catalog, config.labels, listing, f"lines of {path}")
         return _record_list(catalog, path, listing)
     if kind == "unlabelled":
-        return _record_folder(catalog, path, list_unlabelled(path))
+        return _record_files(catalog, path, list_unlabelled(path), departed)
+    if SOURCES[kind].listing:
+        listing = registry.lists(kind)(path, config.labels)
+        _refuse_misnamed(catalog, config.labels, listing, f"classes of {path}")
+        return _record_files(catalog, path, listing, unlisted, str(path.resolve()))
     if kind == "starter":
         path = catalog.root / "starter"
         write_starter(path, per_class=config.search.per_class)
@@ -62,7 +72,7 @@ def search(
         for name in OWN:
             listing.ignored.pop(str(path.resolve() / name), None)
     _refuse_misnamed(catalog, config.labels, listing, f"folders of {path}")
-    return _record_folder(catalog, path, listing)
+    return _record_files(catalog, path, listing, departed)
 
 
 def source_of(catalog: Catalog, config: Config) -> tuple[str, str]:
@@ -92,7 +102,8 @@ def _no_source(given: str) -> str:
     kind, *rest = given.partition(":")
     place = Path(given).expanduser()
     if given and (place.exists() or "/" in given or "\\" in given):
-        guess = f"{'urls' if place.is_file() else 'folder'}:{given}"
+        kinds = (name for name, one in SOURCES.items() if place.suffix.lower() in one.endings)
+        guess = f"{next(kinds, 'urls') if place.is_file() else 'folder'}:{given}"
     elif near := difflib.get_close_matches(kind, list(SOURCES), n=1):
         guess = "".join(near + rest)
     else:
@@ -122,7 +133,14 @@ def _refuse_misnamed(catalog: Catalog, labels: Sequence[str], listing: Listing, 
         )
 
 
-def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, Any]:
+def _record_files(
+    catalog: Catalog,
+    place: Path,
+    listing: Listing,
+    left_out: Callable[[Iterable[Source], Sequence[Source], Path], list[Source]],
+    listed_in: str = "",
+) -> dict[str, Any]:
+    """left_out: which of the known rows are gone; listed_in: the table or archive."""
     known = {source.origin: source for source in catalog.sources()}
     kept = {  # by a listing without labels a file loses none
         c.origin: "it is there already, with a label"
@@ -130,15 +148,32 @@ def _record_folder(catalog: Catalog, root: Path, listing: Listing) -> dict[str, 
         if not c.label and (row := known.get(c.origin)) and row.label and row.code != GONE
     }
     listed = [c for c in listing.candidates if c.origin not in kept]
-    fresh = [c for c in listed if not is_read(known.get(c.origin), c)]
-    again = [(known[c.origin], c) for c in listed if is_read(known.get(c.origin), c)]
-    now = [with_publication(row, c) for row, c in again]
-    told = [row for row, (before, _) in zip(now, again, strict=True) if row != before]
-    left = departed(known.values(), listing.candidates, root)
+    fresh, now = [], []
     with catalog.transaction():
-        catalog.put_sources(fresh + told + left)
-    counts = {"found": len(listed), "new": len(fresh), "gone": len(left)}
-    return {**counts, "ignored": listing.ignored | kept}
+        for candidate in listed:
+            before = known.get(candidate.origin)
+            if before and before.sha256 and candidate.code == CONFLICT:
+                continue  # what was read stays as it is
+            if before and listed_in and _has_new_label(before, candidate):
+                row = dataclasses.replace(before, label=candidate.label)
+                _relabel(catalog, before, row, candidate.kind, "the table names it there")
+                now.append(with_publication(row, candidate))
+            elif before and is_read(before, candidate):
+                if (row := with_publication(before, candidate)) != before:
+                    now.append(row)
+            else:
+                fresh.append(dataclasses.replace(candidate, listed_in=listed_in))
+        left = left_out(known.values(), listing.candidates, place)
+        catalog.put_sources(fresh + now + left)
+    shared = sum(c.code == CONFLICT for c in listed)
+    counts = {"found": len(listed) - shared, "new": len(fresh), "gone": len(left)}
+    return {**counts, "ignored": listing.ignored | kept, **({"shared": shared} if shared else {})}
+
+
+def _has_new_label(known: Source, listed: Source) -> bool:
+    """Whether a file that was read is only named under another class."""
+    was = dataclasses.replace(listed, label=known.label)
+    return bool(known.label) and known.label != listed.label and is_read(known, was)
 
 
 def _record_list(catalog: Catalog, path: Path, listing: Listing) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def stored_settings(table: Any) -> dict[str, Any]:
 class SearchConfig:
     source: str = setting(
         "",
-        'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH", "unlabelled:PATH"'
-        ' or "starter"',
+        'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH", "csv:FILE",'
+        ' "imagefolder:PATH", "zip:FILE", "unlabelled:PATH" or "starter"',
     )
     per_class: int = setting(
         200, "photos to find for each class, or pictures to draw (starter)", low=1

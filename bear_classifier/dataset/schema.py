@@ -100,6 +100,7 @@ class Source:
     split: str = ""  # train, valid or test, where the source says so
     expected: str = ""  # SHA-256 that it was published with
     decisions: str = ""  # those that came with it, see `dataset.formats.metadata`
+    listed_in: str = ""  # path of the table, or of the archive that holds it
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,7 @@ _VERSION_5 = [  # photos without a label, classes made in the review page
 ]
 _VERSION_6 = [  # what a file was published with
     f"ALTER TABLE source ADD COLUMN {name} TEXT NOT NULL DEFAULT ''"
-    for name in ("split", "expected", "decisions")
+    for name in ("split", "expected", "decisions", "listed_in")
 ]
 
 

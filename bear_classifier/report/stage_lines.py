@@ -84,6 +84,11 @@ def _download(out: Mapping[str, Any]) -> list[str]:
             f"{count(replaced, 'photo')} {'was' if replaced == 1 else 'were'} replaced on disk; the"
             " earlier version is still used; to drop it, run: bears clean --gone",
         ),
+        _if(
+            out.get("altered"),
+            f"{count(out.get('altered', 0), 'file')} changed since the export; what was decided on"
+            " it before is left out",
+        ),
         _if(spare, f"{_spare(spare)} taken in place of what failed"),
         *(
             f'class "{label}" has {count(n, "photo")}, and no address is left to ask'

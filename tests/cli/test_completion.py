@@ -81,7 +81,16 @@ def completions(line: str, place: Path) -> list[str]:
         ("bears run --set split.by=", ["split.by=photo", "split.by=source"]),
         ("bears run --set train.resume=t", ["train.resume=true"]),
         ("bears run --set nothing.", []),
-        ("bears run --source ", ["folder:", "unlabelled:", "urls:", "web", "openverse", "starter"]),
+        (
+            "bears run --source ",
+            [
+                *("folder:", "csv:", "imagefolder:", "zip:", "unlabelled:", "urls:"),
+                *("web", "openverse", "starter"),
+            ],
+        ),
+        ("bears run --source csv:t", ["csv:table.csv"]),
+        ("bears run --source zip:p", ["zip:photos/"]),
+        ("bears run --source unlabelled:p", ["unlabelled:photos/"]),
         ("bears run --source folder:p", ["folder:photos/"]),
         ("bears run --source urls:photos/a", ["urls:photos/a.jpg"]),
         ("bears run --per-class ", []),

@@ -17,6 +17,7 @@ from bear_classifier.cli.options import parse
 from bear_classifier.cli.project import named_project
 from bear_classifier.collect.download import download
 from bear_classifier.collect.search import search
+from bear_classifier.collect.sources.registry import SOURCES
 from bear_classifier.collect.sources.search_engine import Engine, Hit, NoAnswer
 from bear_classifier.collect.spare_candidates import shared_out
 from bear_classifier.config.project_file import build
@@ -246,13 +247,12 @@ def test_no_such_source(tmp_path: Path, source: str) -> None:
     config = build({"classes": classes, "search": {"source": source}}, where="test")
     with Catalog(tmp_path) as catalog, pytest.raises(DataError) as caught:
         search(catalog, config, [forbidden])
+    every = ", ".join(kind.about for kind in SOURCES.values())
     assert str(caught.value).startswith(
         f'NO_SOURCE: {source!r} is no source of photos; pass --source with "folder:PATH" (a folder'
-        ' per class), "unlabelled:PATH" (photos whose classes you confirm), "urls:FILE" (a line per'
-        ' picture: class, tab, address), "web" (search'
-        ' DuckDuckGo and Bing), "openverse" (search openly licensed pictures), "starter" (pictures'
-        " drawn by code, no network)"
+        f" per class), "
     )
+    assert every in str(caught.value)
 
 
 def refuse_to_ask(query: str, page: int) -> list[Hit]:

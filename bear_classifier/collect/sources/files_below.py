@@ -12,7 +12,7 @@ from bear_classifier.runtime.system_files import is_system_file, is_system_folde
 _OURS = {"catalog.sqlite": "a dataset of this program", "bundle.json": "a model of this program"}
 
 
-class Place(Protocol):
+class Node(Protocol):
     """A file or folder of a disk (`Path`) or in an archive (`zip_tree.Packed`)."""
 
     @property
@@ -20,12 +20,12 @@ class Place(Protocol):
     def is_dir(self) -> bool: ...
     def is_file(self) -> bool: ...
     def is_symlink(self) -> bool: ...
-    def iterdir(self) -> Iterable[Place]: ...
+    def iterdir(self) -> Iterable[Node]: ...
     def read_bytes(self) -> bytes: ...
     def __lt__(self, other: Any) -> bool: ...
 
 
-def files_below(folder: Place, ignored: dict[str, str]) -> Iterator[Place]:
+def files_below(folder: Node, ignored: dict[str, str]) -> Iterator[Node]:
     """Every file in whatever depth, sorted. ignored: gets path -> why of what is passed over."""
     try:
         inside = sorted(folder.iterdir())
@@ -48,7 +48,7 @@ def files_below(folder: Place, ignored: dict[str, str]) -> Iterator[Place]:
             yield path
 
 
-def visible(paths: Iterable[Place], ignored: dict[str, str]) -> Iterator[Place]:
+def visible(paths: Iterable[Node], ignored: dict[str, str]) -> Iterator[Node]:
     """Those not hidden. A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
     for path in paths:
         is_folder, name = path.is_dir(), path.name
@@ -64,7 +64,7 @@ def readable_name(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def stamp_of(place: Place) -> str:
+def stamp_of(place: Node) -> str:
     """Of a file of a disk its size and time of change, of an entry of an archive its size and
     checksum: so that what was edited is read again. Raises OSError."""
     if stamp := getattr(place, "stamp", ""):

@@ -9,25 +9,27 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bear_classifier.collect.sources.registry import LOCAL
-from bear_classifier.dataset.schema import GONE, PENDING, Photo, Source
+from bear_classifier.dataset.schema import CONFLICT, GONE, PENDING, Photo, Source
 from bear_classifier.runtime.files import hash_of
 
+_FOLDERS = ("folder", "unlabelled", "starter")  # kinds of sources
 _LOOKED = 16  # files of a folder that are read, to know whether another one is a copy of it
 
 
 def is_read(known: Source | None, listed: Source) -> bool:
     """Whether this very file was read before."""
-    return (
-        known is not None
-        and known.code not in (PENDING, GONE)
-        and (known.label, known.stamp) == (listed.label, listed.stamp)
-    )
+    if known is None or known.code in (PENDING, GONE) or known.stamp != listed.stamp:
+        return False
+    named_twice = known.code == CONFLICT and known.sha256 is None  # so it was not read
+    return (known.label, named_twice) == (listed.label, listed.code == CONFLICT)
 
 
 def with_publication(known: Source, listed: Source) -> Source:
     """The row of a file that was read before, with what its source says of it by now."""
-    names = ("page", "title", "author", "licence", "licence_url", "split")
+    names = (
+        *("page", "title", "author", "licence", "licence_url", "final_url"),
+        *("split", "expected", "decisions"),
+    )
     said = {name: value for name in names if (value := getattr(listed, name))}
     return dataclasses.replace(known, **said)
 
@@ -44,7 +46,7 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
     inside = within(str(root.resolve()))
     left, elsewhere = [], []
     for row in known:
-        if row.kind not in LOCAL or row.code == GONE or row.origin in present:
+        if row.kind not in _FOLDERS or row.code == GONE or row.origin in present:
             continue
         if by_class and not row.label and _is_there(row):
             continue
@@ -64,6 +66,20 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
             left.append(gone(row, f"the same file as {name}"))
         elif any(row.origin.startswith(within(place)) for place in copied):
             left.append(gone(row, f"its folder was copied to {root.resolve()}, which is used now"))
+    return left
+
+
+def unlisted(known: Iterable[Source], listed: Sequence[Source], place: Path) -> list[Source]:
+    """The rows that a table or an archive does not name any more, and those of others that are no
+    longer where they were, now with the code GONE. place: the table or archive."""
+    present, name = {source.origin for source in listed}, str(place.resolve())
+    left = []
+    for row in known:
+        if row.listed_in and row.code != GONE and row.origin not in present:
+            if row.listed_in == name:
+                left.append(gone(row, f"no longer in {place.name}"))
+            elif not _is_there(row):
+                left.append(gone(row, "no longer where it was"))
     return left
 
 
@@ -91,8 +107,12 @@ def gone(source: Source, sentence: str) -> Source:
 
 
 def _is_there(source: Source) -> bool:
+    """Whether a file, or the archive that holds it, is there."""
     try:
-        return Path(source.origin).is_file()
+        return Path(source.origin).is_file() or (
+            source.origin.startswith(within(source.listed_in or source.origin, "/"))
+            and Path(source.listed_in).is_file()
+        )
     except OSError:  # such as a folder that may not be opened: nobody can know
         return True
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bear_classifier.collect.sources.files_below import (
-    Place,
+    Node,
     files_below,
     readable_name,
     stamp_of,
@@ -46,7 +46,7 @@ def list_folder(root: Path, labels: Sequence[str], kind: str = "folder") -> List
     return list_class_folders(root.resolve(), labels, kind)
 
 
-def list_class_folders(root: Place, labels: Sequence[str], kind: str) -> Listing:
+def list_class_folders(root: Node, labels: Sequence[str], kind: str) -> Listing:
     """As `list_folder`, of a folder that is there; also of one in an archive."""
     ignored: dict[str, str] = {}
     unknown: list[str] = []
@@ -66,11 +66,11 @@ def list_class_folders(root: Place, labels: Sequence[str], kind: str) -> Listing
 
 
 def _class_folders(
-    root: Place, labels: Sequence[str], ignored: dict[str, str], unknown: list[str]
-) -> dict[str, Place]:
+    root: Node, labels: Sequence[str], ignored: dict[str, str], unknown: list[str]
+) -> dict[str, Node]:
     by_name = {folded(label): label for label in labels}
-    folders: dict[str, Place] = {}
-    names: list[Place] = []
+    folders: dict[str, Node] = {}
+    names: list[Node] = []
     for entry in visible(sorted(root.iterdir()), ignored):
         if not entry.is_dir():
             ignored[str(entry)] = "not in a class folder"
@@ -91,7 +91,7 @@ def _class_folders(
     return folders
 
 
-def _with_content(folder: Place) -> str:
+def _with_content(folder: Node) -> str:
     """The name of a folder; of a split with the names in it, which ought to be classes."""
     if folded(folder.name) not in SPLIT_NAMES:
         return folder.name

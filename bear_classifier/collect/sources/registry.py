@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.config.settings import SearchConfig
+from bear_classifier.dataset.schema import Source
+
+if TYPE_CHECKING:
+    from bear_classifier.collect.sources.local_files import Listing
 
 
 @dataclass(frozen=True)
 class SourceKind:
     """about: how it is written, and what it is; takes_path: written as NAME:PATH; is_local: its
     photos are files of this computer; search: the module with its `engines(settings)`; by_region:
-    whether `search.region` changes what a search finds."""
+    whether `search.region` changes what a search finds; listing: module and function that list the
+    photos of a table, an archive or a dataset; reader: those that give the bytes of a photo in it;
+    endings: of the files that are meant."""
 
     about: str
     takes_path: bool = False
     is_local: bool = False
     search: str = ""
     by_region: bool = False
+    listing: str = ""
+    reader: str = ""
+    endings: tuple[str, ...] = ()
 
 
 SOURCES = {
     "folder": SourceKind('"folder:PATH" (a folder per class)', takes_path=True, is_local=True),
+    "csv": SourceKind(
+        '"csv:FILE" (a table that names files and classes)',
+        takes_path=True,
+        is_local=True,
+        listing="photo_table.list_table",
+        endings=(".csv", ".jsonl"),
+    ),
+    "imagefolder": SourceKind(
+        '"imagefolder:PATH" (photos beside a metadata.csv)',
+        takes_path=True,
+        is_local=True,
+        listing="image_folder.list_image_folder",
+    ),
+    "zip": SourceKind(
+        '"zip:FILE" (such folders or tables with their photos, packed)',
+        takes_path=True,
+        is_local=True,
+        listing="zip_files.list_zip",
+        reader="zip_files.read_photo",
+        endings=(".zip",),
+    ),
     "unlabelled": SourceKind(
         '"unlabelled:PATH" (photos whose classes you confirm)', takes_path=True, is_local=True
     ),
@@ -34,6 +67,22 @@ SOURCES = {
 }
 SEARCHES = tuple(name for name, kind in SOURCES.items() if kind.search)
 LOCAL = tuple(name for name, kind in SOURCES.items() if kind.is_local)
+
+
+def lists(name: str) -> Callable[[Path, Sequence[str]], Listing]:
+    """The function that lists the photos of a kind: (place, labels) -> `Listing`."""
+    return cast("Callable[[Path, Sequence[str]], Listing]", _function(SOURCES[name].listing))
+
+
+def reads(name: str) -> Callable[[Source], bytes] | None:
+    """The function that gives the bytes of a photo of this kind; None where each is a file."""
+    found = SOURCES[name].reader
+    return cast("Callable[[Source], bytes]", _function(found)) if found else None
+
+
+def _function(place: str) -> object:
+    module, _, name = place.partition(".")
+    return getattr(importlib.import_module(f"{__package__}.{module}"), name)
 
 
 def engines(name: str, settings: SearchConfig) -> list[Engine]:

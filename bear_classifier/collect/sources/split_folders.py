@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bear_classifier.collect.sources.files_below import Place, readable_name, visible
+from bear_classifier.collect.sources.files_below import Node, readable_name, visible
 from bear_classifier.config.project_file import folded
 from bear_classifier.dataset.schema import SPLIT_NAMES, Split
 from bear_classifier.errors import DataError
 
 
-def split_folders(root: Place, labels: Sequence[str]) -> dict[str, Place]:
+def split_folders(root: Node, labels: Sequence[str]) -> dict[str, Node]:
     """The folders of `root` that are splits, by their names in any case (`SPLIT_NAMES`) and the
     class folders in them; none where the folders of `root` are classes, whatever their names.
 
@@ -30,7 +30,7 @@ def split_folders(root: Place, labels: Sequence[str]) -> dict[str, Place]:
             " folder of one split (folder:PATH/train), move what does not belong there, or name"
             " class and split of each photo in a table; run: bears run --source csv:FILE",
         )
-    found: dict[str, Place] = {}
+    found: dict[str, Node] = {}
     for split in dict.fromkeys(SPLIT_NAMES.values()):
         paths = [path for path in holding if named[path] == split]
         if len(paths) > 1:
@@ -42,9 +42,9 @@ def split_folders(root: Place, labels: Sequence[str]) -> dict[str, Place]:
 
 
 def _also_classes(
-    folders: Sequence[Place],
-    named: Mapping[Place, Split],
-    holding: Mapping[Place, Collection[str]],
+    folders: Sequence[Node],
+    named: Mapping[Node, Split],
+    holding: Mapping[Node, Collection[str]],
     classes: Collection[str],
 ) -> str:
     """Why the folders may also be classes, or nothing."""
@@ -61,12 +61,12 @@ def _also_classes(
     return ""
 
 
-def _class_names(folder: Place, classes: Collection[str]) -> set[str]:
+def _class_names(folder: Node, classes: Collection[str]) -> set[str]:
     names = {folded(path.name) for path in _visible(folder) if path.is_dir()}
     return names & set(classes)
 
 
-def _visible(folder: Place) -> list[Place]:
+def _visible(folder: Node) -> list[Node]:
     try:
         return list(visible(sorted(folder.iterdir()), {}))
     except OSError:  # the listing says so
