@@ -1166,7 +1166,7 @@ MUTANTS = [
     Mutant("the server decodes in full all the same", "ship/predict.py",
            "decoder.opened(source, self.bundle.least)", "photos.opened(source, None)",
            "ship/test_acceptance.py::test_a_large_jpeg"),
-    Mutant("the old bundle goes before the new one stands", "ship/bundle.py",
+    Mutant("the old bundle goes before the new one stands", "runtime/publish.py",
            "replace(place, previous)", "shutil.rmtree(place)",
            "ship/test_export.py::test_kill_9_at_any_moment"),
     Mutant("settings do not make a stage outdated", "dataset/stage_fingerprint.py",
