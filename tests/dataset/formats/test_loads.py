@@ -95,6 +95,13 @@ def test_hugging_face_imagefolder(
     assert "" in authors and "=Ann 1" in authors
 
 
+def test_hugging_face_one_split_of_imagefolder(places: Mapping[str, Path], tmp_path: Path) -> None:
+    """Folders called "train" and "test station" in it would be all that is loaded."""
+    loaded = hub("imagefolder", tmp_path, data_dir=str(places["imagefolder"] / "valid"))
+    assert list(loaded) == ["train"]
+    assert counts(loaded["train"]["label"]) == ROWS["valid"]
+
+
 def test_hugging_face_folders(places: Mapping[str, Path], tmp_path: Path) -> None:
     """By the page of the export: without it a class that is called train would be a split."""
     loaded = hub(places["folders"], tmp_path)
