@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
     from matplotlib.figure import Figure
 
+    from bear_classifier.dataset.credits import LicensedUse
+    from bear_classifier.dataset.formats.choices import Exported, Format
     from bear_classifier.ship.predict import ImageSource, Model
 
 _SUSPECT = ["sha256", "origin", "label", "suggested", "score", "reasons", "split"]
@@ -244,6 +246,37 @@ class Project:
             facts, page, shown = build.make_report(catalog, self._opened, self.model_folder)
         build.write_report(facts, page, path)
         return Report(path, facts, gallery.mistake_grid(facts["mistakes"], shown))
+
+    def export_dataset(
+        self,
+        out: str | os.PathLike[str],
+        format: Format = "folders",
+        split_names: str = "valid",
+        licence: LicensedUse = "any",
+        keep_metadata: bool = False,
+        link: bool = False,
+    ) -> Exported:
+        """Write the photos in use to a folder, for other programs: with labels, splits, sources,
+        licences and decisions in its metadata.csv, in place of an earlier export.
+
+        format: "folders", "imagefolder" (Hugging Face), "webdataset" or "parquet"; split_names:
+        what validation is called, "valid" or "val"; licence: what its author must allow: "any",
+        "share", "commercial" or "public"; keep_metadata: with EXIF; link: hard links instead of
+        copies where possible. Raises ConfigError, also (FOREIGN_FOLDER) where something else lies
+        there, and DataError (NO_PHOTOS, NOT_SPLIT, STORED_DAMAGED, DISK_FULL).
+
+        >>> import bear_classifier as bc
+        >>> project = bc.open_project("starter")
+        >>> _ = project.run(until="split", quiet=True)
+        >>> project.export_dataset("drawn").format
+        'folders'
+        """
+        from bear_classifier.dataset.formats.choices import ExportChoice, Handling
+        from bear_classifier.dataset.formats.export import export_dataset
+
+        choice = ExportChoice(format, split_names, licence, Handling(keep_metadata, link))
+        with self._catalog() as catalog:
+            return export_dataset(catalog, self.labels, Path(out), choice)
 
     def find_lr(self, seeds: int = 3, steps: int = 40) -> Study:
         """Run the LR finder with several seeds, and say how far its suggestions can be trusted.

@@ -19,7 +19,7 @@ from bear_classifier.runtime.files import os_error
 from bear_classifier.runtime.terminal import one_line
 from bear_classifier.stages import NAMES
 
-_RESUMED = {*NAMES, "run", "compare"}  # commands that go on where they were stopped
+_RESUMED = {*NAMES, "run", "compare", "dataset"}  # commands that go on where they were stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -59,6 +59,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "status": ("status", "show what there is and what is up to date"),
     "classes": ("classes", "show the classes, take one out of the project, or put it back"),
     "attribution": ("attribution", "write who made each photo, where it stands and its licence"),
+    "dataset": ("dataset", "write the photos in use as folders or shards for other programs"),
     "take-down": ("take_down", "stop using photos of a site, an address or a file"),
     "completion": ("completion", "print the shell code for completion in bash, zsh or fish"),
 }

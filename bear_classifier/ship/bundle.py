@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +29,12 @@ from numpy.typing import NDArray
 from bear_classifier.errors import ModelError
 from bear_classifier.images.preprocessing import Preprocessing, of_manifest
 from bear_classifier.runtime import git_lfs
-from bear_classifier.runtime.files import replace, write_atomic, write_errors
+from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import read_npz
+from bear_classifier.runtime.publish import clear_leftovers as clear_leftovers
+from bear_classifier.runtime.publish import publish as publish
+from bear_classifier.runtime.publish import recover as recover
+from bear_classifier.runtime.publish import standing as standing
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 from bear_classifier.ship import manifest
 from bear_classifier.ship.onnx_check import refuse_unsafe
@@ -128,23 +131,12 @@ def load(path: Path) -> Bundle:
     return _read(standing(path))
 
 
-def standing(path: Path) -> Path:
-    """Where the bundle of this place stands: there, or, while a new one is being published or after
-    that was cut off, beside it. Nothing is moved."""
-    previous = _previous(path)
-    return previous if not path.exists() and previous.is_dir() else path
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         facts = path.stat()
     except OSError:
         return None
     return facts.st_dev, facts.st_ino
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
 
 
 def _read(path: Path) -> Bundle:
@@ -164,13 +156,6 @@ def _read(path: Path) -> Bundle:
 def part(bundle: Bundle, name: str) -> bytes:
     """The content of a file of a bundle. Raises ModelError (MODEL_CORRUPT, MODEL_INCOMPLETE)."""
     return _checked(bundle.path, name, bundle.about["files"][name])
-
-
-def recover(path: Path) -> None:
-    """Put the previous bundle back if publishing a new one was cut off between two renames. Only
-    for the one who publishes there: it would discard what another one is publishing."""
-    if (current := standing(path)) != path:
-        current.replace(path)
 
 
 def _content(path: Path, name: str, limit: int, keep: bool) -> tuple[bytes, str, int]:
@@ -263,26 +248,3 @@ def describe(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
 def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         write_atomic(folder / name, data)
-
-
-def publish(partial: Path, place: Path) -> None:
-    """Put a complete folder in place of the old one, by two renames. Cut off between them, readers
-    find the old one beside it, and `recover` puts it back."""
-    previous = _previous(place)
-    with write_errors(place):
-        if place.exists():
-            replace(place, previous)
-        try:
-            replace(partial, place)
-        except OSError:
-            recover(place)
-            raise
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def clear_leftovers(place: Path) -> None:
-    """Remove what an interrupted publication left beside `place`."""
-    recover(place)
-    for pattern in ("*.partial", "*.drawings", "previous"):
-        for path in place.parent.glob(f".{place.name}.{pattern}"):
-            shutil.rmtree(path, ignore_errors=True)

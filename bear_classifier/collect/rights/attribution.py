@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from markupsafe import Markup
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.credits import CLAIM as CLAIM
+from bear_classifier.dataset.credits import address_of, best_source, licence_of_source, web_parts
+from bear_classifier.dataset.credits import public as public
 from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.images import decoder
@@ -26,7 +27,6 @@ from bear_classifier.runtime.terminal import count, one_line, progress_bar
 
 _STYLE = Path(__file__).parent / "static" / "attribution.css"
 UNKNOWN = "unknown"
-CLAIM = "(search filter)"  # ends a licence that nobody but the search service spoke of
 _TOP = 10  # sites in the page's table
 _UNSHOWN = ("heic",)  # formats that browsers cannot show
 _THUMB = 320  # pixels, longer side of what is shown in their place
@@ -102,8 +102,7 @@ def credit(photo: Photo, sources: Sequence[Source], file: str) -> Credit:
     """What the source that knows most says of a photo; never a mixture of two.
 
     Its author may differ from that of another source, and then so may the licence."""
-    best = max(sources, key=_facts, default=Source(photo.origin, photo.label, ""))
-    fetched = best.thumbnail if best.via == "thumbnail" and best.thumbnail else best.origin
+    best = best_source(photo, sources)
     return Credit(
         file=file,
         sha256=photo.sha256,
@@ -111,10 +110,10 @@ def credit(photo: Photo, sources: Sequence[Source], file: str) -> Credit:
         side=photo.split or "",
         title=best.title,
         author=best.author.strip() or UNKNOWN,
-        licence=best.licence.strip() or public(best.licence_url) or UNKNOWN,
+        licence=licence_of_source(best) or UNKNOWN,
         licence_url=public(best.licence_url),
         page=public(best.page),
-        address=public(best.final_url or fetched),
+        address=address_of(best),
         date=best.at,
         found_by=best.engine or best.kind,
         query=best.query,
@@ -124,34 +123,9 @@ def credit(photo: Photo, sources: Sequence[Source], file: str) -> Credit:
     )
 
 
-def _facts(source: Source) -> int:
-    facts = (source.title, source.author, source.licence, source.licence_url, source.page)
-    return sum(bool(fact.strip()) for fact in facts)
-
-
-def public(place: str) -> str:
-    """An address without the name and password in it; of a path only the file and its folder.
-
-    What lies above them is nobody's business: it names the user of this computer."""
-    parts = _web(place)
-    if parts is None:
-        return "/".join(re.split(r"[\\/]", place)[-2:])
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return bare.geturl() if "@" in parts.netloc else place
-
-
-def _web(address: str) -> SplitResult | None:
-    """The parts of an address that a page may link to; None for anything else."""
-    try:
-        parts = urlsplit(address)
-        return parts if parts.scheme in ("http", "https") and parts.hostname else None
-    except ValueError:
-        return None
-
-
 def _site(row: Credit) -> str:
     """The host of the page that shows a photo, else that of the photo."""
-    parts = _web(row.page) or _web(row.address)
+    parts = web_parts(row.page) or web_parts(row.address)
     return (parts.hostname or "").removeprefix("www.") if parts else "a folder"
 
 
@@ -192,7 +166,7 @@ def as_page(
         sites=sites.most_common(_TOP),
         more_sites=len(sites) - _TOP,
         classes=by_label,
-        on_web=_web,
+        on_web=web_parts,
     )
     return page + "\n"
 

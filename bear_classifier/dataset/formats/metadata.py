@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,11 +42,11 @@ class PastDecision:
 class MetadataRow:
     """One photo.
 
-    file_name: "" in shards, which hold the photo themselves; split: train, valid or test; group:
-    of near-copies, which belong in one split; sha256: of the photo as the dataset stores it;
-    file_sha256, file_bytes: of the file of the export, which has no EXIF; page, source: addresses
-    of the web page that shows it and of the picture, or folder and name of a file; decisions:
-    those in force, oldest first."""
+    file_name: in a shard, the name of the shard, a slash, and the name in it; split: train, valid
+    or test; group: of near-copies, which belong in one split; sha256: of the photo as the dataset
+    stores it; file_sha256, file_bytes: of the file of the export, which has no EXIF; page, source:
+    addresses of the web page that shows it and of the picture, or folder and name of a file;
+    decisions: those in force, oldest first."""
 
     file_name: str
     label: str
@@ -72,14 +72,14 @@ def write_rows(file: TextIO, rows: Iterable[MetadataRow]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(METADATA_COLUMNS)
     for row in rows:
-        writer.writerow(cells(row).values())
+        texts = {name: str(value) for name, value in values(row).items()}
+        writer.writerow(cell(texts[n]) if n in _FROM_ELSEWHERE else texts[n] for n in texts)
 
 
-def cells(row: MetadataRow) -> dict[str, str]:
-    """The text of each column."""
-    values = {name: str(getattr(row, name)) for name in METADATA_COLUMNS}
-    values["decisions"] = decisions_text(row.decisions)
-    return {n: str(cell(text)) if n in _FROM_ELSEWHERE else text for n, text in values.items()}
+def values(row: MetadataRow) -> dict[str, str | int]:
+    """What the columns hold, by name: all are texts but file_bytes."""
+    every = {name: getattr(row, name) for name in METADATA_COLUMNS}
+    return every | {"decisions": decisions_text(row.decisions)}
 
 
 def decisions_text(decisions: Iterable[PastDecision]) -> str:
@@ -108,27 +108,29 @@ def _read(path: Path, file: TextIO) -> Iterator[MetadataRow]:
             have = ", ".join(reader.fieldnames or ())[:200] or "nothing"
             needs = "needs the columns file_name and label, and has"
             raise DataError("BAD_TABLE", f"{path} {needs} {have}")
-        for cells in reader:
-            yield row_of({name: cells.get(name) or "" for name in METADATA_COLUMNS})
+        for line in reader:
+            texts = {name: line.get(name) or "" for name in METADATA_COLUMNS}
+            yield row_of({n: uncell(t) if n in _FROM_ELSEWHERE else t for n, t in texts.items()})
     except UnicodeDecodeError:
         raise
     except (csv.Error, ValueError) as exc:
         raise DataError("BAD_TABLE", f"{path}, line {reader.line_num}: {exc}") from exc
 
 
-def row_of(cells: dict[str, str]) -> MetadataRow:
-    """The row of these texts, which hold every column. Raises ValueError."""
-    values = {n: uncell(text) if n in _FROM_ELSEWHERE else text for n, text in cells.items()}
-    if values["split"] not in ("", *SPLITS):
-        raise ValueError(f"split {values['split'][:60]!r} is none of {', '.join(SPLITS)}")
-    decisions = _decisions(values.pop("decisions"))
-    size = values.pop("file_bytes") or "0"
+def row_of(columns: Mapping[str, object]) -> MetadataRow:
+    """The row of what the columns hold; those that are missing are empty. Raises ValueError."""
+    texts = {name: str(columns.get(name) or "") for name in METADATA_COLUMNS}
+    if texts["split"] not in ("", *SPLITS):
+        raise ValueError(f"split {texts['split'][:60]!r} is none of {', '.join(SPLITS)}")
+    decisions = decisions_of(texts.pop("decisions"))
+    size = texts.pop("file_bytes") or "0"
     if not size.isdecimal():
         raise ValueError(f"file_bytes {size[:60]!r} is no number")
-    return MetadataRow(**values, file_bytes=int(size), decisions=decisions)
+    return MetadataRow(**texts, file_bytes=int(size), decisions=decisions)
 
 
-def _decisions(text: str) -> tuple[PastDecision, ...]:
+def decisions_of(text: str) -> tuple[PastDecision, ...]:
+    """What `decisions_text` was given. Raises ValueError."""
     if not text:
         return ()
     with suppress(ValueError, TypeError, RecursionError):

@@ -1,0 +1,96 @@
+"""`bears dataset export`: the cleaned photos as folders or shards that other programs read."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator
+
+from bear_classifier import pipeline
+from bear_classifier.cli import project
+from bear_classifier.cli.options import CommandParser, add_flag, add_path
+from bear_classifier.cli.output import print_outcome
+from bear_classifier.dataset.formats.choices import (
+    FORMATS,
+    VALID_NAMES,
+    ExportChoice,
+    Exported,
+    Handling,
+)
+from bear_classifier.runtime.terminal import count, one_line
+
+_UNREAD = ("gif", "avif", "heic")  # formats that torchvision's ImageFolder passes over
+
+
+def add_options(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("what", choices=["export"], help="write the photos in use, with labels and splits")
+    add_path(parser, "out", "OUT", "a new folder, an empty one, or an earlier export")
+    about = "a folder per split and class; what Hugging Face reads; tar shards; Parquet shards"
+    add("--format", choices=FORMATS, default="folders", help=f"{about} (default: folders)")
+    about = "what the validation split is called (default: valid)"
+    add("--split-names", choices=VALID_NAMES, default="valid", help=about)
+    about = "only photos whose author allows to share, to use commercially, or gave them away"
+    add("--licence", choices=["any", "share", "commercial", "public"], default="any",
+        dest="allowed", help=about)  # fmt: skip
+    add_flag(
+        parser, "--keep-metadata", "keep EXIF with place and time, which is left out otherwise"
+    )
+    about = (
+        "hard links instead of copies; the stored photos become read-only (not with root's rights)"
+    )
+    add_flag(parser, "--link", about)
+
+
+def run(options: argparse.Namespace) -> None:
+    from bear_classifier.dataset.formats.export import export_dataset
+    from bear_classifier.dataset.formats.parts import LINKS_NEED
+
+    opened = project.named_project(options)
+    handling = Handling(options.keep_metadata, options.link)
+    choice = ExportChoice(options.format, options.split_names, options.allowed, handling)
+    with pipeline.existing(opened) as catalog:
+        done = export_dataset(catalog, opened.config.labels, options.out, choice)
+    plain = json.loads(json.dumps(dataclasses.asdict(done), default=str))
+    lines = [*_lines(done)]
+    if options.link and not done.linked:
+        why = "shards hold copies" if done.format in ("webdataset", "parquet") else LINKS_NEED
+        lines.append(f"note: no photo could be a hard link: {why}")
+    print_outcome(options, plain, "\n".join(map(one_line, lines)))
+
+
+def _lines(done: Exported) -> Iterator[str]:
+    size = f"{done.bytes / 1e6:.1f} MB"
+    yield f"wrote {done.path}: {count(done.files, 'photo')}, {size}, format {done.format}"
+    width = max(map(len, done.photos))
+    for label, row in done.photos.items():
+        words = ", ".join(f"{split} {n}" for split, n in row.items())
+        yield f"  {label:<{width}}  {words}"
+    if done.stripped:
+        yield f"without their EXIF and other metadata: {count(done.stripped, 'photo')}"
+    if done.linked:
+        yield f"hard links, now read-only: {count(done.linked, 'photo')}"
+    if left := done.unknown_licence + done.other_licence:
+        why = f"{done.unknown_licence} without a known licence, {done.other_licence} with another"
+        yield f"left out by --licence: {count(left, 'photo')} ({why})"
+    if done.left_out:
+        yield "not in use, and not exported: " + ", ".join(
+            f"{n} {status}" for status, n in sorted(done.left_out.items())
+        )
+    for label in done.empty:
+        yield f"warning: class {label!r} has no photo, and no folder"
+    for split, labels in done.missing.items():
+        yield f"warning: {split} has no photo of {', '.join(map(repr, labels))}" + _of_missing(done)
+    if done.format == "folders" and (odd := {f: done.formats.get(f) for f in _UNREAD}):
+        few = ", ".join(f"{n} {name.upper()}" for name, n in odd.items() if n)
+        if few:
+            yield f"note: torchvision's ImageFolder passes over {few}"
+
+
+def _of_missing(done: Exported) -> str:
+    if done.format != "folders":
+        return ""
+    return (
+        "; its folder is empty, so that classes keep their numbers (ImageFolder: allow_empty=True)"
+    )
