@@ -19,7 +19,7 @@ from bear_classifier.runtime.files import os_error
 from bear_classifier.runtime.terminal import one_line
 from bear_classifier.stages import NAMES
 
-_RESUMED = {*NAMES, "run", "compare", "dataset"}  # commands that go on where they were stopped
+_RESUMED = {*NAMES, "run", "compare", "dataset", "features"}  # they go on where they were stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BearsError as exc:
         return _failed(options, exc)
     except KeyboardInterrupt:
-        go_on = f" Continue with: {terminal.command(*words)}" if options.name in _RESUMED else ""
+        resumed = options.name in _RESUMED or (options.name == "predict" and options.csv)
+        go_on = f" Continue with: {terminal.command(*words)}" if resumed else ""
         terminal.warn("\n" + one_line(f"Stopped.{go_on}"))
         return 130
     except BrokenPipeError:  # the reader, such as head, has had enough

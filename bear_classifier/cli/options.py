@@ -36,6 +36,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "download": ("stage", "fetch, verify and store the candidates"),
     "screen": ("stage", "set aside unusable photos and group near-copies"),
     "split": ("stage", "assign photos to the train, valid and test splits, permanently"),
+    "features": ("features", "compute the features of the photos, on several machines at once"),
     "probe": ("stage", "fit the first model on cached features"),
     "train": ("stage", "fine-tune the network"),
     "export": ("export", "publish the model as a bundle, or write its weights for another library"),
@@ -198,6 +199,19 @@ def add_path(parser: Options, name: str, metavar: str, about: str, **more: Any) 
 
 def add_number(parser: Options, name: str, about: str, default: int | None = None) -> None:
     parser.add_argument(name, metavar="N", type=int, help=about, default=default)
+
+
+def add_shard(parser: Options, what: str) -> None:
+    about = f"{what} of N that run beside each other; K from 1 to N"
+    parser.add_argument("--shard", metavar="K/N", type=_shard, help=about)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """K and N of "K/N". Raises ArgumentTypeError."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with K from 1 to N, such as 3/64")
+    return int(number), int(of)
 
 
 def add_search_options(command: argparse.ArgumentParser) -> None:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bear_classifier.cli.options import add_path
+from bear_classifier.cli.options import add_path, add_shard
 from bear_classifier.cli.output import print_json
 from bear_classifier.errors import PhotoError
-from bear_classifier.runtime.files import printable, writable, write_table
+from bear_classifier.runtime.files import printable, writable
+from bear_classifier.runtime.growing_table import GrowingTable
 from bear_classifier.runtime.heartbeat import heartbeat
-from bear_classifier.runtime.terminal import one_line, tell
+from bear_classifier.runtime.terminal import complain, count, one_line, tell
+
+if TYPE_CHECKING:
+    from bear_classifier.ship.bundle import Bundle
+
+_COLUMNS = ["path", "label", "confidence", "accepted", "reason"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "paths", "PATH", "a photo or a folder", nargs="+")
     add_path(parser, "--model", "DIR", "a bundle (default: the project's)")
-    add_path(parser, "--csv", "FILE", "write a table as well")
+    about = "write a table as well; stopped, the same command goes on with it"
+    add_path(parser, "--csv", "FILE", about)
+    add_shard(parser, "only the photos of part K")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,7 +43,7 @@ def _predictions(options: argparse.Namespace) -> int:
     from bear_classifier.ship.bundle import load
 
     if options.csv:
-        writable(options.csv)
+        writable(table_path(options))
     with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
         model = options.model
         if model is None:
@@ -46,23 +56,56 @@ def _predictions(options: argparse.Namespace) -> int:
 
         bundle = loading.result()
     trust(bundle)
-    failed, table = 0, []
-    for path, answer in answers(bundle, options.paths):
-        row: dict[str, Any] = {"path": printable(path)}
-        if isinstance(answer, PhotoError):
-            row["error"] = {"code": answer.code, "message": answer.sentence}
-            failed += 1
-        else:
-            row |= dataclasses.asdict(answer)
-        if options.json:
-            print_json(row)
-        else:
-            tell(options, line(row))
-        if options.csv:
-            table.append(row)
-    if options.csv:
-        write_csv(options.csv, table, bundle.labels)
+    with _table(options, bundle) if options.csv else nullcontext() as table:
+        failed = sum(map(bool, table.done.values())) if table else 0  # the last cell is the error
+        for path, answer in answers(bundle, options.paths, _wanted(options, table)):
+            row: dict[str, Any] = {"path": printable(path)}
+            if isinstance(answer, PhotoError):
+                row["error"] = {"code": answer.code, "message": answer.sentence}
+                failed += 1
+            else:
+                row |= dataclasses.asdict(answer)
+            if table:
+                table.add(_cells(row, bundle.labels))
+            if options.json:
+                print_json(row)
+            else:
+                tell(options, line(row))
     return int(failed > 0)
+
+
+def table_path(options: argparse.Namespace) -> Path:
+    """Of a part a name of its own, so that all parts may be given the same one."""
+    if options.shard is None:
+        return Path(options.csv)
+    part = "{:05}-of-{:05}".format(*options.shard)
+    return Path(options.csv.with_name(f"{options.csv.stem}-{part}{options.csv.suffix}"))
+
+
+def _table(options: argparse.Namespace, bundle: Bundle) -> GrowingTable:
+    columns = [*_COLUMNS, *bundle.labels, "error"]
+    table = GrowingTable(table_path(options), columns, bundle.about["checksum"][:8])
+    if table.done:
+        rows = f"{count(len(table.done), 'photo')} of a run that was stopped"
+        complain(options, f"going on after {rows}; to begin anew, remove {table.begun}")
+    return table
+
+
+def _wanted(options: argparse.Namespace, table: GrowingTable | None) -> Callable[[Path], bool]:
+    """Whether a photo is of this part, by the hash of its path, and not in the table yet."""
+    done = table.done if table else ()
+    number, of = options.shard or (1, 1)
+    own = {table.begun.absolute(), table_path(options).absolute()} if table else ()
+
+    def wanted(path: Path) -> bool:
+        if path.absolute() in own:  # in a folder of photos
+            return False
+        name = printable(path)
+        return (
+            name not in done and int(sha256(name.encode()).hexdigest()[:8], 16) % of == number - 1
+        )
+
+    return wanted
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -80,12 +123,7 @@ def _answer(row: Mapping[str, Any]) -> str:
     return f"{row['label']} {row['confidence']:.1%}"
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
-    """One line per photo; text that a spreadsheet would run as a formula is quoted by a '."""
-    columns = ["path", "label", "confidence", "accepted", "reason"]
-    table: list[list[object]] = [[*columns, *labels, "error"]]
-    for row in rows:
-        p, error = row.get("probabilities", {}), row.get("error", {})
-        values = [row.get(column, "") for column in columns]
-        table.append([*values, *(p.get(label, "") for label in labels), error.get("code", "")])
-    write_table(path, table)
+def _cells(row: Mapping[str, Any], labels: Sequence[str]) -> list[object]:
+    p, error = row.get("probabilities", {}), row.get("error", {})
+    values = [row.get(column, "") for column in _COLUMNS]
+    return [*values, *(p.get(label, "") for label in labels), error.get("code", "")]

@@ -24,12 +24,12 @@ from bear_classifier.config.settings import Config, LearnConfig
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.engine.choice import each
-from bear_classifier.errors import TrainError
+from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.data import PhotoList, batches
 from bear_classifier.learn.frozen_forward import WORTH, Pass, frozen, onnx_pass
 from bear_classifier.learn.picture_facts import filled, mean_grey, sharpness
-from bear_classifier.learn.weights import preprocessing
+from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime import shards
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.shards import Column, StoredRows, Writer
@@ -75,17 +75,28 @@ def feature_cache(
     """The folder of the dataset that keeps the features, and those (n, f) of the photos, which stay
     in their files until they are asked for."""
     folder, tasks = feature_tasks(catalog, config, photos, body)
-    total = sum(len(shards.names_of(catalog.root / task.shard)) for task in tasks)
+    compute_features(config, tasks, body)
+    stored = StoredRows(folder)
+    return folder, Column(stored, "features", stored.find([photo.sha256 for photo in photos]))
+
+
+def compute_features(
+    config: Config, tasks: Sequence[FeatureTask], body: nn.Module | None = None
+) -> int:
+    """Do these shards with the engine of the settings. body: that of the settings, if it is there
+    already. Returns how many photos were computed. Raises as `feature_shard`."""
+    total = sum(len(shards.names_of(Path(task.root) / task.shard)) for task in tasks)
+    computed = 0
     with progress_bar(total=total, desc="features", unit="photo", hidden=not tasks) as bar:
         if config.engine.name == "local":
             for task in tasks:
-                feature_shard(task, bar.update, body)
+                computed += feature_shard(task, bar.update, body).computed
         else:
             for _, done in each(feature_shard, tasks, config.engine):
+                computed += done.computed
                 bar.update(done.photos)
     _prepared.cache_clear()
-    stored = StoredRows(folder)
-    return folder, Column(stored, "features", stored.find([photo.sha256 for photo in photos]))
+    return computed
 
 
 def feature_tasks(
@@ -98,10 +109,40 @@ def feature_tasks(
     _take_over(folder)
     stage_fingerprint.drop_damaged_rows(folder, catalog.root)
     lists = shards.plan(folder, (f"{photo.sha256}.{photo.format}" for photo in photos))
-    places = [path.relative_to(catalog.root).as_posix() for path in lists]
-    root, seed = str(catalog.root.resolve()), config.train.seed
+    return folder, _tasks(catalog.root, config, lists)
+
+
+def _tasks(root: Path, config: Config, lists: Sequence[Path]) -> list[FeatureTask]:
+    whole, seed = str(root.resolve()), config.train.seed
     learn = config.for_workers().learn
-    return folder, [FeatureTask(root, place, learn, seed) for place in places]
+    places = [path.relative_to(root).as_posix() for path in lists]
+    return [FeatureTask(whole, place, learn, seed) for place in places]
+
+
+def plan_features(catalog: Catalog, config: Config) -> list[FeatureTask]:
+    """The shards that are to compute for the first model, and no others: for `shard_of`, in other
+    programs and on other machines. Raises DataError (NO_PHOTOS)."""
+    photos = catalog.photos("ok")
+    if not photos:
+        raise DataError("NO_PHOTOS", "there are no usable photos; run: bears run --until screen")
+    announce(config.learn)
+    body = backbone.build_body(config.learn, config.train.seed)
+    folder, tasks = feature_tasks(catalog, config, photos, body)
+    shards.drop_others(folder, [catalog.root / task.shard for task in tasks])
+    return tasks
+
+
+def planned_features(root: Path, config: Config, number: int, of: int) -> list[FeatureTask]:
+    """The shards of part `number` (from 1) of a plan that are still to compute. Reads no catalog,
+    which SQLite does not share between machines. Raises DataError (NO_PLAN)."""
+    body = backbone.build_body(config.learn, config.train.seed)
+    name = features_name(config.learn, body)
+    folders = [root / "features" / name, *sorted((root / "features").glob(f"{name}{INT8}*"))]
+    if not any(next(shards.files(folder), None) for folder in folders):
+        words = f"no features are planned in {root} with these settings"
+        raise DataError("NO_PLAN", f"{words}; run: bears features --plan")
+    lists = [list_ for folder in folders for list_ in shards.pending(folder)]
+    return _tasks(root, config, [one for one in lists if shards.number(one) % of == number - 1])
 
 
 def feature_shard(

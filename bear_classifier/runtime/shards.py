@@ -54,6 +54,24 @@ def plan(folder: Path, names: Iterable[str]) -> list[Path]:
     return [*pending, *_new_plan(folder, sorted(wanted.values()))]
 
 
+def pending(folder: Path) -> list[Path]:
+    """The lists below a folder whose rows are to be made."""
+    return [list_ for list_ in _lists(folder) if not is_made(list_)]
+
+
+def drop_others(folder: Path, lists: Sequence[Path]) -> None:
+    """Remove the lists below a folder whose rows are to be made, but for these: of photos that are
+    no longer wanted together."""
+    for list_ in set(pending(folder)) - set(lists):
+        list_.with_suffix(".begun").unlink(missing_ok=True)
+        list_.unlink(missing_ok=True)
+
+
+def number(list_: Path) -> int:
+    """Which of its plan a list is, from 0."""
+    return int(list_.stem.partition("-")[0])
+
+
 def _new_plan(folder: Path, names: Sequence[str]) -> list[Path]:
     """Lists of these names by the first bits of their hashes, all there at once. Two programs that
     plan the same make the same folder."""

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -215,16 +215,16 @@ def _cannot_run(exc: Exception) -> ModelError:
 def files_of(paths: Iterable[Path]) -> Iterator[Path]:
     """Each path, folders replaced by all their files in sorted order, without system files. Links
     to folders are not followed; they and folders that cannot be opened come as they are, and
-    `decoder.read_file` says why."""
+    `decoder.read_file` says why. Of a tree one folder at a time is listed."""
     for path in expanded(paths):
-        yield from sorted(_inside(path)) if _is_folder(path) else [path]
+        yield from _inside(path) if _is_folder(path) else [path]
 
 
 def _unfolded(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
     """Names of folders become those of their files."""
     for source in sources:
         path = Path(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else None
-        yield from sorted(_inside(path)) if path and _is_folder(path) else [source]
+        yield from _inside(path) if path and _is_folder(path) else [source]
 
 
 def expanded(paths: Iterable[Path], windows: bool = os.name == "nt") -> Iterator[Path]:
@@ -243,22 +243,33 @@ def _is_folder(path: Path) -> bool:
 
 
 def _inside(root: Path) -> Iterator[Path]:
-    refused: list[OSError] = []
-    for folder, folders, names in os.walk(root, onerror=refused.append):
-        folders[:] = [name for name in folders if not is_system_folder(name)]
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        files = [name for name in names if not is_system_file(name)]
-        yield from (Path(folder) / name for name in files + links)
-    yield from (Path(exc.filename) for exc in refused)
+    try:
+        with os.scandir(root) as entries:
+            found = sorted((entry.name, _is_real_folder(entry)) for entry in entries)
+    except OSError:
+        yield root
+        return
+    for name, is_folder in found:
+        if is_folder and not is_system_folder(name):
+            yield from _inside(root / name)
+        elif not is_folder and not is_system_file(name):
+            yield root / name
+
+
+def _is_real_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def answers(
-    bundle: Bundle, paths: Iterable[Path]
+    bundle: Bundle, paths: Iterable[Path], wanted: Callable[[Path], bool] = lambda path: True
 ) -> Iterator[tuple[Path, Prediction | PhotoError]]:
-    """Each file of paths and folders, in order, with its answer or its PhotoError.
+    """Each wanted file of paths and folders, in order, with its answer or its PhotoError.
     One photo gets all processors. Of several each gets one of its own: while one is computed with,
     another is decoded, and no thread waits for the others at every layer."""
-    files = files_of(paths)
+    files = filter(wanted, files_of(paths))
     first = list(islice(files, 2))
     if len(first) < 2:
         yield from ((path, _answer(Model(bundle, lean=True), path)) for path in first)

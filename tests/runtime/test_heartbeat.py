@@ -98,6 +98,8 @@ LONG = {  # command: what takes long in it
     "clean --auto": "judge.clean.suspects",
     "clean --effect": "judge.cleaning_effect.effect",
     "attribution": "collect.rights.attribution.attribution",
+    "features": "learn.features.plan_features",
+    "features --shard 1/2": "learn.features.planned_features",
     "curve": "experiments.curve.runs.growth",
     "lr": "experiments.lr.study.find_rates",
     "compare method": "experiments.compare.study.compare_recipes",

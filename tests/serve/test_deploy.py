@@ -375,7 +375,8 @@ def test_the_readme_names_files_and_settings_that_exist():
     text = (DEPLOY / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"deploy/[\w.]+", text))
     assert named == {"deploy/check", "deploy/Dockerfile", "deploy/compose.yaml",
-                     "deploy/bears.service"}  # fmt: skip
+                     "deploy/bears.service", "deploy/slurm.sh",
+                     "deploy/kubernetes.yaml"}  # fmt: skip
     assert all((ROOT / name).is_file() for name in named)
     settings = set(re.findall(r"BEARS_\w+", text))
     assert settings == set(re.findall(r"BEARS_\w+", APP))

@@ -14,6 +14,7 @@ import pytest
 from bundles import LABELS
 from PIL import Image
 
+from bear_classifier.cli import predict as predict_command
 from bear_classifier.cli.main import main
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder
@@ -272,3 +273,97 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
     facts = (tmp_path / "file").stat()
     monkeypatch.setattr(Path, "stat", lambda *_, **__: facts)
     assert decoder.read_file(tmp_path / "photo.jpg") == b""
+
+
+# -- tables of many photos -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Nine photos in folders, and one that is none."""
+    for number in range(9):
+        path = tmp_path / "photos" / f"{number % 3}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(golden.draw_picture(number)[1])
+    (tmp_path / "photos" / "1" / "empty.png").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+def lines(path):
+    return path.read_bytes().split(b"\r\n")
+
+
+def test_a_stopped_table_is_gone_on_with(model_dir, many, tmp_path, monkeypatch, capsys):
+    words = ["predict", "--json", "--model", str(model_dir), str(many), "--csv"]
+    assert main([*words, str(tmp_path / "whole.csv")]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 10
+    asked = []
+    honest = predict._answer
+
+    def stopped(model, path):
+        asked.append(path)
+        return honest(model, path)
+
+    monkeypatch.setattr(predict, "_answer", stopped)
+    printed = predict_command.print_json
+
+    def stop_after_five(row):
+        printed(row)
+        if row["path"].endswith("empty.png"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict_command, "print_json", stop_after_five)
+    assert main([*words, str(tmp_path / "t.csv")]) == 130
+    first = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
+    assert not (tmp_path / "t.csv").exists()
+    monkeypatch.setattr(predict_command, "print_json", printed)
+    asked.clear()
+    assert main([*words, str(tmp_path / "t.csv")]) == 1  # the file that failed is in the table
+    captured = capsys.readouterr()
+    second = [json.loads(line)["path"] for line in captured.out.splitlines()]
+    assert (len(first), len(second)) == (7, 3) and not set(first) & set(second)
+    assert {str(path) for path in asked} == set(second)
+    assert "going on after 7 photos of a run that was stopped" in captured.err
+    assert lines(tmp_path / "t.csv") == lines(tmp_path / "whole.csv")
+    assert {path.name for path in tmp_path.glob("*.csv*")} == {"t.csv", "whole.csv"}
+
+
+def test_a_table_of_another_model_is_not_gone_on_with(model_dir, many, tmp_path):
+    begun = tmp_path / "t.csv.00000000.begun"
+    begun.write_text("path,label\r\nx,y\r\n", encoding="utf-8")
+    words = ["predict", "--quiet", "--model", str(model_dir), str(many)]
+    assert main([*words, "--csv", str(tmp_path / "t.csv")]) == 1
+    assert len(lines(tmp_path / "t.csv")) == 12 and begun.is_file()
+
+
+def test_parts_hold_every_photo_once(model_dir, many, tmp_path, capsys):
+    words = ["predict", "--json", "--model", str(model_dir), str(many)]
+    main([*words, "--csv", str(tmp_path / "t.csv")])
+    capsys.readouterr()
+    for number in (1, 2, 3):
+        main([*words, "--csv", str(tmp_path / "t.csv"), "--shard", f"{number}/3"])
+    assert len(capsys.readouterr().out.splitlines()) == 10
+    names = [f"t-0000{number}-of-00003.csv" for number in (1, 2, 3)]
+    parts = [line for name in names for line in lines(tmp_path / name)[1:-1]]
+    assert sorted(parts) == sorted(lines(tmp_path / "t.csv")[1:-1])
+    (many / "0" / "new.png").write_bytes(golden.draw_picture(3)[1])
+    for number, name in enumerate(names, 1):  # one more photo moves no other
+        before = lines(tmp_path / name)
+        main([*words, "--csv", str(tmp_path / "t.csv"), "--shard", f"{number}/3"])
+        assert set(before) <= set(lines(tmp_path / name))
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "1/0", "a/b", "1/2/3", "-1/2", "", "²/3"])
+def test_a_part_that_is_none_is_refused(part, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "x.jpg", f"--shard={part}"])
+    assert stopped.value.code == 2
+    assert "is not K/N with K from 1 to N, such as 3/64" in capsys.readouterr().err
+
+
+def test_files_come_in_the_order_of_their_paths(tmp_path):
+    names = ["b.jpg", "a/2.jpg", "a/1/x.jpg", "a.jpg", "B.jpg", "a-1.jpg", "a/é.jpg"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(predict.files_of([tmp_path])) == sorted(tmp_path / name for name in names)
