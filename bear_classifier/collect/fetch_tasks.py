@@ -258,7 +258,7 @@ def fetch_on_engine(
     """Fetch addresses by workers, one task for each site, and hand on rows and photos as tasks end.
     Raises as `fetch_sites` and `each`."""
     root, held = catalog.root.absolute(), HeldBack()
-    recover(root, {source.origin: source for source in sources}, use_groups)
+    recover_journals(root, {source.origin: source for source in sources}, use_groups)
     pending = {source.origin for source in catalog.sources(schema.PENDING)}
     left = [source for source in sources if source.origin in pending]
     tasks = by_site(root, left, catalog.take_downs(), config, net)
@@ -283,7 +283,7 @@ def fetch_on_engine(
         use_groups(rest)
 
 
-def recover(
+def recover_journals(
     root: Path,
     pending: Mapping[str, Source],
     use_groups: Callable[[list[Outcome]], None],

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,15 +157,14 @@ class Catalog(AbstractContextManager["Catalog"]):
 
     @contextmanager
     def copied(self) -> Iterator[Path]:
-        """A copy for workers of an engine, who read it at the same time on other machines. Raises
-        DataError (CATALOG_BUSY) if this catalog is frozen and was changed since."""
-        if self._frozen and self.latest_revision() != self._frozen[0]:
-            changed = f"somebody decided on photos of {self.root} just now"
-            raise DataError("CATALOG_BUSY", f"{changed}; run the same command again")
+        """A copy for workers of an engine, who read it at the same time on other machines; of a
+        frozen catalog as it was then."""
         path = (self.root / f"catalog-{uuid4().hex}.partial").absolute()
         try:
             with damage_explained(self.path):
                 self._db.execute("VACUUM INTO ?", (str(path),))
+                if self._frozen:
+                    _put_back(path, *self._frozen)
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -336,6 +335,17 @@ class Catalog(AbstractContextManager["Catalog"]):
     def runs(self, stage: str, which: str = "") -> list[StageRun]:
         """All runs of a stage, or those that a piece of SQL picks; the oldest first."""
         return self._rows(StageRun, f"WHERE stage = ? ORDER BY id {which}", (stage,))
+
+
+def _put_back(path: Path, revision: int, photos: Sequence[Photo]) -> None:
+    """Give a copy of a catalog the photos and the events of an earlier moment."""
+    names = _COLUMNS[Photo]
+    columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
+    rows = ([getattr(photo, name) for name in names] for photo in photos)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM event WHERE id > ?", (revision,))
+        db.execute("DELETE FROM photo")
+        db.executemany(f"INSERT INTO photo ({columns}) VALUES ({marks})", rows)
 
 
 def photo_file(root: Path, photo: Photo) -> Path:

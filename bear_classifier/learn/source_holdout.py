@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
+from bear_classifier.engine.choice import each
 from bear_classifier.learn import devices, probe, weight_interpolation
 from bear_classifier.learn.backbone import Classifier
-from bear_classifier.learn.data import PhotoList
+from bear_classifier.learn.data import PhotoList, Unreadable
+from bear_classifier.learn.features import cached_features
 from bear_classifier.learn.finetune import interpolated_logits, tune
 from bear_classifier.learn.fit import adjusted_settings
-from bear_classifier.learn.trainable_part import TrainablePart
+from bear_classifier.learn.kept_photos import KeptPhotos, room_for_photos
+from bear_classifier.learn.trainable_part import TrainablePart, Whole
 from bear_classifier.learn.weight_interpolation import interpolated_state
+from bear_classifier.runtime.files import write_atomic
+from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.terminal import note_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 from bear_classifier.stats.linear_probe import fit_linear
@@ -37,6 +43,9 @@ from bear_classifier.stats.linear_probe import fit_linear
 _LEAST = 10  # photos of each class to learn from in each half
 _GROUPS = 2  # of near-copies of each class to learn from in each half: its penalty needs folds
 _HALVES = 2
+
+
+_Answers = tuple[list[Floats32], Ints, Strings]  # logits by interpolation, classes, groups
 
 
 @dataclass(frozen=True)
@@ -121,11 +130,13 @@ def cross_source_validation(
     part, lr: of the training on all sources; features: (n, f) of the photos by the untuned body.
     Raises what training raises."""
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=lr))
-    halves, measured = [], []
-    for number in range(_HALVES):
-        half, found = _half(catalog, config, held_out, part, features, number)
-        halves.append(half)
-        measured.append(found)
+    if config.engine.name == "local" or not isinstance(part, Whole):
+        found = [
+            _half(catalog, config, held_out, part, features, number) for number in range(_HALVES)
+        ]
+    else:  # a last stage learns in no time from feature maps that are in memory here
+        found = _on_engine(catalog, config, held_out, part)
+    halves, measured = [half for half, _ in found], [answers for _, answers in found]
     logits, targets, groups = zip(*measured, strict=True)
     figures = weight_interpolation.interpolation_figures(
         [np.concatenate(both) for both in zip(*logits, strict=True)],
@@ -163,14 +174,11 @@ def _half(
     part: TrainablePart,
     features: Floats32,
     number: int,
-) -> tuple[HalfTraining, tuple[list[Floats32], Ints, Strings]]:
+) -> tuple[HalfTraining, _Answers]:
     """Learn from one half; logits of each interpolation for the other, its classes and groups."""
     mine = held_out.half == number
     train = np.array([photo.split == "train" for photo in held_out.photos])
-    learned, checked, unseen = (
-        [held_out.photos[row] for row in np.flatnonzero(rows)]
-        for rows in (mine & train, mine & ~train, ~mine)
-    )
+    learned, checked, unseen = _sides(held_out, number)
     note_above_bars(
         f"Held-out sources, {number + 1} of {_HALVES}: trains on {mine.sum()} photos and is judged"
         f" on {len(unseen)} photos of other sources"
@@ -181,6 +189,87 @@ def _half(
     tuned = tune(catalog, config, part, learned, checked, checkpoint_folders(catalog)[number])
     half = HalfTraining(part, tuned.first, tuned.last, learned, unseen)
     return half, interpolated_logits(config, part, tuned, unseen)
+
+
+def _sides(held_out: HeldOutSources, number: int) -> tuple[list[Photo], list[Photo], list[Photo]]:
+    """Photos to learn from and to check with of one half of the sources, and the other half."""
+    mine = held_out.half == number
+    train = np.array([photo.split == "train" for photo in held_out.photos])
+    learned, checked, unseen = (
+        [held_out.photos[row] for row in np.flatnonzero(rows)]
+        for rows in (mine & train, mine & ~train, ~mine)
+    )
+    return learned, checked, unseen
+
+
+@dataclass(frozen=True)
+class HalfTask:
+    """For an engine: number: of the half; root: of the dataset; copy: of its catalog; place: of the
+    file with weights and answers."""
+
+    root: Path
+    copy: Path
+    config: Config
+    number: int
+    place: Path
+
+
+def train_half(task: HalfTask) -> None:
+    """Train all layers on one half of the sources and leave a file. Done twice it goes on from the
+    last epoch of its checkpoints. Raises what training raises."""
+    config = task.config
+    with Catalog(task.root, copy=task.copy) as catalog:
+        catalog.freeze()
+        held_out = held_out_sources(catalog, config)
+        if held_out is None:
+            raise RuntimeError(f"{task.copy} is of another moment than the task")
+        network = probe.probe_network(config, None).to(devices.pick_device(config.learn.device))
+        features = cached_features(catalog, config, held_out.photos, network.body)
+        bad, kept = Unreadable(len(catalog.photos("ok"))), KeptPhotos(room_for_photos())
+        part = Whole(catalog, network, bad, kept)
+        half, (logits, targets, groups) = _half(
+            catalog, config, held_out, part, features, task.number
+        )
+    arrays: dict[str, NDArray[Any]] = {"logits": np.stack(logits), "targets": targets}
+    arrays["groups"] = groups
+    for side, state in (("first", half.first), ("last", half.last)):
+        arrays |= {f"{side}/{name}": tensor.cpu().numpy() for name, tensor in state.items()}
+    write_atomic(task.place, as_npz(**arrays))
+
+
+def _on_engine(
+    catalog: Catalog, config: Config, held_out: HeldOutSources, part: Whole
+) -> list[tuple[HalfTraining, _Answers]]:
+    folders = [folder.absolute() for folder in checkpoint_folders(catalog)]
+    places = [folder.with_name(f"{folder.name}.npz") for folder in folders]
+    with catalog.copied() as copy:
+        root, there = catalog.root.absolute(), config.for_workers()
+        tasks = [HalfTask(root, copy, there, number, place) for number, place in enumerate(places)]
+        note_above_bars(f"Held-out sources: {_HALVES} trainings by workers")
+        for _ in each(train_half, tasks, config.engine):
+            pass
+    found = [_read_half(place, held_out, part, number) for number, place in enumerate(places)]
+    for place in places:
+        place.unlink()
+    return found
+
+
+def _read_half(
+    place: Path, held_out: HeldOutSources, part: Whole, number: int
+) -> tuple[HalfTraining, _Answers]:
+    device = part.model.device
+    with np.load(place, allow_pickle=False) as file:
+        first, last = (
+            {
+                name.partition("/")[2]: from_numpy(file[name]).to(device)
+                for name in file.files
+                if name.startswith(f"{side}/")
+            }
+            for side in ("first", "last")
+        )
+        answers = list(file["logits"]), file["targets"], file["groups"]
+    learned, _, unseen = _sides(held_out, number)
+    return HalfTraining(part.begun(deepcopy(part.model)), first, last, learned, unseen), answers
 
 
 def checkpoint_folders(catalog: Catalog) -> list[Path]:

@@ -14,8 +14,16 @@ def processors(root: Path = Path("/")) -> int:
     """At least 1. A quota of 1.5 processors counts as 2, as they may be used at the same time.
 
     root: where `proc` and `sys` lie."""
-    if given := os.environ.get(OVERRIDE, "").strip():
-        return max(1, int(given))
+    given = os.environ.get(OVERRIDE, "").strip()
+    return max(1, int(given)) if given else _allowed(root)
+
+
+def share_of_machine(root: Path = Path("/")) -> float:
+    """Of the processors of this machine, the part that is this process's: 1 but for workers."""
+    return min(1.0, processors(root) / _allowed(root))
+
+
+def _allowed(root: Path) -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # not on Windows, nor on macOS
     number = len(affinity(0)) if affinity else os.cpu_count() or 1
     files = cgroup_files(root, "cpu", ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"])

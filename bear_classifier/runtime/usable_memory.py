@@ -6,17 +6,18 @@ import os
 import re
 from pathlib import Path
 
-from bear_classifier.runtime.processors import cgroup_files, text_of
+from bear_classifier.runtime.processors import cgroup_files, share_of_machine, text_of
 
 _UNKNOWN = 8_000_000_000  # bytes, where the system does not say
 _NO_LIMIT = 1 << 60  # bytes; v1 writes a number near 2**63 where there is none
 
 
 def usable_memory(root: Path = Path("/")) -> int:
-    """Bytes. root: where `proc` and `sys` lie."""
+    """Bytes; of a worker of an engine its part. root: where `proc` and `sys` lie."""
     texts = cgroup_files(root, "memory", ["memory.max", "memory.limit_in_bytes"])
     limits = [limit(text) for pair in texts for text in pair]
-    return min([free(text_of(root / "proc" / "meminfo")) or _physical(), *filter(None, limits)])
+    most = min([free(text_of(root / "proc" / "meminfo")) or _physical(), *filter(None, limits)])
+    return int(most * share_of_machine(root))
 
 
 def free(text: str) -> int:

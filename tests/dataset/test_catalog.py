@@ -528,3 +528,25 @@ def test_a_second_writer_gives_up_with_a_sentence(tmp_path: Path) -> None:
 def test_a_photo_without_a_group_is_one_of_its_own(make):
     assert make(3, group=None).family == make(3).sha256
     assert make(3, group="of others").family == "of others"
+
+
+def test_a_copy_for_workers_is_of_the_moment_of_the_model(tmp_path: Path, make: Make) -> None:
+    """It is read without the catalog, nobody can write to it, and it is removed in the end."""
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos([make(1, label="grizzly"), make(2, label="grizzly")])
+        catalog.freeze()
+        with Catalog(tmp_path) as other, other.transaction():
+            relabel(other, other.photos()[0], "teddy", "somebody", "")
+        before = sorted(path.name for path in tmp_path.iterdir())
+        with catalog.copied() as copy, Catalog(tmp_path, copy=copy) as read:
+            read.freeze()
+            assert read.photos() == catalog.photos()
+            assert (read.revision(), read.events()) == (0, [])
+            assert read.file(read.photos()[0]) == catalog.file(catalog.photos()[0])
+            with pytest.raises(DataError), read.transaction():
+                read.put_sources([Source("x", "teddy", "folder")])
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+    with Catalog(tmp_path) as now, now.copied() as copy, Catalog(tmp_path, copy=copy) as read:
+        assert [photo.label for photo in read.photos()] == ["teddy", "grizzly"]
+        assert len(read.events()) == 1

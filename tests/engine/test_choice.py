@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from bear_classifier.config.settings import Config, EngineConfig
 from bear_classifier.engine import choice
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.runtime.processors import OVERRIDE, processors
+from bear_classifier.runtime.usable_memory import usable_memory
 
 RAY = EngineConfig(name="ray")
 
@@ -83,3 +85,30 @@ def test_the_engine_is_a_setting() -> None:
 def test_a_worker_takes_the_processors_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OVERRIDE, "3")
     assert processors() == 3
+
+
+def test_a_worker_takes_its_part_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemAvailable: 8000000 kB\n", encoding="ascii")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert usable_memory(tmp_path) == 8_192_000_000
+    monkeypatch.setenv(OVERRIDE, "2")
+    assert usable_memory(tmp_path) == 2_048_000_000
+
+
+def test_workers_get_absolute_paths_and_start_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = project_file.changed(
+        Config("mine", {"a": [], "b": []}),
+        ["engine.name=ray", 'learn.weights="here.pth"', 'split.sources="sites.tsv"'], "--set",
+    )  # fmt: skip
+    there = config.for_workers()
+    assert there.engine == EngineConfig()
+    assert (Path(there.learn.weights), Path(there.split.sources)) == (
+        Path("here.pth").absolute(), Path("sites.tsv").absolute()
+    )  # fmt: skip
+    assert (
+        project_file.changed(config, ["learn.weights=none"], "").for_workers().learn.weights
+        == "none"
+    )

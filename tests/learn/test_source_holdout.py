@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,16 @@ import numpy as np
 import pytest
 import torch
 from bundles import LABELS, tiny_config
+from corpus import ROOT
+from engine_tasks import train_small_half
 from training import changed, dataset, same, weights
 
-from bear_classifier.config.settings import Config
+from bear_classifier.config.settings import Config, EngineConfig
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import relabel
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import sites
+from bear_classifier.engine.choice import close_engine
 from bear_classifier.judge.predictions import load_predictions
 from bear_classifier.learn import finetune, fit, source_holdout, weight_interpolation
 from bear_classifier.learn.data import Unreadable
@@ -379,3 +384,30 @@ def test_broken_off_in_the_rehearsal_nothing_is_trained_twice(
     train(catalog, config)
     assert trained == 3
     assert same(weights(catalog), undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.ray
+def test_workers_of_ray_train_both_halves_as_this_process(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All layers; what somebody decides meanwhile changes nothing."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+    monkeypatch.setattr(source_holdout, "train_half", train_small_half)
+    catalog, config = prepared
+    config = changed(config, layers="all")
+    found: list[Any] = []
+    catalog.freeze()
+    with Catalog(catalog.root) as other, other.transaction():
+        relabel(other, other.photos("ok")[0], "another", "somebody", "")
+    for name in ("local", "ray"):
+        settings = dataclasses.replace(config, engine=EngineConfig(name))
+        record = train(catalog, settings)
+        with np.load(catalog.root / "train" / "predictions.npz") as file:
+            found.append((record["mixtures"], record["history"], dict(file)))
+    close_engine()
+    assert found[0][:2] == found[1][:2]
+    assert "unseen" in found[0][0]
+    for key, values in found[0][2].items():
+        assert np.array_equal(values, found[1][2][key]), key
+    assert not list((catalog.root / "train").glob("source-half-*"))
