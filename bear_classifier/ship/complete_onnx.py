@@ -70,7 +70,7 @@ def complete(bundle: Bundle) -> bytes:
         ir_version=max(8, network.ir_version),
         producer_name="bear-classifier",
     )
-    helper.set_model_props(made, described(bundle))
+    helper.set_model_props(made, onnx_metadata(bundle))
     return bytes(made.SerializeToString())
 
 
@@ -97,7 +97,7 @@ class Complete:
         return Prediction(label, by_label[label], by_label, reason == "ok", reason)
 
 
-def described(bundle: Bundle) -> dict[str, str]:
+def onnx_metadata(bundle: Bundle) -> dict[str, str]:
     """What the file says of itself; lists and numbers as JSON."""
     about = bundle.about
     rule, test = about["rejection"], (about.get("metrics") or {}).get("test") or {}
