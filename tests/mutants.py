@@ -41,7 +41,8 @@ MUTANTS = [
            "images/test_strip_metadata.py::test_jpeg_comments_between_scans"),
     Mutant("export: what lies behind a PNG leaves with it", "images/strip_metadata.py",
            "        if kind == b\"IEND\":\n            break\n",
-           "        if kind == b\"IEND\":\n            parts.append(data[end:])\n            break\n",
+           "        if kind == b\"IEND\":\n            parts.append(data[end:])\n"
+           "            break\n",
            "images/test_strip_metadata.py::test_png_keeps"),
     Mutant("export: EXIF of an AVIF is renamed and stays", "images/heif.py",
            "bare[first:last] = bytes(last - first)", "pass",
