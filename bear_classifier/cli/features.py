@@ -6,7 +6,7 @@ import argparse
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
-from bear_classifier.cli.options import add_flag, add_shard
+from bear_classifier.cli.options import add_engine_option, add_flag, add_shard
 from bear_classifier.cli.output import print_outcome
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import command, count
@@ -16,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     add_flag(group, "--plan", "only write down which photos belong to which shard")
     add_shard(group, "compute the planned shards of part K")
+    add_engine_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:

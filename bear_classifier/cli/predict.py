@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bear_classifier.cli.options import add_path, add_shard
+from bear_classifier.cli.options import add_engine_option, add_path, add_shard
 from bear_classifier.cli.output import print_json
 from bear_classifier.errors import PhotoError
 from bear_classifier.runtime.files import printable, writable
@@ -20,6 +20,7 @@ from bear_classifier.runtime.terminal import complain, count, one_line, tell
 
 if TYPE_CHECKING:
     from bear_classifier.ship.bundle import Bundle
+    from bear_classifier.ship.predict import Prediction
 
 _COLUMNS = ["path", "label", "confidence", "accepted", "reason"]
 
@@ -30,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     about = "write a table as well; stopped, the same command goes on with it"
     add_path(parser, "--csv", "FILE", about)
     add_shard(parser, "only the photos of part K")
+    add_engine_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,14 +53,13 @@ def _predictions(options: argparse.Namespace) -> int:
 
             model = project.bundle_folder(options)
         loading = pool.submit(load, model)
-        from bear_classifier.ship.predict import answers
         from bear_classifier.ship.sandbox import trust
 
         bundle = loading.result()
     trust(bundle)
     with _table(options, bundle) if options.csv else nullcontext() as table:
         failed = sum(map(bool, table.done.values())) if table else 0  # the last cell is the error
-        for path, answer in answers(bundle, options.paths, _wanted(options, table)):
+        for path, answer in _answers(options, bundle, _wanted(options, table)):
             row: dict[str, Any] = {"path": printable(path)}
             if isinstance(answer, PhotoError):
                 row["error"] = {"code": answer.code, "message": answer.sentence}
@@ -72,6 +73,20 @@ def _predictions(options: argparse.Namespace) -> int:
             else:
                 tell(options, line(row))
     return int(failed > 0)
+
+
+def _answers(
+    options: argparse.Namespace, bundle: Bundle, wanted: Callable[[Path], bool]
+) -> Iterator[tuple[Path, Prediction | PhotoError]]:
+    from bear_classifier.ship.predict import answers, files_of
+
+    if options.engine != "ray":
+        return answers(bundle, options.paths, wanted)
+    from bear_classifier.cli import project
+    from bear_classifier.ship.prediction_tasks import answers_on_engine
+
+    files = filter(wanted, files_of(options.paths))
+    return answers_on_engine(bundle, files, project.engine_of(options))
 
 
 def table_path(options: argparse.Namespace) -> Path:

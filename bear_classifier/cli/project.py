@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from bear_classifier import pipeline
+from bear_classifier.config.settings import EngineConfig
 
 
 def named_project(options: argparse.Namespace) -> pipeline.Project:
@@ -25,6 +26,14 @@ def named_project(options: argparse.Namespace) -> pipeline.Project:
     if options.device:
         overrides.append(f"learn.device={options.device}")
     return pipeline.open_project(name, overrides, options.data, options.models)
+
+
+def engine_of(options: argparse.Namespace) -> EngineConfig:
+    """The engine of the project; of a command that needs none, by its options alone."""
+    has_file = options.project or Path("bears.toml").is_file()
+    name = options.project if has_file else "starter"
+    found = argparse.Namespace(**{**vars(options), "project": name})
+    return named_project(found).config.engine
 
 
 def bundle_folder(options: argparse.Namespace) -> Path:

@@ -77,7 +77,7 @@ def test_a_wrong_file_is_called_by_its_name_also_beside_a_set(tmp_path):
     with (tmp_path / "c.toml").open("a", encoding="utf-8") as file:
         file.write("smallest = 3\n")
     done = bears("status", "--project", "c.toml", "--set", "train.epochs=3", cwd=tmp_path)
-    assert done.stderr.startswith("bears: UNKNOWN_SETTING: c.toml: unknown setting serve.smallest")
+    assert done.stderr.startswith("bears: UNKNOWN_SETTING: c.toml: unknown setting engine.smallest")
 
 
 @pytest.mark.parametrize(
