@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
@@ -31,7 +32,17 @@ from bear_classifier.dataset.schema import Event, Photo, Suspect
 from bear_classifier.judge.learned_order import Judged, combined, conflict
 from bear_classifier.judge.predictions import Evidence, load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
-from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
+from bear_classifier.stats.arrays import (
+    BLOCK_ROWS,
+    Bools,
+    Floats,
+    Floats32,
+    Ints,
+    Rows,
+    evenly,
+    in_blocks,
+    moments,
+)
 from bear_classifier.stats.fault_model import expit, logit, principal_components, within_class
 from bear_classifier.stats.likeness import unit
 from bear_classifier.stats.metrics import softmax
@@ -42,7 +53,9 @@ _RARE = 0.005  # share of a class; what fewer of its photos show is not typical 
 _TINY = 1e-5  # share that keeps logarithms finite
 _NEIGHBOURS = 8
 MOST_SHOWN = 2_000  # suspects with neighbours: those of all photos would take time n²
-_BLOCK = 256  # photos whose neighbours are looked for at once: 100 MB for 100,000
+_BLOCK = 256  # photos whose neighbours are looked for at once
+_MOST_NEAR = 100_000  # photos among which the most like one are looked for
+_MOST_TYPICAL = 20_000  # photos of a class that say what it shows: 160 MB of a thousand kinds
 _DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
 _FILLED = 0.2  # share of a picture below a broken-off transfer, from which it is a fault
@@ -112,7 +125,7 @@ def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judge
     labels = [*before, *(photos[i].label for i in changed)]
     targets = np.array([config.labels.index(label) for label in labels])
     groups = np.unique([photos[i].family for i in of], return_inverse=True)[1]
-    features = evidence.features[at]
+    features = evidence.features.at(at)
     components = principal_components(features, known)
     probabilities = evidence.probabilities[at]
     now = np.arange(len(photos))
@@ -178,7 +191,7 @@ def _label_before(
 
 
 def outlier(
-    features: Floats32,
+    features: Rows,
     components: Floats32,
     targets: Ints,
     groups: Ints,
@@ -194,53 +207,77 @@ def outlier(
     far = distance(components, targets, groups, known)
     if classifier is None:
         return np.asarray(0.7 * np.exp(-_ranks(far, targets, known) / 0.06))
-    weight, bias = classifier
-    rare, divergence = atypical(softmax(features @ weight.T + bias), targets, groups, known)
+    rare, divergence = atypical(OwnShares(features, *classifier), targets, groups, known)
     more = _BY_DIVERGENCE * (tail(divergence, known) - 1) + _BY_DISTANCE * (tail(far, known) - 1)
     return expit(logit(rare**3) + more)
 
 
-def atypical(seen: Floats, targets: Ints, groups: Ints, known: Bools) -> tuple[Floats, Floats]:
+@dataclass(frozen=True)
+class OwnShares:
+    """What the weights' own classes see in photos: shares (n, k), worked out when they are asked
+    for. features: (n, f); weight: (k, f); bias: (k,)."""
+
+    features: Rows
+    weight: Floats32
+    bias: Floats32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), len(self.bias)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, rows: Ints) -> Floats:
+        return softmax(self.features[rows] @ self.weight.T + self.bias)
+
+
+def atypical(seen: Rows, targets: Ints, groups: Ints, known: Bools) -> tuple[Floats, Floats]:
     """What of a photo its class does not show. seen: (n, k), shares of a photo that are of k kinds.
 
     Returns (n,): how much of it is of kinds that less than about 0.5 % of the known photos of its
     class show, without itself and its near-copies; and (n,): the divergence (Kullback and Leibler,
-    nats) of its shares from theirs. Both 0 where there are no others."""
+    nats) of its shares from theirs. Both 0 where there are no others. Of a large class a regular
+    sample stands for it."""
     rare, divergence = np.zeros(len(seen)), np.zeros(len(seen))
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
-        mine, place = seen[rows], np.unique(groups[rows], return_inverse=True)[1]
-        used = known[rows]
-        of_group = np.zeros((place.max() + 1, seen.shape[1]))
-        np.add.at(of_group, place[used], mine[used])
-        others = (used.sum() - np.bincount(place[used], minlength=len(of_group)))[place]
-        typical = np.maximum(0, mine[used].sum(0) - of_group[place])
-        typical /= np.maximum(1, others)[:, None]
-        common = (mine * typical / (typical + _RARE)).sum(1)
-        apart = (mine * np.log((mine + _TINY) / (typical + _TINY))).sum(1)
-        rare[rows] = np.where(others > 0, 1 - common, 0)
-        divergence[rows] = np.where(others > 0, apart, 0)
+        base = evenly(rows[known[rows]], _MOST_TYPICAL)
+        names, place = np.unique(groups[base], return_inverse=True)
+        # The last row is of a group of which nothing is in the sample.
+        of_group, sizes = np.zeros((len(names) + 1, seen.shape[1])), np.bincount(place)
+        for start, some in enumerate(in_blocks(base)):
+            np.add.at(of_group, place[start * BLOCK_ROWS :][: len(some)], seen[some])
+        total, sizes = of_group.sum(0), np.append(sizes, 0)
+        for some in in_blocks(rows):
+            mine, own = seen[some], np.searchsorted(names, groups[some])
+            own[np.append(names, -1)[own] != groups[some]] = len(names)
+            others = len(base) - sizes[own]
+            typical = np.maximum(0, total - of_group[own])
+            typical /= np.maximum(1, others)[:, None]
+            common = (mine * typical / (typical + _RARE)).sum(1)
+            apart = (mine * np.log((mine + _TINY) / (typical + _TINY))).sum(1)
+            rare[some] = np.where(others > 0, 1 - common, 0)
+            divergence[some] = np.where(others > 0, apart, 0)
     return np.clip(rare, 0, 1), divergence
 
 
 def distance(components: Floats32, targets: Ints, groups: Ints, known: Bools) -> Floats:
     """1 minus the mean cosine (n,) of a photo and the 30 known ones of its class most like it, but
     for its near-copies; 0 where there are none. Of a large class a regular sample is compared."""
-    directions = unit(components)
     far = np.zeros(len(components))
     for target in np.unique(targets):
         rows = np.flatnonzero(targets == target)
-        base = rows[known[rows]]
-        base = base[:: -(-len(base) // _MOST_COMPARED) or 1]
-        most = min(_OWN_NEIGHBOURS, len(base))
+        base = evenly(rows[known[rows]], _MOST_COMPARED)
+        most, there = min(_OWN_NEIGHBOURS, len(base)), unit(components[base])
         for start in range(0, len(rows) if most else 0, _BLOCK):
             some = rows[start : start + _BLOCK]
-            likeness = directions[some] @ directions[base].T
+            likeness = unit(components[some]) @ there.T
             likeness[groups[some, None] == groups[None, base]] = -np.inf
             best = -np.partition(-likeness, most - 1, axis=1)[:, :most]
-            there = np.isfinite(best)
-            mean = np.where(there, best, 0).sum(1) / np.maximum(1, there.sum(1))
-            far[some] = np.where(there.any(1), 1 - mean, 0)
+            others = np.isfinite(best)
+            mean = np.where(others, best, 0).sum(1) / np.maximum(1, others.sum(1))
+            far[some] = np.where(others.any(1), 1 - mean, 0)
     return far
 
 
@@ -266,23 +303,36 @@ def quality(light: Floats32, sharpness: Floats32, filled: Floats32) -> Floats:
     return np.where(bad, 0.9, 0.0)
 
 
-def nearest(features: Floats32, groups: Ints, rows: Ints, known: Bools) -> list[list[int]]:
+def nearest(features: Rows, groups: Ints, rows: Ints, known: Bools) -> list[list[int]]:
     """For each of these rows the numbers of the eight known photos most like it by cosine,
-    near-copies left out. features: (n, f); groups, known: (n,)."""
-    there = np.flatnonzero(known)
-    base = features[there]
-    directions = unit((features - base.mean(0)) / (base.std(0) + 1e-6))
-    most = min(_NEIGHBOURS, len(there))
-    neighbours: list[list[int]] = []
-    for start in range(0, len(rows), _BLOCK):
-        some_rows = rows[start : start + _BLOCK]
-        likeness = directions[some_rows] @ directions[there].T
-        likeness[groups[some_rows, None] == groups[None, there]] = -np.inf
-        some = np.argpartition(-likeness, most - 1, axis=1)[:, :most]
-        values = np.take_along_axis(likeness, some, axis=1)
-        for numbers, alike in zip(there[some], values, strict=True):
-            order = np.argsort(-alike, kind="stable")
-            neighbours.append([int(numbers[j]) for j in order if np.isfinite(alike[j])])
+    near-copies left out; of many known photos a regular sample is compared. features: (n, f);
+    groups, known: (n,)."""
+    there = evenly(np.flatnonzero(known), _MOST_NEAR)
+    if not len(there):
+        return [[] for _ in rows]
+    centre, spread = moments(features, there)
+
+    def directions(some: Ints) -> Floats32:
+        return unit((features[some] - centre) / (spread + 1e-6))
+
+    asked = directions(rows)
+    best = np.full((len(rows), _NEIGHBOURS), -np.inf, dtype=asked.dtype)
+    numbers = np.zeros((len(rows), _NEIGHBOURS), dtype=np.int64)
+    for some in in_blocks(there):
+        base = directions(some)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            likeness = asked[part] @ base.T
+            likeness[groups[rows[part], None] == groups[None, some]] = -np.inf
+            both = np.concatenate([best[part], likeness], axis=1)
+            first = np.argpartition(-both, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
+            every = np.concatenate([numbers[part], np.broadcast_to(some, likeness.shape)], axis=1)
+            best[part] = np.take_along_axis(both, first, axis=1)
+            numbers[part] = np.take_along_axis(every, first, axis=1)
+    neighbours = []
+    for near, alike in zip(numbers, best, strict=True):
+        order = np.argsort(-alike, kind="stable")
+        neighbours.append([int(near[j]) for j in order if np.isfinite(alike[j])])
     return neighbours
 
 
