@@ -142,7 +142,7 @@ def planned_features(root: Path, config: Config, number: int, of: int) -> list[F
         words = f"no features are planned in {root} with these settings"
         raise DataError("NO_PLAN", f"{words}; run: bears features --plan")
     lists = [list_ for folder in folders for list_ in shards.pending(folder)]
-    return _tasks(root, config, [one for one in lists if shards.number(one) % of == number - 1])
+    return _tasks(root, config, [one for one in lists if shards.number_of(one) % of == number - 1])
 
 
 def feature_shard(

@@ -67,7 +67,7 @@ def drop_others(folder: Path, lists: Sequence[Path]) -> None:
         list_.unlink(missing_ok=True)
 
 
-def number(list_: Path) -> int:
+def number_of(list_: Path) -> int:
     """Which of its plan a list is, from 0."""
     return int(list_.stem.partition("-")[0])
 

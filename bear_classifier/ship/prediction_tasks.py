@@ -15,7 +15,7 @@ from bear_classifier.ship.bundle import Bundle, load
 from bear_classifier.ship.predict import Prediction, answers, answers_ahead
 
 _PHOTOS = 256  # of a task: some seconds of a processor
-Answers = Iterator[tuple[Path, Prediction | PhotoError]]
+AnswerStream = Iterator[tuple[Path, Prediction | PhotoError]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _loaded(model: Path, checksum: str) -> Bundle:
     return bundle
 
 
-def answers_on_engine(bundle: Bundle, files: Iterable[Path], engine: EngineConfig) -> Answers:
+def answers_on_engine(bundle: Bundle, files: Iterable[Path], engine: EngineConfig) -> AnswerStream:
     """As `predict.answers`, in the order of the files, by workers. Raises as `answer_photos` and
     `each`."""
     files = iter(files)
@@ -55,7 +55,7 @@ def answers_on_engine(bundle: Bundle, files: Iterable[Path], engine: EngineConfi
     if len(first) < 2:
         yield from answers(bundle, first)
         return
-    waiting: dict[int, Answers] = {}
+    waiting: dict[int, AnswerStream] = {}
     due = 0
     tasks = _tasks(bundle, chain(first, files))
     for task, found in each(answer_photos, tasks, engine):

@@ -60,7 +60,7 @@ def principal_components(features: Rows, known: Bools) -> Floats32:
 
 def within_class(scores: Floats32, classes: Ints, known: Bools) -> Floats32:
     """Directions (n, k), of length 1, from the mean of the known rows of a row's class to it."""
-    centred = scores.copy()
+    centred: Floats32 = scores.copy()
     for one in np.unique(classes):
         rows = classes == one
         if (rows & known).any():

@@ -28,7 +28,7 @@ from bear_classifier.runtime.terminal import count
 
 _SHOWN = 5  # rows of a table in an error
 # Columns with these names are taken as they are: column -> field of a source.
-_TOLD = {
+_PUBLISHED_AS = {
     **{name: name for name in ("title", "author", "licence", "licence_url", "page")},
     "license": "licence",
     "license_url": "licence_url",
@@ -77,7 +77,9 @@ def list_rows(
     files = FileNames([str(place)[start:].replace("\\", "/") for place in places])
     table, columns = find_columns(table, files, labels, readable_name(str(root)))
     by_name = {folded(label): label for label in labels}
-    told = [(n, _TOLD[name]) for n, name in enumerate(table.names) if name in _TOLD]
+    published = [
+        (n, _PUBLISHED_AS[name]) for n, name in enumerate(table.names) if name in _PUBLISHED_AS
+    ]
     rows: dict[int, Source] = {}
     unknown: dict[str, None] = {}
     doubtful: list[str] = []
@@ -95,7 +97,7 @@ def list_rows(
             if text and not label:
                 unknown[text[:60]] = None
         else:
-            said = _told({field: uncell(cells[n]) for n, field in told if cells[n]})
+            said = _publication({field: uncell(cells[n]) for n, field in published if cells[n]})
             of_row = split_of_name(cells[columns.split]) if columns.split >= 0 else ""
             source = Source(str(places[found[0]]), label, kind, split=of_row, **said)
             rows[found[0]] = _joined(rows.get(found[0]), source, table.name)
@@ -125,7 +127,7 @@ def list_rows(
     return Listing(candidates, ignored, list(unknown))
 
 
-def _told(said: dict[str, Any]) -> dict[str, Any]:
+def _publication(said: dict[str, Any]) -> dict[str, Any]:
     """What a row says of its photo, as far as it can be taken: columns of other tables may have the
     same names."""
     if not http_url(said.get("final_url", "")):

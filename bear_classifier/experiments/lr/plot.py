@@ -16,7 +16,7 @@ from bear_classifier.plots.fonts import render_png
 from bear_classifier.runtime.terminal import count
 from bear_classifier.stats.arrays import Floats
 
-Rows = Mapping[str, Mapping[str, Any]]  # suggestions, of `summarise_suggestions`
+Suggestions = Mapping[str, Mapping[str, Any]]  # suggestions, of `summarise_suggestions`
 
 _COLOURS = dict(zip(ABOUT, ("#1b7837", "#2166ac", "#b35806", "#762a83"), strict=True))
 _MARKS = dict(zip(ABOUT, "os^D", strict=True))
@@ -24,7 +24,7 @@ _DARK, _PALE, _RED = "#222222", "#9a9a9a", "#b2182b"
 _WIDE = 132  # letters of a line below the plots
 
 
-def draw(runs: Sequence[Curve], rows: Rows, notes: Sequence[str]) -> bytes:
+def draw(runs: Sequence[Curve], rows: Suggestions, notes: Sequence[str]) -> bytes:
     """A PNG. Left: how the rate grew. Right: what the loss did. Below: what the marks mean."""
     lines = _legend(rows, notes)
     text_height = 0.19 * (len(lines) + 2)
@@ -52,7 +52,7 @@ def _growth(axes: Axes, rates: Floats) -> None:
     axes.grid(alpha=0.25)
 
 
-def _loss(axes: Axes, rates: Floats, runs: Sequence[Curve], rows: Rows) -> None:
+def _loss(axes: Axes, rates: Floats, runs: Sequence[Curve], rows: Suggestions) -> None:
     losses = [run.losses for run in runs]
     lag, _, _ = band([run.smoothed for run in runs])
     mean, low, high = band([smoothed(run, WINDOW) for run in losses])
@@ -90,7 +90,9 @@ def _zones(axes: Axes, rates: Floats, point: float, roof: float) -> None:
     axes.text(point * 1.15, roof, "too high:\nit breaks down", color=_RED, **words)
 
 
-def _suggestions(axes: Axes, x: Floats, lag: Floats, rows: Rows, bottom: float, top: float) -> None:
+def _suggestions(
+    axes: Axes, x: Floats, lag: Floats, rows: Suggestions, bottom: float, top: float
+) -> None:
     """Each on the curve that it was read from, with its range and its name, one above the other."""
     for number, (name, row) in enumerate(rows.items()):
         if not row["rate"]:
@@ -112,7 +114,7 @@ def _limits(losses: Sequence[Floats], mean: Floats) -> tuple[float, float]:
     return low - 0.12 * (top - low), top + 0.45 * (top - low)  # room for words
 
 
-def _legend(rows: Rows, notes: Sequence[str]) -> list[tuple[str, str]]:
+def _legend(rows: Suggestions, notes: Sequence[str]) -> list[tuple[str, str]]:
     lines = []
     for name, row in rows.items():
         rate = f"{row['rate']:.1e}" if row["rate"] else "unknown"
