@@ -12,9 +12,7 @@ from bear_classifier.cli.output import print_outcome
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "model", "MODEL", "a bundle")
-    help = (
-        "a page without a server: the model answers in the visitor's browser (bears assets first)"
-    )
+    help = "a page without a server: the model answers in the visitor's browser"
     parser.add_argument("--static", action="store_true", help=help)
     add_path(parser, "out", "OUT", "the folder; replaced if it is ours")
 

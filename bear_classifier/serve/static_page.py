@@ -147,7 +147,9 @@ def static_page_text(done: StaticPage) -> str:
     """What was written, and the next steps."""
     folder = terminal.quoted(str(done.path))
     heic = (
-        "" if done.heic else "\nnote       HEIC is read in Safari only; bears assets brings libheif"
+        ""
+        if done.heic
+        else "\nnote       HEIC is read in Safari only; for other browsers run: bears assets"
     )
     return f"""\
 wrote      {terminal.one_line(str(done.path))}: {done.files} files of {done.bytes / 1e6:.1f} MB;\
