@@ -217,7 +217,9 @@ def _shard(text: str) -> tuple[int, int]:
 def add_search_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     source = "web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
-    tables = "csv:FILE (a table of files and classes), imagefolder:PATH, zip:FILE"
+    tables = (
+        "csv:FILE (a table of files and classes), imagefolder:PATH, zip:FILE, parquet:PATH, hf:NAME"
+    )
     pool = "unlabelled:PATH (photos whose classes you confirm)"
     add("--source", help=f"{source} class), {tables}, {pool} or starter (drawn pictures)")
     licence = "search only what its author allows to share, to use commercially, or gave away"

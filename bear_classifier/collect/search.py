@@ -16,6 +16,7 @@ from bear_classifier.collect.sources.folder_changes import (
     departed,
     gone,
     is_read,
+    name_of,
     unlisted,
     with_publication,
 )
@@ -63,7 +64,7 @@ def search(
     if SOURCES[kind].listing:
         listing = registry.lists(kind)(path, config.labels)
         _refuse_misnamed(catalog, config.labels, listing, f"classes of {path}")
-        return _record_files(catalog, path, listing, unlisted, str(path.resolve()))
+        return _record_files(catalog, path, listing, unlisted, name_of(path))
     if kind == "starter":
         path = catalog.root / "starter"
         write_starter(path, per_class=config.search.per_class)
@@ -102,8 +103,7 @@ def _no_source(given: str) -> str:
     kind, *rest = given.partition(":")
     place = Path(given).expanduser()
     if given and (place.exists() or "/" in given or "\\" in given):
-        kinds = (name for name, one in SOURCES.items() if place.suffix.lower() in one.endings)
-        guess = f"{next(kinds, 'urls') if place.is_file() else 'folder'}:{given}"
+        guess = f"{registry.kind_of(place)}:{given}"
     elif near := difflib.get_close_matches(kind, list(SOURCES), n=1):
         guess = "".join(near + rest)
     else:

@@ -84,8 +84,8 @@ def completions(line: str, place: Path) -> list[str]:
         (
             "bears run --source ",
             [
-                *("folder:", "csv:", "imagefolder:", "zip:", "unlabelled:", "urls:"),
-                *("web", "openverse", "starter"),
+                *("folder:", "csv:", "imagefolder:", "zip:", "parquet:", "hf:"),
+                *("unlabelled:", "urls:", "web", "openverse", "starter"),
             ],
         ),
         ("bears run --source csv:t", ["csv:table.csv"]),

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 
+METADATA_TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face has them, beside photos
 # What a dataset and a model of this program hold: their photos are no candidates.
 _OURS = {"catalog.sqlite": "a dataset of this program", "bundle.json": "a model of this program"}
 

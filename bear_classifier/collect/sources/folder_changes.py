@@ -72,7 +72,7 @@ def departed(known: Iterable[Source], listed: Sequence[Source], root: Path) -> l
 def unlisted(known: Iterable[Source], listed: Sequence[Source], place: Path) -> list[Source]:
     """The rows that a table or an archive does not name any more, and those of others that are no
     longer where they were, now with the code GONE. place: the table or archive."""
-    present, name = {source.origin for source in listed}, str(place.resolve())
+    present, name = {source.origin for source in listed}, name_of(place)
     left = []
     for row in known:
         if row.listed_in and row.code != GONE and row.origin not in present:
@@ -81,6 +81,12 @@ def unlisted(known: Iterable[Source], listed: Sequence[Source], place: Path) -> 
             elif not _is_there(row):
                 left.append(gone(row, "no longer where it was"))
     return left
+
+
+def name_of(place: Path) -> str:
+    """A table, archive or dataset as rows have it in `listed_in`; what is no path of this computer
+    is a name of Hugging Face."""
+    return str(place.resolve()) if place.exists() else f"hf:{place.as_posix()}"
 
 
 def within(folder: str, sep: str = os.sep) -> str:
@@ -107,12 +113,12 @@ def gone(source: Source, sentence: str) -> Source:
 
 
 def _is_there(source: Source) -> bool:
-    """Whether a file, or the archive that holds it, is there."""
+    """Whether a file is there, or what holds it: an archive, or a dataset of another library."""
+    holder = source.listed_in
     try:
-        return Path(source.origin).is_file() or (
-            source.origin.startswith(within(source.listed_in or source.origin, "/"))
-            and Path(source.listed_in).is_file()
-        )
+        if holder and source.origin.startswith(within(holder, "/")):
+            return holder.startswith("hf:") or Path(holder).exists()
+        return Path(source.origin).is_file()
     except OSError:  # such as a folder that may not be opened: nobody can know
         return True
 

@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bear_classifier.collect.sources.files_below import Node, visible
+from bear_classifier.collect.sources.files_below import METADATA_TABLES, Node, visible
 from bear_classifier.collect.sources.local_files import Listing, list_class_folders
 from bear_classifier.collect.sources.photo_table import list_rows, read_table_of, split_of_name
 from bear_classifier.dataset.schema import Source
 from bear_classifier.errors import DataError
-
-_TABLES = ("metadata.csv", "metadata.jsonl")
 
 
 def list_image_folder(root: Path, labels: Sequence[str]) -> Listing:
@@ -51,7 +49,7 @@ def list_images(root: Node, labels: Sequence[str], kind: str) -> Listing:
 def _table(folder: Node) -> Node | None:
     """The table of a folder; that of two which programs read in different ways is the CSV."""
     found = {place.name: place for place in folder.iterdir() if place.is_file()}
-    return next((found[name] for name in _TABLES if name in found), None)
+    return next((found[name] for name in METADATA_TABLES if name in found), None)
 
 
 def _listed(table: Node, root: Node, labels: Sequence[str], kind: str, split: str = "") -> Listing:

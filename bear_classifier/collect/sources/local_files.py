@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bear_classifier.collect.sources.files_below import (
+    METADATA_TABLES,
     Node,
     files_below,
     readable_name,
@@ -54,7 +55,7 @@ def list_class_folders(root: Node, labels: Sequence[str], kind: str) -> Listing:
     for entry in visible(sorted(root.iterdir()), ignored) if splits else ():
         if entry not in splits.values():
             is_folder = "no split with class folders in it" if entry.is_dir() else ""
-            ignored[str(entry)] = is_folder or "not in a class folder"
+            ignored[str(entry)] = is_folder or _loose(entry)
     candidates = [
         Source(str(path), label, kind, stamp_of(path), split=split)
         for split, place in (splits or {"": root}).items()
@@ -73,7 +74,7 @@ def _class_folders(
     names: list[Node] = []
     for entry in visible(sorted(root.iterdir()), ignored):
         if not entry.is_dir():
-            ignored[str(entry)] = "not in a class folder"
+            ignored[str(entry)] = _loose(entry)
         elif (label := by_name.get(folded(entry.name))) is None:
             ignored[str(entry)] = "not a class of this project"
             names.append(entry)
@@ -89,6 +90,13 @@ def _class_folders(
         raise DataError("NO_CLASS_FOLDERS", f"{root}: {content}; {_expected(labels)}")
     unknown += [readable_name(path.name) for path in names]
     return folders
+
+
+def _loose(file: Node) -> str:
+    """Why a file beside the class folders is no candidate."""
+    if file.name in METADATA_TABLES:
+        return "read with --source imagefolder:PATH only"
+    return "not in a class folder"
 
 
 def _with_content(folder: Node) -> str:

@@ -17,7 +17,7 @@ from bear_classifier.collect.sources.files_below import (
 )
 from bear_classifier.collect.sources.local_files import Listing
 from bear_classifier.collect.sources.search_engine import http_url
-from bear_classifier.collect.sources.table_columns import class_of, find_columns
+from bear_classifier.collect.sources.table_columns import Columns, class_of, find_columns
 from bear_classifier.collect.sources.table_rows import RawTable, read_csv, read_json_lines
 from bear_classifier.config.project_file import folded
 from bear_classifier.dataset.formats.metadata import METADATA_COLUMNS, row_of
@@ -76,10 +76,7 @@ def list_rows(
     start = len(str(root)) + 1
     files = FileNames([str(place)[start:].replace("\\", "/") for place in places])
     table, columns = find_columns(table, files, labels, readable_name(str(root)))
-    by_name = {folded(label): label for label in labels}
-    published = [
-        (n, _PUBLISHED_AS[name]) for n, name in enumerate(table.names) if name in _PUBLISHED_AS
-    ]
+    read = Reading(table, columns, labels, kind)
     rows: dict[int, Source] = {}
     unknown: dict[str, None] = {}
     doubtful: list[str] = []
@@ -88,18 +85,16 @@ def list_rows(
         where, name = f"{readable_name(table.name)}:{line}", cells[columns.file]
         found = _different(places, files.find(name))
         listed.update(found)
-        label = by_name.get(folded(text := class_of(columns, cells)), "")
+        label = read.label(text := class_of(columns, cells))
         if label and len(found) > 1:
             both = " and ".join(str(places[number]) for number in found[:2])
             doubtful.append(f"{where}: {name!r} may be {both}")
-        elif why := _flaw(name, text, label, bool(found)):
+        elif why := flaw(name, text, label, bool(found)):
             ignored[where] = why
             if text and not label:
                 unknown[text[:60]] = None
         else:
-            said = _publication({field: uncell(cells[n]) for n, field in published if cells[n]})
-            of_row = split_of_name(cells[columns.split]) if columns.split >= 0 else ""
-            source = Source(str(places[found[0]]), label, kind, split=of_row, **said)
+            source = read.source(str(places[found[0]]), label, cells)
             rows[found[0]] = _joined(rows.get(found[0]), source, table.name)
     if doubtful:
         raise DataError(
@@ -125,6 +120,26 @@ def list_rows(
         for number, source in sorted(rows.items())
     ]
     return Listing(candidates, ignored, list(unknown))
+
+
+class Reading:
+    """What the rows of a table say of their photos."""
+
+    def __init__(self, table: RawTable, columns: Columns, labels: Sequence[str], kind: str) -> None:
+        self._columns, self._kind = columns, kind
+        self._by_name = {folded(label): label for label in labels}
+        self._published = [
+            (n, _PUBLISHED_AS[name]) for n, name in enumerate(table.names) if name in _PUBLISHED_AS
+        ]
+
+    def label(self, text: str) -> str:
+        """The class of this name, "" if there is none."""
+        return self._by_name.get(folded(text), "")
+
+    def source(self, origin: str, label: str, cells: Sequence[str]) -> Source:
+        said = _publication({field: uncell(cells[n]) for n, field in self._published if cells[n]})
+        split = split_of_name(cells[self._columns.split]) if self._columns.split >= 0 else ""
+        return Source(origin, label, self._kind, split=split, **said)
 
 
 def _publication(said: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +169,8 @@ def _joined(first: Source | None, second: Source, table: str) -> Source:
     return first
 
 
-def _flaw(name: str, text: str, label: str, is_there: bool) -> str:
+def flaw(name: str, text: str, label: str, is_there: bool) -> str:
+    """Why a row is no candidate, or nothing. text: its class, as it stands there."""
     if not name:
         return "names no file"
     if not text:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from bear_classifier.collect.sources.files_below import METADATA_TABLES
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.config.settings import SearchConfig
 from bear_classifier.dataset.schema import Source
@@ -57,6 +58,21 @@ SOURCES = {
         reader="zip_files.read_photo",
         endings=(".zip",),
     ),
+    "parquet": SourceKind(
+        '"parquet:PATH" (a file or folder of rows with photos in them)',
+        takes_path=True,
+        is_local=True,
+        listing="parquet_files.list_parquet",
+        reader="parquet_files.photo_of_row",
+        endings=(".parquet",),
+    ),
+    "hf": SourceKind(
+        '"hf:NAME" (a dataset of Hugging Face)',
+        takes_path=True,
+        is_local=True,
+        listing="hugging_face.list_hugging_face",
+        reader="hugging_face.photo_of_dataset",
+    ),
     "unlabelled": SourceKind(
         '"unlabelled:PATH" (photos whose classes you confirm)', takes_path=True, is_local=True
     ),
@@ -67,6 +83,16 @@ SOURCES = {
 }
 SEARCHES = tuple(name for name, kind in SOURCES.items() if kind.search)
 LOCAL = tuple(name for name, kind in SOURCES.items() if kind.is_local)
+
+
+def kind_of(place: Path) -> str:
+    """The kind that a file or folder looks meant for."""
+    if place.is_file():
+        endings = (name for name, kind in SOURCES.items() if place.suffix.lower() in kind.endings)
+        return next(endings, "urls")
+    if any((place / name).is_file() for name in METADATA_TABLES):
+        return "imagefolder"
+    return "parquet" if place.is_dir() and any(place.glob("*.parquet")) else "folder"
 
 
 def lists(name: str) -> Callable[[Path, Sequence[str]], Listing]:

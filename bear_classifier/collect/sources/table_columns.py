@@ -25,8 +25,8 @@ _SPLIT = ("split", "set", "subset", "partition", "usage", "fold", "phase", "data
 
 @dataclass(frozen=True)
 class Columns:
-    """Numbers of columns. label: -1 where `marks` has a column for each class, with a 1 or a 0 in
-    it; split: -1 where there is none."""
+    """Numbers of columns. file: -1 where the rows hold the photos themselves; label: -1 where
+    `marks` has a column for each class, with a 1 or a 0 in it; split: -1 where there is none."""
 
     file: int
     label: int
@@ -43,12 +43,20 @@ def find_columns(
     AMBIGUOUS_COLUMNS)."""
     if any(files.find(name) for name in table.names) and _classes([table.names], labels):
         table = without_heading(table)
-    values = {number: cells for number, cells in columns(table)}
+    values = columns(table)
     step = max(1, len(table.rows) // _LOOKED)
     hits = {n: sum(bool(files.find(v)) for v in cells[::step] if v) for n, cells in values.items()}
     file = _chosen(table, hits, values, _FILE, "name files", alike_is_fine=True)
     if file < 0:
         raise DataError("NO_FILE_COLUMN", _no_file_column(table, values, files, folder))
+    return table, find_classes(table, labels, values, file)
+
+
+def find_classes(
+    table: RawTable, labels: Sequence[str], values: Mapping[int, Sequence[str]], file: int = -1
+) -> Columns:
+    """The columns of classes and splits. values: the cells of every column, by its number; file:
+    the one that names files. Raises DataError (NO_CLASS_COLUMN, AMBIGUOUS_COLUMNS)."""
     by_name = {folded(label): label for label in labels}
     rest = {n: Counter(cells) for n, cells in values.items() if n != file}
     hits = {n: _matching(counts, by_name) for n, counts in rest.items()}
@@ -63,7 +71,7 @@ def find_columns(
         if {folded(value) for value in counts} <= {*SPLIT_NAMES, ""}
     }
     split = _chosen(table, hits, values, _SPLIT, "hold splits")
-    return table, Columns(file, label, split, marks)
+    return Columns(file, label, split, marks)
 
 
 def _chosen(

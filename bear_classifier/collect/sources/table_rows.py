@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bear_classifier.errors import DataError
@@ -114,7 +114,6 @@ def _as_wide(cells: Sequence[str], width: int) -> list[str]:
     return [*cells[:width], *[""] * (width - len(cells))]
 
 
-def columns(table: RawTable) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of every column."""
-    for number in range(len(table.names)):
-        yield number, [cells[number] for _, cells in table.rows]
+def columns(table: RawTable) -> dict[int, list[str]]:
+    """The cells of every column, by its number."""
+    return {n: [cells[n] for _, cells in table.rows] for n in range(len(table.names))}

@@ -13,6 +13,7 @@ import pytest
 from bear_classifier.collect.download import download
 from bear_classifier.collect.search import search
 from bear_classifier.collect.sources.image_folder import list_image_folder
+from bear_classifier.collect.sources.local_files import list_folder
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.formats.metadata import (
@@ -70,6 +71,14 @@ def test_class_folders_without_a_table(tmp_path: Path) -> None:
         ("train/red/0.jpg", "red", "train"),
         ("test/green/1.jpg", "green", "test"),
     ]
+
+
+def test_a_folder_of_classes_says_that_its_table_is_not_read(tmp_path: Path) -> None:
+    touch(tmp_path, {"red/0.jpg": "", "metadata.csv": "", "note.txt": ""})
+    assert list_folder(tmp_path, LABELS).ignored == {
+        str(tmp_path / "metadata.csv"): "read with --source imagefolder:PATH only",
+        str(tmp_path / "note.txt"): "not in a class folder",
+    }
 
 
 def test_what_is_no_folder(tmp_path: Path) -> None:
