@@ -34,13 +34,8 @@ def add_options(parser: CommandParser) -> None:
     about = "only photos whose author allows to share, to use commercially, or gave them away"
     add("--licence", choices=["any", "share", "commercial", "public"], default="any",
         dest="allowed", help=about)  # fmt: skip
-    add_flag(
-        parser, "--keep-metadata", "keep EXIF with place and time, which is left out otherwise"
-    )
-    about = (
-        "hard links instead of copies; the stored photos become read-only (not with root's rights)"
-    )
-    add_flag(parser, "--link", about)
+    add_flag(parser, "--keep-metadata", "keep EXIF (place, time, camera), left out otherwise")
+    add_flag(parser, "--link", "hard links where possible; the stored photos become read-only")
 
 
 def run(options: argparse.Namespace) -> None:
