@@ -18,6 +18,7 @@ from bear_classifier.dataset.formats.choices import (
     Exported,
     Handling,
 )
+from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, one_line
 
 _UNREAD = ("gif", "avif", "heic")  # formats that torchvision's ImageFolder passes over
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     handling = Handling(options.keep_metadata, options.link)
     choice = ExportChoice(options.format, options.split_names, options.allowed, handling)
-    with pipeline.existing(opened) as catalog:
+    with pipeline.existing(opened) as catalog, heartbeat("export"):
         done = export_dataset(catalog, opened.config.labels, options.out, choice)
     plain = json.loads(json.dumps(dataclasses.asdict(done), default=str))
     lines = [*_lines(done)]
