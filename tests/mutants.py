@@ -74,7 +74,7 @@ MUTANTS = [
            "dataset/formats/test_export_dataset.py::test_what_somebody_made"),
     Mutant("export: the claim of a search filter is a licence", "dataset/credits.py",
            "if licence.strip().endswith(CLAIM):", "if False:",
-           "dataset/formats/test_export_dataset.py::test_no_photo_with_such"),
+           "dataset/test_credits.py::test_what_a_licence_allows"),
     Mutant("export: non-commercial is commercial", "dataset/credits.py",
            "return 0 if words &", "return 1 if words &",
            "dataset/formats/test_export_dataset.py::test_a_licence_has_to"),

@@ -18,6 +18,7 @@ from bear_classifier.dataset.formats.choices import (
     Exported,
     Handling,
 )
+from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, one_line
 
 _UNREAD = ("gif", "avif", "heic")  # formats that torchvision's ImageFolder passes over
@@ -34,13 +35,8 @@ def add_options(parser: CommandParser) -> None:
     about = "only photos whose author allows to share, to use commercially, or gave them away"
     add("--licence", choices=["any", "share", "commercial", "public"], default="any",
         dest="allowed", help=about)  # fmt: skip
-    add_flag(
-        parser, "--keep-metadata", "keep EXIF with place and time, which is left out otherwise"
-    )
-    about = (
-        "hard links instead of copies; the stored photos become read-only (not with root's rights)"
-    )
-    add_flag(parser, "--link", about)
+    add_flag(parser, "--keep-metadata", "keep EXIF (place, time, camera), left out otherwise")
+    add_flag(parser, "--link", "hard links where possible; the stored photos become read-only")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -50,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     opened = project.named_project(options)
     handling = Handling(options.keep_metadata, options.link)
     choice = ExportChoice(options.format, options.split_names, options.allowed, handling)
-    with pipeline.existing(opened) as catalog:
+    with pipeline.existing(opened) as catalog, heartbeat("export"):
         done = export_dataset(catalog, opened.config.labels, options.out, choice)
     plain = json.loads(json.dumps(dataclasses.asdict(done), default=str))
     lines = [*_lines(done)]

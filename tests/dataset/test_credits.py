@@ -15,6 +15,7 @@ USES = ("share", "commercial", "public")
     [
         ("", 0), ("unknown", 0), ("All rights reserved", 0), ("photo by Ann", 0), ("MIT", 0),
         ("public (search filter)", 0), ("commercial (search filter)", 0),
+        ("CC BY 4.0 (search filter)", 0),
         ("not in the public domain", 0),
         ("CC BY-NC 4.0", 1), ("cc by nc sa 2.0", 1), ("by-nc-nd", 1), ("CC BY-NC-SA 2.0 DE", 1),
         ("Creative Commons Attribution-NonCommercial 4.0", 1),

@@ -97,6 +97,7 @@ LONG = {  # command: what takes long in it
     "clean --list": "judge.clean.suspects",
     "clean --auto": "judge.clean.suspects",
     "clean --effect": "judge.cleaning_effect.effect",
+    "dataset export out": "dataset.formats.export.export_dataset",
     "attribution": "collect.rights.attribution.attribution",
     "features": "learn.features.plan_features",
     "features --shard 1/2": "learn.features.planned_features",

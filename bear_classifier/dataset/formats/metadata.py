@@ -38,7 +38,7 @@ class PastDecision:
     why: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a dataset may have a million
 class MetadataRow:
     """One photo.
 

@@ -26,7 +26,7 @@ SHARD_BYTES = 256_000_000  # of photos in one shard, but for the last of a split
 _AHEAD = 8  # photos of a shard that are read before it is their turn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ExportItem:
     """One photo. stored: its file in the dataset; bytes: of that; row: of the table, without hash
     and size of the file that is yet to be written."""

@@ -298,6 +298,7 @@ def test_what_somebody_made_is_never_replaced(
         later = (out / EXPORT_MARKER).stat().st_mtime_ns + 5_000_000_000
         if change == "other file":
             (out / "notes.txt").write_bytes(b"mine")
+            os.utime(out / "notes.txt", (0, 0))  # as `cp -p` leaves it
         elif change == "other in folder":
             (photo.parent / "mine.png").write_bytes(picture(1)[1])
         elif change == "edited photo":
