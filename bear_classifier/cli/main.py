@@ -10,12 +10,15 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from bear_classifier.cli.options import module, parse, parser
 from bear_classifier.cli.output import print_json
-from bear_classifier.errors import BearsError, NoCopy
+from bear_classifier.errors import BearsError, ConfigError, NoCopy
 from bear_classifier.runtime import terminal
 from bear_classifier.runtime.files import os_error
+from bear_classifier.runtime.launcher import Launch, is_other_rank, launch_of
 from bear_classifier.runtime.terminal import one_line
 from bear_classifier.stages import NAMES
 
@@ -27,6 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bear_classifier.cli.completion import complete_command_line
 
         complete_command_line()
+    if is_other_rank():  # of a training in several processes: the first one prints
+        with (
+            Path(os.devnull).open("w", encoding="utf-8") as nothing,
+            redirect_stdout(nothing),
+            redirect_stderr(nothing),
+        ):
+            return _main(argv)
+    return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     terminal.prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
@@ -38,13 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _warned
     if options.quiet or options.json:
         os.environ["TQDM_DISABLE"] = "1"
+    launch = Launch()
     try:
+        launch = launch_of()
+        _check_launch(options.name, launch)
         return int(module(options.name).run(options) or 0)
     except BearsError as exc:
         return _failed(options, exc)
     except KeyboardInterrupt:
         resumed = options.name in _RESUMED or (options.name == "predict" and options.csv)
         go_on = f" Continue with: {terminal.command(*words)}" if resumed else ""
+        if launch.world > 1:
+            go_on = " Start it again with the same command, and it goes on."
         terminal.warn("\n" + one_line(f"Stopped.{go_on}"))
         return 130
     except BrokenPipeError:  # the reader, such as head, has had enough
@@ -52,6 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as exc:  # what nobody met where it happened
         return _failed(options, os_error(exc))
+
+
+def _check_launch(name: str, launch: Launch) -> None:
+    """Only training can be done by several processes. Raises ConfigError (ONE_PROCESS)."""
+    if launch.world > 1 and name != "train":
+        words = f"{launch.world} processes were started, and only bears train uses more than one"
+        if name == "run":
+            words += "; train by the launcher once all before it is done. Without the launcher"
+            raise ConfigError("ONE_PROCESS", f"{words}, run: bears run --until clean")
+        raise ConfigError("ONE_PROCESS", f"{words}; without the launcher, run: bears {name}")
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:

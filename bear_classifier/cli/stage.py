@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
@@ -14,6 +15,7 @@ from bear_classifier.cli.options import (
 )
 from bear_classifier.cli.output import exit_code, note_printer, print_outcome
 from bear_classifier.report import stage_lines
+from bear_classifier.runtime.launcher import launch_of
 
 
 def add_options(parser: CommandParser) -> None:
@@ -26,6 +28,20 @@ def add_options(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    launch = launch_of()
+    if launch.world == 1:
+        return _run(options)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else it tells of each lost connection
+    from bear_classifier.learn import rank_work, ranks  # torch, which other stages do not need
+
+    with ranks.joined(launch):
+        if launch.rank == 0:
+            return _run(options)
+        rank_work.work(project.named_project(options).config)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
     outcome = pipeline.run_one(project.named_project(options), options.name, note_printer(options))
     print_outcome(options, outcome, stage_lines.stage_text(options.name, outcome))
     return exit_code(options, outcome)

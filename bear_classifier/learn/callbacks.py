@@ -11,6 +11,7 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.losses import CrossEntropyLossFlat
 from torch.nn.functional import cross_entropy
 
+from bear_classifier.learn import ranks
 from bear_classifier.learn.checkpoints import State, capture, restore_scaler
 from bear_classifier.learn.diagnose import kept_epoch
 from bear_classifier.runtime.terminal import progress_bar
@@ -41,7 +42,7 @@ class StopOnNonFinite(Callback):  # type: ignore[misc]
         self.stopped = False
 
     def after_loss(self) -> None:
-        if self.training and not bool(torch.isfinite(self.learn.loss_grad)):
+        if self.training and not bool(torch.isfinite(self.learn.loss)):
             self._stop()
 
     def after_epoch(self) -> None:
@@ -89,6 +90,10 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
     def after_epoch(self) -> None:
         if not self.losses:
             return  # done before training was resumed: fastai only counts it
+        learned, valid = (
+            ranks.gathered(torch.cat([torch.empty(0), *(t.cpu() for t in self.each[training])]))
+            for training in (True, False)
+        )
         valid_loss, error = map(float, self.learn.final_record[-2:])
         row = {
             "epoch": self.state.epoch + 1,
@@ -96,21 +101,22 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
             "valid_loss": valid_loss,
             "error": error,
         }
-        learned, valid = (
-            torch.cat([torch.empty(0), *(t.cpu() for t in self.each[training])])
-            for training in (True, False)
-        )
         row |= _error("train_error", learned)
         if len(valid) == len(self.before):
             row |= _error("valid_error", valid - self.before)
         self.before = valid
         facts = self.state.facts
-        history = [*facts["history"], row]
-        kept = kept_epoch(history)
+        history = ranks.told([*facts["history"], row])
+        kept = ranks.told(kept_epoch(history))
+        ranks.in_step(self.learn.dls.train.key)
+        self.losses = []
+        if ranks.own():  # rank 0 has the state, and tells it where training begins anew
+            told = {**facts, "history": history, "kept_epoch": kept}
+            self.state = State(told, self.state.tensors)
+            return
         best = None if kept == row["epoch"] else self.state.best()
         self.state = capture(self.learn, {**facts, "history": history, "kept_epoch": kept}, best)
         self.state.tensors["valid.each"] = valid
-        self.losses = []
         self._keep(self.state)
 
 

@@ -70,17 +70,9 @@ def capture(learn: Learner, facts: Mapping[str, Any], best: Mapping[str, Tensor]
         moments = {k: v for k, v in state.items() if isinstance(v, Tensor)}
         tensors |= _named(f"adam.{number}.", moments)
         steps.append(state.get("step", 0))
-    tensors["dice.torch"] = torch.get_rng_state()
-    tensors |= _named("dice.", random_state(learn.model.device))
-    name, keys, *rest = np.random.get_state(legacy=True)
-    added = {
-        "steps": steps,
-        "python": random.getstate(),
-        "loader": learn.dls.train.rng.getstate(),
-        "numpy": [name, keys.tolist(), *rest],  # type: ignore[union-attr]
-        "scaler": _scaler(learn),
-    }
-    return State({**facts, **added}, tensors)
+    added, dice = random_states(learn)
+    added |= {"steps": steps, "scaler": _scaler(learn)}
+    return State({**facts, **added}, tensors | dice)
 
 
 def load_state(learn: Learner, state: State) -> None:
@@ -95,11 +87,31 @@ def load_state(learn: Learner, state: State) -> None:
             # in the parameter's memory format: another order may round differently
             own[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
             own["step"] = state.facts["steps"][number]
-    torch.set_rng_state(state.tensors["dice.torch"])
-    set_random_state(learn.model.device, state.part("dice."))
-    random.setstate(_tuple(state.facts["python"]))
-    learn.dls.train.rng.setstate(_tuple(state.facts["loader"]))
-    name, keys, *rest = state.facts["numpy"]
+    load_random_state(learn, state.facts, state.tensors)
+
+
+def random_states(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """All random states that training draws from: facts, and tensors on the CPU, by the names that
+    they have in a `State`."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    facts = {
+        "python": random.getstate(),
+        "loader": learn.dls.train.rng.getstate(),
+        "numpy": [name, keys.tolist(), *rest],  # type: ignore[union-attr]
+    }
+    own = _named("dice.", random_state(learn.model.device))
+    return facts, {"dice.torch": torch.get_rng_state(), **own}
+
+
+def load_random_state(
+    learn: Learner, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Restore what `random_states` gave."""
+    torch.set_rng_state(tensors["dice.torch"])
+    set_random_state(learn.model.device, State({}, dict(tensors)).part("dice."))
+    random.setstate(_tuple(facts["python"]))
+    learn.dls.train.rng.setstate(_tuple(facts["loader"]))
+    name, keys, *rest = facts["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bear_classifier.errors import ConfigError
+from bear_classifier.learn import ranks
 from bear_classifier.runtime.processors import processors
 
 _MOST_THREADS = 16  # with more they wait for the interpreter's lock (decisions/058)
@@ -20,6 +22,8 @@ def pick_device(name: str) -> torch.device:
     if torch.get_num_threads() > (most := processors()):
         torch.set_num_threads(most)
     have = available_devices()
+    if ranks.count() > 1:
+        return _device_of_rank(name, have)
     if name == "auto":
         return torch.device(have[0])
     if name not in have:
@@ -30,6 +34,27 @@ def pick_device(name: str) -> torch.device:
             ' or "auto"',
         )
     return torch.device(name)
+
+
+def _device_of_rank(name: str, have: Sequence[str]) -> torch.device:
+    """Of several processes that train together each has a GPU; without GPUs all use the CPU."""
+    number, processes = ranks.local()
+    gpus = sum(device.startswith("cuda:") for device in have)
+    if name == "cpu" or (name == "auto" and not gpus):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise ConfigError(
+            "NO_DEVICE",
+            f"learn.device = {name!r} is one device, and {processes} processes train here; leave it"
+            ' at "auto", and choose GPUs by --gpu_ids of accelerate launch',
+        )
+    if processes > gpus:
+        raise ConfigError(
+            "NO_DEVICE",
+            f"{processes} processes are to train on this computer, which has {gpus} GPUs; start"
+            " as many processes as GPUs",
+        )
+    return torch.device("cuda", number)
 
 
 def available_devices() -> list[str]:
@@ -71,7 +96,7 @@ def loading_workers(device: torch.device) -> LoadingWorkers:
 
     On a CPU the network takes all cores. Threads beside it would slow it by more than they save,
     so they make one batch at a time, together, while the network waits (decisions/058)."""
-    cores = processors()
+    cores = max(1, processors() // ranks.local()[1])
     if device.type == "cpu":
         return LoadingWorkers(cores, 0)
     return LoadingWorkers(min(cores, _MOST_THREADS), _BATCHES_AHEAD)

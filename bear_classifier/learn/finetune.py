@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.learn import backbone, checkpoints
+from bear_classifier.learn import backbone, checkpoints, rank_work
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.checkpoints import State
 from bear_classifier.learn.data import PhotoList
@@ -70,6 +70,7 @@ def tune(
         notes.append(f"Resuming {place} of {settings.epochs}")
     for note in notes:
         note_above_bars(note)
+    rank_work.share(part, learned, checked, config)
     plan = plan_of(config, [p.label for p in learned])
     keep = partial(checkpoints.write_checkpoint, folder, made_from)
     end, more = fit(dls, network, plan, state, keep)

@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,20 @@ from fastai.metrics import error_rate
 
 from bear_classifier.config.settings import Config, TrainConfig, stored_settings
 from bear_classifier.errors import TrainError
-from bear_classifier.learn import micro_batches
+from bear_classifier.learn import micro_batches, ranks
 from bear_classifier.learn.backbone import Classifier, groups
 from bear_classifier.learn.callbacks import BestCheckpoint, StopOnNonFinite, TrainingBar, Weighted
-from bear_classifier.learn.checkpoints import State, begin, load_state
+from bear_classifier.learn.checkpoints import (
+    State,
+    begin,
+    load_random_state,
+    load_state,
+    random_states,
+)
 from bear_classifier.learn.lr_finder import STEPS, find_lr
 from bear_classifier.learn.mixed_precision import fast_precision, half_precision
+from bear_classifier.learn.rank_callbacks import AsOneProcess
+from bear_classifier.learn.synced_batchnorm import SyncedBatchNorm
 from bear_classifier.runtime.malloc import pages_kept
 from bear_classifier.runtime.terminal import progress_bar
 
@@ -92,10 +101,20 @@ def lr_ratio_of(config: Config) -> float:
 
 def adjusted_settings(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[str]]:
     """Settings whose batch fits the data, and a note if it was changed. n: training photos."""
-    if n >= settings.batch_size:
-        return settings, []
-    note = f"{n} training photos: batch size lowered to {n}"
-    return dataclasses.replace(settings, batch_size=n), [note]
+    size, notes = min(n, settings.batch_size), list[str]()
+    if size < settings.batch_size:
+        notes.append(f"{n} training photos: batch size lowered to {n}")
+    many = ranks.count()
+    if size < many:
+        raise TrainError(
+            "NO_BATCH",
+            f"{many} processes cannot divide a batch of {size}; start fewer, or raise"
+            " train.batch_size",
+        )
+    if rest := size % many:
+        size -= rest
+        notes.append(f"Batch size lowered to {size}: {size // many} photos for each of {many}")
+    return dataclasses.replace(settings, batch_size=size), notes
 
 
 @dataclass(frozen=True)
@@ -145,11 +164,7 @@ def fit(
     state, and notes on what went wrong. Raises TrainError (NOTHING_TRAINED, OUT_OF_MEMORY)."""
     start = begin(model)
     keeper, guard = BestCheckpoint(state or start, keep), StopOnNonFinite()
-    with pages_kept(), fast_precision(model):
-        while not _finished(dls, model, plan, keeper, guard):
-            facts = keeper.state.facts
-            part = micro_batches.smaller_part(facts["part"] or dls.train.bs, model.device)
-            keeper.state = dataclasses.replace(keeper.state, facts={**facts, "part": part})
+    attempts(dls, model, plan, keeper, guard)
     end = keeper.state
     before, after = start.part("model."), end.part("model.")
     model.load_state_dict(end.best())
@@ -166,6 +181,23 @@ def fit(
     return end, notes
 
 
+def attempts(
+    dls: DataLoaders, model: Classifier, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite
+) -> None:
+    """What all processes of a training do: go on from rank 0's state until the plan is carried out,
+    with smaller micro-batches wherever memory did not suffice."""
+    for loader in dls.loaders if ranks.count() > 1 else ():
+        loader.divide(ranks.own(), ranks.count())
+    synced = SyncedBatchNorm() if ranks.count() > 1 else nullcontext()
+    with pages_kept(), fast_precision(model), synced:
+        while not _finished(dls, model, plan, keeper, guard):
+            ranks.begin_anew()
+            facts = keeper.state.facts
+            tried = min(facts["part"] or dls.train.bs, dls.train.bs)
+            part = micro_batches.smaller_part(tried, model.device)
+            keeper.state = dataclasses.replace(keeper.state, facts={**facts, "part": part})
+
+
 def _finished(
     dls: DataLoaders, model: Classifier, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite
 ) -> bool:
@@ -174,12 +206,14 @@ def _finished(
     Each attempt has a learner of its own, since an aborted fit leaves one in disorder. The return
     comes after the `except`, since the error's traceback holds the activations."""
     with tempfile.TemporaryDirectory() as scratch:  # the LR finder keeps the weights there
+        state = keeper.state
+        keeper.state = State(ranks.told(state.facts), ranks.told_tensors(state.tensors))
         learn = make_learner(dls, model, Path(scratch), plan, keeper.state.facts["part"])
         try:
             _run(learn, plan, keeper, guard)
             return True
         except RuntimeError as exc:
-            if not micro_batches.exhausted(exc):
+            if not ranks.memory_exhausted(micro_batches.exhausted(exc)):
                 raise
         finally:
             model.requires_grad_(True)
@@ -189,10 +223,13 @@ def _finished(
 
 def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite) -> None:
     load_state(learn, keeper.state)
+    if ranks.count() > 1:
+        facts, tensors = random_states(learn)
+        load_random_state(learn, ranks.told(facts), ranks.told_tensors(tensors))
     facts = keeper.state.facts
     if facts["lr"] is None:
         learn.opt.freeze_to(-1 if plan.frozen else 0)
-        lr, reason, curve = choose_lr(learn, plan.lr)
+        lr, reason, curve = ranks.told(choose_lr(learn, plan.lr))
         facts = {**facts, "lr": lr, "lr_reason": reason, "finder": curve}
         keeper.state = dataclasses.replace(keeper.state, facts=facts)
     begun = keeper.state.epoch
@@ -223,9 +260,12 @@ def make_learner(
     if plan.weights:
         loss = CrossEntropyLossFlat(weight=torch.tensor(plan.weights, device=model.device))
         cbs.append(Weighted(loss))
+    if part or ranks.count() > 1:
+        cbs.append(micro_batches.Parts(part or dls.train.bs))
     if part:
-        cbs.append(micro_batches.Parts(part))
         dls.valid.bs = part
+    if ranks.count() > 1:
+        cbs.append(AsOneProcess())
     learn = Learner(
         dls, model, plan.loss, splitter=groups, metrics=error_rate, path=scratch, cbs=cbs
     )

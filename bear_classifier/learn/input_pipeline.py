@@ -18,6 +18,7 @@ from fastai.data.core import TfmdDL
 from fastai.data.load import SkipItemException
 from torch import Tensor
 
+from bear_classifier.errors import TrainError
 from bear_classifier.learn.devices import LoadingWorkers
 from bear_classifier.learn.random_crops import random_state_of
 
@@ -34,12 +35,36 @@ class PhotoLoader(TfmdDL):  # type: ignore[misc]
         self, dataset: Any, bs: int = 64, workers: LoadingWorkers = _ALONE, **options: Any
     ):
         self.workers, self.key = workers, 0
+        self.share = (0, 1)
         self.direct: Callable[[Any], Any] | None = None  # item and label of one of the dataset's
         super().__init__(dataset, bs=bs, **{"num_workers": 0, **options})
 
     def new(self, dataset: Any = None, cls: type | None = None, **options: Any) -> Any:
         ours = issubclass(cls or type(self), PhotoLoader)
         return super().new(dataset, cls, **({"workers": self.workers} if ours else {}) | options)
+
+    def divide(self, rank: int, world: int) -> None:
+        """From now on make only what the process `rank` of `world` learns from, in the batches of
+        all of them: an equal part of each. Without shuffling, which is of validation, the same part
+        of all items, so that together they are in order.
+
+        Raises ValueError unless a shuffled batch can be divided."""
+        self.share = (rank, world)
+        if self.shuffle:
+            if self.bs % world:
+                raise ValueError(f"a batch of {self.bs} photos is no multiple of {world}")
+            self.bs //= world
+
+    def get_idxs(self) -> list[Any]:
+        numbers: list[Any] = super().get_idxs()
+        return [numbers[i] for i in own_places(len(numbers), self.bs, self.shuffle, *self.share)]
+
+    def __len__(self) -> int:
+        if self.share == (0, 1):
+            return int(super().__len__())
+        if self.shuffle:
+            return int(self.n // (self.bs * self.share[1]))
+        return int(-(-len(own_places(self.n, self.bs, False, *self.share)) // self.bs))
 
     def randomize(self) -> None:
         """fastai calls this before each pass; its random state is kept in checkpoints."""
@@ -63,9 +88,10 @@ class PhotoLoader(TfmdDL):  # type: ignore[misc]
 
     def _number(self, place: int) -> int:
         """Of an item in the whole pass, by its place in this process: worker processes of fastai's
-        take the batches in turn."""
-        batch, rest = divmod(place, self.bs)
-        return int((batch * self.num_workers + self.offs) * self.bs + rest)
+        take the batches in turn, and other processes of a training have other parts of them."""
+        (batch, rest), (rank, world) = divmod(place, self.bs), self.share
+        batch = batch * self.num_workers + self.offs
+        return int((batch * world + rank) * self.bs + rest)
 
     def _item(self, job: tuple[int, Any]) -> Any:
         number, sample = job
@@ -80,8 +106,26 @@ class PhotoLoader(TfmdDL):  # type: ignore[misc]
     def _batch(self, stream: torch.cuda.Stream | None, items: Sequence[Any]) -> Any:
         """None where no item could be read."""
         there = [item for item in items if item is not None]
+        if self.share[1] > 1 and self.shuffle and len(there) < self.bs:
+            raise TrainError(
+                "NO_BATCH",
+                "all photos of a class cannot be read any more, and processes that train together"
+                " need full batches; put the files back, or train in one process",
+            )
         batch = self.do_batch(there) if there else None
         return batch if batch is None or stream is None else _sent(batch, self.device, stream)
+
+
+def own_places(n: int, own: int, divided: bool, rank: int, world: int) -> Sequence[int]:
+    """Places of n items that a process makes. divided: `own` photos of each batch, which has that
+    many of each process, and only whole batches; else a part of all items in a row."""
+    if world == 1:
+        return range(n)
+    if not divided:
+        return range(n * rank // world, n * (rank + 1) // world)
+    whole = own * world
+    starts = range(rank * own, n - n % whole, whole)
+    return [place for start in starts for place in range(start, start + own)]
 
 
 class WeightedPhotoLoader(PhotoLoader, WeightedDL):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from fastai.learner import Learner
 from torch import nn
 
 from bear_classifier.errors import TrainError
+from bear_classifier.learn import ranks
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _MESSAGES = (  # by CUDA, Apple's MPS, cuBLAS, cuDNN (which then finds no plan) and the processor's
@@ -39,19 +40,25 @@ class Parts(Callback):  # type: ignore[misc]
         (x,), (y,) = self.xb, self.yb
         *parts, (last_x, last_y) = zip(x.split(self.size), y.split(self.size), strict=True)
         self.earlier = torch.zeros((), device=x.device)
-        whole = self._mass(y)
+        whole = self._whole(y)
         for part_x, part_y in parts:
-            _only_norm_many(self.learn.model, len(part_y))
+            _only_norm_many(self.learn.model, len(part_y) * ranks.count())
             loss = self.learn.loss_func(self.learn.model(part_x).float(), part_y)
             loss = loss * (self._mass(part_y) / whole)
             self.earlier += loss.detach()
-            if not bool(torch.isfinite(self.earlier)):
+            if not bool(torch.isfinite(ranks.mean(self.earlier))):
                 break  # `StopOnNonFinite` sees it in the sum
             scaler = getattr(self.learn, "scaler", None)  # of MixedPrecision, within a fit
             (scaler.scale(loss) if scaler else loss).backward()
         self.share = self._mass(last_y) / whole
-        _only_norm_many(self.learn.model, len(last_y))
+        _only_norm_many(self.learn.model, len(last_y) * ranks.count())
         self.learn.xb, self.learn.yb = (last_x,), (last_y,)
+
+    def _whole(self, y: torch.Tensor) -> float:
+        """The mass of the batch. Of several processes each has as many photos of it, and the mean
+        of their masses makes the mean of their losses that of the whole batch."""
+        mass = self._mass(y)
+        return mass if isinstance(mass, int) else float(ranks.mean(torch.tensor(mass)))
 
     def _mass(self, y: torch.Tensor) -> float:
         """What torch divides the loss of photos of these classes by: the sum of their weights."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -100,20 +101,9 @@ class LastStage:
     def loaders(self, learned: PhotoList, checked: PhotoList, config: Config) -> DataLoaders:
         learned, checked = ([p for p in s if p.sha256 in self.row] for s in (learned, checked))
         rows = [self.row[photo.sha256] for photo in (*learned, *checked)]
-
-        def stored(i: int) -> Tensor:
-            choices: list[NDArray[Any]] = [self.plain, *self.views]
-            maps = item_random().choice(choices) if i < len(learned) else self.plain
-            return torch.from_numpy(maps[rows[i]]).float()
-
         labels = [photo.label for photo in (*learned, *checked)]
-        maps, known = TransformBlock(stored), labels[: len(learned)]
-        numbers, device = range(len(rows)), self.model.device
-        workers = loading_workers(device)
-        workers = workers if workers.ahead else LoadingWorkers(1, 0)  # reading a map takes no time
-        return data.loaded(
-            maps, lambda i: labels[i], numbers, known, config, device, workers, direct=stored
-        )
+        n, device = len(learned), self.model.device
+        return stored_loaders(self.plain, self.views, rows, labels, n, config, device)
 
     def outputs(self, photos: PhotoList, config: Config) -> PartOutputs:
         there = [i for i, photo in enumerate(photos) if photo.sha256 in self.row]
@@ -133,6 +123,31 @@ class LastStage:
 
 
 TrainablePart = Whole | LastStage
+
+
+def stored_loaders(
+    plain: Floats32,
+    views: Sequence[NDArray[np.float16]],
+    rows: Sequence[int],
+    labels: Sequence[str],
+    learned: int,
+    config: Config,
+    device: torch.device,
+) -> DataLoaders:
+    """Batches of stored feature maps. plain, views: as of `LastStage`; rows, labels: (n,) of the
+    photos, the first `learned` to learn from. Raises TrainError (NO_BATCH)."""
+
+    def stored(i: int) -> Tensor:
+        choices: list[NDArray[Any]] = [plain, *views]
+        maps = item_random().choice(choices) if i < learned else plain
+        return torch.from_numpy(maps[rows[i]]).float()
+
+    workers = loading_workers(device)
+    workers = workers if workers.ahead else LoadingWorkers(1, 0)  # reading a map takes no time
+    maps, known = TransformBlock(stored), labels[:learned]
+    return data.loaded(
+        maps, lambda i: labels[i], range(len(rows)), known, config, device, workers, direct=stored
+    )
 
 
 @dataclass(frozen=True)
