@@ -145,6 +145,7 @@ export function pixelsOf(picture) {
     rgb[to + 1] = rgba[from + 1];
     rgb[to + 2] = rgba[from + 2];
   }
+  canvas.width = 0; // its memory is freed now, not when somebody collects it
   return { rgb, dims: [high, wide, 3] };
 }
 

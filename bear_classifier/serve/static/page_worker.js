@@ -37,7 +37,9 @@ async function load(given) {
   env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
   env.wasm.wasmBinary = wasm;
   env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
-  const made = await InferenceSession.create(model, { executionProviders: ["wasm"] });
+  // Without an arena: what one large photo took would be kept for ever, as this memory never shrinks.
+  const made = await InferenceSession.create(model, { executionProviders: ["wasm"], enableCpuMemArena: false, enableMemPattern: false });
+  env.wasm.wasmBinary = undefined;
   Object.assign(about, { labels: given.labels, reasons: given.reasons });
   return made;
 }
