@@ -74,8 +74,8 @@ def costs(n: int, width: int) -> dict[str, float]:
 
 
 def pieces(n: int, width: int) -> dict[str, float]:
-    from bear_classifier.collect.screen import near_pairs
     from bear_classifier.config.project_file import build
+    from bear_classifier.stats.near_pairs import near_pairs
 
     config = build({"classes": {label: [label] for label in LABELS}}, where="benchmark")
     dice = np.random.default_rng(n)

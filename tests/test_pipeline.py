@@ -451,10 +451,10 @@ def test_no_near_copies_stand_across_sides_on_real_photos(tmp_path):
                  cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
 
-    from bear_classifier.collect.screen import near_pairs
     from bear_classifier.config.settings import ScreenConfig
     from bear_classifier.dataset.catalog import Catalog
     from bear_classifier.images.dhash import hash_bits
+    from bear_classifier.stats.near_pairs import near_pairs
 
     with Catalog(tmp_path / "data" / "bears") as catalog:
         used = catalog.photos("ok")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from bear_classifier.collect.screen import components, near_pairs
 from bear_classifier.collect.sources.registry import LOCAL
 from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.dataset.sources import web_site
 from bear_classifier.images.dhash import hash_bits
+from bear_classifier.stats.components import components
+from bear_classifier.stats.near_pairs import near_pairs
 
 SHARED_BY = 3  # addresses of one site that lead to one picture
 

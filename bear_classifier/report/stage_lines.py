@@ -122,12 +122,25 @@ def _screen(out: Mapping[str, Any]) -> list[str]:
             f"{count(out.get('unlabelled', 0), 'photo')} without a label, used for nothing until"
             " you confirm a class; to do so, run: bears label",
         ),
+        *_chains(out.get("chains")),
         *(
             f'{count(n, "photo")} of "{label}" set aside: no class of the'
             " project file; put it back into [classes] and they come back, with their splits and"
             " decisions"
             for label, n in out.get("set_aside", {}).items()
         ),
+    ]
+
+
+def _chains(chains: Mapping[str, Any] | None) -> list[str]:
+    if not chains:
+        return []
+    lowest, *others = sorted(map(int, chains["limits"]))
+    bits = f"{lowest} to {others[-1]}" if others else f"{lowest}"
+    return [
+        f"{count(chains['photos'], 'photo')} hung together in chains of near-copies, which were cut"
+        f" into groups within {bits} of 400 bits; {count(chains['set_aside'], 'photo')} between two"
+        " groups set aside"
     ]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.collect.http.ingest import examine
-from bear_classifier.collect.screen import components, near_pairs
 from bear_classifier.collect.sources.local_files import list_folder
 from bear_classifier.config.settings import ScreenConfig
 from bear_classifier.errors import DataError, PhotoError
@@ -21,6 +20,8 @@ from bear_classifier.judge.evaluate import evaluation_report
 from bear_classifier.judge.rejection import false_accepts
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.ship.predict import Model, Prediction, files_of
+from bear_classifier.stats.components import components
+from bear_classifier.stats.near_pairs import near_pairs
 
 Failures = list[tuple[Path, PhotoError]]
 

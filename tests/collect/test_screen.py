@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +17,17 @@ from corpus import drawn
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-import bear_classifier.collect.screen as screening
-from bear_classifier.collect.screen import components, near_pairs, screen, tie, usable
+import bear_classifier.collect.pair_rows as pair_rows
+import bear_classifier.stats.hamming as hamming
+from bear_classifier.collect.screen import screen, tie, usable
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decide
 from bear_classifier.dataset.schema import Decision, Photo
 from bear_classifier.images.dhash import dhash, hash_bits, mirrored
+from bear_classifier.stats.components import components
+from bear_classifier.stats.near_pairs import near_pairs
 
 Make = Callable[..., Photo]
 CONFIG = build({"classes": {"grizzly": ["g"], "teddy": ["t"]}}, where="test")
@@ -101,7 +103,7 @@ def test_many_hashes_as_one_by_one(
 ) -> None:
     """600 are compared in many tiles; copies are planted across all of them. With 170 the first
     words of most pairs are near enough, and nearly everything is compared in full."""
-    monkeypatch.setattr(screening, "_COLUMNS", columns)
+    monkeypatch.setattr(hamming, "_COLUMNS", columns)
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 256, (600, 50), np.uint8)
     for a, b in ((0, 599), (255, 256), (10, 11), (300, 511)):
@@ -427,11 +429,11 @@ def test_what_is_tied_and_set_aside_is_as_pair_by_pair(
     """However the pairs are held, in tiles that are full or nearly empty."""
     dice = random.Random(5)
     if rows != "as they come":
-        monkeypatch.setattr(screening, "_ROWS", 3)
-        monkeypatch.setattr(screening, "_COLUMNS", 7)
-        monkeypatch.setattr(screening, "_EDGES", 5)
-        monkeypatch.setattr(screening, "_GATHERED", 2)
-        monkeypatch.setattr(screening, "_DENSE", 10**9 if rows == "bits" else 0)
+        monkeypatch.setattr(hamming, "_ROWS", 3)
+        monkeypatch.setattr(hamming, "_COLUMNS", 7)
+        monkeypatch.setattr(pair_rows, "_EDGES", 5)
+        monkeypatch.setattr(hamming, "_GATHERED", 2)
+        monkeypatch.setattr(hamming, "_DENSE", 10**9 if rows == "bits" else 0)
     for _ in range(40):
         photos = cluttered(dice, make, dice.randint(1, 45))
         assert tie(photos, 45, 8) == plainly(photos, 45, 8)
@@ -449,13 +451,13 @@ def test_thousands_of_frames_of_one_scene_are_never_held_as_pairs(
             frames[number] ^= 1 << dice.randrange(400)
     photos = [make(n, dhash=f"{bits:0100x}", group=None) for n, bits in enumerate(frames)]
     held: list[int] = []
-    real = screening.components
+    real = pair_rows.names_of
 
-    def counted(n: int, pairs: NDArray[np.intp], alive: NDArray[np.bool_]) -> list[Any]:
+    def counted(n: int, pairs: NDArray[np.intp]) -> NDArray[np.intp]:
         held.append(len(pairs))
-        return real(n, pairs, alive)
+        return real(n, pairs)
 
-    monkeypatch.setattr(screening, "components", counted)
+    monkeypatch.setattr(pair_rows, "names_of", counted)
     tracemalloc.start()
     after = tie(photos, 45, 8)
     _, peak = tracemalloc.get_traced_memory()
