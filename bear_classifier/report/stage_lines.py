@@ -163,10 +163,10 @@ def _given(out: Mapping[str, Any] | None) -> list[str]:
             " they keep. To use the other one, begin a new dataset with --data DIR",
         ),
         *(
-            f"warning: {count(leak['same_file'] + leak['near_copies'], 'photo')} of"
-            f" {leak['split']} also in {leak['also']}, which keeps them ({leak['same_file']} the"
-            f" same file, {leak['near_copies']} near-copies): figures made with the splits as"
-            " published were too good"
+            f"warning: {count(leak['same_file'] + leak['near_copies'], 'photo')} of {leak['split']}"
+            f" also in {leak['also']}, and used there only (the same file: {leak['same_file']}, a"
+            f" near-copy: {leak['near_copies']}); figures made with the splits as published were"
+            " too good"
             for leak in out["leaks"]
         ),
     ]

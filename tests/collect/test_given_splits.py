@@ -132,7 +132,7 @@ def test_copies_in_several_splits_stay_in_the_one_that_judges(
     ]
     assert sizes(catalog) == {"train": 24, "valid": 8, "test": 8}
     lines = stage_text("split", {**out, "outcome": "done", "seconds": 0})
-    assert "2 photos of train also in test, which keeps them (1 the same file, 1 near-c" in lines
+    assert "2 photos of train also in test, and used there only (the same file: 1, a near-" in lines
     aside = [photo for photo in catalog.photos() if photo.status == "duplicate"]
     assert [Path(photo.origin).name for photo in aside] == ["near.jpg"]
 

@@ -53,7 +53,7 @@ class FileNames:
 
     def _pictures(self, numbers: list[int]) -> list[int]:
         """Those with the ending of a picture, where there are any: others lie beside them."""
-        pictures = [n for n in numbers if _ending(self.paths[n].casefold()) in _PICTURES]
+        pictures = [n for n in numbers if is_picture(self.paths[n])]
         return pictures or numbers
 
     def _shared(self, folders: Sequence[str], number: int) -> int:
@@ -61,6 +61,11 @@ class FileNames:
         of_file = _key(self.paths[number]).split("/")[-2::-1]
         pairs = list(zip(reversed(folders), of_file, strict=False))
         return next((n for n, (one, other) in enumerate(pairs) if one != other), len(pairs))
+
+
+def is_picture(path: str) -> bool:
+    """Whether the file has the ending of one."""
+    return _ending(path.casefold()) in _PICTURES
 
 
 def _key(path: str) -> str:

@@ -54,6 +54,8 @@ def visible(paths: Iterable[Node], ignored: dict[str, str]) -> Iterator[Node]:
     for path in paths:
         is_folder, name = path.is_dir(), path.name
         if not (is_system_folder(name) if is_folder else is_system_file(name)):
+            if name.startswith(".bears-"):
+                continue  # left by an export
             if name.startswith(".") or (is_folder and name.startswith("_")):
                 ignored[str(path)] = "hidden"
             else:

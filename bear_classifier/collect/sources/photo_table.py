@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from bear_classifier.collect.sources.file_names import FileNames
+from bear_classifier.collect.sources.file_names import FileNames, is_picture
 from bear_classifier.collect.sources.files_below import (
     Node,
     files_below,
@@ -103,8 +104,9 @@ def list_rows(
             " their paths from the folder of the table, or move the other files away",
             doubtful[:_SHOWN],
         )
-    if rest := len(places) - len(listed):
-        ignored[readable_name(str(root))] = f"{count(rest, 'file')} without a row in {table.name}"
+    if rest := sum(n not in listed and is_picture(path) for n, path in enumerate(files.paths)):
+        name = re.split(r"[/\\]", readable_name(table.name))[-1]
+        ignored[readable_name(str(root))] = f"photos without a row in {name}: {rest}"
     if not rows:
         first = next((f"; {where}: {why}" for where, why in ignored.items()), "")
         raise DataError(

@@ -90,9 +90,10 @@ def kind_of(place: Path) -> str:
     if place.is_file():
         endings = (name for name, kind in SOURCES.items() if place.suffix.lower() in kind.endings)
         return next(endings, "urls")
-    if any((place / name).is_file() for name in METADATA_TABLES):
-        return "imagefolder"
-    return "parquet" if place.is_dir() and any(place.glob("*.parquet")) else "folder"
+    if place.is_dir() and any(place.glob("*.parquet")):
+        return "parquet"
+    has_table = any((place / name).is_file() for name in METADATA_TABLES)
+    return "imagefolder" if has_table else "folder"
 
 
 def lists(name: str) -> Callable[[Path, Sequence[str]], Listing]:

@@ -42,7 +42,15 @@ def found(root: Path, listing: Listing) -> list[tuple[str, str, str]]:
 
 
 def test_names_with_and_without_their_ending(tmp_path: Path) -> None:
-    touch(tmp_path, "pool/000.jpg", "pool/001.jpg", "pool/002.jpg", "other.jpg")
+    touch(
+        tmp_path,
+        "pool/000.jpg",
+        "pool/001.jpg",
+        "pool/002.jpg",
+        "other.jpg",
+        "note.txt",
+        ".bears-export.json",
+    )
     text = 'id,taken_at,breed\n000,2020-01-01,red\n001.jpg,"May, 2020",Green\n7,,red\n002,,blue\n'
     listing = table(tmp_path, text)
     assert found(tmp_path, listing) == [("pool/000.jpg", "red", ""), ("pool/001.jpg", "green", "")]
@@ -50,7 +58,7 @@ def test_names_with_and_without_their_ending(tmp_path: Path) -> None:
     assert listing.ignored == {
         f"{name}:4": "there is no file '7'",
         f"{name}:5": "'blue' is not a class of this project",
-        str(tmp_path): f"1 file without a row in {name}",
+        str(tmp_path): "photos without a row in labels.csv: 1",
     }
     assert listing.unknown == ["blue"]
     assert {c.kind for c in listing.candidates} == {"csv"}
