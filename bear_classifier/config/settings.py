@@ -296,6 +296,11 @@ class EngineConfig:
         "",
         'of the Ray cluster, such as 10.0.0.1:6379, or "auto"; "": one is started on this computer',
     )
+    storage: str = setting(
+        "",
+        "address of fsspec that workers reach, such as s3://bucket/bears, to compute features"
+        ' through it; "": the dataset has the same path on every machine',
+    )
     cpus: int = setting(1, "processors of each task of Ray", low=1)
     gpus: float = setting(0.0, "GPUs of each task of Ray; 0.5: two tasks share one", low=0)
 

@@ -7,12 +7,14 @@ on, wherever and in whatever order.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bear_classifier.config.settings import Config, LearnConfig
+from bear_classifier.config.settings import Config, EngineConfig, LearnConfig
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.engine.choice import each
+from bear_classifier.engine.storage import Storage
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.learn import backbone, devices
 from bear_classifier.learn.data import PhotoList, batches
@@ -92,11 +95,61 @@ def compute_features(
             for task in tasks:
                 computed += feature_shard(task, bar.update, body).computed
         else:
-            for _, done in each(feature_shard, tasks, config.engine):
+            for done in _by_workers(config.engine, tasks):
                 computed += done.computed
                 bar.update(done.photos)
     _prepared.cache_clear()
     return computed
+
+
+@dataclass(frozen=True)
+class StoredTask:
+    """A shard for a worker that does not see the dataset. storage: where its files are."""
+
+    storage: str
+    task: FeatureTask
+
+
+def _by_workers(engine: EngineConfig, tasks: Sequence[FeatureTask]) -> Iterator[FeatureShard]:
+    if not engine.storage or not tasks:
+        yield from (done for _, done in each(feature_shard, tasks, engine))
+        return
+    storage, root = Storage(engine.storage), Path(tasks[0].root)
+    storage.send(root, [name for task in tasks for name in _read_by(root, task)])
+    stored = [StoredTask(engine.storage, task) for task in tasks]
+    for one, done in each(stored_feature_shard, stored, engine):
+        storage.fetch(root, [_made_by(one.task)])
+        yield done
+
+
+def stored_feature_shard(stored: StoredTask) -> FeatureShard:
+    """As `feature_shard`, in a folder of its own: photos are fetched, the shard is sent."""
+    storage, task = Storage(stored.storage), stored.task
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        storage.fetch(root, [task.shard])
+        if storage.has(_made_by(task)):
+            return FeatureShard(task.shard, len(shards.names_of(root / task.shard)), 0)
+        network = Path(task.shard).parent.parent / _NETWORK
+        more = [network.as_posix()] if storage.has(network.as_posix()) else []
+        storage.fetch(root, [*_photos_of(root, task), *more])
+        done = feature_shard(dataclasses.replace(task, root=folder))
+        storage.publish(root, _made_by(task))
+    return done
+
+
+def _made_by(task: FeatureTask) -> str:
+    return Path(task.shard).with_suffix(".npy").as_posix()
+
+
+def _photos_of(root: Path, task: FeatureTask) -> list[str]:
+    return [f"photos/{name[:2]}/{name}" for name in shards.names_of(root / task.shard)]
+
+
+def _read_by(root: Path, task: FeatureTask) -> list[str]:
+    network = Path(task.shard).parent.parent / _NETWORK
+    more = [network.as_posix()] if (root / network).is_file() else []
+    return [task.shard, *_photos_of(root, task), *more]
 
 
 def feature_tasks(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from training import tiny_config
 
+from bear_classifier.config.settings import EngineConfig
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import TrainError
@@ -259,3 +260,25 @@ def test_damaged_shards_make_the_first_model_run_again(catalog, tmp_path):
     assert not stage_fingerprint._features_whole(folder, tmp_path)
     (tmp_path / name).unlink()
     assert not stage_fingerprint._features_whole(folder, tmp_path)
+
+
+def test_workers_that_see_no_dataset_compute_the_same_shards(catalog, tmp_path_factory):
+    """Through a storage: the photos are sent there once, shards come back."""
+    tasks, storage = tasks_of(catalog), tmp_path_factory.mktemp("storage")
+    engine = EngineConfig(storage=storage.as_uri())
+    far = [dataclasses.replace(task, root=str(tmp_path_factory.mktemp("far"))) for task in tasks]
+    found = list(features._by_workers(engine, tasks))
+    assert sum(shard.computed for shard in found) == 24
+    there = contents(catalog.root)
+    stored = [features.StoredTask(storage.as_uri(), task) for task in far]
+    again = [features.stored_feature_shard(one) for one in stored]
+    assert [shard.computed for shard in again] == [0] * len(tasks), "a shard was computed twice"
+    for path in (catalog.root / "features").rglob("*.npy"):
+        path.unlink()
+    for task in tasks:
+        feature_shard(task)
+    assert contents(catalog.root) == there
+    sent = [path.name for path in storage.rglob("*") if path.is_file()]
+    assert sorted(name for name in sent if "-of-" not in name) == sorted(
+        catalog.file(photo).name for photo in catalog.photos("ok")
+    )
