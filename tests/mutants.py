@@ -33,6 +33,18 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("watch: a file that still grows is read", "ship/new_files.py",
+           "if seen.get(path) == stamp != given.get(path):", "if stamp != given.get(path):",
+           "ship/test_new_files.py::test_a_file_comes_once"),
+    Mutant("watch: what stands in the table is asked again", "cli/watch.py",
+           "if name in done:", "if False:",
+           "cli/test_watch_command.py::test_each_photo_gets_a_line"),
+    Mutant("an appended table keeps the row that was cut off", "runtime/growing_table.py",
+           "    file.truncate(end)\n    file.seek(end)\n", "    file.seek(0, 2)\n",
+           "runtime/test_growing_table.py::test_a_row_that_was_cut_off"),
+    Mutant("predict: an address leads anywhere", "collect/http/fetch_photo.py",
+           "target = follow(target, answer.headers[\"Location\"])\n                        continue",
+           "pass", "collect/http/test_fetch_photo.py"),
     Mutant("export: a turned photo lies on its side", "images/strip_metadata.py",
            "exif = _exif(turn) if 2 <= turn <= 8 else b\"\"", "exif = b\"\"",
            "images/test_strip_metadata.py::test_the_orientation_is_the_only_tag"),

@@ -42,6 +42,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "export": ("export", "publish the model as a bundle, or write its weights for another library"),
     "evaluate": ("evaluate", "evaluate the model on its test split, or a bundle on a folder"),
     "predict": ("predict", "classify photos and folders of photos"),
+    "watch": ("watch", "classify photos as they come into a folder"),
     "serve": ("serve", "open the web page and the API of a model"),
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
     "assets": ("assets", "fetch what lets a model run in a visitor's browser (by npm)"),

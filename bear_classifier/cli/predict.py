@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
@@ -26,7 +27,8 @@ _COLUMNS = ["path", "label", "confidence", "accepted", "reason"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_path(parser, "paths", "PATH", "a photo or a folder", nargs="+")
+    about = "a photo, a folder, the address of a photo (https://...), or - for standard input"
+    parser.add_argument("paths", metavar="PATH", type=_place, help=about, nargs="+")
     add_path(parser, "--model", "DIR", "a bundle (default: the project's)")
     about = "write a table as well; stopped, the same command goes on with it"
     add_path(parser, "--csv", "FILE", about)
@@ -67,7 +69,7 @@ def _predictions(options: argparse.Namespace) -> int:
             else:
                 row |= dataclasses.asdict(answer)
             if table:
-                table.add(_cells(row, bundle.labels))
+                table.add(prediction_cells(row, bundle.labels))
             if options.json:
                 print_json(row)
             else:
@@ -75,18 +77,46 @@ def _predictions(options: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
+def _place(word: str) -> Path | str:
+    """A path, or as it stands the address of a photo, or - for standard input."""
+    is_address = word.lower().startswith(("http://", "https://"))
+    return word if is_address or word == "-" else Path(word)
+
+
 def _answers(
-    options: argparse.Namespace, bundle: Bundle, wanted: Callable[[Path], bool]
-) -> Iterator[tuple[Path, Prediction | PhotoError]]:
-    from bear_classifier.ship.predict import answers, files_of
+    options: argparse.Namespace, bundle: Bundle, wanted: Callable[[Path | str], bool]
+) -> Iterator[tuple[Path | str, Prediction | PhotoError]]:
+    """Files first in their order, then what is named otherwise."""
+    from bear_classifier.ship.predict import Model, answer_of, answers, files_of
 
-    if options.engine != "ray":
-        return answers(bundle, options.paths, wanted)
-    from bear_classifier.cli import project
-    from bear_classifier.ship.prediction_tasks import answers_on_engine
+    paths = [place for place in options.paths if isinstance(place, Path)]
+    others = [place for place in options.paths if isinstance(place, str)]
+    if options.engine == "ray":
+        from bear_classifier.cli import project
+        from bear_classifier.ship.prediction_tasks import answers_on_engine
 
-    files = filter(wanted, files_of(options.paths))
-    return answers_on_engine(bundle, files, project.engine_of(options))
+        files = filter(wanted, files_of(paths))
+        yield from answers_on_engine(bundle, files, project.engine_of(options))
+    else:
+        yield from answers(bundle, paths, wanted)
+    if others := [place for place in others if wanted(place)]:
+        model = Model(bundle)
+        for place in others:
+            try:
+                yield place, answer_of(model, _content(place))
+            except PhotoError as exc:
+                yield place, exc
+
+
+def _content(place: str) -> bytes:
+    """Of an address, or of standard input. Raises PhotoError."""
+    if place == "-":
+        from bear_classifier.images.decoder import MAX_BYTES
+
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
+    from bear_classifier.collect.http.fetch_photo import fetch_photo
+
+    return fetch_photo(place)
 
 
 def table_path(options: argparse.Namespace) -> Path:
@@ -98,22 +128,24 @@ def table_path(options: argparse.Namespace) -> Path:
 
 
 def _table(options: argparse.Namespace, bundle: Bundle) -> GrowingTable:
-    columns = [*_COLUMNS, *bundle.labels, "error"]
-    table = GrowingTable(table_path(options), columns, bundle.about["checksum"][:8])
+    columns, made_by = prediction_columns(bundle.labels), bundle.about["checksum"][:8]
+    table = GrowingTable(table_path(options), columns, made_by)
     if table.done:
         rows = f"{count(len(table.done), 'photo')} of a run that was stopped"
         complain(options, f"going on after {rows}; to begin anew, remove {table.begun}")
     return table
 
 
-def _wanted(options: argparse.Namespace, table: GrowingTable | None) -> Callable[[Path], bool]:
+def _wanted(
+    options: argparse.Namespace, table: GrowingTable | None
+) -> Callable[[Path | str], bool]:
     """Whether a photo is of this part, by the hash of its path, and not in the table yet."""
     done = table.done if table else ()
     number, of = options.shard or (1, 1)
     own = {table.begun.absolute(), table_path(options).absolute()} if table else ()
 
-    def wanted(path: Path) -> bool:
-        if path.absolute() in own:  # in a folder of photos
+    def wanted(path: Path | str) -> bool:
+        if isinstance(path, Path) and path.absolute() in own:  # in a folder of photos
             return False
         name = printable(path)
         return (
@@ -138,7 +170,12 @@ def _answer(row: Mapping[str, Any]) -> str:
     return f"{row['label']} {row['confidence']:.1%}"
 
 
-def _cells(row: Mapping[str, Any], labels: Sequence[str]) -> list[object]:
+def prediction_columns(labels: Sequence[str]) -> list[str]:
+    return [*_COLUMNS, *labels, "error"]
+
+
+def prediction_cells(row: Mapping[str, Any], labels: Sequence[str]) -> list[object]:
+    """The cells of one row, as `--json` prints it."""
     p, error = row.get("probabilities", {}), row.get("error", {})
     values = [row.get(column, "") for column in _COLUMNS]
     return [*values, *(p.get(label, "") for label in labels), error.get("code", "")]

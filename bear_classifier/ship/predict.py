@@ -272,7 +272,7 @@ def answers(
     files = filter(wanted, files_of(paths))
     first = list(islice(files, 2))
     if len(first) < 2:
-        yield from ((path, _answer(Model(bundle, lean=True), path)) for path in first)
+        yield from ((path, answer_of(Model(bundle, lean=True), path)) for path in first)
     else:
         yield from answers_ahead(bundle, chain(first, files))
 
@@ -282,10 +282,11 @@ def answers_ahead(
 ) -> Iterator[tuple[_Source, Prediction | PhotoError]]:
     """Each source in order with its answer or its PhotoError; a thread for each processor."""
     threads = processors()
-    return ahead(partial(_answer, Model(bundle, threads=1)), sources, room=2 * threads)
+    return ahead(partial(answer_of, Model(bundle, threads=1)), sources, room=2 * threads)
 
 
-def _answer(model: Model, source: ImageSource) -> Prediction | PhotoError:
+def answer_of(model: Model, source: ImageSource) -> Prediction | PhotoError:
+    """The answer to one photo, or why there is none."""
     try:
         return model.predict(source)
     except PhotoError as exc:

@@ -4,8 +4,9 @@ import csv
 
 import pytest
 
+from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_table
-from bear_classifier.runtime.growing_table import GrowingTable
+from bear_classifier.runtime.growing_table import AppendedTable, GrowingTable
 
 COLUMNS = ["path", "note", "error"]
 ROWS = [["a.jpg", 0.25, ""], ["=b\r\n.jpg", 'said "no", twice', "EMPTY"], ["c.jpg", "é", ""]]
@@ -69,3 +70,38 @@ def test_other_columns_begin_anew(tmp_path):
     left = begin(tmp_path / "t.csv", ROWS[:2])
     left.write_bytes(left.read_bytes().replace(b"note", b"nose"))
     assert finish(tmp_path / "t.csv") == {}
+
+
+def append(path, rows, columns=COLUMNS):
+    """What stood in the table before these rows."""
+    with AppendedTable(path, columns) as table:
+        before = set(table.done)
+        for row in rows:
+            table.add(row)
+    return before
+
+
+def test_rows_are_appended_to_a_table_at_its_place(tmp_path):
+    path = tmp_path / "t.csv"
+    assert append(path, ROWS[:2]) == set()
+    assert append(path, ROWS[2:]) == {"a.jpg", "=b\r\n.jpg"}
+    write_table(tmp_path / "whole.csv", [COLUMNS, *ROWS])
+    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_row_that_was_cut_off_is_written_anew(tmp_path):
+    path = tmp_path / "t.csv"
+    append(path, ROWS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])
+    assert append(path, ROWS[2:]) == {"a.jpg", "=b\r\n.jpg"}
+    assert path.read_bytes() == whole
+
+
+def test_nothing_is_appended_to_another_table(tmp_path):
+    path = tmp_path / "t.csv"
+    append(path, ROWS)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="^BAD_TABLE: .*name another file"):
+        append(path, [["a", "b"]], ["path", "other"])
+    assert path.read_bytes() == before

@@ -298,13 +298,13 @@ def test_a_stopped_table_is_gone_on_with(model_dir, many, tmp_path, monkeypatch,
     assert main([*words, str(tmp_path / "whole.csv")]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 10
     asked = []
-    honest = predict._answer
+    honest = predict.answer_of
 
     def stopped(model, path):
         asked.append(path)
         return honest(model, path)
 
-    monkeypatch.setattr(predict, "_answer", stopped)
+    monkeypatch.setattr(predict, "answer_of", stopped)
     printed = predict_command.print_json
 
     def stop_after_five(row):

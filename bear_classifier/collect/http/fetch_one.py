@@ -187,7 +187,7 @@ class Visitor:
             if answer.status in REDIRECTS and "Location" in answer.headers:
                 return follow(target, answer.headers["Location"])
             if answer.status != 200:
-                raise _refusal(answer)
+                raise http_refusal(answer)
             if self.robots and (directive := opt_out(answer.headers.getall("X-Robots-Tag", ()))):
                 trail.opt_out = directive
                 words = f"the site asks not to be used for AI (X-Robots-Tag: {directive})"
@@ -198,7 +198,7 @@ class Visitor:
                 trail.bytes = answer.received
 
 
-def _refusal(answer: HttpResponse) -> PhotoError:
+def http_refusal(answer: HttpResponse) -> PhotoError:
     code, words = f"HTTP_{answer.status}", f"the server answers {answer.status}"
     with suppress(ValueError):
         words += f" {HTTPStatus(answer.status).phrase}"
