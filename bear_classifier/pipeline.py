@@ -125,7 +125,7 @@ def _held(project: Project, work: str) -> Iterator[Catalog]:
             try:
                 yield catalog
             except BaseException:
-                empty = not catalog.sources()
+                empty = not catalog.codes()
                 raise
     finally:
         close_engine()
@@ -232,11 +232,13 @@ def status(project: Project) -> dict[str, Any]:
     """Photos by class and split, failures by code, stages, and the model."""
     with existing(project) as catalog:
         counts: dict[str, dict[str, int]] = {label: {} for label in project.config.labels}
-        photos = catalog.photos()
-        for photo in filter(lambda one: one.label, photos):
-            place = (photo.split or "no split yet") if photo.status == "ok" else photo.status
-            row = counts.setdefault(photo.label, {})
-            row[place] = row.get(place, 0) + 1
+        unlabelled = 0
+        for (label, split, kind), n in catalog.counts().items():
+            unlabelled += n * (kind == "unlabelled")
+            if label:
+                place = (split or "no split yet") if kind == "ok" else kind
+                row = counts.setdefault(label, {})
+                row[place] = row.get(place, 0) + n
         codes, stages = catalog.codes(), {}
         for stage in STAGES:
             last = catalog.last_run(stage.name)
@@ -250,7 +252,7 @@ def status(project: Project) -> dict[str, Any]:
         "data": str(project.data),
         "model": str(project.model) if (project.model / "bundle.json").is_file() else None,
         "photos": counts,
-        "unlabelled": sum(photo.status == "unlabelled" for photo in photos),
+        "unlabelled": unlabelled,
         "sources": codes,
         "stages": stages,
     }

@@ -59,6 +59,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "compare": ("compare", "compare training recipes with the same photos, seeds and budget"),
     "lesson": ("lesson", "show how training works, page by page, with checked claims"),
     "status": ("status", "show what there is and what is up to date"),
+    "stats": ("stats", "show how fast the stages were, and what more photos would take"),
     "classes": ("classes", "show the classes, take one out of the project, or put it back"),
     "attribution": ("attribution", "write who made each photo, where it stands and its licence"),
     "dataset": ("dataset", "write the photos in use as folders or shards for other programs"),

@@ -11,8 +11,7 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -188,6 +187,39 @@ class Catalog(AbstractContextManager["Catalog"]):
         where, values = ("WHERE status = ?", (status,)) if status else ("", ())
         return self._rows(Photo, f"{where} ORDER BY sha256", values)
 
+    def photos_of(self, hashes: Collection[str]) -> list[Photo]:
+        """Those of these hashes that are there, as they are now; no other row is read."""
+        names = json.dumps(sorted(name for name in hashes if name.isascii()))
+        which = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY sha256"
+        return self._rows(Photo, which, (names,))
+
+    def hashes_from(self, start: str) -> list[str]:
+        """The hashes that begin like that."""
+        which = "photo WHERE sha256 >= ? AND sha256 < ? ORDER BY sha256"
+        return [sha256 for (sha256,) in self._select(["sha256"], which, (start, f"{start}~"))]
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """How many photos there are of each label, split ("": none yet) and status."""
+        which = "photo GROUP BY label, split, status ORDER BY label, split, status"
+        kinds = {name: f'"{name}"' for name in ("label", "split", "status")}
+        with damage_explained(self.path):
+            rows = self._db.execute(f"SELECT {', '.join(kinds.values())}, count(*) FROM {which}")
+            return {(label, split or "", status): n for label, split, status, n in rows}
+
+    def origins(self) -> Iterator[tuple[str, str]]:
+        """The origin of each usable photo, in the order of their hashes, and the web page that
+        showed it, "" where there is none; one at a time."""
+        if self._frozen:
+            pages = self.pages()
+            yield from ((photo.origin, pages.get(photo.origin, "")) for photo in self.photos("ok"))
+            return
+        joined = (
+            "SELECT photo.origin, coalesce(source.page, '') FROM photo LEFT JOIN source"
+            " ON source.origin = photo.origin WHERE photo.status = 'ok' ORDER BY photo.sha256"
+        )
+        with damage_explained(self.path):
+            yield from self._db.execute(joined)
+
     def photo(self, sha256: str) -> Photo | None:
         return next(iter(self._rows(Photo, "WHERE sha256 = ?", (sha256,))), None)
 
@@ -220,7 +252,9 @@ class Catalog(AbstractContextManager["Catalog"]):
 
     def codes(self) -> dict[str, int]:
         """How many candidates there are of each code, in the order in which they were found."""
-        return dict(Counter(code for (code,) in self._select(["code"], "source ORDER BY rowid")))
+        which = "source GROUP BY code ORDER BY min(rowid)"
+        with damage_explained(self.path):
+            return dict(self._db.execute(f"SELECT code, count(*) FROM {which}").fetchall())
 
     def put_sources(self, sources: Iterable[Source]) -> None:
         self._upsert(Source, sources)
@@ -257,8 +291,13 @@ class Catalog(AbstractContextManager["Catalog"]):
 
     def fingerprint(self) -> str:
         """Digest of what a model is made from: the usable photos with label, group and split."""
-        rows = [(p.sha256, p.label, p.group, p.split) for p in self.photos("ok")]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        columns = ("sha256", "label", "group", "split")
+        if self._frozen:
+            return json_digest([getattr(p, name) for name in columns] for p in self.photos("ok"))
+        names = ", ".join(f'"{name}"' for name in columns)
+        which = "photo WHERE status = 'ok' ORDER BY sha256"
+        with damage_explained(self.path):
+            return json_digest(self._db.execute(f"SELECT {names} FROM {which}"))
 
     def once(self, what: str, make: Callable[[], Any]) -> Any:
         """The result of `make`, cached by name until somebody writes to the catalog."""
@@ -351,6 +390,16 @@ def _put_back(path: Path, revision: int, photos: Sequence[Photo]) -> None:
 def photo_file(root: Path, photo: Photo) -> Path:
     """Where the file of a photo lies. root: of the dataset."""
     return root / "photos" / photo.sha256[:2] / f"{photo.sha256}.{photo.format}"
+
+
+def json_digest(values: Iterable[Any]) -> str:
+    """SHA-256 of the JSON text of a list of these values, which need not be in memory together."""
+    sha, between = hashlib.sha256(b"["), b""
+    for value in values:
+        sha.update(between + json.dumps(value).encode())
+        between = b", "
+    sha.update(b"]")
+    return sha.hexdigest()
 
 
 def now() -> str:

@@ -72,8 +72,8 @@ def full_sha256(catalog: Catalog, start: str) -> str:
     start = start.lower()
     if len(start) == 64:
         return start
-    hashes = [p.sha256 for p in catalog.photos() if p.sha256.startswith(start)]
-    if len(hashes) == 1 and len(start) >= 8:
+    hashes = catalog.hashes_from(start) if len(start) >= 8 else []
+    if len(hashes) == 1:
         return hashes[0]
     why = f"{len(hashes)} photos begin like that" if len(start) >= 8 else "give 8 digits or more"
     raise DataError("NO_SUCH_PHOTO", f"{start[:64]!r} names no photo: {why}")
@@ -382,7 +382,7 @@ def _photos(catalog: Catalog, hashes: Collection[str]) -> dict[str, Photo]:
     if len(hashes) == 1:  # the usual case, a click
         photos = [catalog.photo(sha256) for sha256 in hashes if sha256.isascii()]
         return {photo.sha256: photo for photo in photos if photo}
-    return {photo.sha256: photo for photo in catalog.photos() if photo.sha256 in hashes}
+    return {photo.sha256: photo for photo in catalog.photos_of(hashes)}
 
 
 def _past(catalog: Catalog, hashes: Collection[str]) -> dict[str, list[Event]]:

@@ -47,7 +47,7 @@ def take_back(
     if made is None:
         return decisions.undo(catalog, who, event, request)
     with catalog.transaction():
-        n = sum(photo.label == made.label for photo in catalog.photos())
+        n = sum(n for (label, *_), n in catalog.counts().items() if label == made.label)
         if n:
             held = f"{count(n, 'photo')} of class {made.label!r} came to it by a later decision"
             raise DataError("CANNOT_UNDO", f"{held}; undo that first")

@@ -6,7 +6,7 @@ import csv
 import io
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,13 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
         (named and named_for(p.origin, named)) or web_site(pages.get(p.origin) or p.origin)
         for p in photos
     ]
+
+
+def usable_sites(catalog: Catalog, table: str) -> Iterator[str]:
+    """`sites` of the usable photos in the order of their hashes, one at a time."""
+    named = read_table(Path(table).expanduser()) if table else {}
+    for origin, page in catalog.origins():
+        yield (named and named_for(origin, named)) or web_site(page or origin)
 
 
 def homes(groups: Sequence[str], sources: Sequence[str]) -> list[str]:

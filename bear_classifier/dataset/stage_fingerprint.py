@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.config.settings import Config, LearnConfig, stored_settings
-from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.sources import sites
+from bear_classifier.dataset.catalog import Catalog, json_digest
+from bear_classifier.dataset.sources import usable_sites
 from bear_classifier.errors import DataError
 from bear_classifier.images.preprocessing import Preprocessing, of_bundle
 from bear_classifier.runtime.files import hash_of, write_atomic
@@ -97,7 +97,7 @@ def _sources(config: Config, catalog: Catalog) -> str:
     table = content(Path(name).expanduser(), catalog.root) if name else ""
     try:
         digest = catalog.once(
-            f"sources {name} {table}", lambda: _hash(sites(catalog, catalog.photos("ok"), name))
+            f"sources {name} {table}", lambda: json_digest(usable_sites(catalog, name))
         )
         return str(digest)
     except DataError as exc:  # the stage raises it again

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -24,7 +26,7 @@ from torch import nn
 
 from bear_classifier.config.settings import Config, EngineConfig, LearnConfig
 from bear_classifier.dataset import stage_fingerprint
-from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.engine.choice import each
 from bear_classifier.engine.storage import Storage
 from bear_classifier.errors import DataError, TrainError
@@ -42,6 +44,7 @@ from bear_classifier.stats.arrays import Floats32
 BATCH = 32
 INT8 = "-int8-"  # in the name of a folder of features that a network in integers made
 _NETWORK = "network.onnx"  # in such a folder
+FEATURES_RUN = "features.json"  # in the dataset: when some were last computed, and how fast
 _FACTS = ("light", "sharpness", "filled")
 
 
@@ -89,7 +92,7 @@ def compute_features(
     """Do these shards with the engine of the settings. body: that of the settings, if it is there
     already. Returns how many photos were computed. Raises as `feature_shard`."""
     total = sum(len(shards.names_of(Path(task.root) / task.shard)) for task in tasks)
-    computed = 0
+    computed, started, began = 0, now(), time.monotonic()
     with progress_bar(total=total, desc="features", unit="photo", hidden=not tasks) as bar:
         if config.engine.name == "local":
             for task in tasks:
@@ -99,6 +102,9 @@ def compute_features(
                 computed += done.computed
                 bar.update(done.photos)
     _prepared.cache_clear()
+    if computed:
+        run = {"at": started, "photos": computed, "seconds": round(time.monotonic() - began, 2)}
+        write_atomic(Path(tasks[0].root) / FEATURES_RUN, json.dumps(run).encode())
     return computed
 
 

@@ -23,16 +23,22 @@ from bear_classifier.learn.features import INT8, feature_cache
 from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
+from bear_classifier.runtime.shards import Column
 from bear_classifier.runtime.terminal import count
-from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Rows
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
     choose_strength,
     fit_linear,
+    learning_sample,
     n_folds,
     out_of_fold,
+    probabilities_of,
     trusted,
 )
+
+LEARNED = 200_000  # photos at most that the probe learns from: an hour, and 3 GB
+IN_MEMORY = 50_000  # photos whose features are read at once: 250 MB
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Head:
 
 def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Fit the probe on the training split; give every photo probabilities from a model that did not
-    see it (grouped folds over train and valid; test from a model of both).
+    see it (grouped folds over train and valid; test from a model of both). Of more than LEARNED
+    photos it learns from a sample, and what is not in it is judged as the test split is.
 
     `second`, which cleaning ranks by, is from models that did not learn from the least credible
     labels of the first round."""
@@ -58,21 +65,23 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     announce(config.learn)
     body = backbone.build_body(config.learn, config.train.seed)
     cache, column = feature_cache(catalog, config, photos, body)
-    features = np.asarray(column)
+    features = column[:] if len(column) <= IN_MEMORY else column
     labels = np.array([config.labels.index(photo.label) for photo in photos])
-    groups = np.array([photo.group for photo in photos])
+    groups = np.unique(np.array([photo.family for photo in photos], "S64"), return_inverse=True)[1]
     splits = np.array([photo.split for photo in photos])
-    train, known = splits == "train", splits != "test"
+    sample = learning_sample(labels, groups, splits != "test", LEARNED)
+    train, known = (splits == "train") & sample, (splits != "test") & sample
     folds = n_folds(labels[train], groups[train], config.probe.folds)
-    learned = [photo for photo in photos if photo.split == "train"]
-    strength = strength_of(catalog, config, learned, features[train], labels[train])
+    learned = [photo for photo, used in zip(photos, train, strict=True) if used]
+    strength = strength_of(catalog, config, learned, part_of(features, train), labels[train])
 
     def unseen(learned: Bools) -> Floats:
         p = np.empty((len(photos), len(config.labels)))
-        x, y = features[known], labels[known]
+        x, y = part_of(features, known), labels[known]
         p[known] = out_of_fold(x, y, groups[known], folds, strength, learned)
         if not known.all():
-            p[~known] = fit_linear(strength, x[learned], y[learned]).predict_proba(features[~known])
+            made = fit_linear(strength, x[learned], y[learned])
+            p[~known] = probabilities_of(made, features, np.flatnonzero(~known))
         return p
 
     every = np.ones(int(known.sum()), dtype=bool)
@@ -95,7 +104,8 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     write_atomic(folder / "probabilities.npz", out)
     write_atomic(folder / "head.npz", as_npz(**vars(head_of(head_model))))
     valid = splits == "valid"
-    wrong = head_model.predict(features[valid]) != labels[valid]
+    answers = probabilities_of(head_model, features, np.flatnonzero(valid))
+    wrong = head_model.classes_[answers.argmax(1)] != labels[valid]
     missed = probabilities[known].argmax(1) != labels[known]
     return {
         "photos": len(photos),
@@ -107,7 +117,13 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid_wrong": int(wrong.sum()),
         "valid_interval": clustered(wrong, groups[valid]),
         "valid": int(valid.sum()),
+        **({} if (known == (splits != "test")).all() else {"sampled": int(known.sum())}),
     }
+
+
+def part_of(features: Floats32 | Column, rows: Bools) -> Floats32 | Column:
+    """Some rows of (n, f), in their files where all are."""
+    return features.at(np.flatnonzero(rows)) if isinstance(features, Column) else features[rows]
 
 
 def _refuse_lone(photos: PhotoList, labels: Sequence[str]) -> None:
@@ -131,7 +147,7 @@ def _refuse_lone(photos: PhotoList, labels: Sequence[str]) -> None:
 
 
 def strength_of(
-    catalog: Catalog, config: Config, learned: PhotoList, features: Floats32, labels: Ints
+    catalog: Catalog, config: Config, learned: PhotoList, features: Rows, labels: Ints
 ) -> float:
     """C of least log loss on photos of other sources; where these are unknown or a class has only
     one, on photos that are no near-copies. Folds that share sources choose too weak a penalty for

@@ -181,7 +181,10 @@ def _probe(out: Mapping[str, Any]) -> list[str]:
         rate_text(out[f"{name}_wrong"], out[name], out[f"{name}_interval"])
         for name in ("valid", "out_of_fold")
     )
-    return ["validation error {}; out of fold {}".format(*rates)]
+    lines = ["validation error {}; out of fold {}".format(*rates)]
+    if "sampled" in out:
+        lines.append(f"it learned from a sample of {count(out['sampled'], 'photo')}")
+    return lines
 
 
 def _clean(out: CleanSummary) -> list[str]:

@@ -66,7 +66,7 @@ def within_class(scores: Floats32, classes: Ints, known: Bools) -> Floats32:
         if (rows & known).any():
             centred[rows] -= scores[rows & known].mean(0)
         centred[rows] = unit(centred[rows])
-    return centred
+    return np.asarray(centred, dtype=np.float32)
 
 
 def learned_log_odds(

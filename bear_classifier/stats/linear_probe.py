@@ -12,7 +12,16 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.errors import DataError
-from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Floats32, Ints, Strings
+from bear_classifier.stats.arrays import (
+    AnyFloats,
+    Bools,
+    Floats,
+    Floats32,
+    Ints,
+    Rows,
+    Strings,
+    in_blocks,
+)
 from bear_classifier.stats.metrics import log_losses
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
@@ -42,7 +51,34 @@ def n_folds(labels: Ints, groups: Strings, folds: int) -> int:
     return min(folds, fewest)
 
 
-def choose_strength(features: Floats32, labels: Ints, groups: Strings, folds: int) -> float:
+def learning_sample(labels: Ints, groups: Ints, known: Bools, most: int) -> Bools:
+    """Which rows (n,) a model learns from: the known ones, or at most so many of them. Then whole
+    groups are drawn evenly, so that no photo outside has a near-copy inside; first those of classes
+    with less than a quarter of an even share. labels, groups: (n,)."""
+    rows = np.flatnonzero(known)
+    if len(rows) <= most:
+        return np.array(known)
+    counts = np.bincount(labels[rows])
+    rare = counts[labels[rows]] < most / (4 * np.count_nonzero(counts))
+    unit = np.unique(groups[rows], return_inverse=True)[1]
+    sizes = np.bincount(unit)
+    turn = np.random.default_rng(0).permutation(len(sizes)).astype(float)
+    turn[np.unique(unit[rare])] -= len(sizes)
+    order = np.argsort(turn)
+    chosen = np.zeros(len(sizes), dtype=bool)
+    chosen[order[np.cumsum(sizes[order]) <= most]] = True
+    sample = np.zeros(len(known), dtype=bool)
+    sample[rows[chosen[unit]]] = True
+    return sample
+
+
+def probabilities_of(made: Pipeline, features: Rows, rows: Ints) -> Floats:
+    """Probabilities (m, classes) of some rows of (n, f)."""
+    parts = [made.predict_proba(features[some]) for some in in_blocks(rows)]
+    return np.concatenate(parts) if parts else np.zeros((0, len(made.classes_)))
+
+
+def choose_strength(features: Rows, labels: Ints, groups: Strings, folds: int) -> float:
     """The C of least log loss over grouped folds. features: (n, f); labels, groups: (n,).
 
     Only folds that learn from all classes count: a missing class has no probability to score. If
@@ -93,7 +129,7 @@ def _all_learned(labels: Ints, part: Fold) -> bool:
     return len(held_out) > 0 and set(labels[learning].tolist()) == set(labels.tolist())
 
 
-def _losses(strength: float, features: Floats32, labels: Ints, part: Fold) -> Floats:
+def _losses(strength: float, features: Rows, labels: Ints, part: Fold) -> Floats:
     """Log loss (m,) of the held-out rows, in nats, by a model of the others."""
     learning, held_out = part
     made = model(strength).fit(features[learning], labels[learning])
@@ -102,7 +138,7 @@ def _losses(strength: float, features: Floats32, labels: Ints, part: Fold) -> Fl
 
 
 def out_of_fold(
-    features: Floats32,
+    features: Rows,
     labels: Ints,
     groups: Strings,
     folds: int,

@@ -16,11 +16,14 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError, TrainError
 from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.learn import backbone
+from bear_classifier.learn import probe as probe_module
 from bear_classifier.learn.data import batches
 from bear_classifier.learn.features import cached_features
 from bear_classifier.learn.picture_facts import filled, mean_grey, sharpness
 from bear_classifier.learn.probe import head_of, probe, strength_of
 from bear_classifier.learn.train import start
+from bear_classifier.report import stage_lines
+from bear_classifier.stats import arrays
 from bear_classifier.stats.linear_probe import model, out_of_fold, trusted
 
 SHAPE = Preprocessing(64)
@@ -320,3 +323,39 @@ def test_a_class_of_one_scene_is_refused_by_name(tmp_path, make, groups, n):
         f'TOO_FEW_PHOTOS: class "{first}" has {n} of near-copies in train, and two are needed to'
         " learn it; add photos of other scenes and run again"
     )
+
+
+# -- more photos than it learns from ---------------------------------------------------------------
+
+
+def test_the_probe_of_features_in_files_is_the_same(catalog, tmp_path, monkeypatch):
+    deal(catalog)
+    one = probe(catalog, tiny_config())
+    with np.load(tmp_path / "probe" / "probabilities.npz") as file:
+        before = file["second"]
+    monkeypatch.setattr(probe_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(arrays, "BLOCK_ROWS", 5)
+    assert probe(catalog, tiny_config()) == one and "sampled" not in one
+    with np.load(tmp_path / "probe" / "probabilities.npz") as file:
+        assert np.allclose(file["second"], before, atol=1e-5)
+
+
+def test_of_many_photos_a_sample_is_learned_from(catalog, tmp_path, monkeypatch):
+    """And the others are judged by a model that saw neither them nor their near-copies."""
+    deal(catalog)
+    monkeypatch.setattr(probe_module, "LEARNED", 14)
+    learned, honest = [], probe_module.fit_linear
+
+    def seen(strength, features, labels):
+        learned.append(len(labels))
+        return honest(strength, features, labels)
+
+    monkeypatch.setattr(probe_module, "fit_linear", seen)
+    outcome = probe(catalog, tiny_config())
+    assert outcome["sampled"] == outcome["out_of_fold"] <= 14 < 18
+    assert max(learned) <= 14 and outcome["valid"] == 6
+    said = stage_lines.stage_text("probe", outcome | {"outcome": "done", "seconds": 1.0})
+    (line,) = said.splitlines()[1:]
+    assert line.endswith(f"it learned from a sample of {outcome['sampled']} photos")
+    with np.load(tmp_path / "probe" / "probabilities.npz") as file:
+        assert np.allclose(file["second"].sum(1), 1) and len(file["second"]) == 24

@@ -5,13 +5,18 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bear_classifier.errors import DataError
+from bear_classifier.stats import arrays
 from bear_classifier.stats import linear_probe as module
+from bear_classifier.stats.arrays import moments
 from bear_classifier.stats.linear_probe import (
     choose_strength,
+    fit_linear,
     grouped_folds,
+    learning_sample,
     model,
     n_folds,
     out_of_fold,
+    probabilities_of,
     trusted,
 )
 
@@ -235,3 +240,55 @@ def test_a_class_that_no_part_could_learn_gets_no_probability_there():
     assert np.allclose(p.sum(1), 1)
     assert p[labels == 2, 2].tolist() == [0, 0]
     assert (p[labels != 2].argmax(1) == labels[labels != 2]).all()
+
+
+# -- samples of many photos ----------------------------------------------------------------------
+
+
+def crowd(n=3000):
+    """labels: nine in ten of one class, and 30 of a third; groups of one to four; known: most."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(n), rng.integers(1, 5, n))[:n]
+    labels = (rng.random(n) < 0.1).astype(int)[groups]
+    labels[np.isin(groups, np.unique(groups)[:15])] = 2
+    return labels, groups, rng.random(n)[groups] < 0.8
+
+
+def test_a_sample_holds_whole_groups_and_only_known_rows():
+    labels, groups, known = crowd()
+    sample = learning_sample(labels, groups, known, 1000)
+    assert 990 <= sample.sum() <= 1000 and not (sample & ~known).any()
+    assert not set(groups[sample]) & set(groups[known & ~sample])
+    assert (sample == learning_sample(labels, groups, known, 1000)).all()
+
+
+def test_a_sample_keeps_small_classes_and_is_even_otherwise():
+    labels, groups, known = crowd()
+    sample = learning_sample(labels, groups, known, 1000)
+    assert (sample[known & (labels == 2)]).all()
+    rates = [sample[known & (labels == one)].mean() for one in (0, 1)]
+    assert 0.35 < rates[0] < 0.5 and rates[1] > rates[0] - 0.1
+
+
+def test_all_are_learned_from_where_they_are_few():
+    labels, groups, known = crowd(300)
+    assert (learning_sample(labels, groups, known, known.sum()) == known).all()
+
+
+def test_probabilities_of_rows_are_those_of_all(points, monkeypatch):
+    features, labels, _ = points
+    made = fit_linear(0.1, features, labels)
+    rows = np.arange(239, -1, -7)
+    monkeypatch.setattr(arrays, "BLOCK_ROWS", 10)
+    found = probabilities_of(made, features, rows)
+    assert np.allclose(found, made.predict_proba(features)[rows])
+    assert probabilities_of(made, features, rows[:0]).shape == (0, 3)
+
+
+def test_moments_in_blocks_are_those_of_all(monkeypatch):
+    values = np.random.default_rng(0).normal(1000, 2, (500, 7)).astype(np.float32)
+    rows = np.arange(1, 500, 3)
+    whole = moments(values, rows)
+    monkeypatch.setattr(arrays, "BLOCK_ROWS", 16)
+    for one, all_ in zip(moments(values, rows), whole, strict=True):
+        assert np.allclose(one, all_, rtol=1e-4)
