@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from bear_classifier import pipeline
 from bear_classifier.cli import project
@@ -21,6 +22,7 @@ from bear_classifier.dataset.formats.choices import (
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, one_line
 
+_SHOWN, _NAMED = 20, 5  # classes in a table, and in a sentence
 _UNREAD = ("gif", "avif", "heic")  # formats that torchvision's ImageFolder passes over
 
 
@@ -60,9 +62,11 @@ def _lines(done: Exported) -> Iterator[str]:
     size = f"{done.bytes / 1e6:.1f} MB"
     yield f"wrote {done.path}: {count(done.files, 'photo')}, {size}, format {done.format}"
     width = max(map(len, done.photos))
-    for label, row in done.photos.items():
+    for label, row in islice(done.photos.items(), _SHOWN):
         words = ", ".join(f"{split} {n}" for split, n in row.items())
         yield f"  {label:<{width}}  {words}"
+    if len(done.photos) > _SHOWN:
+        yield f"  ... and {len(done.photos) - _SHOWN} more classes; all of them with --json"
     if done.stripped:
         yield f"without their EXIF and other metadata: {count(done.stripped, 'photo')}"
     if done.linked:
@@ -74,14 +78,21 @@ def _lines(done: Exported) -> Iterator[str]:
         yield "not in use, and not exported: " + ", ".join(
             f"{n} {status}" for status, n in sorted(done.left_out.items())
         )
-    for label in done.empty:
-        yield f"warning: class {label!r} has no photo, and no folder"
+    if done.empty:
+        verb = "has" if len(done.empty) == 1 else "have"
+        yield f"warning: {_some(done.empty)} {verb} no photo, and no folder"
     for split, labels in done.missing.items():
-        yield f"warning: {split} has no photo of {', '.join(map(repr, labels))}" + _of_missing(done)
+        yield f"warning: {split} has no photo of {_some(labels)}" + _of_missing(done)
     if done.format == "folders" and (odd := {f: done.formats.get(f) for f in _UNREAD}):
         few = ", ".join(f"{n} {name.upper()}" for name, n in odd.items() if n)
         if few:
             yield f"note: torchvision's ImageFolder passes over {few}"
+
+
+def _some(labels: Sequence[str]) -> str:
+    """The first of them in quotes, and how many more there are."""
+    rest = [f"{len(labels) - _NAMED} more"] if len(labels) > _NAMED else []
+    return ", ".join([*map(repr, labels[:_NAMED]), *rest])
 
 
 def _of_missing(done: Exported) -> str:

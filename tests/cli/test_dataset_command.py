@@ -45,7 +45,7 @@ def test_what_is_printed(place: Path) -> None:
         "  train         train 2, valid 2, test 2",
         "without their EXIF and other metadata: 6 photos",
         "not in use, and not exported: 1 dropped, 1 duplicate, 1 unlabelled",
-        "warning: class 'zebra' has no photo, and no folder",
+        "warning: 'zebra' has no photo, and no folder",
         "warning: valid has no photo of 'polar'; its folder is empty, so that classes keep their"
         " numbers (ImageFolder: allow_empty=True)",
     ]

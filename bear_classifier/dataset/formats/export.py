@@ -28,7 +28,7 @@ from bear_classifier.dataset.credits import (
 from bear_classifier.dataset.formats import finish, names
 from bear_classifier.dataset.formats.choices import ExportChoice, Exported
 from bear_classifier.dataset.formats.earlier_export import refuse_foreign, write_marker
-from bear_classifier.dataset.formats.metadata import MetadataRow, decisions_text
+from bear_classifier.dataset.formats.metadata import MetadataRow
 from bear_classifier.dataset.formats.parquet_shards import require_pyarrow, write_parquet
 from bear_classifier.dataset.formats.parts import (
     ExportItem,
@@ -192,9 +192,7 @@ def _digest(parts: Sequence[Part], labels: Sequence[str], choice: ExportChoice) 
     sha = hashlib.sha256(repr((__version__, choice, list(labels))).encode())
     for part in parts:
         for item in part.items:
-            row = dataclasses.astuple(dataclasses.replace(item.row, decisions=()))
-            text = repr((part.name, row, decisions_text(item.row.decisions)))
-            sha.update(text.encode(errors="replace"))
+            sha.update(repr((part.name, item.row)).encode(errors="replace"))
     return sha.hexdigest()
 
 

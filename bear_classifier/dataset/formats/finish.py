@@ -85,7 +85,7 @@ def write_readme(
         ),
     ]
     licences = Counter(row.licence or row.licence_url or "unknown" for row in rows)
-    known = [f"* {one_line(text)[:120]}: {n}" for text, n in licences.most_common(_TOP)]
+    known = [f"* {_code(text)}: {n}" for text, n in licences.most_common(_TOP)]
     if len(licences) > _TOP:
         known.append(f"* and {len(licences) - _TOP} more, see `{METADATA}`")
     text = [
@@ -97,6 +97,11 @@ def write_readme(
         " as far as they are known, and who decided what about it.", "",
     ]  # fmt: skip
     write_atomic(folder / README, "\n".join(text).encode(errors="replace"))
+
+
+def _code(text: str) -> str:
+    """Text from the web as Markdown that means nothing else."""
+    return f"`{one_line(text)[:120].replace('`', ' ')}`"
 
 
 def _loading(format: str, splits: Mapping[str, str]) -> list[str]:
