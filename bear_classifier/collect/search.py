@@ -148,6 +148,7 @@ def _record_files(
         if not c.label and (row := known.get(c.origin)) and row.label and row.code != GONE
     }
     listed = [c for c in listing.candidates if c.origin not in kept]
+    left = left_out(known.values(), listing.candidates, place)
     fresh, now = [], []
     with catalog.transaction():
         for candidate in listed:
@@ -163,7 +164,6 @@ def _record_files(
                     now.append(row)
             else:
                 fresh.append(dataclasses.replace(candidate, listed_in=listed_in))
-        left = left_out(known.values(), listing.candidates, place)
         catalog.put_sources(fresh + now + left)
     shared = sum(c.code == CONFLICT for c in listed)
     counts = {"found": len(listed) - shared, "new": len(fresh), "gone": len(left)}

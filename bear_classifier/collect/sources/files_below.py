@@ -12,6 +12,8 @@ METADATA_TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face has them
 # What a dataset and a model of this program hold: their photos are no candidates.
 _OURS = {"catalog.sqlite": "a dataset of this program", "bundle.json": "a model of this program"}
 
+_EXPORT = ".bears-"  # how a file begins that an export of this program leaves there
+
 
 class Node(Protocol):
     """A file or folder of a disk (`Path`) or in an archive (`zip_tree.Packed`)."""
@@ -36,10 +38,13 @@ def files_below(folder: Node, ignored: dict[str, str]) -> Iterator[Node]:
     if ours := next((_OURS[path.name] for path in inside if path.name in _OURS), None):
         ignored[str(folder)] = ours
         return
-    for path in visible(inside, ignored):
-        if path.is_dir() and path.is_symlink():
+    for path in inside:
+        is_folder = path.is_dir()
+        if not _is_seen(path, is_folder, ignored):
+            continue
+        if is_folder and path.is_symlink():
             ignored[str(path)] = "a link to a folder"
-        elif path.is_dir():
+        elif is_folder:
             yield from files_below(path, ignored)
         elif not path.is_file():
             ignored[str(path)] = "not a file"
@@ -51,15 +56,17 @@ def files_below(folder: Node, ignored: dict[str, str]) -> Iterator[Node]:
 
 def visible(paths: Iterable[Node], ignored: dict[str, str]) -> Iterator[Node]:
     """Those not hidden. A leading _ hides folders only: cameras name photos _DSC0123.JPG."""
-    for path in paths:
-        is_folder, name = path.is_dir(), path.name
-        if not (is_system_folder(name) if is_folder else is_system_file(name)):
-            if name.startswith(".bears-"):
-                continue  # left by an export
-            if name.startswith(".") or (is_folder and name.startswith("_")):
-                ignored[str(path)] = "hidden"
-            else:
-                yield path
+    yield from (path for path in paths if _is_seen(path, path.is_dir(), ignored))
+
+
+def _is_seen(path: Node, is_folder: bool, ignored: dict[str, str]) -> bool:
+    name = path.name
+    if (is_system_folder(name) if is_folder else is_system_file(name)) or name.startswith(_EXPORT):
+        return False
+    is_hidden = name.startswith(".") or (is_folder and name.startswith("_"))
+    if is_hidden:
+        ignored[str(path)] = "hidden"
+    return not is_hidden
 
 
 def readable_name(name: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,6 +29,7 @@ from bear_classifier.runtime.files import uncell
 from bear_classifier.runtime.terminal import count
 
 _SHOWN = 5  # rows of a table in an error
+_MOST = 1_000  # rows that are named one by one
 # Columns with these names are taken as they are: column -> field of a source.
 _PUBLISHED_AS = {
     **{name: name for name in ("title", "author", "licence", "licence_url", "page")},
@@ -84,10 +86,9 @@ def list_rows(
     listed: set[int] = set()
     for line, cells in table.rows:
         where, name = f"{readable_name(table.name)}:{line}", cells[columns.file]
-        found = _different(places, files.find(name))
-        listed.update(found)
+        listed.update(found := files.find(name))
         label = read.label(text := class_of(columns, cells))
-        if label and len(found) > 1:
+        if label and len(found := _different(places, found)) > 1:
             both = " and ".join(str(places[number]) for number in found[:2])
             doubtful.append(f"{where}: {name!r} may be {both}")
         elif why := flaw(name, text, label, bool(found)):
@@ -121,7 +122,15 @@ def list_rows(
         )
         for number, source in sorted(rows.items())
     ]
-    return Listing(candidates, ignored, list(unknown))
+    return Listing(candidates, capped(ignored), list(unknown))
+
+
+def capped(ignored: dict[str, str]) -> dict[str, str]:
+    """The first of them, and how many more there are: the outcome of a stage is kept."""
+    if len(ignored) <= _MOST:
+        return ignored
+    rest = f"{len(ignored) - _MOST:,} more rows like these"
+    return {**dict(islice(ignored.items(), _MOST)), "...": rest}
 
 
 class Reading:
@@ -147,16 +156,19 @@ class Reading:
 def _publication(said: dict[str, Any]) -> dict[str, Any]:
     """What a row says of its photo, as far as it can be taken: columns of other tables may have the
     same names."""
-    if not http_url(said.get("final_url", "")):
-        said.pop("final_url", None)
-    try:
-        texts = dict.fromkeys(METADATA_COLUMNS, "") | {"decisions": said.get("decisions", "")}
-        actions = {decision.action for decision in row_of(texts).decisions}
-    except ValueError:
-        actions = {""}
-    if not actions <= {*get_args(Action), "confirm"}:
+    if "final_url" in said and not http_url(said["final_url"]):
+        del said["final_url"]
+    if "decisions" in said and not _are_decisions(said["decisions"]):
         del said["decisions"]
     return said
+
+
+def _are_decisions(text: str) -> bool:
+    try:
+        row = row_of(dict.fromkeys(METADATA_COLUMNS, "") | {"decisions": text})
+    except ValueError:
+        return False
+    return {decision.action for decision in row.decisions} <= {*get_args(Action), "confirm"}
 
 
 def _joined(first: Source | None, second: Source, table: str) -> Source:

@@ -131,6 +131,13 @@ def test_what_a_table_tells_of_a_photo(tmp_path: Path) -> None:
     assert (two.author, two.final_url, two.decisions) == ("=Bob", "", "")
 
 
+def test_rows_that_are_left_out_are_counted_where_they_are_many(tmp_path: Path) -> None:
+    touch(tmp_path, "0.jpg")
+    listing = table(tmp_path, "id,breed\n0,red\n" + "0,blue\n" * 1500)
+    assert len(listing.ignored) == 1001
+    assert listing.ignored["..."] == "500 more rows like these"
+
+
 def test_what_is_no_table_of_photos(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="NO_FILE: .*labels.csv is not a file; expected a table"):
         list_table(tmp_path / "labels.csv", LABELS)
