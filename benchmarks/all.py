@@ -25,6 +25,7 @@ from versus import PHOTOS, ROOT, WEIGHTS, Goal, table
 
 PROGRAMS = (
     *("first_model", "train", "input_pipeline", "one_photo", "folder", "serving_speed", "scale"),
+    "engine",
     *("fuzz_routes", "hostile_models", "damaged_data"),
 )
 _MACHINE = re.compile(r", \d+ processors.*; Python \d")
@@ -32,6 +33,7 @@ NEEDS = {
     "first_model": ("photos", "weights"),
     "train": ("photos", "weights"),
     "input_pipeline": ("photos",),
+    "engine": ("photos", "weights"),
 }
 HEAD = """# Benchmarks
 

@@ -18,9 +18,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from versus import PHOTOS, Goal, Told, alternated, apart, at_least, measured, options, ratio, spread
+from versus import (
+    PHOTOS,
+    WEIGHTS,
+    Goal,
+    Told,
+    alternated,
+    apart,
+    at_least,
+    measured,
+    options,
+    ratio,
+    require,
+    spread,
+)
 
 ARCH, LIMIT = "mobilenet_v2", 0.9
+Turn = tuple[float, dict[str, str]]  # seconds, and the digest of every file that was written
 
 
 def stored(photos: Path, root: Path, n: int) -> list[str]:
@@ -48,8 +62,8 @@ def stored(photos: Path, root: Path, n: int) -> list[str]:
     return names
 
 
-def computed(root: str, names: list[str], engine: str) -> tuple[float, dict[str, str]]:
-    """Seconds, and the digest of every file that was written."""
+def computed(root: str, names: list[str], weights: str, engine: str) -> Turn:
+    """Every shard, computed anew."""
     began = time.perf_counter()
     from bear_classifier.config.settings import EngineConfig, LearnConfig
     from bear_classifier.engine.choice import close_engine, each
@@ -57,7 +71,7 @@ def computed(root: str, names: list[str], engine: str) -> tuple[float, dict[str,
     from bear_classifier.learn.features import FeatureTask, feature_shard, features_name
     from bear_classifier.runtime import shards
 
-    learn = LearnConfig(arch=ARCH, weights="none", device="cpu")
+    learn = LearnConfig(arch=ARCH, weights=weights, device="cpu")
     folder = Path(root) / "features" / features_name(learn, backbone.build_body(learn, 42))
     lists = [path.relative_to(root).as_posix() for path in shards.plan(folder, names)]
     tasks = [FeatureTask(root, place, learn, 42) for place in lists]
@@ -71,12 +85,12 @@ def computed(root: str, names: list[str], engine: str) -> tuple[float, dict[str,
     return seconds, digests
 
 
-def work(photos: Path, n: int, rounds: int) -> Told:
+def work(photos: Path, weights: Path, n: int, rounds: int) -> Told:
     with tempfile.TemporaryDirectory() as folder:
         names = stored(photos, Path(folder), n)
 
-        def side(engine: str) -> tuple[float, dict[str, str]]:
-            return apart(computed, folder, names, engine)  # type: ignore[no-any-return]
+        def side(engine: str) -> Turn:
+            return apart(computed, folder, names, str(weights), engine)  # type: ignore[no-any-return]
 
         turns = {engine: lambda engine=engine: side(engine) for engine in ("local", "ray")}
         found = alternated(turns, rounds, f"{n} photos")
@@ -96,11 +110,13 @@ def work(photos: Path, n: int, rounds: int) -> Told:
 def main() -> int:
     made = options(__doc__)
     made.add_argument("--photos", type=Path, default=PHOTOS)
+    made.add_argument("--weights", type=Path, default=WEIGHTS)
     made.add_argument("--n", type=int, default=5_000)
     made.add_argument("--rounds", type=int, default=3)
     words = made.parse_args()
+    require(words.photos, words.weights)
     n, rounds = (96, 1) if words.quick else (words.n, words.rounds)
-    return measured(words, "engine", __doc__, lambda: work(words.photos, n, rounds))
+    return measured(words, "engine", __doc__, lambda: work(words.photos, words.weights, n, rounds))
 
 
 if __name__ == "__main__":

@@ -4,21 +4,25 @@ paths, its worker reads and writes the files."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 
+from bear_classifier import __version__
 from bear_classifier.config.settings import EngineConfig
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.runtime.processors import OVERRIDE, processors
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+_PACKAGE = Path(__file__).resolve().parents[1]
 _RETRIES = 3  # of a task whose worker died
 _AHEAD = 2  # tasks in flight for each worker: one that ends need not wait for the next
 _OBJECT_STORE = 80 * 2**20  # bytes; Ray takes no less than 75 MiB, and results are small
@@ -45,7 +49,8 @@ def each_on_ray(
         while True:
             room = _AHEAD * _workers(engine) - len(running)
             for task in islice(todo, max(0, room)):
-                running[remote.remote(function, task, engine.cpus, str(Path.cwd()))] = task
+                words = engine.cpus, str(Path.cwd()), code_digest()
+                running[remote.remote(function, task, *words)] = task
             if not running:
                 return
             (done,), _ = ray.wait(list(running))
@@ -64,15 +69,32 @@ def leave_ray() -> None:
         ray.shutdown()
 
 
-def _work(function: Callable[[_Task], _Result], task: _Task, cpus: int, folder: str) -> _Result:
+def _work(
+    function: Callable[[_Task], _Result], task: _Task, cpus: int, folder: str, code: str
+) -> _Result:
     """One task in a worker, which takes no more processors than were asked for, draws no bars, and
     works in the folder of the head, so that a relative path leads to the same file. Ray itself sets
-    OMP_NUM_THREADS."""
+    OMP_NUM_THREADS. Raises ConfigError (OTHER_VERSION): other code may give other results."""
+    if code != code_digest():
+        raise ConfigError(
+            "OTHER_VERSION",
+            f"the worker on {socket.gethostname()} has another bear-classifier than this command"
+            f" ({__version__} in {_PACKAGE}); install the same one on every machine",
+        )
     with contextlib.suppress(OSError):  # a machine that has no such folder
         os.chdir(folder)
     os.environ[OVERRIDE] = str(cpus)
     os.environ["TQDM_DISABLE"] = "1"
     return function(task)
+
+
+@cache
+def code_digest() -> str:
+    """Hash of this package's modules."""
+    sha = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        sha.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
+    return sha.hexdigest()
 
 
 def _result(done: Any, task: object) -> Any:

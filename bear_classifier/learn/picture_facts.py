@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.stats.arrays import Floats32
@@ -16,7 +16,7 @@ _MIXED, _ABOVE, _GOES_ON = 0.03, 0.06, 0.6
 
 def mean_grey(batch: Tensor, shape: Preprocessing) -> Floats32:
     """Mean grey level (0 to 255) of each picture. batch: (n, 3, size, size), normalised."""
-    return np.asarray(_grey(batch, shape).mean((1, 2)).numpy())
+    return _means(_grey(batch, shape))
 
 
 def sharpness(batch: Tensor, shape: Preprocessing) -> Floats32:
@@ -24,7 +24,13 @@ def sharpness(batch: Tensor, shape: Preprocessing) -> Floats32:
     grey = _grey(batch, shape)
     middle = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    return np.asarray((around - 4 * middle).square().mean((1, 2)).sqrt().numpy())
+    return np.sqrt(_means((around - 4 * middle).square()))
+
+
+def _means(planes: Tensor) -> Floats32:
+    """Mean (n,) of each plane. By numpy: the last bits of torch's depend on its threads, and a row
+    is to be the same bytes on every machine. planes: (n, h, w)."""
+    return np.asarray(planes.numpy().mean((1, 2)))
 
 
 def filled(batch: Tensor, shape: Preprocessing) -> Floats32:
@@ -56,4 +62,5 @@ def _grey(batch: Tensor, shape: Preprocessing) -> Tensor:
     parts = 255 * torch.tensor([0.299, 0.587, 0.114])
     mean, std = map(torch.tensor, (shape.mean, shape.std))
     scale, shift = parts * std, float((parts * mean).sum())
-    return nn.functional.conv2d(batch, scale[None, :, None, None])[:, 0] + shift
+    red, green, blue = (batch[:, n] * scale[n] for n in range(3))  # a convolution's bits vary, too
+    return red + green + blue + shift

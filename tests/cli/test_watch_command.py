@@ -1,4 +1,4 @@
-"""`bears watch` answers what comes, and remembers it in a table; `bears predict` reads from a pipe."""
+"""`bears watch` answers what comes, and notes it in a table; `bears predict` reads a pipe."""
 
 from __future__ import annotations
 

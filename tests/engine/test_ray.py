@@ -87,7 +87,9 @@ def begun(folder: Path) -> Counter[int]:
     return Counter(int(path.name.split("-")[1]) for path in folder.glob("begun-*"))
 
 
-def test_ray_on_this_computer_does_what_the_local_engine_does(tmp_path: Path) -> None:
+def test_ray_on_this_computer_does_what_the_local_engine_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One start of Ray for all that needs no second machine: it takes some seconds."""
     choice.prepare_ray()
     folder, here = folder_of(tmp_path), EngineConfig("ray")
@@ -118,6 +120,11 @@ def test_ray_on_this_computer_does_what_the_local_engine_does(tmp_path: Path) ->
         with pytest.raises(DataError, match="WORKERS_DIED.*number=90.*begun 4 times"):
             list(choice.each(write_shard, hopeless, here))
         assert begun(folder)[90] == 4
+
+        with monkeypatch.context() as other:
+            other.setattr("bear_classifier.engine.ray.code_digest", lambda: "of another version")
+            with pytest.raises(ConfigError, match="OTHER_VERSION: the worker on .+ has another"):
+                list(choice.each(fail_on_two, [0], here))
 
         with pytest.raises(ConfigError, match="NO_WORKERS.*engine.gpus = 4"):
             list(choice.each(write_shard, tasks, EngineConfig("ray", gpus=4)))
