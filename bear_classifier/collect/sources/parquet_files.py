@@ -53,7 +53,7 @@ def photo_of_row(source: Source) -> bytes:
         raise PhotoError("UNREADABLE", "the file was changed since it was listed; run again")
     try:
         data = _photos(str(place), source.stamp).row(row_of_origin(source.origin, str(place)))
-    except (OSError, ValueError) as exc:  # of a file that was cut or changed
+    except _errors() as exc:  # of a file that was cut or changed
         raise PhotoError("UNREADABLE", f"{place.name} cannot be read: {exc}") from exc
     if data is None:
         raise PhotoError("UNREADABLE", "the row holds no photo; only files in the rows are read")
@@ -71,6 +71,13 @@ def _library() -> Any:
     return parquet
 
 
+def _errors() -> tuple[type[BaseException], ...]:
+    """What reading a damaged file raises."""
+    import pyarrow
+
+    return pyarrow.ArrowException, OSError, ValueError
+
+
 def _shard(path: Path) -> Shard:
     try:
         file = _library().ParquetFile(path)
@@ -85,7 +92,7 @@ def _shard(path: Path) -> Shard:
         }
         files = rows.column(image).to_pylist() if paths else [{}] * file.metadata.num_rows
         said = [str((value or {}).get("path") or "") for value in files]
-    except (OSError, ValueError) as exc:  # pyarrow's errors are children of these
+    except _errors() as exc:
         words = f"{path} cannot be read as Parquet: {str(exc)[:200]}; copy or download it again"
         raise DataError("BAD_TABLE", words) from exc
     split = split_of_shard(path.name) or split_of_name(path.parent.name)
@@ -160,7 +167,10 @@ class _Photos:
             if not self._next <= number or self._starts[group] > self._next:
                 self._begin(group)
             while self._next <= number:
-                values = next(self._batches).column(0).to_pylist()
+                batch = next(self._batches, None)
+                if batch is None:
+                    raise ValueError("it holds fewer rows than it says")
+                values = batch.column(0).to_pylist()
                 self._recent.append((self._next, values))
                 self._next += len(values)
             start, values = self._recent[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -176,3 +177,22 @@ def test_photos_are_stored_as_they_stand_in_the_rows(catalog: Catalog, tmp_path:
     assert (again["new"], again["gone"]) == (0, 0)
     (tmp_path / "in" / "test-0.parquet").unlink()
     assert search(catalog, settings)["gone"] == 50
+
+
+def test_files_with_changed_bytes(tmp_path: Path) -> None:
+    photos = [b"%d" % n * 20 for n in range(20)]
+    whole = written(tmp_path / "a.parquet", photos, 7, label=["red"] * 20).read_bytes()
+    dice = random.Random(3)
+    codes = set()
+    for number in range(200):
+        data = bytearray(whole)
+        for _ in range(dice.choice([1, 2, 8])):
+            data[dice.randrange(len(data))] = dice.choice([0, 1, 127, 255])
+        path = tmp_path / f"{number}.parquet"
+        path.write_bytes(data)
+        try:
+            for one in list_parquet(path, LABELS).candidates:
+                photo_of_row(one)
+        except (DataError, PhotoError) as exc:
+            codes.add(exc.code)
+    assert {"BAD_TABLE", "UNREADABLE"} <= codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import stat
 import struct
@@ -17,7 +18,7 @@ from corpus import drawn, saved
 from bear_classifier.collect.download import download
 from bear_classifier.collect.search import search
 from bear_classifier.collect.sources import zip_tree
-from bear_classifier.collect.sources.zip_files import list_zip
+from bear_classifier.collect.sources.zip_files import list_zip, read_photo
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import GONE, OK
@@ -280,3 +281,23 @@ def test_an_entry_that_is_larger_than_the_archive_says(tmp_path: Path) -> None:
     (entry,) = zip_tree.open_zip(path).inside["red"].iterdir()
     with pytest.raises(PhotoError, match="DAMAGED: it cannot be unpacked: Bad CRC-32"):
         entry.photo()
+
+
+def test_archives_with_changed_bytes(tmp_path: Path) -> None:
+    """Whatever is changed in one, it is refused with a code, or its photos are, one by one."""
+    files = {f"ds/train/{LABELS[n % 2]}/{n}.jpg": RANDOM(50) + bytes(99) for n in range(4)}
+    whole = packed(tmp_path / "whole.zip", files).read_bytes()
+    dice = random.Random(3)
+    codes = set()
+    for number in range(300):
+        data = bytearray(whole)
+        for _ in range(dice.choice([1, 2, 8])):
+            data[dice.randrange(len(data))] = dice.choice([0, 1, 127, 255])
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(data)
+        try:
+            for one in list_zip(path, LABELS).candidates:
+                read_photo(dataclasses.replace(one, listed_in=str(path)))
+        except (DataError, PhotoError) as exc:
+            codes.add(exc.code)
+    assert {"ZIP_DAMAGED", "DAMAGED"} <= codes
