@@ -34,10 +34,10 @@ def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else it tells of each lost connection
     from bear_classifier.learn import rank_work, ranks  # torch, which other stages do not need
 
-    with ranks.joined(launch):
+    with ranks.together(launch):
         if launch.rank == 0:
             return _run(options)
-        rank_work.work(project.named_project(options).config)
+        rank_work.train_along(project.named_project(options).config)
     return 0
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from bear_classifier.errors import ConfigError
 from bear_classifier.learn import ranks
 from bear_classifier.runtime.processors import processors
+from bear_classifier.runtime.terminal import count
 
 _MOST_THREADS = 16  # with more they wait for the interpreter's lock (decisions/058)
 _BATCHES_AHEAD = 3
@@ -22,7 +23,7 @@ def pick_device(name: str) -> torch.device:
     if torch.get_num_threads() > (most := processors()):
         torch.set_num_threads(most)
     have = available_devices()
-    if ranks.count() > 1:
+    if ranks.world() > 1:
         return _device_of_rank(name, have)
     if name == "auto":
         return torch.device(have[0])
@@ -51,8 +52,8 @@ def _device_of_rank(name: str, have: Sequence[str]) -> torch.device:
     if processes > gpus:
         raise ConfigError(
             "NO_DEVICE",
-            f"{processes} processes are to train on this computer, which has {gpus} GPUs; start"
-            " as many processes as GPUs",
+            f"{processes} processes are to train on this computer, which has {count(gpus, 'GPU')};"
+            " start as many processes as GPUs",
         )
     return torch.device("cuda", number)
 

@@ -104,7 +104,7 @@ def adjusted_settings(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[
     size, notes = min(n, settings.batch_size), list[str]()
     if size < settings.batch_size:
         notes.append(f"{n} training photos: batch size lowered to {n}")
-    many = ranks.count()
+    many = ranks.world()
     if size < many:
         raise TrainError(
             "NO_BATCH",
@@ -113,7 +113,9 @@ def adjusted_settings(settings: TrainConfig, n: int) -> tuple[TrainConfig, list[
         )
     if rest := size % many:
         size -= rest
-        notes.append(f"Batch size lowered to {size}: {size // many} photos for each of {many}")
+        notes.append(
+            f"Batch size lowered to {size}: {size // many} photos for each of {many} processes"
+        )
     return dataclasses.replace(settings, batch_size=size), notes
 
 
@@ -186,9 +188,9 @@ def attempts(
 ) -> None:
     """What all processes of a training do: go on from rank 0's state until the plan is carried out,
     with smaller micro-batches wherever memory did not suffice."""
-    for loader in dls.loaders if ranks.count() > 1 else ():
-        loader.divide(ranks.own(), ranks.count())
-    synced = SyncedBatchNorm() if ranks.count() > 1 else nullcontext()
+    for loader in dls.loaders if ranks.world() > 1 else ():
+        loader.divide(ranks.own(), ranks.world())
+    synced = SyncedBatchNorm() if ranks.world() > 1 else nullcontext()
     with pages_kept(), fast_precision(model), synced:
         while not _finished(dls, model, plan, keeper, guard):
             ranks.begin_anew()
@@ -223,7 +225,7 @@ def _finished(
 
 def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFinite) -> None:
     load_state(learn, keeper.state)
-    if ranks.count() > 1:
+    if ranks.world() > 1:
         facts, tensors = random_states(learn)
         load_random_state(learn, ranks.told(facts), ranks.told_tensors(tensors))
     facts = keeper.state.facts
@@ -260,11 +262,11 @@ def make_learner(
     if plan.weights:
         loss = CrossEntropyLossFlat(weight=torch.tensor(plan.weights, device=model.device))
         cbs.append(Weighted(loss))
-    if part or ranks.count() > 1:
+    if part or ranks.world() > 1:
         cbs.append(micro_batches.Parts(part or dls.train.bs))
     if part:
         dls.valid.bs = part
-    if ranks.count() > 1:
+    if ranks.world() > 1:
         cbs.append(AsOneProcess())
     learn = Learner(
         dls, model, plan.loss, splitter=groups, metrics=error_rate, path=scratch, cbs=cbs

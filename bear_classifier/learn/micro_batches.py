@@ -42,7 +42,7 @@ class Parts(Callback):  # type: ignore[misc]
         self.earlier = torch.zeros((), device=x.device)
         whole = self._whole(y)
         for part_x, part_y in parts:
-            _only_norm_many(self.learn.model, len(part_y) * ranks.count())
+            _only_norm_many(self.learn.model, len(part_y) * ranks.world())
             loss = self.learn.loss_func(self.learn.model(part_x).float(), part_y)
             loss = loss * (self._mass(part_y) / whole)
             self.earlier += loss.detach()
@@ -51,7 +51,7 @@ class Parts(Callback):  # type: ignore[misc]
             scaler = getattr(self.learn, "scaler", None)  # of MixedPrecision, within a fit
             (scaler.scale(loss) if scaler else loss).backward()
         self.share = self._mass(last_y) / whole
-        _only_norm_many(self.learn.model, len(last_y) * ranks.count())
+        _only_norm_many(self.learn.model, len(last_y) * ranks.world())
         self.learn.xb, self.learn.yb = (last_x,), (last_y,)
 
     def _whole(self, y: torch.Tensor) -> float:

@@ -26,7 +26,7 @@ class AsOneProcess(Callback):  # type: ignore[misc]
     order = 61.5  # after `Parts` (61) summed the loss, before the guard (62) looks at it
 
     def before_fit(self) -> None:
-        self.draws = BatchDraws(self.learn.dls, ranks.own(), ranks.count())
+        self.draws = BatchDraws(self.learn.dls, ranks.own(), ranks.world())
         self.sums = torch.zeros(3, dtype=torch.float64)  # of loss, wrong ones and photos
 
     def after_loss(self) -> None:

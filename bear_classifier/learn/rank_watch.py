@@ -25,8 +25,8 @@ from torch.distributed.distributed_c10d import Store
 from bear_classifier.errors import BearsError, TrainError
 from bear_classifier.runtime.launcher import Launch
 
-BEAT = 1.0  # seconds
-SILENT = 30.0  # seconds after which a process counts as dead
+_BEAT = 1.0  # seconds
+_SILENT = 30.0  # seconds after which a process counts as dead
 _GRACE = 10.0  # seconds in which a process is to end by itself, as when it holds files
 _TURN = 3.0  # seconds after which another than rank 0 says what happened
 _GO_ON = (
@@ -78,6 +78,8 @@ class RankWatch:
             signal.set_wakeup_fd(-1)
             for number, handler in self._before.items():
                 signal.signal(number, signal.SIG_IGN if ending else handler)
+            self._wake.send(b"\0")
+            self._thread.join(_TURN)
 
     def why_lost(self) -> BearsError:
         """Why there is no connection to another process."""
@@ -121,32 +123,35 @@ class RankWatch:
     # -- in its own thread ------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        while not self._ended.is_set():
-            if select.select([self._woken], [], [], BEAT)[0]:
+        while True:
+            if select.select([self._woken], [], [], _BEAT)[0]:
                 signals = self._woken.recv(64)
                 if signal.SIGTERM in signals:
                     self._end(TrainError("RANK_LOST", f"{_LAUNCHER}; {_GO_ON}"))
+            if self._ended.is_set():
+                return
             if self._lost is None:
                 try:
                     self._look()
                 except RuntimeError:  # of the store
                     self._end(TrainError("RANK_LOST", f"{_NO_STORE}; {_GO_ON}"))
-            elif time.monotonic() > self._deadline and not self._ended.is_set():
+            elif time.monotonic() > self._deadline:
                 self._say()  # the main thread waits where no signal reaches it
-                os._exit(2)
+                os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _look(self) -> None:
         self._beats += 1
         now, me = time.monotonic(), self._launch.rank
         self._store.set(f"beat/{me}", str(self._beats))
-        others = [rank for rank in range(self._launch.world) if rank != me]
-        values = self._store.multi_get([f"beat/{rank}" for rank in others])
-        for rank, value in zip(others, values, strict=True):
+        for rank in range(self._launch.world):
+            if rank == me or not self._store.check([f"beat/{rank}"]):
+                continue  # it has not begun
+            value = self._store.get(f"beat/{rank}")
             before, since = self._seen.get(rank, (b"", now))
             if value != before:
                 self._seen[rank] = (value, now)
-            elif now - since > SILENT:
-                words = f"{self._called(rank)} has not answered for {SILENT:.0f} s"
+            elif now - since > _SILENT:
+                words = f"{self._called(rank)} has not answered for {_SILENT:.0f} s"
                 self._end(TrainError("RANK_LOST", f"{words}; {_GO_ON}"))
                 return
         self._look_for_failure()
@@ -177,7 +182,7 @@ class RankWatch:
 
     def _end(self, exc: BearsError) -> None:
         """Raise it in the main thread; where that does not come back, end the process."""
-        if self._lost is None:
+        if self._lost is None and not self._ended.is_set():
             self._lost, self._deadline = exc, time.monotonic() + _GRACE
             _abort()
             interrupt_main(signal.SIGTERM)

@@ -29,9 +29,9 @@ def share(part: TrainablePart, learned: PhotoList, checked: PhotoList, config: C
     """Rank 0: the other processes make the same loaders and train along. Nothing alone.
 
     Only names, numbers and feature maps travel, nothing that could be run."""
-    if ranks.count() == 1:
+    if ranks.world() == 1:
         return
-    ranks.announce(_FIT)
+    ranks.tell_job(_FIT)
     photos, maps = [*learned, *checked], dict[str, Tensor]()
     if isinstance(part, LastStage):
         photos = [photo for photo in photos if photo.sha256 in part.row]
@@ -60,17 +60,17 @@ def _maps(part: LastStage, photos: Sequence[Photo], learned: int) -> dict[str, T
     return maps
 
 
-def work(config: Config) -> None:
+def train_along(config: Config) -> None:
     """Another rank: train along with rank 0 until it has no more to train. Raises TrainError."""
     device = devices.pick_device(config.learn.device)
     kept = KeptPhotos(room_for_photos() // ranks.local()[1])  # from one training to the next
     while ranks.next_job():
         facts = ranks.told(None)
         maps = ranks.told_tensors({})
-        _train_along(config, facts, maps, device, kept)
+        _do_job(config, facts, maps, device, kept)
 
 
-def _train_along(
+def _do_job(
     config: Config,
     facts: dict[str, Any],
     maps: dict[str, Tensor],

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -49,7 +49,7 @@ class _Group:
 _group: _Group | None = None
 
 
-def count() -> int:
+def world() -> int:
     """Of the processes that train together: 1 where this is the only one."""
     return _group.launch.world if _group else 1
 
@@ -65,7 +65,7 @@ def local() -> tuple[int, int]:
 
 
 @contextmanager
-def joined(launch: Launch) -> Iterator[None]:
+def together(launch: Launch) -> Iterator[None]:
     """Within, this process is one of several. What ends one of them ends all.
 
     In rank 0 errors are raised, also those of the others, and RANK_LOST where one of them has
@@ -77,23 +77,31 @@ def joined(launch: Launch) -> Iterator[None]:
     store = PrefixStore(f"bears/{launch.restarts}", store)
     watch = RankWatch(store.clone(), launch)
     _group = _Group(launch, store, watch)
-    _begin(_group)
     watch.start()
     try:
+        _begin(_group)
         yield
         _end(_group)
-    except BaseException as exc:  # noqa: BLE001  # is raised again, or said and printed
-        reason = _reason(_group, exc)
-        watch.say_failed(reason)
-        watch.stop(ending=True)
-        if launch.rank == 0:
-            raise reason from None
-        if not isinstance(reason, (BearsError, KeyboardInterrupt)):
-            traceback.print_exc(file=sys.__stderr__)
-        sys.exit(watch.exit_code())
+    except BaseException as exc:
+        if (instead := _said(_group, exc)) is not None:
+            raise instead from None
+        raise
     finally:
         watch.stop()
+        _give_up()
         _group = None
+
+
+def _said(group: _Group, exc: BaseException) -> BaseException | None:
+    """Tell the other processes why this one ends. Returns what to raise instead, if anything."""
+    reason = _reason(group, exc)
+    group.watch.say_failed(reason)
+    group.watch.stop(ending=True)
+    if group.launch.rank == 0:
+        return None if reason is exc else reason
+    if not isinstance(reason, (BearsError, KeyboardInterrupt)):
+        traceback.print_exception(reason, file=sys.__stderr__)
+    return SystemExit(group.watch.exit_code())
 
 
 def _reason(group: _Group, exc: BaseException) -> BaseException:
@@ -122,7 +130,7 @@ def _end(group: _Group) -> None:
     if group.launch.rank:
         group.store.set(f"gone/{group.launch.rank}", "")
         return
-    announce(_OVER)
+    tell_job(_OVER)
     others = [f"gone/{rank}" for rank in range(1, group.launch.world)]
     until = time.monotonic() + _LEAVE
     while not group.store.check(others) and time.monotonic() < until:
@@ -133,7 +141,7 @@ def _end(group: _Group) -> None:
 # -- jobs: rank 0 tells, the others wait without a limit -------------------------------------------
 
 
-def announce(job: str) -> None:
+def tell_job(job: str) -> None:
     """Rank 0: the other processes begin a job of this name."""
     if _group:
         _group.store.set(f"job/{_group.jobs}", job)
@@ -189,14 +197,14 @@ def mean(value: Tensor) -> Tensor:
         return value
     total = value.detach().clone()
     dist.all_reduce(total)
-    return total / count()
+    return total / world()
 
 
 def gathered(values: Tensor) -> Tensor:
     """values (n,) on the CPU, of all processes one after the other; n may differ."""
     if not _group:
         return values
-    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(count())]
+    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(world())]
     dist.all_gather(sizes, torch.tensor([len(values)]))
     padded = values.new_zeros(int(max(sizes)))
     padded[: len(values)] = values
@@ -212,7 +220,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
         return
     flat = torch.cat([slope.flatten() for slope in slopes])
     dist.all_reduce(flat)
-    flat /= count()
+    flat /= world()
     parts = torch.split(flat, [slope.numel() for slope in slopes])
     for slope, part in zip(slopes, parts, strict=True):
         slope.copy_(part.view(slope.shape))
@@ -250,9 +258,10 @@ def begin_anew() -> None:
 
 def _give_up() -> None:
     """Who waits for this process gets an error."""
-    if dist.is_initialized() and dist.group.WORLD is not None:
-        dist.group.WORLD.abort()
-        dist.destroy_process_group()
+    with suppress(RuntimeError, ValueError):
+        if dist.is_initialized() and dist.group.WORLD is not None:
+            dist.group.WORLD.abort()
+            dist.destroy_process_group()
 
 
 def in_step(key: int) -> None:
