@@ -33,6 +33,11 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("anybody says below which path the service is", "serve/prefix.py",
+           "proxy and limits.client_of(scope) == proxy:", "True:",
+           "serve/test_prefix.py::test_gradio_s_addresses"),
+    Mutant("gradio does not know below which path it is", "serve/prefix.py",
+           '"root_path": prefix, ', "", "serve/test_prefix.py"),
     Mutant("watch: a file that still grows is read", "ship/new_files.py",
            "if seen.get(path) == stamp != given.get(path):", "if stamp != given.get(path):",
            "ship/test_new_files.py::test_a_file_comes_once"),

@@ -283,6 +283,11 @@ class ServeConfig:
     names: str = setting(
         "", "host names it answers to besides localhost, such as bears.example.com *.example.org"
     )
+    root_path: str = setting(
+        "",
+        "path below which your proxy shows the page, such as /bears; empty: as the proxy"
+        " says (X-Forwarded-Prefix), or none",
+    )
 
 
 @dataclass(frozen=True)

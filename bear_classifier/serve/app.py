@@ -22,6 +22,7 @@ from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
 from bear_classifier.serve import gradio_guard, limits
 from bear_classifier.serve.limits import Fair
 from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.serve.prefix import Prefix
 from bear_classifier.serve.queue import Service
 from bear_classifier.serve.request_guard import Door, error_response
 from bear_classifier.serve.routes import api
@@ -81,8 +82,8 @@ def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVE
 
     files = {path.name: path for path in (Path(__file__).parent / "static").glob("page*")}
 
-    @app.get("/", include_in_schema=False)
     @app.get("/{name}", include_in_schema=False)
+    @app.get("/", include_in_schema=False)
     def page(name: str = "page.html") -> Response:
         if name not in files:
             raise HTTPException(404, "There is nothing here")
@@ -92,6 +93,7 @@ def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVE
     app.add_exception_handler(BearsError, _explain)
     app.add_exception_handler(HTTPException, _explain_http)
     app.add_exception_handler(RequestValidationError, _explain)
+    app.add_middleware(Prefix, settings=settings)
     app.add_middleware(gradio_guard.Gate, uploads=folder)
     app.add_middleware(Heads, endless=gradio_guard.endless)
     refuse = functools.partial(_refuse, service, fair)
