@@ -127,6 +127,12 @@ def test_what_is_known_of_a_photo_stands_in_the_table(catalog: Catalog, tmp_path
     assert sorted([d.action for d in one] for one in decided) == [["keep"], ["relabel", "relabel"]]
 
 
+def test_a_class_that_the_project_gave_up_stays_behind(catalog: Catalog, tmp_path: Path) -> None:
+    done = exported(catalog, tmp_path / "out", labels=["Bär & Co", "polar", "test station"])
+    assert done.photos.keys() == {"Bär & Co", "polar", "test station"}
+    assert done.left_out["of a class that the project gave up"] == sum(ODD["train"].values())
+
+
 def test_keep_metadata(catalog: Catalog, tmp_path: Path) -> None:
     done = exported(catalog, tmp_path / "out", keep_metadata=True)
     assert done.stripped == 0
