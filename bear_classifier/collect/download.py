@@ -28,7 +28,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset import schema
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, relabel
-from bear_classifier.dataset.formats.metadata import METADATA_COLUMNS, row_of
+from bear_classifier.dataset.formats.metadata import decisions_of
 from bear_classifier.dataset.formats.past_decisions import restore_decisions
 from bear_classifier.dataset.schema import (
     CONFLICT,
@@ -190,8 +190,7 @@ def _restore(catalog: Catalog, photo: Photo, source: Source) -> None:
     now = catalog.photo(photo.sha256)
     decided_here = catalog.events("WHERE sha256 = ?", (photo.sha256,))
     if now and now.label == source.label and not decided_here:
-        texts = dict.fromkeys(METADATA_COLUMNS, "") | {"decisions": source.decisions}
-        restore_decisions(catalog, {photo.sha256: row_of(texts).decisions})
+        restore_decisions(catalog, {photo.sha256: decisions_of(source.decisions)})
 
 
 def _reconcile(catalog: Catalog, config: Config) -> None:

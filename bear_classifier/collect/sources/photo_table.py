@@ -22,7 +22,7 @@ from bear_classifier.collect.sources.search_engine import http_url
 from bear_classifier.collect.sources.table_columns import Columns, class_of, find_columns
 from bear_classifier.collect.sources.table_rows import RawTable, read_csv, read_json_lines
 from bear_classifier.config.project_file import folded
-from bear_classifier.dataset.formats.metadata import METADATA_COLUMNS, row_of
+from bear_classifier.dataset.formats.metadata import decisions_of
 from bear_classifier.dataset.schema import CONFLICT, SPLIT_NAMES, Action, Source
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import uncell
@@ -165,10 +165,10 @@ def _publication(said: dict[str, Any]) -> dict[str, Any]:
 
 def _are_decisions(text: str) -> bool:
     try:
-        row = row_of(dict.fromkeys(METADATA_COLUMNS, "") | {"decisions": text})
+        made = decisions_of(text)
     except ValueError:
         return False
-    return {decision.action for decision in row.decisions} <= {*get_args(Action), "confirm"}
+    return {decision.action for decision in made} <= {*get_args(Action), "confirm"}
 
 
 def _joined(first: Source | None, second: Source, table: str) -> Source:

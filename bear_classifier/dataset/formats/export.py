@@ -34,10 +34,10 @@ from bear_classifier.dataset.formats.parts import (
     ExportItem,
     Part,
     WrittenFile,
-    chunks,
+    file_parts,
     outstanding,
     run_part,
-    shards,
+    shard_parts,
     write_files,
 )
 from bear_classifier.dataset.formats.past_decisions import past_decisions
@@ -124,6 +124,8 @@ def _chosen(catalog: Catalog, labels: Sequence[str], licence: LicensedUse) -> _C
         known = f"of {unknown} no licence is known; to see them, run: bears attribution"
         raise DataError("NO_PHOTOS", f"--licence {licence}: {words}; {known}")
     other = Counter(str(p.status) for p in everything if p.status != "ok")
+    if given_up := sum(p.status == "ok" and p.label not in labels for p in everything):
+        other["of a class that the project gave up"] = given_up
     return _Chosen(photos, sources, len(barred) - unknown, unknown, dict(other))
 
 
@@ -169,13 +171,13 @@ def _is_sharded(choice: ExportChoice) -> bool:
 
 def _parts(items: Sequence[ExportItem], choice: ExportChoice) -> list[Part]:
     if not _is_sharded(choice):
-        return list(chunks(items))
+        return list(file_parts(items))
     splits = names.split_names(SPLITS, choice.valid)
     digits, suffix = (6, "tar") if choice.format == "webdataset" else (5, "parquet")
     return [
         part
         for split in SPLITS
-        for part in shards(_of_split(items, split), splits[split], digits, suffix)
+        for part in shard_parts(_of_split(items, split), splits[split], digits, suffix)
     ]
 
 

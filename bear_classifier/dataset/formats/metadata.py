@@ -110,14 +110,16 @@ def _read(path: Path, file: TextIO) -> Iterator[MetadataRow]:
             raise DataError("BAD_TABLE", f"{path} {needs} {have}")
         for line in reader:
             texts = {name: line.get(name) or "" for name in METADATA_COLUMNS}
-            yield row_of({n: uncell(t) if n in _FROM_ELSEWHERE else t for n, t in texts.items()})
+            yield metadata_row(
+                {n: uncell(t) if n in _FROM_ELSEWHERE else t for n, t in texts.items()}
+            )
     except UnicodeDecodeError:
         raise
     except (csv.Error, ValueError) as exc:
         raise DataError("BAD_TABLE", f"{path}, line {reader.line_num}: {exc}") from exc
 
 
-def row_of(columns: Mapping[str, object]) -> MetadataRow:
+def metadata_row(columns: Mapping[str, object]) -> MetadataRow:
     """The row of what the columns hold; those that are missing are empty. Raises ValueError."""
     texts = {name: str(columns.get(name) or "") for name in METADATA_COLUMNS}
     if texts["split"] not in ("", *SPLITS):

@@ -53,13 +53,15 @@ class WrittenFile:
     linked: bool = False
 
 
-def chunks(items: Sequence[ExportItem]) -> Iterator[Part]:
+def file_parts(items: Sequence[ExportItem]) -> Iterator[Part]:
     """Parts of folders."""
     for start in range(0, len(items), _CHUNK):
         yield Part(f"part-{start // _CHUNK:06}", items[start : start + _CHUNK])
 
 
-def shards(items: Sequence[ExportItem], split: str, digits: int, suffix: str) -> Iterator[Part]:
+def shard_parts(
+    items: Sequence[ExportItem], split: str, digits: int, suffix: str
+) -> Iterator[Part]:
     """Parts of one split, called SPLIT-NUMBER.suffix, each with the row of where it lies."""
     held: list[ExportItem] = []
     size = number = 0

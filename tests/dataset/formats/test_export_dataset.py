@@ -21,7 +21,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.formats import export as module
 from bear_classifier.dataset.formats import parts
 from bear_classifier.dataset.formats.earlier_export import EXPORT_MARKER
-from bear_classifier.dataset.formats.metadata import METADATA, MetadataRow, read_rows, row_of
+from bear_classifier.dataset.formats.metadata import METADATA, MetadataRow, metadata_row, read_rows
 from bear_classifier.dataset.formats.past_decisions import past_decisions
 from bear_classifier.errors import BearsError
 from bear_classifier.images import decoder
@@ -127,6 +127,12 @@ def test_what_is_known_of_a_photo_stands_in_the_table(catalog: Catalog, tmp_path
     assert sorted([d.action for d in one] for one in decided) == [["keep"], ["relabel", "relabel"]]
 
 
+def test_a_class_that_the_project_gave_up_stays_behind(catalog: Catalog, tmp_path: Path) -> None:
+    done = exported(catalog, tmp_path / "out", labels=["Bär & Co", "polar", "test station"])
+    assert done.photos.keys() == {"Bär & Co", "polar", "test station"}
+    assert done.left_out["of a class that the project gave up"] == sum(ODD["train"].values())
+
+
 def test_keep_metadata(catalog: Catalog, tmp_path: Path) -> None:
     done = exported(catalog, tmp_path / "out", keep_metadata=True)
     assert done.stripped == 0
@@ -154,7 +160,7 @@ def test_names_of_splits_and_folders(catalog: Catalog, tmp_path: Path) -> None:
         *("Bär & Co", "(test) station", "(train)", "metadata.jsonl"),
     }
     lines = (tmp_path / "b" / "val" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row_of(json.loads(line)) for line in lines]
+    rows = [metadata_row(json.loads(line)) for line in lines]
     assert {(r.label, r.file_name.partition("/")[0]) for r in rows} == {
         *{("Bär & Co", "Bär & Co"), ("test station", "(test) station"), ("train", "(train)")},
     }

@@ -15,7 +15,6 @@ from exporting import ODD, exported, odd_dataset
 from bear_classifier.collect.download import download
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
-from bear_classifier.collect.sources.registry import SOURCES
 from bear_classifier.collect.split import split
 from bear_classifier.config.settings import Config, ScreenConfig, SearchConfig, SplitConfig
 from bear_classifier.dataset.catalog import Catalog
@@ -66,8 +65,6 @@ def facts(row: MetadataRow, by_file: bool) -> tuple[Any, ...]:
 def test_what_was_exported_comes_back(
     catalog: Catalog, tmp_path: Path, format: str, kind: str, valid: str, keep_metadata: bool
 ) -> None:
-    if kind not in SOURCES:
-        pytest.skip(f"no source {kind} yet")
     if format == "parquet":
         pytest.importorskip("pyarrow", reason="Parquet: the extra [parquet]")
     out = tmp_path / "out"
