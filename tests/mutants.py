@@ -261,7 +261,7 @@ MUTANTS = [
            "collect/sources/folder_changes.py", "if row.listed_in == name:", "if True:",
            "collect/sources/test_photo_table.py::test_tables_of_one_folder"),
     Mutant("tables: our own datasets are looked into", "collect/sources/files_below.py",
-           "if ours := next(", "if ours := False and next(",
+           "if any(path.name in _OURS for path in inside):", "if False:",
            "collect/sources/test_photo_table.py::test_datasets_and_models_of_this_program"),
     Mutant("exports: decisions of a photo that was changed are taken", "collect/download.py",
            'source.expected in ("", photo.sha256)', "True",
