@@ -147,6 +147,13 @@ def _record_files(
         for c in listing.candidates
         if not c.label and (row := known.get(c.origin)) and row.label and row.code != GONE
     }
+    reason = refusal_of(catalog.take_downs())  # also of what somebody published anew
+    kept |= {
+        c.origin: why
+        for c in listing.candidates
+        if (places := [p for p in (c.page, c.final_url) if p])
+        and (why := next(filter(None, map(reason, places)), ""))
+    }
     listed = [c for c in listing.candidates if c.origin not in kept]
     left = left_out(known.values(), listing.candidates, place)
     fresh, now = [], []

@@ -241,13 +241,15 @@ class Catalog(AbstractContextManager["Catalog"]):
         """origin -> the web page that shows it, of every candidate."""
         return dict(self._select(["origin", "page"], "source"))
 
-    def given_splits(self) -> dict[str, set[str]]:
+    def given_splits(self) -> dict[str, frozenset[str]]:
         """sha256 -> the splits that its files were published in, of every photo with such a file
         that is still there."""
-        given: dict[str, set[str]] = {}
+        given: dict[str, frozenset[str]] = {}
+        kinds: dict[frozenset[str], frozenset[str]] = {}  # one object each, for a million photos
         rows = "source WHERE split <> '' AND code <> ? AND sha256 IS NOT NULL"
         for sha256, split in self._select(["sha256", "split"], rows, (schema.GONE,)):
-            given.setdefault(sha256, set()).add(split)
+            splits = given.get(sha256, frozenset()) | {split}
+            given[sha256] = kinds.setdefault(splits, splits)
         return given
 
     def codes(self) -> dict[str, int]:

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from bear_classifier.runtime.system_files import is_system_file, is_system_folder
 
 METADATA_TABLES = ("metadata.csv", "metadata.jsonl")  # as Hugging Face has them, beside photos
-# What a dataset and a model of this program hold: their photos are no candidates.
-_OURS = {"catalog.sqlite": "a dataset of this program", "bundle.json": "a model of this program"}
+_OURS = ("catalog.sqlite", "bundle.json")  # in a dataset or model: its photos are no candidates
 
 _EXPORT = ".bears-"  # how a file begins that an export of this program leaves there
 
@@ -35,8 +34,7 @@ def files_below(folder: Node, ignored: dict[str, str]) -> Iterator[Node]:
     except OSError as exc:  # what lies elsewhere can be had
         ignored[str(folder)] = f"cannot be opened: {exc.strerror}"
         return
-    if ours := next((_OURS[path.name] for path in inside if path.name in _OURS), None):
-        ignored[str(folder)] = ours
+    if any(path.name in _OURS for path in inside):
         return
     for path in inside:
         is_folder = path.is_dir()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bear_classifier.collect.sources.files_below import METADATA_TABLES, Node, visible
@@ -27,7 +28,14 @@ def list_image_folder(root: Path, labels: Sequence[str]) -> Listing:
 def list_images(root: Node, labels: Sequence[str], kind: str) -> Listing:
     """As `list_image_folder`, of a folder that is there; also of one in an archive."""
     if table := _table(root):
-        return _listed(table, root, labels, kind)
+        try:
+            return _listed(table, root, labels, kind)
+        except DataError as exc:
+            if exc.code != "NO_CLASS_COLUMN":
+                raise
+            with suppress(DataError):  # such as captions of photos in class folders
+                return list_class_folders(root, labels, kind)
+            raise
     inside = [place for place in visible(sorted(root.iterdir()), {}) if place.is_dir()]
     tables = [(place, table) for place in inside if (table := _table(place))]
     splits = [split_of_name(place.name) for place, _ in tables]

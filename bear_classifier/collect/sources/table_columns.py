@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bear_classifier.collect.sources.file_names import FileNames
+from bear_classifier.collect.sources.file_names import FileNames, is_picture
 from bear_classifier.collect.sources.table_rows import RawTable, columns, without_heading
 from bear_classifier.config.project_file import folded
 from bear_classifier.dataset.schema import SPLIT_NAMES
@@ -149,10 +149,10 @@ def _no_file_column(
             f"{table.name} holds addresses and no names of files; write lines of class, tab,"
             " address into a file of their own; run: bears run --source urls:FILE"
         )
-    row = ", ".join(cells)[:100]
+    row, file = ", ".join(cells)[:100], next(filter(is_picture, files.paths), files.paths[0])
     return (
         f"no column of {table.name} names files below {folder}: its first row is {row!r}, and a"
-        f" file there is {files.paths[0]!r}. Put the table into the folder of the photos, or above"
+        f" file there is {file!r}. Put the table into the folder of the photos, or above"
     )
 
 
@@ -162,7 +162,7 @@ def _no_class_column(
     def shown(n: int) -> str:
         return ", ".join(repr(value[:20]) for value in list(rest[n])[:_SHOWN])
 
-    few = sorted((n for n in rest if len(rest[n]) > 1), key=lambda n: len(rest[n]))
+    few = sorted(rest, key=lambda n: (len(rest[n]) < 2, len(rest[n])))
     content = "; ".join(f"{table.names[n]!r} holds {shown(n)}" for n in few[:_SHOWN])
     return (
         f"no column of {table.name} holds classes of this project ({', '.join(labels)[:100]})"

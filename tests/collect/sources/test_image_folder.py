@@ -22,6 +22,7 @@ from bear_classifier.dataset.formats.metadata import (
     write_rows,
 )
 from bear_classifier.dataset.formats.past_decisions import past_decisions
+from bear_classifier.dataset.schema import TakeDown
 from bear_classifier.errors import DataError
 from bear_classifier.report.stage_lines import stage_text
 
@@ -81,6 +82,16 @@ def test_a_folder_of_classes_says_that_its_table_is_not_read(tmp_path: Path) -> 
     }
 
 
+def test_a_table_without_classes_beside_class_folders(tmp_path: Path) -> None:
+    """Such as captions; without class folders it is refused."""
+    touch(tmp_path, {"red/0.jpg": "", "metadata.csv": "file_name,text\nred/0.jpg,a bear\n"})
+    assert found(tmp_path) == [("red/0.jpg", "red", "")]
+    (tmp_path / "red").rename(tmp_path / "all")
+    touch(tmp_path, {"metadata.csv": "file_name,text\nall/0.jpg,a bear\n"})
+    with pytest.raises(DataError, match="NO_CLASS_COLUMN"):
+        found(tmp_path)
+
+
 def test_what_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="NO_FOLDER"):
         list_image_folder(tmp_path / "none", LABELS)
@@ -134,6 +145,16 @@ def test_what_an_export_says_comes_back(catalog: Catalog, tmp_path: Path, fill: 
     assert past_decisions(catalog) == {digest: PAST}
     take_in(catalog, tmp_path / "in")
     assert past_decisions(catalog) == {digest: PAST}
+
+
+def test_what_was_taken_down_does_not_come_back(
+    catalog: Catalog, tmp_path: Path, fill: Fill
+) -> None:
+    exported(tmp_path / "in", fill, page="https://www.bears.example/page")
+    with catalog.transaction():
+        catalog.put_take_down(TakeDown("domain", "bears.example", "2026", "ann", "asked by mail"))
+    take_in(catalog, tmp_path / "in")
+    assert (catalog.photos(), catalog.sources()) == ([], [])
 
 
 def test_a_photo_that_was_changed_has_no_decisions(
