@@ -1165,7 +1165,7 @@ MUTANTS = [
     Mutant("catalog: history reads all photos", "dataset/decisions.py",
            "catalog.photos_of(hashes)", "catalog.photos() if photo.sha256 in hashes",
            "cli/test_stats_command.py::test_what_shows_a_few"),
-    Mutant("catalog: another digest of the same photos", "dataset/catalog.py",
+    Mutant("catalog: another digest of the same photos", "runtime/files.py",
            'between = b", "', 'between = b","',
            "cli/test_stats_command.py::test_digests_row_by_row"),
     Mutant("stats: machines divide everything", "report/throughput.py",
