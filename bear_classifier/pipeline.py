@@ -17,6 +17,7 @@ from bear_classifier.config import project_file
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import stage_fingerprint
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.queries import photo_counts
 from bear_classifier.dataset.schema import StageRun
 from bear_classifier.engine.choice import close_engine
 from bear_classifier.errors import DataError
@@ -233,7 +234,7 @@ def status(project: Project) -> dict[str, Any]:
     with existing(project) as catalog:
         counts: dict[str, dict[str, int]] = {label: {} for label in project.config.labels}
         unlabelled = 0
-        for (label, split, kind), n in catalog.counts().items():
+        for (label, split, kind), n in photo_counts(catalog).items():
             unlabelled += n * (kind == "unlabelled")
             if label:
                 place = (split or "no split yet") if kind == "ok" else kind

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _lines(result: Mapping[str, Any]) -> Sequence[str]:
-    from bear_classifier.report.throughput import FEW
+    from bear_classifier.report.throughput import FEW_MEASURED
 
     rows: list[dict[str, Any]] = result["stages"]
     if not rows:
@@ -69,7 +69,7 @@ def _lines(result: Mapping[str, Any]) -> Sequence[str]:
     shared = " and ".join(row["stage"] for row in rows if row["shared"])
     if shared:
         lines.append(f"Several machines divide {shared} among them; the rest is done by one.")
-    if few := [row["stage"] for row in rows if row["photos"] < FEW]:
+    if few := [row["stage"] for row in rows if row["photos"] < FEW_MEASURED]:
         lines.append(
             f"Few photos were measured ({', '.join(few)}): starting took part of that time, so more"
             " photos take less than shown."

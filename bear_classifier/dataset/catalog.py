@@ -8,7 +8,6 @@ rows, never file moves.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -33,6 +32,7 @@ from bear_classifier.dataset.schema import (
     TakeDown,
 )
 from bear_classifier.errors import DataError
+from bear_classifier.runtime.files import json_digest
 
 _TABLES: dict[type, str] = {
     Photo: "photo",
@@ -45,6 +45,10 @@ _TABLES: dict[type, str] = {
     StageRun: "run",
 }
 _COLUMNS = {kind: [field.name for field in dataclasses.fields(kind)] for kind in _TABLES}
+_FEW_WORDS = [
+    _COLUMNS[Photo].index(name) for name in ("label", "format", "split", "status", "reason")
+]
+_GROUP = _COLUMNS[Photo].index("group")  # of a photo without near-copies its hash
 _Row = TypeVar("_Row")
 
 
@@ -173,6 +177,10 @@ class Catalog(AbstractContextManager["Catalog"]):
     def file(self, photo: Photo) -> Path:
         return photo_file(self.root, photo)
 
+    @property
+    def is_frozen(self) -> bool:
+        return self._frozen is not None
+
     def freeze(self) -> None:
         """Make `photos` and `revision` return for ever what they return now: a model is made from
         the photos of one moment, whatever people decide while it trains."""
@@ -185,40 +193,16 @@ class Catalog(AbstractContextManager["Catalog"]):
         if self._frozen:
             return [p for p in self._frozen[1] if status in (None, p.status)]
         where, values = ("WHERE status = ?", (status,)) if status else ("", ())
-        return self._rows(Photo, f"{where} ORDER BY sha256", values)
+        rows = self.stream(_COLUMNS[Photo], f"photo {where} ORDER BY sha256", values)
+        once: dict[str | None, str | None] = {}
+        with damage_explained(self.path):
+            return [_photo(row, once) for row in rows]
 
     def photos_of(self, hashes: Collection[str]) -> list[Photo]:
         """Those of these hashes that are there, as they are now; no other row is read."""
         names = json.dumps(sorted(name for name in hashes if name.isascii()))
         which = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY sha256"
         return self._rows(Photo, which, (names,))
-
-    def hashes_from(self, start: str) -> list[str]:
-        """The hashes that begin like that."""
-        which = "photo WHERE sha256 >= ? AND sha256 < ? ORDER BY sha256"
-        return [sha256 for (sha256,) in self._select(["sha256"], which, (start, f"{start}~"))]
-
-    def counts(self) -> dict[tuple[str, str, str], int]:
-        """How many photos there are of each label, split ("": none yet) and status."""
-        which = "photo GROUP BY label, split, status ORDER BY label, split, status"
-        kinds = {name: f'"{name}"' for name in ("label", "split", "status")}
-        with damage_explained(self.path):
-            rows = self._db.execute(f"SELECT {', '.join(kinds.values())}, count(*) FROM {which}")
-            return {(label, split or "", status): n for label, split, status, n in rows}
-
-    def origins(self) -> Iterator[tuple[str, str]]:
-        """The origin of each usable photo, in the order of their hashes, and the web page that
-        showed it, "" where there is none; one at a time."""
-        if self._frozen:
-            pages = self.pages()
-            yield from ((photo.origin, pages.get(photo.origin, "")) for photo in self.photos("ok"))
-            return
-        joined = (
-            "SELECT photo.origin, coalesce(source.page, '') FROM photo LEFT JOIN source"
-            " ON source.origin = photo.origin WHERE photo.status = 'ok' ORDER BY photo.sha256"
-        )
-        with damage_explained(self.path):
-            yield from self._db.execute(joined)
 
     def photo(self, sha256: str) -> Photo | None:
         return next(iter(self._rows(Photo, "WHERE sha256 = ?", (sha256,))), None)
@@ -262,9 +246,15 @@ class Catalog(AbstractContextManager["Catalog"]):
         self._upsert(Source, sources)
 
     def _select(self, columns: Sequence[str], rest: str, values: Sequence[Any] = ()) -> list[Any]:
-        names = ", ".join(f'"{c}"' for c in columns)
         with damage_explained(self.path):
-            return self._db.execute(f"SELECT {names} FROM {rest}", values).fetchall()
+            return self.stream(columns, rest, values).fetchall()
+
+    def stream(
+        self, columns: Sequence[str], rest: str, values: Sequence[Any] = ()
+    ) -> sqlite3.Cursor:
+        """Rows of these columns, one at a time; rest: SQL after FROM. Raises sqlite3.Error."""
+        names = ", ".join(f'"{c}"' for c in columns)
+        return self._db.execute(f"SELECT {names} FROM {rest}", values)
 
     def _rows(self, kind: type[_Row], rest: str, values: Sequence[Any] = ()) -> list[_Row]:
         rows = self._select(_COLUMNS[kind], f"{_TABLES[kind]} {rest}", values)
@@ -296,10 +286,8 @@ class Catalog(AbstractContextManager["Catalog"]):
         columns = ("sha256", "label", "group", "split")
         if self._frozen:
             return json_digest([getattr(p, name) for name in columns] for p in self.photos("ok"))
-        names = ", ".join(f'"{name}"' for name in columns)
-        which = "photo WHERE status = 'ok' ORDER BY sha256"
         with damage_explained(self.path):
-            return json_digest(self._db.execute(f"SELECT {names} FROM {which}"))
+            return json_digest(self.stream(columns, "photo WHERE status = 'ok' ORDER BY sha256"))
 
     def once(self, what: str, make: Callable[[], Any]) -> Any:
         """The result of `make`, cached by name until somebody writes to the catalog."""
@@ -394,14 +382,15 @@ def photo_file(root: Path, photo: Photo) -> Path:
     return root / "photos" / photo.sha256[:2] / f"{photo.sha256}.{photo.format}"
 
 
-def json_digest(values: Iterable[Any]) -> str:
-    """SHA-256 of the JSON text of a list of these values, which need not be in memory together."""
-    sha, between = hashlib.sha256(b"["), b""
-    for value in values:
-        sha.update(between + json.dumps(value).encode())
-        between = b", "
-    sha.update(b"]")
-    return sha.hexdigest()
+def _photo(row: Sequence[Any], once: dict[str | None, str | None]) -> Photo:
+    """A row of the table. once: words that many rows have, so that they are in memory once: of a
+    million photos they would take 0.4 GB."""
+    cells = list(row)
+    for place in _FEW_WORDS:
+        cells[place] = once.setdefault(cells[place], cells[place])
+    if cells[_GROUP] == cells[0]:
+        cells[_GROUP] = cells[0]
+    return Photo(*cells)
 
 
 def now() -> str:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
 from bear_classifier.dataset.catalog import Catalog, now
+from bear_classifier.dataset.queries import hashes_from
 from bear_classifier.dataset.schema import (
     CONFLICT,
     TAKEN_DOWN,
@@ -72,7 +73,7 @@ def full_sha256(catalog: Catalog, start: str) -> str:
     start = start.lower()
     if len(start) == 64:
         return start
-    hashes = catalog.hashes_from(start) if len(start) >= 8 else []
+    hashes = hashes_from(catalog, start) if len(start) >= 8 else []
     if len(hashes) == 1:
         return hashes[0]
     why = f"{len(hashes)} photos begin like that" if len(start) >= 8 else "give 8 digits or more"

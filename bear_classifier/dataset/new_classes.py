@@ -13,6 +13,7 @@ from pathlib import Path
 from bear_classifier.config import project_file
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog, now
+from bear_classifier.dataset.queries import photo_counts
 from bear_classifier.dataset.schema import Event, NewClass
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.runtime.files import write_atomic
@@ -47,7 +48,7 @@ def take_back(
     if made is None:
         return decisions.undo(catalog, who, event, request)
     with catalog.transaction():
-        n = sum(n for (label, *_), n in catalog.counts().items() if label == made.label)
+        n = sum(n for (label, *_), n in photo_counts(catalog).items() if label == made.label)
         if n:
             held = f"{count(n, 'photo')} of class {made.label!r} came to it by a later decision"
             raise DataError("CANNOT_UNDO", f"{held}; undo that first")

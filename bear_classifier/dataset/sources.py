@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.queries import usable_origins
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.web_address import host_of
 from bear_classifier.errors import DataError
@@ -35,7 +36,7 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
 def usable_sites(catalog: Catalog, table: str) -> Iterator[str]:
     """`sites` of the usable photos in the order of their hashes, one at a time."""
     named = read_table(Path(table).expanduser()) if table else {}
-    for origin, page in catalog.origins():
+    for origin, page in usable_origins(catalog):
         yield (named and named_for(origin, named)) or web_site(page or origin)
 
 

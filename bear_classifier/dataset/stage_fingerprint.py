@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.config.settings import Config, LearnConfig, stored_settings
-from bear_classifier.dataset.catalog import Catalog, json_digest
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.sources import usable_sites
 from bear_classifier.errors import DataError
 from bear_classifier.images.preprocessing import Preprocessing, of_bundle
-from bear_classifier.runtime.files import hash_of, write_atomic
+from bear_classifier.runtime.files import hash_of, json_digest, write_atomic
 from bear_classifier.stages import Stage
 
 FORM = 3  # version of the digest, which begins with it; Stage.renewed counts for outputs

@@ -77,8 +77,9 @@ class CleanSummary(TypedDict):
 
 def clean(catalog: Catalog, config: Config) -> CleanSummary:
     """How much of the data looks wrong; nothing is changed."""
+    every = suspects(catalog, config)
     usable = {photo.sha256 for photo in catalog.photos("ok")}
-    judged = [one for one in suspects(catalog, config) if one.sha256 in usable]
+    judged = [one for one in every if one.sha256 in usable]
     likely = [s for s in judged if s.score >= LIKELY]
     kinds = Counter(kind for s in likely for kind, score in s.scores.items() if score >= LIKELY)
     outcome: CleanSummary = {
@@ -124,7 +125,8 @@ def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judge
     at = np.array([rows[photos[i].sha256] for i in of])
     labels = [*before, *(photos[i].label for i in changed)]
     targets = np.array([config.labels.index(label) for label in labels])
-    groups = np.unique([photos[i].family for i in of], return_inverse=True)[1]
+    families = np.array([photos[i].family for i in of], dtype="S64")
+    groups = np.unique(families, return_inverse=True)[1]
     features = evidence.features.at(at)
     components = principal_components(features, known)
     probabilities = evidence.probabilities[at]
@@ -141,6 +143,8 @@ def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judge
     order = now[np.argsort(-total[now], kind="stable")]
     first = np.concatenate([order[rows][:MOST_SHOWN] for rows in (known[order], ~known[order])])
     near = dict(zip(first.tolist(), nearest(features, groups, first, known), strict=True))
+    directions = within_class(components, targets, known)[: len(photos)]
+    del components  # of a million photos as large as all suspects
     found = []
     for i, row in enumerate(now.tolist()):
         own = {kind: float(values[row]) for kind, values in scores.items()}
@@ -167,7 +171,7 @@ def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judge
         combined([values[:n] for kind, values in scores.items() if kind != "duplicate"]),
         groups[:n],
         np.array([photo.status == "ok" or photo.sha256 in made for photo in photos]),
-        within_class(components, targets, known)[:n],
+        directions,
         not_test,
     )
 

@@ -91,7 +91,7 @@ def compute_features(
 ) -> int:
     """Do these shards with the engine of the settings. body: that of the settings, if it is there
     already. Returns how many photos were computed. Raises as `feature_shard`."""
-    total = sum(len(shards.names_of(Path(task.root) / task.shard)) for task in tasks)
+    total = sum(len(shards.listed_names(Path(task.root) / task.shard)) for task in tasks)
     computed, started, began = 0, now(), time.monotonic()
     with progress_bar(total=total, desc="features", unit="photo", hidden=not tasks) as bar:
         if config.engine.name == "local":
@@ -135,7 +135,7 @@ def stored_feature_shard(stored: StoredTask) -> FeatureShard:
         root = Path(folder)
         storage.fetch(root, [task.shard])
         if storage.has(_made_by(task)):
-            return FeatureShard(task.shard, len(shards.names_of(root / task.shard)), 0)
+            return FeatureShard(task.shard, len(shards.listed_names(root / task.shard)), 0)
         network = Path(task.shard).parent.parent / _NETWORK
         more = [network.as_posix()] if storage.has(network.as_posix()) else []
         storage.fetch(root, [*_photos_of(root, task), *more])
@@ -149,7 +149,7 @@ def _made_by(task: FeatureTask) -> str:
 
 
 def _photos_of(root: Path, task: FeatureTask) -> list[str]:
-    return [f"photos/{name[:2]}/{name}" for name in shards.names_of(root / task.shard)]
+    return [f"photos/{name[:2]}/{name}" for name in shards.listed_names(root / task.shard)]
 
 
 def _read_by(root: Path, task: FeatureTask) -> list[str]:
@@ -215,7 +215,7 @@ def feature_shard(
     settings, if it is there already. Raises DataError (STORED_DAMAGED, DISK_FULL, CANNOT_WRITE) and
     TrainError (OTHER_WEIGHTS)."""
     root, list_ = Path(task.root), Path(task.root) / task.shard
-    names = shards.names_of(list_)
+    names = shards.listed_names(list_)
     if shards.is_made(list_):
         return FeatureShard(task.shard, len(names), 0)
     made = _prepared(list_.parent.parent, task.learn, task.seed, len(names) >= WORTH, body)
@@ -335,7 +335,7 @@ def _take_over(folder: Path) -> None:
         place = {name: number for number, name in enumerate(rows.pop("sha256").tolist())}
         row = shards.row_type(features=rows["features"].shape[1], light=0, sharpness=0, filled=0)
         for list_ in shards.plan(folder, place):
-            at = [place[name.partition(".")[0]] for name in shards.names_of(list_)]
+            at = [place[name.partition(".")[0]] for name in shards.listed_names(list_)]
             with Writer(list_, row, 1) as writer:
                 writer.add(**{name: values[at[writer.done :]] for name, values in rows.items()})
     _earlier_file(folder).unlink()

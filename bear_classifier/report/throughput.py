@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.queries import photo_counts
 from bear_classifier.dataset.schema import StageRun
 from bear_classifier.stages import NAMES
 
 FEATURES = "features"  # the part of the first model that takes most of its time
 SHARED = ("download", FEATURES)  # work that several machines divide among them
 _FEATURES_RUN = "features.json"  # in the dataset; left by learn/features.py
-FEW = 1_000  # photos; of fewer, starting a stage takes a large part of its time
+FEW_MEASURED = 1_000  # photos; of fewer, starting a stage takes a large part of its time
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def stage_rates(catalog: Catalog) -> list[StageRate]:
     rates = []
     features = _features(catalog.root)
     splits: dict[str, int] = {}
-    for (_, split, status), n in catalog.counts().items():
+    for (_, split, status), n in photo_counts(catalog).items():
         splits[split] = splits.get(split, 0) + n * (status == "ok")
     for stage in NAMES[: NAMES.index("export")]:
         newest_first = catalog.runs(stage, "DESC LIMIT 50")

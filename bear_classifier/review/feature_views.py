@@ -29,11 +29,14 @@ from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.map_places import MapPlaces
 from bear_classifier.review.queue import LiveRanking
 from bear_classifier.review.request_guard import read_json
+from bear_classifier.stats.arrays import Rows, evenly
 from bear_classifier.stats.likeness import most_alike, unit_rows
 from bear_classifier.web.guard import Refused
 
 MOST_ROWS = 1000  # rows in one answer, and decisions in one request
 _SHOWN = 12  # photos of a group in the list of groups
+_IN_MEMORY = 50_000  # photos whose features are kept there: 250 MB; of more they are read each time
+_MOST_GROUPED = 50_000  # photos that groups are made of; of more, a regular sample
 _PATIENCE = 5.0  # seconds that a request waits for what is worked out
 PHOTO_STATES = ("open", "kept", "relabelled", "dropped", "not in use")
 _Body = Annotated[dict[str, Any], Depends(read_json)]
@@ -41,11 +44,11 @@ _Body = Annotated[dict[str, Any], Depends(read_json)]
 
 @dataclass(frozen=True)
 class _Known:
-    """The photos that the first model knows, in its order. row: sha256 -> number; unit: (n, f)."""
+    """The photos that the first model knows, in its order. row: sha256 -> number."""
 
     evidence: Evidence
     row: dict[str, int]
-    unit: np.ndarray[Any, np.dtype[np.float32]]
+    unit: Rows
 
 
 class FeatureViews:
@@ -63,7 +66,9 @@ class FeatureViews:
             if self._known is None:
                 evidence = load_evidence(self._root)
                 row = {sha256: n for n, sha256 in enumerate(evidence.sha256)}
-                self._known = _Known(evidence, row, unit_rows(np.asarray(evidence.features)))
+                unit: Rows = unit_rows(evidence.features)
+                unit = unit[:] if len(unit) <= _IN_MEMORY else unit
+                self._known = _Known(evidence, row, unit)
             return self._known
 
     def places(self) -> MapPlaces:
@@ -71,7 +76,7 @@ class FeatureViews:
         with self._lock:
             if self._places is None:
                 folder, evidence = self._root / "features", known.evidence
-                self._places = MapPlaces(folder, evidence.sha256, np.asarray(evidence.features))
+                self._places = MapPlaces(folder, evidence.sha256, evidence.features)
             return self._places
 
     def groups(self) -> list[PhotoGroup] | None:
@@ -91,7 +96,8 @@ class FeatureViews:
         known = self.known()
         with self._fresh.turn() as (catalog, today):
             photos = [today.photos.get(sha256) for sha256 in known.evidence.sha256]
-            there = [n for n, p in enumerate(photos) if p and p.label in self._config.labels]
+            labelled = [n for n, p in enumerate(photos) if p and p.label in self._config.labels]
+            there = evenly(np.array(labelled, dtype=np.int64), _MOST_GROUPED).tolist()
             kept = [p for n in there if (p := photos[n])]
             sites = sources.sites(catalog, kept, self._config.split.sources)
         classifier = known.evidence.classifier

@@ -13,7 +13,7 @@ import numpy as np
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz, read_npz
-from bear_classifier.stats.arrays import AnyFloats, Floats
+from bear_classifier.stats.arrays import Floats, Rows, in_blocks
 from bear_classifier.stats.projections import embedding_map, flat_map
 
 _MOST = 64_000_000  # bytes of a map, unpacked
@@ -24,9 +24,11 @@ class MapPlaces:
 
     t-SNE is made by a thread of its own from the first time that places are asked for."""
 
-    def __init__(self, folder: Path, hashes: Sequence[str], features: AnyFloats) -> None:
-        digest = hashlib.sha256("".join(hashes).encode() + features.tobytes()).hexdigest()[:16]
-        self._path = folder / f"map-{digest}.npz"
+    def __init__(self, folder: Path, hashes: Sequence[str], features: Rows) -> None:
+        sha = hashlib.sha256("".join(hashes).encode())
+        for some in in_blocks(np.arange(len(features))):
+            sha.update(features[some].tobytes())
+        self._path = folder / f"map-{sha.hexdigest()[:16]}.npz"
         self._features = features
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

@@ -7,6 +7,7 @@ import csv
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import threading
@@ -124,6 +125,16 @@ def hash_of(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(2**22):
             sha.update(block)
+    return sha.hexdigest()
+
+
+def json_digest(values: Iterable[object]) -> str:
+    """SHA-256 of the JSON text of a list of these values, which need not be in memory together."""
+    sha, between = hashlib.sha256(b"["), b""
+    for value in values:
+        sha.update(between + json.dumps(value).encode())
+        between = b", "
+    sha.update(b"]")
     return sha.hexdigest()
 
 

@@ -105,7 +105,7 @@ def is_made(list_: Path) -> bool:
     return list_.with_suffix(".npy").is_file()
 
 
-def names_of(list_: Path) -> list[str]:
+def listed_names(list_: Path) -> list[str]:
     """The names in a list, in the order of its rows. Raises OSError."""
     return list_.read_text(encoding="ascii").split()
 
@@ -118,7 +118,7 @@ class Writer:
         """row: of `row_type`; step: rows that are made together: `done` is a multiple of it.
         Raises DataError (DISK_FULL, CANNOT_WRITE)."""
         self._path, self._row = list_.with_suffix(".npy"), row
-        self._keys = [_key(name).encode() for name in names_of(list_)]
+        self._keys = [_key(name).encode() for name in listed_names(list_)]
         self._mine = self._path.with_name(f".{self._path.name}.{uuid4().hex}.partial")
         with write_errors(self._path):
             with suppress(FileNotFoundError):  # another program has it, or nothing was begun
@@ -275,7 +275,7 @@ def files(folder: Path) -> Iterator[Path]:
 def is_whole(file: Path) -> bool:
     """Whether all rows of a file match their CRC. Raises OSError and ValueError."""
     stored = np.load(file, mmap_mode="r", allow_pickle=False)
-    keys = [_key(name).encode() for name in names_of(file.with_suffix(".txt"))]
+    keys = [_key(name).encode() for name in listed_names(file.with_suffix(".txt"))]
     return stored.shape == (len(keys),) and bool(_checks(stored, keys).all())
 
 
@@ -302,7 +302,7 @@ def _lists(folder: Path) -> list[Path]:
 
 
 def _keys(list_: Path) -> list[str]:
-    return [_key(name) for name in names_of(list_)]
+    return [_key(name) for name in listed_names(list_)]
 
 
 def _key(name: str) -> str:

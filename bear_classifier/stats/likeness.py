@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import Any
 
-from bear_classifier.stats.arrays import AnyFloats, Floats32, Ints
+import numpy as np
+
+from bear_classifier.stats.arrays import AnyFloats, Floats32, Ints, Rows, in_blocks, moments
 
 
 def unit(rows: AnyFloats) -> Floats32:
@@ -13,16 +15,35 @@ def unit(rows: AnyFloats) -> Floats32:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6))
 
 
-def unit_rows(features: AnyFloats) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class UnitRows:
     """Standardised features (n, f), each row of length 1: their products are cosines."""
-    spread = features.std(axis=0)
-    plain = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return np.asarray(unit(plain), dtype=np.float32)
+
+    features: Rows
+    centre: Floats32
+    spread: Floats32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.features.shape
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, rows: Any) -> Floats32:
+        return np.asarray(unit((self.features[rows] - self.centre) / self.spread), np.float32)
 
 
-def most_alike(unit: NDArray[np.float32], row: int) -> tuple[Ints, NDArray[np.float32]]:
+def unit_rows(features: Rows) -> UnitRows:
+    """Worked out when they are asked for. features: (n, f)."""
+    centre, spread = moments(features, np.arange(len(features)))
+    return UnitRows(features, centre, np.where(spread > 0, spread, 1).astype(np.float32))
+
+
+def most_alike(rows: Rows, row: int) -> tuple[Ints, Floats32]:
     """All rows by their cosine to one of them, the most alike first, ties by number, and the
-    cosines (n,) in the order of the rows. unit: (n, f) of length 1."""
-    cosines = unit @ unit[row]
+    cosines (n,) in the order of the rows. rows: (n, f) of length 1."""
+    own = rows[np.array([row])][0]
+    cosines = np.concatenate([rows[some] @ own for some in in_blocks(np.arange(len(rows)))])
     cosines[row] = 1.0
     return np.argsort(-cosines, kind="stable"), cosines

@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
+from bear_classifier.stats.arrays import Floats, Ints, Rows, in_blocks, moments
 
 MAP_SEED = 7
 KEPT, PERPLEXITY = 50, 30.0  # components that t-SNE begins with, neighbours that it looks to
@@ -68,12 +68,12 @@ def umap(at: Floats, dims: int) -> Floats:
     return np.asarray(made.fit_transform(at[:, :KEPT]), dtype=np.float64)
 
 
-def flat_map(features: AnyFloats) -> Floats:
+def flat_map(features: Rows) -> Floats:
     """The first two principal components (n, 2) of (n, f), scaled as in `scaled`: a map at once."""
     return scaled(_components(features)[:, :2])
 
 
-def embedding_map(features: AnyFloats) -> Floats:
+def embedding_map(features: Rows) -> Floats:
     """A map (n, 2) of (n, f) by t-SNE, scaled as in `scaled`, in a time that is bounded.
 
     Of more than LANDMARKS points only so many, drawn evenly, are placed by t-SNE; each other point
@@ -86,9 +86,13 @@ def embedding_map(features: AnyFloats) -> Floats:
         return scaled(tsne(at, 2, _STEPS))
     rows = _landmarks(n)
     landmarks = tsne(at[rows], 2, _STEPS)
-    distances, near = NearestNeighbors(n_neighbors=_NEAR).fit(at[rows]).kneighbors(at)
-    weights = 1 / np.maximum(distances, 1e-9) ** 2
-    placed = (landmarks[near] * weights[:, :, None]).sum(1) / weights.sum(1, keepdims=True)
+    placed, neighbours = np.empty((n, 2)), NearestNeighbors(n_neighbors=_NEAR).fit(at[rows])
+    for some in in_blocks(np.arange(n)):
+        distances, near = neighbours.kneighbors(at[some])
+        weights = 1 / np.maximum(distances, 1e-9) ** 2
+        placed[some] = (landmarks[near] * weights[:, :, None]).sum(1) / weights.sum(
+            1, keepdims=True
+        )
     placed[rows] = landmarks
     return scaled(placed)
 
@@ -104,14 +108,17 @@ def _landmarks(n: int) -> Ints:
     return np.sort(np.random.default_rng(MAP_SEED).permutation(n)[:LANDMARKS])
 
 
-def _components(features: AnyFloats) -> Floats:
+def _components(features: Rows) -> Floats:
     """Principal components (n, k) of standardised features (n, f), at least two of them, whose axes
     are those of the landmarks."""
-    spread = features.std(axis=0)
-    plain = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    few = plain[_landmarks(len(plain))]
+    every = np.arange(len(features))
+    centre, spread = moments(features, every)
+    spread = np.where(spread > 0, spread, 1)
+    few = (features[_landmarks(len(features))] - centre) / spread
     kept = min(KEPT, *few.shape)
     with threadpool_limits(1):  # sums in another order would lead elsewhere
         found = PCA(kept, svd_solver="covariance_eigh").fit(few)
-        at = np.asarray(found.transform(plain), np.float64)
-    return np.pad(at, ((0, 0), (0, max(0, 2 - kept))))
+        at = np.zeros((len(features), max(2, kept)))
+        for some in in_blocks(every):
+            at[some, :kept] = found.transform((features[some] - centre) / spread)
+    return at

@@ -379,18 +379,18 @@ def test_a_forced_stage_runs_although_it_is_up_to_date(project, everything_whole
 
 def test_all_digests_read_the_catalog_once(project, monkeypatch):
     """100,000 photos were read 18 times for one `bears status`: a minute."""
-    reads, real = [], Catalog._select
+    reads, real = [], Catalog.stream
 
-    def select(self, columns, rest, values=()):
+    def stream(self, columns, rest, values=()):
         reads.append(rest)
         return real(self, columns, rest, values)
 
-    monkeypatch.setattr(Catalog, "_select", select)
+    monkeypatch.setattr(Catalog, "stream", stream)
     with Catalog(project.data) as catalog:
         one = [pipeline.stage_digest(project, catalog, stage) for stage in STAGES]
         assert [pipeline.stage_digest(project, catalog, stage) for stage in STAGES] == one
-    assert sum(rest.startswith("photo ") for rest in reads) == 2  # hashes; where they come from
-    assert sum(rest.startswith("source") for rest in reads) == 1
+    assert sum("photo " in rest for rest in reads) == 2  # hashes; where they come from
+    assert sum("source" in rest for rest in reads) == 1
 
 
 def test_what_was_read_once_is_read_again_after_a_change(project, make):

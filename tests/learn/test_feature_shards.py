@@ -182,7 +182,9 @@ def test_a_photo_that_went_changes_no_other_shard(catalog, tmp_path, small):
     tasks = tasks_of(catalog)
     for task in tasks[:2]:
         feature_shard(task)
-    left = [p for p in photos[1:] if p.sha256 not in shards.names_of(tmp_path / tasks[-1].shard)[0]]
+    left = [
+        p for p in photos[1:] if p.sha256 not in shards.listed_names(tmp_path / tasks[-1].shard)[0]
+    ]
     again = {task.shard for task in tasks_of(catalog, left)}
     assert {task.shard for task in tasks[2:-1]} < again
     assert not again & {task.shard for task in tasks[:2]} and tasks[-1].shard not in again

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bear_classifier.runtime import shards
-from bear_classifier.runtime.shards import Column, StoredRows, Writer, is_whole, names_of, plan
+from bear_classifier.runtime.shards import Column, StoredRows, Writer, is_whole, listed_names, plan
 
 ROW = shards.row_type(features=3, light=0)
 
@@ -18,7 +18,7 @@ def names(n, first=0):
 
 def numbers(list_):
     """What the rows of a list hold: they follow from its names."""
-    light = np.array([int(name[:6], 16) for name in names_of(list_)], dtype=np.float32)
+    light = np.array([int(name[:6], 16) for name in listed_names(list_)], dtype=np.float32)
     return {"features": light[:, None] + np.arange(3), "light": light}
 
 
@@ -42,7 +42,7 @@ def test_a_plan_has_files_of_about_the_same_size(n, files, tmp_path, monkeypatch
     monkeypatch.setattr(shards, "SHARD_ROWS", 8)
     lists = plan(tmp_path, names(n))
     assert len(lists) <= files and all(path.stem.endswith(f"-of-{files:05}") for path in lists)
-    held = [name for path in lists for name in names_of(path)]
+    held = [name for path in lists for name in listed_names(path)]
     assert held == sorted(names(n))
     assert plan(tmp_path, reversed(names(n))) == lists  # the order of the photos does not matter
 
@@ -51,7 +51,7 @@ def test_a_second_plan_holds_what_is_new(filled):
     assert len({path.parent for path in shards.files(filled)}) == 2
     assert plan(filled, names(45)) == []
     (more,) = plan(filled, names(46))
-    assert names_of(more) == names(1, 45)
+    assert listed_names(more) == names(1, 45)
 
 
 def test_rows_are_read_by_name(filled):
@@ -86,7 +86,7 @@ def test_a_row_belongs_to_its_name(filled):
     file = next(iter(shards.files(filled)))
     assert is_whole(file)
     list_ = file.with_suffix(".txt")
-    own = names_of(list_)
+    own = listed_names(list_)
     list_.write_text("\n".join([*own[1:], own[0]]))
     assert not is_whole(file)
 
