@@ -827,7 +827,7 @@ MUTANTS = [
            "collect/test_chains.py::test_a_chain_is_cut"),
     Mutant("chains: photos with a split are set aside", "collect/chains.py",
            "& (graph.owners[ends] == NO_OWNER)\n", "\n",
-           "collect/test_chains.py::test_photos_keep_their_splits"),
+           "collect/test_chains.py::test_groups_of_one_split"),
     Mutant("chains: however many would be set aside", "collect/chains.py",
            "if lost > most:", "if False:",
            "collect/test_chains.py::test_where_layers_are_not_thin"),

@@ -147,6 +147,7 @@ def test_the_same_on_any_number_of_threads_and_in_any_order(
 
 def test_few_hashes_are_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Datasets that exist are grouped as before: no chance has a part in it."""
+    sampled(monkeypatch)
     monkeypatch.setattr(search, "_EXACT", 50_000)
     monkeypatch.setattr(search, "_MISSED", 0.999)
     rng = np.random.default_rng(8)
@@ -238,4 +239,4 @@ def test_nearly_empty_hashes_share_few_samples(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(search, "_packed_if_near", counted)
     hashes = pictures(np.random.default_rng(12), 3000, flat=0.96)
     near_pairs(hashes, NEAR)
-    assert sum(compared) < 3000**2 / 2
+    assert sum(compared) < 3000**2 / 20
