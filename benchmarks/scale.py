@@ -1,39 +1,40 @@
-"""What grows with the number of photos, and how: screening, splitting, first model, cleaning, page.
+"""What grows with the number of photos, and how: screening, splitting, features, first model, page.
 
 No photo is drawn: rows of a catalog with made-up hashes (one photo in ten has a near-copy) and
 made-up features stand for them, as the stages would find them. The pass of the network, which is as
-many times one photo, and decoding are left out. Each size is a process of its own. The exponent is
-log(seconds / seconds before) / log(photos / photos before); n log n is allowed, and 30 % for noise.
+many times one photo, and decoding are left out. Each stage of each size is a process of its own, of
+which memory and bytes written are told, too. The exponent is log(seconds / seconds before) /
+log(photos / photos before); n log n is allowed, and 30 % for noise; from 100,000 on 1.15.
 
-    .venv/bin/python benchmarks/scale.py [--sizes 1000 10000 100000] [--json FILE]
+    .venv/bin/python benchmarks/scale.py [--sizes 1000 10000 100000 1000000] [--json FILE]
 """
 
 from __future__ import annotations
 
-import math
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from growth import MINUTE, NEAR, allowed, exponent, judged
 from numpy.typing import NDArray
-from versus import Goal, Told, alternated, apart, at_most, measured, options
+from versus import Told, alternated, apart, at_most, measured, options
 
 LABELS = ("black", "grizzly", "teddy")
 KINDS = 1000  # classes that the weights tell apart, as ImageNet's
 COPIES = 10  # one photo in so many has a near-copy
-SLACK = 1.3  # times n log n
-NEAR = "near-duplicates"
-MINUTE = 100_000  # photos whose near-duplicates are to be found in a minute
+_WIDE = 512  # features, beside which names are short
+_STEP = 64  # features that are made at once
+_SPREAD = 0x9E3779B97F4A7C15  # makes prefixes of names even
 _FIRST = 200  # photos of a first pass that is not told
 _SHORT = 2.0  # seconds; what takes less is done three times
-_FAST = 0.02  # seconds; what takes less at the smaller size tells no exponent
+__all__ = ["allowed", "exponent", "judged"]
 Floats = NDArray[np.float32]
 
 
@@ -49,10 +50,12 @@ def hashes(n: int, dice: np.random.Generator) -> NDArray[np.uint8]:
     return np.packbits(bits, axis=1)
 
 
-def features(targets: NDArray[np.int64], width: int, dice: np.random.Generator) -> Floats:
-    """(n, width), not negative, of classes that overlap. targets: (n,)."""
-    centre = dice.normal(0, 0.12, (len(LABELS), width))
-    return np.abs(centre[targets] + dice.normal(0.9, 1, (len(targets), width))).astype(np.float32)
+def features(
+    targets: NDArray[np.int64], centre: NDArray[np.float64], dice: np.random.Generator
+) -> Floats:
+    """(n, width), not negative, of overlapping classes. targets: (n,); centre: (classes, width)."""
+    noise = dice.normal(0.9, 1, (len(targets), centre.shape[1]))
+    return np.abs(centre[targets] + noise).astype(np.float32)
 
 
 def timed(act: Callable[[], Any], again: bool = True) -> tuple[float, Any]:
@@ -65,70 +68,130 @@ def timed(act: Callable[[], Any], again: bool = True) -> tuple[float, Any]:
     return statistics.median(took), found
 
 
-def costs(n: int, width: int) -> dict[str, float]:
-    """Seconds of each piece of work with n photos; "memory": bytes of the process at most."""
-    pieces(_FIRST, width)  # whatever is imported or set up once
-    found = pieces(n, width)
+def costs(n: int, width: int, learning: int) -> dict[str, float]:
+    """Seconds of each piece of work with n photos; of each stage "memory: ..." and "written: ...",
+    bytes; "memory": the most. learning: photos at most of which models are made."""
+    stages = [stored, screened, features_stored]
+    stages += [learned_and_cleaned] if n <= learning else []
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for act in stages:
+            found |= apart(staged, act, Path(scratch), n, width)
+    return found | {"memory": max(v for k, v in found.items() if k.startswith("memory"))}
+
+
+def staged(
+    act: Callable[[Path, int, int], dict[str, float]], root: Path, n: int, width: int
+) -> dict[str, float]:
+    """A stage, its memory at most, and what it wrote."""
+    with tempfile.TemporaryDirectory() as first:  # whatever is imported or set up once
+        for each in (stored, screened, features_stored, learned_and_cleaned):
+            if each is act or act not in (stored, features_stored):
+                each(Path(first), _FIRST, width)
+            if each is act:
+                break
+    before = written()
+    found = act(root, n, width)
     scale = 1 if sys.platform == "darwin" else 1024
-    return found | {"memory": float(scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}
+    peak = float(scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    name = act.__name__.replace("_", " ")
+    return found | {f"memory: {name}": peak, f"written: {name}": written() - before}
 
 
-def pieces(n: int, width: int) -> dict[str, float]:
+def written() -> float:
+    """Bytes that this process wrote so far, 0 where Linux does not say."""
+    counts = Path("/proc/self/io")
+    return float(counts.read_text().split()[3]) if counts.exists() else 0.0
+
+
+def name_of(number: int) -> str:
+    return f"{number * _SPREAD % 2**64:016x}{number:048x}"
+
+
+def made(n: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], Any]:
     from bear_classifier.config.project_file import build
-    from bear_classifier.stats.near_pairs import near_pairs
 
-    config = build({"classes": {label: [label] for label in LABELS}}, where="benchmark")
     dice = np.random.default_rng(n)
     packed, targets = hashes(n, dice), dice.integers(0, len(LABELS), n)
-    found: dict[str, float] = {}
-    found[NEAR], _ = timed(partial(near_pairs, packed, config.screen.near))
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
-        found |= collected(root, config, packed, targets)
-        known = features(targets, width, dice)
-        found |= learned(root, config, known, dice)
-        found |= cleaned(root, config)
-    return found
+    config = build({"classes": {label: [label] for label in LABELS}}, where="benchmark")
+    return packed, targets, config
 
 
-def collected(
-    root: Path, config: Any, packed: NDArray[np.uint8], targets: NDArray[np.int64]
-) -> dict[str, float]:
-    from bear_classifier.collect.screen import screen
-    from bear_classifier.collect.split import split
+def stored(root: Path, n: int, width: int) -> dict[str, float]:
     from bear_classifier.dataset.catalog import Catalog
     from bear_classifier.dataset.schema import Photo
 
-    rows = [
-        Photo(f"{number:064x}", f"{number}.jpg", LABELS[target], "jpeg", 800, 600, 100_000,
-              code.tobytes().hex(), 50.0)
-        for number, (target, code) in enumerate(zip(targets, packed, strict=True))
-    ]  # fmt: skip
+    packed, targets, _ = made(n)
 
     def put() -> None:
         with catalog.transaction():
-            catalog.put_photos(rows)
+            catalog.put_photos(
+                Photo(name_of(number), f"{number}.jpg", LABELS[target], "jpeg", 800, 600, 100_000,
+                      code.tobytes().hex(), 50.0)
+                for number, (target, code) in enumerate(zip(targets, packed, strict=True))
+            )  # fmt: skip
 
     with Catalog(root) as catalog:
-        return {
-            "rows of the catalog": timed(put, again=False)[0],
+        return {"rows of the catalog": timed(put, again=False)[0]}
+
+
+def screened(root: Path, n: int, width: int) -> dict[str, float]:
+    from bear_classifier.collect.screen import screen
+    from bear_classifier.collect.split import split
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.stats.near_pairs import near_pairs
+
+    packed, _, config = made(n)
+    found = {NEAR: timed(partial(near_pairs, packed, config.screen.near), n < MINUTE)[0]}
+    with Catalog(root) as catalog:
+        return found | {
             "screen, with these": timed(partial(screen, catalog, config), again=False)[0],
             "split": timed(partial(split, catalog, config), again=False)[0],
         }
 
 
-def learned(
-    root: Path, config: Any, every: Floats, dice: np.random.Generator
-) -> dict[str, float]:  # fmt: skip
+def features_stored(root: Path, n: int, width: int) -> dict[str, float]:
+    """As `learn/features.py` stores what the network gives, without the network."""
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.runtime import shards
+
+    dice = np.random.default_rng(n)
+    centre = dice.normal(0, 0.12, (len(LABELS), width))
+    row = shards.row_type(features=width, light=0, sharpness=0, filled=0)
+    folder = root / "features" / "all"
+    with Catalog(root) as catalog:
+        label = {photo.sha256: LABELS.index(photo.label) for photo in catalog.photos("ok")}
+
+    def store() -> None:
+        for path in shards.plan(folder, (f"{name}.jpeg" for name in label)):
+            names = shards.names_of(path)
+            with shards.Writer(path, row, _STEP) as writer:
+                for at in range(0, len(names), _STEP):
+                    targets = np.array([label[name[:64]] for name in names[at : at + _STEP]])
+                    light = np.full(len(targets), 100, np.float32)
+                    some = features(targets, centre, dice)
+                    writer.add(features=some, light=light, sharpness=light, filled=0 * light)
+
+    return {"features: shards": timed(store, again=False)[0]}
+
+
+def learned_and_cleaned(root: Path, n: int, width: int) -> dict[str, float]:
+    _, _, config = made(2)
+    return learned(root, config) | cleaned(root, config)
+
+
+def learned(root: Path, config: Any) -> dict[str, float]:
     """The linear models of `probe`, in its order; leaves what `clean` reads."""
     from bear_classifier.dataset.catalog import Catalog
     from bear_classifier.runtime.npz import as_npz
+    from bear_classifier.runtime.shards import StoredRows
     from bear_classifier.stats import linear_probe
 
     with Catalog(root) as catalog:
         photos = catalog.photos("ok")
     names = [p.sha256 for p in photos]
-    known = every[[int(name, 16) for name in names]]
+    rows = StoredRows(root / "features" / "all")
+    known = rows.take("features", rows.find(names))
     targets = np.array([LABELS.index(p.label) for p in photos])
     groups = np.array([p.group for p in photos])
     folds = config.probe.folds
@@ -139,15 +202,10 @@ def learned(
         lambda: linear_probe.out_of_fold(known, targets, groups, folds, strength), again=False
     )
     (root / "probe").mkdir()
-    (root / "features").mkdir()
-    light = np.full(len(known), 100, dtype=np.float32)
-    (root / "features" / "all.npz").write_bytes(
-        as_npz(sha256=np.array(names), features=known, light=light, sharpness=light)
-    )
     (root / "probe" / "probabilities.npz").write_bytes(
-        as_npz(sha256=np.array(names), second=said, features=np.array("all.npz"))
+        as_npz(sha256=np.array(names), second=said, features=np.array("all"))
     )
-    layer = dice.normal(0, 0.3, (KINDS, known.shape[1])).astype(np.float32)
+    layer = np.random.default_rng(0).normal(0, 0.3, (KINDS, known.shape[1])).astype(np.float32)
     (root / "probe" / "pretrained.npz").write_bytes(
         as_npz(weight=layer, bias=np.zeros(KINDS, dtype=np.float32))
     )
@@ -192,43 +250,15 @@ def cleaned(root: Path, config: Any) -> dict[str, float]:
         }
 
 
-def exponent(few: float, many: float, sizes: tuple[int, int]) -> float:
-    """few, many: seconds at these two numbers of photos."""
-    return math.log(many / few) / math.log(sizes[1] / sizes[0])
-
-
-def allowed(sizes: tuple[int, int]) -> float:
-    """The exponent of n log n between two sizes, with the slack."""
-    few, many = sizes
-    return exponent(few * math.log(few), many * math.log(many) * SLACK, sizes)
-
-
-def judged(sizes: Sequence[int], found: dict[int, dict[str, float]], told: Told) -> None:
-    """Rows and goals. found: seconds of each piece of work by size."""
-    steps = list(zip(sizes, sizes[1:], strict=False))
-    for name in [name for name in found[sizes[0]] if name != "memory"]:
-        row = [name, *(f"{found[n][name]:.3g}" for n in sizes)]
-        for few, many in steps:
-            power = exponent(found[few][name], found[many][name], (few, many))
-            row.append(f"{power:.2f}")
-            if found[few][name] >= _FAST:
-                limit = allowed((few, many))
-                goal = f"<= {limit:.2f} (n log n)"
-                about = f"{name}, {few:,} to {many:,}, exponent"
-                told.goals.append(Goal(about, goal, f"{power:.2f}", power <= limit))
-        told.rows.append(row)
-    held = [f"{found[n]['memory'] / 1e6:.0f}" for n in sizes]
-    told.rows.append(["memory, MB", *held, *["" for _ in steps]])
-    if MINUTE in found:
-        seconds = round(found[MINUTE][NEAR], 1)
-        told.goals.append(at_most(f"{NEAR} of {MINUTE:,} photos", seconds, 60, "s"))
-
-
 def main() -> int:
     made = options(__doc__ or "")
-    made.add_argument("--sizes", metavar="N", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    made.add_argument(
+        "--sizes", metavar="N", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000]
+    )
     made.add_argument("--features", metavar="N", type=int, default=512, help="of each photo")
     made.add_argument("--rounds", metavar="N", type=int, default=1)
+    made.add_argument("--learning", metavar="N", type=int, default=100_000, help="photos at most"
+                      " of which models are made")  # fmt: skip
     words = made.parse_args()
     if words.quick:
         words.sizes, words.features = [300, 1500], 64
@@ -237,7 +267,7 @@ def main() -> int:
         sizes = sorted(words.sizes)
         steps = [f"exponent to {n:,}" for n in sizes[1:]]
         told = Told(["seconds", *(f"{n:,} photos" for n in sizes), *steps])
-        sides = {f"{n:,}": partial(apart, costs, n, words.features) for n in sizes}
+        sides = {f"{n:,}": partial(costs, n, words.features, words.learning) for n in sizes}
         rounds = alternated(sides, words.rounds, "sizes")
         found = {
             n: {k: statistics.median(r[k] for r in rounds[f"{n:,}"]) for k in rounds[f"{n:,}"][0]}
@@ -245,6 +275,11 @@ def main() -> int:
         }
         judged(sizes, found, told)
         told.notes.append(f"{words.features} features of each photo; without decoding and network")
+        if max(sizes) > words.learning:
+            told.notes.append(f"first model and cleaning up to {words.learning:,} photos")
+        for n in sizes if words.features >= _WIDE else ():
+            share = found[n]["written: features stored"] / (4 * words.features * n)
+            told.goals.append(at_most(f"written for features of {n:,} photos", share, 1.1, "sizes"))
         told.facts = {str(n): rounds[f"{n:,}"] for n in sizes}
         return told
 

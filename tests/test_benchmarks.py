@@ -105,6 +105,24 @@ def test_n_log_n_is_allowed_and_the_square_is_not() -> None:
     assert told.rows[-1] == ["memory, MB", "1", "2", ""]
 
 
+def test_up_to_a_million_photos_less_is_allowed() -> None:
+    told = versus.Told([])
+    few = {"near-duplicates": 4.0, "memory": 4e8, "memory: stored": 4e8, "written: stored": 1e6}
+    many = {"near-duplicates": 60.0, "memory": 5e9, "memory: stored": 5e9, "written: stored": 1e7}
+    scale.judged([100_000, 1_000_000], {100_000: few, 1_000_000: many}, told)
+    assert [(goal.word, goal.limit) for goal in told.goals] == [
+        ("MISSED", "<= 1.15"),
+        ("met", "<= 60 s"),
+        ("met", "<= 300 s"),
+        ("MISSED", "<= 4 GB"),
+    ]
+    assert [row[0] for row in told.rows[1:]] == [
+        "memory, MB",
+        "memory, MB: stored",
+        "written, MB: stored",
+    ]
+
+
 def test_what_is_measured_is_printed_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

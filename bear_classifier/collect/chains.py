@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.collect.pair_rows import behind, joined, row_of
+from bear_classifier.collect.pair_rows import behind, pair_row, spanning_pairs
 from bear_classifier.stats.arrays import Bools, Ints
-from bear_classifier.stats.components import adjacency, components, names_of
+from bear_classifier.stats.components import adjacency, components, set_names
 from bear_classifier.stats.hamming import distances_of
 
-SHARE = 20  # one usable photo in so many may be in a group, before it is looked at
-LEAST = 100  # photos; smaller groups are never cut
+_SHARE = 20  # one usable photo in so many may be in a group, before it is looked at
+_LEAST = 100  # photos; smaller groups are never cut
 _STEPS = 2  # of near-copies from the first photo of a group: never cut
 _THIN = 0.05  # of the ball: a layer that is set aside at once
 _LOST = 0.1  # of a set: if more were to be set aside, fewer bits may differ
 _BITS_FEWER = 5  # at each step
 _MOST = 200  # near-copies of a photo, beyond which some of them are looked at
-FREE = -1  # owner of a photo that has no split
+NO_OWNER = -1  # owner of a photo that has no split
 
 
-class Groups(NamedTuple):
+class BoundedGroups(NamedTuple):
     """rows: near-copies as those of `neighbours`, without those that are too far apart in sets
     that were cut; between: (n,) near-copy of a photo that is set aside between two groups, -1: is
     not; cut: (n,) of sets that were cut; limits: (n,) bits that may differ between near-copies."""
@@ -56,23 +56,23 @@ class _Graph:
         return np.repeat(nodes, counts), self.ends[firsts + np.arange(len(firsts))]
 
 
-def bounded(
+def bounded_groups(
     rows: Sequence[NDArray[Any]],
     hashes: NDArray[np.uint8],
     owners: Ints,
     alive: Bools,
     near: int,
     same: int,
-) -> Groups:
+) -> BoundedGroups:
     """Cut sets of near-copies that hold more than one living photo in 20, and more than 100.
 
     A group that results has no more photos, unless all are within two steps of near-copies of one
     of them, or were in one group and in a split before. Photos with a split stay as they are.
-    owners: (n,) number of the group that a photo with a split is in, `FREE` without one."""
+    owners: (n,) number of the group that a photo with a split is in, `NO_OWNER` without one."""
     n = len(rows)
-    found = Groups(list(rows), np.full(n, -1), np.zeros(n, bool), np.full(n, near))
-    bound = max(LEAST, int(alive.sum()) // SHARE)
-    for ids in components(n, joined(rows, alive), alive):
+    found = BoundedGroups(list(rows), np.full(n, -1), np.zeros(n, bool), np.full(n, near))
+    bound = max(_LEAST, int(alive.sum()) // _SHARE)
+    for ids in components(n, spanning_pairs(rows, alive), alive):
         if len(ids) > bound and not _within_steps(ids, rows, alive):
             _cut(ids, found, hashes, owners, alive, bound, same)
     return found
@@ -96,14 +96,14 @@ def _within_steps(ids: NDArray[np.intp], rows: Sequence[NDArray[Any]], alive: Bo
 
 def _cut(
     ids: NDArray[np.intp],
-    found: Groups,
+    found: BoundedGroups,
     hashes: NDArray[np.uint8],
     owners: Ints,
     alive: Bools,
     bound: int,
     same: int,
 ) -> None:
-    """Cut one set. ids: (k,) its living photos, in their order; the rest as in `bounded`."""
+    """Cut one set. ids: (k,) its living photos, in their order; the rest as in `bounded_groups`."""
     k, near = len(ids), int(found.limits[ids[0]])
     pairs, distances = _pairs(ids, found.rows, hashes, alive)
     limits = np.full(k, near)
@@ -125,7 +125,7 @@ def _cut(
             aside = cut[1] >= 0
             between[nodes[aside]] = nodes[cut[1][aside]]
             continue
-        names = names_of(len(nodes), local[apart <= fewer])
+        names = set_names(len(nodes), local[apart <= fewer])
         limits[nodes], pieces[nodes], balls[nodes] = fewer, nodes[names], nodes[names]
         sizes = np.bincount(names)
         todo += [nodes[names == name] for name in np.flatnonzero(sizes > bound)]
@@ -154,7 +154,7 @@ def _pairs(
 
 def _separate(
     ids: NDArray[np.intp],
-    found: Groups,
+    found: BoundedGroups,
     hashes: NDArray[np.uint8],
     owners: Ints,
     alive: Bools,
@@ -172,11 +172,11 @@ def _separate(
         if found.limits[i] < found.limits.max():
             edges = np.column_stack([np.full(len(others), i), others])
             kept &= distances_of(hashes, edges) <= found.limits[i]
-        found.rows[i] = row_of(len(found.rows), others[kept])
+        found.rows[i] = pair_row(len(found.rows), others[kept])
         if between[place] < 0:
             across = places[kept & (balls[places] != balls[place]) & (between[places] < 0)]
-            free = across[owners[ids[across]] == FREE]
-            if len(free) < len(across) and owners[i] == FREE:
+            free = across[owners[ids[across]] == NO_OWNER]
+            if len(free) < len(across) and owners[i] == NO_OWNER:
                 between[place] = across[0]
             else:
                 between[free] = place
@@ -190,7 +190,7 @@ def _balls(
     n = len(graph.owners)
     balls, aside = np.arange(n), np.full(n, -1)
     left = np.ones(n, bool)
-    placed = graph.owners != FREE
+    placed = graph.owners != NO_OWNER
     nodes, ends = graph.edges(np.flatnonzero(~placed))
     nodes, ends = nodes[placed[ends]], ends[placed[ends]]
     touched = np.unique(np.column_stack([nodes, graph.owners[ends]]), axis=0)[:, 0]
@@ -224,7 +224,7 @@ def _ball(
     size, best, thinnest = len(layers[0]), 0, np.inf
     while True:
         nodes, ends = graph.edges(layers[-1])
-        new = left[ends] & (seen[ends] != root) & (graph.owners[ends] == FREE)
+        new = left[ends] & (seen[ends] != root) & (graph.owners[ends] == NO_OWNER)
         layer, first = np.unique(ends[new], return_index=True)
         beyond.append(np.stack([layer, nodes[new][first]]))
         if not len(layer):
@@ -236,7 +236,7 @@ def _ball(
             if thinnest <= _THIN or size + len(layer) > bound:
                 break
         nodes, ends = graph.edges(layer)
-        others = (graph.owners[ends] != FREE) & (graph.owners[ends] != owner) & left[ends]
+        others = (graph.owners[ends] != NO_OWNER) & (graph.owners[ends] != owner) & left[ends]
         no = np.isin(layer, nodes[others])
         seen[layer] = root
         refused.append(beyond[-1][:, no])
@@ -252,7 +252,7 @@ def _with_group(
     """The nodes, with those of the group of `root` that have a split and that they lead to."""
     seen[nodes] = root
     owner, every = graph.owners[root], [nodes]
-    while owner != FREE and len(nodes):
+    while owner != NO_OWNER and len(nodes):
         ends = graph.edges(nodes)[1]
         nodes = np.unique(ends[left[ends] & (seen[ends] != root) & (graph.owners[ends] == owner)])
         seen[nodes] = root

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.stats.arrays import Bools
-from bear_classifier.stats.components import names_of
+from bear_classifier.stats.components import set_names
 
 _EDGES = 100_000  # pairs that are held at once to find connected sets
-NONE = np.empty(0, np.int32)
+EMPTY_ROW = np.empty(0, np.int32)
 
 
-def row_of(n: int, others: NDArray[np.intp]) -> NDArray[Any]:
+def pair_row(n: int, others: NDArray[np.intp]) -> NDArray[Any]:
     """As numbers (int32), or as bits (uint8) where they are many."""
     if 32 * len(others) <= n:
         return others.astype(np.int32)
@@ -29,7 +29,7 @@ def behind(row: NDArray[Any]) -> NDArray[np.intp]:
     return np.flatnonzero(np.unpackbits(row)) if row.dtype == np.uint8 else row.astype(np.intp)
 
 
-def joined(rows: Sequence[NDArray[Any]], alive: Bools) -> NDArray[np.intp]:
+def spanning_pairs(rows: Sequence[NDArray[Any]], alive: Bools) -> NDArray[np.intp]:
     """(m, 2) pairs of living nodes that connect what all of their pairs connect."""
     n = len(rows)
     names = np.arange(n)  # of the sets that were found to be connected so far
@@ -44,7 +44,7 @@ def joined(rows: Sequence[NDArray[Any]], alive: Bools) -> NDArray[np.intp]:
             kept.append(np.column_stack([np.full(len(others), i), others]))
             held += len(others)
         if held > max(_EDGES, n):
-            names = names_of(n, np.concatenate(kept))
+            names = set_names(n, np.concatenate(kept))
             star = np.flatnonzero(names != np.arange(n))
             kept, held = [np.column_stack([names[star], star])], 0
     return np.concatenate(kept)

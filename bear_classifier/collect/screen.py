@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bear_classifier.collect.chains import FREE, bounded
+from bear_classifier.collect.chains import NO_OWNER, bounded_groups
 from bear_classifier.collect.given_splits import resolved
-from bear_classifier.collect.pair_rows import NONE, behind, joined, row_of
+from bear_classifier.collect.pair_rows import EMPTY_ROW, behind, pair_row, spanning_pairs
 from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import (
@@ -119,7 +119,7 @@ def tied(everything: Sequence[Photo], near: int, same: int) -> tuple[list[Photo]
     near: bits of the hash that may differ in a group; same: bits that may differ between two
     encodings of one picture, of which the one in use, else the largest, is kept. A photo that
     would tie together pictures of two splits is set aside: no photo changes its split. A set that
-    ties too many together is cut (`chains.bounded`).
+    ties too many together is cut (`chains.bounded_groups`).
     Returns the photos in the order given, and of sets that were cut the bits that may differ in
     their groups -> photos."""
     pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
@@ -132,8 +132,8 @@ def tied(everything: Sequence[Photo], near: int, same: int) -> tuple[list[Photo]
     hashes = hash_bits([p.dhash for p in pool])
     nearby, copies = neighbours(hashes, near, same, rank, labels)
     owners = np.unique([p.group or str(p.split) for p in pool], return_inverse=True)[1]
-    owners[splits == _FREE] = FREE
-    cut = bounded(nearby, hashes, owners, copies < 0, near, same)
+    owners[splits == _FREE] = NO_OWNER
+    cut = bounded_groups(nearby, hashes, owners, copies < 0, near, same)
     nearby = cut.rows
     across = conflicts(nearby, splits, (copies >= 0) | (cut.between >= 0))
     judged = list(pool)
@@ -147,7 +147,7 @@ def tied(everything: Sequence[Photo], near: int, same: int) -> tuple[list[Photo]
     for i in np.flatnonzero(across >= 0):
         judged[i] = _across(pool[i], pool[across[i]])
     alive = (copies < 0) & (across < 0) & (cut.between < 0)
-    members = components(len(pool), joined(nearby, alive), alive)
+    members = components(len(pool), spanning_pairs(nearby, alive), alive)
     torn = [ids for ids in members if len(set(splits[ids].tolist()) - {_FREE}) > 1]
     for ids in torn:
         old = next(pool[i] for i in ids if pool[i].split)
@@ -156,7 +156,7 @@ def tied(everything: Sequence[Photo], near: int, same: int) -> tuple[list[Photo]
         for i in free:
             judged[i] = _across(pool[i], old)
     if torn:
-        members = components(len(pool), joined(nearby, alive), alive)
+        members = components(len(pool), spanning_pairs(nearby, alive), alive)
     for ids in members:
         # A part of a group that was cut has a name of its own, unless it has a split.
         old = ids[(splits[ids] != _FREE) | ~cut.cut[ids]]
@@ -184,7 +184,7 @@ def neighbours(
     (n,). Rows are bits where these need less room: 8 million near pairs of 4,000 frames take 2 MB.
     """
     n = len(hashes)
-    rows: list[NDArray[Any]] = [NONE] * n
+    rows: list[NDArray[Any]] = [EMPTY_ROW] * n
     copies = np.full(n, -1, dtype=np.intp)
     left, whole, before = np.arange(n), False, n + 1
     while not whole and len(left) < before:  # among those left may be pairs that were left out
@@ -194,7 +194,7 @@ def neighbours(
             cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1
             for start, stop in pairwise([0, *cuts.tolist(), len(pairs)]):
                 i, others = int(pairs[start, 0]), pairs[start:stop, 1]
-                rows[i] = row_of(n, others)
+                rows[i] = pair_row(n, others)
                 if copies[i] < 0:
                     alike = others[distances[start:stop] <= same]
                     _set_copies(i, alike[labels[alike] == labels[i]], rank, copies)

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from bear_classifier.stats.arrays import Bools
 
 
-def names_of(n: int, pairs: NDArray[np.intp]) -> NDArray[np.intp]:
+def set_names(n: int, pairs: NDArray[np.intp]) -> NDArray[np.intp]:
     """(n,) the first node of the connected set that each node is in. pairs: (m, 2)."""
     ones = np.ones(len(pairs), dtype=np.int8)
     graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
@@ -27,7 +27,7 @@ def components(
     living = np.asarray(alive, dtype=bool)
     pairs = pairs[living[pairs].all(axis=1)] if len(pairs) else pairs.reshape(0, 2)
     nodes = np.flatnonzero(living)
-    names = names_of(n, pairs)[nodes]
+    names = set_names(n, pairs)[nodes]
     order = np.argsort(names, kind="stable")
     cuts = np.flatnonzero(np.diff(names[order])) + 1
     return np.split(nodes[order], cuts) if len(order) else []

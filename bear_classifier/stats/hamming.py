@@ -68,7 +68,9 @@ def _in_tile(
     if _DENSE * len(i) < near.size:
         for at in range(0, len(i), _GATHERED):
             one, other = i[at : at + _GATHERED] + top, j[at : at + _GATHERED] + left
-            bits = np.minimum(apart(words[one], words[other]), apart(flipped[one], words[other]))
+            bits = np.minimum(
+                bit_distances(words[one], words[other]), bit_distances(flipped[one], words[other])
+            )
             yield one, other, bits
         return
     whole = np.minimum(_distances(upright, right), _distances(mirror, right))
@@ -91,7 +93,7 @@ def _distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[A
     return total
 
 
-def apart(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> Ints:
+def bit_distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> Ints:
     """Hamming distances (n,) of the rows of both."""
     return np.asarray(np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64))
 
@@ -103,6 +105,6 @@ def distances_of(hashes: NDArray[np.uint8], pairs: NDArray[Any]) -> Ints:
     for at in range(0, len(pairs), _GATHERED):
         i, j = pairs[at : at + _GATHERED].T
         found[at : at + _GATHERED] = np.minimum(
-            apart(words[i], words[j]), apart(flipped[i], words[j])
+            bit_distances(words[i], words[j]), bit_distances(flipped[i], words[j])
         )
     return found

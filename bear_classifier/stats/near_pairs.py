@@ -22,11 +22,11 @@ from bear_classifier.images.dhash import HASH_BYTES, mirrored
 from bear_classifier.runtime.processors import processors
 from bear_classifier.runtime.terminal import progress_bar
 from bear_classifier.stats.arrays import Ints
-from bear_classifier.stats.components import names_of
-from bear_classifier.stats.hamming import apart, are_near, bits_set, pair_blocks, words_of
+from bear_classifier.stats.components import set_names
+from bear_classifier.stats.hamming import are_near, bit_distances, bits_set, pair_blocks, words_of
 
-EXACT = 50_000  # hashes; of fewer all pairs are compared
-HELD = 20_000_000  # pairs that are held; of more some are left out, see `_thinned`
+_EXACT = 50_000  # hashes; of fewer all pairs are compared
+_HELD = 20_000_000  # pairs that are held; of more some are left out, see `_thinned`
 _BITS = 8 * HASH_BYTES
 _WORDS = -(-_BITS // 64)
 _SEED = 1
@@ -45,10 +45,10 @@ _AT_ONCE = 65_536  # pairs whose words are gathered at once
 _ROWS = 8192  # whose samples are taken at once
 _HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, odd
-Packed = NDArray[np.uint64]  # pairs i < j as i * 2**32 + j
+PackedPairs = NDArray[np.uint64]  # pairs i < j as i * 2**32 + j
 
 
-class Range(NamedTuple):
+class FillRange(NamedTuple):
     """Hashes with `low` to `high` bits set, of which near ones differ in at most `limit` bits.
 
     bits: of a sample; or set: how many set bits are a sample, 0: not only set ones are."""
@@ -62,7 +62,7 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Words:
+class HashWords:
     """Hashes, and as 64-bit words: those of n hashes, then those of their mirror images.
 
     hashes: (n, bytes); words: (2n, words); filled: (n,) bits set."""
@@ -75,7 +75,7 @@ class Words:
 class NearPairs(NamedTuple):
     """packed: (m,) pairs in their order; whole: False if some were left out to bound memory."""
 
-    packed: Packed
+    packed: PackedPairs
     whole: bool
 
 
@@ -91,20 +91,20 @@ def near_blocks(
 ) -> tuple[Iterator[tuple[NDArray[np.intp], Ints]], bool]:
     """The pairs of `pair_blocks`, block by block, and whether these are all that were found.
 
-    Of `EXACT` hashes and more, pairs at the limit are missed with a chance of 1 in 2,000, and
+    Of `_EXACT` hashes and more, pairs at the limit are missed with a chance of 1 in 2,000, and
     nearer ones more rarely. The same hashes give the same pairs, on any number of threads.
     hashes: (n, bytes); limit: bits."""
-    if len(hashes) < EXACT:
+    if len(hashes) < _EXACT:
         return pair_blocks(hashes, limit), True
-    words = prepared(hashes)
+    words = hash_words(hashes)
     found = _found(words, limit)
     return _blocks(words, found.packed), found.whole
 
 
-def _found(words: Words, limit: int) -> NearPairs:
+def _found(words: HashWords, limit: int) -> NearPairs:
     """A few samples show which hashes are much alike: what is near among them is not sought
     sample by sample."""
-    first, rest = shards(limit)
+    first, rest = pair_shards(limit)
     found = _merged(words, limit, first, None, NearPairs(np.empty(0, np.uint64), True))
     alike, pairs, whole = _alike(words, limit, found.packed)
     packed, all_held = _thinned(_together(found.packed, pairs))
@@ -112,12 +112,12 @@ def _found(words: Words, limit: int) -> NearPairs:
 
 
 def _merged(
-    words: Words, limit: int, numbers: Sequence[int], alike: Ints | None, found: NearPairs
+    words: HashWords, limit: int, numbers: Sequence[int], alike: Ints | None, found: NearPairs
 ) -> NearPairs:
     packed, whole = found
     pool = ThreadPoolExecutor(max(1, min(processors(), len(numbers))))
     try:
-        results = pool.map(lambda number: shard(words, limit, number, alike), numbers)
+        results = pool.map(lambda number: pair_shard(words, limit, number, alike), numbers)
         bar = progress_bar(results, total=len(numbers), desc="near-copies", leave=False)
         for part in bar:  # in their order, whichever is done first
             if len(new := _unknown(part.packed, packed)):
@@ -129,7 +129,7 @@ def _merged(
     return NearPairs(packed, whole)
 
 
-def _alike(words: Words, limit: int, packed: Packed) -> tuple[Ints, Packed, bool]:
+def _alike(words: HashWords, limit: int, packed: PackedPairs) -> tuple[Ints, PackedPairs, bool]:
     """(n,) the set of hashes, connected by near pairs, of those that are much alike, -1 of others;
     all near pairs in these sets, as far as they can be held; and whether they can.
 
@@ -137,11 +137,11 @@ def _alike(words: Words, limit: int, packed: Packed) -> tuple[Ints, Packed, bool
     keep those that were found, of hashes that have 64 of them."""
     n = len(words.filled)
     pairs = np.column_stack([packed >> _HALF, packed & _LOWER]).astype(np.intp)
-    names = names_of(n, pairs)
+    names = set_names(n, pairs)
     sizes, known = np.bincount(names, minlength=n), np.bincount(names[pairs[:, 0]], minlength=n)
     sets = np.flatnonzero((sizes >= _MANY) & (known >= _OFTEN * sizes))
     sets = sets[np.argsort(sizes[sets], kind="stable")]
-    affordable = np.cumsum(sizes[sets] ** 2 // 2) <= HELD
+    affordable = np.cumsum(sizes[sets] ** 2 // 2) <= _HELD
     found = [np.empty(0, np.uint64)]
     for name in sets[affordable].tolist():
         ids = np.flatnonzero(names == name)
@@ -152,13 +152,13 @@ def _alike(words: Words, limit: int, packed: Packed) -> tuple[Ints, Packed, bool
     return alike, _together(*found), bool(affordable.all())
 
 
-def prepared(hashes: NDArray[np.uint8]) -> Words:
-    """What `shard` compares. hashes: (n, bytes)."""
+def hash_words(hashes: NDArray[np.uint8]) -> HashWords:
+    """What `pair_shard` compares. hashes: (n, bytes)."""
     both = np.concatenate([words_of(hashes), words_of(mirrored(hashes))])
-    return Words(hashes, both, bits_set(hashes))
+    return HashWords(hashes, both, bits_set(hashes))
 
 
-def ranges(limit: int) -> list[Range]:
+def fill_ranges(limit: int) -> list[FillRange]:
     """Ranges of bits set, full hashes first. Of a nearly empty one fewer bits may differ."""
     found = []
     lows = sorted({2 * limit, *(low for low in _EMPTIER if low < 2 * limit)}, reverse=True)
@@ -166,22 +166,27 @@ def ranges(limit: int) -> list[Range]:
         within = min(limit, high // 2)
         some = next((n for at, n in _SET_BITS if low < at), 0) if high < _BITS else 0
         longest = _SAMPLE if high == _BITS else _BITS
-        bits = max(k for k in range(1, longest + 1) if k == 1 or shared(k, within) >= _CHANCE)
-        chance = min(shared_set(low, high, some) if some else shared(bits, within), 1 - _MISSED)
+        bits = max(
+            k for k in range(1, longest + 1) if k == 1 or chance_of_sample(k, within) >= _CHANCE
+        )
+        chance = min(
+            chance_of_set_bits(low, high, some) if some else chance_of_sample(bits, within),
+            1 - _MISSED,
+        )
         # A mirror shows each pair a second time, with other bits drawn.
         samples = math.ceil(math.log(_MISSED) / (2 * math.log1p(-chance)))
-        found.append(Range(low, high, within, 0 if some else bits, some, samples))
+        found.append(FillRange(low, high, within, 0 if some else bits, some, samples))
     return found
 
 
-def shared(bits: int, differing: int) -> float:
+def chance_of_sample(bits: int, differing: int) -> float:
     """The chance that two hashes agree on so many bits drawn without replacement."""
     if bits + differing > _BITS:
         return 0.0
     return math.comb(_BITS - differing, bits) / math.comb(_BITS, bits)
 
 
-def shared_set(low: int, high: int, first: int) -> float:
+def chance_of_set_bits(low: int, high: int, first: int) -> float:
     """The least chance that two near hashes, of which the emptier one has `low` to `high` bits set,
     have the same ones first in a random order of all bits."""
     least = 1.0
@@ -194,17 +199,17 @@ def shared_set(low: int, high: int, first: int) -> float:
     return least
 
 
-def shards(limit: int) -> tuple[list[int], list[int]]:
-    """The numbers of the first `shard` of each range, and of the others."""
-    starts = [start for each in ranges(limit) for start in range(0, each.samples, _TABLES)]
+def pair_shards(limit: int) -> tuple[list[int], list[int]]:
+    """The numbers of the first `pair_shard` of each range, and of the others."""
+    starts = [start for each in fill_ranges(limit) for start in range(0, each.samples, _TABLES)]
     first = [number for number, start in enumerate(starts) if start == 0]
     return first, [number for number, start in enumerate(starts) if start > 0]
 
 
-def shard(words: Words, limit: int, number: int, alike: Ints | None = None) -> NearPairs:
+def pair_shard(words: HashWords, limit: int, number: int, alike: Ints | None = None) -> NearPairs:
     """Near pairs of a few samples: a pure function of its arguments, so that shards may be found in
     any order, again, and by other processes. alike: (n,) sets of which no pairs are sought, -1."""
-    order = [(each, k) for each in ranges(limit) for k in range(0, each.samples, _TABLES)]
+    order = [(each, k) for each in fill_ranges(limit) for k in range(0, each.samples, _TABLES)]
     each, first = order[number]
     # The fuller one of a pair has at most half as many bits more as the emptier one has.
     inside = np.flatnonzero((words.filled >= each.low) & (2 * words.filled <= 3 * each.high))
@@ -223,9 +228,9 @@ def shard(words: Words, limit: int, number: int, alike: Ints | None = None) -> N
 
 
 def _in_table(
-    words: Words,
+    words: HashWords,
     inside: NDArray[np.intp],
-    each: Range,
+    each: FillRange,
     rng: np.random.Generator,
     alike: Ints | None,
 ) -> NearPairs:
@@ -263,7 +268,7 @@ def _in_table(
     return NearPairs(_together(*found), not len(at))
 
 
-def _keys(words: NDArray[np.uint64], bits: int, rng: np.random.Generator) -> Packed:
+def _keys(words: NDArray[np.uint64], bits: int, rng: np.random.Generator) -> PackedPairs:
     """(n,) one number of 64 bits for so many bits of each hash, the same for all. Numbers of
     samples that differ are equal by chance. words: (n, words)."""
     mask = np.zeros(64 * _WORDS, dtype=bool)
@@ -280,7 +285,9 @@ def _keys(words: NDArray[np.uint64], bits: int, rng: np.random.Generator) -> Pac
     return keys
 
 
-def _keys_of_set_bits(words: NDArray[np.uint64], first: int, rng: np.random.Generator) -> Packed:
+def _keys_of_set_bits(
+    words: NDArray[np.uint64], first: int, rng: np.random.Generator
+) -> PackedPairs:
     """As `_keys`, for the first set bits of each hash in an order that is drawn."""
     order = rng.permutation(64 * _WORDS)
     keys = np.zeros(len(words), dtype=np.uint64)
@@ -296,28 +303,30 @@ def _keys_of_set_bits(words: NDArray[np.uint64], first: int, rng: np.random.Gene
     return keys
 
 
-def _packed_if_near(words: Words, a: NDArray[np.intp], b: NDArray[np.intp], limit: int) -> Packed:
+def _packed_if_near(
+    words: HashWords, a: NDArray[np.intp], b: NDArray[np.intp], limit: int
+) -> PackedPairs:
     """The near ones of pairs (m,) of hashes (0 to n) and mirror images (n to 2n)."""
     n = len(words.filled)
-    distances = apart(words.words[a], words.words[b])
+    distances = bit_distances(words.words[a], words.words[b])
     a, b = a % n, b % n
     near = are_near(distances, np.minimum(words.filled[a], words.filled[b]), limit) & (a != b)
     a, b = a[near], b[near]
     return _packed(np.minimum(a, b), np.maximum(a, b))
 
 
-def _packed(i: NDArray[np.intp], j: NDArray[np.intp]) -> Packed:
-    packed: Packed = i.astype(np.uint64) << _HALF | j.astype(np.uint64)
+def _packed(i: NDArray[np.intp], j: NDArray[np.intp]) -> PackedPairs:
+    packed: PackedPairs = i.astype(np.uint64) << _HALF | j.astype(np.uint64)
     return packed
 
 
-def _together(*parts: Packed) -> Packed:
+def _together(*parts: PackedPairs) -> PackedPairs:
     """All pairs, each once, in their order; np.unique of numpy 2.3 hashes, which is slower here."""
     every = np.sort(np.concatenate(parts))
     return every[np.r_[True, every[1:] != every[:-1]]] if len(every) else every
 
 
-def _unknown(packed: Packed, known: Packed) -> Packed:
+def _unknown(packed: PackedPairs, known: PackedPairs) -> PackedPairs:
     """The pairs that are not among the known ones, both in their order."""
     place = np.searchsorted(known, packed)
     found = place < len(known)
@@ -325,10 +334,10 @@ def _unknown(packed: Packed, known: Packed) -> Packed:
     return packed[~found]
 
 
-def _thinned(packed: Packed) -> tuple[Packed, bool]:
+def _thinned(packed: PackedPairs) -> tuple[PackedPairs, bool]:
     """The pairs, and True; or, of more than are held, those among the first 64 of either of their
     hashes in a random order, which still connect what all of them connect, and False."""
-    if len(packed) <= HELD:
+    if len(packed) <= _HELD:
         return packed, True
     chance = packed * _MIX >> np.uint64(40)
     first = np.zeros(len(packed), dtype=bool)
@@ -341,7 +350,7 @@ def _thinned(packed: Packed) -> tuple[Packed, bool]:
     return packed[first], False
 
 
-def _blocks(words: Words, packed: Packed) -> Iterator[tuple[NDArray[np.intp], Ints]]:
+def _blocks(words: HashWords, packed: PackedPairs) -> Iterator[tuple[NDArray[np.intp], Ints]]:
     """The pairs as `pair_blocks` yields them."""
     n, start = len(words.filled), 0
     while start < len(packed):
@@ -351,6 +360,6 @@ def _blocks(words: Words, packed: Packed) -> Iterator[tuple[NDArray[np.intp], In
         i, j = ((packed[start:stop] >> _HALF), packed[start:stop] & _LOWER)
         pairs = np.column_stack([i, j]).astype(np.intp)
         i, j = pairs.T
-        upright = apart(words.words[i], words.words[j])
-        yield pairs, np.minimum(upright, apart(words.words[i + n], words.words[j]))
+        upright = bit_distances(words.words[i], words.words[j])
+        yield pairs, np.minimum(upright, bit_distances(words.words[i + n], words.words[j]))
         start = stop

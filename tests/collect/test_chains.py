@@ -143,6 +143,16 @@ def test_groups_in_splits_stay_as_they_are(make: Make) -> None:
     assert tie(anew(again), NEAR, SAME) == again
 
 
+def test_groups_of_one_split_that_turn_out_to_be_near_stay_in_use(make: Make) -> None:
+    """As when screen.near is raised: all have a split, so that nothing is set aside."""
+    photos = pan(make, 400, 20)
+    placed = [
+        replace(p, group=photos[n // 50 * 50].sha256, split="train") for n, p in enumerate(photos)
+    ]
+    after = tie(placed, NEAR, SAME)
+    assert [(p.split, p.status) for p in after] == [("train", "ok")] * 400
+
+
 def test_new_photos_join_a_part_of_a_chain_in_several_splits(make: Make) -> None:
     """They are not set aside because some other part of the chain is in another split."""
     photos = pan(make, 400, 20)

@@ -451,13 +451,13 @@ def test_thousands_of_frames_of_one_scene_are_never_held_as_pairs(
             frames[number] ^= 1 << dice.randrange(400)
     photos = [make(n, dhash=f"{bits:0100x}", group=None) for n, bits in enumerate(frames)]
     held: list[int] = []
-    real = pair_rows.names_of
+    real = pair_rows.set_names
 
     def counted(n: int, pairs: NDArray[np.intp]) -> NDArray[np.intp]:
         held.append(len(pairs))
         return real(n, pairs)
 
-    monkeypatch.setattr(pair_rows, "names_of", counted)
+    monkeypatch.setattr(pair_rows, "set_names", counted)
     tracemalloc.start()
     after = tie(photos, 45, 8)
     _, peak = tracemalloc.get_traced_memory()
