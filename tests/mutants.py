@@ -91,7 +91,7 @@ MUTANTS = [
            "elif HeldBack.is_doubtful(row):", "elif False:",
            "collect/test_fetch_tasks.py::test_offline_nothing_is_given_up"),
     Mutant("engine: workers see what was decided meanwhile", "dataset/catalog.py",
-           "_put_back(path, *self._frozen)", "pass",
+           "backups.put_back(path, *self._frozen)", "pass",
            "dataset/test_catalog.py::test_a_copy_for_workers"),
     Mutant("engine: answers come as tasks end", "ship/prediction_tasks.py",
            "while due in waiting:\n            yield from waiting.pop(due)",

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bear_classifier.dataset.schema import Event, TakeDown
+from bear_classifier.dataset.schema import Event, Photo, TakeDown
 from bear_classifier.errors import DataError, NoCopy
 from bear_classifier.runtime.files import move, replace, write_atomic, write_errors, write_partial
 
@@ -296,3 +296,14 @@ def _rows(
         and not any(isinstance(value, bytes) for value in row.values())
     ]
     return good, complete and len(good) == len(rows)
+
+
+def put_back(path: Path, revision: int, photos: Sequence[Photo]) -> None:
+    """Give a copy of a catalog the photos and the events of an earlier moment."""
+    names = [field.name for field in dataclasses.fields(Photo)]
+    columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
+    rows = ([getattr(photo, name) for name in names] for photo in photos)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM event WHERE id > ?", (revision,))
+        db.execute("DELETE FROM photo")
+        db.executemany(f"INSERT INTO photo ({columns}) VALUES ({marks})", rows)

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,7 +167,7 @@ class Catalog(AbstractContextManager["Catalog"]):
             with damage_explained(self.path):
                 self._db.execute("VACUUM INTO ?", (str(path),))
                 if self._frozen:
-                    _put_back(path, *self._frozen)
+                    backups.put_back(path, *self._frozen)
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -364,17 +364,6 @@ class Catalog(AbstractContextManager["Catalog"]):
     def runs(self, stage: str, which: str = "") -> list[StageRun]:
         """All runs of a stage, or those that a piece of SQL picks; the oldest first."""
         return self._rows(StageRun, f"WHERE stage = ? ORDER BY id {which}", (stage,))
-
-
-def _put_back(path: Path, revision: int, photos: Sequence[Photo]) -> None:
-    """Give a copy of a catalog the photos and the events of an earlier moment."""
-    names = _COLUMNS[Photo]
-    columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
-    rows = ([getattr(photo, name) for name in names] for photo in photos)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DELETE FROM event WHERE id > ?", (revision,))
-        db.execute("DELETE FROM photo")
-        db.executemany(f"INSERT INTO photo ({columns}) VALUES ({marks})", rows)
 
 
 def photo_file(root: Path, photo: Photo) -> Path:

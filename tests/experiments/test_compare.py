@@ -265,12 +265,12 @@ def arguments(*words: str) -> argparse.Namespace:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Everything but the catalog's journal and what this command leaves."""
+    """Everything but the catalog's journal, kept hashes of files, and what this command leaves."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
         if path.is_file() and path.relative_to(root).parts[0] != "compare"
-        if not path.name.startswith("catalog.")
+        if not path.name.startswith("catalog.") and path.name != "hashes.json"
     }
 
 
