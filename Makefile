@@ -11,10 +11,10 @@ help:  ## what can be made
 
 setup: .venv/ready  ## create .venv and install everything in it
 
-.venv/ready: requirements.txt requirements-dev.txt requirements-heic.txt requirements-hf.txt requirements-offline.txt requirements-parquet.txt requirements-ray.txt pyproject.toml
+.venv/ready: requirements.txt requirements-dev.txt requirements-gpus.txt requirements-heic.txt requirements-hf.txt requirements-offline.txt requirements-parquet.txt requirements-ray.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,heic,ray]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,gpus,heic,ray]"
 	@if command -v npm >/dev/null; then $(BIN)/bears assets; else echo "npm is not here: pages without a server need it (bears assets)"; fi || true
 	@touch $@
 
@@ -38,7 +38,7 @@ check: setup  ## lint, import rules and types
 	$(BIN)/mypy
 
 audit: setup  ## compare the pinned packages with the database of known faults (needs the internet)
-	$(BIN)/pip-audit --no-deps --disable-pip $(addprefix -r ,requirements.txt requirements-heic.txt requirements-hf.txt requirements-offline.txt requirements-parquet.txt requirements-ray.txt)
+	$(BIN)/pip-audit --no-deps --disable-pip $(addprefix -r ,requirements.txt requirements-gpus.txt requirements-heic.txt requirements-hf.txt requirements-offline.txt requirements-parquet.txt requirements-ray.txt)
 
 fmt: setup  ## format the code
 	$(BIN)/ruff check --fix --quiet .

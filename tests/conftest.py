@@ -29,7 +29,8 @@ LONGEST = (  # files of more than about 15 seconds of a processor, the longest f
     "test_poison.py",
     "test_checkpoints.py", "test_basics.py", "test_review.py", "test_space.py",
     "test_acceptance.py", "test_printed.py", "test_page.py", "test_decoder.py", "test_plan.py",
-    "test_lr.py", "test_features.py", "test_trainable_part.py", "test_resume.py", "test_curve.py",
+    "test_ranks.py", "test_lr.py", "test_features.py", "test_trainable_part.py", "test_resume.py",
+    "test_curve.py",
 )  # fmt: skip
 
 
@@ -41,8 +42,8 @@ TRAINS = (  # what a network learned is in what they look at: a second instructi
     "test_embedding_map.py", "test_privacy.py", "test_transfer.py", "test_failures.py",
     "test_lr.py", "test_micro_batches.py", "test_trainable_part.py", "test_pipeline.py",
     "test_acceptance.py",
-    "test_probe.py", "test_plan.py", "test_source_holdout.py", "test_shipped_model.py",
-    "test_feature_shards.py", "test_starter.py",
+    "test_probe.py", "test_plan.py", "test_ranks.py", "test_source_holdout.py",
+    "test_shipped_model.py", "test_feature_shards.py", "test_starter.py",
     "test_train.py", "test_web_run.py",
 )  # fmt: skip
 BROWSER = all(shutil.which(name) for name in ("chromium", "chromedriver"))

@@ -299,7 +299,7 @@ def test_every_error_code_stands_in_the_manual():
                              "BETWEEN_GROUPS"}  # fmt: skip
 
 
-REQUIREMENTS = [f"requirements{part}.txt" for part in ("", "-dev", "-heic", "-offline")]
+REQUIREMENTS = [f"requirements{part}.txt" for part in ("", "-dev", "-gpus", "-heic", "-offline")]
 
 
 def test_requirements_are_exact():

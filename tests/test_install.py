@@ -169,7 +169,7 @@ def test_the_source_distribution_holds_what_builds_it(distributions: tuple[Path,
     assert {"pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", "requirements.txt",
             "requirements-dev.txt", "requirements-heic.txt", "requirements-offline.txt",
             "requirements-hf.txt", "requirements-parquet.txt",
-            "requirements-ray.txt"} <= names  # fmt: skip
+            "requirements-gpus.txt", "requirements-ray.txt"} <= names  # fmt: skip
     folders = {name.partition("/")[0] for name in names if "/" in name}
     assert folders == {"bear_classifier", "bear_classifier.egg-info"}, "no models, data or tests"
 

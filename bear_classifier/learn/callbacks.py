@@ -106,13 +106,13 @@ class BestCheckpoint(Callback):  # type: ignore[misc]
             row |= _error("valid_error", valid - self.before)
         self.before = valid
         facts = self.state.facts
-        history = ranks.told([*facts["history"], row])
-        kept = ranks.told(kept_epoch(history))
+        history = ranks.broadcast([*facts["history"], row])
+        kept = ranks.broadcast(kept_epoch(history))
         ranks.in_step(self.learn.dls.train.key)
         self.losses = []
         if ranks.own():  # rank 0 has the state, and tells it where training begins anew
-            told = {**facts, "history": history, "kept_epoch": kept}
-            self.state = State(told, self.state.tensors)
+            agreed = {**facts, "history": history, "kept_epoch": kept}
+            self.state = State(agreed, self.state.tensors)
             return
         best = None if kept == row["epoch"] else self.state.best()
         self.state = capture(self.learn, {**facts, "history": history, "kept_epoch": kept}, best)

@@ -209,7 +209,7 @@ def _finished(
     comes after the `except`, since the error's traceback holds the activations."""
     with tempfile.TemporaryDirectory() as scratch:  # the LR finder keeps the weights there
         state = keeper.state
-        keeper.state = State(ranks.told(state.facts), ranks.told_tensors(state.tensors))
+        keeper.state = State(ranks.broadcast(state.facts), ranks.broadcast_tensors(state.tensors))
         learn = make_learner(dls, model, Path(scratch), plan, keeper.state.facts["part"])
         try:
             _run(learn, plan, keeper, guard)
@@ -227,11 +227,11 @@ def _run(learn: Learner, plan: Plan, keeper: BestCheckpoint, guard: StopOnNonFin
     load_state(learn, keeper.state)
     if ranks.world() > 1:
         facts, tensors = random_states(learn)
-        load_random_state(learn, ranks.told(facts), ranks.told_tensors(tensors))
+        load_random_state(learn, ranks.broadcast(facts), ranks.broadcast_tensors(tensors))
     facts = keeper.state.facts
     if facts["lr"] is None:
         learn.opt.freeze_to(-1 if plan.frozen else 0)
-        lr, reason, curve = ranks.told(choose_lr(learn, plan.lr))
+        lr, reason, curve = ranks.broadcast(choose_lr(learn, plan.lr))
         facts = {**facts, "lr": lr, "lr_reason": reason, "finder": curve}
         keeper.state = dataclasses.replace(keeper.state, facts=facts)
     begun = keeper.state.epoch

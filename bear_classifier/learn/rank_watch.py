@@ -106,9 +106,9 @@ class RankWatch:
             code, sentence = exc.code, exc.sentence
         elif not isinstance(exc, KeyboardInterrupt):
             sentence = f"{self._called(self._launch.rank)} failed: {type(exc).__name__}: {exc}"
-        told = {"rank": self._launch.rank, "code": code, "sentence": sentence}
+        message = {"rank": self._launch.rank, "code": code, "sentence": sentence}
         with suppress(RuntimeError):
-            self._store.set("failed", json.dumps(told))
+            self._store.set("failed", json.dumps(message))
 
     def exit_code(self) -> int:
         """Of a process that is not the first, after `say_failed`. If rank 0 cannot say what
@@ -160,14 +160,14 @@ class RankWatch:
     def _look_for_failure(self) -> None:
         if self._lost is not None or not self._store.check(["failed"]):
             return
-        told: dict[str, Any] = json.loads(self._store.get("failed"))
-        if told["rank"] == self._launch.rank:
+        message: dict[str, Any] = json.loads(self._store.get("failed"))
+        if message["rank"] == self._launch.rank:
             return
-        sentence = told["sentence"]
-        if told["code"] == "RANK_LOST":
+        sentence = message["sentence"]
+        if message["code"] == "RANK_LOST":
             sentence = f"{sentence}; {_GO_ON}"
-        self._quiet = told["rank"] == 0
-        self._end(TrainError(told["code"], sentence))
+        self._quiet = message["rank"] == 0
+        self._end(TrainError(message["code"], sentence))
 
     def _look_for_memory(self, now: float) -> None:
         """Another process ran out of memory: the main thread may wait for it on the GPU, where

@@ -40,7 +40,7 @@ def share(part: TrainablePart, learned: PhotoList, checked: PhotoList, config: C
     else:
         files = [str(part.catalog.file(photo).absolute()) for photo in photos]
     learning = {photo.sha256 for photo in learned}
-    ranks.told(
+    ranks.broadcast(
         {
             "train": dataclasses.asdict(config.train),
             "cut": part.cut if isinstance(part, LastStage) else 0,
@@ -49,7 +49,7 @@ def share(part: TrainablePart, learned: PhotoList, checked: PhotoList, config: C
             "total": part.unreadable.total if not isinstance(part, LastStage) else 0,
         }
     )
-    ranks.told_tensors(maps)
+    ranks.broadcast_tensors(maps)
 
 
 def _maps(part: LastStage, photos: Sequence[Photo], learned: int) -> dict[str, Tensor]:
@@ -65,8 +65,8 @@ def train_along(config: Config) -> None:
     device = devices.pick_device(config.learn.device)
     kept = KeptPhotos(room_for_photos() // ranks.local()[1])  # from one training to the next
     while ranks.next_job():
-        facts = ranks.told(None)
-        maps = ranks.told_tensors({})
+        facts = ranks.broadcast(None)
+        maps = ranks.broadcast_tensors({})
         _do_job(config, facts, maps, device, kept)
 
 

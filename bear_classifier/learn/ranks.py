@@ -37,7 +37,7 @@ _OVER = "over"  # the job after the last
 @dataclass
 class _Group:
     """watch: looks after the other processes. attempt: which group of them it is, as one that
-    failed cannot be used any more; jobs: how many were told."""
+    failed cannot be used any more; jobs: how many were begun."""
 
     launch: Launch
     store: Store
@@ -161,7 +161,7 @@ def next_job() -> str | None:
 # -- what all agree on ----------------------------------------------------------------------------
 
 
-def told(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """Rank 0's value of JSON, in all processes; the others' are not looked at."""
     if not _group:
         return value
@@ -173,11 +173,11 @@ def told(value: Any) -> Any:
     return json.loads(text.numpy().tobytes())
 
 
-def told_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def broadcast_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rank 0's tensors, which lie on the CPU, in all processes."""
     if not _group:
         return dict(tensors)
-    about = told([[k, list(t.shape), str(t.dtype).split(".")[1]] for k, t in tensors.items()])
+    about = broadcast([[k, list(t.shape), str(t.dtype).split(".")[1]] for k, t in tensors.items()])
     made = {}
     for name, shape, kind in about:
         empty = torch.empty(shape, dtype=getattr(torch, kind))
@@ -266,7 +266,7 @@ def _give_up() -> None:
 
 def in_step(key: int) -> None:
     """Raises TrainError (RANKS_APART) unless all processes have drawn the same random number."""
-    if told(key) != key:
+    if broadcast(key) != key:
         raise TrainError(
             "RANKS_APART",
             f"process {own()} drew other random numbers than process 0; train in one process, and"

@@ -25,7 +25,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import homes, sites
 from bear_classifier.engine.choice import each
-from bear_classifier.learn import devices, probe, weight_interpolation
+from bear_classifier.learn import devices, probe, ranks, weight_interpolation
 from bear_classifier.learn.backbone import Classifier
 from bear_classifier.learn.data import PhotoList, Unreadable
 from bear_classifier.learn.features import cached_features
@@ -130,7 +130,8 @@ def cross_source_validation(
     part, lr: of the training on all sources; features: (n, f) of the photos by the untuned body.
     Raises what training raises."""
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=lr))
-    if config.engine.name == "local" or not isinstance(part, Whole):
+    # processes that train together also train the halves together
+    if config.engine.name == "local" or ranks.world() > 1 or not isinstance(part, Whole):
         found = [
             _half(catalog, config, held_out, part, features, number) for number in range(_HALVES)
         ]

@@ -38,10 +38,10 @@ def launch_of(environ: Mapping[str, str] = os.environ) -> Launch:
     usual = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "0"}
     texts = [environ.get(name, usual.get(name, "")) for name in names]
     if not all(text.isdecimal() for text in texts) or int(texts[0]) >= int(texts[1]):
-        said = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+        values = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
         raise ConfigError(
             "BAD_LAUNCH",
-            f"the launcher's environment makes no sense ({said}); start it with accelerate launch"
+            f"the launcher's environment makes no sense ({values}); start it with accelerate launch"
             " or torchrun, or unset WORLD_SIZE",
         )
     launch = Launch(*map(int, texts))

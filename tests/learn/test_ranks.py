@@ -230,14 +230,14 @@ def test_a_process_that_hangs_ends_all(tmp_path: Path) -> None:
     one, _ = compared(tmp_path, given)
     processes = begun([{"root": str(one), "settings": given, "fault": "stop"}])
     try:
-        out, _ = processes[0].communicate(timeout=200)
+        out, err = processes[0].communicate(timeout=200)
     finally:
         for process in processes:
             process.kill()
-    said = json.loads(out.splitlines()[-1].removeprefix("SAID "))
-    code, sentence = said["error"]
-    assert code == "RANK_LOST" and "process 1 of 2" in sentence
-    assert f"(pid {processes[1].pid} on" in sentence and "has not answered for 30 s" in sentence
+            process.wait()
+    # its main thread may wait in the collective for ever: then the watch says it
+    assert "RANK_LOST" in out + err and (out + err).count("has not answered for 30 s") == 1
+    assert f"process 1 of 2 (pid {processes[1].pid} on" in out + err
 
 
 # the command, by a launcher
@@ -249,10 +249,11 @@ def ready_project(place: Path) -> list[str]:
         path = place / "photos" / LABELS[number % 3] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(saved(drawn(seed=seeded(number)), "PNG"))
+    lines = ['name = "tiny"', "[classes]", *[f'{label} = ["{label}"]' for label in LABELS]]
+    (place / "tiny.toml").write_text("\n".join(lines), encoding="utf-8")
     words = ["--project", str(place / "tiny.toml"), "--data", str(place / "data")]
-    assert main(["new", str(place / "tiny"), *[f"--class={label}" for label in LABELS]]) == 0
     for name in ("learn.arch=squeezenet1_1", "learn.weights=none", "learn.size=64",
-                 "train.epochs=30", "train.lr=0.00001", "train.batch_size=12",
+                 "train.epochs=12", "train.lr=0.00001", "train.batch_size=12",
                  "train.layers=all", "split.least=5"):  # fmt: skip
         words += ["--set", name]
     assert main(["run", "--until", "clean", "--source", f"folder:{place / 'photos'}", *words]) == 0
@@ -309,4 +310,4 @@ def test_a_launched_process_dies_and_training_goes_on(kind: str, tmp_path: Path)
     assert after.returncode == 0, after.stderr
     assert after.stderr.count("Resuming at epoch") == 1
     outcome = json.loads(after.stdout)  # one line: one process printed
-    assert [row["epoch"] for row in outcome["history"]] == list(range(1, 31))
+    assert [row["epoch"] for row in outcome["history"]] == list(range(1, 13))
