@@ -21,7 +21,7 @@ def summary(*reasons: str, monkeypatch: pytest.MonkeyPatch, shift: int = 0) -> l
 
 
 def test_what_was_skipped_is_said_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    browser, real, _ = (reason for _, reason in conftest.MISSING.values())
+    browser, real = (conftest.MISSING[name][1] for name in ("browser", "real"))
     said = summary(browser, real, browser, monkeypatch=monkeypatch)
     assert said == [f"2 skipped: {browser}", f"1 skipped: {real}"]
     assert "install Debian's chromium and chromium-driver" in browser

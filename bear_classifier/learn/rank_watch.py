@@ -24,6 +24,7 @@ from torch.distributed.distributed_c10d import Store
 
 from bear_classifier.errors import BearsError, TrainError
 from bear_classifier.runtime.launcher import Launch
+from bear_classifier.runtime.terminal import one_line
 
 _BEAT = 1.0  # seconds
 _SILENT = 30.0  # seconds after which a process counts as dead
@@ -192,8 +193,9 @@ class RankWatch:
         if self._quiet or not self._mark_said():
             return
         if self._lost is not None and sys.__stderr__ is not None:
-            line = f"bears: {self._lost.code}: {self._lost.sentence}"
-            print(line, file=sys.__stderr__, flush=True)
+            line = one_line(f"bears: {self._lost.code}: {self._lost.sentence}")
+            sys.__stderr__.write(line + "\n")
+            sys.__stderr__.flush()
 
     def _mark_said(self) -> bool:
         """Whether nobody has said before why the training ends."""

@@ -25,7 +25,9 @@ def new_files(
     given: dict[Path, Stamp] = {}
     while True:
         now = {
-            path: stamp for path in files_of([folder]) if wanted(path) and (stamp := stamp_of(path))
+            path: stamp
+            for path in files_of([folder])
+            if wanted(path) and (stamp := size_and_time(path))
         }
         for path, stamp in now.items():
             if seen.get(path) == stamp != given.get(path):
@@ -36,7 +38,7 @@ def new_files(
         pause(seconds)
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def size_and_time(path: Path) -> Stamp | None:
     """None of what is gone or is no file."""
     try:
         facts = path.stat()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bear_classifier.collect.sources.local_files import Listing
-from bear_classifier.collect.sources.photo_table import Reading, capped, flaw, split_of_name
+from bear_classifier.collect.sources.photo_table import Reading, first_ignored, flaw, split_of_name
 from bear_classifier.collect.sources.table_columns import class_of, find_classes
 from bear_classifier.collect.sources.table_rows import RawTable, columns
 from bear_classifier.errors import DataError
@@ -64,7 +64,7 @@ def list_shards(where: str, kind: str, shards: Sequence[Shard], labels: Sequence
         candidates.append(dataclasses.replace(source, stamp=shard.stamp, split=split))
     if not candidates:
         raise DataError("NO_PHOTOS", f"{where} holds no photo of a class of this project")
-    return Listing(candidates, capped(ignored), list(unknown))
+    return Listing(candidates, first_ignored(ignored), list(unknown))
 
 
 def row_of_origin(origin: str, shard: str) -> int:

@@ -122,10 +122,10 @@ def list_rows(
         )
         for number, source in sorted(rows.items())
     ]
-    return Listing(candidates, capped(ignored), list(unknown))
+    return Listing(candidates, first_ignored(ignored), list(unknown))
 
 
-def capped(ignored: dict[str, str]) -> dict[str, str]:
+def first_ignored(ignored: dict[str, str]) -> dict[str, str]:
     """The first of them, and how many more there are: the outcome of a stage is kept."""
     if len(ignored) <= _MOST:
         return ignored
