@@ -186,7 +186,7 @@ def test_a_catalog_of_format_5_is_upgraded_and_kept(tmp_path: Path) -> None:
     before = rows(tmp_path / "catalog.sqlite")
     with Catalog(tmp_path) as catalog:
         assert len(catalog.photos("unlabelled")) == 1 and len(catalog.new_classes()) == 1
-        assert catalog.given_splits() == {}
+        assert catalog.given_splits() == []
     after = rows(tmp_path / "catalog.sqlite")
     without_format_6(after)
     assert after == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from bear_classifier.dataset.schema import SPLITS, Photo, Split
@@ -20,6 +20,16 @@ class SplitLeak(TypedDict):
     also: str
     same_file: int
     near_copies: int
+
+
+def by_photo(files: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    """sha256 -> the splits that its files were published in. files: `Catalog.given_splits`."""
+    given: dict[str, frozenset[str]] = {}
+    kinds: dict[frozenset[str], frozenset[str]] = {}  # one object each, for a million photos
+    for sha256, split in files:
+        splits = given.get(sha256, frozenset()) | {split}
+        given[sha256] = kinds.setdefault(splits, splits)
+    return given
 
 
 def resolved(given: Mapping[str, Collection[str]]) -> dict[str, Split]:

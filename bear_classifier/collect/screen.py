@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.collect.chains import NO_OWNER, bounded_groups
-from bear_classifier.collect.given_splits import resolved
+from bear_classifier.collect.given_splits import by_photo, resolved
 from bear_classifier.collect.pair_rows import EMPTY_ROW, behind, pair_row, spanning_pairs
 from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
@@ -40,7 +40,7 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     """Give every photo its status, reason and group. Nothing is deleted; a rerun may undo it."""
     everything = catalog.photos()
     judged = of_classes([usable(photo, config.screen) for photo in everything], config.labels)
-    given = resolved(catalog.given_splits())  # of a photo that has no split yet
+    given = resolved(by_photo(catalog.given_splits()))  # of a photo that has no split yet
     judged = [
         dataclasses.replace(photo, split=photo.split or given.get(photo.sha256)) for photo in judged
     ]

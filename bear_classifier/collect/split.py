@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bear_classifier.collect.given_splits import leaks, missing, of_groups, resolved
+from bear_classifier.collect.given_splits import by_photo, leaks, missing, of_groups, resolved
 from bear_classifier.collect.screen import of_classes
 from bear_classifier.collect.split_by_source import by_source, place
 from bear_classifier.config.settings import Config, SplitConfig
@@ -35,7 +35,7 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
             raise DataError("NOT_SCREENED", words)
         waiting = len(catalog.photos("unlabelled"))
         _refuse_small(counts, config.labels, config.split.least, waiting)
-        files = catalog.given_splits()
+        files = by_photo(catalog.given_splits())
         given = of_groups(photos, resolved(files))
         before, photos = photos, placed(photos, given, config.split)
         if config.split.by == "source":

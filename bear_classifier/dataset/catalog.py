@@ -225,16 +225,10 @@ class Catalog(AbstractContextManager["Catalog"]):
         """origin -> the web page that shows it, of every candidate."""
         return dict(self._select(["origin", "page"], "source"))
 
-    def given_splits(self) -> dict[str, frozenset[str]]:
-        """sha256 -> the splits that its files were published in, of every photo with such a file
-        that is still there."""
-        given: dict[str, frozenset[str]] = {}
-        kinds: dict[frozenset[str], frozenset[str]] = {}  # one object each, for a million photos
-        rows = "source WHERE split <> '' AND code <> ? AND sha256 IS NOT NULL"
-        for sha256, split in self._select(["sha256", "split"], rows, (schema.GONE,)):
-            splits = given.get(sha256, frozenset()) | {split}
-            given[sha256] = kinds.setdefault(splits, splits)
-        return given
+    def given_splits(self) -> list[tuple[str, str]]:
+        """sha256 and split of every file that is still there and was published in a split."""
+        where = "split <> '' AND code <> ? AND sha256 IS NOT NULL"
+        return self._select(["sha256", "split"], f"source WHERE {where}", (schema.GONE,))
 
     def codes(self) -> dict[str, int]:
         """How many candidates there are of each code, in the order in which they were found."""
@@ -319,8 +313,7 @@ class Catalog(AbstractContextManager["Catalog"]):
 
     def latest_revision(self) -> int:
         """As `revision`, also of a frozen catalog."""
-        rows = self._select(["id"], "event ORDER BY id DESC LIMIT 1")
-        return int(rows[0][0]) if rows else 0
+        return next((int(n) for (n,) in self._select(["id"], "event ORDER BY id DESC LIMIT 1")), 0)
 
     def new_classes(self) -> list[NewClass]:
         """Those made in the review page and not taken back, oldest first."""

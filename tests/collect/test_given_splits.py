@@ -184,10 +184,10 @@ def test_a_file_that_was_read_before_gets_its_split(
     layout(fill, tmp_path / "in", train=12, val=4, test=4)
     search(catalog, config(tmp_path / "in" / "train"))
     download(catalog, config(tmp_path / "in" / "train"))
-    assert catalog.given_splits() == {}
+    assert catalog.given_splits() == []
     assert search(catalog, config(tmp_path / "in"))["new"] == 16
     download(catalog, config(tmp_path / "in"))
-    assert Counter(s for splits in catalog.given_splits().values() for s in splits) == {
+    assert Counter(split for _, split in catalog.given_splits()) == {
         "train": 24,
         "valid": 8,
         "test": 8,
