@@ -275,7 +275,7 @@ MUTANTS = [
            "start, values = self._recent[0]\n            return",
            "collect/sources/test_parquet_files.py::test_rows_in_any_order"),
     Mutant("rows with photos: a file that was changed is read", "collect/sources/parquet_files.py",
-           "or stamp_of(place) != source.stamp", "",
+           "or change_stamp(place) != source.stamp", "",
            "collect/sources/test_parquet_files.py::test_rows_that_cannot_be_read"),
     Mutant("rows with photos: names in rows are paths", "collect/sources/photo_rows.py",
            'plain = _ODD.sub("_", re.split(r"[/\\\\]", name)[-1])[-80:]', "plain = name",

@@ -72,7 +72,7 @@ def readable_name(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def stamp_of(place: Node) -> str:
+def change_stamp(place: Node) -> str:
     """Of a file of a disk its size and time of change, of an entry of an archive its size and
     checksum: so that what was edited is read again. Raises OSError."""
     if stamp := getattr(place, "stamp", ""):

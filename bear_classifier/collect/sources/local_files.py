@@ -11,9 +11,9 @@ from pathlib import Path
 from bear_classifier.collect.sources.files_below import (
     METADATA_TABLES,
     Node,
+    change_stamp,
     files_below,
     readable_name,
-    stamp_of,
     visible,
 )
 from bear_classifier.collect.sources.search_engine import LONGEST_URL, http_url
@@ -57,7 +57,7 @@ def list_class_folders(root: Node, labels: Sequence[str], kind: str) -> Listing:
             is_folder = "no split with class folders in it" if entry.is_dir() else ""
             ignored[str(entry)] = is_folder or _loose(entry)
     candidates = [
-        Source(str(path), label, kind, stamp_of(path), split=split)
+        Source(str(path), label, kind, change_stamp(path), split=split)
         for split, place in (splits or {"": root}).items()
         for label, folder in sorted(_class_folders(place, labels, ignored, unknown).items())
         for path in files_below(folder, ignored)
@@ -118,7 +118,7 @@ def list_unlabelled(root: Path) -> Listing:
         raise DataError("NO_FOLDER", f"{root} is not a folder; expected one with photos in it")
     ignored: dict[str, str] = {}
     candidates = [
-        Source(str(path), "", "unlabelled", stamp_of(path))
+        Source(str(path), "", "unlabelled", change_stamp(path))
         for path in files_below(root.resolve(), ignored)
     ]
     return Listing(candidates, {readable_name(p): why for p, why in ignored.items()})

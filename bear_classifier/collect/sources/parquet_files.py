@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.collect.sources.files_below import stamp_of
+from bear_classifier.collect.sources.files_below import change_stamp
 from bear_classifier.collect.sources.local_files import Listing
 from bear_classifier.collect.sources.photo_rows import (
     Shard,
@@ -49,7 +49,7 @@ def list_parquet(path: Path, labels: Sequence[str]) -> Listing:
 def photo_of_row(source: Source) -> bytes:
     """The photo of a row. Raises PhotoError (UNREADABLE, TOO_LARGE)."""
     place = next((p for p in Path(source.origin).parents if p.is_file()), None)
-    if place is None or stamp_of(place) != source.stamp:
+    if place is None or change_stamp(place) != source.stamp:
         raise PhotoError("UNREADABLE", "the file was changed since it was listed; run again")
     try:
         data = _photos(str(place), source.stamp).row(row_of_origin(source.origin, str(place)))
@@ -96,7 +96,7 @@ def _shard(path: Path) -> Shard:
         words = f"{path} cannot be read as Parquet: {str(exc)[:200]}; copy or download it again"
         raise DataError("BAD_TABLE", words) from exc
     split = split_of_shard(path.name) or split_of_name(path.parent.name)
-    return Shard(str(path), stamp_of(path), split, said, cells)
+    return Shard(str(path), change_stamp(path), split, said, cells)
 
 
 def _holds_photos(column: Any) -> bool:

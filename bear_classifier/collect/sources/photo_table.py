@@ -13,9 +13,9 @@ from typing import Any, get_args
 from bear_classifier.collect.sources.file_names import FileNames, is_picture
 from bear_classifier.collect.sources.files_below import (
     Node,
+    change_stamp,
     files_below,
     readable_name,
-    stamp_of,
 )
 from bear_classifier.collect.sources.local_files import Listing
 from bear_classifier.collect.sources.search_engine import http_url
@@ -117,7 +117,7 @@ def list_rows(
     candidates = [
         dataclasses.replace(
             source,
-            stamp=stamp_of(places[number]),
+            stamp=change_stamp(places[number]),
             split=source.split or by_folder.get(number, "") or split,
         )
         for number, source in sorted(rows.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bear_classifier.collect.sources.files_below import Node, stamp_of, visible
+from bear_classifier.collect.sources.files_below import Node, change_stamp, visible
 from bear_classifier.collect.sources.image_folder import list_images
 from bear_classifier.collect.sources.local_files import Listing
 from bear_classifier.collect.sources.photo_table import (
@@ -45,7 +45,7 @@ def read_photo(source: Source) -> bytes:
         raise PhotoError("UNREADABLE", exc.sentence) from exc
     for part in source.origin[len(source.listed_in) + 1 :].split("/"):
         at = at.inside.get(part) if at else None
-    if at is None or stamp_of(at) != source.stamp:
+    if at is None or change_stamp(at) != source.stamp:
         raise PhotoError("UNREADABLE", "the ZIP was changed since it was listed; run again")
     return at.photo()
 
