@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from bear_classifier.report.throughput import SHARED, forecast, stage_rates
+    from bear_classifier.report.throughput import DIVIDED, forecast, stage_rates
 
     if options.photos < 1 or options.machines < 1:
         options.parser.error("--photos and --machines are numbers from 1")
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
                 "photos": rate.photos,
                 "seconds": rate.seconds,
                 "per_second": rate.per_second,
-                "shared": rate.stage in SHARED,
+                "shared": rate.stage in DIVIDED,
                 "here": one,
                 "on_machines": several,
             }

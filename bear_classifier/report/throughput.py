@@ -14,7 +14,7 @@ from bear_classifier.dataset.schema import StageRun
 from bear_classifier.stages import NAMES
 
 FEATURES = "features"  # the part of the first model that takes most of its time
-SHARED = ("download", FEATURES)  # work that several machines divide among them
+DIVIDED = ("download", FEATURES)  # work that several machines divide among them
 _FEATURES_RUN = "features.json"  # in the dataset; left by learn/features.py
 FEW_MEASURED = 1_000  # photos; of fewer, starting a stage takes a large part of its time
 
@@ -84,4 +84,4 @@ def _photos(run: StageRun, splits: Mapping[str, int]) -> int:
 def forecast(rates: Sequence[StageRate], photos: int, machines: int) -> list[float]:
     """Seconds of each stage for so many photos at the same rate. What several machines divide among
     them takes the part of one; the rest is done by one."""
-    return [photos / rate.per_second / (machines if rate.stage in SHARED else 1) for rate in rates]
+    return [photos / rate.per_second / (machines if rate.stage in DIVIDED else 1) for rate in rates]
