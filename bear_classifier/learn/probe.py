@@ -73,11 +73,11 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     train, known = (splits == "train") & sample, (splits != "test") & sample
     folds = n_folds(labels[train], groups[train], config.probe.folds)
     learned = [photo for photo, used in zip(photos, train, strict=True) if used]
-    strength = strength_of(catalog, config, learned, chosen_rows(features, train), labels[train])
+    strength = strength_of(catalog, config, learned, probe_rows(features, train), labels[train])
 
     def unseen(learned: Bools) -> Floats:
         p = np.empty((len(photos), len(config.labels)))
-        x, y = chosen_rows(features, known), labels[known]
+        x, y = probe_rows(features, known), labels[known]
         p[known] = out_of_fold(x, y, groups[known], folds, strength, learned)
         if not known.all():
             made = fit_linear(strength, x[learned], y[learned])
@@ -121,7 +121,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     }
 
 
-def chosen_rows(features: Floats32 | Column, rows: Bools) -> Floats32 | Column:
+def probe_rows(features: Floats32 | Column, rows: Bools) -> Floats32 | Column:
     """Some rows of (n, f), in their files where all are."""
     return features.at(np.flatnonzero(rows)) if isinstance(features, Column) else features[rows]
 

@@ -26,6 +26,7 @@ from bear_classifier.stats.metrics import log_losses
 
 STRENGTHS = np.logspace(-4, 1, 6)  # C of scikit-learn: inverse strength of the L2 penalty
 DOUBTFUL = 3.0  # odds for another class from which a label is not learned from
+_SCALED_AT_ONCE = 50_000  # rows
 _DRAWS = 50  # random assignments of groups to folds
 Fold = tuple[Ints, Ints]
 
@@ -37,7 +38,20 @@ def model(strength: float) -> Pipeline:
 def fit_linear(strength: float, features: Floats32, labels: Ints) -> Pipeline:
     """A fitted model. On so few numbers several threads of BLAS lose a tenth of a second."""
     with threadpool_limits(1, "blas"):
-        return model(strength).fit(features, labels)
+        return _fitted(strength, features, labels)
+
+
+def _fitted(strength: float, features: Floats32, labels: Ints) -> Pipeline:
+    """Of many rows the scaler is fitted by blocks: its double precision would take twice the memory
+    of all of them."""
+    made = model(strength)
+    if len(features) <= _SCALED_AT_ONCE:
+        return made.fit(features, labels)
+    scaler, regression = made[0], made[-1]
+    for some in in_blocks(np.arange(len(features))):
+        scaler.partial_fit(features[some])
+    regression.fit(scaler.transform(features), labels)
+    return made
 
 
 def n_folds(labels: Ints, groups: Strings, folds: int) -> int:
@@ -132,7 +146,7 @@ def _all_learned(labels: Ints, part: Fold) -> bool:
 def _losses(strength: float, features: Rows, labels: Ints, part: Fold) -> Floats:
     """Log loss (m,) of the held-out rows, in nats, by a model of the others."""
     learning, held_out = part
-    made = model(strength).fit(features[learning], labels[learning])
+    made = _fitted(strength, features[learning], labels[learning])
     probabilities = made.predict_proba(features[held_out])
     return log_losses(probabilities, np.searchsorted(made.classes_, labels[held_out]))
 
@@ -160,7 +174,7 @@ def out_of_fold(
             probabilities[held_out, classes[0]] = 1.0
             continue
         with threadpool_limits(1, "blas"):
-            made = model(strength).fit(features[rows], labels[rows])
+            made = _fitted(strength, features[rows], labels[rows])
             probabilities[np.ix_(held_out, classes)] = made.predict_proba(features[held_out])
     return probabilities
 

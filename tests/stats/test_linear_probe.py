@@ -292,3 +292,15 @@ def test_moments_in_blocks_are_those_of_all(monkeypatch):
     monkeypatch.setattr(arrays, "BLOCK_ROWS", 16)
     for one, all_ in zip(moments(values, rows), whole, strict=True):
         assert np.allclose(one, all_, rtol=1e-4)
+
+
+def test_many_rows_are_scaled_in_blocks_and_alike(points, monkeypatch):
+    features, labels, groups = points
+    whole = fit_linear(0.1, features, labels)
+    out = out_of_fold(features, labels, groups, 4, 0.1)
+    monkeypatch.setattr(module, "_SCALED_AT_ONCE", 10)
+    monkeypatch.setattr(arrays, "BLOCK_ROWS", 32)
+    by_blocks = fit_linear(0.1, features, labels)
+    assert np.allclose(by_blocks[0].var_, whole[0].var_, rtol=1e-5)
+    assert np.allclose(by_blocks[-1].coef_, whole[-1].coef_, atol=1e-3)
+    assert np.allclose(out_of_fold(features, labels, groups, 4, 0.1), out, atol=1e-3)
