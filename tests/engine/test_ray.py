@@ -21,6 +21,7 @@ from engine_tasks import (
     mark,
     shard_of,
     surroundings,
+    visible_gpus,
     write_shard,
 )
 from waiting import STUCK, until
@@ -140,6 +141,23 @@ def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
         cwd=ROOT / "tests", env=environment(), capture_output=True, encoding="utf-8", timeout=STUCK,
     )  # fmt: skip
     assert "NO_CLUSTER: engine.address = '127.0.0.1:9'" in done.stderr
+
+
+@pytest.mark.long
+def test_a_task_sees_the_gpus_that_it_asked_for() -> None:
+    """Of a machine that says it has one; nothing computes on it."""
+    choice.prepare_ray()
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, **SMALL})
+    try:
+        for gpus, seen in ((1.0, "0"), (0.5, "0"), (0.0, "")):
+            settings = EngineConfig("ray", made.address, gpus=gpus)
+            found = {gpu for _, gpu in choice.each(visible_gpus, range(3), settings)}
+            assert found == {seen}
+    finally:
+        choice.close_engine()
+        made.shutdown()
 
 
 @pytest.mark.long
