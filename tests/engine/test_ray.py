@@ -3,6 +3,7 @@ workers, machines and drivers die."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -126,6 +127,12 @@ def test_ray_on_this_computer_does_what_the_local_engine_does(
             other.setattr("bear_classifier.engine.ray.code_digest", lambda: "of another version")
             with pytest.raises(ConfigError, match="OTHER_VERSION: the worker on .+ has another"):
                 list(choice.each(fail_on_two, [0], here))
+
+        (tmp_path / "only_here.py").write_text("def work(n): return n\n", encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        unknown = importlib.import_module("only_here").work
+        with pytest.raises(ConfigError, match="OTHER_VERSION: a worker does not know .+only_here"):
+            list(choice.each(unknown, [1], here))
 
         with pytest.raises(ConfigError, match="NO_WORKERS.*engine.gpus = 4"):
             list(choice.each(write_shard, tasks, EngineConfig("ray", gpus=4)))
