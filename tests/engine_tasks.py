@@ -71,6 +71,10 @@ def surroundings(number: int) -> tuple[int, int, str, str]:
     return os.getpid(), processors(), *(os.environ.get(name, "") for name in names)  # type: ignore[return-value]
 
 
+def visible_gpus(number: int) -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+
+
 async def to_loopback(port: int, host: str, asked: int) -> list[tuple[str, int]]:
     """Every name is a host of the tests, but for those inside a network, which nobody may ask."""
     return [("10.0.0.5" if host.startswith("inside") else "127.0.0.1", port)]

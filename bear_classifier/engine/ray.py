@@ -101,6 +101,13 @@ def _result(done: Any, task: object) -> Any:
     try:
         return ray.get(done)
     except ray.exceptions.RayTaskError as exc:
+        if isinstance(exc.cause, ray.exceptions.RaySystemError):  # the task could not be unpickled
+            first = str(exc.cause).partition("\n")[0]
+            raise ConfigError(
+                "OTHER_VERSION",
+                f"a worker does not know what this command does ({first}); install the same"
+                " bear-classifier on every machine",
+            ) from exc
         raise exc.cause from None
     except ray.exceptions.RayError as exc:
         raise DataError(

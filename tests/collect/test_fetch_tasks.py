@@ -186,6 +186,9 @@ def test_offline_nothing_is_given_up(tmp_path: Path, hosts: Hosts) -> None:
         with pytest.raises(DataError, match="OFFLINE: none of 15 addresses"):
             fetch_on_engine(catalog, catalog.sources(PENDING), CONFIG, net, done.extend)
         assert done == []
+        (task,) = by_site(tmp_path, catalog.sources(PENDING), [], CONFIG, net)
+        assert len(fetch_shard(task).unreached) == 15
+        assert fetch_tasks.read_journal(task.journal) == [], "noted for a head that dies meanwhile"
 
 
 def test_a_dead_site_among_others_is_recorded(tmp_path: Path, hosts: Hosts) -> None:

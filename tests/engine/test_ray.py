@@ -3,6 +3,7 @@ workers, machines and drivers die."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from engine_tasks import (
     mark,
     shard_of,
     surroundings,
+    visible_gpus,
     write_shard,
 )
 from waiting import STUCK, until
@@ -126,6 +128,12 @@ def test_ray_on_this_computer_does_what_the_local_engine_does(
             with pytest.raises(ConfigError, match="OTHER_VERSION: the worker on .+ has another"):
                 list(choice.each(fail_on_two, [0], here))
 
+        (tmp_path / "only_here.py").write_text("def work(n): return n\n", encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        unknown = importlib.import_module("only_here").work
+        with pytest.raises(ConfigError, match="OTHER_VERSION: a worker does not know .+only_here"):
+            list(choice.each(unknown, [1], here))
+
         with pytest.raises(ConfigError, match="NO_WORKERS.*engine.gpus = 4"):
             list(choice.each(write_shard, tasks, EngineConfig("ray", gpus=4)))
     finally:
@@ -140,6 +148,23 @@ def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
         cwd=ROOT / "tests", env=environment(), capture_output=True, encoding="utf-8", timeout=STUCK,
     )  # fmt: skip
     assert "NO_CLUSTER: engine.address = '127.0.0.1:9'" in done.stderr
+
+
+@pytest.mark.long
+def test_a_task_sees_the_gpus_that_it_asked_for() -> None:
+    """Of a machine that says it has one; nothing computes on it."""
+    choice.prepare_ray()
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, **SMALL})
+    try:
+        for gpus, seen in ((1.0, "0"), (0.5, "0"), (0.0, "")):
+            settings = EngineConfig("ray", made.address, gpus=gpus)
+            found = {gpu for _, gpu in choice.each(visible_gpus, range(3), settings)}
+            assert found == {seen}
+    finally:
+        choice.close_engine()
+        made.shutdown()
 
 
 @pytest.mark.long
