@@ -1064,9 +1064,6 @@ MUTANTS = [
            "strength_of(catalog, config, learned, probe_rows(features, train), labels[train])",
            "strength_of(catalog, config, [p for p in photos if p.split != 'test'],"
            " probe_rows(features, known), labels[known])",
-           "strength_of(catalog, config, learned, probe_rows(features, train), labels[train])",
-           "strength_of(catalog, config, [p for p in photos if p.split != 'test'],"
-           " probe_rows(features, known), labels[known])",
            "test_poison.py::test_nothing_is_learned_from_validation"),
     Mutant("leak: a rehearsal learns from validation", "learn/source_holdout.py",
            "tune(catalog, config, part, learned, checked,",
