@@ -1223,7 +1223,7 @@ MUTANTS = [
            "                end = read\n", "                pass\n",
            "runtime/test_growing_table.py::test_cut_anywhere"),
     Mutant("predict: parts share photos", "cli/predict.py", "% of == number - 1",
-           "% max(1, of - 1) == number - 1",
+           "% of != number - 1",
            "ship/test_predict.py::test_parts_hold_every_photo_once"),
     Mutant("predict: rows of another model are gone on with", "cli/predict.py",
            'bundle.about["checksum"][:8]', '"0" * 8',
