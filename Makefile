@@ -14,7 +14,7 @@ setup: .venv/ready  ## create .venv and install everything in it
 .venv/ready: requirements.txt requirements-dev.txt requirements-gpus.txt requirements-heic.txt requirements-hf.txt requirements-offline.txt requirements-parquet.txt requirements-ray.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,gpus,heic,ray]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,gpus,heic,parquet,ray]"
 	@if command -v npm >/dev/null; then $(BIN)/bears assets; else echo "npm is not here: pages without a server need it (bears assets)"; fi || true
 	@touch $@
 
