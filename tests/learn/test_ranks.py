@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -168,8 +169,13 @@ def apart(one: Path, two: Path) -> float:
 
 
 def compared(place: Path, given: dict[str, Any]) -> tuple[Path, Path]:
-    """Two copies of a dataset with a probe."""
-    probed(place / "one", build(given, where="test")).close()
+    """Two copies of a dataset with a probe, whose classes are unequal."""
+    catalog = probed(place / "one", build(given, where="test"))
+    learned = [photo for photo in catalog.photos("ok") if photo.split == "train"]
+    some = [photo for photo in learned if photo.label == LABELS[0]][:3]
+    with catalog.transaction():
+        catalog.put_photos(dataclasses.replace(photo, label=LABELS[1]) for photo in some)
+    catalog.close()
     shutil.copytree(place / "one", place / "two")
     return place / "one", place / "two"
 
