@@ -101,7 +101,7 @@ def staged(
 def written() -> float:
     """Bytes that this process wrote so far, 0 where Linux does not say."""
     counts = Path("/proc/self/io")
-    return float(counts.read_text().split()[3]) if counts.exists() else 0.0
+    return float(counts.read_text("ascii").split()[3]) if counts.exists() else 0.0
 
 
 def name_of(number: int) -> str:

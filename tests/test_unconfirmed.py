@@ -115,7 +115,7 @@ def everything(root: Path, config: Config) -> dict[str, Any]:
         found |= trained(catalog, "none")
         found["report"] = timeless(json.loads(json.dumps(
             report_facts(catalog, config, bundle.load(model).about))))  # fmt: skip
-        data, learned = runs._probe_data(catalog, config)  # all that a curve is made of
+        data, learned = runs.probe_data(catalog, config)  # all that a curve is made of
         found["curve"] = [data.features.tobytes(), data.labels.tolist(), learned]
         found["digests"] = [fingerprint(config, catalog, STAGES[: n + 1]) for n in range(9)]
         found["attribution"] = timeless(attribution(catalog, config))

@@ -141,7 +141,7 @@ def done(processes: Sequence[subprocess.Popen[str]]) -> list[list[dict[str, Any]
 
 
 def history(root: Path) -> list[dict[str, float]]:
-    rows: list[dict[str, float]] = json.loads((root / "train" / "history.json").read_text())[
+    rows: list[dict[str, float]] = json.loads((root / "train" / "history.json").read_text("utf-8"))[
         "history"
     ]
     return rows

@@ -37,7 +37,7 @@ from bear_classifier.stats.linear_probe import (
     trusted,
 )
 
-LEARNED = 200_000  # photos at most that the probe learns from: an hour, and 3 GB
+LEARNED = 200_000  # photos at most that the probe learns from; one penalty took 4 GB
 IN_MEMORY = 50_000  # photos whose features are read at once: 250 MB
 
 

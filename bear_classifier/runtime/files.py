@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bear_classifier.errors import DataError
 
+_LONGEST_CELL = 1 << 24  # characters
 # What makes a spreadsheet run a cell, in the wide signs of East Asia too; quotes before it are
 # counted in, so that two different texts never become the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -100,6 +101,17 @@ def cell(value: object) -> object:
 def uncell(text: str) -> str:
     """The text that `cell` was given, whoever wrote the table."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Tables may have cells of up to 16 million characters meanwhile: the limit of Python's reader
+    is one for the whole program, and small."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def read_text(path: Path) -> str:

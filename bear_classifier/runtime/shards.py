@@ -298,7 +298,11 @@ def _header(row: np.dtype[Any], n: int) -> bytes:
 
 
 def _lists(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*/*.txt") if not path.parent.name.startswith("."))
+    """Hidden folders are plans that another program is about to put there, or takes away."""
+    if not folder.is_dir():
+        return []
+    plans = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return sorted(list_ for plan in plans for list_ in plan.glob("*.txt"))
 
 
 def _keys(list_: Path) -> list[str]:

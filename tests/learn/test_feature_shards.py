@@ -254,7 +254,7 @@ def test_damaged_shards_make_the_first_model_run_again(catalog, tmp_path):
     """Each byte counts, and a file is read again only if it changed."""
     folder, _ = feature_cache(catalog, CONFIG, catalog.photos("ok"), body_of())
     assert stage_fingerprint._features_whole(folder, tmp_path)
-    known = json.loads((tmp_path / "hashes.json").read_text())
+    known = json.loads((tmp_path / "hashes.json").read_text("utf-8"))
     (name,) = rows_files(tmp_path)
     assert known[str((tmp_path / name).resolve())][2] == "whole"
     data = (tmp_path / name).read_bytes()

@@ -279,7 +279,7 @@ def ranks_of(launcher_pid: int) -> list[int]:
     """Process numbers of the launcher's children, rank 0 first."""
     path = Path(f"/proc/{launcher_pid}/task/{launcher_pid}/children")
     found = []
-    for pid in map(int, path.read_text().split()):
+    for pid in map(int, path.read_text("ascii").split()):
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         rank = [word[5:] for word in words if word.startswith(b"RANK=")]
         found += [(int(rank[0]), pid)] if rank else []

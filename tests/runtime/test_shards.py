@@ -87,7 +87,7 @@ def test_a_row_belongs_to_its_name(filled):
     assert is_whole(file)
     list_ = file.with_suffix(".txt")
     own = listed_names(list_)
-    list_.write_text("\n".join([*own[1:], own[0]]))
+    list_.write_text("\n".join([*own[1:], own[0]]), encoding="ascii")
     assert not is_whole(file)
 
 

@@ -175,7 +175,7 @@ def test_by_the_command_and_by_the_lines_beside_the_file(model_dir: Path, tmp_pa
         [sys.executable, "-c", alone + lines],
         cwd=tmp_path / "out",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

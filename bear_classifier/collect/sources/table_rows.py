@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bear_classifier.errors import DataError
+from bear_classifier.runtime.files import long_cells
 
 _DELIMITERS = ",\t;|"
 _LOOKED = 50  # rows that show which delimiter divides them
-_LONGEST_CELL = 1 << 24  # characters
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ def read_csv(data: bytes, name: str) -> RawTable:
     if said := re.match(r"sep=(.)\r?\n", text):  # as Excel writes it
         text, skipped = text[said.end() :], 1
     delimiter = said[1] if said else _delimiter(text)
-    csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t"
     )
     rows: list[tuple[int, list[str]]] = []
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num + skipped, [cell.strip() for cell in cells]))
+        with long_cells():
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    rows.append((reader.line_num + skipped, [cell.strip() for cell in cells]))
     except csv.Error as exc:
         raise DataError("BAD_TABLE", f"{name}, line {reader.line_num}: {exc}; mend it") from exc
     if not rows:

@@ -18,10 +18,9 @@ from typing import TextIO
 
 from bear_classifier.dataset.schema import SPLITS
 from bear_classifier.errors import DataError
-from bear_classifier.runtime.files import cell, uncell
+from bear_classifier.runtime.files import cell, long_cells, uncell
 
 METADATA = "metadata.csv"
-_LONGEST = 1 << 24  # characters of a cell
 _FROM_ELSEWHERE = ("title", "author", "licence", "licence_url", "page", "source", "decisions")
 
 
@@ -92,7 +91,7 @@ def read_rows(path: Path) -> Iterator[MetadataRow]:
     """The rows of such a table, one at a time; columns that it lacks are empty, others are passed
     over. Raises DataError (BAD_TABLE) for what is no such table, with the line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file, long_cells():
             yield from _read(path, file)
     except (OSError, UnicodeDecodeError) as exc:
         encoding = isinstance(exc, UnicodeDecodeError)
@@ -101,7 +100,6 @@ def read_rows(path: Path) -> Iterator[MetadataRow]:
 
 
 def _read(path: Path, file: TextIO) -> Iterator[MetadataRow]:
-    csv.field_size_limit(_LONGEST)
     reader = csv.DictReader(file)
     try:
         if not {"file_name", "label"} <= set(reader.fieldnames or ()):
