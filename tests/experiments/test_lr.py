@@ -254,11 +254,13 @@ def run_lr(arguments, project):
 
 
 def tree(root):
-    """Everything a dataset holds but for the catalog's journal and what this command leaves."""
+    """Everything a dataset holds but for the catalog's journal, kept hashes of files, and what this
+    command leaves."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.parent.name != "lr" and not path.name.startswith("catalog.")
+        if path.is_file() and path.parent.name != "lr"
+        if not path.name.startswith("catalog.") and path.name != "hashes.json"
     }
 
 

@@ -13,8 +13,9 @@ export async function workOffline(published) {
   if (before && before !== published) $("news").textContent = "This page was updated since your last visit.";
   if (!("serviceWorker" in navigator)) return;
   try {
-    await navigator.serviceWorker.register("sw.js", { type: "classic" });
+    const made = await navigator.serviceWorker.register("sw.js", { type: "classic" });
     await navigator.serviceWorker.ready;
     document.body.dataset.offline = "ready";
+    await made.update(); // at each visit: browsers put it off while a page is in use
   } catch { /* such as on plain http from another machine: the page works while there is a network */ }
 }

@@ -19,6 +19,7 @@ async function published(name, sha256) {
 addEventListener("install", (event) => event.waitUntil((async () => {
   const cache = await caches.open(KEPT);
   for (const [name, sha256] of Object.entries(FILES)) await cache.put(new URL(name, registration.scope), await published(name, sha256));
+  await self.skipWaiting(); // all is here: the next visit is to the new page
 })()));
 
 addEventListener("activate", (event) => event.waitUntil((async () => {
