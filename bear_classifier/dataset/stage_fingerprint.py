@@ -26,8 +26,8 @@ from bear_classifier.stages import Stage
 
 FORM = 3  # version of the digest, which begins with it; Stage.renewed counts for outputs
 HASH_CACHE = "hashes.json"  # in the dataset: path -> size, time of change, SHA-256
-# Settings that change no result: the device, the engine of the tasks (its outputs are the same bytes),
-# and whether training goes on after a break.
+# Settings that change no result: the device, the engine of the tasks, whose outputs are the same
+# bytes, and whether training goes on after a break.
 WITHOUT_EFFECT = {"learn.device", "train.resume", "engine.name"}
 # Settings that came later, left out at these values: results from before them stay up to date.
 LATER = {"probe.precision": "fp32"}

@@ -128,24 +128,27 @@ export function squareOf(width, height, size, share) {
 }
 
 const paper = { alpha: false, willReadFrequently: true };
+const BAND = 256; // rows
 
 /** The pixels (h, w, 3) from which the model cuts its square: the middle of the picture, so much of it
  * that the square begins at the same pixel as in the whole. */
 export function pixelsOf(picture) {
   const { width, height } = picture, least = Math.min(width, height);
   const wide = least + ((width - least) % 2), high = least + ((height - least) % 2);
-  const canvas = new OffscreenCanvas(wide, high);
-  const pen = canvas.getContext("2d", paper);
+  const canvas = new OffscreenCanvas(wide, Math.min(BAND, high)), pen = canvas.getContext("2d", paper);
+  const rgb = new Uint8Array(3 * wide * high);
   pen.fillStyle = "white";
-  pen.fillRect(0, 0, wide, high);
-  pen.drawImage(picture, -(width - wide) / 2, -(height - high) / 2);
-  const rgba = pen.getImageData(0, 0, wide, high).data, rgb = new Uint8Array(3 * wide * high);
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
-    rgb[to] = rgba[from];
-    rgb[to + 1] = rgba[from + 1];
-    rgb[to + 2] = rgba[from + 2];
+  for (let top = 0, to = 0; top < high; top += BAND) { // by bands: a second whole copy would be too much
+    const rows = Math.min(BAND, high - top);
+    pen.fillRect(0, 0, wide, rows);
+    pen.drawImage(picture, -(width - wide) / 2, -(height - high) / 2 - top);
+    const rgba = pen.getImageData(0, 0, wide, rows).data;
+    for (let from = 0; from < rgba.length; from += 4, to += 3) {
+      rgb[to] = rgba[from];
+      rgb[to + 1] = rgba[from + 1];
+      rgb[to + 2] = rgba[from + 2];
+    }
   }
-  canvas.width = 0; // its memory is freed now, not when somebody collects it
   return { rgb, dims: [high, wide, 3] };
 }
 

@@ -8,21 +8,19 @@ let session = null; // a promise
 let about = null; // {labels, reasons} of the model's own, {size, crop} of its square
 
 /** The bytes of a file of this page, if they are those that were published. */
-async function checked({ name, sha256 }, report = () => {}) {
+async function checked({ name, sha256, bytes: size }, report = () => {}) {
   const response = await fetch(new URL(name, import.meta.url));
   if (!response.ok) throw new Unusable("NO_MODEL", `${name} cannot be loaded (error ${response.status}). Load the page again.`);
-  const size = Number(response.headers.get("Content-Length")) || 0, parts = [], reader = response.body.getReader();
+  const bytes = new Uint8Array(size), reader = response.body.getReader();
   let length = 0;
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    parts.push(part.value);
+    if (length + part.value.length <= size) bytes.set(part.value, length);
     length += part.value.length;
-    report(length, size);
+    report(length);
   }
-  const bytes = new Uint8Array(length);
-  parts.reduce((at, part) => { bytes.set(part, at); return at + part.length; }, 0);
   if (crypto.subtle) { // not on a page over plain http from another machine
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    if ([...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") !== sha256) {
+    if (length !== size || [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") !== sha256) {
       throw new Unusable("CHANGED", `${name} is not the file that was published with this page. Load the page again.`);
     }
   }
@@ -113,7 +111,11 @@ const work = {
   },
 };
 
-addEventListener("message", async ({ data: { id, task, given } }) => {
+let before = Promise.resolve(); // one photo after the other: two decoded ones would take twice the memory
+
+addEventListener("message", ({ data }) => { before = before.then(() => done(data)); });
+
+async function done({ id, task, given }) {
   try {
     const result = await work[task](given);
     postMessage({ id, result }, result.map ? [result.map] : []);
@@ -122,4 +124,4 @@ addEventListener("message", async ({ data: { id, task, given } }) => {
     const message = error instanceof Unusable ? error.message : `The model cannot answer in this browser (${error?.message || error}).`;
     postMessage({ id, trouble: { code, message } });
   }
-});
+}
