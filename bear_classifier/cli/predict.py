@@ -62,12 +62,8 @@ def _predictions(options: argparse.Namespace) -> int:
     with _table(options, bundle) if options.csv else nullcontext() as table:
         failed = sum(map(bool, table.done.values())) if table else 0  # the last cell is the error
         for path, answer in _answers(options, bundle, _wanted(options, table)):
-            row: dict[str, Any] = {"path": printable(path)}
-            if isinstance(answer, PhotoError):
-                row["error"] = {"code": answer.code, "message": answer.sentence}
-                failed += 1
-            else:
-                row |= dataclasses.asdict(answer)
+            row = answer_row(path, answer)
+            failed += "error" in row
             if table:
                 table.add(prediction_cells(row, bundle.labels))
             if options.json:
@@ -153,6 +149,14 @@ def _wanted(
         )
 
     return wanted
+
+
+def answer_row(path: Path | str, answer: Prediction | PhotoError) -> dict[str, Any]:
+    """What `--json` prints of one photo."""
+    row: dict[str, Any] = {"path": printable(path)}
+    if isinstance(answer, PhotoError):
+        return row | {"error": {"code": answer.code, "message": answer.sentence}}
+    return row | dataclasses.asdict(answer)
 
 
 def line(row: Mapping[str, Any]) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bear_classifier.cli.options import add_path
 from bear_classifier.cli.output import print_json
-from bear_classifier.cli.predict import line, prediction_cells, prediction_columns
-from bear_classifier.errors import DataError, PhotoError
+from bear_classifier.cli.predict import answer_row, line, prediction_cells, prediction_columns
+from bear_classifier.errors import DataError
 from bear_classifier.runtime.files import printable, writable
 from bear_classifier.runtime.growing_table import AppendedTable
 from bear_classifier.runtime.terminal import complain, count, one_line, tell
@@ -32,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from bear_classifier.ship.bundle import load
     from bear_classifier.ship.new_files import new_files
-    from bear_classifier.ship.predict import Model
+    from bear_classifier.ship.predict import Model, answer_of
     from bear_classifier.ship.sandbox import trust
 
     if not options.folder.is_dir():
@@ -52,14 +51,9 @@ def run(options: argparse.Namespace) -> int:
         own = options.csv.absolute() if options.csv else None
         complain(options, f"watching {one_line(str(options.folder))}; Ctrl-C ends it")
         for path in new_files(options.folder, options.every, lambda p: p.absolute() != own):
-            name = printable(path)
-            if name in done:
+            if printable(path) in done:
                 continue
-            row: dict[str, Any] = {"path": name}
-            try:
-                row |= dataclasses.asdict(ready.predict(path))
-            except PhotoError as exc:
-                row["error"] = {"code": exc.code, "message": exc.sentence}
+            row = answer_row(path, answer_of(ready, path))
             if table:
                 table.add(prediction_cells(row, bundle.labels))
             if options.json:
