@@ -164,7 +164,7 @@ def features_stored(root: Path, n: int, width: int) -> dict[str, float]:
 
     def store() -> None:
         for path in shards.plan(folder, (f"{name}.jpeg" for name in label)):
-            names = shards.names_of(path)
+            names = shards.listed_names(path)
             with shards.Writer(path, row, _STEP) as writer:
                 for at in range(0, len(names), _STEP):
                     targets = np.array([label[name[:64]] for name in names[at : at + _STEP]])

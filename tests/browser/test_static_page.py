@@ -16,7 +16,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import test_page
 from corpus import drawn, exif, good, saved
@@ -332,12 +331,10 @@ def test_a_live_answer_follows_within_a_second(browser: webdriver.Chrome) -> Non
 
 @pytest.mark.long
 def test_a_live_answer_does_not_flicker(browser: webdriver.Chrome) -> None:
-    """On one picture whose frames are now and then answered otherwise."""
-    random = np.random.default_rng(3)
-    frames = [[n / 10, float(np.clip(random.normal(0.75, 0.2), 0, 1)), 0.0] for n in range(300)]
+    """On one picture, of which two frames in five are answered otherwise."""
+    frames = [[n / 10, (0.95, 0.95, 0.95, 0.3, 0.3)[n % 5], 0.0] for n in range(100)]
     shown = browser.execute_async_script(STEADY, frames, {"least": -3.0, "close": 0.0})
     assert set(shown) == {"a"}
-    assert sum(p < 0.5 for _, p, _ in frames) > 20  # frames that would have flickered
 
 
 @pytest.mark.long
