@@ -134,11 +134,12 @@ def stored_feature_shard(stored: StoredTask) -> FeatureShard:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         storage.fetch(root, [task.shard])
+        names = shards.listed_names(root / task.shard)
         if storage.has(_made_by(task)):
-            return FeatureShard(task.shard, len(shards.listed_names(root / task.shard)), 0)
+            return FeatureShard(task.shard, len(names), 0)
         network = Path(task.shard).parent.parent / _NETWORK
         more = [network.as_posix()] if storage.has(network.as_posix()) else []
-        storage.fetch(root, [*_photos_of(root, task), *more])
+        storage.fetch(root, [*_places(names), *more])
         done = feature_shard(dataclasses.replace(task, root=folder))
         storage.publish(root, _made_by(task))
     return done
@@ -148,14 +149,15 @@ def _made_by(task: FeatureTask) -> str:
     return Path(task.shard).with_suffix(".npy").as_posix()
 
 
-def _photos_of(root: Path, task: FeatureTask) -> list[str]:
-    return [f"photos/{name[:2]}/{name}" for name in shards.listed_names(root / task.shard)]
+def _places(names: Sequence[str]) -> list[str]:
+    """Of listed photos in the dataset, as `catalog.photo_file` has them."""
+    return [f"photos/{name[:2]}/{name}" for name in names]
 
 
 def _read_by(root: Path, task: FeatureTask) -> list[str]:
     network = Path(task.shard).parent.parent / _NETWORK
     more = [network.as_posix()] if (root / network).is_file() else []
-    return [task.shard, *_photos_of(root, task), *more]
+    return [task.shard, *_places(shards.listed_names(root / task.shard)), *more]
 
 
 def feature_tasks(
@@ -219,7 +221,7 @@ def feature_shard(
     if shards.is_made(list_):
         return FeatureShard(task.shard, len(names), 0)
     made = _prepared(list_.parent.parent, task.learn, task.seed, len(names) >= WORTH, body)
-    files = [root / "photos" / name[:2] / name for name in names]
+    files = [root / place for place in _places(names)]
     shape = preprocessing(task.learn)
     row = shards.row_type(features=made.width, light=0, sharpness=0, filled=0)
     with Writer(list_, row, BATCH) as writer, torch.inference_mode():

@@ -6,7 +6,7 @@ model/complete.onnx              the model from pixels to the answer, see ship/c
 ort/                             onnxruntime-web; heif/: libheif, loaded for a HEIC photo only
 about.json                       what the page says of the model; checksums of model and wasm
 sw.js                            keeps all of it for visits without a network
-card.html, manifest.webmanifest, icon.svg, README.md, LICENSE, .nojekyll
+card.html, manifest.webmanifest, icon.svg, README.md, licences/, .nojekyll
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ from bear_classifier.ship import bundle
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.complete_export import complete_file
 from bear_classifier.ship.complete_onnx import REASONS
-from bear_classifier.ship.sandbox import trust
-from bear_classifier.ship.space import short_description, write_folder, yaml_string
+from bear_classifier.ship.space import front_matter, write_folder
 from bear_classifier.web.page_assets import HEIF, ONNX_RUNTIME, Asset, folder_of
 
 _STATIC = Path(__file__).parent / "static"
 _MODEL, _WASM = "model/complete.onnx", "ort/ort-wasm-simd-threaded.wasm"
-_LATER = ("heif/", "README.md", "LICENSE", ".nojekyll", "licences/")  # not kept beforehand
+_LATER = "heif/"  # not kept beforehand
 _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self';"
     " img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; manifest-src 'self';"
@@ -67,9 +66,9 @@ def static_page(model: Path, out: Path) -> StaticPage:
     place = out.resolve()
     if model.resolve() in (place, *place.parents):
         raise ConfigError("BAD_PLACE", f"{place} is within the model; name a folder elsewhere")
+    _asset(ONNX_RUNTIME, "ort")  # before work of seconds
     with publishing(place):
         opened = bundle.load(model)
-        trust(opened)
         (served,) = served_models(model)
         files = page_files(opened, served, complete_file(opened)[0])
         write_folder(place, files)
@@ -83,12 +82,12 @@ def page_files(model: Bundle, served: ServedModel, complete: bytes) -> dict[str,
     files |= _asset(ONNX_RUNTIME, "ort")
     files |= _asset(HEIF, "heif") if folder_of(HEIF) else {}
     files |= {_MODEL: complete, "icon.svg": _ICON.encode()}
-    files["about.json"] = _json(about(model, served, files))
     files["index.html"] = _index(files.pop("page.html").decode()).encode()
     files["card.html"] = render_card(served.name, served.card, "page.css").encode()
     files["manifest.webmanifest"] = _json(manifest(model, served))
+    version = hashlib.sha256(_json(checksums(files))).hexdigest()[:16]
+    files["about.json"] = _json(about(model, served, files) | {"published": version})
     published, later = checksums(files)
-    version = hashlib.sha256(_json(published | later)).hexdigest()[:16]
     worker = (_STATIC / "device" / "sw.js").read_text(encoding="utf-8")
     lists = {"VERSION": version, "FILES": published, "LATER": later}
     head = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in lists.items())
@@ -117,7 +116,6 @@ def about(model: Bundle, served: ServedModel, files: Mapping[str, bytes]) -> dic
         "limits": most,
         "corrections": False,
         "device": device | facts | limit,
-        "published": hashlib.sha256(files[_MODEL]).hexdigest()[:16],
     }
 
 
@@ -190,21 +188,9 @@ def _json(value: object) -> bytes:
 
 
 def _read_me(model: Bundle, served: ServedModel) -> str:
-    title = f"{served.name[0].upper()}{served.name[1:]} classifier"
+    facts = {"sdk": "static", "app_file": "index.html"}
     return f"""\
----
-title: {yaml_string(title)}
-emoji: 📷
-colorFrom: yellow
-colorTo: gray
-sdk: static
-app_file: index.html
-pinned: false
-short_description: {yaml_string(short_description(model.labels))}
-tags:
-  - image-classification
-  - onnx
----
+{front_matter(served.name, model.labels, facts)}
 
 {served.card.replace("THIS_FOLDER", served.name).rstrip()}
 

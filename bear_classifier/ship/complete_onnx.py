@@ -75,11 +75,11 @@ def complete(bundle: Bundle) -> bytes:
 
 
 class Complete:
-    """Such a file, ready to answer. threads: that it computes with."""
+    """Such a file, ready to answer, with one thread."""
 
-    def __init__(self, data: bytes, threads: int = 1) -> None:
+    def __init__(self, data: bytes) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
         self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         about = self._session.get_modelmeta().custom_metadata_map
         self.labels: list[str] = json.loads(about["labels"])

@@ -170,22 +170,14 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
 
 def readme(name: str, labels: Sequence[str], card: str, gradio: str) -> str:
     """Front matter that the Hub reads, then the model's card. gradio: its version."""
+    facts = {
+        "sdk": "gradio",
+        "sdk_version": yaml_string(gradio),
+        "python_version": f'"{sys.version_info.major}.{sys.version_info.minor}"',
+        "app_file": "app.py",
+    }
     return f"""\
----
-title: {yaml_string(f"{name[0].upper()}{name[1:]} classifier")}
-emoji: 📷
-colorFrom: yellow
-colorTo: gray
-sdk: gradio
-sdk_version: {yaml_string(gradio)}
-python_version: "{sys.version_info.major}.{sys.version_info.minor}"
-app_file: app.py
-pinned: false
-short_description: {yaml_string(short_description(labels))}
-tags:
-  - image-classification
-  - onnx
----
+{front_matter(name, labels, facts)}
 
 {card.replace("THIS_FOLDER", f"models/{name}").rstrip()}
 
@@ -200,7 +192,24 @@ The program is under the Apache License 2.0 (LICENSE). That says nothing of the 
 """
 
 
-def short_description(labels: Sequence[str]) -> str:
+def front_matter(name: str, labels: Sequence[str], facts: Mapping[str, str]) -> str:
+    """What the Hub reads of a Space. facts: of its kind, values as YAML has them."""
+    of_kind = "".join(f"{key}: {value}\n" for key, value in facts.items())
+    return f"""\
+---
+title: {yaml_string(f"{name[0].upper()}{name[1:]} classifier")}
+emoji: 📷
+colorFrom: yellow
+colorTo: gray
+{of_kind}pinned: false
+short_description: {yaml_string(_short_description(labels))}
+tags:
+  - image-classification
+  - onnx
+---"""
+
+
+def _short_description(labels: Sequence[str]) -> str:
     """What the model is for, as short as the Hub asks for."""
     *most, last = labels
     question = f"{', '.join(most)} or {last}?"

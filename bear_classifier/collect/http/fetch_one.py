@@ -184,10 +184,8 @@ class Visitor:
         """One answer: the place that it moved to, or the whole body."""
         async with self.client.open(target, keep=self.turns.others(target.host)) as answer:
             trail.follow(answer)
-            if answer.status in REDIRECTS and "Location" in answer.headers:
-                return follow(target, answer.headers["Location"])
-            if answer.status != 200:
-                raise http_refusal(answer)
+            if moved := moved_to(target, answer):
+                return moved
             if self.robots and (directive := opt_out(answer.headers.getall("X-Robots-Tag", ()))):
                 trail.opt_out = directive
                 words = f"the site asks not to be used for AI (X-Robots-Tag: {directive})"
@@ -198,7 +196,16 @@ class Visitor:
                 trail.bytes = answer.received
 
 
-def http_refusal(answer: HttpResponse) -> PhotoError:
+def moved_to(target: Target, answer: HttpResponse) -> Target | None:
+    """Where an answer sends on to; None: it has the body. Raises PhotoError at other answers."""
+    if answer.status in REDIRECTS and "Location" in answer.headers:
+        return follow(target, answer.headers["Location"])
+    if answer.status != 200:
+        raise _refusal(answer)
+    return None
+
+
+def _refusal(answer: HttpResponse) -> PhotoError:
     code, words = f"HTTP_{answer.status}", f"the server answers {answer.status}"
     with suppress(ValueError):
         words += f" {HTTPStatus(answer.status).phrase}"

@@ -5,11 +5,11 @@ at one picture."""
 
 from __future__ import annotations
 
-from bear_classifier.collect.http.client import REDIRECTS, Client, in_own_loop
+from bear_classifier.collect.http.client import Client, in_own_loop
 from bear_classifier.collect.http.fetch_many import INTERNET, Net
-from bear_classifier.collect.http.fetch_one import MOST_REDIRECTS, http_refusal
+from bear_classifier.collect.http.fetch_one import MOST_REDIRECTS, moved_to
 from bear_classifier.collect.http.ssrf_guard import in_time
-from bear_classifier.collect.http.url import follow, parse_url
+from bear_classifier.collect.http.url import parse_url
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder
 
@@ -22,11 +22,9 @@ def fetch_photo(url: str, net: Net = INTERNET) -> bytes:
         async with Client(net.world, net.limits) as client:
             for _ in range(MOST_REDIRECTS + 1):
                 async with client.open(target, keep=False) as answer:
-                    if answer.status in REDIRECTS and "Location" in answer.headers:
-                        target = follow(target, answer.headers["Location"])
+                    if moved := moved_to(target, answer):
+                        target = moved
                         continue
-                    if answer.status != 200:
-                        raise http_refusal(answer)
                     with await answer.read(judge=decoder.format_of_stranger) as body:
                         return body.read()
         words = f"more than {MOST_REDIRECTS}, the last to {target.host}"

@@ -22,8 +22,9 @@ from bear_classifier.collect.sources.photo_rows import (
     split_of_shard,
 )
 from bear_classifier.collect.sources.photo_table import split_of_name
+from bear_classifier.dataset.formats.parquet_shards import parquet_library
 from bear_classifier.dataset.schema import Source
-from bear_classifier.errors import ConfigError, DataError, PhotoError
+from bear_classifier.errors import DataError, PhotoError
 from bear_classifier.images.decoder import check_bytes
 from bear_classifier.runtime.terminal import progress_bar
 
@@ -37,7 +38,7 @@ def list_parquet(path: Path, labels: Sequence[str]) -> Listing:
 
     Raises ConfigError (NOT_INSTALLED), DataError (NO_FILE, BAD_TABLE, NO_PHOTO_COLUMN and those of
     `list_shards`)."""
-    _library()
+    parquet_library()
     path = path.resolve()
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
@@ -61,16 +62,6 @@ def photo_of_row(source: Source) -> bytes:
     return data
 
 
-def _library() -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as exc:
-        install = 'install it: pip install "bear-classifier[parquet]"'
-        words = f"parquet:PATH needs pyarrow, which is not here; {install}"
-        raise ConfigError("NOT_INSTALLED", words) from exc
-    return parquet
-
-
 def _errors() -> tuple[type[BaseException], ...]:
     """What reading a damaged file raises."""
     import pyarrow
@@ -80,7 +71,7 @@ def _errors() -> tuple[type[BaseException], ...]:
 
 def _shard(path: Path) -> Shard:
     try:
-        file = _library().ParquetFile(path)
+        file = parquet_library().ParquetFile(path)
         schema = file.schema_arrow
         image = photo_column(str(path), [f.name for f in schema if _holds_photos(f)])
         names = [f.name for f in schema if _is_text(f) and f.name not in _UNREAD]
@@ -138,7 +129,7 @@ def _texts(values: Sequence[Any], classes: Sequence[str]) -> list[str]:
 
 @lru_cache(4)
 def _photos(place: str, _stamp: str) -> _Photos:
-    return _Photos(_library().ParquetFile(place))
+    return _Photos(parquet_library().ParquetFile(place))
 
 
 class _Photos:

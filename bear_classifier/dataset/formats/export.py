@@ -29,7 +29,7 @@ from bear_classifier.dataset.formats import finish, names
 from bear_classifier.dataset.formats.choices import ExportChoice, Exported
 from bear_classifier.dataset.formats.earlier_export import refuse_foreign, write_marker
 from bear_classifier.dataset.formats.metadata import MetadataRow
-from bear_classifier.dataset.formats.parquet_shards import require_pyarrow, write_parquet
+from bear_classifier.dataset.formats.parquet_shards import parquet_library, write_parquet
 from bear_classifier.dataset.formats.parts import (
     ExportItem,
     Part,
@@ -63,7 +63,7 @@ def export_dataset(
     STORED_DAMAGED, DISK_FULL, CANNOT_WRITE, LOCKED), ConfigError (FOREIGN_FOLDER, BAD_PLACE,
     NOT_INSTALLED)."""
     if choice.format == "parquet":
-        require_pyarrow()
+        parquet_library()
     place = out.resolve()
     root = catalog.root.resolve()
     if place in (root, *root.parents) or root in place.parents:

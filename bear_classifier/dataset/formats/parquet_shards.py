@@ -21,14 +21,15 @@ _NUMBERS = ("file_bytes",)
 _REST = tuple(c for c in METADATA_COLUMNS if c not in ("file_name", "label"))
 
 
-def require_pyarrow() -> None:
-    """Raises ConfigError (NOT_INSTALLED)."""
+def parquet_library() -> Any:
+    """pyarrow's part for Parquet. Raises ConfigError (NOT_INSTALLED)."""
     try:
-        import pyarrow.parquet  # noqa: F401
+        from pyarrow import parquet
     except ImportError as exc:
         install = 'install it: pip install "bear-classifier[parquet]"'
         raise ConfigError("NOT_INSTALLED", f"Parquet needs pyarrow, which is not here; {install}") \
             from exc  # fmt: skip
+    return parquet
 
 
 def write_parquet(
