@@ -157,7 +157,7 @@ def test_a_large_file_is_read_once(project, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(stage_fingerprint.WITHOUT_EFFECT))
 def test_settings_without_effect_do_not_count(project, name):
     table, _, key = name.partition(".")
-    value = {"learn.device": "cuda", "train.resume": False}[name]
+    value = {"engine.name": "ray", "learn.device": "cuda", "train.resume": False}[name]
     assert made_anew(project, changed(project, **{table: {key: value}})) == []
 
 
