@@ -122,7 +122,7 @@ def assign(
             if n > 0 and not held and not chosen:
                 chosen = [min(free, key=lambda at: (sizes[at[1]], at))]
             splits |= {group: name for _, group in chosen}
-            free = [at for at in free if at not in chosen]
+            free = [at for at in free if at[1] not in splits]
             before = cut
         splits |= dict.fromkeys((group for _, group in free), "train")
     return [photo.split or splits[photo.group] for photo in photos]

@@ -106,22 +106,23 @@ def assign_sources(sizes: Floats, kept: Ints, shares: Sequence[float], order: Fl
     held = np.stack([sizes[splits == split].sum(0) for split in number])
     free = np.flatnonzero(splits == -1)
     free = free[np.lexsort((order[free], -sizes[free].sum(1)))]
-    for rank, unit in enumerate(free):
+    units = (sizes[free] > 0).sum(0)  # of each class, that have no split yet
+    for rank, unit in enumerate(free, 1):
         after = held + (number[:, None] == number)[..., None] * sizes[unit]
         off = ((after - wanted) ** 2 / wanted).sum((1, 2))
-        rest = sizes[free[rank + 1 :]]
-        splits[unit] = np.lexsort((off, *_lacking(after, rest)))[0]
+        units = units - (sizes[unit] > 0)
+        lacking = _lacking(after, units, len(free) - rank)
+        splits[unit] = np.lexsort((off, *lacking))[0]
         held[splits[unit]] += sizes[unit]
     return splits
 
 
-def _lacking(after: Floats, rest: Floats) -> tuple[Ints, Ints, Ints]:
+def _lacking(after: Floats, units: Ints, left: int) -> tuple[Ints, Ints, Ints]:
     """(choices,) each, the gravest last: places of a class that must stay empty, splits, and
-    classes without photos to learn from. after: (choices, splits, classes); rest: (units, classes).
-    """
-    units = (rest > 0).sum(0)
+    classes without photos to learn from. after: (choices, splits, classes); units: (classes,) those
+    with photos of it that are still to come, of `left` in all."""
     holes = np.maximum((after == 0).sum(1) - units, 0).sum(1)
-    empty = np.maximum((after.sum(2) == 0).sum(1) - len(rest), 0)
+    empty = np.maximum((after.sum(2) == 0).sum(1) - left, 0)
     unlearned = ((after[:, 0] == 0) & (units == 0)).sum(1)
     return holes, empty, unlearned
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from bear_classifier.collect import split as module
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.split import assign, split
+from bear_classifier.collect.split_by_source import place
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config, SplitConfig
 from bear_classifier.dataset.catalog import Catalog
@@ -344,6 +346,25 @@ def test_groups_of_one_size_are_dealt_as_single_photos_are(make: Make) -> None:
     frames = [make(1000 * n + k, group=f"g{n}") for n in range(60) for k in range(7)]
     sides = {p.group: p.split for p in dealt(alone)}
     assert {p.group: p.split for p in dealt(frames)} == sides
+
+
+def test_ten_times_the_groups_take_about_ten_times_the_work(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work: how often two places are compared, which sorting does n log n times."""
+
+    class Place(float):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Place.compared += 1
+            return float(self) == other
+
+        __hash__ = float.__hash__
+
+    monkeypatch.setattr(module, "place", lambda seed, group: Place(place(seed, group)))
+    assign(some(make, 2000), SplitConfig())
+    assert Place.compared < 2000 * 20  # log2(2000) = 11
 
 
 def test_photos_of_other_scenes_mend_a_class_that_was_dealt_to_test(make: Make) -> None:
