@@ -45,6 +45,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "watch": ("watch", "classify photos as they come into a folder"),
     "serve": ("serve", "open the web page and the API of a model"),
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
+    "push": ("push", "upload a model to the Hugging Face Hub"),
     "assets": ("assets", "fetch what lets a model run in a visitor's browser (by npm)"),
     "clean": ("clean", "find label errors and outliers, and decide on them from a table"),
     "review": ("review", "open the cleaning page"),

@@ -253,6 +253,11 @@ class ExportConfig:
     note: str = setting(
         "", "a text file (Markdown) that its card quotes: what it is for, and what it is not for"
     )
+    licence: str = setting(
+        "",
+        "of the model, by the Hugging Face Hub's word, such as apache-2.0 or cc-by-4.0; its card"
+        ' has it; "": unknown',
+    )
     pictures: str = choice(
         "none",
         "small copies of training photos in the bundle, which the page shows as most similar:"

@@ -30,7 +30,7 @@ HASH_CACHE = "hashes.json"  # in the dataset: path -> size, time of change, SHA-
 # bytes, and whether training goes on after a break.
 WITHOUT_EFFECT = {"learn.device", "train.resume", "engine.name"}
 # Settings that came later, left out at these values: results from before them stay up to date.
-LATER = {"probe.precision": "fp32"}
+LATER = {"probe.precision": "fp32", "export.licence": ""}
 # Networks to which version 0.1.0 gave other pixel values than later ones: they begin anew.
 CENTRED = ("efficientnet_v2_l", "googlenet", "inception_v3")
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from bear_classifier.learn import backbone
 from bear_classifier.learn.mixed_precision import depthwise, exactly, half_precision
 from bear_classifier.runtime.processors import processors
 
@@ -74,6 +75,12 @@ def as_onnx(module: nn.Module, example: Tensor, name: str, outputs: Sequence[str
             dynamo=False,
         )
     return buffer.getvalue()
+
+
+def to_onnx(model: backbone.Classifier, size: int) -> bytes:
+    """A classifier as one file: any number of images of this many pixels a side, three outputs."""
+    example = torch.zeros(1, 3, size, size)
+    return as_onnx(backbone.Outputs(model), example, "image", backbone.OUTPUTS)
 
 
 def onnx_pass(network: bytes) -> Pass:

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 # A hint ends its line. `command` makes one, with quotes where a path needs them.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
-_OF_NO_PROJECT = ("new", "space", "completion")  # commands that take no --project
+_OF_NO_PROJECT = ("new", "space", "push", "completion")  # commands that take no --project
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _PLACES = (("data", Path("data")), ("models", Path("models")))  # options and their defaults
 

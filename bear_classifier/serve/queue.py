@@ -84,7 +84,7 @@ def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 def _served(name: str, path: Path) -> ServedModel:
     trust(bundle := load(path))
-    return ServedModel(name, path, dict(bundle.about), (path / "README.md").read_text("utf-8"))
+    return ServedModel(name, path, dict(bundle.about), bundle.card())
 
 
 class Service:

@@ -5,8 +5,10 @@ model.onnx            image (n, 3, size, size) to logits, pooled features, last 
 weights.safetensors   the same weights, to train on from
 reference.npz         features of training photos, for the OOD score
 pictures.npz          only with export.pictures: small copies of training photos, with credits
+complete.onnx         only where it is small: pixels to answer in one file, ship/complete_onnx.py
+examples/             only where it answers drawn ones rightly: pictures for a page to try
 golden/               pictures, and the outputs for them when it was published
-README.md             the model card
+README.md             the model card, with front matter for the Hugging Face Hub
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from bear_classifier.ship.onnx_check import refuse_unsafe
 GOLDEN = 32
 _CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64
+_FRONT_MATTER = re.compile(r"\A---\n.*?^---\n\s*", re.DOTALL | re.MULTILINE)
 _KEPT = ("model.onnx", "reference.npz")
 _ARCHIVES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b", b"BZh")
 _ZIP = (b"PK\x03\x04",)  # what torch.save writes; an .npz is one by right
@@ -49,6 +52,8 @@ _LARGEST = 4 * 2**30  # bytes of one file
 _LARGEST_JSON = 2**20
 _LARGEST_GOLDEN = 2**26  # bytes of the expected outputs
 _BLOCK = 2**22  # bytes of a file that is read and not kept
+_FOLDERS = ("golden", "examples")
+_OF_THE_HUB = (".cache", ".git"), (".gitattributes",)  # folders and files of its downloads
 _TRIES = 9  # at reading a bundle while others are being published in its place
 
 
@@ -92,6 +97,11 @@ class Bundle:
     @property
     def temperature(self) -> float:
         return float(self.about["temperature"])
+
+    def card(self) -> str:
+        """The model card for people, Markdown: without the front matter that the Hub reads."""
+        text = (self.path / "README.md").read_text(encoding="utf-8", errors="replace")
+        return _FRONT_MATTER.sub("", text, count=1)
 
     def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """pixels: (size, size, 3) of 0 to 255. Returns (3, size, size), as the network was fed."""
@@ -202,18 +212,19 @@ def _manifest(data: bytes) -> dict[str, Any]:
 
 
 def _check_files(path: Path, listed: Mapping[str, Any]) -> None:
-    """The folder holds the listed files and, besides system files, nothing else."""
+    """The folder holds the listed files and, besides files of systems and of the Hub's downloads,
+    which are never read, nothing else."""
     present = set()
     for folder, folders, files in os.walk(path, onerror=_closed):
         here = Path(folder).relative_to(path)
         for name in folders:
             inner = (here / name).as_posix()
-            allowed = inner == "golden" or is_system_folder(name)
+            allowed = inner in (*_FOLDERS, *_OF_THE_HUB[0]) or is_system_folder(name)
             if not allowed or (path / inner).is_symlink():
                 raise ModelError("UNEXPECTED_FILE", f"{inner} does not belong in a bundle; refused")
-        folders[:] = [name for name in folders if not is_system_folder(name)]
+        folders[:] = [n for n in folders if not is_system_folder(n) and n not in _OF_THE_HUB[0]]
         present |= {(here / name).as_posix() for name in files if not is_system_file(name)}
-    if extra := sorted(present - set(listed) - {"bundle.json"}):
+    if extra := sorted(present - set(listed) - {"bundle.json", *_OF_THE_HUB[1]}):
         raise ModelError("UNEXPECTED_FILE", f"{extra[0]} does not belong in this bundle; refused")
     if missing := sorted(set(listed) - present):
         words = f"{missing[0]} is missing; copy the whole folder again"

@@ -8,30 +8,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bear_classifier.errors import ModelError
+from bear_classifier.errors import ConfigError, ModelError
 from bear_classifier.images import decoder
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.ship import bundle, complete_onnx
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.library_formats import WrittenWeights
+from bear_classifier.ship.model_card import USE_COMPLETE
+from bear_classifier.ship.onnx_check import refuse_unsafe
 from bear_classifier.ship.predict import Model
 
 FORMAT, FILE = "onnx-complete", "complete.onnx"
+ROOM_BYTES = 10_000_000  # that it may add to a bundle
 _ALLOWED = 0.01  # largest difference of a probability on the pictures of the self-test
-USE = """\
-import json
-import numpy, onnxruntime
-session = onnxruntime.InferenceSession("complete.onnx")
-about = session.get_modelmeta().custom_metadata_map
-labels, reasons = json.loads(about["labels"]), json.loads(about["reasons"])
-# A photo: pixels = numpy.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(PHOTO)).convert("RGB"))
-pixels = numpy.zeros((480, 640, 3), dtype="uint8")
-outputs = ["label", "probabilities", "reason"]
-label, probabilities, reason = session.run(outputs, {"pixels": pixels})
-print(reasons[reason], labels[label], dict(zip(labels, probabilities.tolist())))"""
 
 
 def write_complete(model: Path, out: Path) -> WrittenWeights:
@@ -49,10 +42,35 @@ def write_complete(model: Path, out: Path) -> WrittenWeights:
 
 def complete_file(opened: Bundle) -> tuple[bytes, float]:
     """The file, and the largest difference of a probability from the bundle in full precision, on
-    the pictures of its self-test. Raises ModelError (BAD_MODEL, PARITY), ConfigError (BAD_ARCH)."""
+    the pictures of its self-test; that of the bundle, if it has one. Raises ModelError (BAD_MODEL,
+    PARITY, UNSAFE_MODEL_FILE), ConfigError (BAD_ARCH)."""
     exact = in_full_precision(opened)
-    data = complete_onnx.complete(exact)
+    if FILE in opened.about["files"]:
+        refuse_unsafe(data := bundle.part(opened, FILE))
+    else:
+        data = complete_onnx.complete(exact)
     return data, _proved(data, exact)
+
+
+def part_of_bundle(exact: Bundle) -> tuple[bytes | None, dict[str, Any]]:
+    """The file for a bundle that is being made, and what bundle.json says of it: whether it is in
+    it, and if not, why. exact: with its network in full precision."""
+    try:
+        if (least := len(exact.onnx) + len(exact.reference)) > ROOM_BYTES:
+            return None, _left_out(least)
+        data, difference = complete_file(exact)
+    except (ModelError, ConfigError) as exc:  # a network that cannot be written so is no fault
+        return None, {"is": "left out", "why": str(exc)}
+    if len(data) > ROOM_BYTES:
+        return None, _left_out(len(data))
+    return data, {"is": "in it", "bytes": len(data), "largest_difference": difference}
+
+
+def _left_out(size: int) -> dict[str, Any]:
+    most = f"{ROOM_BYTES / 1e6:.0f} MB is the limit"
+    way = "on request: bears export --format onnx-complete"
+    why = f"it would add {size / 1e6:.1f} MB, and {most}; {way}"
+    return {"is": "left out", "bytes": size, "why": why}
 
 
 def in_full_precision(published: Bundle) -> Bundle:
@@ -60,8 +78,8 @@ def in_full_precision(published: Bundle) -> Bundle:
     in 8-bit integers: these are slower in a browser, and answer a little otherwise."""
     if published.about.get("precision", {}).get("is") != "int8":
         return published
+    from bear_classifier.learn.frozen_forward import to_onnx
     from bear_classifier.learn.library_weights import classifier_of
-    from bear_classifier.ship.export import to_onnx
 
     weights, size = bundle.part(published, "weights.safetensors"), published.size
     arch = str(published.about["architecture"])
@@ -91,7 +109,7 @@ def _read_me(model: Bundle) -> str:
         f"`{FILE}` takes the pixels of an upright photo in RGB, of any size, and tells apart, in"
         f" this order: {', '.join(model.labels)}. It prepares the picture, calibrates the"
         " probabilities and refuses pictures of something else, as the bundle does. onnxruntime"
-        f" runs it on any device, in a browser too.\n\n```python\n{USE}\n```\n\n"
+        f" runs it on any device, in a browser too.\n\n```python\n{USE_COMPLETE}\n```\n\n"
         "`ood_score` says how like the training photos it is (about 0: like them), `evidence`"
         " (classes, rows, columns) where in the picture it saw each class.\n"
     )

@@ -28,11 +28,20 @@ from bear_classifier.dataset.schema import SPLITS, Published
 from bear_classifier.errors import BearsError, ConfigError, DataError, ModelError
 from bear_classifier.judge.membership_inference import card_sentence
 from bear_classifier.judge.predictions import load_predictions
-from bear_classifier.learn import backbone, frozen_forward
+from bear_classifier.learn import backbone
+from bear_classifier.learn.frozen_forward import to_onnx
 from bear_classifier.learn.train import trained_network
 from bear_classifier.learn.weights import origin, preprocessing
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.ship import acceptance, bundle, golden, manifest, nearest_photos
+from bear_classifier.ship import (
+    acceptance,
+    bundle,
+    complete_export,
+    golden,
+    manifest,
+    nearest_photos,
+)
+from bear_classifier.ship.example_pictures import examples
 from bear_classifier.ship.model_card import card
 from bear_classifier.ship.parity import prove, torch_outputs
 from bear_classifier.ship.predict import Model
@@ -79,16 +88,23 @@ def _published(catalog: Catalog, config: Config, place: Path) -> dict[str, Any]:
         about["data"]["pictures"] = len(shown.shown)
         candidate = _written(partial, files, about)
         about["parity"] = prove(catalog, config, model, candidate)
+        complete, about["complete"] = complete_export.part_of_bundle(candidate.bundle)
+        files |= {complete_export.FILE: complete} if complete else {}
         taken = acceptance.take(catalog, config, candidate)
         about |= {"decoding": taken.decoding, "precision": taken.precision}
         about["preprocessing"] |= taken.preprocessing
+        answering = candidate
         if (about["decoding"]["is"], about["precision"]["is"]) != ("full", "fp32"):
             published = replace(candidate.bundle, onnx=taken.onnx, about=about)
             pictures = _golden(published.least)
             bundle.write_bundle(partial, pictures)
-            expected = _outputs(Model(published), drawn)
+            answering = Model(published)
+            expected = _outputs(answering, drawn)
             files |= {"model.onnx": taken.onnx, **pictures}
             files["golden/expected.npz"] = as_npz(**expected)
+        to_try = [*examples(config.labels, answering.predict)]
+        about["examples"] = [label for label, _ in to_try]
+        files |= {manifest.example_name(n): data for n, (_, data) in enumerate(to_try)}
         proved = _written(partial, files, about).bundle
         _remember(catalog, place, about)  # first: no bundle may be out without its list of photos
         bundle.publish(partial, place)
@@ -150,13 +166,6 @@ def half_precision_state(model: backbone.Classifier) -> bytes:
     return bytes(to_safetensors(state))
 
 
-def to_onnx(model: backbone.Classifier, size: int) -> bytes:
-    """One file, any number of images, the three outputs."""
-    example = torch.zeros(1, 3, size, size)
-    network = backbone.Outputs(model)
-    return frozen_forward.as_onnx(network, example, "image", backbone.OUTPUTS)
-
-
 def _golden(least: int | None = None) -> dict[str, bytes]:
     """Pictures of the self-test. least: as of a bundle; some are then large enough for it."""
     sides = dict.fromkeys(_LARGE, 2 * (least or 0))
@@ -202,6 +211,7 @@ def _about(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "architecture": config.learn.arch,
         "pretrained": asdict(known) if known else None,
+        "licence": config.export.licence,
         "labels": config.labels,
         "preprocessing": {
             "decoder": manifest.DECODER,

@@ -23,8 +23,9 @@ LOOSEST = 0.2  # tolerance that may be asked for: a wrong model is further off
 REQUIRED = {
     *("model.onnx", "weights.safetensors", "reference.npz", "README.md", "golden/expected.npz"),
 }
-OPTIONAL = {"pictures.npz"}
+OPTIONAL = {"pictures.npz", "complete.onnx"}
 GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
+EXAMPLE_NAME = re.compile(r"examples/\d{2}\.jpeg")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 200
 _MOST_CLASSES = 10_000
@@ -134,9 +135,19 @@ def _versions(about: Mapping[str, Any]) -> None:
         raise ModelError("MODEL_VERSION", f"the model computes with {_brief(kind)}")
 
 
+def example_name(number: int) -> str:
+    """The file of one of the drawn pictures of which `about["examples"]` has the classes."""
+    return f"examples/{number:02}.jpeg"
+
+
+def is_part(file: str) -> bool:
+    """Whether a bundle may have a file of this name, beside bundle.json."""
+    known = file in REQUIRED or file in OPTIONAL
+    return known or bool(GOLDEN_NAME.fullmatch(file) or EXAMPLE_NAME.fullmatch(file))
+
+
 def _files(listed: Mapping[str, Any]) -> None:
-    strange = sorted(n for n in set(listed) - REQUIRED - OPTIONAL if not GOLDEN_NAME.fullmatch(n))
-    if strange:
+    if strange := sorted(name for name in listed if not is_part(name)):
         raise ModelError("UNEXPECTED_FILE", f"a bundle has no file {_brief(strange[0])}; refused")
     if missing := sorted(REQUIRED - set(listed)):
         raise ModelError("MODEL_INCOMPLETE", f"{missing[0]} is not listed in bundle.json")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bear_classifier.judge import refusals_in_words
+from bear_classifier.ship.hub_metadata import hub_front_matter
 
 _INDEPENDENT = (
     "The intervals on this card take each photo for an independent one. Near-copies among them make"
@@ -16,6 +17,17 @@ _LOADING = (
     "Loading it runs no code and refuses any changed byte. `weights.safetensors` is for training"
     " on: `bears run --set learn.weights=THIS_FOLDER`."
 )
+USE_COMPLETE = """\
+import json
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession("complete.onnx")
+about = session.get_modelmeta().custom_metadata_map
+labels, reasons = json.loads(about["labels"]), json.loads(about["reasons"])
+# A photo: pixels = numpy.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(PHOTO)).convert("RGB"))
+pixels = numpy.zeros((480, 640, 3), dtype="uint8")
+outputs = ["label", "probabilities", "reason"]
+label, probabilities, reason = session.run(outputs, {"pixels": pixels})
+print(reasons[reason], labels[label], dict(zip(labels, probabilities.tolist())))"""
 _ACCEPTED = {
     "int8": "It computes in 8-bit integers",
     "fp32": "It computes in full precision",
@@ -25,7 +37,7 @@ _ACCEPTED = {
 
 
 def card(about: Mapping[str, Any]) -> str:
-    """Markdown from the fields of bundle.json."""
+    """Markdown from the fields of bundle.json, behind the front matter that the Hub reads."""
     data = about["data"]
     tries = [about[kind] for kind in ("precision", "decoding") if about.get(kind)]
     approximate = any(tried["is"] in ("int8", "scaled") for tried in tries)
@@ -41,6 +53,9 @@ def card(about: Mapping[str, Any]) -> str:
         "## How to use it",
         "    bears predict --model THIS_FOLDER photo.jpg\n    bears serve THIS_FOLDER",
         _LOADING,
+        *_complete(about.get("complete")),
+        _examples(about.get("examples")),
+        f"Its licence: {about['licence']}." if about.get("licence") else "",
         _pretrained(about.get("pretrained")),
         _parity(about.get("parity"), approximate),
         " ".join(_acceptance(tries, approximate)),
@@ -48,7 +63,7 @@ def card(about: Mapping[str, Any]) -> str:
         about.get("membership"),
         _leaks(data.get("pictures")),
     ]
-    return "\n\n".join(filter(None, paragraphs)) + "\n"
+    return hub_front_matter(about) + "\n" + "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def _summary(about: Mapping[str, Any]) -> str:
@@ -60,6 +75,26 @@ def _summary(about: Mapping[str, Any]) -> str:
         f"Tells apart {', '.join(about['labels'])} in photos of {about['preprocessing']['size']}"
         f" pixels. A {about['architecture']}, trained on {data['photos']['train']} photos"
         f" ({about['created'][:10]}); revision {mine}{of_latest} of its dataset{newer}."
+    )
+
+
+def _complete(made: Mapping[str, Any] | None) -> Iterator[str]:
+    """How to use the one file from pixels to the answer, where it is in the bundle."""
+    if made and made["is"] == "in it":
+        yield (
+            "`complete.onnx` does all of it in one file, from pixels to the answer, wherever"
+            " onnxruntime runs, in a browser too. Its network is in full precision:"
+        )
+        yield f"```python\n{USE_COMPLETE}\n```"
+
+
+def _examples(labels: Sequence[str] | None) -> str:
+    if not labels:
+        return ""
+    return (
+        "`examples/` holds drawn pictures for a page to try, which it answers rightly:"
+        f" {', '.join(labels)}. Of each class eight were drawn; a class has one there if at least"
+        " half of its drawings were answered rightly."
     )
 
 

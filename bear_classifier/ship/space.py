@@ -152,11 +152,10 @@ def _contents(model: bundle.Bundle, name: str) -> dict[str, bytes]:
     programs = [app, *(text for path, text in texts.items() if path.endswith(".py"))]
     direct, needed = pins(libraries(programs))
     imported = compatible(direct, "gradio", _ON_THE_HUB)
-    card = (model.path / "README.md").read_text(encoding="utf-8", errors="replace")
     texts |= {
         "app.py": app,
         "LICENSE": (root / "LICENSE").read_text(encoding="utf-8"),
-        "README.md": readme(name, model.labels, card, imported["gradio"]),
+        "README.md": readme(name, model.labels, model.card(), imported["gradio"]),
         "requirements.txt": _lines(imported),
         "constraints.txt": _lines(needed),
         ".gitattributes": _ATTRIBUTES,

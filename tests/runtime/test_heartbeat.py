@@ -110,6 +110,7 @@ LONG = {  # command: what takes long in it
     "review --port 0": "review.app.make_app",
     f"evaluate --model {SHIPPED} --photos .": "ship.bundle.load",
     f"predict --model {SHIPPED} x.jpg": "ship.bundle.load",
+    f"push {SHIPPED} x --dry-run": "ship.bundle.load",
     f"serve {SHIPPED} --port 0": "serve.queue.Service.check",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import within
-from bundles import LABELS
+from bundles import LABELS, rewrite
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,6 +25,7 @@ from bear_classifier.ship import bundle, complete_export, complete_onnx
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.class_activation_map import against_others, cam_head, evidence
 from bear_classifier.ship.complete_onnx import REASONS, Complete
+from bear_classifier.ship.model_card import USE_COMPLETE
 from bear_classifier.ship.predict import Model
 from bear_classifier.stats import ood
 
@@ -201,6 +203,53 @@ def test_a_file_that_answers_otherwise_is_not_written(
     whole = complete_onnx.complete
     other = lambda model: whole(replace(model, about={**model.about, "temperature": 9.0}))  # noqa: E731
     monkeypatch.setattr(complete_onnx, "complete", other)
+    model = Path(shutil.copytree(model_dir, tmp_path / "tiny"))
+    (model / complete_export.FILE).unlink()
+    rewrite(model)
     with pytest.raises(ModelError, match="PARITY.*Nothing was written"):
-        complete_export.write_complete(model_dir, tmp_path / "out")
+        complete_export.write_complete(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_small_one_is_part_of_the_bundle(published: Bundle) -> None:
+    """And is the one that the page without a server gets."""
+    made = published.about["complete"]
+    data = bundle.part(published, complete_export.FILE)
+    assert (made["is"], made["bytes"]) == ("in it", len(data))
+    assert made["largest_difference"] <= 0.01
+    assert len(data) <= complete_export.ROOM_BYTES
+    assert complete_export.complete_file(published)[0] == data
+    assert USE_COMPLETE in published.card()
+
+
+def test_one_that_is_changed_is_not_handed_out(published: Bundle, tmp_path: Path) -> None:
+    """Though its checksum fits, as an attacker would see to."""
+    other = with_table(published, rejection={"least": None})
+    other = replace(other, about=other.about | {"temperature": 9.0})
+    place = Path(shutil.copytree(published.path, tmp_path / "tiny"))
+    (place / complete_export.FILE).write_bytes(complete_onnx.complete(other))
+    rewrite(place)
+    with pytest.raises(ModelError, match="PARITY"):
+        complete_export.complete_file(bundle.load(place))
+
+
+@pytest.mark.parametrize("most", [1000, 100_000])
+def test_a_large_one_is_left_out_and_says_why(
+    published: Bundle, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(complete_export, "ROOM_BYTES", most)
+    data, made = complete_export.part_of_bundle(published)
+    assert (data, made["is"]) == (None, "left out")
+    assert "it would add 2.9 MB" in made["why"] and "bears export --format" in made["why"]
+
+
+def test_one_that_cannot_be_written_is_left_out(
+    published: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(model: Bundle) -> bytes:
+        raise ModelError("BAD_MODEL", "an operator is not known")
+
+    monkeypatch.setattr(complete_onnx, "complete", fail)
+    without = replace(published, about=published.about | {"files": {}})
+    data, made = complete_export.part_of_bundle(without)
+    assert data is None and "an operator is not known" in made["why"]
