@@ -28,7 +28,9 @@ _COLUMNS = ["path", "label", "confidence", "accepted", "reason"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     about = "a photo, a folder, the address of a photo (https://...), or - for standard input"
-    parser.add_argument("paths", metavar="PATH", type=_place, help=about, nargs="+")
+    parser.add_argument("paths", metavar="PATH", type=_place, help=about, nargs="*")
+    about = "a picture of camera N of this computer as well (default: 0, the first one)"
+    parser.add_argument("--camera", metavar="N", type=int, nargs="?", const=0, help=about)
     add_path(parser, "--model", "DIR", "a bundle (default: the project's)")
     about = "write a table as well; stopped, the same command goes on with it"
     add_path(parser, "--csv", "FILE", about)
@@ -37,6 +39,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if not options.paths and options.camera is None:
+        options.parser.error("name a photo, a folder or an address, or give --camera")
     with heartbeat("predict"):  # a large HEIC takes seconds; each line takes the clock's place
         return _predictions(options)
 
@@ -83,10 +87,13 @@ def _answers(
     options: argparse.Namespace, bundle: Bundle, wanted: Callable[[Path | str], bool]
 ) -> Iterator[tuple[Path | str, Prediction | PhotoError]]:
     """Files first in their order, then what is named otherwise."""
+    from bear_classifier.images.camera import frame
     from bear_classifier.ship.predict import Model, answer_of, answers, files_of
 
     paths = [place for place in options.paths if isinstance(place, Path)]
     others = [place for place in options.paths if isinstance(place, str)]
+    seen = f"camera {options.camera}"
+    others += [seen] if options.camera is not None else []
     if options.engine == "ray":
         from bear_classifier.cli import project
         from bear_classifier.ship.prediction_tasks import answers_on_engine
@@ -99,7 +106,10 @@ def _answers(
         model = Model(bundle)
         for place in others:
             try:
-                yield place, answer_of(model, _content(place))
+                yield (
+                    place,
+                    answer_of(model, frame(options.camera) if place is seen else _content(place)),
+                )
             except PhotoError as exc:
                 yield place, exc
 

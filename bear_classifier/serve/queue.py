@@ -21,7 +21,7 @@ from bear_classifier.runtime.process_pool import Workers
 from bear_classifier.runtime.process_worker import WORKER_MEMORY
 from bear_classifier.runtime.processors import processors
 from bear_classifier.serve import capacity, messages
-from bear_classifier.ship.bundle import load, standing
+from bear_classifier.ship.bundle import examples, load, standing
 from bear_classifier.ship.manifest import optional_field
 from bear_classifier.ship.sandbox import trust
 from bear_classifier.web.guard import Refused
@@ -34,12 +34,14 @@ _LOG = logging.getLogger("bears")
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A verified bundle, without its weights. card: Markdown."""
+    """A verified bundle, without its weights. card: Markdown; examples: class and JPEG of pictures
+    to try."""
 
     name: str
     path: Path
     about: dict[str, Any]
     card: str
+    examples: Sequence[tuple[str, bytes]] = ()
 
     def description(self) -> dict[str, Any]:
         """What a page says about it."""
@@ -54,6 +56,13 @@ class ServedModel:
             "refuses": self.about["rejection"]["least"] is not None,
             "limits": messages.limits(self.about["rejection"]),
         }
+
+    def to_try(self, folder: str) -> list[dict[str, str]]:
+        """Pictures to try, for a page. folder: the address that theirs begin with."""
+        return [
+            {"label": label, "image": f"{folder}{number}.jpeg"}
+            for number, (label, _) in enumerate(self.examples)
+        ]
 
 
 def served_models(place: Path) -> list[ServedModel]:
@@ -84,7 +93,7 @@ def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 def _served(name: str, path: Path) -> ServedModel:
     trust(bundle := load(path))
-    return ServedModel(name, path, dict(bundle.about), bundle.card())
+    return ServedModel(name, path, dict(bundle.about), bundle.card(), examples(bundle))
 
 
 class Service:

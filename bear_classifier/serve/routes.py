@@ -109,6 +109,7 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         described = [
             model.description()
             | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
+            | {"examples": model.to_try(f"api/v1/models/{name}/examples/")}
             for name, model in service.models.items()
         ]
         most = {"bytes": limits.MAX_PHOTO_BYTES, "photos": limits.MAX_BATCH_PHOTOS}
@@ -122,6 +123,14 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(render_card(name, text), headers=vary)
         return Response(text, media_type="text/markdown; charset=utf-8", headers=vary)
+
+    @router.get("/models/{name}/examples/{number}.jpeg", responses={404: _ERRORS[404]})
+    async def example(name: str, number: int) -> Response:
+        """A picture to try, which the model answers rightly."""
+        pictures = service.model(name).examples
+        if not 0 <= number < len(pictures):
+            raise Refused(404, "NOT_FOUND", "There is no such picture")
+        return Response(pictures[number][1], media_type="image/jpeg")
 
     @router.post("/classify", response_model=Answer, openapi_extra=_ONE, responses=_ERRORS)
     async def classify(request: Request, model: ModelName = "", explain: bool = False) -> Response:

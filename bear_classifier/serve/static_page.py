@@ -4,6 +4,7 @@ visitor's own device.
 index.html, page*.js, page.css   the page of `bears serve`; its answers come from page_worker.js
 model/complete.onnx              the model from pixels to the answer, see ship/complete_onnx.py
 ort/                             onnxruntime-web; heif/: libheif, loaded for a HEIC photo only
+examples/                        pictures to try, where the bundle has some
 about.json                       what the page says of the model; checksums of model and wasm
 sw.js                            keeps all of it for visits without a network
 card.html, manifest.webmanifest, icon.svg, README.md, licences/, .nojekyll
@@ -83,6 +84,7 @@ def page_files(model: Bundle, served: ServedModel, complete: bytes) -> dict[str,
     files |= _asset(HEIF, "heif") if folder_of(HEIF) else {}
     files |= {_MODEL: complete, "icon.svg": _ICON.encode()}
     files["index.html"] = _index(files.pop("page.html").decode()).encode()
+    files |= {f"examples/{n}.jpeg": data for n, (_, data) in enumerate(served.examples)}
     files["card.html"] = render_card(served.name, served.card, "page.css").encode()
     files["manifest.webmanifest"] = _json(manifest(model, served))
     version = hashlib.sha256(_json(checksums(files))).hexdigest()[:16]
@@ -102,6 +104,7 @@ def about(model: Bundle, served: ServedModel, files: Mapping[str, bytes]) -> dic
     """What GET /api/v1/models says of it, and what the page loads. files: with model and wasm."""
     shape = model.preprocessing
     described = served.description() | {"default": True, "card": "card.html"}
+    described["examples"] = served.to_try("examples/")
     most = {"bytes": limits.MAX_PHOTO_BYTES, "photos": limits.MAX_BATCH_PHOTOS}
     device = {
         name: {"name": path, "sha256": hashlib.sha256(files[path]).hexdigest(),

@@ -168,6 +168,14 @@ def part(bundle: Bundle, name: str) -> bytes:
     return _checked(bundle.path, name, bundle.about["files"][name])
 
 
+def examples(bundle: Bundle) -> list[tuple[str, bytes]]:
+    """Class and content of its pictures to try, JPEG. Raises ModelError (MODEL_CORRUPT)."""
+    named = manifest.optional_field(bundle.about, "examples", list) or []
+    files = [(label, manifest.example_name(n)) for n, label in enumerate(named)]
+    listed = bundle.about["files"]
+    return [(k, part(bundle, file)) for k, file in files if k in bundle.labels and file in listed]
+
+
 def _content(path: Path, name: str, limit: int, keep: bool) -> tuple[bytes, str, int]:
     """Content of a file if it is to be kept, its SHA-256 and its size."""
     try:

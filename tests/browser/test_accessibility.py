@@ -163,7 +163,9 @@ def test_the_page_for_visitors(
     browser: webdriver.Chrome, visited: test_page.Site, tmp_path: Path
 ) -> None:
     """Empty, an answer with its reasons, a refusal, a failure, and many photos."""
-    visited.models, visited.corrections = [test_page.BEARS, test_page.FRUIT], True
+    to_try = {"examples": [{"label": "teddy", "image": "try.jpeg"}]}
+    visited.pictures = {"try.jpeg": test_page.photo("teddy")}
+    visited.models, visited.corrections = [test_page.BEARS | to_try, test_page.FRUIT], True
     visited.similar = lambda body: [{"label": "teddy", "image": test_page.data_url(3)}]
     test_page.visit(browser, visited)
     found = {"empty": violations(browser)}

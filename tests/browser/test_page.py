@@ -88,6 +88,7 @@ class Site(ThreadingHTTPServer):
         self.gate = threading.Event()  # "slow" photos wait for it
         self.maps = lambda body: [data_url(1), data_url(2)]
         self.similar = lambda body: []
+        self.pictures = {}  # to try, by their addresses
 
     def answer(self, path, query, body):
         """Status, JSON and headers. None: the connection ends without an answer."""
@@ -158,6 +159,8 @@ class Handler(BaseHTTPRequestHandler):
                      "limits": {"bytes": site.bytes, "photos": site.photos}}  # fmt: skip
             said = error("X", "No models.") if site.down else about
             self.reply(status, json.dumps(said).encode())
+        elif name in site.pictures:
+            self.reply(200, site.pictures[name], "image/jpeg")
         elif path.startswith(BELOW) and (STATIC / name).is_file() and "/" not in name:
             self.reply(200, (STATIC / name).read_bytes(), TYPES[Path(name).suffix])
         else:

@@ -363,6 +363,9 @@ def test_what_lies_in_the_folder(folder: Path) -> None:
             words = path.read_text(encoding="utf-8")
             assert 'href="/' not in words and 'src="/' not in words, path.name
     assert "sdk: static" in (folder / "README.md").read_text(encoding="utf-8")
+    (model,) = json.loads((folder / "about.json").read_bytes())["models"]
+    for one in model["examples"]:
+        assert (folder / one["image"]).read_bytes()[:3] == b"\xff\xd8\xff"
     assert (folder / "licences" / "onnxruntime-web.txt").is_file()
     assert (
         page_assets.HEIF.folder.startswith("libheif-js") and (folder / "heif" / "LICENSE").is_file()

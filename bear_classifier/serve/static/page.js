@@ -4,6 +4,8 @@ import { S, add, askAgain, askAllAgain, askModels, askNow, onChange, start, stop
 import { closePanels, drawOne } from "./page_answer.js";
 import { drawMany, drawProgress, drawRow, forgetRows, onOpen, rowOf } from "./page_batch.js";
 import { offerCamera } from "./page_camera.js";
+import { offerExamples } from "./page_examples.js";
+import "./page_share.js";
 
 const MOST = 200; // photos in the list, until the server has said how many
 
@@ -188,6 +190,7 @@ function choose(name) {
   $("bounds").textContent = S.model.limits || "";
   $("card").hidden = !card;
   if (card) $("card").href = card;
+  offerExamples(S.model.examples, (file) => take([file]));
   $("limits").textContent = `One photo or up to ${limits.photos}, each at most ${megabytes(limits.bytes)}.`;
   if (S.about.device) $("privacy").textContent = "Your photos stay on this device: the model runs in this browser.";
   else $("privacy").textContent = corrections ? "Photos are not kept, unless you send one as a correction." : "Photos are not kept.";

@@ -9,7 +9,7 @@ let ticking = 0;
 export const refused = (answer) => !answer.accepted && answer.reason === "unlike_training";
 
 const safe = (image) => typeof image === "string" && image.startsWith("data:image/");
-const ranked = (answer) => Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
+export const ranked = (answer) => Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
 
 function release() {
   if (address) URL.revokeObjectURL(address);

@@ -1,5 +1,5 @@
 // Many photos: a table that fills row by row, and the same as a CSV file.
-import { $, capital, h, percent, plural, rail, say } from "./page_parts.js";
+import { $, capital, h, percent, plural, rail, saveFile, say } from "./page_parts.js";
 import { S, askAgain, start, stop } from "./page_ask.js";
 import { refused } from "./page_answer.js";
 
@@ -137,9 +137,7 @@ export function csv(items) {
 }
 
 $("csv").addEventListener("click", () => {
-  const address = URL.createObjectURL(new Blob([csv(S.items)], { type: "text/csv;charset=utf-8" }));
-  h("a", { href: address, download: `${S.model?.name || "photos"}.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60000);
+  saveFile(new Blob([csv(S.items)], { type: "text/csv;charset=utf-8" }), `${S.model?.name || "photos"}.csv`);
 });
 $("stop").addEventListener("click", () => {
   if (S.stopped) start();

@@ -44,6 +44,13 @@ export function percent(p) { // what is not certain is never shown as 0 or 100
   return `${Math.round(100 * p)} %`;
 }
 
+/** Hand a file to the browser's downloads. */
+export function saveFile(blob, name) {
+  const address = URL.createObjectURL(blob);
+  h("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60000);
+}
+
 /** A text change that a screen reader announces: the same sentence twice is said once. */
 export function say(node, ...content) {
   const text = content.map((part) => part.textContent ?? part).join("");
