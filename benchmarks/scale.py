@@ -1,22 +1,33 @@
-"""What grows with the number of photos, and how: screening, splitting, features, first model, page.
+"""What grows with the number of photos, and how: every stage up to cleaning, the page, the export.
 
-No photo is drawn: rows of a catalog with made-up hashes (one photo in ten has a near-copy) and
-made-up features stand for them, as the stages would find them. The pass of the network, which is as
-many times one photo, and decoding are left out. Each stage of each size is a process of its own, of
-which memory and bytes written are told, too. The exponent is log(seconds / seconds before) /
-log(photos / photos before); n log n is allowed, and 30 % for noise; from 100,000 on 1.15.
+Rows of a catalog with made-up hashes (one photo in ten has a near-copy) and made-up features stand
+for photos, as the stages would find them; the pass of the network, which is as many times one
+photo, is left out. 20,000 of the photos are drawn files of their own, under their real hashes, with
+a licence that the export keeps; the files of the others are hard links to these. Each stage of each
+size is a process of its own, of which memory and bytes written are told, too. The exponent is
+log(seconds / seconds before) / log(photos / photos before); n log n is allowed, and 30 % for noise;
+from 100,000 on 1.15.
+
+After every stage what was measured of a size is written beside the file of --json. In a folder of
+--work the datasets stay, and a run that was cut off goes on after its last whole stage.
 
     .venv/bin/python benchmarks/scale.py [--sizes 1000 10000 100000 1000000] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import os
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,11 +42,17 @@ KINDS = 1000  # classes that the weights tell apart, as ImageNet's
 COPIES = 10  # one photo in so many has a near-copy
 _WIDE = 512  # features, beside which names are short
 _STEP = 64  # features that are made at once
+FILES = 20_000  # photos that are files of their own
+_DRAWN = 12  # pictures that these are made of
+_LICENCE = "CC0 1.0"
+_MADE_UP = "made-up"  # folder of features
 _SPREAD = 0x9E3779B97F4A7C15  # makes prefixes of names even
 _FIRST = 200  # photos of a first pass that is not told
 _SHORT = 2.0  # seconds; what takes less is done three times
 __all__ = ["allowed", "exponent", "judged"]
 Floats = NDArray[np.float32]
+Costs = dict[str, float]
+Stage = Callable[[Path, int, int], Costs]
 
 
 def hashes(n: int, dice: np.random.Generator) -> NDArray[np.uint8]:
@@ -68,28 +85,34 @@ def timed(act: Callable[[], Any], again: bool = True) -> tuple[float, Any]:
     return statistics.median(took), found
 
 
-def costs(n: int, width: int, learning: int) -> dict[str, float]:
+def costs(n: int, words: argparse.Namespace) -> Costs:
     """Seconds of each piece of work with n photos; of each stage "memory: ..." and "written: ...",
-    bytes; "memory": the most. learning: photos at most of which models are made."""
-    stages = [stored, screened, features_stored]
-    stages += [learned_and_cleaned] if n <= learning else []
-    found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for act in stages:
-            found |= apart(staged, act, Path(scratch), n, width)
+    bytes; "memory": the most. Of a stage that was measured before in the folder of the work its
+    figures are taken."""
+    with contextlib.ExitStack() as stack:
+        scratch = words.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = scratch / str(n)
+        folder.mkdir(parents=True, exist_ok=True)
+        found: Costs = {}
+        for act in STAGES:
+            if act in LEARNING and n > words.learning:
+                continue
+            note = folder / f"{act.__name__}.json"
+            if not note.exists():
+                new = apart(staged, act, folder / "small", folder / "large", n, words.features)
+                note.write_text(json.dumps(new), encoding="utf-8")
+            found |= json.loads(note.read_text(encoding="utf-8"))
+            if words.json:
+                words.json.parent.mkdir(parents=True, exist_ok=True)
+                so_far = words.json.with_name(f"{words.json.stem}-{n}{words.json.suffix}")
+                so_far.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found | {"memory": max(v for k, v in found.items() if k.startswith("memory"))}
 
 
-def staged(
-    act: Callable[[Path, int, int], dict[str, float]], root: Path, n: int, width: int
-) -> dict[str, float]:
-    """A stage, its memory at most, and what it wrote."""
-    with tempfile.TemporaryDirectory() as first:  # whatever is imported or set up once
-        for each in (stored, screened, features_stored, learned_and_cleaned):
-            if each is act or act not in (stored, features_stored):
-                each(Path(first), _FIRST, width)
-            if each is act:
-                break
+def staged(act: Stage, small: Path, root: Path, n: int, width: int) -> Costs:
+    """A stage, its memory at most, and what it wrote. small: a dataset on which it is done first,
+    with whatever is imported or set up once."""
+    act(small, min(n, _FIRST), width)
     before = written()
     found = act(root, n, width)
     scale = 1 if sys.platform == "darwin" else 1024
@@ -113,29 +136,89 @@ def made(n: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], Any]:
 
     dice = np.random.default_rng(n)
     packed, targets = hashes(n, dice), dice.integers(0, len(LABELS), n)
-    config = build({"classes": {label: [label] for label in LABELS}}, where="benchmark")
-    return packed, targets, config
+    tables = {
+        "classes": {label: [label] for label in LABELS},
+        "learn": {"arch": "resnet18", "weights": "none"},  # 512 features
+    }
+    return packed, targets, build(tables, where="benchmark")
 
 
-def stored(root: Path, n: int, width: int) -> dict[str, float]:
+def drawn_files() -> list[bytes]:
+    """Drawn photos as JPEG files."""
+    from bear_classifier.collect.starter.drawing import draw_bear
+
+    files = []
+    for number in range(_DRAWN):
+        buffer = io.BytesIO()
+        picture = draw_bear(LABELS[number % len(LABELS)], np.random.default_rng(number))
+        picture.save(buffer, "JPEG", quality=60)
+        files.append(buffer.getvalue())
+    return files
+
+
+def numbered(file: bytes, number: int) -> bytes:
+    """The same picture as another file: a JPEG comment holds the number."""
+    text = f"{number:08}".encode()
+    return file[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + file[2:]
+
+
+def stored_files(root: Path, n: int) -> Iterator[tuple[str, int]]:
+    """Name and size of each of n photos, whose files are put there."""
+    drawn, real = drawn_files(), list[tuple[str, int]]()
+    for number in range(256):
+        (root / "photos" / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+    for number in range(n):
+        if number < FILES:
+            data = numbered(drawn[number % _DRAWN], number)
+            name = hashlib.sha256(data).hexdigest()
+            (root / "photos" / name[:2] / f"{name}.jpeg").write_bytes(data)
+            real.append((name, len(data)))
+            yield real[-1]
+            continue
+        name, (other, size) = name_of(number), real[number % FILES]
+        there = root / "photos" / other[:2] / f"{other}.jpeg"
+        os.link(there, root / "photos" / name[:2] / f"{name}.jpeg")
+        yield name, size
+
+
+def stored(root: Path, n: int, width: int) -> Costs:
     from bear_classifier.dataset.catalog import Catalog
-    from bear_classifier.dataset.schema import Photo
+    from bear_classifier.dataset.schema import Photo, Source
 
     packed, targets, _ = made(n)
+    files = list(stored_files(root, n))
+    # As after a first check: what was not touched since is not hashed again.
+    (root / ".checked").write_text(str(time.time_ns() + 10**9), encoding="ascii")
 
     def put() -> None:
         with catalog.transaction():
             catalog.put_photos(
-                Photo(name_of(number), f"{number}.jpg", LABELS[target], "jpeg", 800, 600, 100_000,
+                Photo(name, f"{number}.jpg", LABELS[target], "jpeg", 800, 600, size,
                       code.tobytes().hex(), 50.0)
-                for number, (target, code) in enumerate(zip(targets, packed, strict=True))
+                for number, ((name, size), target, code)
+                in enumerate(zip(files, targets, packed, strict=True))
+            )  # fmt: skip
+            catalog.put_sources(
+                Source(f"{number}.jpg", LABELS[target], "folder", "1:1", "OK", sha256=name,
+                       licence=_LICENCE if number < FILES else "")
+                for number, ((name, _), target) in enumerate(zip(files, targets, strict=True))
             )  # fmt: skip
 
     with Catalog(root) as catalog:
         return {"rows of the catalog": timed(put, again=False)[0]}
 
 
-def screened(root: Path, n: int, width: int) -> dict[str, float]:
+def checked(root: Path, n: int, width: int) -> Costs:
+    from bear_classifier.collect.integrity import set_aside
+    from bear_classifier.dataset.catalog import Catalog
+
+    with Catalog(root) as catalog:
+        seconds, bad = timed(partial(set_aside, catalog), again=False)
+    assert not bad, bad
+    return {"stored files looked at": seconds}
+
+
+def screened(root: Path, n: int, width: int) -> Costs:
     from bear_classifier.collect.screen import screen
     from bear_classifier.collect.split import split
     from bear_classifier.dataset.catalog import Catalog
@@ -150,7 +233,7 @@ def screened(root: Path, n: int, width: int) -> dict[str, float]:
         }
 
 
-def features_stored(root: Path, n: int, width: int) -> dict[str, float]:
+def features_stored(root: Path, n: int, width: int) -> Costs:
     """As `learn/features.py` stores what the network gives, without the network."""
     from bear_classifier.dataset.catalog import Catalog
     from bear_classifier.runtime import shards
@@ -158,7 +241,7 @@ def features_stored(root: Path, n: int, width: int) -> dict[str, float]:
     dice = np.random.default_rng(n)
     centre = dice.normal(0, 0.12, (len(LABELS), width))
     row = shards.row_type(features=width, light=0, sharpness=0, filled=0)
-    folder = root / "features" / "all"
+    folder = root / "features" / _MADE_UP
     with Catalog(root) as catalog:
         label = {photo.sha256: LABELS.index(photo.label) for photo in catalog.photos("ok")}
 
@@ -175,79 +258,93 @@ def features_stored(root: Path, n: int, width: int) -> dict[str, float]:
     return {"features: shards": timed(store, again=False)[0]}
 
 
-def learned_and_cleaned(root: Path, n: int, width: int) -> dict[str, float]:
-    _, _, config = made(2)
-    return learned(root, config) | cleaned(root, config)
-
-
-def learned(root: Path, config: Any) -> dict[str, float]:
-    """The linear models of `probe`, in its order; leaves what `clean` reads."""
+def probed(root: Path, n: int, width: int) -> Costs:
+    """The first model; the weights get classes of their own, as ImageNet's have."""
     from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.learn.backbone import build_body
+    from bear_classifier.learn.features import features_name
+    from bear_classifier.learn.probe import probe
     from bear_classifier.runtime.npz import as_npz
-    from bear_classifier.runtime.shards import StoredRows
-    from bear_classifier.stats import linear_probe
 
-    with Catalog(root) as catalog:
-        photos = catalog.photos("ok")
-    names = [p.sha256 for p in photos]
-    rows = StoredRows(root / "features" / "all")
-    known = rows.take("features", rows.find(names))
-    targets = np.array([LABELS.index(p.label) for p in photos])
-    groups = np.array([p.group for p in photos])
-    folds = config.probe.folds
-    choosing, strength = timed(
-        lambda: linear_probe.choose_strength(known, targets, groups, folds), again=False
-    )
-    asking, said = timed(
-        lambda: linear_probe.out_of_fold(known, targets, groups, folds, strength), again=False
-    )
-    (root / "probe").mkdir()
-    (root / "probe" / "probabilities.npz").write_bytes(
-        as_npz(sha256=np.array(names), second=said, features=np.array("all"))
-    )
-    layer = np.random.default_rng(0).normal(0, 0.3, (KINDS, known.shape[1])).astype(np.float32)
+    config = made(2)[2]
+    body = build_body(config.learn, config.train.seed)
+    folder = root / "features"
+    (folder / _MADE_UP).rename(folder / features_name(config.learn, body))
+    with Catalog(root) as catalog, contextlib.redirect_stderr(io.StringIO()):
+        catalog.freeze()
+        seconds, _ = timed(partial(probe, catalog, config), again=False)
+    layer = np.random.default_rng(0).normal(0, 0.3, (KINDS, width)).astype(np.float32)
     (root / "probe" / "pretrained.npz").write_bytes(
         as_npz(weight=layer, bias=np.zeros(KINDS, dtype=np.float32))
     )
-    return {"probe: strength": choosing, "probe: out of fold": asking}
+    return {"probe": seconds}
 
 
-def cleaned(root: Path, config: Any) -> dict[str, float]:
-    from fastapi.testclient import TestClient
-
+def cleaned(root: Path, n: int, width: int) -> Costs:
     from bear_classifier.dataset.catalog import Catalog
-    from bear_classifier.judge.clean import judged
-    from bear_classifier.review.app import make_app
+    from bear_classifier.judge.clean import clean
 
     with Catalog(root) as catalog:
-        ranking, found = timed(partial(judged, catalog, config, {}), again=False)
+        catalog.freeze()
+        return {"clean": timed(partial(clean, catalog, made(2)[2]), again=False)[0]}
 
-    def get(page: TestClient, path: str) -> None:
-        assert page.get(path).status_code == 200, path
 
-    names = iter(found.suspects)
+def reviewed(root: Path, n: int, width: int) -> Costs:
+    from fastapi.testclient import TestClient
+
+    from bear_classifier.review.app import make_app
+
+    def get(page: TestClient, path: str) -> Any:
+        answer = page.get(path)
+        assert answer.status_code == 200, path
+        return answer
 
     def decide(page: TestClient, many: int = 1) -> None:
         """The answer holds the new order, and what is left."""
-        some = [next(names) for _ in range(many)]
-        items = [{"sha256": s.sha256, "action": "drop" if n % 3 else "keep"}
-                 for n, s in enumerate(some)]  # fmt: skip
-        tests = sum(s.split == "test" and n % 3 > 0 for n, s in enumerate(some))
-        body = {"request": some[0].sha256, "items": items, "test_side": tests}
+        some = get(page, f"/api/queue?limit={many}").json()["rows"]
+        items = [{"sha256": s["sha256"], "action": "drop" if k % 3 else "keep"}
+                 for k, s in enumerate(some)]  # fmt: skip
+        tests = sum(s["split"] == "test" and k % 3 > 0 for k, s in enumerate(some))
+        body = {"request": some[0]["sha256"], "items": items, "test_side": tests}
         answer = page.post("/api/decide", json=body, headers={"X-Bears": "1"})
         assert answer.status_code == 200, answer.text
 
-    opening, app = timed(lambda: make_app(root, config, lambda *_: found), again=False)
+    opening, app = timed(lambda: make_app(root, made(2)[2]), again=False)
     with TestClient(app, "http://127.0.0.1:7861") as page:
+        sha = get(page, "/api/queue?limit=1").json()["rows"][0]["sha256"]
         return {
-            "clean: the ranking": ranking,
-            "review: from the ranking to the page": opening,
+            "review: opening the page": opening,
             "review: first rows": timed(partial(get, page, "/api/queue"))[0],
             "review: progress": timed(partial(get, page, "/api/progress"))[0],
-            "review: a first decision, ranked anew": timed(partial(decide, page))[0],
+            "review: a picture": timed(partial(get, page, f"/photo/{sha}"))[0],
+            "review: first rows of the gallery": timed(
+                partial(get, page, "/api/gallery"), again=False
+            )[0],
+            "review: rows of the gallery": timed(partial(get, page, "/api/gallery?offset=90"))[0],
+            "review: a first decision, ranked anew": timed(partial(decide, page), again=False)[0],
             "review: 100 decisions, ranked anew": timed(partial(decide, page, 100), again=False)[0],
             "review: one more, ranked anew": timed(partial(decide, page))[0],
         }
+
+
+def exported(root: Path, n: int, width: int) -> Costs:
+    """The files that may be shared, as links (for root copies): 20,000, whatever the number of
+    photos."""
+    from bear_classifier.dataset.catalog import Catalog
+    from bear_classifier.dataset.formats.choices import ExportChoice, Handling
+    from bear_classifier.dataset.formats.export import export_dataset
+
+    choice = ExportChoice(licence="share", handling=Handling(keep_metadata=True, link=True))
+    with tempfile.TemporaryDirectory() as out, Catalog(root) as catalog:
+        act = partial(export_dataset, catalog, LABELS, Path(out) / "export", choice)
+        with contextlib.redirect_stderr(io.StringIO()):
+            seconds, facts = timed(act, again=False)
+    assert facts.files > 0
+    return {f"dataset export --link of {FILES:,} files": seconds}
+
+
+STAGES = (stored, checked, screened, features_stored, probed, cleaned, reviewed, exported)
+LEARNING = (probed, cleaned, reviewed)
 
 
 def main() -> int:
@@ -256,6 +353,7 @@ def main() -> int:
         "--sizes", metavar="N", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000]
     )
     made.add_argument("--features", metavar="N", type=int, default=512, help="of each photo")
+    made.add_argument("--work", metavar="FOLDER", type=Path, help="to keep the datasets in")
     made.add_argument("--rounds", metavar="N", type=int, default=1)
     made.add_argument("--learning", metavar="N", type=int, default=100_000, help="photos at most"
                       " of which models are made")  # fmt: skip
@@ -267,7 +365,7 @@ def main() -> int:
         sizes = sorted(words.sizes)
         steps = [f"exponent to {n:,}" for n in sizes[1:]]
         told = Told(["seconds", *(f"{n:,} photos" for n in sizes), *steps])
-        sides = {f"{n:,}": partial(costs, n, words.features, words.learning) for n in sizes}
+        sides = {f"{n:,}": partial(costs, n, words) for n in sizes}
         rounds = alternated(sides, words.rounds, "sizes")
         found = {
             n: {k: statistics.median(r[k] for r in rounds[f"{n:,}"]) for k in rounds[f"{n:,}"][0]}
