@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided
-from bear_classifier.dataset.photo_columns import photo_columns
+from bear_classifier.dataset.photo_columns import Hashes, Words, photo_columns
 from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.judge import clean
 from bear_classifier.judge.judged import Judged
+from bear_classifier.judge.learned_order import Order
+from bear_classifier.stats.arrays import Ints
 
 
 def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judged:
@@ -34,3 +36,33 @@ def scores_of(
     found = judged(catalog, config, made)
     every = found.every(catalog, found.after({}), np.arange(len(found)))
     return {suspect.sha256: suspect.scores for suspect in every}
+
+
+class Listed:
+    """Photos with what is said of each, in an order that decisions do not change."""
+
+    def __init__(self, every: Sequence[Suspect]) -> None:
+        self._every = list(every)
+        self.hashes = Hashes.of([one.sha256 for one in every])
+        self.label = words([one.label for one in every])
+
+    def kinds(self) -> Words:
+        return words([_strongest(one.scores) for one in self._every])
+
+    def after(self, made: Mapping[str, Event]) -> Order:
+        scores = np.array([one.score for one in self._every])
+        order = np.argsort(-scores, kind="stable")
+        return Order(order, scores, np.zeros(len(scores), dtype=bool))
+
+    def listed(self, order: Order, rows: Ints, origins: Mapping[str, str]) -> list[Suspect]:
+        return [self._every[row] for row in rows.tolist()]
+
+
+def words(column: Sequence[str]) -> Words:
+    known = tuple(dict.fromkeys(column))
+    return Words(known, np.array([known.index(word) for word in column], dtype=np.int32))
+
+
+def _strongest(scores: Mapping[str, float]) -> str:
+    best = max(scores, key=lambda name: scores[name], default="")
+    return best if scores.get(best, 0) > 0 else ""

@@ -38,6 +38,11 @@ class Words:
         """The words (m,) of some rows."""
         return [self.words[number] for number in self.numbers[rows].tolist()]
 
+    def at_rows(self, rows: NDArray[np.int64]) -> Words:
+        """The column of some rows (m,); anything where a row is -1."""
+        numbers = self.numbers if len(self.numbers) else np.zeros(1, dtype=np.int32)
+        return Words(self.words, numbers[rows])
+
     def numbered(self, words: Sequence[str]) -> NDArray[np.int32]:
         """(n,) the place of each word among these, -1: none."""
         place = {word: number for number, word in enumerate(words)}

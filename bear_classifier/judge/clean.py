@@ -113,7 +113,7 @@ class OpenSuspects:
 
     def first(self, catalog: Catalog, n: int) -> list[Suspect]:
         """The n most suspect; of the catalog no other photos are read."""
-        return self.judged.listed(catalog, self.order, self.rows[:n])
+        return self.judged.every(catalog, self.order, self.rows[:n])
 
     def every(self, catalog: Catalog) -> list[Suspect]:
         return self.judged.every(catalog, self.order, self.rows)

@@ -65,22 +65,24 @@ class Judged:
         """The order as far as these decisions show. made: sha256 -> the decision in force."""
         return self.evidence.after(made)
 
-    def kinds(self) -> NDArray[np.int64]:
-        """(n,) the strongest of its reasons, as a number of KINDS; -1 where there is none."""
-        best = self.scores.argmax(1)
-        return np.where(self.scores.max(1, initial=0) > 0, best, -1)
+    def kinds(self) -> Words:
+        """The strongest reason of each, "" where there is none."""
+        best = np.where(self.scores.max(1, initial=0) > 0, self.scores.argmax(1) + 1, 0)
+        return Words(("", *KINDS), best.astype(np.int32))
 
-    def listed(self, catalog: Catalog, order: Order, rows: Ints) -> list[Suspect]:
-        """The suspects (m,) of some rows; of the catalog no other photos are read."""
-        names = self.hashes.some(rows)
-        origins = {photo.sha256: photo.origin for photo in catalog.photos_of(names)}
-        pairs = zip(names, rows.tolist(), strict=True)
+    def listed(self, order: Order, rows: Ints, origins: Mapping[str, str]) -> list[Suspect]:
+        """The suspects (m,) of some rows. origins: sha256 -> file or address."""
+        pairs = zip(self.hashes.some(rows), rows.tolist(), strict=True)
         return [self._suspect(name, origins.get(name, ""), row, order) for name, row in pairs]
 
     def every(self, catalog: Catalog, order: Order, rows: Ints) -> list[Suspect]:
-        """As `listed`, of so many that they are read in parts."""
-        parts = (rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE))
-        return [one for part in parts for one in self.listed(catalog, order, part)]
+        """The suspects (m,) of some rows; of the catalog no other photos are read."""
+        found = list[Suspect]()
+        for at in range(0, len(rows), _AT_ONCE):
+            part = rows[at : at + _AT_ONCE]
+            photos = catalog.photos_of(self.hashes.some(part))
+            found += self.listed(order, part, {photo.sha256: photo.origin for photo in photos})
+        return found
 
     def _suspect(self, name: str, origin: str, row: int, order: Order) -> Suspect:
         label = self.label.at(row)
