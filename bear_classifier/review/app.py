@@ -146,7 +146,7 @@ def make_app(
         }
 
     def state(catalog: Catalog, today: Now, chosen: QueueFilter) -> dict[str, Any]:
-        now = progress(catalog, live.at(today), today, chosen)
+        now = progress(live.at(today), today, chosen)
         return now | {"undo": next_undo(catalog)}
 
     @app.get("/api/queue")

@@ -23,8 +23,8 @@ _RECENT = 50  # decisions by which chances are judged: the most suspect photos c
 _PRIOR = 2.0  # faults, expected and found, before anything was looked at
 
 
-def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
-    """How many of the filter's photos were looked at, what is left, and what undo takes back."""
+def progress(ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
+    """How many of the filter's photos were looked at, and what is left."""
     facets = ranking.facets(today)
     inside = facets.inside(chosen)
     seen = sorted(
@@ -48,7 +48,6 @@ def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter
         "counts": counts,
         "stop": stop_sentence(ahead),
         "enough": float(ahead[:_AHEAD].sum()) < _WORTH,
-        "undo": undo_next(catalog),
         "revision": today.revision,
     }
 
