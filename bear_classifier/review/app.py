@@ -117,7 +117,7 @@ def make_app(
     protect(app, host, root)
     app.include_router(feature_routes(root, config, fresh, live))
     app.include_router(gallery_routes(config, fresh))
-    app.include_router(label_routes(config, fresh, labels))
+    app.include_router(label_routes(root, config, fresh, labels))
     app.include_router(class_routes(file, fresh, labels, who, lambda c, t: state(c, t, _filter())))
 
     def page(request: Request) -> Response:
