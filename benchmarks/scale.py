@@ -4,9 +4,9 @@ Rows of a catalog with made-up hashes (one photo in ten has a near-copy) and mad
 for photos, as the stages would find them; the pass of the network, which is as many times one
 photo, is left out. 20,000 of the photos are drawn files of their own, under their real hashes, with
 a licence that the export keeps; the files of the others are hard links to these. Each stage of each
-size is a process of its own, of which memory and bytes written are told, too. The exponent is
-log(seconds / seconds before) / log(photos / photos before); n log n is allowed, and 30 % for noise;
-from 100,000 on 1.15.
+size is a process of its own, of which memory and bytes written are told, too. Seconds are those of
+the processor, so that other work on the machine counts less. The exponent is log(seconds / seconds
+before) / log(photos / photos before); n log n is allowed, and 30 % for noise; from 100,000 on 1.15.
 
 After every stage what was measured of a size is written beside the file of --json. In a folder of
 --work the datasets stay, and a run that was cut off goes on after its last whole stage.
@@ -94,7 +94,7 @@ def main() -> int:
     def work() -> Told:
         sizes = sorted(words.sizes)
         steps = [f"exponent to {n:,}" for n in sizes[1:]]
-        told = Told(["seconds", *(f"{n:,} photos" for n in sizes), *steps])
+        told = Told(["processor seconds", *(f"{n:,} photos" for n in sizes), *steps])
         sides = {f"{n:,}": partial(costs, n, words) for n in sizes}
         rounds = alternated(sides, words.rounds, "sizes")
         found = {

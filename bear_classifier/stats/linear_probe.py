@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from bear_classifier.errors import DataError
 from bear_classifier.stats.arrays import (
     BLOCK_ROWS,
-    AnyFloats,
     Bools,
     Floats,
     Floats32,
@@ -187,10 +186,11 @@ def out_of_fold(
     return probabilities
 
 
-def logits_of(made: Pipeline, features: AnyFloats) -> Floats:
-    """(n, classes). Of two classes scikit-learn has one score: half of it speaks for the second,
-    and half against the first."""
-    scores = made.decision_function(features)
+def logits_of(made: Pipeline, features: Rows) -> Floats:
+    """(n, classes), read in blocks. Of two classes scikit-learn has one score: half of it speaks
+    for the second, and half against the first."""
+    parts = [made.decision_function(features[some]) for some in in_blocks(np.arange(len(features)))]
+    scores = np.concatenate(parts)
     return np.asarray(scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1) / 2)
 
 
