@@ -201,7 +201,11 @@ class Project:
     def suspects(self) -> pd.DataFrame:
         """Photos without a decision, with the chance that something is wrong with each (label,
         subject, copy or quality) and why; most suspect first. Raises DataError (NOT_PROBED)."""
-        rows = [dataclasses.asdict(suspect) for suspect in self._suspects()]
+        from bear_classifier.judge.clean import open_suspects
+
+        with self._catalog() as catalog:
+            found = open_suspects(catalog, self._opened.config).every(catalog)
+        rows = [dataclasses.asdict(suspect) for suspect in found]
         return frame([row | {"reasons": "; ".join(row["reasons"])} for row in rows], _SUSPECT)
 
     def relabel(self, sha256: str, label: str, why: str = "") -> None:
@@ -331,10 +335,12 @@ class Project:
 
     def show_suspects(self, n: int = 12) -> Figure:
         """The most suspect photos, each with its label, the chance and the reason."""
+        from bear_classifier.judge.clean import open_suspects
         from bear_classifier.plots import gallery
 
         with self._catalog() as catalog:
-            return gallery.suspect_grid(catalog, self._suspects()[:n])
+            found = open_suspects(catalog, self._opened.config).first(catalog, n)
+            return gallery.suspect_grid(catalog, found)
 
     def training(self) -> Study:
         """Losses and errors of the last training by epoch, its diagnosis, and which model was kept.
@@ -347,14 +353,6 @@ class Project:
             record = training_record(catalog)
         text = f"{record['diagnosis']['sentence']}.\n{sentences.kept_model(record)}"
         return Study("training", text, charts.training_history(record), record)
-
-    def _suspects(self) -> list[Any]:
-        from bear_classifier.judge.clean import suspects
-
-        with self._catalog() as catalog:
-            closed = decisions.closed(catalog)
-            every = suspects(catalog, self._opened.config)
-        return [suspect for suspect in every if suspect.sha256 not in closed]
 
     def _decide(self, sha256: str, action: Action, label: str, why: str) -> None:
         with self._catalog() as catalog, catalog.lock("decide"):

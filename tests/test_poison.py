@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from judging import suspects
 from poison import Fits, config_of, differing, digest, judged, of_others, poisoned, prepare, trained
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.images import decoder
 from bear_classifier.judge import leave_source_out, out_of_sample
-from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
 from bear_classifier.learn import checkpoints, data, int8, source_holdout
 from bear_classifier.learn import probe as probe_module

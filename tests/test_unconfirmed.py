@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from corpus import drawn, saved
+from judging import suspects
 from poison import config_of, differing, prepare, trained
 
 from bear_classifier import pipeline
@@ -26,7 +27,7 @@ from bear_classifier.dataset.stage_fingerprint import fingerprint
 from bear_classifier.experiments.compare.study import compare_recipes
 from bear_classifier.experiments.curve import runs
 from bear_classifier.images.dhash import dhash
-from bear_classifier.judge.clean import clean, suspects
+from bear_classifier.judge.clean import clean
 from bear_classifier.judge.evaluate import evaluate
 from bear_classifier.judge.label import make_pool
 from bear_classifier.learn import source_holdout

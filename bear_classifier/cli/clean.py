@@ -55,33 +55,33 @@ def run(options: argparse.Namespace) -> None:
 
 def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
     """One line for each usable photo that nobody decided on, most suspect first."""
-    from bear_classifier.judge.clean import LIKELY, suspects
+    from bear_classifier.judge.clean import open_suspects
     from bear_classifier.judge.decision_table import write_suspects
 
     if options.csv:
         writable(options.csv)
     with heartbeat("clean"), pipeline.existing(opened) as catalog:
-        closed = decisions.closed(catalog)
-        found = [s for s in suspects(catalog, opened.config) if s.sha256 not in closed]
+        found = open_suspects(catalog, opened.config)
+        whole = bool(options.csv or options.json)
+        listed = found.every(catalog) if whole else found.first(catalog, min(SHOWN, found.likely))
         if options.csv:
-            write_suspects(options.csv, found, catalog.revision())
+            write_suspects(options.csv, listed, catalog.revision())
     if options.json:
-        for suspect in found:
+        for suspect in listed:
             print_json({name: getattr(suspect, name) for name in _SHOWN_OF_SUSPECT})
         return
-    likely = [suspect for suspect in found if suspect.score >= LIKELY]
-    for suspect in likely[:SHOWN]:
+    for suspect in listed[: min(SHOWN, found.likely)]:
         split = "  [test split]" if suspect.split == "test" else ""
         reasons = "; ".join(suspect.reasons)
         line = f"{suspect.score:4.0%}  {suspect.label}: {reasons}  {suspect.origin}{split}"
         tell(options, one_line(line))
-    if len(likely) > SHOWN:
-        rest = f"... and {len(likely) - SHOWN} more"
+    if found.likely > SHOWN:
+        rest = f"... and {found.likely - SHOWN} more"
         table = command("clean", "--list", "--csv", "suspects.csv")
         where = "all are in the table below" if options.csv else f"for a table of all, run: {table}"
         tell(options, f"{rest}; {where}")
-    are = "is" if len(likely) == 1 else "are"
-    of_all = f"{len(likely)} of {count(len(found), 'photo')} {are} suspect"
+    are = "is" if found.likely == 1 else "are"
+    of_all = f"{found.likely} of {count(len(found.rows), 'photo')} {are} suspect"
     tell(options, f"{of_all}; to look at them, run: bears review")
     if options.csv:
         columns = "action (keep, drop, relabel, restore) and new_label"
@@ -120,12 +120,12 @@ def _found_decisions(
     """Drop what is beyond clean.precision, or photos without a file. A person asks for the latter,
     since a folder may be away."""
     if options.auto:
-        from bear_classifier.judge.clean import suspects
+        from bear_classifier.judge.clean import open_suspects
         from bear_classifier.judge.decision_table import automatic
 
         with heartbeat("clean"):
-            found = suspects(catalog, config)
-        return automatic(found, decisions.closed(catalog), config.clean.precision)
+            found = open_suspects(catalog, config).misplaced(catalog, config.clean.precision)
+        return automatic(found, config.clean.precision)
     from bear_classifier.collect.sources.folder_changes import without_file
 
     gone = without_file(catalog.photos(), catalog.sources())

@@ -12,6 +12,7 @@ from bear_classifier.cli.options import add_address_options, add_flag, add_numbe
 from bear_classifier.cli.output import print_json, tell_table
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.queries import photo_counts
 from bear_classifier.runtime.files import writable
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, one_line, tell
@@ -49,10 +50,16 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
     labels = opened.config.labels
     with pipeline.existing(opened) as catalog, catalog.lock("label"), heartbeat("label"):
         pool = label.make_pool(catalog, opened.config)
-        photos, revision = catalog.photos(), catalog.revision()
-        found = label.proposals(photos, labels, pool, max(1, options.batch))
+        revision = catalog.revision()
+        asked = label.asked(catalog, labels)
+        found = label.proposals(asked, labels, pool, max(1, options.batch))
+        origins = {p.sha256: p.origin for p in catalog.photos_of([p.sha256 for p in found])}
+        left = sum(n for (_, _, kind), n in photo_counts(catalog).items() if kind == "unlabelled")
     rows = [
-        Suspect(p.sha256, p.origin, "", "", p.suggested, p.score, [p.why], {}, p.probabilities)
+        Suspect(
+            *(p.sha256, origins[p.sha256], "", "", p.suggested, p.score, [p.why]),
+            probabilities=p.probabilities,
+        )
         for p in found
     ]
     if options.csv:
@@ -66,7 +73,6 @@ def _list(options: argparse.Namespace, opened: pipeline.Project) -> None:
     for row in rows:
         guess = f"{row.suggested}? {1 - row.score:4.0%}" if row.suggested else "no idea yet"
         tell(options, one_line(f"{guess}  {row.origin}"))
-    left = sum(photo.status == "unlabelled" for photo in photos)
     tell(options, f"{count(left, 'photo')} without a label; to confirm classes, run: bears label")
     if options.csv:
         columns = "new_label, or action (keep: as suggested; drop)"

@@ -46,12 +46,9 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     ]
     judged, limits = tied(judged, config.screen.near, config.screen.same)
     with catalog.transaction():
-        since = {photo.sha256: photo for photo in catalog.photos()}
-        catalog.put_photos(
-            _merged(after, since[after.sha256])
-            for before, after in zip(everything, judged, strict=True)
-            if after != before
-        )
+        pairs = zip(everything, judged, strict=True)
+        changed = {after.sha256: after for before, after in pairs if after != before}
+        catalog.change_photos(changed, _merged)
     ok = [photo for photo in judged if photo.status == "ok"]
     sizes = Counter(photo.group for photo in ok)
     unusable = Counter(p.reason.split(":")[0] for p in judged if p.status == "unusable")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bear_classifier.collect.given_splits import by_photo, leaks, missing, of_groups, resolved
@@ -48,11 +48,9 @@ def split(catalog: Catalog, config: Config) -> dict[str, Any]:
         groups = {(photo.label, photo.group) for photo in photos}
         scenes = Counter(label for label, _ in groups)
         _refuse_unlearnable(per_split, scenes)
-        catalog.put_photos(
-            dataclasses.replace(photo, split=name)
-            for photo, name in zip(before, splits, strict=True)
-            if photo.split != name
-        )
+        pairs = zip(before, splits, strict=True)
+        changed = {p.sha256: replace(p, split=name) for p, name in pairs if p.split != name}
+        catalog.change_photos(changed, lambda photo, _: photo)
         outcome = {"photos": per_split, "warnings": _warnings(per_split, counts, scenes)}
         if not given:
             return outcome
@@ -81,10 +79,7 @@ def placed(
             photo.sha256: split
             for photo, split in zip(pool, assign(pool, settings, cut), strict=True)
         }
-    return [
-        dataclasses.replace(photo, split=photo.split or splits.get(photo.sha256))
-        for photo in photos
-    ]
+    return [replace(photo, split=photo.split or splits.get(photo.sha256)) for photo in photos]
 
 
 def assign(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -50,6 +50,7 @@ _FEW_WORDS = [
 ]
 _GROUP = _COLUMNS[Photo].index("group")  # of a photo without near-copies its hash
 _Row = TypeVar("_Row")
+_AT_ONCE = 5_000  # rows
 
 
 class Catalog(AbstractContextManager["Catalog"]):
@@ -211,6 +212,22 @@ class Catalog(AbstractContextManager["Catalog"]):
         if self._frozen:
             raise RuntimeError("a frozen catalog would not see its own changes")
         self._upsert(Photo, photos)
+
+    def change_photos(
+        self, changed: Mapping[str, Photo], of: Callable[[Photo, Photo], Photo]
+    ) -> None:
+        """Change many photos, a few thousand at a time and in the order in which they lie in the
+        file, so that each page of it is written once. changed: by hash; of: gives what is stored,
+        from what it is to be and what it is now."""
+        last = 0
+        while rows := self._select(
+            ["rowid", *_COLUMNS[Photo]],
+            "photo WHERE rowid > ? ORDER BY rowid LIMIT ?",
+            (last, _AT_ONCE),
+        ):
+            last = rows[-1][0]
+            photos = (Photo(*row) for _, *row in rows if row[0] in changed)
+            self.put_photos([of(changed[photo.sha256], photo) for photo in photos])
 
     def add_photos(self, photos: Iterable[Photo]) -> None:
         """Those that are not there yet; one that is stays as it was decided."""

@@ -62,12 +62,6 @@ def decided(catalog: Catalog) -> dict[str, Event]:
     return last
 
 
-def closed(catalog: Catalog) -> set[str]:
-    """Hashes of photos that are not usable, or that somebody decided on."""
-    unusable = {photo.sha256 for photo in catalog.photos() if photo.status != "ok"}
-    return unusable | decided(catalog).keys()
-
-
 def full_sha256(catalog: Catalog, start: str) -> str:
     """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
     start = start.lower()

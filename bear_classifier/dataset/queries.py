@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 
 from bear_classifier.dataset.backups import damage_explained
 from bear_classifier.dataset.catalog import Catalog
@@ -26,17 +27,37 @@ def hashes_from(catalog: Catalog, start: str) -> list[str]:
         return [sha256 for (sha256,) in catalog.stream(["sha256"], which, (start, f"{start}~"))]
 
 
-def usable_origins(catalog: Catalog) -> Iterator[tuple[str, str]]:
-    """The origin of each usable photo, in the order of their hashes, and the web page that showed
-    it, "" where there is none; one at a time."""
+def unlabelled(catalog: Catalog, most: int) -> list[str]:
+    """The hashes of the first photos without a label, in their order."""
+    which = "photo WHERE status = 'unlabelled' ORDER BY sha256 LIMIT ?"
+    with damage_explained(catalog.path):
+        return [sha256 for (sha256,) in catalog.stream(["sha256"], which, (most,))]
+
+
+def learnable(catalog: Catalog, labels: Sequence[str], most: int) -> list[tuple[str, str]]:
+    """Hash and label of the first photos of these classes that a model may learn from, in the order
+    of their hashes."""
+    which = (
+        "photo WHERE status = 'ok' AND coalesce(split, '') <> 'test'"
+        " AND label IN (SELECT value FROM json_each(?)) ORDER BY sha256 LIMIT ?"
+    )
+    with damage_explained(catalog.path):
+        rows = catalog.stream(["sha256", "label"], which, (json.dumps(list(labels)), most))
+        return rows.fetchall()
+
+
+def photo_origins(catalog: Catalog, usable: bool) -> Iterator[tuple[str, str]]:
+    """The origin of each photo, in the order of their hashes, and the web page that showed it, ""
+    where there is none; one at a time. usable: only of photos in use."""
     if catalog.is_frozen:
         pages = catalog.pages()
-        yield from ((photo.origin, pages.get(photo.origin, "")) for photo in catalog.photos("ok"))
+        some = catalog.photos("ok" if usable else None)
+        yield from ((photo.origin, pages.get(photo.origin, "")) for photo in some)
         return
+    which = "WHERE photo.status = 'ok'" if usable else ""
     joined = (
         "(SELECT photo.origin AS origin, coalesce(source.page, '') AS page FROM photo"
-        " LEFT JOIN source ON source.origin = photo.origin"
-        " WHERE photo.status = 'ok' ORDER BY photo.sha256)"
+        f" LEFT JOIN source ON source.origin = photo.origin {which} ORDER BY photo.sha256)"
     )
     with damage_explained(catalog.path):
         yield from catalog.stream(["origin", "page"], joined)

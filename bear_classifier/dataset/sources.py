@@ -6,13 +6,13 @@ import csv
 import io
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.queries import usable_origins
+from bear_classifier.dataset.queries import photo_origins
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.web_address import host_of
 from bear_classifier.errors import DataError
@@ -35,8 +35,13 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
 
 def usable_sites(catalog: Catalog, table: str) -> Iterator[str]:
     """`sites` of the usable photos in the order of their hashes, one at a time."""
+    return sites_of(photo_origins(catalog, usable=True), table)
+
+
+def sites_of(origins: Iterable[tuple[str, str]], table: str) -> Iterator[str]:
+    """`sites` of photos, one at a time. origins: origin and page of each."""
     named = read_table(Path(table).expanduser()) if table else {}
-    for origin, page in usable_origins(catalog):
+    for origin, page in origins:
         yield (named and named_for(origin, named)) or web_site(page or origin)
 
 

@@ -18,7 +18,6 @@ of `learned_order`.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -27,10 +26,12 @@ import numpy as np
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.decisions import decided, is_taken_down
-from bear_classifier.dataset.schema import Event, Photo, Suspect
-from bear_classifier.judge.learned_order import Judged, combined, conflict
-from bear_classifier.judge.predictions import Evidence, load_evidence, not_probed
+from bear_classifier.dataset.decisions import decided
+from bear_classifier.dataset.photo_columns import Hashes, PhotoColumns, Words, photo_columns
+from bear_classifier.dataset.schema import Event, Suspect
+from bear_classifier.judge.judged import DARK, FILLED, KINDS, LIKELY, Judged, keep, kept
+from bear_classifier.judge.learned_order import Evidence, Order, combined, conflict
+from bear_classifier.judge.predictions import load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
     BLOCK_ROWS,
@@ -47,8 +48,6 @@ from bear_classifier.stats.fault_model import expit, logit, principal_components
 from bear_classifier.stats.likeness import unit
 from bear_classifier.stats.metrics import softmax
 
-KINDS = ("label", "outlier", "duplicate", "quality")
-LIKELY = 0.5  # from here on a reason is shown in words
 _RARE = 0.005  # share of a class; what fewer of its photos show is not typical of it
 _TINY = 1e-5  # share that keeps logarithms finite
 _NEIGHBOURS = 8
@@ -56,9 +55,7 @@ MOST_SHOWN = 2_000  # suspects with neighbours: those of all photos would take t
 _BLOCK = 256  # photos whose neighbours are looked for at once
 _MOST_NEAR = 100_000  # photos among which the most like one are looked for
 _MOST_TYPICAL = 20_000  # photos of a class that say what it shows: 160 MB of a thousand kinds
-_DARK = 12.0  # grey levels of 255
 _BLURRED = 2.0  # grey levels; see docs/LOG.md
-_FILLED = 0.2  # share of a picture below a broken-off transfer, from which it is a fault
 # Exponents of the odds that a photo is an outlier (docs/LOG.md): of the tail share of its
 # divergence from what its class shows, and of that of its distance from its nearest neighbours.
 _BY_DIVERGENCE, _BY_DISTANCE = 0.3, 0.7
@@ -76,122 +73,175 @@ class CleanSummary(TypedDict):
 
 
 def clean(catalog: Catalog, config: Config) -> CleanSummary:
-    """How much of the data looks wrong; nothing is changed."""
-    every = suspects(catalog, config)
-    usable = {photo.sha256 for photo in catalog.photos("ok")}
-    judged = [one for one in every if one.sha256 in usable]
-    likely = [s for s in judged if s.score >= LIKELY]
-    kinds = Counter(kind for s in likely for kind, score in s.scores.items() if score >= LIKELY)
+    """How much of the data looks wrong; no photo is changed. Leaves `clean/summary.json`, and in
+    `clean/evidence` what suspects are listed from."""
+    made = decided(catalog)
+    columns = photo_columns(catalog)
+    found = judged(catalog, config, made, columns)
+    keep(catalog, found, made)
+    chances = found.after(made).chances
+    usable = columns.status.is_("ok")[columns.hashes.find(found.hashes.names)]
+    likely = usable & (chances >= LIKELY)
+    kinds = {kind: int((found.scores[likely, n] >= LIKELY).sum()) for n, kind in enumerate(KINDS)}
     outcome: CleanSummary = {
-        "photos": len(judged),
-        "suspects": len(likely),
-        "expected": round(sum(s.score for s in judged), 1),
-        "kinds": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
+        "photos": int(usable.sum()),
+        "suspects": int(likely.sum()),
+        "expected": round(float(chances[usable].sum()), 1),
+        "kinds": {kind: n for kind, n in kinds.items() if n},
     }
     write_atomic(catalog.root / "clean" / "summary.json", json.dumps(outcome).encode())
     return outcome
 
 
-def suspects(catalog: Catalog, config: Config) -> list[Suspect]:
-    """Every photo that the first model knows, and those that somebody dropped before it learned,
-    most suspect first as far as the decisions show. Raises DataError (NOT_PROBED)."""
+def suspected(catalog: Catalog, config: Config) -> set[str]:
+    """The hashes of the photos with which something is probably wrong. Raises DataError
+    (NOT_PROBED)."""
     made = decided(catalog)
-    return judged(catalog, config, made).after(made)
+    found = evidence_of(catalog, config, made)
+    return set(found.hashes.some(np.flatnonzero(found.after(made).chances >= LIKELY)))
 
 
-def judged(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judged:
+@dataclass(frozen=True)
+class OpenSuspects:
+    """The photos in use that nobody decided on, as rows of `judged`, most suspect first; likely: of
+    the first so many something is probably wrong."""
+
+    judged: Judged
+    order: Order
+    rows: Ints
+    likely: int
+
+    def first(self, catalog: Catalog, n: int) -> list[Suspect]:
+        """The n most suspect; of the catalog no other photos are read."""
+        return self.judged.every(catalog, self.order, self.rows[:n])
+
+    def every(self, catalog: Catalog) -> list[Suspect]:
+        return self.judged.every(catalog, self.order, self.rows)
+
+    def misplaced(self, catalog: Catalog, least: float) -> list[Suspect]:
+        """Those with at least this chance of anything but a wrong label."""
+        others = [self.judged.scores[self.rows, n] for n, k in enumerate(KINDS) if k != "label"]
+        rows = self.rows[combined(others) >= least]
+        return self.judged.every(catalog, self.order, rows)
+
+
+def open_suspects(catalog: Catalog, config: Config) -> OpenSuspects:
+    """From what the stage left, as long as it holds. Raises DataError (NOT_PROBED)."""
+    made = decided(catalog)
+    found = evidence_of(catalog, config, made)
+    order, is_open = found.after(made), np.array(found.evidence.in_use)
+    rows = found.hashes.find(list(made))
+    is_open[rows[rows >= 0]] = False
+    left = order.rows[is_open[order.rows]]
+    return OpenSuspects(found, order, left, int((order.chances[left] >= LIKELY).sum()))
+
+
+def evidence_of(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judged:
+    """`judged` as the stage left it, or anew where something else was changed than by decisions,
+    which is then kept. Raises DataError (NOT_PROBED)."""
+    found = kept(catalog, config.labels, made)
+    if found is None:
+        found = judged(catalog, config, made, photo_columns(catalog))
+        keep(catalog, found, made)
+    return found
+
+
+def judged(
+    catalog: Catalog, config: Config, made: Mapping[str, Event], columns: PhotoColumns
+) -> Judged:
     """The evidence on every photo that the first model knows, by the labels that this model learned
-    from; made: the decisions so far.
+    from; made: the decisions so far; columns: of the catalog.
 
     Photos of the test split are judged too, but by the others, and change nothing about those; so
     are those that somebody dropped before the model learned: they teach what faults look like.
 
     Raises DataError (NOT_PROBED)."""
-    stored = catalog.photos()
-    dropped = {p.sha256 for p in stored if p.status == "dropped" and not is_taken_down(p)}
-    evidence = load_evidence(catalog.root, dropped & made.keys())
-    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
-    photos = [p for p in stored if p.sha256 in rows and p.label in config.labels]
-    before = [_label_before(photo, evidence, rows, made, config.labels) for photo in photos]
-    changed = [i for i, photo in enumerate(photos) if photo.label != before[i]]
+    evidence = load_evidence(catalog.root, _dropped(columns, made))
+    names, classes = Hashes.of(evidence.sha256), columns.label.numbered(config.labels)
+    place = names.find(columns.hashes.names)
+    chosen = np.flatnonzero((place >= 0) & (classes >= 0))
+    place, now = place[chosen], classes[chosen].astype(np.int64)
+    hashes = Hashes.of(columns.hashes.names[chosen])
+    before = now.copy()
+    for sha256, event in made.items():
+        if (row := hashes.row(sha256)) is not None:
+            label = config.labels[now[row]]
+            earlier = evidence.labels[place[row]] if evidence.labels else ""
+            before[row] = config.labels.index(_label_before(label, earlier, event, config.labels))
+    n, changed = len(chosen), np.flatnonzero(now != before)
     # A photo with a new label is judged by it as well, in a row that nothing is learned from.
-    of = np.array([*range(len(photos)), *changed], dtype=np.int64)
-    not_test = np.array([photo.split != "test" for photo in photos], dtype=bool)
-    place = np.array([rows[photo.sha256] for photo in photos], dtype=np.int64)
-    learned = not_test & evidence.known[place]
-    known = np.append(learned, np.zeros(len(changed), dtype=bool))
+    of = np.concatenate([np.arange(n), changed])
+    not_test = ~columns.split.is_("test")[chosen]
+    known = np.append(not_test & evidence.known[place], np.zeros(len(changed), dtype=bool))
     if not known.any() or evidence.probabilities.shape[1] != len(config.labels):
         raise not_probed()
-    at = np.array([rows[photos[i].sha256] for i in of])
-    labels = [*before, *(photos[i].label for i in changed)]
-    targets = np.array([config.labels.index(label) for label in labels])
-    families = np.array([photos[i].family for i in of], dtype="S64")
-    groups = np.unique(families, return_inverse=True)[1]
+    at, targets = place[of], np.append(before, now[changed])
+    groups = np.unique(columns.family[chosen], return_inverse=True)[1][of]
     features = evidence.features.at(at)
     components = principal_components(features, known)
     probabilities = evidence.probabilities[at]
-    now = np.arange(len(photos))
-    now[changed] = np.arange(len(photos), len(of))
-    in_use = np.array([photos[i].status == "ok" for i in of])
-    scores = {
-        "label": 1 - probabilities[np.arange(len(at)), targets],
-        "outlier": outlier(features, components, targets, groups, known, evidence.classifier),
-        "duplicate": _conflicts(targets, groups, in_use, now),
-        "quality": quality(evidence.light[at], evidence.sharpness[at], evidence.filled[at]),
-    }
-    total = combined(list(scores.values()))
-    order = now[np.argsort(-total[now], kind="stable")]
-    first = np.concatenate([order[rows][:MOST_SHOWN] for rows in (known[order], ~known[order])])
-    near = dict(zip(first.tolist(), nearest(features, groups, first, known), strict=True))
-    directions = within_class(components, targets, known)[: len(photos)]
-    del components  # of a million photos as large as all suspects
-    found = []
-    for i, row in enumerate(now.tolist()):
-        own = {kind: float(values[row]) for kind, values in scores.items()}
-        bars = dict(zip(config.labels, probabilities[row].tolist(), strict=True))
-        facts = evidence.light[at[row]], evidence.filled[at[row]]
-        found.append(
-            Suspect(
-                sha256=photos[i].sha256,
-                origin=photos[i].origin,
-                label=photos[i].label,
-                split=photos[i].split or "",
-                suggested=max(bars, key=bars.__getitem__),
-                score=float(total[row]),
-                reasons=_reasons(own, bars, photos[i], *facts),
-                scores=own,
-                probabilities=bars,
-                neighbours=[photos[of[j]].sha256 for j in near.get(row, [])],
-            )
-        )
-    n = len(photos)
+    shown = np.arange(n)
+    shown[changed] = np.arange(n, len(of))
+    ok = columns.status.is_("ok")[chosen]
+    scores = np.empty((len(of), len(KINDS)))
+    scores[:, 0] = 1 - probabilities[np.arange(len(at)), targets]
+    scores[:, 1] = outlier(features, components, targets, groups, known, evidence.classifier)
+    scores[:, 2] = _conflicts(targets, groups, ok[of], shown)
+    scores[:, 3] = quality(evidence.light[at], evidence.sharpness[at], evidence.filled[at])
+    first = combined(list(scores.T))[shown]
+    order = np.argsort(-first, kind="stable")
+    some = np.concatenate(
+        [order[rows][:MOST_SHOWN] for rows in (known[shown][order], ~known[shown][order])]
+    )
+    near = np.full((len(some), _NEIGHBOURS), -1)
+    for k, others in enumerate(nearest(features, groups, shown[some], known)):
+        near[k, : len(others)] = of[others]
+    rising = np.argsort(some)
+    directions = within_class(components, targets, known)[:n]
+    del components  # of a million photos half a gigabyte
+    decided_on = hashes.find(list(made))
+    in_use = ok.copy()
+    in_use[decided_on[decided_on >= 0]] = True
+    labels = tuple(config.labels)
     return Judged(
-        found,
-        before,
-        combined([values[:n] for kind, values in scores.items() if kind != "duplicate"]),
-        groups[:n],
-        np.array([photo.status == "ok" or photo.sha256 in made for photo in photos]),
-        directions,
-        not_test,
+        labels,
+        Evidence(
+            hashes,
+            labels,
+            before,
+            first,
+            combined([scores[:n, k] for k, kind in enumerate(KINDS) if kind != "duplicate"]),
+            groups[:n],
+            in_use,
+            directions,
+            not_test,
+        ),
+        Words(columns.label.words, columns.label.numbers[chosen]),
+        Words(columns.split.words, columns.split.numbers[chosen]),
+        scores[shown],
+        probabilities[shown],
+        evidence.light[place],
+        evidence.filled[place],
+        some[rising],
+        near[rising],
     )
 
 
-def _label_before(
-    photo: Photo,
-    evidence: Evidence,
-    rows: Mapping[str, int],
-    made: Mapping[str, Event],
-    labels: Sequence[str],
-) -> str:
+def _dropped(columns: PhotoColumns, made: Mapping[str, Event]) -> set[str]:
+    """Of the photos that somebody decided on, those that are dropped and not taken down."""
+    names = list(made)
+    rows = columns.hashes.find(names)
+    dropped = columns.status.is_("dropped") & ~columns.taken_down
+    return {name for name, row in zip(names, rows, strict=True) if row >= 0 and dropped[row]}
+
+
+def _label_before(label: str, before: str, event: Event, labels: Sequence[str]) -> str:
     """The label that the first model learned from, so that decisions change only what is learned
-    from them, in whatever order they are made; that of now, if nobody decided on the photo."""
-    event = made.get(photo.sha256)
-    if event is None:
-        return photo.label
-    before = evidence.labels[rows[photo.sha256]] if evidence.labels else ""
+    from them, in whatever order they are made. label: of now; before: as the model noted it; event:
+    the decision on the photo."""
     if not before:  # left by an earlier version
-        before = event.old if event.action == "relabel" else photo.label
-    return before if before in labels else photo.label
+        before = event.old if event.action == "relabel" else label
+    return before if before in labels else label
 
 
 def outlier(
@@ -303,7 +353,7 @@ def _conflicts(targets: Ints, groups: Ints, used: Bools, now: Ints) -> Floats:
 def quality(light: Floats32, sharpness: Floats32, filled: Floats32) -> Floats:
     """0.9 for photos so dark or without edges that nobody could tell what they show, and for those
     of which a part is missing, else 0. filled: share below a broken-off transfer."""
-    bad = (light < _DARK) | (sharpness < _BLURRED) | (filled >= _FILLED)
+    bad = (light < DARK) | (sharpness < _BLURRED) | (filled >= FILLED)
     return np.where(bad, 0.9, 0.0)
 
 
@@ -348,24 +398,3 @@ def _ranks(values: Floats, targets: Ints, known: Bools) -> Floats:
         falling = np.sort(-values[rows & known])
         ranks[rows] = np.searchsorted(falling, -values[rows]) / max(1, len(falling))
     return ranks
-
-
-def _reasons(
-    scores: dict[str, float], bars: dict[str, float], photo: Photo, light: float, filled: float
-) -> list[str]:
-    other = max(bars, key=lambda label: bars[label] if label != photo.label else -1.0)
-    words = {
-        "label": f"looks like {other} ({bars[other]:.0%})",
-        "outlier": f"shows what photos of {photo.label} hardly ever show",
-        "duplicate": "a near-copy of it stands under another class",
-        "quality": _fault_of_quality(light, filled),
-    }
-    order = sorted(KINDS, key=lambda kind: -scores[kind])
-    likely = [words[kind] for kind in order if scores[kind] >= LIKELY]
-    return likely or ([words[order[0]]] if scores[order[0]] >= LIKELY / 2 else [])
-
-
-def _fault_of_quality(light: float, filled: float) -> str:
-    if filled >= _FILLED:
-        return f"broken off: the lower {filled:.0%} are one colour"
-    return "very dark" if light < _DARK else "blurred or empty"

@@ -7,7 +7,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,17 +39,15 @@ class Table:
     bad: dict[int, Refusal]
 
 
-def automatic(
-    suspects: Sequence[Suspect], decided: Collection[str], precision: float
-) -> list[Decision]:
+def automatic(suspects: Sequence[Suspect], precision: float) -> list[Decision]:
     """Drops of what has no place among the photos with a chance of at least `precision`.
 
     A doubtful label alone is never enough: it takes a person to tell a brown black bear from a
-    grizzly. Never on the test split, which judges the model; never what somebody decided on."""
+    grizzly. Never on the test split, which judges the model. suspects: nobody decided on them."""
     return [
         Decision(s.sha256, "drop", why="; ".join(s.reasons), score=s.score)
         for s in suspects
-        if _misplaced(s) >= precision and s.split != "test" and s.sha256 not in decided
+        if _misplaced(s) >= precision and s.split != "test"
     ]
 
 

@@ -29,6 +29,7 @@ from bear_classifier.judge.predictions import (
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count
 from bear_classifier.stats import metrics
+from bear_classifier.stats.arrays import SomeRows
 from bear_classifier.stats.calibration import LEAST_ERRORS
 from bear_classifier.stats.intervals import Interval, clustered, proportion
 from bear_classifier.stats.linear_probe import choose_strength, n_folds
@@ -124,19 +125,20 @@ def evaluate(catalog: Catalog, config: Config) -> Evaluated:
     }
     labels = [photos[s].label if s in photos else config.labels[0] for s in stored.rows]
     targets = np.array([config.labels.index(label) for label in labels], dtype=np.int64)
-    groups = np.array([photos[s].family if s in photos else s for s in stored.rows])
+    families = np.array([photos[s].family if s in photos else s for s in stored.rows], "S64")
+    groups = np.unique(families, return_inverse=True)[1]
     logits, pooled, missing = stored.logits, stored.pooled, dict[str, str]()
-    numbers = np.unique(groups, return_inverse=True)[1]
     train, settings = at["train"], config.reject
     classifier = stored_classifier(catalog.root)
-    reference = make_reference(pooled[train], numbers[train], classifier, config.train.seed)
+    of_train = SomeRows(pooled, np.array(train, dtype=np.int64))
+    reference = make_reference(of_train, groups[train], classifier, config.train.seed)
     rows = [*train, *at["valid"]]
     names = list(stored.rows)
     learned_from = [photos[names[row]] for row in rows]
     where = optional(missing, "sources", sites, catalog, learned_from, config.split.sources)
     known = out_of_sample.KnownPhotos(
-        [names[row] for row in rows], logits[rows], pooled[rows], targets[rows], numbers[rows],
-        np.arange(len(rows)) < len(train), where or [""] * len(rows),
+        [names[row] for row in rows], logits[rows], SomeRows(pooled, np.array(rows)), targets[rows],
+        groups[rows], np.arange(len(rows)) < len(train), where or [""] * len(rows),
     )  # fmt: skip
     answers = _out_of_sample(catalog, config, stored, known, reference)
     limits = reject.set_limits(answers, settings.share, settings.close)
@@ -169,8 +171,8 @@ def evaluate(catalog: Catalog, config: Config) -> Evaluated:
                 answers, settings.share, settings.close, config.train.seed
             ),
             "left_out": optional(
-                missing, "left_out", reject.left_out_classes, pooled[train], targets[train],
-                numbers[train], classifier, config.labels, settings.share / 2,
+                missing, "left_out", reject.left_out_classes, of_train, targets[train],
+                groups[train], classifier, config.labels, settings.share / 2,
             ) or {},
         },
         "elsewhere": optional(missing, "elsewhere", leave_sources_out, catalog, config),
@@ -252,7 +254,7 @@ def _test_looks(catalog: Catalog, digest: str) -> int:
 
 
 def membership_leak(
-    losses: NDArray[np.float64], groups: NDArray[np.str_], at: Mapping[str, Sequence[int]]
+    losses: NDArray[np.float64], groups: NDArray[np.int64], at: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """How well the losses (n,) tell the training split from the test split.
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from bear_classifier.dataset.decisions import AUTO, GONE
-from bear_classifier.dataset.schema import Event, Suspect
+from bear_classifier.dataset.photo_columns import Hashes
+from bear_classifier.dataset.schema import Event
 from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
 from bear_classifier.stats.fault_model import FAULT_WEIGHT, expit, learned_log_odds, logit
 
@@ -23,45 +25,59 @@ LIKE_FAULTS = "like photos that were dropped or relabelled"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Photos and what speaks against each before anybody decided, in one order.
+class Order:
+    """rows: (n,) numbers of photos, most suspect first; chances: (n,) of a fault, by photo; noted:
+    (n,) whether the decisions made it so suspect."""
 
-    suspects: n; labels: (n,) under which they are judged; others: (n,) chances of a fault of any
-    kind but a near-copy under another label; families: (n,) numbers of groups of near-copies;
-    in_use: (n,); features (n, k): of `fault_model.within_class`; known: (n,) not of the test split.
-    """
+    rows: Ints
+    chances: Floats
+    noted: Bools
 
-    suspects: list[Suspect]
-    labels: list[str]
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the order of n photos is learned from.
+
+    before: (n,) number of the class under which they are judged; first: (n,) chances before anybody
+    decided; others: (n,) chances of a fault of any kind but a near-copy under another label;
+    families: (n,) numbers of groups of near-copies; in_use: (n,); features (n, k): of
+    `fault_model.within_class`; known: (n,) not of the test split."""
+
+    hashes: Hashes
+    classes: tuple[str, ...]
+    before: Ints
+    first: Floats
     others: Floats
     families: Ints
     in_use: Bools
     features: Floats32
     known: Bools
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        *("before", "first", "others", "families", "in_use", "features", "known"),
+    )
 
-    def after(self, made: Mapping[str, Event]) -> list[Suspect]:
-        """The photos, most suspect first as far as these decisions show; made: sha256 -> the
-        decision in force. Photos that were decided on keep their chance of before."""
-        row_of = {one.sha256: row for row, one in enumerate(self.suspects)}
-        outcomes = {
-            row: outcome(event)
-            for sha, event in made.items()
-            if (row := row_of.get(sha)) is not None
-        }
+    def after(self, made: Mapping[str, Event]) -> Order:
+        """The order as far as these decisions show; made: sha256 -> the decision in force. Photos
+        that were decided on keep their chance of before."""
+        names = list(made)
+        at = dict(zip(names, self.hashes.find(names).tolist(), strict=True))
+        outcomes = {at[sha]: outcome(event) for sha, event in made.items() if at[sha] >= 0}
+        seen = {at[sha] for sha, event in made.items() if was_seen(event)}
         faults = {
-            row: not used or label not in ("", self.labels[row])
+            row: not used or label not in ("", self.classes[self.before[row]])
             for row, (label, used) in outcomes.items()
-            if was_seen(made[self.suspects[row].sha256])
+            if row in seen
         }
-        if not faults:
-            return sorted(self.suspects, key=_order)
-        listed = all(made[self.suspects[row].sha256].score is not None for row in faults)
-        chances = self._chances(faults, outcomes, listed).tolist()
-        found = [
-            one if row in outcomes else _with_chance(one, chances[row])
-            for row, one in enumerate(self.suspects)
-        ]
-        return sorted(found, key=_order)
+        chances, noted = np.array(self.first), np.zeros(len(self.hashes), dtype=bool)
+        if faults:
+            listed = all(
+                event.score is not None for sha, event in made.items() if at[sha] in faults
+            )
+            learned = self._chances(faults, outcomes, listed)
+            learned[list(outcomes)] = chances[list(outcomes)]
+            noted = (learned >= _NOTED) & (learned > chances)
+            chances = learned
+        return Order(self.hashes.sorted_by(-chances), chances, noted)
 
     def _chances(
         self, faults: Mapping[int, bool], outcomes: Mapping[int, tuple[str, bool]], listed: bool
@@ -69,13 +85,12 @@ class Judged:
         """(n,) of a fault. faults: row -> whether it was one; outcomes: row -> label and use.
         listed: whether all were decided on as the order had them. Faults that were found elsewhere
         say what faults look like, not how many there are."""
-        left = np.ones(len(self.suspects), dtype=bool)
+        left = np.ones(len(self.hashes), dtype=bool)
         left[list(outcomes)] = False
-        before = np.array([one.score for one in self.suspects])
-        numbers = {label: n for n, label in enumerate(sorted(set(self.labels)))}
-        classes = np.array([numbers[label] for label in self.labels])
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        classes = np.asarray(self.before)
         prior = logit(combined([self.others, self._conflicts(outcomes, numbers, classes)]))
-        taught = np.array(sorted(faults, key=lambda row: self.suspects[row].sha256))
+        taught = np.array(sorted(faults, key=lambda row: bytes(self.hashes.names[row])))
         wrong = np.array([faults[row] for row in taught.tolist()])
         odds = np.empty(len(prior))
         of_known = self.known[taught]
@@ -87,7 +102,7 @@ class Judged:
                 # Faults count several times when the odds are learned: taken off again.
                 odds[rows] -= np.log(FAULT_WEIGHT)
                 if not listed:
-                    odds[rows] -= excess(odds[rows & left], float(before[rows & left].sum()))
+                    odds[rows] -= excess(odds[rows & left], float(self.first[rows & left].sum()))
         return expit(odds)
 
     def _conflicts(
@@ -95,7 +110,7 @@ class Judged:
     ) -> Floats:
         """(n,) by the labels and the use that the decisions left. numbers: of labels; classes: (n,)
         of these. All labels that nothing else has count as one."""
-        now, used = classes.copy(), self.in_use.copy()
+        now, used = classes.copy(), np.array(self.in_use)
         for row, (label, in_use) in outcomes.items():
             now[row] = numbers.get(label, len(numbers)) if label else now[row]
             used[row] = in_use
@@ -139,15 +154,3 @@ def outcome(event: Event) -> tuple[str, bool]:
 def was_seen(event: Event) -> bool:
     """Whether somebody looked at the photo."""
     return event.who != AUTO and event.why != GONE
-
-
-def _with_chance(one: Suspect, chance: float) -> Suspect:
-    reasons = one.reasons
-    if chance >= _NOTED and chance > one.score:
-        reasons = [LIKE_FAULTS, *reasons]
-    # dataclasses.replace takes 0.1 s longer for 20,000 photos.
-    return Suspect(**{**vars(one), "score": chance, "reasons": reasons})
-
-
-def _order(one: Suspect) -> tuple[float, str]:
-    return -one.score, one.sha256

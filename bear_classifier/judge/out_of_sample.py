@@ -15,7 +15,7 @@ import numpy as np
 from bear_classifier.judge.leave_source_out import partition
 from bear_classifier.judge.predictions import HalfOutputs
 from bear_classifier.runtime.terminal import progress_bar
-from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Strings
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Rows, SomeRows, Strings
 from bear_classifier.stats.linear_probe import fit_linear, logits_of
 from bear_classifier.stats.metrics import ANY_PROBABILITY
 from bear_classifier.stats.ood import NEIGHBOURS, ClassLayer, Reference, make_reference
@@ -33,7 +33,7 @@ class KnownPhotos:
 
     sha256: list[str]
     logits: Floats32
-    pooled: Floats32
+    pooled: Rows
     targets: Ints
     groups: Ints
     train: Bools
@@ -158,10 +158,11 @@ def _by_sources(
         whole = set(photos.targets[~copies].tolist()) == classes
         if not whole or (~copies[rows]).sum() <= NEIGHBOURS:
             continue
-        fitted = fit_linear(strength, photos.pooled[~copies], photos.targets[~copies])
-        logits[mine] = logits_of(fitted, photos.pooled[mine])
-        others, own = reference.without(copies[rows])
-        every = others.score(photos.pooled)
+        others = SomeRows(photos.pooled, np.flatnonzero(~copies))
+        fitted = fit_linear(strength, others, photos.targets[~copies])
+        logits[mine] = logits_of(fitted, SomeRows(photos.pooled, np.flatnonzero(mine)))
+        smaller, own = reference.without(copies[rows])
+        every = smaller.score(photos.pooled)
         scores[mine] = every[mine]
         every[rows[~copies[rows]]] = own
         without[part] = every
@@ -183,9 +184,10 @@ def of_tuned(
     such; else validation photos stand in, which are of other sources if the splits are. rows: of
     the photos in the reference."""
     valid, parts = ~photos.train, np.array(_parts(photos))
+    of_valid = SomeRows(photos.pooled, np.flatnonzero(valid))
     checked = Answers(
         photos.logits[valid].astype(np.float64),
-        reference.score(photos.pooled[valid]),
+        reference.score(of_valid),
         photos.targets[valid],
         photos.groups[valid],
         parts[valid],
@@ -201,7 +203,7 @@ def of_tuned(
         copies = np.isin(photos.groups[rows], photos.groups[parts == part])
         if (~copies).sum() > NEIGHBOURS:
             smaller, own = reference.without(copies)
-            near_without[part] = smaller.score(photos.pooled[valid])
+            near_without[part] = smaller.score(of_valid)
             own_without[part] = _once(own, smaller.groups)
     own = _once(reference.own(), reference.groups)
     return OutOfSample(sources, near, "valid", near_without, own, own_without)
@@ -230,11 +232,12 @@ def _by_halves(
         if learned.sum() <= NEIGHBOURS or not len(rows):
             continue
         groups = photos.groups[at[learned]]
-        reference = make_reference(halves.pooled[learned], groups, classifier, seed)
+        known = SomeRows(halves.pooled, np.flatnonzero(learned))
+        reference = make_reference(known, groups, classifier, seed)
         found.append(
             Answers(
                 halves.logits[unseen].astype(np.float64),
-                reference.score(halves.pooled[unseen]),
+                reference.score(SomeRows(halves.pooled, np.flatnonzero(unseen))),
                 photos.targets[rows],
                 photos.groups[rows],
                 parts[rows],

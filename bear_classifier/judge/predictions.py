@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.errors import DataError
+from bear_classifier.runtime.npz import mapped_npz
 from bear_classifier.runtime.shards import Column, StoredRows
 from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.metrics import softmax
@@ -23,9 +24,11 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of the last training, for n photos. rows: sha256 -> row; logits: (n, classes); pooled: (n, f)
-    features; chosen: which of the two models was kept; halves: of the networks that learned from
-    one half of the sources, where there are such."""
+    """Of the last training, for n photos; arrays stay in their file until they are needed.
+
+    rows: sha256 -> row; logits: (n, classes); pooled: (n, f) features; chosen: which of the two
+    models was kept; halves: of the networks that learned from one half of the sources, where there
+    are such."""
 
     rows: dict[str, int]
     logits: NDArray[np.float32]
@@ -69,7 +72,7 @@ class Evidence:
 def load_predictions(root: Path) -> Predictions:
     """Raises DataError (NOT_TRAINED)."""
     try:
-        stored = _arrays(root / "train" / "predictions.npz")
+        stored = mapped_npz(root / "train" / "predictions.npz")
         rows = {sha256: row for row, sha256 in enumerate(stored["sha256"].tolist())}
         return Predictions(
             rows, stored["logits"], stored["pooled"], str(stored["chosen"]), _halves(stored)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.judge.out_of_sample import Answers, OutOfSample
-from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Strings
+from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Rows, SomeRows, Strings
 from bear_classifier.stats.calibration import chance_gap, fit_temperature
 from bear_classifier.stats.intervals import Interval, clustered, proportion
 from bear_classifier.stats.metrics import calibration_error, softmax
@@ -183,7 +183,7 @@ def false_accepts(reasons: NDArray[np.str_], groups: NDArray[Any]) -> FalseAccep
 
 
 def left_out_classes(
-    features: NDArray[np.floating],
+    features: Rows,
     targets: NDArray[np.int64],
     groups: NDArray[np.int64],
     classifier: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
@@ -198,9 +198,10 @@ def left_out_classes(
         others, left_out = targets != number, targets == number
         if not left_out.any() or not others.any():
             continue
-        reference = make_reference(features[others], groups[others], classifier, seed=0)
+        known = SomeRows(features, np.flatnonzero(others))
+        reference = make_reference(known, groups[others], classifier, seed=0)
         least = threshold(reference.own()[_lone(reference.groups)], refused)
-        accepted = reference.score(features[left_out]) >= least
+        accepted = reference.score(SomeRows(features, np.flatnonzero(left_out))) >= least
         reasons = np.where(accepted, "ok", "unlike_training")
         results[label] = false_accepts(reasons, groups[left_out])
     return results

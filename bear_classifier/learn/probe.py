@@ -80,7 +80,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         x, y = probe_rows(features, known), labels[known]
         p[known] = out_of_fold(x, y, groups[known], folds, strength, learned)
         if not known.all():
-            made = fit_linear(strength, x[learned], y[learned])
+            made = fit_linear(strength, probe_rows(x, learned), y[learned])
             p[~known] = probabilities_of(made, features, np.flatnonzero(~known))
         return p
 
@@ -89,7 +89,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     credible = trusted(probabilities[known], labels[known])
     whole = len(set(labels[known][credible].tolist())) == len(config.labels)
     second = unseen(credible if whole else every)
-    head_model = fit_linear(strength, features[train], labels[train])
+    head_model = fit_linear(strength, probe_rows(features, train), labels[train])
     folder = catalog.root / "probe"
     (folder / "probabilities.npz").unlink(missing_ok=True)  # of other weights
     _save_classifier(folder / "pretrained.npz", config)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from bear_classifier.learn.trainable_part import LastStage, TrainablePart, Untra
 from bear_classifier.learn.weight_interpolation import interpolated_state
 from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import move, write_partial
-from bear_classifier.runtime.npz import as_npz
+from bear_classifier.runtime.npz import write_npz
 from bear_classifier.stats.intervals import copies_effect
 
 _LAYERS = {Whole: "all", LastStage: "last-stage", Untrained: "none"}
@@ -165,7 +166,7 @@ def _save(
     try:
         for name, data in (
             ("history.json", json.dumps(record, indent=1).encode()),
-            ("predictions.npz", as_npz(**arrays)),
+            ("predictions.npz", partial(write_npz, values=arrays)),
             ("weights.safetensors", to_safetensors(state)),
         ):
             parts[folder / name] = write_partial(folder / name, data)

@@ -55,8 +55,9 @@ def class_samples(
 
 def suspect_grid(catalog: Catalog, suspects: Sequence[Suspect], columns: int = 6) -> Figure:
     """Photos with their label, the chance that something is wrong, and why it is thought so."""
-    known = {photo.sha256: photo for photo in catalog.photos()}
-    files = [catalog.file(known[suspect.sha256]) for suspect in suspects]
+    photos = catalog.photos_of([suspect.sha256 for suspect in suspects])
+    known = {photo.sha256: catalog.file(photo) for photo in photos}
+    files = [known[suspect.sha256] for suspect in suspects]
     words = [f"{s.label}?  {s.score:.0%}\n{'; '.join(s.reasons)}" for s in suspects]
     return photo_grid(files, words, columns)
 

@@ -23,7 +23,7 @@ from bear_classifier.report.provenance import origins, story
 from bear_classifier.report.schema import ErrorSlice, Facts, Measured, Mistake, OodFigures
 from bear_classifier.report.shortcut_learning import looks, shortcuts
 from bear_classifier.stats import ood
-from bear_classifier.stats.arrays import Bools, Floats, Ints
+from bear_classifier.stats.arrays import Bools, Floats, Ints, SomeRows
 from bear_classifier.stats.calibration import chance_gap, reliability_bins
 from bear_classifier.stats.metrics import softmax
 
@@ -149,7 +149,7 @@ def read_predictions(catalog: Catalog, config: Config, judged: Evaluated) -> Jud
     if not at or logits.shape[1] != len(labels) or judged["test"]["labels"] != labels:
         raise _not_trained()
     probabilities = softmax(logits[at], judged["temperature"])
-    scores = reference.score(pooled[at])
+    scores = reference.score(SomeRows(pooled, np.array(at)))
     rule = judged["rejection"]
     least = -np.inf if rule["least"] is None else rule["least"]
     return JudgedPredictions(

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
@@ -19,7 +19,7 @@ from fastapi.responses import FileResponse, Response
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions, new_classes
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, NewClass, Suspect
+from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, NewClass
 from bear_classifier.errors import DataError
 from bear_classifier.images.decoder import decode_with_size, encode
 from bear_classifier.pipeline import Project
@@ -27,31 +27,29 @@ from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.classes import class_routes, next_undo, request_of, who_of
 from bear_classifier.review.feature_views import MOST_ROWS, feature_routes
-from bear_classifier.review.gallery import USES, gallery_routes, photo_row
+from bear_classifier.review.gallery import USES, gallery_routes, photo_rows
 from bear_classifier.review.labelling import label_routes
 from bear_classifier.review.progress import progress
-from bear_classifier.review.queue import LiveRanking, QueueFilter, Ranking
+from bear_classifier.review.queue import Evidence, LiveRanking, QueueFilter, Ranking, Unranked
 from bear_classifier.review.request_guard import protect, read_json
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
 from bear_classifier.web.guard import Refused
 
-if TYPE_CHECKING:  # it reads arrays
-    from bear_classifier.judge.learned_order import Judged
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
 _STATIC = Path(__file__).parent / "static"
-Load = Callable[[Catalog, Config], "Judged | list[Suspect]"]
+Load = Callable[[Catalog, Config], Evidence]
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
 
-def ranked(catalog: Catalog, config: Config) -> Judged:
-    """The evidence on every usable photo; it reads arrays, so it is imported late."""
-    from bear_classifier.judge.clean import judged
+def ranked(catalog: Catalog, config: Config) -> Evidence:
+    """The evidence on every usable photo; scikit-learn is imported late."""
+    from bear_classifier.judge.clean import evidence_of
 
-    return judged(catalog, config, decisions.decided(catalog))
+    return evidence_of(catalog, config, decisions.decided(catalog))
 
 
 def static_files() -> list[str]:
@@ -113,7 +111,7 @@ def make_app(
     fresh = Fresh(root)
     with fresh.turn() as (catalog, today):
         loaded, unranked = _loaded(catalog, config, load)
-        live = LiveRanking(loaded, today)
+        live = LiveRanking(loaded, catalog, today)
     pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
     protect(app, host, root)
@@ -140,16 +138,16 @@ def make_app(
             "labels": labels,
             "sides": SPLITS,
             "states": queue.STATES,
-            "reasons": sorted({n for s in live.at(fresh.now()).suspects for n in s.scores}),
+            "reasons": sorted(filter(None, loaded.kinds().words)),
             "uses": USES,
             "who": decisions.user_name(who),
             "unranked": unranked,
-            "unlabelled": sum(p.status == "unlabelled" for p in fresh.now().photos.values()),
+            "unlabelled": int(fresh.now().photos.status.is_("unlabelled").sum()),
         }
 
     def state(catalog: Catalog, today: Now, chosen: QueueFilter) -> dict[str, Any]:
-        now = progress(catalog, live.at(today), today, chosen)
-        return now | {"undo": next_undo(catalog, today)}
+        now = progress(live.at(today), today, chosen)
+        return now | {"undo": next_undo(catalog)}
 
     @app.get("/api/queue")
     def show_queue(
@@ -160,8 +158,11 @@ def make_app(
         after: int | None = None,
         before: int | None = None,
     ) -> dict[str, Any]:
-        today = fresh.now()
-        return queue.queue_page(live.at(today), today, chosen, offset, limit, at, after, before)
+        with fresh.turn() as (catalog, today):
+            ranking = live.at(today)
+            return queue.queue_page(
+                catalog, ranking, today, chosen, offset, limit, at, after, before
+            )
 
     @app.get("/api/progress")
     def show_progress(chosen: _Filter) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def make_app(
     def in_full(sha256: str) -> dict[str, Any]:
         with fresh.turn() as (catalog, today):
             ranking = live.at(today)
-            if sha256 not in ranking.place or sha256 not in today.photos:
+            if ranking.rank(sha256) is None or sha256 not in today.photos.hashes:
                 raise _unknown(sha256)
             return queue.photo_in_full(catalog, ranking, today, sha256)
 
@@ -180,10 +181,13 @@ def make_app(
     def picture(sha256: str, size: int = 400) -> Response:
         if size not in THUMBNAIL_SIZES:
             raise Refused(400, "BAD_SIZE", f"size {size} is not one of {THUMBNAIL_SIZES}")
-        photo = fresh.last.photos.get(sha256) or fresh.now().photos.get(sha256)  # its file stays
-        if photo is None:
+        photos = fresh.last.photos  # a file stays
+        if sha256 not in photos.hashes:
+            photos = fresh.now().photos
+        if (row := photos.hashes.row(sha256)) is None:
             raise _unknown(sha256)
-        data = pictures.get(root / "photos" / sha256[:2] / f"{sha256}.{photo.format}", size)
+        form = photos.format.at(row)
+        data = pictures.get(root / "photos" / sha256[:2] / f"{sha256}.{form}", size)
         kept = {"Cache-Control": "private, max-age=31536000, immutable"}
         return Response(data, media_type="image/jpeg", headers=kept)
 
@@ -203,8 +207,8 @@ def make_app(
         """event: this one; shown: the one that the page said it would take back, and no other."""
         event, shown = _number(body, "event"), _number(body, "shown")
         by = who_of(body, who)
-        with fresh.turn() as (catalog, today):
-            waiting = next_undo(catalog, today)
+        with fresh.turn() as (catalog, _):
+            waiting = next_undo(catalog)
             if shown is not None and (waiting is None or waiting["event"] != shown):
                 then = f"; undo would now take back: {waiting['words']}" if waiting else ""
                 raise Refused(
@@ -220,11 +224,11 @@ def make_app(
         today = fresh.after(events)
         ranking = live.at(today)
         hashes = [event.sha256 for event in events]
-        others = [sha for sha in dict.fromkeys(hashes) if sha not in ranking.place]
-        rows = [photo_row(today, today.photos[sha]) for sha in others if sha in today.photos]
+        others = [sha for sha in dict.fromkeys(hashes) if ranking.rank(sha) is None]
         return {
             "events": [queue.event_row(event) for event in events],
-            "rows": queue.rows_of(ranking, today, hashes) + rows,
+            "rows": queue.rows_of(catalog, ranking, today, hashes)
+            + photo_rows(catalog, today, others),
             "progress": state(catalog, today, chosen),
             "labels": labels,
         }
@@ -232,14 +236,14 @@ def make_app(
     return app
 
 
-def _loaded(catalog: Catalog, config: Config, load: Load) -> tuple[Judged | list[Suspect], str]:
+def _loaded(catalog: Catalog, config: Config, load: Load) -> tuple[Evidence, str]:
     """The evidence, or why there is none: a gallery needs no first model."""
     try:
         return load(catalog, config), ""
     except DataError as exc:
         if exc.code != "NOT_PROBED":
             raise
-        return [], exc.sentence
+        return Unranked(), exc.sentence
 
 
 def _requested(body: dict[str, Any], ranking: Ranking) -> tuple[str, list[Decision]]:
@@ -258,8 +262,7 @@ def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
     if not isinstance(action, str) or action not in get_args(Action):
         raise Refused(400, "BAD_REQUEST", f"action is not one of {get_args(Action)}")
     based = None if overwrite else _number(item, "based")
-    place = ranking.place.get(sha256)
-    suspect = None if place is None else ranking.suspects[place]
+    suspect = ranking.suspect(sha256)
     why = suspect.reasons[0] if suspect and suspect.reasons else ""
     score = suspect.score if suspect else None
     return Decision(sha256, cast(Action, action), label, why, score, based)
@@ -267,10 +270,7 @@ def _decision(item: Any, overwrite: bool, ranking: Ranking) -> Decision:
 
 def _confirmed(requested: list[Decision], today: Now, confirmed: int | None) -> None:
     """Photos of the test split change only if the request says how many of them do."""
-    tests = sum(
-        d.action != "keep" and d.sha256 in today.photos and today.photos[d.sha256].split == "test"
-        for d in requested
-    )
+    tests = sum(d.action != "keep" and today.is_test(d.sha256) for d in requested)
     if tests and confirmed != tests:
         raise Refused(
             409, "TEST_SIDE", f"this would change {count(tests, 'photo')} of the test split, which"

@@ -15,33 +15,35 @@ from pathlib import Path
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, in_force
-from bear_classifier.dataset.schema import Event, Photo
+from bear_classifier.dataset.photo_columns import PhotoColumns, photo_columns
+from bear_classifier.dataset.schema import Event
 
 
 @dataclass(frozen=True)
 class Now:
     """The catalog at one moment. revision: read first, so that it is never too new for the rest.
 
-    photos: one that was decided on since is another object, even if it stayed the same."""
+    photos: of all; the rest of a photo is read when it is shown."""
 
     revision: int
-    photos: dict[str, Photo]
+    photos: PhotoColumns
     decided: dict[str, Event]
+
+    def is_test(self, sha256: str) -> bool:
+        row = self.photos.hashes.row(sha256)
+        return row is not None and self.photos.split.at(row) == "test"
 
 
 def current_state(catalog: Catalog) -> Now:
     at = catalog.revision()
-    return Now(at, {photo.sha256: photo for photo in catalog.photos()}, decided(catalog))
+    return Now(at, photo_columns(catalog), decided(catalog))
 
 
 def after(catalog: Catalog, before: Now, events: Sequence[Event]) -> Now:
     """What these events, the only ones since `before`, have left; only their photos are read."""
     hashes = {event.sha256 for event in events}
-    photos, decisions = dict(before.photos), dict(before.decided)
-    for sha256 in hashes:
-        decisions.pop(sha256, None)
-        if photo := catalog.photo(sha256):
-            photos[sha256] = photo
+    photos = before.photos.changed(catalog.photos_of(hashes))
+    decisions = {sha: event for sha, event in before.decided.items() if sha not in hashes}
     newest_first = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
     for event in in_force(catalog.events(newest_first, (json.dumps(sorted(hashes)),))):
         if event.undoes is None and event.request:

@@ -19,11 +19,11 @@ from bear_classifier.web.guard import Refused
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
 
-def next_undo(catalog: Catalog, today: Now) -> dict[str, Any] | None:
+def next_undo(catalog: Catalog) -> dict[str, Any] | None:
     """As `undo_next`; event: below 0 for a class, which is no event."""
     if made := new_classes.next_class(catalog):
         return {"event": -made.id, "sha256": "", "words": f"new class {made.label}"}
-    return undo_next(catalog, today)
+    return undo_next(catalog)
 
 
 def who_of(body: dict[str, Any], default: str) -> str:

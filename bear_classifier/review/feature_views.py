@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.map_places import MapPlaces
 from bear_classifier.review.queue import LiveRanking
 from bear_classifier.review.request_guard import read_json
-from bear_classifier.stats.arrays import Rows, evenly
+from bear_classifier.stats.arrays import Ints, Rows, evenly
 from bear_classifier.stats.likeness import most_alike, unit_rows
 from bear_classifier.web.guard import Refused
 
@@ -95,10 +96,13 @@ class FeatureViews:
     def _find_groups(self) -> list[PhotoGroup]:
         known = self.known()
         with self._fresh.turn() as (catalog, today):
-            photos = [today.photos.get(sha256) for sha256 in known.evidence.sha256]
-            labelled = [n for n, p in enumerate(photos) if p and p.label in self._config.labels]
-            there = evenly(np.array(labelled, dtype=np.int64), _MOST_GROUPED).tolist()
-            kept = [p for n in there if (p := photos[n])]
+            at = today.photos.hashes.find(known.evidence.sha256)
+            labels = today.photos.label.at_rows(at).numbered(self._config.labels)
+            some = evenly(np.flatnonzero((at >= 0) & (labels >= 0)), _MOST_GROUPED)
+            there = some.tolist()
+            hashes = [known.evidence.sha256[n] for n in there]
+            photos = {photo.sha256: photo for photo in catalog.photos_of(hashes)}
+            kept = [photos[sha256] for sha256 in hashes]
             sites = sources.sites(catalog, kept, self._config.split.sources)
         classifier = known.evidence.classifier
         names = None if classifier is None else own_class_names(len(classifier[1]))
@@ -112,20 +116,25 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, live: LiveRanking) 
     views, routes = FeatureViews(root, config, fresh), APIRouter(prefix="/api")
 
     def there(hashes: list[str], today: Now) -> list[str]:
-        place = live.at(today).place
-        return [sha for sha in hashes if sha in place and sha in today.photos]
+        ranking = live.at(today)
+        return [
+            sha for sha in hashes if ranking.rank(sha) is not None and sha in today.photos.hashes
+        ]
 
     @routes.get("/alike/{sha256}")
     def alike(sha256: str, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 60) -> dict[str, Any]:
         """The photo and the ones most like it, of all classes and splits, near-copies as well."""
-        known, today = views.known(), fresh.now()
+        known = views.known()
+        today = fresh.now()
         if sha256 not in known.row or not there([sha256], today):
             raise Refused(404, "NO_SUCH_PHOTO", f"there is no photo {sha256[:80]!r} in this list")
         order, likeness = most_alike(known.unit, known.row[sha256])
         others = (known.evidence.sha256[n] for n in order.tolist() if n != known.row[sha256])
         shown = [sha256, *islice((sha for sha in others if there([sha], today)), limit)]
+        with fresh.turn() as (catalog, today):
+            rows = queue.rows_of(catalog, live.at(today), today, shown)
         return {
-            "rows": queue.rows_of(live.at(today), today, shown),
+            "rows": rows,
             "likeness": [round(float(likeness[known.row[sha]]), 3) for sha in shown],
         }
 
@@ -136,21 +145,22 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, live: LiveRanking) 
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> dict[str, Any]:
         """A page of the groups of one class, or of all; those with undecided photos come first."""
-        found, known, today = views.groups(), views.known(), fresh.now()
+        found, known = views.groups(), views.known()
         if found is None:
             return {"making": True, "total": 0, "groups": []}
-        chosen = [(n, g) for n, g in enumerate(found) if label in ("", g.label)]
-        facts = [group_facts(known, today, n, group) for n, group in chosen]
-        order = sorted(range(len(facts)), key=lambda i: not facts[i]["open"])[offset:][:limit]
-        for i in order:
-            first = there(facts[i]["sha256"], today)[:_SHOWN]
-            facts[i]["rows"] = queue.rows_of(live.at(today), today, first)
+        with fresh.turn() as (catalog, today):
+            chosen = [(n, g) for n, g in enumerate(found) if label in ("", g.label)]
+            facts = [group_facts(known, today, n, group) for n, group in chosen]
+            order = sorted(range(len(facts)), key=lambda i: not facts[i]["open"])[offset:][:limit]
+            for i in order:
+                first = there(facts[i]["sha256"], today)[:_SHOWN]
+                facts[i]["rows"] = queue.rows_of(catalog, live.at(today), today, first)
         return {"making": False, "total": len(facts), "groups": [facts[i] for i in order]}
 
     def group_facts(known: _Known, today: Now, number: int, group: PhotoGroup) -> dict[str, Any]:
         hashes = [known.evidence.sha256[row] for row in group.rows]
         title, why = group_words(group)
-        states = Counter(_state(today, sha) for sha in hashes)
+        states = Counter(PHOTO_STATES[number] for number in _states(today, hashes).tolist())
         return {
             "number": number,
             "label": group.label,
@@ -170,13 +180,16 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, live: LiveRanking) 
         method, at = places.now()
         every = known.evidence.sha256
         ranking = live.at(today)
-        rows = [n for n, sha in enumerate(every) if sha in ranking.place and sha in today.photos]
-        hashes = [every[n] for n in rows]
-        photos = [today.photos[sha] for sha in hashes]
-        labels = [*config.labels, *sorted({p.label for p in photos} - set(config.labels))]
+        ranks = ranking.ranks(every)
+        place = today.photos.hashes.find(every)
+        rows = np.flatnonzero((ranks >= 0) & (place >= 0))
+        hashes, place = [every[n] for n in rows.tolist()], place[rows]
+        label, split = today.photos.label.at_rows(place), today.photos.split.at_rows(place)
+        used = {label.words[number] for number in np.unique(label.numbers).tolist()}
+        labels = [*config.labels, *sorted(used - set(config.labels))]
         splits = [*SPLITS, ""]
         xy = np.round(10_000 * at[rows]).astype(int)
-        scores = [ranking.suspects[ranking.place[sha]].score for sha in hashes]
+        scores = ranking.scores[ranks[rows]].tolist()
         return {
             "method": method,
             "making": places.making,
@@ -186,10 +199,10 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, live: LiveRanking) 
             "sha256": hashes,
             "x": xy[:, 0].tolist(),
             "y": xy[:, 1].tolist(),
-            "label": [labels.index(p.label) for p in photos],
-            "split": [splits.index(p.split or "") for p in photos],
+            "label": label.numbered(labels).tolist(),
+            "split": split.numbered(splits).tolist(),
             "score": [round(score, 3) for score in scores],
-            "state": [PHOTO_STATES.index(_state(today, sha)) for sha in hashes],
+            "state": _states(today, hashes).tolist(),
         }
 
     @routes.get("/map/state")
@@ -205,16 +218,23 @@ def feature_routes(root: Path, config: Config, fresh: Fresh, live: LiveRanking) 
             raise Refused(400, "BAD_REQUEST", "sha256 has to be a list of texts")
         if len(hashes) > MOST_ROWS:
             raise Refused(400, "BAD_REQUEST", f"at most {MOST_ROWS} photos at once")
-        today = fresh.now()
-        return {"rows": queue.rows_of(live.at(today), today, hashes)}
+        with fresh.turn() as (catalog, today):
+            return {"rows": queue.rows_of(catalog, live.at(today), today, hashes)}
 
     return routes
 
 
-def _state(today: Now, sha256: str) -> str:
-    photo, event = today.photos.get(sha256), today.decided.get(sha256)
-    if photo is None or photo.status != "ok":
-        return "dropped" if photo and photo.status == "dropped" else "not in use"
-    if event is None:
-        return "open"
-    return "relabelled" if event.action == "relabel" else "kept"
+def _states(today: Now, hashes: Sequence[str]) -> Ints:
+    """Numbers (n,) of PHOTO_STATES."""
+    rows = today.photos.hashes.find(hashes)
+    status = today.photos.status.at_rows(rows)
+    there = rows >= 0
+    found = np.full(len(hashes), PHOTO_STATES.index("not in use"))
+    found[there & status.is_("dropped")] = PHOTO_STATES.index("dropped")
+    in_use = there & status.is_("ok")
+    found[in_use] = PHOTO_STATES.index("open")
+    for n in np.flatnonzero(in_use).tolist():
+        if event := today.decided.get(hashes[n]):
+            word = "relabelled" if event.action == "relabel" else "kept"
+            found[n] = PHOTO_STATES.index(word)
+    return found

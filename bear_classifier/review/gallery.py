@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
+from pathlib import PurePath
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.photo_columns import Hashes, Words
+from bear_classifier.dataset.queries import photo_origins
 from bear_classifier.dataset.schema import Photo
-from bear_classifier.report.provenance import origins
+from bear_classifier.dataset.sources import sites_of
+from bear_classifier.report.provenance import shortened
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.queue import event_row
+from bear_classifier.stats.arrays import Bools, Ints
 from bear_classifier.web.guard import Refused
 
 USES = ("all", "in use", "unlabelled", "set aside", "dropped")
@@ -37,26 +45,42 @@ class GalleryFilter:
         )
 
 
+@dataclass(frozen=True)
+class _Sorted:
+    """n photos by class, source and hash. rows: (n,) of the catalog's columns; amounts: of photos
+    by label, source and use."""
+
+    rows: Ints
+    label: Words
+    source: Words
+    use: Words
+    amounts: dict[_Key, int]
+
+    def fits(self, chosen: GalleryFilter) -> Bools:
+        """(n,) which photos the filter shows."""
+        found = np.ones(len(self.rows), dtype=bool)
+        for words, value in ((self.label, chosen.label), (self.source, chosen.source)):
+            if value:
+                found &= words.is_(value)
+        return found & self.use.is_(chosen.use) if chosen.use != "all" else found
+
+
 class Gallery:
-    """All photos in the order of their class and source, sorted when the catalog has changed."""
+    """All photos in the order of their class and source, sorted when the catalog has changed; what
+    is shown of them is read from it."""
 
     def __init__(self, config: Config) -> None:
         self._table = config.split.sources
-        self._sources: dict[str, str] = {}
-        self._sorted: tuple[Now | None, list[tuple[_Key, Photo]]] = (None, [])
-        self._amounts: Counter[_Key] = Counter()
+        self._sources: tuple[Hashes | None, Words] = None, Words((), np.zeros(0, dtype=np.int32))
+        self._sorted: tuple[Now | None, _Sorted | None] = None, None
 
-    def photos(self, catalog: Catalog, today: Now) -> list[tuple[_Key, Photo]]:
-        """Each with its label, source and use."""
-        if today.photos.keys() - self._sources.keys():
-            self._sources = origins(catalog, list(today.photos.values()), self._table)
+    def photos(self, catalog: Catalog, today: Now) -> _Sorted:
         last, ordered = self._sorted
-        if last is not today:
-            by = self._sources
-            keys = (((p.label, by[p.sha256], use_of(p)), p) for p in today.photos.values())
-            ordered = sorted(keys, key=lambda one: (*one[0][:2], one[1].sha256))
+        if ordered is None or last is not today:
+            if self._sources[0] is not today.photos.hashes:
+                self._sources = today.photos.hashes, source_column(catalog, self._table)
+            ordered = _sorted(today, self._sources[1])
             self._sorted = today, ordered
-            self._amounts = Counter(key for key, _ in ordered)
         return ordered
 
     def page(
@@ -64,33 +88,80 @@ class Gallery:
     ) -> dict[str, Any]:
         """Rows from `offset` on, how many there are, and what can be chosen with their numbers."""
         every = self.photos(catalog, today)
-        fits = {key for key in self._amounts if chosen.fits(key)}
-        shown = [photo for key, photo in every if key in fits]
         labels, sources, uses = (Counter[str]() for _ in range(3))
-        for (label, source, use), n in self._amounts.items():
+        for (label, source, use), n in every.amounts.items():
             if chosen.fits((chosen.label, source, use)):
                 labels[label] += n
             if chosen.fits((label, chosen.source, use)):
                 sources[source] += n
             uses[use] += n
+        shown = np.flatnonzero(every.fits(chosen))
+        some = shown[offset : offset + limit]
+        names = today.photos.hashes.some(every.rows[some])
+        rows = photo_rows(catalog, today, names)
+        for row, source in zip(rows, every.source.some(some), strict=True):
+            row["source"] = source
         return {
             "total": len(shown),
             "offset": offset,
-            "rows": [
-                photo_row(today, photo) | {"source": self._sources[photo.sha256]}
-                for photo in shown[offset : offset + limit]
-            ],
+            "rows": rows,
             "any_label": labels.total(),
             "labels": {label: n for label, n in labels.items() if label},
             "any_source": sources.total(),
             "sources": sources.most_common(_MOST_SOURCES),
-            "uses": {**uses, "all": len(every)},
+            "uses": {**uses, "all": len(every.rows)},
         }
 
 
-def use_of(photo: Photo) -> str:
-    """One of USES but "all"."""
-    return _USE_OF.get(photo.status, "set aside")
+def _sorted(today: Now, source: Words) -> _Sorted:
+    """source: of each photo."""
+    photos = today.photos
+    numbers = [USES.index(_USE_OF.get(word, "set aside")) for word in photos.status.words]
+    use = np.array(numbers or [0], dtype=np.int32)[photos.status.numbers]
+    rows = np.lexsort((_place(source), _place(photos.label)))
+    label, of, used = photos.label.at_rows(rows), source.at_rows(rows), Words(USES, use[rows])
+    keys = np.stack([label.numbers, of.numbers, used.numbers], axis=1)
+    found, first, amounts = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    named = [(label.words[i], of.words[j], USES[k]) for i, j, k in found[order].tolist()]
+    total = dict(zip(named, amounts[order].tolist(), strict=True))
+    return _Sorted(rows, label, of, used, total)
+
+
+def _place(column: Words) -> Ints:
+    """(n,) the place of each word in the order of words."""
+    words = sorted(column.words)
+    return column.numbered(words).astype(np.int64)
+
+
+def source_column(catalog: Catalog, table: str) -> Words:
+    """Of each photo, in the order of their hashes, its source as `sites` names it, or else the
+    folder that its file was in, below the one that all of them are in."""
+    number: dict[tuple[str, str], int] = {}  # of a site, or of a folder
+    folders: dict[int, PurePath] = {}
+    origins, again = tee(photo_origins(catalog, usable=False))
+
+    def numbers() -> Iterator[int]:
+        for (origin, _), site in zip(origins, sites_of(again, table), strict=True):
+            start = "" if site else origin[: max(origin.rfind("/"), origin.rfind("\\")) + 1]
+            one = number.setdefault((site, start), len(number))
+            if not site and one not in folders:
+                folders[one] = PurePath(origin).parent
+            yield one
+
+    of_photo = np.fromiter(numbers(), dtype=np.int32)
+    short = dict(zip(folders, shortened(list(folders.values())), strict=True))
+    named = [short.get(one, site) for one, (site, _) in enumerate(number)]
+    words = tuple(dict.fromkeys(named))
+    place = np.array([words.index(name) for name in named] or [0], dtype=np.int32)
+    return Words(words, place[of_photo])
+
+
+def photo_rows(catalog: Catalog, today: Now, hashes: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of those of these photos that are in the catalog, in this order; no others are
+    read."""
+    photos = {photo.sha256: photo for photo in catalog.photos_of(hashes)}
+    return [photo_row(today, photos[sha256]) for sha256 in hashes if sha256 in photos]
 
 
 def photo_row(today: Now, photo: Photo) -> dict[str, Any]:

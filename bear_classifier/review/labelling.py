@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,61 +12,64 @@ from fastapi import APIRouter, Query
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
-from bear_classifier.review.catalog_view import Fresh, Now
-from bear_classifier.review.gallery import photo_row
+from bear_classifier.review.catalog_view import Fresh
+from bear_classifier.review.gallery import photo_rows
 
 if TYPE_CHECKING:
     from bear_classifier.judge.label import Pool, Proposal
 
 
 class Batches:
-    """The next photos to label. The pool is read once, and again where photos are new in it."""
+    """The next photos to label. The pool is opened once, and again where photos are new in it."""
 
-    def __init__(self, root: Path, config: Config, labels: Sequence[str]) -> None:
+    def __init__(self, root: Path, config: Config, fresh: Fresh, labels: Sequence[str]) -> None:
         """labels: the classes; another part of the program adds new ones."""
-        self._root, self._config, self._labels = root, config, labels
+        self._root, self._config, self._fresh, self._labels = root, config, fresh, labels
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._last: tuple[tuple[Any, ...], list[Proposal]] = ((), [])
 
-    def next(self, today: Now, n: int) -> list[Proposal]:
+    def next(self, n: int) -> list[Proposal]:
         """Raises DataError (NO_FEATURES)."""
-        from bear_classifier.judge.label import load_pool, proposals
+        from bear_classifier.judge.label import asked, load_pool, proposals
 
-        asked = (today.revision, len(today.photos), n, *self._labels)
         with self._lock:
-            if self._last[0] == asked:
-                return self._last[1]
-            waiting = {p.sha256 for p in today.photos.values() if p.status == "unlabelled"}
-            if waiting and (self._pool is None or not waiting <= self._pool.rows.keys()):
+            with self._fresh.turn() as (catalog, today):
+                now = (today.revision, len(today.photos), n, *self._labels)
+                if self._last[0] == now:
+                    return self._last[1]
+                waiting = asked(catalog, self._labels)
+            pairs = zip(waiting.names, waiting.labels, strict=True)
+            unlabelled = [sha256 for sha256, label in pairs if not label]
+            if unlabelled and (self._pool is None or not self._pool.knows(unlabelled).all()):
                 with Catalog(self._root) as catalog:
                     self._pool = load_pool(catalog, self._config)
-            photos = list(today.photos.values())
-            found = proposals(photos, self._labels, self._pool, n) if self._pool else []
-            self._last = asked, found
+            found = proposals(waiting, self._labels, self._pool, n) if self._pool else []
+            self._last = now, found
             return found
 
 
 def label_routes(root: Path, config: Config, fresh: Fresh, labels: Sequence[str]) -> APIRouter:
-    routes, batches = APIRouter(), Batches(root, config, labels)
+    routes, batches = APIRouter(), Batches(root, config, fresh, labels)
 
     @routes.get("/api/label")
     def show(limit: Annotated[int, Query(ge=1, le=100)] = 24) -> dict[str, Any]:
-        today, why = fresh.now(), ""
+        why = ""
         try:
-            found = batches.next(today, limit)
+            found = batches.next(limit)
         except DataError as exc:
             found, why = [], exc.sentence
-        photos = today.photos.values()
-        confirmed = Counter(p.label for p in photos if p.status == "ok")
+        with fresh.turn() as (catalog, today):
+            rows = photo_rows(catalog, today, [one.sha256 for one in found])
+        photos = today.photos
+        in_use = photos.status.is_("ok")
         return {
-            "left": sum(photo.status == "unlabelled" for photo in photos),
-            "confirmed": {label: confirmed[label] for label in labels},
+            "left": int(photos.status.is_("unlabelled").sum()),
+            "confirmed": {label: int((in_use & photos.label.is_(label)).sum()) for label in labels},
             "why_none": why,
             "rows": [
-                photo_row(today, today.photos[one.sha256])
-                | {"suggested": one.suggested, "chances": one.probabilities, "why": one.why}
-                for one in found
+                row | {"suggested": one.suggested, "chances": one.probabilities, "why": one.why}
+                for row, one in zip(rows, found, strict=True)
             ],
         }
 

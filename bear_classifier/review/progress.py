@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import in_force, is_taken_down, newest_first
@@ -13,6 +14,7 @@ from bear_classifier.dataset.schema import Event
 from bear_classifier.review.catalog_view import Now
 from bear_classifier.review.queue import QueueFilter, Ranking
 from bear_classifier.runtime.terminal import count
+from bear_classifier.stats.arrays import Floats
 
 _AHEAD = 20  # photos over which the stop sentence looks
 _BATCHES = 50_000  # events in which the last batch and what undid it are looked for
@@ -21,36 +23,31 @@ _RECENT = 50  # decisions by which chances are judged: the most suspect photos c
 _PRIOR = 2.0  # faults, expected and found, before anything was looked at
 
 
-def progress(catalog: Catalog, ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
-    """How many of the filter's photos were looked at, what is left, and what undo takes back."""
-    facets_of_all = ranking.facets(today)
-    amounts = Counter(facets_of_all)
-    missing = {facets: chosen.missing(facets) for facets in amounts}
-    inside = [
-        (suspect, facets)
-        for suspect, facets in zip(ranking.suspects, facets_of_all, strict=True)
-        if missing[facets] <= {"state"}
-    ]
-    decided = [one.sha256 for one, facets in inside if ("state", "decided") in facets]
-    seen = sorted((today.decided[sha256] for sha256 in decided), key=lambda event: event.id)
+def progress(ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
+    """How many of the filter's photos were looked at, and what is left."""
+    facets = ranking.facets(today)
+    inside = facets.inside(chosen)
+    seen = sorted(
+        (
+            event
+            for sha256, event in today.decided.items()
+            if (rank := ranking.rank(sha256)) is not None and inside[rank]
+        ),
+        key=lambda event: event.id,
+    )
     ahead = chances_left(
         [(min(1.0, e.score or 0.0), _fault(e)) for e in seen if e.score is not None],
-        [one.score for one, facets in inside if ("state", "open") in facets],
+        ranking.scores[inside & facets.open],
     )
-    counts: dict[str, Counter[str]] = {name: Counter() for name in vars(chosen)}
-    for facets, amount in amounts.items():
-        for name, value in facets:
-            if missing[facets] <= {name}:
-                counts[name][value] += amount
+    counts = facets.counts(chosen)
     counts["side"] = counts.pop("split")
     return {
         "looked": len(seen),
-        "of": len(inside),
-        "faults": sum(ahead),
+        "of": int(inside.sum()),
+        "faults": float(ahead.sum()),
         "counts": counts,
         "stop": stop_sentence(ahead),
-        "enough": sum(ahead[:_AHEAD]) < _WORTH,
-        "undo": undo_next(catalog, today),
+        "enough": float(ahead[:_AHEAD].sum()) < _WORTH,
         "revision": today.revision,
     }
 
@@ -59,13 +56,12 @@ def _fault(event: Event) -> bool:
     return event.action in ("drop", "relabel")
 
 
-def chances_left(seen: Sequence[tuple[float, bool]], left: Sequence[float]) -> list[float]:
+def chances_left(seen: Sequence[tuple[float, bool]], left: Floats) -> Floats:
     """Chances of a fault of the photos that nobody decided on, as far as the last ones came true.
 
     seen: (chance at that time, was it a fault) of the others, newest last; decisions without a
-    chance were not found in this order, and say nothing of it. left: chances."""
-    factor = suspicion_factor(seen[-_RECENT:])
-    return [min(1.0, factor * score) for score in left]
+    chance were not found in this order, and say nothing of it. left: chances (n,)."""
+    return np.minimum(1.0, suspicion_factor(seen[-_RECENT:]) * left)
 
 
 def suspicion_factor(seen: Sequence[tuple[float, bool]]) -> float:
@@ -75,12 +71,12 @@ def suspicion_factor(seen: Sequence[tuple[float, bool]]) -> float:
     return (confirmed + _PRIOR) / (sum(score for score, _ in seen) + _PRIOR)
 
 
-def stop_sentence(scores: Sequence[float]) -> str:
-    """Whether looking on is worth it. scores: of the undecided photos, in their order."""
-    if not scores:
+def stop_sentence(scores: Floats) -> str:
+    """Whether looking on is worth it. scores: (n,) of the undecided photos, in their order."""
+    if not len(scores):
         return "Every photo here is decided"
     many = min(_AHEAD, len(scores))
-    faults = sum(scores[:many])
+    faults = float(scores[:many].sum())
     which = f"The next {many} photos hold" if many > 1 else "The last photo holds"
     amount = (
         "probably no fault" if faults < 0.5 else f"about {count(max(1, round(faults)), 'fault')}"
@@ -89,11 +85,11 @@ def stop_sentence(scores: Sequence[float]) -> str:
     return f"{which} {amount}: {go_on}"
 
 
-def undo_next(catalog: Catalog, today: Now) -> dict[str, Any] | None:
+def undo_next(catalog: Catalog) -> dict[str, Any] | None:
     """The batch that `decisions.undo` would take back, in words; event: its last one."""
     batch: list[Event] = []
     for event in in_force(islice(newest_first(catalog), _BATCHES)):
-        photo = today.photos.get(event.sha256)
+        photo = None if event.undoes else catalog.photo(event.sha256)
         if event.undoes is not None or (photo and is_taken_down(photo)):
             continue
         if batch and event.request != batch[0].request:

@@ -12,9 +12,10 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from bear_classifier.errors import DataError
 
@@ -32,12 +33,16 @@ def write_atomic(path: Path, data: bytes) -> None:
     move(write_partial(path, data), path)
 
 
-def write_partial(path: Path, data: bytes) -> Path:
-    """A hidden file beside the place, flushed to the disk; for `move`. Raises as `write_atomic`."""
+def write_partial(path: Path, data: bytes | Callable[[BinaryIO], object]) -> Path:
+    """A hidden file beside the place, flushed to the disk; for `move`. data: its content, or what
+    writes it. Raises as `write_atomic`."""
     writer = f"{os.getpid()}-{threading.get_ident()}"  # two threads may write the same photo
     partial = path.with_name(f".{path.name}.{writer}.partial")
     with _all_or_nothing(partial, path), partial.open("wb") as file:
-        file.write(data)
+        if callable(data):
+            data(file)
+        else:
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
     return partial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,24 @@ class Rows(Protocol):
 
     def __getitem__(self, rows: Any, /) -> NDArray[Any]:
         """rows: slice, (m,) numbers, or (n,) booleans."""
+
+
+@dataclass(frozen=True)
+class SomeRows:
+    """Some rows (m,), in this order, of rows that need not be in memory."""
+
+    values: Rows
+    at: Ints
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.at), *self.values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]:
+        return self.values[self.at[rows]]
 
 
 def in_blocks(rows: Ints) -> Iterator[Ints]:

@@ -60,13 +60,15 @@ def principal_components(features: Rows, known: Bools) -> Floats32:
 
 def within_class(scores: Floats32, classes: Ints, known: Bools) -> Floats32:
     """Directions (n, k), of length 1, from the mean of the known rows of a row's class to it."""
-    centred: Floats32 = scores.copy()
+    centred: Floats32 = np.empty(scores.shape, dtype=np.float32)
     for one in np.unique(classes):
-        rows = classes == one
-        if (rows & known).any():
-            centred[rows] -= scores[rows & known].mean(0)
-        centred[rows] = unit(centred[rows])
-    return np.asarray(centred, dtype=np.float32)
+        rows = np.flatnonzero(classes == one)
+        there = rows[known[rows]]
+        mean = sum(scores[some].sum(0, dtype=np.float64) for some in in_blocks(there))
+        centre = np.asarray(mean / max(1, len(there)), dtype=np.float32)
+        for some in in_blocks(rows):
+            centred[some] = unit(scores[some] - centre)
+    return centred
 
 
 def learned_log_odds(
@@ -84,9 +86,9 @@ def learned_log_odds(
     weights, constant = _mode(designs, parts, odds[taught], faults.astype(float))
     odds += _OF_ALL * constant
     for rows, weight in zip(parts, weights, strict=True):
-        there = np.flatnonzero(classes == classes[taught[rows[0]]])
-        odds[there] += features[there] @ (_OF_FEATURES * weight[:-1]).astype(features.dtype)
-        odds[there] += _OF_CLASS * weight[-1]
+        own = (_OF_FEATURES * weight[:-1]).astype(features.dtype)
+        for some in in_blocks(np.flatnonzero(classes == classes[taught[rows[0]]])):
+            odds[some] += features[some] @ own + _OF_CLASS * weight[-1]
     return odds
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bear_classifier.errors import DataError
 from bear_classifier.stats.arrays import (
-    AnyFloats,
+    BLOCK_ROWS,
     Bools,
     Floats,
     Floats32,
@@ -35,22 +35,26 @@ def model(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, tol=1e-3))
 
 
-def fit_linear(strength: float, features: Floats32, labels: Ints) -> Pipeline:
+def fit_linear(strength: float, features: Rows, labels: Ints) -> Pipeline:
     """A fitted model. On so few numbers several threads of BLAS lose a tenth of a second."""
     with threadpool_limits(1, "blas"):
-        return _fitted(strength, features, labels)
+        return _fitted(strength, features, labels, np.arange(len(labels)))
 
 
-def _fitted(strength: float, features: Floats32, labels: Ints) -> Pipeline:
-    """Of many rows the scaler is fitted by blocks: its double precision would take twice the memory
-    of all of them."""
+def _fitted(strength: float, features: Rows, labels: Ints, rows: Ints) -> Pipeline:
+    """A model of some rows (m,) of features (n, f) and labels (n,). Many are read, and scaled, in
+    blocks: of them there is one copy in memory, which is what the model is fitted to."""
     made = model(strength)
-    if len(features) <= _SCALED_AT_ONCE:
-        return made.fit(features, labels)
+    if len(rows) <= _SCALED_AT_ONCE:
+        return made.fit(features[rows], labels[rows])
     scaler, regression = made[0], made[-1]
-    for some in in_blocks(np.arange(len(features))):
+    for some in in_blocks(rows):
         scaler.partial_fit(features[some])
-    regression.fit(scaler.transform(features), labels)
+    scaled: Floats32 = np.empty((len(rows), features.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        some = rows[start : start + BLOCK_ROWS]
+        scaled[start : start + len(some)] = scaler.transform(features[some])
+    regression.fit(scaled, labels[rows])
     return made
 
 
@@ -88,6 +92,8 @@ def learning_sample(labels: Ints, groups: Ints, known: Bools, most: int) -> Bool
 
 def probabilities_of(made: Pipeline, features: Rows, rows: Ints) -> Floats:
     """Probabilities (m, classes) of some rows of (n, f)."""
+    if 0 < len(rows) <= _SCALED_AT_ONCE:
+        return np.asarray(made.predict_proba(features[rows]))
     parts = [made.predict_proba(features[some]) for some in in_blocks(rows)]
     return np.concatenate(parts) if parts else np.zeros((0, len(made.classes_)))
 
@@ -146,8 +152,8 @@ def _all_learned(labels: Ints, part: Fold) -> bool:
 def _losses(strength: float, features: Rows, labels: Ints, part: Fold) -> Floats:
     """Log loss (m,) of the held-out rows, in nats, by a model of the others."""
     learning, held_out = part
-    made = _fitted(strength, features[learning], labels[learning])
-    probabilities = made.predict_proba(features[held_out])
+    made = _fitted(strength, features, labels, learning)
+    probabilities = probabilities_of(made, features, held_out)
     return log_losses(probabilities, np.searchsorted(made.classes_, labels[held_out]))
 
 
@@ -174,15 +180,17 @@ def out_of_fold(
             probabilities[held_out, classes[0]] = 1.0
             continue
         with threadpool_limits(1, "blas"):
-            made = _fitted(strength, features[rows], labels[rows])
-            probabilities[np.ix_(held_out, classes)] = made.predict_proba(features[held_out])
+            made = _fitted(strength, features, labels, rows)
+            found = probabilities_of(made, features, held_out)
+            probabilities[np.ix_(held_out, classes)] = found
     return probabilities
 
 
-def logits_of(made: Pipeline, features: AnyFloats) -> Floats:
-    """(n, classes). Of two classes scikit-learn has one score: half of it speaks for the second,
-    and half against the first."""
-    scores = made.decision_function(features)
+def logits_of(made: Pipeline, features: Rows) -> Floats:
+    """(n, classes), read in blocks. Of two classes scikit-learn has one score: half of it speaks
+    for the second, and half against the first."""
+    parts = [made.decision_function(features[some]) for some in in_blocks(np.arange(len(features)))]
+    scores = np.concatenate(parts)
     return np.asarray(scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1) / 2)
 
 

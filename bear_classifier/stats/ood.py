@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bear_classifier.runtime.npz import as_small_npz, products, read_npz
-from bear_classifier.stats.arrays import AnyFloats, Bools, Floats, Floats32, Ints, Strings
+from bear_classifier.stats.arrays import (
+    AnyFloats,
+    Bools,
+    Floats,
+    Floats32,
+    Ints,
+    Rows,
+    Strings,
+    in_blocks,
+)
 
 NEIGHBOURS = 5
 MAX_REFERENCE = 2000  # photos that are kept: more would take a tenth of a second per query
@@ -40,11 +49,17 @@ class Reference:
     centre: Floats
     scale: Floats
 
-    def score(self, features: AnyFloats) -> Floats:
-        """OOD score (m,) of photos by their features (m, f): about 0 for the photos themselves,
-        negative for OOD images; in standard deviations, averaged over the similarities."""
-        pairs = zip(self._views(features), self._known, strict=True)
-        return self._standard(np.stack([_near(one, known) for one, known in pairs]))
+    def score(self, features: Rows) -> Floats:
+        """OOD score (m,) of photos by their features (m, f), which are read in blocks: about 0 for
+        the photos themselves, negative for OOD images; in standard deviations, averaged over the
+        similarities."""
+        found = np.empty((len(self._known), len(features)))
+        for some in in_blocks(np.arange(len(features))):
+            for row, one, known in zip(
+                found, self._views(features[some]), self._known, strict=True
+            ):
+                row[some] = _near(one, known)
+        return self._standard(found)
 
     def own(self) -> Floats:
         """OOD score (n,) of the reference photos, each without its near-copies."""
@@ -129,9 +144,10 @@ class Reference:
 
 
 def make_reference(
-    features: AnyFloats, groups: Ints, classifier: ClassLayer | None, seed: int
+    features: Rows, groups: Ints, classifier: ClassLayer | None, seed: int
 ) -> Reference:
-    """A reference of at most MAX_REFERENCE of these photos. features: (n, f); groups: (n,)."""
+    """A reference of at most MAX_REFERENCE of these photos, of which no others are read. features:
+    (n, f); groups: (n,)."""
     chosen = reference_rows(len(features), seed)
     layer = None
     if classifier:

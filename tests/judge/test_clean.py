@@ -3,6 +3,7 @@ import io
 
 import numpy as np
 import pytest
+from judging import judged, scores_of, suspects
 
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
@@ -14,11 +15,9 @@ from bear_classifier.judge.clean import (
     atypical,
     clean,
     distance,
-    judged,
     nearest,
     outlier,
     quality,
-    suspects,
     tail,
 )
 from bear_classifier.judge.learned_order import LIKE_FAULTS, combined, conflict, excess
@@ -547,9 +546,9 @@ def test_what_was_dropped_is_no_part_of_its_class(two_kinds):
          **stored | {name: stored[name][left] for name in names})  # fmt: skip
     head = {"mean": np.zeros(8), "var": np.ones(8), "weight": np.eye(3, 8), "bias": np.zeros(3)}
     save(catalog.root / "probe" / "head.npz", **head)
-    without = {s.sha256: s.scores for s in judged(catalog, CONFIG, {}).suspects}
+    without = scores_of(catalog, CONFIG, {})
     decide(catalog, LABELS, made, "ann", "1")
-    found = {s.sha256: s.scores for s in judged(catalog, CONFIG, decided(catalog)).suspects}
+    found = scores_of(catalog, CONFIG, decided(catalog))
     assert {sha: found[sha] for sha in without} == without
     assert found.keys() - without.keys() == {rows[i].sha256 for i in gone}
 
@@ -589,15 +588,16 @@ def test_the_same_decisions_give_the_same_order(two_kinds):
     decide(catalog, LABELS, made, "ann", "1")
     once = [(s.sha256, s.score) for s in suspects(catalog, CONFIG)]
     undo(catalog, "ann")
-    assert [s.sha256 for s in suspects(catalog, CONFIG)] == [s.sha256 for s in first.after({})]
+    assert [s.sha256 for s in suspects(catalog, CONFIG)] == first.hashes.some(first.after({}).rows)
     for n, one in enumerate(reversed(made)):
         if n % 3 == 0:  # something else first, taken back
             decide(catalog, LABELS, [Decision(one.sha256, "drop")], "bob", f"x{n}")
             undo(catalog, "bob")
         decide(catalog, LABELS, [one], "bob", f"b{n}")
     assert [(s.sha256, s.score) for s in suspects(catalog, CONFIG)] == once
-    page = first.after(decided(catalog))  # what was read before anybody decided
-    assert [(s.sha256, s.score) for s in page if int(s.sha256, 16) >= 40] == [
+    order = first.after(decided(catalog))  # what was read before anybody decided
+    page = [(first.hashes.at(row), order.chances[row]) for row in order.rows]
+    assert [pair for pair in page if int(pair[0], 16) >= 40] == [
         pair for pair in once if int(pair[0], 16) >= 40
     ]
 

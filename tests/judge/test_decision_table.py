@@ -38,7 +38,7 @@ def suspect(number=0, split="train", score=0.9, origin="", **scores):
 
 
 def test_what_does_not_belong_here_is_dropped():
-    (only,) = automatic([suspect(3, quality=0.9, score=0.95)], {}, 0.7)
+    (only,) = automatic([suspect(3, quality=0.9, score=0.95)], 0.7)
     assert only == Decision(
         f"{3:064x}", "drop", why="very dark; looks like teddy (97%)", score=0.95
     )
@@ -46,17 +46,16 @@ def test_what_does_not_belong_here_is_dropped():
 
 def test_a_doubtful_label_alone_is_never_enough():
     found = [suspect(1, label=1.0, score=1.0), suspect(2, label=0.99, quality=0.69, score=0.997)]
-    assert automatic(found, {}, 0.7) == []
+    assert automatic(found, 0.7) == []
 
 
-def test_the_test_side_and_what_was_decided_on_stay():
+def test_the_test_side_stays():
     found = [
         suspect(1, split="test", outlier=1.0),
-        suspect(2, outlier=1.0),
         suspect(3, outlier=1.0, split="valid"),
         suspect(4, outlier=1.0, split=""),
     ]
-    dropped = automatic(found, {f"{2:064x}": "any event"}, 0.7)
+    dropped = automatic(found, 0.7)
     assert [d.sha256 for d in dropped] == [f"{3:064x}", f"{4:064x}"]
 
 
@@ -72,7 +71,7 @@ def test_the_test_side_and_what_was_decided_on_stay():
     ],
 )
 def test_the_threshold(scores, precision, dropped):
-    assert bool(automatic([suspect(**scores)], {}, precision)) == dropped
+    assert bool(automatic([suspect(**scores)], precision)) == dropped
 
 
 # -- the table -------------------------------------------------------------------------------------

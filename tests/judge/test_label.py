@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from bear_classifier.dataset.decisions import decide
 from bear_classifier.dataset.schema import Decision
 from bear_classifier.errors import DataError
 from bear_classifier.judge import label
-from bear_classifier.judge.label import FEW, Pool, load_pool, make_pool, proposals
+from bear_classifier.judge.label import FEW, Pool, asked, load_pool, make_pool, proposals
+from bear_classifier.runtime.shards import StoredRows
 
 
 def photos_of(make, counts, unlabelled, **facts):
@@ -29,13 +32,25 @@ def pool_of(photos, classes):
     """Features by which the class (n,) can be seen."""
     dice = np.random.default_rng(0)
     features = 30 * np.eye(8)[classes] + dice.normal(size=(len(photos), 8))
-    rows = {photo.sha256: row for row, photo in enumerate(photos)}
-    return Pool(rows, features.astype(np.float32))
+    return pool_with(photos, features)
+
+
+def pool_with(photos, features):
+    names = [photo.sha256 for photo in photos]
+    return Pool(StoredRows.in_memory(names, features=features.astype(np.float32)))
+
+
+def proposed(photos, pool, n):
+    """Of these photos, in a catalog of their own."""
+    with TemporaryDirectory() as folder, Catalog(Path(folder)) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(photos)
+        return proposals(asked(catalog, LABELS), LABELS, pool, n)
 
 
 def test_nothing_is_proposed_before_two_classes_have_a_label(make):
     photos = photos_of(make, {"black": 2}, 9)
-    found = proposals(photos, LABELS, pool_of(photos, np.arange(11) % 3), 4)
+    found = proposed(photos, pool_of(photos, np.arange(11) % 3), 4)
     assert len(found) == 4
     assert {(one.suggested, one.score, one.why) for one in found} == {
         ("", 1.0, "it is like many others")
@@ -47,7 +62,7 @@ def test_nothing_is_proposed_before_two_classes_have_a_label(make):
 def test_the_model_chooses_once_each_class_has_a_few(make, few):
     classes = np.concatenate([np.repeat([0, 1, 2], few), np.arange(12) % 3])
     photos = photos_of(make, dict.fromkeys(LABELS, few), 12)
-    found = proposals(photos, LABELS, pool_of(photos, classes), 5)
+    found = proposed(photos, pool_of(photos, classes), 5)
     assert len({one.sha256 for one in found}) == 5
     for one in found:
         assert one.suggested == LABELS[classes[int(one.sha256, 16)]]
@@ -62,22 +77,19 @@ def test_labels_of_the_test_split_change_nothing(make):
     classes = np.concatenate([np.repeat([0, 1, 2], 4), np.arange(9) % 3])
     photos = photos_of(make, dict.fromkeys(LABELS, 4), 9, split="train")
     pool = pool_of(photos, classes)
-    before = proposals(photos, LABELS, pool, 3)
+    before = proposed(photos, pool, 3)
     more = [make(99, label="teddy", split="test"), make(98, label="teddy", status="dropped"),
             make(97, label="gone", split="train")]  # fmt: skip
-    rows = pool.rows | {photo.sha256: 21 + n for n, photo in enumerate(more)}
-    noise = np.full((3, 8), 40, np.float32)
-    assert proposals(photos + more, LABELS, Pool(rows, np.vstack([pool.features, noise])), 3) == (
-        before
-    )
+    known = pool.stored.take("features", np.arange(21))
+    pool = pool_with(photos + more, np.vstack([known, np.full((3, 8), 40)]))
+    assert proposed(photos + more, pool, 3) == before
     train = dataclasses.replace(more[0], split="train")
-    pool = Pool(rows, np.vstack([pool.features, noise]))
-    assert proposals([*photos, train], LABELS, pool, 3) != before
+    assert proposed([*photos, train], pool, 3) != before
 
 
 def test_all_labelled(make):
     photos = photos_of(make, dict.fromkeys(LABELS, 4), 0)
-    assert proposals(photos, LABELS, pool_of(photos, np.zeros(12, int)), 3) == []
+    assert proposed(photos, pool_of(photos, np.zeros(12, int)), 3) == []
 
 
 # features
@@ -102,13 +114,12 @@ def test_features_are_computed_once_and_found_again(some, monkeypatch):
     made = make_pool(some, config)
     wanted = {p.sha256 for p in some.photos() if p.status == "unlabelled"
               or (p.status == "ok" and p.split != "test")}  # fmt: skip
-    assert made.rows.keys() == wanted
+    assert set(made.stored.names()) == wanted
     from bear_classifier.learn import features
 
     monkeypatch.setattr(features, "feature_cache", lambda *_: pytest.fail("computed again"))
     again = make_pool(some, config)
-    assert again.rows == made.rows
-    assert np.array_equal(again.features, made.features)
+    assert again.stored.names() == made.stored.names()
     with pytest.raises(DataError, match="NO_FEATURES"):
         load_pool(some, tiny_config(learn={"size": 96}))
     (some.root / "label" / "features.json").write_text(
@@ -121,9 +132,9 @@ def test_features_are_computed_once_and_found_again(some, monkeypatch):
 def test_what_is_confirmed_stays_in_the_pool(some):
     config = tiny_config()
     pool = make_pool(some, config)
-    first = proposals(some.photos(), config.labels, pool, 3)
+    first = proposals(asked(some, config.labels), config.labels, pool, 3)
     decide(some, config.labels, [Decision(first[0].sha256, "relabel", "black")], "ann", "r")
-    after = proposals(some.photos(), config.labels, load_pool(some, config), 3)
+    after = proposals(asked(some, config.labels), config.labels, load_pool(some, config), 3)
     assert first[0].sha256 not in {one.sha256 for one in after}
 
 

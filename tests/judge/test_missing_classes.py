@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from bundles import LABELS, tiny_config, trained_dataset
+from judging import suspects
 from training import dataset
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
-from bear_classifier.judge.clean import suspects
 from bear_classifier.judge.evaluate import evaluate
 from bear_classifier.learn import backbone
 from bear_classifier.learn.probe import probe

@@ -21,6 +21,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.judge import label as label_module
 from bear_classifier.judge.label import Pool
 from bear_classifier.review.app import make_app
+from bear_classifier.runtime.shards import StoredRows
 
 Post = Callable[..., Any]
 IDS = (f"request-{n}" for n in itertools.count())
@@ -159,7 +160,8 @@ def pool(root: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     dice = np.random.default_rng(0)
     features = np.array([5 * np.eye(8)[numbers[p.sha256]] for p in photos])
     features += dice.normal(size=features.shape) / 3
-    made = Pool({p.sha256: n for n, p in enumerate(photos)}, features.astype(np.float32))
+    names = [photo.sha256 for photo in photos]
+    made = Pool(StoredRows.in_memory(names, features=features.astype(np.float32)))
     monkeypatch.setattr(label_module, "load_pool", lambda *_: made)
     return made
 

@@ -23,15 +23,19 @@ import pytest
 from corpus import ROOT, drawn, exif, lfs_pointer, saved
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from judging import Listed, words
 from PIL import Image
 
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.backups import made
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.photo_columns import Hashes
 from bear_classifier.dataset.schema import Decision, Event, Photo, Suspect
 from bear_classifier.errors import ConfigError, DataError
-from bear_classifier.judge.learned_order import LIKE_FAULTS, Judged
+from bear_classifier.judge.judged import KINDS as CAUSES
+from bear_classifier.judge.judged import Judged
+from bear_classifier.judge.learned_order import LIKE_FAULTS, Evidence
 from bear_classifier.pipeline import Project
 from bear_classifier.review.app import make_app, serve_review, static_files
 from bear_classifier.review.progress import (
@@ -72,10 +76,10 @@ def dataset(root: Path, count: int = 24) -> list[str]:
     return [photo.sha256 for photo in rows]
 
 
-def ranking(order: list[str], evil: str = "") -> Callable[..., list[Any]]:
+def ranking(order: list[str], evil: str = "") -> Callable[..., Listed]:
     """load(catalog, config): in this order, with scores from 0.9 down; evil: text of strangers."""
 
-    def load(catalog: Catalog, _: object) -> list[Suspect]:
+    def load(catalog: Catalog, _: object) -> Listed:
         photos = {photo.sha256: photo for photo in catalog.photos("ok")}
         found = []
         for n, sha in enumerate(order):
@@ -89,7 +93,7 @@ def ranking(order: list[str], evil: str = "") -> Callable[..., list[Any]]:
                                           for i, kind in enumerate(KINDS)},
                 {photo.label: 1 - score, other: score}, [s for s in order if s != sha][:8],
             ))  # fmt: skip
-        return found
+        return Listed(found)
 
     return load
 
@@ -427,7 +431,7 @@ def test_progress(page, order, decide):
     ],
 )
 def test_when_to_stop(scores, sentence):
-    assert stop_sentence(scores) == sentence
+    assert stop_sentence(np.array(scores)) == sentence
 
 
 def test_what_undo_takes_back_in_words():
@@ -498,23 +502,67 @@ def elsewhere(root: Path, sha256: str, **fields: Any) -> None:
         catalog.put_photos([dataclasses.replace(photo, **fields)])
 
 
-def test_after_a_decision_only_its_photo_is_read_again(page, order, decide, monkeypatch):
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fills with the hashes of the photos whose rows are read from the catalog."""
+    found: list[str] = []
+    stream = Catalog.stream
+
+    def noted(catalog: Catalog, columns: Any, rest: str, values: Any = ()) -> Iterator[Any]:
+        cursor = stream(catalog, columns, rest, values)
+        if not (rest.startswith("photo ") and columns[0] == "sha256"):
+            return cursor
+        rows = cursor.fetchall()
+        found.extend(row[0] for row in rows)
+        return FetchedRows(rows)
+
+    monkeypatch.setattr(Catalog, "stream", noted)
+    return found
+
+
+class FetchedRows(list[Any]):
+    """What a cursor would give; an iterator as it is one."""
+
+    def __next__(self) -> Any:
+        if not self:
+            raise StopIteration
+        return self.pop(0)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def fetchall(self) -> list[Any]:
+        return list(self[:])
+
+
+def test_after_a_decision_only_its_photo_is_read_again(page, order, decide, monkeypatch, read):
     decide(*((sha, "keep") for sha in order[:12]))
-    read, opened = [], []
-    select, connect = Catalog._select, Catalog.__init__
-
-    def noted(catalog: Catalog, columns: Any, rest: str, values: Any = ()) -> list[Any]:
-        found = select(catalog, columns, rest, values)
-        read.extend(row[0] for row in found if rest.startswith("photo "))
-        return found
-
-    monkeypatch.setattr(Catalog, "_select", noted)
+    connect, opened = Catalog.__init__, []
     monkeypatch.setattr(Catalog, "__init__", lambda *a, **b: opened.append(a) or connect(*a, **b))
+    read.clear()
     number = decide((order[15], "drop")).json()["events"][0]["id"]
-    assert rows(page, state="decided")[-1]["sha256"] == order[15]
     assert undo(page, event=number).status_code == 200
     assert page.get("/api/progress").json()["looked"] == 12
-    assert (set(read), opened) == ({order[15]}, [])
+    assert (set(read), opened) == ({order[15], *order[:12]}, [])  # 12: what undo takes back next
+
+
+def test_a_page_reads_the_photos_that_it_shows_and_no_others(page, order, decide, read):
+    """The list, the gallery, one photo, its picture and progress."""
+    decide((order[3], "keep"))
+    wanted = {
+        "/api/queue?limit=5": 5,
+        "/api/queue?limit=5&offset=7&side=train": 5,
+        "/api/gallery?limit=4": 4,
+        "/api/gallery?limit=4&label=black&use=in use": 4,
+        f"/api/photo/{order[0]}": 2 + 8,  # it twice, and its neighbours
+        f"/photo/{order[0]}": 0,
+        "/api/progress": 1,  # what undo takes back
+        "/api/project": 0,
+    }
+    for address, most in wanted.items():
+        read.clear()
+        assert page.get(address).status_code == 200
+        assert len(read) <= most, address
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -837,6 +885,7 @@ def test_the_page_sets_texts_as_texts():
 
 
 def test_texts_of_strangers_are_passed_on_as_they_are(root, order):
+    elsewhere(root, order[0], origin=EVIL)
     client = TestClient(make_app(root, CONFIG, ranking(order, EVIL)), "http://localhost")
     answer = client.get(f"/api/photo/{order[0]}")
     assert answer.headers["content-type"] == "application/json"
@@ -870,14 +919,18 @@ def learning(root: Path, order: list[str]) -> Iterator[TestClient]:
     """A page whose order learns: photos 0, 3, 6 ... of each side of a circle, all as suspect."""
     angle = 2 * np.pi * np.arange(24) / 24
     features = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    with Catalog(root) as catalog:
-        found = ranking(order)(catalog, None)
-    suspects = [dataclasses.replace(one, score=0.1, scores={"label": 0.1}) for one in found]
-    labels = [one.label for one in suspects]
-    known = np.array([one.split != "test" for one in suspects])
+    numbers, tenth = np.arange(24), np.full(24, 0.1)
+    splits = words([SIDES[n % 4] for n in range(24)])
+    classes, every = tuple(LABELS), np.ones(24, dtype=bool)
+    evidence = Evidence(
+        Hashes.of(order), classes, numbers % 3, tenth, tenth, numbers, every, features,
+        ~splits.is_("test"),
+    )  # fmt: skip
     judged = Judged(
-        suspects, labels, np.full(24, 0.1), np.arange(24), np.ones(24, bool), features, known
-    )
+        classes, evidence, words([LABELS[n % 3] for n in range(24)]), splits,
+        tenth[:, None] * np.eye(1, len(CAUSES)), np.eye(3)[numbers % 3], 100 * np.ones(24, "f4"),
+        np.zeros(24, "f4"), np.zeros(0, int), np.zeros((0, 8), int),
+    )  # fmt: skip
     with TestClient(make_app(root, CONFIG, lambda *_: judged), "http://127.0.0.1:7861") as client:
         yield client
 
@@ -922,9 +975,13 @@ def test_decisions_of_others_make_the_order_anew(
 
 def test_the_last_chances_are_trusted_as_far_as_they_came_true() -> None:
     early, late = [(0.9, True)] * 70, [(0.9, False)] * 50
-    assert chances_left([*early, *late], [0.4, 0.2]) == pytest.approx([2 / 47 * 0.4, 2 / 47 * 0.2])
-    assert chances_left([(0.1, True)] * 20, [0.9, 0.1]) == pytest.approx([1.0, 22 / 4 * 0.1])
-    assert chances_left([], [0.4]) == [0.4]
+    assert chances_left([*early, *late], np.array([0.4, 0.2])) == pytest.approx(
+        [2 / 47 * 0.4, 2 / 47 * 0.2]
+    )
+    assert chances_left([(0.1, True)] * 20, np.array([0.9, 0.1])) == pytest.approx(
+        [1.0, 22 / 4 * 0.1]
+    )
+    assert chances_left([], np.array([0.4])).tolist() == [0.4]
 
 
 def test_decisions_without_a_chance_say_nothing_of_the_order(

@@ -94,8 +94,8 @@ def test_nothing_is_drawn_where_nobody_looks(
 LONG = {  # command: what takes long in it
     "search": "collect.search.search",
     "run --until split": "collect.search.search",
-    "clean --list": "judge.clean.suspects",
-    "clean --auto": "judge.clean.suspects",
+    "clean --list": "judge.clean.open_suspects",
+    "clean --auto": "judge.clean.open_suspects",
     "clean --effect": "judge.cleaning_effect.effect",
     "dataset export out": "dataset.formats.export.export_dataset",
     "attribution": "collect.rights.attribution.attribution",

@@ -47,7 +47,7 @@ def probed_photos(subject: Subject) -> ProbedPhotos:
     rows = {sha: row for row, sha in enumerate(evidence.sha256)}
     photos = [photo for photo in catalog.photos("ok") if photo.sha256 in rows]
     at = [rows[photo.sha256] for photo in photos]
-    doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
+    doubted = clean.suspected(catalog, subject.config)
     targets = np.array([labels.index(photo.label) for photo in photos])
     return ProbedPhotos(
         photos, evidence.features[at], targets, groups_of(photos),

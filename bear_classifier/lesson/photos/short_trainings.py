@@ -132,7 +132,7 @@ def training_setup(subject: Subject) -> Setup:
 
     Raises DataError (NOT_SPLIT, NOT_PROBED)."""
     catalog = subject.catalog
-    doubted = {s.sha256 for s in clean.suspects(catalog, subject.config) if s.score >= clean.LIKELY}
+    doubted = clean.suspected(catalog, subject.config)
     ready = [photo for photo in catalog.photos("ok") if photo.sha256 not in doubted]
     learned, checked = (
         balanced_sample([photo for photo in ready if photo.split == split], most)
