@@ -4,7 +4,7 @@
 #
 #     cd PROJECT && bears run --until split && bears features --plan
 #     sbatch deploy/slurm.sh features
-#     sbatch deploy/slurm.sh predict /shared/photos /shared/answers.csv
+#     sbatch deploy/slurm.sh predict /shared/photos /shared/answers.csv      or s3://bucket/answers.csv
 #
 # A job that is stopped is queued again and goes on where it was. Afterwards `bears run` finds all
 # features there; the parts of a table are called answers-00003-of-00064.csv.

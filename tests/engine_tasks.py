@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bear_classifier.collect.http.fetch_many import Net
 from bear_classifier.collect.http.rate_limit import PolitenessLimits
@@ -97,3 +100,34 @@ def train_small_half(task: object) -> None:
 
     source_holdout._LEAST = 1
     source_holdout.train_half(task)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Mishaps:
+    """folder: of marks; kills: numbers of tasks whose first worker is killed; gated: numbers of
+    those that wait until the file `gate` is in the folder."""
+
+    folder: str
+    kills: frozenset[int] = frozenset()
+    gated: frozenset[int] = frozenset()
+
+
+def with_mishaps(place: str, mishaps: Mishaps, task: Any) -> Any:
+    """Do a task with a number by the function at a place, MODULE:NAME. Every beginning and every
+    end leaves a file of its own."""
+    folder = Path(mishaps.folder)
+    begun = len(list(folder.glob(f"begun-{task.number}-*")))
+    mark(folder, f"begun-{task.number}-{begun}")
+    if task.number in mishaps.kills and not begun:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while task.number in mishaps.gated and not (folder / "gate").exists():
+        time.sleep(0.01)
+    module, _, name = place.partition(":")
+    result = getattr(importlib.import_module(module), name)(task)
+    mark(folder, f"ended-{task.number}-{begun}")
+    return result
+
+
+def marked(folder: Path, kind: str) -> Counter[int]:
+    """How often each task began, or ended."""
+    return Counter(int(path.name.split("-")[1]) for path in folder.glob(f"{kind}-*"))

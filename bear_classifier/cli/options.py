@@ -221,7 +221,8 @@ def add_search_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     source = "web, openverse, urls:FILE (lines of class, tab, address), folder:PATH (a folder per"
     tables = (
-        "csv:FILE (a table of files and classes), imagefolder:PATH, zip:FILE, parquet:PATH, hf:NAME"
+        "csv:FILE (a table of files and classes), imagefolder:PATH, zip:FILE, parquet:PATH,"
+        " webdataset:PATH, hf:NAME"
     )
     pool = "unlabelled:PATH (photos whose classes you confirm)"
     add("--source", help=f"{source} class), {tables}, {pool} or starter (drawn pictures)")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from bear_classifier.cli.options import add_engine_option, add_path, add_shard
@@ -20,6 +20,7 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import complain, count, one_line, tell
 
 if TYPE_CHECKING:
+    from bear_classifier.engine.stored_table import StoredTable
     from bear_classifier.ship.bundle import Bundle
     from bear_classifier.ship.predict import Prediction
 
@@ -32,8 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     about = "a picture of camera N of this computer as well (default: 0, the first one)"
     parser.add_argument("--camera", metavar="N", type=int, nargs="?", const=0, help=about)
     add_path(parser, "--model", "DIR", "a bundle (default: the project's)")
-    about = "write a table as well; stopped, the same command goes on with it"
-    add_path(parser, "--csv", "FILE", about)
+    about = "write a table as well, also below an address of fsspec such as s3://bucket/folder;"
+    about += " stopped, the same command goes on with it"
+    parser.add_argument("--csv", metavar="FILE", type=_table_place, help=about)
     add_shard(parser, "only the photos of part K")
     add_engine_option(parser)
 
@@ -50,8 +52,8 @@ def _predictions(options: argparse.Namespace) -> int:
 
     from bear_classifier.ship.bundle import load
 
-    if options.csv:
-        writable(table_path(options))
+    if isinstance(options.csv, Path):
+        writable(Path(table_path(options)))
     with ThreadPoolExecutor(1) as pool:  # files are verified while libraries are imported
         model = options.model
         if model is None:
@@ -65,7 +67,7 @@ def _predictions(options: argparse.Namespace) -> int:
     trust(bundle)
     with _table(options, bundle) if options.csv else nullcontext() as table:
         failed = sum(map(bool, table.done.values())) if table else 0  # the last cell is the error
-        for path, answer in _answers(options, bundle, _wanted(options, table)):
+        for path, answer in _answers(options, bundle, table):
             row = answer_row(path, answer)
             failed += "error" in row
             if table:
@@ -83,12 +85,22 @@ def _place(word: str) -> Path | str:
     return word if is_address or word == "-" else Path(word)
 
 
+def _table_place(word: str) -> Path | str:
+    """A path, or an address of fsspec as it stands."""
+    return word if "://" in word else Path(word)
+
+
 def _answers(
-    options: argparse.Namespace, bundle: Bundle, wanted: Callable[[Path | str], bool]
+    options: argparse.Namespace, bundle: Bundle, table: GrowingTable | StoredTable | None
 ) -> Iterator[tuple[Path | str, Prediction | PhotoError]]:
     """Files first in their order, then what is named otherwise."""
     from bear_classifier.images.camera import frame
     from bear_classifier.ship.predict import Model, answer_of, answers, files_of
+
+    is_ours, done = _ours(options, bundle), table.done if table else ()
+
+    def is_left(path: Path | str) -> bool:
+        return printable(path) not in done
 
     paths = [place for place in options.paths if isinstance(place, Path)]
     others = [place for place in options.paths if isinstance(place, str)]
@@ -96,13 +108,16 @@ def _answers(
     others += [seen] if options.camera is not None else []
     if options.engine == "ray":
         from bear_classifier.cli import project
-        from bear_classifier.ship.prediction_tasks import answers_on_engine
+        from bear_classifier.ship.prediction_tasks import Kept, answers_on_engine, forget
 
-        files = filter(wanted, files_of(paths))
-        yield from answers_on_engine(bundle, files, project.engine_of(options))
+        files, engine = filter(is_ours, files_of(paths)), project.engine_of(options)
+        kept = Kept(*_kept(options, bundle)) if table else None
+        yield from answers_on_engine(bundle, files, engine, is_left, kept)
+        if kept:
+            forget(kept)
     else:
-        yield from answers(bundle, paths, wanted)
-    if others := [place for place in others if wanted(place)]:
+        yield from answers(bundle, paths, lambda path: is_ours(path) and is_left(path))
+    if others := [place for place in others if is_ours(place) and is_left(place)]:
         model = Model(bundle)
         for place in others:
             try:
@@ -125,40 +140,67 @@ def _content(place: str) -> bytes:
     return fetch_photo(place)
 
 
-def table_path(options: argparse.Namespace) -> Path:
+def table_path(options: argparse.Namespace) -> Path | str:
     """Of a part a name of its own, so that all parts may be given the same one."""
+    place: Path | str = options.csv
     if options.shard is None:
-        return Path(options.csv)
+        return place
+    whole = PurePath(place)
     part = "{:05}-of-{:05}".format(*options.shard)
-    return Path(options.csv.with_name(f"{options.csv.stem}-{part}{options.csv.suffix}"))
+    name = f"{whole.stem}-{part}{whole.suffix}"
+    return place.with_name(name) if isinstance(place, Path) else f"{_folder(place)[0]}/{name}"
 
 
-def _table(options: argparse.Namespace, bundle: Bundle) -> GrowingTable:
-    columns, made_by = prediction_columns(bundle.labels), bundle.about["checksum"][:8]
-    table = GrowingTable(table_path(options), columns, made_by)
+def _folder(address: str) -> tuple[str, str]:
+    """Folder and name."""
+    folder, _, name = address.rpartition("/")
+    return folder or "/", name
+
+
+def _made_by(bundle: Bundle) -> str:
+    return str(bundle.about["checksum"][:8])
+
+
+def _table(options: argparse.Namespace, bundle: Bundle) -> GrowingTable | StoredTable:
+    place, columns = table_path(options), prediction_columns(bundle.labels)
+    table: GrowingTable | StoredTable
+    if isinstance(place, Path):
+        table = GrowingTable(place, columns, _made_by(bundle))
+    else:
+        from bear_classifier.engine.stored_table import StoredTable
+
+        table = StoredTable(*_folder(place), columns, _made_by(bundle))
     if table.done:
         rows = f"{count(len(table.done), 'photo')} of a run that was stopped"
         complain(options, f"going on after {rows}; to begin anew, remove {table.begun}")
     return table
 
 
-def _wanted(
-    options: argparse.Namespace, table: GrowingTable | None
-) -> Callable[[Path | str], bool]:
-    """Whether a photo is of this part, by the hash of its path, and not in the table yet."""
-    done = table.done if table else ()
+def _kept(options: argparse.Namespace, bundle: Bundle) -> tuple[str, str]:
+    """A folder beside the table, in which workers keep answers meanwhile: its folder and name."""
+    place = table_path(options)
+    folder, name = _folder(place if isinstance(place, str) else place.absolute().as_posix())
+    return folder, f"{name}.{_made_by(bundle)}.answers"
+
+
+def _ours(options: argparse.Namespace, bundle: Bundle) -> Callable[[Path | str], bool]:
+    """Whether a photo is of this part, by the hash of its path."""
     number, of = options.shard or (1, 1)
-    own = {table.begun.absolute(), table_path(options).absolute()} if table else ()
+    own: set[Path] = set()
+    if isinstance(options.csv, Path):  # what we write may be in a folder of photos
+        place, name = Path(table_path(options)).absolute(), _kept(options, bundle)[1]
+        own = {
+            place,
+            place.with_name(name),
+            place.with_name(f"{name.removesuffix('answers')}begun"),
+        }
 
-    def wanted(path: Path | str) -> bool:
-        if isinstance(path, Path) and path.absolute() in own:  # in a folder of photos
+    def is_ours(path: Path | str) -> bool:
+        if isinstance(path, Path) and own and {path.absolute(), path.absolute().parent} & own:
             return False
-        name = printable(path)
-        return (
-            name not in done and int(sha256(name.encode()).hexdigest()[:8], 16) % of == number - 1
-        )
+        return int(sha256(printable(path).encode()).hexdigest()[:8], 16) % of == number - 1
 
-    return wanted
+    return is_ours
 
 
 def answer_row(path: Path | str, answer: Prediction | PhotoError) -> dict[str, Any]:

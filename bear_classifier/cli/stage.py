@@ -23,7 +23,7 @@ def add_options(parser: CommandParser) -> None:
         add_search_options(parser)
     if parser.command == "download":
         add_download_options(parser)
-    if parser.command in ("download", "probe", "train"):
+    if parser.command in ("download", "screen", "probe", "train"):
         add_engine_option(parser)
 
 

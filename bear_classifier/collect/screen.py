@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bear_classifier.collect.chains import NO_OWNER, bounded_groups
 from bear_classifier.collect.given_splits import by_photo, resolved
 from bear_classifier.collect.pair_rows import EMPTY_ROW, behind, pair_row, spanning_pairs
+from bear_classifier.collect.pair_tasks import pairs_by
 from bear_classifier.config.settings import Config, ScreenConfig
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import (
@@ -28,7 +29,7 @@ from bear_classifier.dataset.schema import (
 from bear_classifier.images.dhash import hash_bits
 from bear_classifier.stats.arrays import Bools, Ints
 from bear_classifier.stats.components import components
-from bear_classifier.stats.near_pairs import near_blocks
+from bear_classifier.stats.near_pairs import ShardRun, near_blocks, on_threads
 
 _SPLIT_ORDER = ["test", "valid", "train", None]  # who keeps a picture that is in two splits
 _FREE = _SPLIT_ORDER.index(None)
@@ -44,7 +45,8 @@ def screen(catalog: Catalog, config: Config) -> dict[str, Any]:
     judged = [
         dataclasses.replace(photo, split=photo.split or given.get(photo.sha256)) for photo in judged
     ]
-    judged, limits = tied(judged, config.screen.near, config.screen.same)
+    with pairs_by(catalog.root, config.engine) as run:
+        judged, limits = tied(judged, config.screen.near, config.screen.same, run)
     with catalog.transaction():
         pairs = zip(everything, judged, strict=True)
         changed = {after.sha256: after for before, after in pairs if after != before}
@@ -110,13 +112,15 @@ def tie(everything: Sequence[Photo], near: int, same: int) -> list[Photo]:
     return tied(everything, near, same)[0]
 
 
-def tied(everything: Sequence[Photo], near: int, same: int) -> tuple[list[Photo], dict[int, int]]:
+def tied(
+    everything: Sequence[Photo], near: int, same: int, run: ShardRun = on_threads
+) -> tuple[list[Photo], dict[int, int]]:
     """Group near-copies transitively, so that a group can be put in one split as a whole.
 
     near: bits of the hash that may differ in a group; same: bits that may differ between two
     encodings of one picture, of which the one in use, else the largest, is kept. A photo that
     would tie together pictures of two splits is set aside: no photo changes its split. A set that
-    ties too many together is cut (`chains.bounded_groups`).
+    ties too many together is cut (`chains.bounded_groups`). run: as `near_pairs.on_threads`.
     Returns the photos in the order given, and of sets that were cut the bits that may differ in
     their groups -> photos."""
     pool = sorted((p for p in everything if p.status == "ok"), key=lambda p: p.sha256)
@@ -127,7 +131,7 @@ def tied(everything: Sequence[Photo], near: int, same: int) -> tuple[list[Photo]
     rank = np.lexsort((-pixels, splits)).argsort()
     labels = np.unique([p.label for p in pool], return_inverse=True)[1]
     hashes = hash_bits([p.dhash for p in pool])
-    nearby, copies = neighbours(hashes, near, same, rank, labels)
+    nearby, copies = neighbours(hashes, near, same, rank, labels, run)
     owners = np.unique([p.group or str(p.split) for p in pool], return_inverse=True)[1]
     owners[splits == _FREE] = NO_OWNER
     cut = bounded_groups(nearby, hashes, owners, copies < 0, near, same)
@@ -171,7 +175,7 @@ def _across(photo: Photo, other: Photo) -> Photo:
 
 
 def neighbours(
-    hashes: NDArray[np.uint8], near: int, same: int, rank: Ints, labels: Ints
+    hashes: NDArray[np.uint8], near: int, same: int, rank: Ints, labels: Ints, run: ShardRun
 ) -> tuple[list[NDArray[Any]], NDArray[np.intp]]:
     """Of each hash its near-copies behind it, as a row for `behind`; and (n,) of which other one it
     is a copy that is set aside, -1: of none.
@@ -185,7 +189,7 @@ def neighbours(
     copies = np.full(n, -1, dtype=np.intp)
     left, whole, before = np.arange(n), False, n + 1
     while not whole and len(left) < before:  # among those left may be pairs that were left out
-        blocks, whole = near_blocks(hashes[left], near)
+        blocks, whole = near_blocks(hashes[left], near, run)
         for pairs, distances in blocks:
             pairs = left[pairs]
             cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1

@@ -44,8 +44,8 @@ class SearchConfig:
     source: str = setting(
         "",
         'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH", "csv:FILE",'
-        ' "imagefolder:PATH", "zip:FILE", "parquet:PATH", "hf:NAME", "unlabelled:PATH"'
-        ' or "starter"',
+        ' "imagefolder:PATH", "zip:FILE", "parquet:PATH", "webdataset:PATH", "hf:NAME",'
+        ' "unlabelled:PATH" or "starter"',
     )
     per_class: int = setting(
         200, "photos to find for each class, or pictures to draw (starter)", low=1
@@ -309,7 +309,7 @@ class EngineConfig:
     storage: str = setting(
         "",
         "address of fsspec that workers reach, such as s3://bucket/bears, to compute features"
-        ' through it; "": the dataset has the same path on every machine',
+        ' and predictions through it; "": the dataset has the same path on every machine',
     )
     cpus: int = setting(1, "processors of each task of Ray", low=1)
     gpus: float = setting(0.0, "GPUs of each task of Ray; 0.5: two tasks share one", low=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -45,6 +46,25 @@ def each(
     from bear_classifier.engine import ray
 
     return ray.each_on_ray(function, tasks, engine)
+
+
+def in_order(
+    function: Callable[[_Task], _Result], tasks: Iterable[_Task], engine: EngineConfig
+) -> Iterator[tuple[_Task, _Result]]:
+    """As `each`, in the order of the tasks: the result of one that ends early is held until those
+    before it have ended. tasks: hashable, and no two alike."""
+    due: deque[_Task] = deque()
+    ended: dict[_Task, _Result] = {}
+
+    def begun() -> Iterator[_Task]:
+        for task in tasks:
+            due.append(task)
+            yield task
+
+    for task, result in each(function, begun(), engine):
+        ended[task] = result
+        while due and due[0] in ended:
+            yield due[0], ended.pop(due.popleft())
 
 
 def _in_turn(

@@ -141,7 +141,7 @@ def stored_feature_shard(stored: StoredTask) -> FeatureShard:
         more = [network.as_posix()] if storage.has(network.as_posix()) else []
         storage.fetch(root, [*_places(names), *more])
         done = feature_shard(dataclasses.replace(task, root=folder))
-        storage.publish(root, _made_by(task))
+        storage.publish(root / _made_by(task), _made_by(task))
     return done
 
 

@@ -10,8 +10,9 @@ are equal by chance."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,6 +80,9 @@ class NearPairs(NamedTuple):
     whole: bool
 
 
+ShardRun = Callable[[HashWords, int, Sequence[int], Ints | None], Generator[NearPairs, None, None]]
+
+
 def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], Ints]:
     """All pairs of `near_blocks`: (m, 2) pairs in their order, and (m,) distances in bits."""
     none = np.empty((0, 2), np.intp), np.empty(0, np.int64)
@@ -86,46 +90,53 @@ def near_pairs(hashes: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp],
     return np.concatenate(pairs), np.concatenate(distances)
 
 
+def on_threads(
+    words: HashWords, limit: int, numbers: Sequence[int], alike: Ints | None
+) -> Generator[NearPairs, None, None]:
+    """The `pair_shard` of each number, in their order, by the processors of this process."""
+    pool = ThreadPoolExecutor(max(1, min(processors(), len(numbers))))
+    try:
+        yield from pool.map(lambda number: pair_shard(words, limit, number, alike), numbers)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def near_blocks(
-    hashes: NDArray[np.uint8], limit: int
+    hashes: NDArray[np.uint8], limit: int, run: ShardRun = on_threads
 ) -> tuple[Iterator[tuple[NDArray[np.intp], Ints]], bool]:
     """The pairs of `pair_blocks`, block by block, and whether these are all that were found.
 
     Of `_EXACT` hashes and more, pairs at the limit are missed with a chance of 1 in 2,000, and
-    nearer ones more rarely. The same hashes give the same pairs, on any number of threads.
-    hashes: (n, bytes); limit: bits."""
+    nearer ones more rarely. The same hashes give the same pairs, whoever runs the shards.
+    hashes: (n, bytes); limit: bits; run: as `on_threads`."""
     if len(hashes) < _EXACT:
         return pair_blocks(hashes, limit), True
     words = hash_words(hashes)
-    found = _found(words, limit)
+    found = _found(words, limit, run)
     return _blocks(words, found.packed), found.whole
 
 
-def _found(words: HashWords, limit: int) -> NearPairs:
+def _found(words: HashWords, limit: int, run: ShardRun) -> NearPairs:
     """A few samples show which hashes are much alike: what is near among them is not sought
     sample by sample."""
     first, rest = pair_shards(limit)
-    found = _merged(words, limit, first, None, NearPairs(np.empty(0, np.uint64), True))
+    nothing = NearPairs(np.empty(0, np.uint64), True)
+    found = _merged(run(words, limit, first, None), len(first), nothing)
     alike, pairs, whole = _alike(words, limit, found.packed)
     packed, all_held = _thinned(_together(found.packed, pairs))
-    return _merged(words, limit, rest, alike, NearPairs(packed, found.whole and whole and all_held))
+    found = NearPairs(packed, found.whole and whole and all_held)
+    return _merged(run(words, limit, rest, alike), len(rest), found)
 
 
-def _merged(
-    words: HashWords, limit: int, numbers: Sequence[int], alike: Ints | None, found: NearPairs
-) -> NearPairs:
+def _merged(shards: Generator[NearPairs, None, None], total: int, found: NearPairs) -> NearPairs:
+    """What was found, and what the shards find; the order of these decides what is left out."""
     packed, whole = found
-    pool = ThreadPoolExecutor(max(1, min(processors(), len(numbers))))
-    try:
-        results = pool.map(lambda number: pair_shard(words, limit, number, alike), numbers)
-        bar = progress_bar(results, total=len(numbers), desc="near-copies", leave=False)
-        for part in bar:  # in their order, whichever is done first
+    with closing(shards):
+        for part in progress_bar(shards, total=total, desc="near-copies", leave=False):
             if len(new := _unknown(part.packed, packed)):
                 packed, all_held = _thinned(_together(packed, new))
                 whole = whole and all_held
             whole = whole and part.whole
-    finally:
-        pool.shutdown(cancel_futures=True)
     return NearPairs(packed, whole)
 
 
@@ -154,7 +165,12 @@ def _alike(words: HashWords, limit: int, packed: PackedPairs) -> tuple[Ints, Pac
 
 def hash_words(hashes: NDArray[np.uint8]) -> HashWords:
     """What `pair_shard` compares. hashes: (n, bytes)."""
-    both = np.concatenate([words_of(hashes), words_of(mirrored(hashes))])
+    n = len(hashes)
+    both = np.empty((2 * n, _WORDS), np.uint64)
+    for top in range(0, n, _ROWS):  # single bits of all of them would be most of the memory
+        some = hashes[top : top + _ROWS]
+        both[top : top + len(some)] = words_of(some)
+        both[n + top : n + top + len(some)] = words_of(mirrored(some))
     return HashWords(hashes, both, bits_set(hashes))
 
 

@@ -84,7 +84,7 @@ def completions(line: str, place: Path) -> list[str]:
         (
             "bears run --source ",
             [
-                *("folder:", "csv:", "imagefolder:", "zip:", "parquet:", "hf:"),
+                *("folder:", "csv:", "imagefolder:", "zip:", "parquet:", "webdataset:", "hf:"),
                 *("unlabelled:", "urls:", "web", "openverse", "starter"),
             ],
         ),

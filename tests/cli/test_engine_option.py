@@ -14,7 +14,7 @@ from bear_classifier.config.settings import EngineConfig
 @pytest.mark.parametrize(
     "words",
     [
-        ["run"], ["download"], ["features"], ["probe"], ["train"], ["curve"],
+        ["run"], ["download"], ["screen"], ["features"], ["probe"], ["train"], ["curve"],
         ["compare", "method"], ["predict", "x.jpg"],
     ],
 )  # fmt: skip

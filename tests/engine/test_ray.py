@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clusters import SMALL, environment, remove_machine, two_machines
 from corpus import ROOT
 from engine_tasks import (
     ShardTask,
     contents,
     fail_on_two,
     mark,
+    marked,
     shard_of,
     surroundings,
     visible_gpus,
@@ -32,7 +34,6 @@ from bear_classifier.engine import choice
 from bear_classifier.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.ray
-SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 DRIVER = """
 import sys
 from bear_classifier.config.settings import EngineConfig
@@ -54,17 +55,8 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """Two machines of one processor each."""
-    choice.prepare_ray()
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **SMALL})
-    try:
-        made.add_node(num_cpus=1, **SMALL)
+    with two_machines() as made:
         yield made
-    finally:
-        choice.close_engine()
-        made.shutdown()
 
 
 def engine(cluster: Any) -> EngineConfig:
@@ -86,7 +78,7 @@ def folder_of(tmp_path: Path, name: str = "ray") -> Path:
 
 
 def begun(folder: Path) -> Counter[int]:
-    return Counter(int(path.name.split("-")[1]) for path in folder.glob("begun-*"))
+    return marked(folder, "begun")
 
 
 def test_ray_on_this_computer_does_what_the_local_engine_does(
@@ -190,8 +182,7 @@ def test_a_removed_machine_loses_nothing(tmp_path: Path, cluster: Any) -> None:
     results = choice.each(write_shard, tasks, engine(cluster))
     numbers = [next(results)[1] for _ in range(4)]
     until(lambda: len(begun(folder)) == 6, "not both machines were at work")
-    (node,) = cluster.worker_nodes
-    cluster.remove_node(node, allow_graceful=False)
+    remove_machine(cluster)
     gate.touch()
     numbers += [number for _, number in results]
     assert sorted(numbers) == list(range(12))
@@ -222,7 +213,3 @@ def test_a_killed_driver_costs_at_most_one_shard_of_each_worker(
         {}, {6: 2}, {7: 2}, {6: 2, 7: 2},
     )  # fmt: skip
     assert shard_of(folder, 0).read_bytes() == kept["0000.bin"]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}

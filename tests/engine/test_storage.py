@@ -45,7 +45,7 @@ def test_a_result_has_its_name_when_it_is_whole(
         seen.append(storage.has("shard.npy"))
 
     monkeypatch.setattr(storage._fs, "put", watched)
-    storage.publish(tmp_path, "shard.npy")
+    storage.publish(tmp_path / "shard.npy", "shard.npy")
     assert (seen, storage.has("shard.npy")) == ([False], True)
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["shard.npy"]
 

@@ -6,9 +6,11 @@ import json
 import shutil
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from s3_server import s3_server
 from training import tiny_config
 
 from bear_classifier.config.settings import EngineConfig
@@ -264,15 +266,26 @@ def test_damaged_shards_make_the_first_model_run_again(catalog, tmp_path):
     assert not stage_fingerprint._features_whole(folder, tmp_path)
 
 
-def test_workers_that_see_no_dataset_compute_the_same_shards(catalog, tmp_path_factory):
+@pytest.fixture(params=["file", "s3"])
+def storage(request, tmp_path_factory, monkeypatch):
+    """An address, and what gives the names of the files there."""
+    if request.param == "s3":
+        with s3_server(monkeypatch, "bears") as bucket:
+            yield "s3://bears/work", lambda: [Path(name).name for name in bucket.find("bears")]
+        return
+    folder = tmp_path_factory.mktemp("storage")
+    yield folder.as_uri(), lambda: [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+def test_workers_that_see_no_dataset_compute_the_same_shards(catalog, tmp_path_factory, storage):
     """Through a storage: the photos are sent there once, shards come back."""
-    tasks, storage = tasks_of(catalog), tmp_path_factory.mktemp("storage")
-    engine = EngineConfig(storage=storage.as_uri())
+    tasks, (address, names) = tasks_of(catalog), storage
+    engine = EngineConfig(storage=address)
     far = [dataclasses.replace(task, root=str(tmp_path_factory.mktemp("far"))) for task in tasks]
     found = list(features._by_workers(engine, tasks))
     assert sum(shard.computed for shard in found) == 24
     there = contents(catalog.root)
-    stored = [features.StoredTask(storage.as_uri(), task) for task in far]
+    stored = [features.StoredTask(address, task) for task in far]
     again = [features.stored_feature_shard(one) for one in stored]
     assert [shard.computed for shard in again] == [0] * len(tasks), "a shard was computed twice"
     for path in (catalog.root / "features").rglob("*.npy"):
@@ -280,7 +293,6 @@ def test_workers_that_see_no_dataset_compute_the_same_shards(catalog, tmp_path_f
     for task in tasks:
         feature_shard(task)
     assert contents(catalog.root) == there
-    sent = [path.name for path in storage.rglob("*") if path.is_file()]
-    assert sorted(name for name in sent if "-of-" not in name) == sorted(
+    assert sorted(name for name in names() if "-of-" not in name) == sorted(
         catalog.file(photo).name for photo in catalog.photos("ok")
     )

@@ -353,6 +353,20 @@ def test_parts_hold_every_photo_once(model_dir, many, tmp_path, capsys):
         assert set(before) <= set(lines(tmp_path / name))
 
 
+def test_a_table_below_an_address_has_the_same_bytes(model_dir, many, tmp_path, capsys):
+    words = ["predict", "--json", "--model", str(model_dir), str(many)]
+    there = tmp_path / "there"
+    for shard in ([], ["--shard", "2/3"]):
+        for folder in (str(tmp_path), there.as_uri()):
+            main([*words, *shard, "--csv", f"{folder}/t.csv"])
+    assert {path.name for path in there.iterdir()} == {"t.csv", "t-00002-of-00003.csv"}
+    for path in there.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+    capsys.readouterr()
+    assert main([*words, "--csv", "nosuch://bucket/t.csv"]) == 2
+    assert "NO_STORAGE: the place of the table, 'nosuch://bucket', can" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("part", ["0/3", "4/3", "3", "1/0", "a/b", "1/2/3", "-1/2", "", "²/3"])
 def test_a_part_that_is_none_is_refused(part, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -15,7 +15,9 @@ from typing import Any
 from bear_classifier.collect.sources.files_below import change_stamp
 from bear_classifier.collect.sources.local_files import Listing
 from bear_classifier.collect.sources.photo_rows import (
+    UNREAD_COLUMNS,
     Shard,
+    holder_of,
     list_shards,
     photo_column,
     row_of_origin,
@@ -30,7 +32,6 @@ from bear_classifier.runtime.terminal import progress_bar
 
 _BATCH = 32  # photos that are held at once, of each of the last few batches
 _KEPT = 4
-_UNREAD = ("group", "sha256", "file_bytes", "file_name")  # columns of an export, not read here
 
 
 def list_parquet(path: Path, labels: Sequence[str]) -> Listing:
@@ -49,9 +50,7 @@ def list_parquet(path: Path, labels: Sequence[str]) -> Listing:
 
 def photo_of_row(source: Source) -> bytes:
     """The photo of a row. Raises PhotoError (UNREADABLE, TOO_LARGE)."""
-    place = next((p for p in Path(source.origin).parents if p.is_file()), None)
-    if place is None or change_stamp(place) != source.stamp:
-        raise PhotoError("UNREADABLE", "the file was changed since it was listed; run again")
+    place = holder_of(source)
     try:
         data = _photos(str(place), source.stamp).row(row_of_origin(source.origin, str(place)))
     except _errors() as exc:  # of a file that was cut or changed
@@ -74,7 +73,7 @@ def _shard(path: Path) -> Shard:
         file = parquet_library().ParquetFile(path)
         schema = file.schema_arrow
         image = photo_column(str(path), [f.name for f in schema if _holds_photos(f)])
-        names = [f.name for f in schema if _is_text(f) and f.name not in _UNREAD]
+        names = [f.name for f in schema if _is_text(f) and f.name not in UNREAD_COLUMNS]
         paths = [f"{image}.path"] if _has_path(schema.field(image)) else []
         rows = file.read(columns=[*names, *paths])
         classes = _class_names(schema)

@@ -1,4 +1,5 @@
-"""Candidates from rows that hold the photos themselves: Parquet, and Hugging Face's datasets."""
+"""Candidates from rows that hold the photos themselves: Parquet, WebDataset, and Hugging Face's
+datasets."""
 
 from __future__ import annotations
 
@@ -6,14 +7,23 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from bear_classifier.collect.sources.files_below import change_stamp
 from bear_classifier.collect.sources.local_files import Listing
 from bear_classifier.collect.sources.photo_table import Reading, first_ignored, flaw, split_of_name
 from bear_classifier.collect.sources.table_columns import class_of, find_classes
 from bear_classifier.collect.sources.table_rows import RawTable, columns
-from bear_classifier.errors import DataError
+from bear_classifier.dataset.schema import Source
+from bear_classifier.errors import DataError, PhotoError
 
 USUAL = ("image", "img", "photo", "picture", "jpg")  # names of the column of photos
+UNREAD_COLUMNS = (
+    "group",
+    "sha256",
+    "file_bytes",
+    "file_name",
+)  # columns of an export, not read here
 _ODD = re.compile(r"[^\w.\- ()]")
 
 
@@ -65,6 +75,14 @@ def list_shards(where: str, kind: str, shards: Sequence[Shard], labels: Sequence
     if not candidates:
         raise DataError("NO_PHOTOS", f"{where} holds no photo of a class of this project")
     return Listing(candidates, first_ignored(ignored), list(unknown))
+
+
+def holder_of(source: Source) -> Path:
+    """The file in which a photo is. Raises PhotoError (UNREADABLE) where it was changed."""
+    place = next((p for p in Path(source.origin).parents if p.is_file()), None)
+    if place is None or change_stamp(place) != source.stamp:
+        raise PhotoError("UNREADABLE", "the file was changed since it was listed; run again")
+    return place
 
 
 def row_of_origin(origin: str, shard: str) -> int:

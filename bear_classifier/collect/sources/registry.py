@@ -66,6 +66,14 @@ SOURCES = {
         reader="parquet_files.photo_of_row",
         endings=(".parquet",),
     ),
+    "webdataset": SourceKind(
+        '"webdataset:PATH" (a tar or folder of tars, as WebDataset has them)',
+        takes_path=True,
+        is_local=True,
+        listing="web_dataset.list_web_dataset",
+        reader="web_dataset.photo_of_sample",
+        endings=(".tar",),
+    ),
     "hf": SourceKind(
         '"hf:NAME" (a dataset of Hugging Face)',
         takes_path=True,
@@ -90,8 +98,9 @@ def kind_of(place: Path) -> str:
     if place.is_file():
         endings = (name for name, kind in SOURCES.items() if place.suffix.lower() in kind.endings)
         return next(endings, "urls")
-    if place.is_dir() and any(place.glob("*.parquet")):
-        return "parquet"
+    for kind, pattern in (("parquet", "*.parquet"), ("webdataset", "*.tar")):
+        if place.is_dir() and any(place.glob(pattern)):
+            return kind
     has_table = any((place / name).is_file() for name in METADATA_TABLES)
     return "imagefolder" if has_table else "folder"
 

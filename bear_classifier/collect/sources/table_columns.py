@@ -19,7 +19,7 @@ _SHOWN = 3  # values of a column in a message
 _FILE = ("file_name", "filename", "file", "path", "filepath", "file_path", "image", "image_path",
          "image_id", "image_name", "img", "photo", "id", "name")  # fmt: skip
 _LABEL = ("label", "class", "category", "target", "label_name", "class_name", "species", "breed",
-          "labels", "classes", "y")  # fmt: skip
+          "labels", "classes", "y", "cls")  # fmt: skip
 _SPLIT = ("split", "set", "subset", "partition", "usage", "fold", "phase", "dataset")
 
 

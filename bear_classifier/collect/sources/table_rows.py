@@ -65,12 +65,13 @@ def read_json_lines(data: bytes, name: str) -> RawTable:
     found: list[tuple[int, dict[str, str]]] = []
     for line, text in enumerate(_decoded(data, name).split("\n"), 1):
         if text.strip():
-            found.append((line, _object(text, f"{name}, line {line}")))
+            found.append((line, json_cells(text, f"{name}, line {line}")))
     names = list(dict.fromkeys(key for _, values in found for key in values))
     return RawTable(name, names, [(n, [values.get(k, "") for k in names]) for n, values in found])
 
 
-def _object(text: str, where: str) -> dict[str, str]:
+def json_cells(text: str, where: str) -> dict[str, str]:
+    """The values of a JSON object as text. Raises DataError (BAD_TABLE)."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as exc:

@@ -33,7 +33,7 @@ _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError),
     *(EOFError, ValueError),
 )
-_PLAIN = "pack the folder anew with your system's own tool"
+PLAIN = "pack the folder anew with your system's own tool"
 
 
 @dataclass(eq=False)
@@ -151,13 +151,13 @@ def _refuse_hostile(place: str, entries: Sequence[zipfile.ZipInfo], size: int) -
     for entry in entries:
         if why := _flaw(entry):
             name = printable(entry.filename[:100])
-            raise DataError("ZIP_UNSAFE", f"{where}: the entry {name!r} {why}; {_PLAIN}")
+            raise DataError("ZIP_UNSAFE", f"{where}: the entry {name!r} {why}; {PLAIN}")
     if locked := next((e for e in entries if e.flag_bits & 1), None):
         words = f"{where} is encrypted ({printable(locked.filename[:100])!r}); pack it without"
         raise DataError("ZIP_ENCRYPTED", f"{words} a password")
     if other := next((e for e in entries if e.compress_type not in _METHODS), None):
         name, method = printable(other.filename[:100]), other.compress_type
-        words = f"{where} is compressed by method {method} ({name!r}); {_PLAIN}"
+        words = f"{where} is compressed by method {method} ({name!r}); {PLAIN}"
         raise DataError("ZIP_METHOD", words)
     total = sum(entry.file_size for entry in entries)
     swollen = [e for e in entries if e.file_size > max(MAX_BYTES, _RATIO * e.compress_size)]
@@ -174,23 +174,28 @@ def _refuse_hostile(place: str, entries: Sequence[zipfile.ZipInfo], size: int) -
         name = printable(entry.filename[:100])
         if entry.header_offset < end:
             words = f"{where}: the entries {before!r} and {name!r} share their bytes"
-            raise DataError("ZIP_BOMB", f"{words}, which no program packs; {_PLAIN}")
+            raise DataError("ZIP_BOMB", f"{words}, which no program packs; {PLAIN}")
         end, before = entry.header_offset + _HEADER + entry.compress_size, name
 
 
 def _flaw(entry: zipfile.ZipInfo) -> str:
     """Why no program packs an entry of this name and kind, or nothing."""
-    parts = entry.filename.replace("\\", "/").split("/")
     mode = entry.external_attr >> 16
+    if why := unsafe_path(entry.filename):
+        return why
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link" if stat.S_ISLNK(mode) else "is a device or a pipe"
+    return ""
+
+
+def unsafe_path(name: str) -> str:
+    """Why no program packs an entry of this name, or nothing."""
+    parts = name.replace("\\", "/").split("/")
     if not parts[0] or parts[0].endswith(":"):
         return "has an absolute path"
     if ".." in parts:
         return "leads out of the archive"
-    if len(parts) > _DEPTH:
-        return f"lies {len(parts)} folders deep; the limit is {_DEPTH}"
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link" if stat.S_ISLNK(mode) else "is a device or a pipe"
-    return ""
+    return f"lies {len(parts)} folders deep; the limit is {_DEPTH}" if len(parts) > _DEPTH else ""
 
 
 def _tree(archive: zipfile.ZipFile, place: str, entries: Sequence[zipfile.ZipInfo]) -> Packed:
@@ -208,7 +213,7 @@ def _tree(archive: zipfile.ZipFile, place: str, entries: Sequence[zipfile.ZipInf
         path = f"{at.path}/{last}" if at.path else last
         if at.info or last in at.inside:
             words = f"{printable(place)} has two entries of the name {printable(path[:100])!r}"
-            raise DataError("ZIP_UNSAFE", f"{words}, and nobody can know which counts; {_PLAIN}")
+            raise DataError("ZIP_UNSAFE", f"{words}, and nobody can know which counts; {PLAIN}")
         if last:
             at.inside[last] = Packed(archive, place, path, entry)
     return root

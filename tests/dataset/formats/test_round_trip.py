@@ -28,6 +28,7 @@ WAYS = [
     ("imagefolder", "imagefolder", "val"),
     ("folders", "zip", "valid"),
     ("parquet", "parquet", "valid"),
+    ("webdataset", "webdataset", "val"),
 ]
 
 
