@@ -44,8 +44,8 @@ class SearchConfig:
     source: str = setting(
         "",
         'where photos come from: "web", "openverse", "urls:FILE", "folder:PATH", "csv:FILE",'
-        ' "imagefolder:PATH", "zip:FILE", "parquet:PATH", "hf:NAME", "unlabelled:PATH",'
-        ' "unlabelled:web" or "starter"',
+        ' "imagefolder:PATH", "zip:FILE", "parquet:PATH", "hf:NAME", "unlabelled:PATH"'
+        ' or "starter"',
     )
     per_class: int = setting(
         200, "photos to find for each class, or pictures to draw (starter)", low=1
