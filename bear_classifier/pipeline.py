@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bear_classifier.collect.sources.registry import SEARCHES
+from bear_classifier.collect.sources.registry import search_of
 from bear_classifier.config import project_file
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import stage_fingerprint
@@ -78,7 +78,7 @@ def run(
     with _held(project, "run") as catalog:
         _check_stored(project, catalog, note)
         # A search fails sooner than weights do, and says more of what to do without a network.
-        ready = "download" if project.config.search.source in SEARCHES else "search"
+        ready = "download" if search_of(project.config.search.source) else "search"
         for stage in STAGES[: NAMES.index(until) + 1]:
             if stage.name == ready and NAMES.index(until) >= NAMES.index("probe"):
                 with heartbeat("looking for the weights"):

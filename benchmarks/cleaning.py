@@ -9,11 +9,15 @@ count as false alarms for everybody.
     bears run --source starter --until probe
     .venv/bin/python benchmarks/cleaning.py data/starter [--lesson N] [--json FILE]
     .venv/bin/python benchmarks/cleaning.py data/starter --reviewer [--others DATA] [--without CSV]
+    .venv/bin/python benchmarks/cleaning.py data/bears --audit docs/bears-audit.csv
 
 --reviewer: somebody who knows the truth looks at the queue in batches of ten, and it is ranked anew
 after each; beside it the order without decisions. Faults of three kinds are planted: labels at
 random, 30 look-alikes of one class under another, and photos of another dataset of the same weights
 (--others: drawings, objects) under any class. Also: how many faults are said to be left, and are.
+
+--audit CSV: the same reviewer on the real faults of a dataset, a table of their hashes (sure: yes
+where nobody would call the photo right).
 
 --lesson N: train on at most N photos of each class, shrunk to 400 pixels once, as the course does;
 that takes about 0.3 s for each photo, rate and seed.
@@ -37,6 +41,7 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
+from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.judge import clean
@@ -47,6 +52,7 @@ from bear_classifier.stats import fault_model, likeness, linear_probe
 RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
 BATCH, LOOK_ALIKES = 10, 30
 LOOKED = (50, 100, 200)  # photos after which the faults left are counted
+AUDITED = 109  # photos: the first ones of a real dataset, and twice as many
 Seen = list[tuple[float, bool]]  # chance before it was looked at, and whether it was a fault
 
 
@@ -171,9 +177,9 @@ def judge(data: Data, strength: float) -> Judged:
     return Judged(suspects, names, total, data.groups, every, near, every)
 
 
-def review(judged: Judged, wrong: NDArray[np.bool_]) -> tuple[list[bool], list[float]]:
-    """Which of the photos looked at were faults, in their order, and the faults said to be left
-    over those that are, after 50, 100 and 200."""
+def review(judged: Judged, wrong: NDArray[np.bool_], most: int) -> tuple[list[bool], list[float]]:
+    """Which of the photos looked at, at least `most`, were faults, in their order, and the faults
+    said to be left over those that are, after 50, 100 and 200."""
     truth = dict(zip((s.sha256 for s in judged.suspects), wrong.tolist(), strict=True))
     made: dict[str, Event] = {}
     seen: Seen = []
@@ -182,13 +188,14 @@ def review(judged: Judged, wrong: NDArray[np.bool_]) -> tuple[list[bool], list[f
         order = judged.after(made)
         if len(made) in LOOKED:
             ratios.append(said_and_true(order, made, truth, seen))
-        if len(made) >= min(max(*LOOKED, 2 * int(wrong.sum())), len(wrong)):
+        if len(made) >= min(max(*LOOKED, most), len(wrong)):
             return [fault for _, fault in seen], ratios
         for one in [s for s in order if s.sha256 not in made][:BATCH]:
             fault = truth[one.sha256]
             seen.append((one.score, fault))
             action = "drop" if fault else "keep"
-            made[one.sha256] = Event(0, "", "reviewer", action, one.sha256, "", one.label, "")
+            facts = ("reviewer", action, one.sha256, "", one.label, "")
+            made[one.sha256] = Event(0, "", *facts, score=one.score)
 
 
 def said_and_true(
@@ -224,11 +231,32 @@ def reviewer(options: argparse.Namespace) -> None:
             mixed, wrong = planted(data, others, seed)
             judged = judge(mixed, strength)
             n = int(wrong.sum())
-            static = wrong[[int(one.sha256, 16) for one in judged.after({})]]
-            found, ratios = review(judged, wrong)
-            pairs = [f"{int(sum(a[:n])):4} {int(sum(a[: 2 * n])):4}" for a in (static, found)]
-            said = " ".join(f"{ratio:5.2f}" for ratio in ratios)
-            print(f"{kind:16} {seed:4} {n:4} {pairs[0]}   {pairs[1]}   {said}", flush=True)
+            print(f"{kind:16} {seed:4} {n:4} {line(judged, wrong, n)}", flush=True)
+
+
+def line(judged: Judged, wrong: NDArray[np.bool_], n: int) -> str:
+    """Faults among the first n and 2n, static and learning, and the ratios of `review`."""
+    truth = dict(zip((one.sha256 for one in judged.suspects), wrong.tolist(), strict=True))
+    static = [truth[one.sha256] for one in judged.after({})]
+    found, ratios = review(judged, wrong, 2 * n)
+    pairs = [f"{sum(a[:n]):4} {sum(a[: 2 * n]):4}" for a in (static, found)]
+    return f"{pairs[0]}   {pairs[1]}   {' '.join(f'{ratio:5.2f}' for ratio in ratios)}"
+
+
+def audited(options: argparse.Namespace) -> None:
+    """The dataset as it is, by the order that `bears clean --list` has."""
+    with options.audit.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with Catalog(options.data) as catalog:
+        labels = sorted({photo.label for photo in catalog.photos("ok")})
+        config = build({"classes": {label: [label] for label in labels}}, where="benchmark")
+        judged = clean.judged(catalog, config, {})
+    print(f"{len(judged.suspects)} photos; among the first {AUDITED} and {2 * AUDITED}\n")
+    print("faults        n   static      learns      left, said / true after 50, 100, 200")
+    for name, wanted in (("sure", {"yes"}), ("all", {"yes", "no"})):
+        faults = {row["sha256"] for row in rows if row["sure"] in wanted}
+        wrong = np.array([one.sha256 in faults for one in judged.suspects])
+        print(f"{name:10} {wrong.sum():4} {line(judged, wrong, AUDITED)}", flush=True)
 
 
 def lesson(data: Data, rate: float, seed: int, weights: Path) -> tuple[float, float]:
@@ -248,13 +276,14 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of mobilenet_v2, for --lesson")
     parser.add_argument("--reviewer", action="store_true", help="the order that learns")
     parser.add_argument("--others", type=Path, help="a dataset of other pictures, same weights")
+    parser.add_argument("--audit", type=Path, help="a table of the faults of the dataset")
     parser.add_argument("--without", type=Path, help="a table of photos to leave out, by sha256")
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    if options.reviewer:
-        reviewer(options)
+    if options.reviewer or options.audit:
+        audited(options) if options.audit else reviewer(options)
         return
     data = read(options.data, options.lesson)
     folder = tempfile.TemporaryDirectory()

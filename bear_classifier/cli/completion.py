@@ -111,7 +111,7 @@ def _comparisons(prefix: str, _: argparse.Namespace) -> Iterator[str]:
 
 
 def _sources(prefix: str, _: argparse.Namespace) -> Iterator[str]:
-    from bear_classifier.collect.sources.registry import SOURCES
+    from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
 
     yield from (f"{name}:" if kind.takes_path else name for name, kind in SOURCES.items())
     kind, colon, path = prefix.partition(":")
@@ -119,6 +119,7 @@ def _sources(prefix: str, _: argparse.Namespace) -> Iterator[str]:
         of_folders = kind in ("folder", "unlabelled")
         names = _paths(path, SOURCES[kind].endings)
         yield from (f"{kind}:{name}" for name in names if not of_folders or name.endswith("/"))
+        yield from (f"{kind}:{name}" for name in SEARCHES if kind == "unlabelled")
 
 
 def _classes(prefix: str, options: argparse.Namespace) -> Iterable[str]:

@@ -224,7 +224,7 @@ def add_search_options(command: argparse.ArgumentParser) -> None:
         "csv:FILE (a table of files and classes), imagefolder:PATH, zip:FILE, parquet:PATH,"
         " webdataset:PATH, hf:NAME"
     )
-    pool = "unlabelled:PATH (photos whose classes you confirm)"
+    pool = "unlabelled:PATH or unlabelled:web (photos whose classes you confirm)"
     add("--source", help=f"{source} class), {tables}, {pool} or starter (drawn pictures)")
     licence = "search only what its author allows to share, to use commercially, or gave away"
     add("--licence", choices=["any", "share", "commercial", "public"], help=licence)

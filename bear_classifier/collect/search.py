@@ -27,7 +27,7 @@ from bear_classifier.collect.sources.local_files import (
     list_urls,
 )
 from bear_classifier.collect.sources.pagination import REAL, Time, collect
-from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
+from bear_classifier.collect.sources.registry import SOURCES
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.collect.sources.search_progress import SearchGoal, search_goal
 from bear_classifier.collect.spare_candidates import share_out
@@ -53,8 +53,8 @@ def search(
     if not kind:
         return {"found": 0, "new": 0, "gone": 0, "ignored": {}}
     path = Path(place).expanduser()
-    if kind in SEARCHES:
-        return _search(catalog, config, engines or registry.engines(kind, config.search), time)
+    if found := registry.search_of(config.search.source):
+        return _search(catalog, config, engines or registry.engines(found, config.search), time)
     if kind == "urls":
         listing = list_urls(path, config.labels)
         _refuse_misnamed(catalog, config.labels, listing, f"lines of {path}")
@@ -251,7 +251,7 @@ def _search(
 
         def report_progress(counts: Mapping[str, int]) -> None:
             bar.n = sum(min(n, goal.per_class) for n in counts.values())
-            words = ", ".join(f"{label} {n}" for label, n in counts.items())
+            words = ", ".join(f"{label or 'without a label'} {n}" for label, n in counts.items())
             bar.set_postfix_str(words if len(words) <= room("search", total) else "")
 
         try:

@@ -32,13 +32,19 @@ def _search(out: Mapping[str, Any]) -> list[str]:
     shared, spare = out.get("shared", 0), out.get("spare", 0)
     return [
         f"{count(out['found'], 'candidate')}, {out['new']} of them new",
-        ", ".join(f"{label} {n}" for label, n in out.get("per_class", {}).items()),
+        ", ".join(
+            f"{label or 'without a label'} {n}" for label, n in out.get("per_class", {}).items()
+        ),
         _if(spare, f"{_spare(spare)}, for what fails"),
         _if(shared, f"{shared} found for two classes and left out"),
         _if(out["gone"], f"{count(out['gone'], 'file')} no longer there; the photos are kept"),
         *(f"warning: {text}" for text in out.get("warnings", ())),
         _ignored(out["ignored"]),
     ]
+
+
+def _class(label: str) -> str:
+    return f'class "{label}"' if label else "the search without labels"
 
 
 def _if(shown: object, line: str) -> str:
@@ -91,7 +97,7 @@ def _download(out: Mapping[str, Any]) -> list[str]:
         ),
         _if(spare, f"{_spare(spare)} taken in place of what failed"),
         *(
-            f'class "{label}" has {count(n, "photo")}, and no address is left to ask'
+            f"{_class(label)} has {count(n, 'photo')}, and no address is left to ask"
             for label, n in out.get("lacking", {}).items()
         ),
         _if(thumbnails, f"{count(thumbnails, 'thumbnail')}, where the picture itself was gone"),

@@ -19,8 +19,9 @@ from bear_classifier.stats.arrays import Floats
 _AHEAD = 20  # photos over which the stop sentence looks
 _BATCHES = 50_000  # events in which the last batch and what undid it are looked for
 _WORTH = 1.5  # expected faults among them; with fewer, looking on is hardly worth it
-_RECENT = 50  # decisions by which chances are judged: the most suspect photos came before
+_RECENT = 40  # decisions by which chances are judged: the most suspect photos came before
 _PRIOR = 2.0  # faults, expected and found, before anything was looked at
+_LEAST = 1 / 8  # share of them that stays (docs/LOG.md)
 
 
 def progress(ranking: Ranking, today: Now, chosen: QueueFilter) -> dict[str, Any]:
@@ -66,9 +67,11 @@ def chances_left(seen: Sequence[tuple[float, bool]], left: Floats) -> Floats:
 
 def suspicion_factor(seen: Sequence[tuple[float, bool]]) -> float:
     """A factor for the chances of the rest: faults confirmed over faults expected, both with a few
-    more, so that the first photos do not decide. seen: (chance, was it a fault)."""
+    more, so that the first photos do not decide; fewer and fewer of these, so that many photos
+    without a fault do. seen: (chance, was it a fault)."""
     confirmed = sum(fault for _, fault in seen)
-    return (confirmed + _PRIOR) / (sum(score for score, _ in seen) + _PRIOR)
+    prior = _PRIOR * max(_LEAST, 1 - len(seen) / _RECENT)
+    return (confirmed + prior) / (sum(score for score, _ in seen) + prior)
 
 
 def stop_sentence(scores: Floats) -> str:

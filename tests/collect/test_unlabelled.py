@@ -6,18 +6,23 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import answers
 import pytest
 from corpus import drawn, saved
+from engine_tasks import net_of
+from hosts import Hosts
 
 from bear_classifier.collect.download import download
 from bear_classifier.collect.screen import screen
 from bear_classifier.collect.search import search
+from bear_classifier.collect.sources.search_engine import Engine, Hit
+from bear_classifier.collect.sources.search_progress import search_goal
 from bear_classifier.collect.split import split
 from bear_classifier.config.project_file import build
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Decision
+from bear_classifier.dataset.schema import Decision, Source
 from bear_classifier.errors import DataError
 
 LABELS = ["black", "grizzly"]
@@ -144,3 +149,61 @@ def test_screening_and_splitting_do_not_know_of_them(tmp_path: Path, fill: Fill)
 def test_no_folder(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="NO_FOLDER"):
         search(catalog, config(f"unlabelled:{tmp_path / 'none'}"))
+
+
+def pool_engine(*names: str) -> Engine:
+    """Every query finds the same pictures of one site."""
+    return Engine("alpha", lambda query, page: hits(*names), 0, 1)
+
+
+def hits(*names: str) -> list[Hit]:
+    return [Hit(f"http://w.s0.org/{name}.jpg") for name in names]
+
+
+def test_what_a_search_finds_for_a_pool_has_no_label(catalog: Catalog) -> None:
+    """Neither now nor when the same words are searched for under their labels; and an address
+    that is known with a label keeps it."""
+    with catalog.transaction():
+        catalog.put_sources([Source("http://w.s0.org/known.jpg", "black", "urls")])
+    wanted = config("unlabelled:web")
+    with Hosts() as hosts:
+        for number, name in enumerate(("a", "b", "known")):
+            hosts.add("w.s0.org", f"/{name}.jpg", answers.photo(number))
+        found = search(catalog, wanted, [pool_engine("a", "b", "known")])
+        assert (found["found"], found["per_class"], found["shared"]) == (2, {"": 2}, 0)
+        labelled = Engine("beta", lambda query, page: hits("a", "b", f"{query} 2"), 0, 1)
+        search(catalog, config("web"), [labelled])
+        done = download(catalog, wanted, net=net_of(hosts.port()))
+    assert done["unlabelled"] == 2
+    screen(catalog, wanted)
+    by_name = {Path(p.origin).stem: (p.label, p.status) for p in catalog.photos()}
+    assert by_name == {"a": ("", "unlabelled"), "b": ("", "unlabelled"), "known": ("black", "ok")}
+    rows = {Path(s.origin).stem: s.label for s in catalog.sources()}
+    assert rows == {"a": "", "b": "", "known": "black", "black 2": "black", "grizzly 2": "grizzly"}
+    (first,) = [p for p in catalog.photos() if p.origin.endswith("/a.jpg")]
+    decisions.decide(catalog, LABELS, [Decision(first.sha256, "relabel", "grizzly")], "ann", "r")
+    search(catalog, wanted, [pool_engine("a", "b")])
+    assert catalog.photo(first.sha256).label == "grizzly"  # type: ignore[union-attr]
+
+
+def test_a_pool_is_as_large_as_all_classes_and_may_share_words(catalog: Catalog) -> None:
+    tables = {
+        "classes": {"black": ["bear"], "grizzly": ["bear", "brown bear"]},
+        "search": {"source": "unlabelled:web", "per_class": 3},
+    }
+    goal = search_goal(build(tables, "test"))
+    assert (goal.kind, goal.per_class, goal.classes) == (
+        "web",
+        6,
+        {"": ["bear", "bear", "brown bear"]},
+    )
+    asked: list[str] = []
+
+    def answer(query: str, page: int) -> list[Hit]:
+        asked.append(query)
+        return [Hit(f"http://w.s0.org/{query}-{page}.jpg".replace(" ", "-"))]
+
+    found = search(catalog, build(tables, "test"), [Engine("alpha", answer, 0, 2, sure=True)])
+    assert asked == ["bear", "brown bear"] * 2
+    (sentence,) = [text for text in found["warnings"] if "more queries" in text]
+    assert sentence.startswith("the search without labels has 4 of 6 addresses; more queries would")

@@ -975,11 +975,12 @@ def test_decisions_of_others_make_the_order_anew(
 
 def test_the_last_chances_are_trusted_as_far_as_they_came_true() -> None:
     early, late = [(0.9, True)] * 70, [(0.9, False)] * 50
+    factor = 0.25 / (40 * 0.9 + 0.25)
     assert chances_left([*early, *late], np.array([0.4, 0.2])) == pytest.approx(
-        [2 / 47 * 0.4, 2 / 47 * 0.2]
+        [factor * 0.4, factor * 0.2]
     )
     assert chances_left([(0.1, True)] * 20, np.array([0.9, 0.1])) == pytest.approx(
-        [1.0, 22 / 4 * 0.1]
+        [1.0, 21 / 3 * 0.1]
     )
     assert chances_left([], np.array([0.4])).tolist() == [0.4]
 
@@ -1000,6 +1001,7 @@ def test_decisions_without_a_chance_say_nothing_of_the_order(
 
 def test_chances_are_trusted_as_far_as_they_came_true() -> None:
     assert suspicion_factor([]) == 1
-    assert suspicion_factor([(0.5, True)] * 10) == pytest.approx(12 / 7)
-    assert suspicion_factor([(0.9, False)] * 100) == pytest.approx(2 / 92)
+    assert suspicion_factor([(0.5, True)] * 10) == pytest.approx(11.5 / 6.5)
+    assert suspicion_factor([(0.9, False)]) == pytest.approx(1.95 / 2.85)  # one does not decide
+    assert suspicion_factor([(0.9, False)] * 100) == pytest.approx(0.25 / 90.25)
     assert suspicion_factor([(0.8, True)] * 80 + [(0.8, False)] * 20) == pytest.approx(1)

@@ -200,7 +200,8 @@ class _Search:
     def _row(self, trail: Trail, hit: Hit, rank: int, known: Source | None) -> Source | None:
         """The row to write for a hit, if any. What a person listed stays as it was listed."""
         if known is not None:
-            disputed = known.code in (PENDING, SPARE) and known.label != trail.label
+            waits = known.code in (PENDING, SPARE)  # one without a label disputes none
+            disputed = waits and len({known.label, trail.label, ""}) == 3
             return _shared(known, trail.label) if disputed and known.kind != "urls" else None
         if self.refused(hit.url) or self.refused(hit.page):
             return None

@@ -82,7 +82,10 @@ SOURCES = {
         reader="hugging_face.photo_of_dataset",
     ),
     "unlabelled": SourceKind(
-        '"unlabelled:PATH" (photos whose classes you confirm)', takes_path=True, is_local=True
+        '"unlabelled:PATH" (photos whose classes you confirm; or unlabelled:web,'
+        " unlabelled:openverse: what a search finds, whatever words it was found by)",
+        takes_path=True,
+        is_local=True,
     ),
     "urls": SourceKind('"urls:FILE" (a line per picture: class, tab, address)', takes_path=True),
     "web": SourceKind('"web" (search DuckDuckGo and Bing)', search="duckduckgo", by_region=True),
@@ -91,6 +94,12 @@ SOURCES = {
 }
 SEARCHES = tuple(name for name, kind in SOURCES.items() if kind.search)
 LOCAL = tuple(name for name, kind in SOURCES.items() if kind.is_local)
+
+
+def search_of(source: str) -> str:
+    """The search that a source means, "" if none: "web" of "web" and of "unlabelled:web"."""
+    kind = source.removeprefix("unlabelled:")
+    return kind if kind in SEARCHES else ""
 
 
 def kind_of(place: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bear_classifier.collect.sources.registry import SEARCHES, SOURCES
+from bear_classifier.collect.sources.registry import SEARCHES, SOURCES, search_of
 from bear_classifier.collect.sources.search_engine import Engine
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.schema import Source
@@ -18,6 +18,7 @@ _SPARE = 4  # for so many photos one more address is sought, for those that fail
 @dataclass(frozen=True)
 class SearchGoal:
     """classes: label -> queries; kind, options: what sources are marked with; numbers per class.
+    Photos whose classes a person confirms are sought under the label "", by the words of all.
 
     least: with fewer candidates, from wherever, it is an error that engines do not answer; spare:
     so many more are sought, for those that fail."""
@@ -42,11 +43,16 @@ class SearchGoal:
 def search_goal(config: Config) -> SearchGoal:
     """The goal of a project. Its filters are text, by which the same ones are known again."""
     search, number = config.search, config.search.per_class
+    kind, classes = search_of(search.source) or search.source, config.classes
     options = f"licence={search.licence} size={search.size}"
-    if search.source in SOURCES and SOURCES[search.source].by_region:
+    if kind in SOURCES and SOURCES[kind].by_region:
         options += f" region={search.region}"
+    if kind != search.source:  # other rows than those of the same words under a label
+        options += " unlabelled"
+        number *= len(classes)
+        classes = {"": [query for queries in classes.values() for query in queries]}
     spare = -(-number // _SPARE)
-    return SearchGoal(config.classes, search.source, options, number, config.split.least, spare)
+    return SearchGoal(classes, kind, options, number, config.split.least, spare)
 
 
 @dataclass
@@ -124,6 +130,7 @@ def require_enough(
         )
     if poor and any(service.out == "refused" for service in services):
         other = next(name for name in SEARCHES if name != goal.kind)
+        other = f"unlabelled:{other}" if "" in goal.classes else other
         raise DataError(
             "SEARCH_BLOCKED",
             f"the search service refuses for now ({'; '.join(map(_trouble, out))}); what was found"
@@ -132,7 +139,10 @@ def require_enough(
         )
     queries = {label: goal.classes[label] for label in poor if not all_counts[label]}
     if queries:
-        words = "; ".join(f"{label!r}: {', '.join(map(repr, q))}" for label, q in queries.items())
+        words = "; ".join(
+            f"{label!r}: {', '.join(map(repr, q))}" if label else ", ".join(map(repr, q))
+            for label, q in queries.items()
+        )
         answering = [service for service in services if not service.out]
         raise DataError(
             "NO_RESULTS",
@@ -152,8 +162,8 @@ def search_warnings(
 ) -> list[str]:
     """What to know although the search is good enough to go on."""
     lacking = [
-        f"class {label!r} has {counts[label]} of {goal.per_class} addresses; more queries for it"
-        " would find more"
+        f"{f'class {label!r}' if label else 'the search without labels'} has {counts[label]} of"
+        f" {goal.per_class} addresses; more queries {'for it ' if label else ''}would find more"
         for label in short(goal, counts)
     ]
     unsafe = [

@@ -42,7 +42,7 @@ function drawPage() {
   const labels = [["", page.any_label, "Any"], ...S.project.labels.map((label) => [label, page.labels[label] || 0])];
   const sources = [["", page.any_source, "Any"], ...page.sources];
   const uses = S.project.uses.map((use) => [use, page.uses[use] || 0]);
-  const photos = sheet(rows, { small: true, plain: true, open: enlarge, text: (r) => r.source || "",
+  const photos = sheet(rows, { small: true, plain: true, open: enlarge, text: (r) => (r.source === r.label ? "" : r.source || ""),
     about: (r) => `${r.label ? `photo labelled ${r.label}` : "photo without a label"} from ${r.source}` });
   const last = page.offset + rows.length;
   $("main").replaceChildren(h("div", { class: "grid" },
@@ -57,13 +57,15 @@ function drawLarge() {
   const r = V.rows[V.large];
   const about = r.label ? `photo labelled ${r.label}` : "photo without a label";
   const facts = [`${V.page.offset + V.large + 1} of ${V.page.total}`, r.label || "no label yet",
-    r.split === "test" && "test split", decisionOf(r)];
+    decisionOf(r)];
   $("main").replaceChildren(h("div", { class: "large", "data-sha": r.sha256 },
     h("figure", {}, h("img", { src: photoUrl(r.sha256, 1000), alt: about, onclick: shrink })),
     h("div", { class: "facts" },
-      h("p", {}, ...facts.filter(Boolean).map((fact) => h("span", { class: "badge" }, fact))),
+      h("p", {}, ...facts.filter(Boolean).map((fact) => h("span", { class: "badge" }, fact)),
+        r.split === "test" && h("span", { class: "badge test" }, "test split")),
       h("p", { class: "origin" }, `${r.width} × ${r.height}, from ${r.source}. ${r.origin}`, r.reason && ` (${r.reason})`),
-      h("button", { onclick: shrink }, h("kbd", {}, "Esc"), heard("Back to "), h("span", {}, "All photos")))));
+      h("div", { class: "head" },
+        h("button", { onclick: shrink }, h("kbd", {}, "Esc"), heard("Back to "), h("span", {}, "All photos"))))));
 }
 
 function enlarge(n) {
