@@ -1,6 +1,7 @@
 """Progress of a command as JSON lines in a file, for a program that started it and watches it.
 
-`BEARS_PROGRESS=FILE` names the file. Each line is an object with `at` (seconds since 1970) and `kind`:
+`BEARS_PROGRESS=FILE` names the file. Each line is an object with `at` (seconds since 1970) and
+`kind`:
 
 begun   pid of the command
 bar     name, n, total (or null), unit, words: of a progress bar, at most five times a second

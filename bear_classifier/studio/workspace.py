@@ -111,6 +111,8 @@ class Workspace:
                 came = self.uploads.stored.get(name, 0)
                 if self._requested.get(name) == came or not self.uploads.have_rested(name):
                     continue
+                if any(job.kind in TAKE_IN for job in self.jobs.busy(name)):
+                    continue  # once that is over, only what came meanwhile is left
                 with contextlib.suppress(BearsError, OSError):  # a full disk: at the next look
                     await asyncio.to_thread(self.take_in, self.place(name))
                     self._requested[name] = came
