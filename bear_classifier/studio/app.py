@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
 from bear_classifier.review.app import THUMBNAIL_SIZES, ThumbnailCache
@@ -51,6 +52,7 @@ def make_app(root: Path, host: str = "127.0.0.1", token: str = "") -> FastAPI:
     app.include_router(event_routes(space))
     for kind in (BearsError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _explain)
+    app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=400))
     app.add_middleware(Heads, endless=lambda path: path.endswith("/events"))
     app.add_middleware(Gate, host=host, token=token, mounted=MOUNTED)
     return app

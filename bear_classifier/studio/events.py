@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from bear_classifier.errors import BearsError
 from bear_classifier.studio.workspace import Workspace
 
 PAUSE = 0.25  # seconds between two looks
+_WAIT = 0.05  # seconds between two looks at whether there is an event to send
 _PING = 10.0  # seconds without an event until a line is sent that keeps the connection open
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -25,7 +27,6 @@ class Channel:
     def __init__(self, space: Workspace, project: str) -> None:
         self.space, self.project = space, project
         self.text, self.number = "", 0
-        self._changed = asyncio.Condition()
         self.pages = 0
         self._token: tuple[Any, ...] | None = None
 
@@ -34,9 +35,7 @@ class Channel:
         while self.pages:
             text = await asyncio.to_thread(self._next)
             if text and text != self.text:
-                async with self._changed:
-                    self.text, self.number = text, self.number + 1
-                    self._changed.notify_all()
+                self.text, self.number = text, self.number + 1
             await asyncio.sleep(PAUSE)
 
     def _next(self) -> str:
@@ -53,13 +52,14 @@ class Channel:
             return _event("fault", {"error": {"code": exc.code, "message": exc.sentence}})
 
     async def after(self, number: int) -> tuple[int, str]:
-        """The newest event once it is another than this one; "" after a while without one."""
-        try:
-            async with self._changed:
-                await asyncio.wait_for(self._changed.wait_for(lambda: self.number != number), _PING)
-        except asyncio.TimeoutError:
-            return number, ""
-        return self.number, self.text
+        """The newest event once it is another than this one; "" after a while without one, and at
+        the end of the studio."""
+        end = time.monotonic() + _PING
+        while self.number == number and not self.space.closing.is_set():
+            if time.monotonic() > end:
+                return number, ""
+            await asyncio.sleep(_WAIT)
+        return (number, "") if self.number == number else (self.number, self.text)
 
 
 def _event(name: str, value: Any) -> str:

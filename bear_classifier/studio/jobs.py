@@ -11,7 +11,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,9 +50,10 @@ def _in_turn(method: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 class Jobs:
-    """root: the folder of projects."""
+    """root: the folder of projects; program: what takes the words of a job."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, program: Sequence[str] = job_process.BEARS) -> None:
+        self.program, self.patience = program, _PATIENCE
         self.root, self.journal = root, Journal()
         self.lock = threading.RLock()
         self._children: dict[str, Child] = {}
@@ -166,9 +167,14 @@ class Jobs:
             "epochs": progress.epochs,
             "error": job.error,
             "held_by": job.held_by,
-            "resumable": job.state in ("stopped", "interrupted", "failed"),
+            "resumable": self._may_go_on(job),
             "log": log_lines(folder / LOG),
         }
+
+    def _may_go_on(self, job: Job) -> bool:
+        """Whether it ended early and nobody has gone on with it."""
+        later = {one.was for one in self.journal.of(job.project)}
+        return job.is_over and job.state != "done" and job.id not in later
 
     @_in_turn
     def shown(self, project: str) -> list[dict[str, Any]]:
@@ -265,7 +271,7 @@ class Jobs:
             else self.root
         )
         try:
-            child = job_process.start(job.words, home, folder)
+            child = job_process.start(job.words, home, folder, self.program)
         except OSError as exc:
             error = os_error(exc)
             failure = {"code": error.code, "sentence": error.sentence}
@@ -289,8 +295,8 @@ class Jobs:
             return
         if code is None and child is not None:
             code = child.returncode
-        self._children.pop(job.id, None)
         self._over(job, code, progress)
+        self._children.pop(job.id, None)
 
     def _over(self, job: Job, code: int | None, progress: Progress) -> None:
         """Write how a job ended. code: None where nobody knows it."""
@@ -325,7 +331,7 @@ class Jobs:
         if since is None:
             self._stopping[job.id] = now
             job_process.interrupt(pid)
-        elif now - since > _PATIENCE:
+        elif now - since > self.patience:
             self._stopping[job.id] = now
             job_process.terminate(pid)
 

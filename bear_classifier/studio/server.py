@@ -41,6 +41,8 @@ class _Server(uvicorn.Server):
         running = [job for job in self.space.jobs.journal.jobs.values() if job.state == "running"]
         for job in running if len(self.signals) == 1 else ():
             say(one_line(f"Stopping {job.command}; the studio offers to go on with it"))
+        if len(self.signals) > 1:
+            self.space.jobs.patience = 0.0  # who presses it twice does not want to wait
         super().handle_exit(sig, frame)
 
 

@@ -35,6 +35,7 @@ from bear_classifier.web.guard import Refused
 REST = 1.5  # seconds without an upload until they are taken in
 MAX_ZIP = 4_000_000_000  # bytes
 _SPARE = 500_000_000  # bytes that stay free on the disk beside a ZIP
+_AT_ONCE = 4  # photos whose bytes are in memory
 _SECONDS = 20.0  # of a processor for one photo
 _WORKER = "bear_classifier.collect.http.ingest"
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -47,6 +48,7 @@ class Uploads:
         most = max(1, min(2, processors()))
         self._workers = Workers(_WORKER, most, _SECONDS)
         self._stack = AsyncExitStack()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self.last: dict[str, float] = {}  # project -> when its last upload came, monotonic
         self.stored: dict[str, int] = {}  # project -> uploads stored since the start
 
@@ -64,7 +66,10 @@ class Uploads:
         if label and label not in place.config.classes:
             raise Refused(404, "NO_CLASS", f"this project has no class {label[:100]!r}")
         self.last[place.name] = time.monotonic()
-        data = await _whole(body)
+        async with self._turns:
+            return await self._stored(place, label, await _whole(body))
+
+    async def _stored(self, place: Place, label: str, data: bytes) -> dict[str, str]:
         folder = uploads_folder(place) / (f"{LABELLED}/{label}" if label else UNLABELLED)
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
