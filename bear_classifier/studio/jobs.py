@@ -59,7 +59,7 @@ class Jobs:
         self._children: dict[str, Child] = {}
         self._progress: dict[str, Progress] = {}
         self._stopping: dict[str, float] = {}  # since when, by the monotonic clock
-        self._not_before: dict[str, float] = {}
+        self.not_before: dict[str, float] = {}  # job -> when it is tried again
         self._closed = False
         for name in names(root):
             self.read(name)
@@ -243,7 +243,7 @@ class Jobs:
         for job in list(self.journal.jobs.values()):
             if job.state != "waiting" or job.project in blocked:
                 continue
-            if self._not_before.get(job.id, now) > now:
+            if self.not_before.get(job.id, now) > now:
                 blocked.add(job.project)  # in their order, within a project
             elif self._may_begin(job):
                 self._start(job)
@@ -303,7 +303,7 @@ class Jobs:
         wanted, self_said = job.state == "stopping", progress.code is not None
         locked = progress.error is not None and progress.error["code"] == "LOCKED"
         if locked and not wanted:
-            self._not_before[job.id] = time.monotonic() + _AGAIN
+            self.not_before[job.id] = time.monotonic() + _AGAIN
             assert progress.error
             self._put(
                 job, state="waiting", begun=None, pid=None, held_by=progress.error["sentence"]
