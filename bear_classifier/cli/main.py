@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             redirect_stderr(nothing),
         ):
             return _main(argv)
-    progress_events.begin()
+    progress_events.begin_log()
     code = 2
     try:
         code = _main(argv)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = exc.code if isinstance(exc.code, int) else 2
         raise
     finally:
-        progress_events.end(code)
+        progress_events.end_log(code)
     return code
 
 

@@ -45,7 +45,7 @@ class _Log:
 _log: _Log | None = None
 
 
-def begin() -> None:
+def begin_log() -> None:
     """Take the file from the environment, so that no child finds it there. A command that is
     watched hears Ctrl-C even if it was started by a program that ignores it, as shells let their
     background jobs do."""
@@ -58,7 +58,7 @@ def begin() -> None:
     report("begun", pid=os.getpid())
 
 
-def end(code: int) -> None:
+def end_log(code: int) -> None:
     """The command ends with this exit code, and nothing more is written."""
     global _log
     report("end", code=code)

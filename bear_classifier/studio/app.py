@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
 from bear_classifier.review.app import THUMBNAIL_SIZES, ThumbnailCache
 from bear_classifier.studio.events import event_routes
-from bear_classifier.studio.guard import Gate, refused_response
+from bear_classifier.studio.guard import StudioGate, refused_response
 from bear_classifier.studio.photo_facts import photo_rows, stored_file
 from bear_classifier.studio.projects import BEARS, make_project, names
 from bear_classifier.studio.workspace import Workspace
@@ -54,7 +54,7 @@ def make_app(root: Path, host: str = "127.0.0.1", token: str = "") -> FastAPI:
         app.add_exception_handler(kind, _explain)
     app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=400))
     app.add_middleware(Heads, endless=lambda path: path.endswith("/events"))
-    app.add_middleware(Gate, host=host, token=token, mounted=MOUNTED)
+    app.add_middleware(StudioGate, host=host, token=token, mounted=MOUNTED)
     return app
 
 

@@ -24,7 +24,7 @@ _MOST = 2000  # photos of a class that a search is asked for
 
 
 @dataclass(frozen=True)
-class Subject:
+class JobSubject:
     """What the words name. name: of the project file without .toml; model: path of the bundle; own:
     path of the studio's own files."""
 
@@ -33,22 +33,22 @@ class Subject:
     own: str
 
 
-def words_of(kind: str, choices: Mapping[str, Any], subject: Subject) -> list[str]:
+def job_words(kind: str, choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
     """The words of a command line. Raises ConfigError (BAD_JOB) for another kind or choice."""
     if kind not in _KINDS:
         raise ConfigError("BAD_JOB", f"{kind[:50]!r} is not one of {', '.join(_KINDS)}")
     return _KINDS[kind](dict(choices), subject)
 
 
-def _run(subject: Subject, *words: str) -> list[str]:
+def _run(subject: JobSubject, *words: str) -> list[str]:
     return ["run", "--project", f"{subject.name}.toml", *words]
 
 
-def _take_in(subject: Subject, source: str, place: str) -> list[str]:
+def _take_in(subject: JobSubject, source: str, place: str) -> list[str]:
     return _run(subject, "--source", f"{source}:{subject.own}/uploads/{place}", "--until", "screen")
 
 
-def _search(choices: Mapping[str, Any], subject: Subject) -> list[str]:
+def _search(choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
     source = _one_of(choices, "source", SEARCHES)
     licence = _one_of(choices, "licence", _LICENCES)
     count = _count(choices.get("per_class", 100))
@@ -56,18 +56,18 @@ def _search(choices: Mapping[str, Any], subject: Subject) -> list[str]:
     return _run(subject, *chosen, "--until", "screen")
 
 
-def _take_in_zip(choices: Mapping[str, Any], subject: Subject) -> list[str]:
+def _take_in_zip(choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
     file = choices.get("file")
     if not isinstance(file, str) or not file.endswith(".zip") or not file[:-4].isalnum():
         raise ConfigError("BAD_JOB", f"file {str(file)[:80]!r} is no uploaded ZIP")
     return _take_in(subject, "zip", f"{ZIPS}/{file}")
 
 
-def _learn(choices: Mapping[str, Any], subject: Subject) -> list[str]:
+def _learn(choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
     return _run(subject, *(word for setting in QUICK for word in ("--set", setting)))
 
 
-def _export(choices: Mapping[str, Any], subject: Subject) -> list[str]:
+def _export(choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
     kind = _one_of(choices, "format", FORMATS)
     licence = _one_of(choices, "licence", _LICENCES)
     out = f"{subject.own}/results/dataset-{kind}"
@@ -75,7 +75,7 @@ def _export(choices: Mapping[str, Any], subject: Subject) -> list[str]:
     return ["dataset", "export", out, "--project", f"{subject.name}.toml", *more]
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any], Subject], list[str]]] = {
+_KINDS: dict[str, Callable[[Mapping[str, Any], JobSubject], list[str]]] = {
     "search": _search,
     "take-in": lambda choices, subject: _take_in(subject, "folder", LABELLED),
     "take-in-unlabelled": lambda choices, subject: _take_in(subject, "unlabelled", UNLABELLED),

@@ -42,7 +42,7 @@ _FORM = """<form action="./"><label>Token <input name="token" type="password" re
 autocomplete="off"></label> <button>Open</button></form>"""
 
 
-class Gate:
+class StudioGate:
     """host: what the studio is bound to; token: that it has printed; mounted: the start of paths
     whose applications have guards and headers of their own."""
 
@@ -96,9 +96,11 @@ class Gate:
                 return self._entered(scope, given[0])
             if not self._has_token(scope, headers):
                 if path == "/":
-                    words = "This studio asks for the token that `bears studio` printed."
+                    words = "This studio asks for the token that it printed in its terminal."
                     return HTMLResponse(_ASK.format(refresh="", words=words, form=_FORM), 401)
-                raise Refused(401, "NO_TOKEN", "open the address that `bears studio` printed")
+                raise Refused(
+                    401, "NO_TOKEN", "open the address that the studio printed in its terminal"
+                )
         if method in ("GET", "HEAD") or is_mounted:
             return None
         if headers.get("x-bears") != "1":
@@ -132,7 +134,9 @@ class Gate:
             raise Refused(429, "TOO_MANY_TRIES", "too many wrong tokens; wait a minute", 60)
         if not self._is_token(given):
             recent.append(now)
-            raise Refused(401, "NO_TOKEN", "this is not the token that `bears studio` printed")
+            raise Refused(
+                401, "NO_TOKEN", "this is not the token that the studio printed in its terminal"
+            )
 
     def _has_token(self, scope: Scope, headers: Headers) -> bool:
         """In the cookie, or for programs in the header Authorization: Bearer TOKEN."""

@@ -20,11 +20,13 @@ from bear_classifier.runtime import progress_events
 
 LOG, PROGRESS, _LOCK = "log.txt", "progress.jsonl", "running"
 _NICE = 10  # the page goes before what it watches
-BEARS = (sys.executable, "-m", "bear_classifier")
-Child = subprocess.Popen[bytes]
+COMMAND_LINE = (sys.executable, "-m", "bear_classifier")
+JobProcess = subprocess.Popen[bytes]
 
 
-def start(words: Sequence[str], cwd: Path, folder: Path, program: Sequence[str] = BEARS) -> Child:
+def start_job(
+    words: Sequence[str], cwd: Path, folder: Path, program: Sequence[str] = COMMAND_LINE
+) -> JobProcess:
     """`bears WORDS` in a group of its own. cwd: of the project; folder: of the job; program: what
     takes the words. Raises OSError (BlockingIOError where the job runs already)."""
     command = [*program, *words]

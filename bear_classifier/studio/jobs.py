@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from bear_classifier.errors import BearsError, ConfigError
+from bear_classifier.errors import BearsError, ConfigError, DataError
 from bear_classifier.runtime.files import os_error
 from bear_classifier.studio import job_process
-from bear_classifier.studio.commands import Subject, words_of
-from bear_classifier.studio.job_process import LOG, PROGRESS, Child
+from bear_classifier.studio.commands import JobSubject, job_words
+from bear_classifier.studio.job_process import LOG, PROGRESS, JobProcess
 from bear_classifier.studio.job_progress import Progress, log_lines
 from bear_classifier.studio.journal import Job, Journal, new_id
 from bear_classifier.studio.projects import Place, file_of, names, own_folder
@@ -52,11 +52,11 @@ def _in_turn(method: Callable[_P, _R]) -> Callable[_P, _R]:
 class Jobs:
     """root: the folder of projects; program: what takes the words of a job."""
 
-    def __init__(self, root: Path, program: Sequence[str] = job_process.BEARS) -> None:
+    def __init__(self, root: Path, program: Sequence[str] = job_process.COMMAND_LINE) -> None:
         self.program, self.patience = program, _PATIENCE
         self.root, self.journal = root, Journal()
         self.lock = threading.RLock()
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, JobProcess] = {}
         self._progress: dict[str, Progress] = {}
         self._stopping: dict[str, float] = {}  # since when, by the monotonic clock
         self.not_before: dict[str, float] = {}  # job -> when it is tried again
@@ -94,7 +94,7 @@ class Jobs:
             return known
         own = place.own.relative_to(place.home).as_posix()
         model = place.model.relative_to(place.home).as_posix()
-        words = words_of(kind, choices, Subject(place.name, model, own))
+        words = job_words(kind, choices, JobSubject(place.name, model, own))
         if after and self._of(place.name, after) is None:
             raise ConfigError(
                 "BAD_JOB", f"there is no job {after[:50]!r} of this project to wait for"
@@ -103,7 +103,7 @@ class Jobs:
             if job.state == "waiting" and (job.words, job.after) == (words, after):
                 return job
         job = Job(
-            new_id(), place.name, kind, dict(choices), words, request, round(time.time(), 3),
+            new_id(), place.name, kind, dict(choices), words, request, _now(),
             after, was,
         )  # fmt: skip
         self.journal.clear_old(place.name)
@@ -124,7 +124,7 @@ class Jobs:
         """Stop a job as Ctrl-C does; one that is over stays as it is."""
         job = self.get(number)
         if job.state == "waiting":
-            return self._put(job, state="stopped", ended=round(time.time(), 3))
+            return self._put(job, state="stopped", ended=_now())
         if job.state == "running":
             job = self._put(job, state="stopping")
             self._stop(job)
@@ -254,9 +254,8 @@ class Jobs:
         if not job.after or (first and first.state == "done"):
             return True
         if first is None or first.is_over:
-            words = "the job before it was not done, so this one was not begun"
-            error = {"code": "NOT_BEGUN", "sentence": words}
-            self._put(job, state="stopped", ended=round(time.time(), 3), error=error)
+            error = DataError("NOT_BEGUN", "the job before it was not done, so this was not begun")
+            self._put(job, state="stopped", ended=_now(), error=_row_of(error))
         return False
 
     def _start(self, job: Job) -> None:
@@ -264,18 +263,16 @@ class Jobs:
         for name in (PROGRESS, LOG):
             (folder / name).unlink(missing_ok=True)  # of a try that found the dataset taken
         self._progress.pop(job.id, None)
-        job = self._put(job, state="running", begun=round(time.time(), 3), pid=None)
+        job = self._put(job, state="running", begun=_now(), pid=None)
         home = (
             folder.parents[2]
             if (folder.parents[2] / f"{job.project}.toml").is_file()
             else self.root
         )
         try:
-            child = job_process.start(job.words, home, folder, self.program)
+            child = job_process.start_job(job.words, home, folder, self.program)
         except OSError as exc:
-            error = os_error(exc)
-            failure = {"code": error.code, "sentence": error.sentence}
-            self._put(job, state="failed", ended=round(time.time(), 3), error=failure)
+            self._put(job, state="failed", ended=_now(), error=_row_of(os_error(exc)))
             return
         self._children[job.id] = child
         self._put(job, pid=child.pid)
@@ -316,11 +313,11 @@ class Jobs:
             state = "stopped"
         elif self_said or code is not None:
             state = "failed"
-            error = error or {"code": "ENDED", "sentence": _ending(code)}
+            error = error or _row_of(DataError("ENDED", _ending(code)))
         else:
             state = "interrupted"
         self._stopping.pop(job.id, None)
-        self._put(job, state=state, code=code, error=error, ended=round(time.time(), 3), held_by="")
+        self._put(job, state=state, code=code, error=error, ended=_now(), held_by="")
 
     def _stop(self, job: Job) -> None:
         """Ctrl-C once, and after a while an end."""
@@ -337,6 +334,14 @@ class Jobs:
 
     def _put(self, job: Job, **changes: Any) -> Job:
         return self.journal.put(replace(job, **changes))
+
+
+def _now() -> float:
+    return round(time.time(), 3)
+
+
+def _row_of(exc: BearsError) -> dict[str, str]:
+    return {"code": exc.code, "sentence": exc.sentence}
 
 
 def _ending(code: int | None) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import command
 
-State = Literal["waiting", "running", "stopping", "done", "failed", "stopped", "interrupted"]
+JobState = Literal["waiting", "running", "stopping", "done", "failed", "stopped", "interrupted"]
 ENDED = ("done", "failed", "stopped", "interrupted")
 _KEPT = 200  # ended jobs of a project; of older ones nothing is kept
 _FILE = "job.json"
@@ -41,7 +41,7 @@ class Job:
     asked: float
     after: str = ""
     was: str = ""
-    state: State = "waiting"
+    state: JobState = "waiting"
     begun: float | None = None
     ended: float | None = None
     pid: int | None = None
@@ -114,6 +114,6 @@ def _read(path: Path, project: str) -> Job | None:
     except (OSError, ValueError, TypeError):
         return None
     good = isinstance(job.words, list) and isinstance(job.choices, Mapping)
-    if not good or job.state not in get_args(State) or path.parent.name != job.id:
+    if not good or job.state not in get_args(JobState) or path.parent.name != job.id:
         return None
     return dataclasses.replace(job, project=project)

@@ -32,7 +32,7 @@ from bear_classifier.studio.commands import LABELLED, UNLABELLED, ZIPS
 from bear_classifier.studio.projects import Place
 from bear_classifier.web.guard import Refused
 
-REST = 1.5  # seconds without an upload until they are taken in
+RESTED = 1.5  # seconds without an upload until they are taken in
 MAX_ZIP = 4_000_000_000  # bytes
 _SPARE = 500_000_000  # bytes that stay free on the disk beside a ZIP
 _AT_ONCE = 4  # photos whose bytes are in memory
@@ -122,7 +122,7 @@ class Uploads:
         self.stored[place.name] = self.stored.get(place.name, 0) + 1
 
     def have_rested(self, project: str) -> bool:
-        return time.monotonic() - self.last.get(project, float("-inf")) >= REST
+        return time.monotonic() - self.last.get(project, float("-inf")) >= RESTED
 
 
 def _flush(number: int, file: Any) -> None:

@@ -26,9 +26,9 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "progress.jsonl"
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setenv(progress_events.VARIABLE, str(file))
-    progress_events.begin()
+    progress_events.begin_log()
     yield file
-    progress_events.end(0)
+    progress_events.end_log(0)
     signal.signal(signal.SIGINT, handler)
 
 
@@ -98,10 +98,10 @@ def test_a_file_that_cannot_be_written_ends_nothing(
     monkeypatch.setenv(progress_events.VARIABLE, str(tmp_path / place))
     handler = signal.getsignal(signal.SIGINT)
     try:
-        progress_events.begin()
+        progress_events.begin_log()
         assert progress_events.is_watched()
         progress_events.report("stage", name="x")
-        progress_events.end(0)
+        progress_events.end_log(0)
         assert not progress_events.is_watched()
     finally:
         signal.signal(signal.SIGINT, handler)

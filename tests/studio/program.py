@@ -16,7 +16,7 @@ FOREVER = 3600.0
 
 
 def main() -> int:
-    progress_events.begin()
+    progress_events.begin_log()
     do = Path("do").read_text(encoding="utf-8").strip()
     print(f"doing {do}: {' '.join(sys.argv[1:])}", flush=True)
     progress_events.report("stage", name="probe", state="begun")
@@ -30,7 +30,7 @@ def main() -> int:
         while do in ("wait", "deaf") and not Path("go").exists():
             time.sleep(0.01)
     except KeyboardInterrupt:
-        progress_events.end(130)
+        progress_events.end_log(130)
         return 130
     if do == "fail":
         progress_events.report("error", code="TOO_FEW", sentence="too few photos")
@@ -38,7 +38,7 @@ def main() -> int:
         progress_events.report("error", code="LOCKED", sentence="Another run (pid 7) is running")
     code = 2 if do == "fail" or (do == "locked" and not Path("free").exists()) else 0
     progress_events.report("stage", name="probe", state="done", seconds=0.1)
-    progress_events.end(code)
+    progress_events.end_log(code)
     return code
 
 

@@ -18,6 +18,9 @@ _ADDRESS = re.compile(r"on (http://\S+)")
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
+RUNNING: list[Studio] = []
+
+
 class Studio:
     """`bears studio FOLDER`, which is up once this is made. limit: bytes of the largest file that
     it and its children may write, as on a full disk."""
@@ -32,6 +35,7 @@ class Studio:
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=_limited(limit) if limit else None, start_new_session=True,
             )  # fmt: skip
+        RUNNING.append(self)
         found = until(lambda: _ADDRESS.search(self.text), "no address", self.is_alive)
         headers = {"X-Bears": "1"}
         self.http = httpx.Client(base_url=found[1], headers=headers, timeout=STUCK)
@@ -62,13 +66,15 @@ class Studio:
         """The studio alone: its jobs are groups of their own."""
         self.process.kill()
         self.process.wait()
-        self.http.close()
+        if self in RUNNING:
+            RUNNING.remove(self)
 
     def end(self) -> int:
         """As by Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
-        self.http.close()
-        return self.process.wait(timeout=STUCK)
+        code = self.process.wait(timeout=STUCK)
+        RUNNING.remove(self)
+        return code
 
 
 def _limited(most: int) -> Callable[[], None]:

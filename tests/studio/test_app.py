@@ -27,7 +27,7 @@ BYTES = {**OURS, "Content-Type": "application/octet-stream"}
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr(jobs, "_AGAIN", 0.1)
-    monkeypatch.setattr(uploads, "REST", 0.1)
+    monkeypatch.setattr(uploads, "RESTED", 0.1)
     with TestClient(make_app(tmp_path), "http://localhost", headers=OURS) as opened:
         yield opened
 

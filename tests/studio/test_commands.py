@@ -8,9 +8,9 @@ import pytest
 
 from bear_classifier.cli.options import parse
 from bear_classifier.errors import ConfigError
-from bear_classifier.studio.commands import Subject, words_of
+from bear_classifier.studio.commands import JobSubject, job_words
 
-SUBJECT = Subject("mine", "models/mine", "studio")
+SUBJECT = JobSubject("mine", "models/mine", "studio")
 ALL: list[tuple[str, dict[str, Any]]] = [
     ("search", {"source": "openverse", "licence": "share", "per_class": 20}),
     ("search", {}),
@@ -28,13 +28,13 @@ ALL: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "choices"), ALL)
 def test_the_command_line_takes_the_words(kind: str, choices: dict[str, Any]) -> None:
-    options = parse(words_of(kind, choices, SUBJECT))
+    options = parse(job_words(kind, choices, SUBJECT))
     if kind not in ("static", "space"):
         assert options.project == "mine.toml"
 
 
 def test_what_the_words_say() -> None:
-    said = {kind: " ".join(words_of(kind, choices, SUBJECT)) for kind, choices in ALL if choices}
+    said = {kind: " ".join(job_words(kind, choices, SUBJECT)) for kind, choices in ALL if choices}
     assert said == {
         "search": "run --project mine.toml --source openverse --licence share --per-class 20"
         " --until screen",
@@ -43,8 +43,8 @@ def test_what_the_words_say() -> None:
         "export-dataset": "dataset export studio/results/dataset-parquet --project mine.toml"
         " --format parquet --licence commercial",
     }
-    assert "train.epochs=0" in words_of("learn", {}, SUBJECT)
-    assert words_of("train", {}, SUBJECT) == ["run", "--project", "mine.toml"]
+    assert "train.epochs=0" in job_words("learn", {}, SUBJECT)
+    assert job_words("train", {}, SUBJECT) == ["run", "--project", "mine.toml"]
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_what_the_words_say() -> None:
 )
 def test_no_choice_becomes_another_word(kind: str, choices: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="^BAD_JOB"):
-        words_of(kind, choices, SUBJECT)
+        job_words(kind, choices, SUBJECT)

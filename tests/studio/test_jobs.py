@@ -192,7 +192,7 @@ def test_no_job_is_begun_twice(place: Place, do) -> None:
     job = comes_to(queue, queue.submit(place, "train", {}), "running")
     folder = queue.journal.folders[job.id]
     with pytest.raises(BlockingIOError):
-        job_process.start(["train"], place.home, folder, PROGRAM)
+        job_process.start_job(["train"], place.home, folder, PROGRAM)
     assert job_process.is_alive(folder)
     (place.home / "go").touch()
     comes_to(queue, job, "done")

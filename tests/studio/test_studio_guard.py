@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from bear_classifier.studio.app import make_app
-from bear_classifier.studio.guard import Gate
+from bear_classifier.studio.guard import StudioGate
 
 OURS = {"X-Bears": "1", "Content-Type": "application/json"}
 NEW = {"name": "mine", "classes": ["a", "b"]}
@@ -75,7 +75,7 @@ def test_programs_show_it_in_a_header(tmp_path: Path) -> None:
 
 def test_few_tokens_are_tried_in_a_minute(tmp_path: Path) -> None:
     now = [0.0]
-    app = Gate(client(tmp_path).app, "0.0.0.0", "secret", "/p/", lambda: now[0])
+    app = StudioGate(client(tmp_path).app, "0.0.0.0", "secret", "/p/", lambda: now[0])
     page = TestClient(app, "http://10.0.0.1")
     codes = [page.get(f"/?token={n}").status_code for n in range(12)]
     assert codes == [401] * 10 + [429] * 2

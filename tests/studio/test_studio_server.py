@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from corpus import drawn, saved
 from PIL import Image
-from studio_process import Studio
-from waiting import until
+from studio_process import RUNNING, Studio
+from waiting import STUCK, until
 
 from bear_classifier.dataset.lock import hold
 from bear_classifier.errors import ConfigError, DataError
@@ -31,6 +31,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """Of a studio; whatever runs there afterwards is ended."""
     place = tmp_path / "studio"
     yield place
+    for studio in list(RUNNING):
+        studio.kill()
     for file in place.glob("*/studio/jobs/*/job.json"):
         if job_process.is_alive(file.parent) and (pid := json.loads(file.read_bytes())["pid"]):
             os.killpg(pid, signal.SIGKILL)
@@ -77,7 +79,8 @@ def test_ctrl_c_ends_open_pages_and_the_running_job_which_can_go_on(folder: Path
             assert next(lines) == "event: state"
             studio.process.send_signal(signal.SIGINT)
             list(lines)  # it ends
-        assert studio.process.wait() == 130
+        assert studio.process.wait(timeout=STUCK) == 130
+    studio.kill()
     assert "Stopped." in studio.text
     assert "Traceback" not in studio.text
     later = Studio(folder)
