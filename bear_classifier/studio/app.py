@@ -18,7 +18,7 @@ from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoErro
 from bear_classifier.review.app import THUMBNAIL_SIZES, ThumbnailCache
 from bear_classifier.studio.events import event_routes
 from bear_classifier.studio.guard import StudioGate, refused_response
-from bear_classifier.studio.photo_facts import photo_rows, stored_file
+from bear_classifier.studio.photo_facts import cover, photo_rows, stored_file
 from bear_classifier.studio.projects import BEARS, make_project, names
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.addresses import is_loopback
@@ -124,13 +124,15 @@ def _wanted(space: Workspace, body: dict[str, Any]) -> tuple[str, dict[str, list
 def _summary(space: Workspace, name: str) -> dict[str, Any]:
     """A row of the list of projects; of one that cannot be read, why."""
     row: dict[str, Any] = {"id": name, "title": name, "labels": [], "usable": 0, "error": None}
-    row |= {"job": None, "changed": None, "fault": ""}
+    row |= {"job": None, "changed": None, "photo": None, "fault": ""}
     try:
         place = space.place(name)
         row["labels"] = list(place.config.classes)
         busy = space.jobs.busy(name)
         row["job"] = busy[0].state if busy else None
         state = space.state(place)
+        with space.catalog(place).turn() as catalog:
+            row["photo"] = cover(catalog)
         row["usable"] = state["photos"]["usable"]
         row["error"] = state["model"] and state["model"]["error"]
         row["changed"] = max(path.stat().st_mtime for path in (place.file, place.data)

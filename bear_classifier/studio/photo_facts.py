@@ -140,6 +140,15 @@ def photo_rows(catalog: Catalog | None, label: str, offset: int, limit: int) -> 
             "rows": [dict(zip(names, row, strict=True)) for row in rows]}  # fmt: skip
 
 
+def cover(catalog: Catalog | None) -> str | None:
+    """The hash of a usable photo that stands for the project, if there is one."""
+    if catalog is None:
+        return None
+    with damage_explained(catalog.path):
+        rows = catalog.stream(["sha256"], "photo WHERE status = 'ok' LIMIT 1").fetchall()
+    return next((str(sha256) for (sha256,) in rows), None)
+
+
 def stored_file(catalog: Catalog | None, sha256: str) -> Path:
     """Raises DataError (NO_SUCH_PHOTO)."""
     photo = catalog.photo(sha256) if catalog else None

@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -16,14 +18,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from bear_classifier.dataset.lock import hold
-from bear_classifier.errors import ConfigError
-from bear_classifier.runtime.files import write_errors
+from bear_classifier.errors import ConfigError, DataError
+from bear_classifier.runtime.files import write_atomic, write_errors
 from bear_classifier.runtime.terminal import one_line, say
 from bear_classifier.studio.app import make_app
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
 
 FOLDER = Path("bears-studio")  # in the user's home
+_PLACE, _ADDRESS = ".studio", "address"
 _PORTS = 50  # after the one that was asked for
 
 
@@ -52,8 +55,8 @@ def serve_studio(folder: Path, host: str, port: int, browser: bool) -> None:
     browser: open it there. Raises ConfigError (PORT_TAKEN) and DataError (LOCKED, CANNOT_WRITE)."""
     root = folder.expanduser().absolute()
     with write_errors(root):
-        (root / ".studio").mkdir(parents=True, exist_ok=True)
-    with hold(root / ".studio", "studio"), free_port(host, port) as listener:
+        (root / _PLACE).mkdir(parents=True, exist_ok=True)
+    with _only_one(root), free_port(host, port) as listener:
         listener.listen(128)
         token = secrets.token_urlsafe(32)
         app = make_app(root, host, token)
@@ -69,9 +72,27 @@ def serve_studio(folder: Path, host: str, port: int, browser: bool) -> None:
             say(
                 f"Everybody who reaches {host} and has this address can use it; keep it to yourself"
             )
+        write_atomic(root / _PLACE / _ADDRESS, at.encode())
         if browser and has_screen():
             webbrowser.open(address)
         asyncio.run(_run(app, listener))
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    """Two studios of a folder would begin its jobs twice. Raises DataError (LOCKED)."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold(root / _PLACE, "studio"))
+        except DataError as exc:
+            if exc.code != "LOCKED":
+                raise
+            at = (root / _PLACE / _ADDRESS).read_text(encoding="utf-8")
+            words = (
+                f"a studio of {root} runs already; open its page, {at}, or end it and start again"
+            )
+            raise DataError("LOCKED", words) from exc
+        yield
 
 
 async def _run(app: FastAPI, listener: socket.socket) -> None:

@@ -73,7 +73,7 @@ class Uploads:
         folder = uploads_folder(place) / (f"{LABELLED}/{label}" if label else UNLABELLED)
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        facts = await self._workers.ask({"folder": str(folder)}, data)
+        facts = await self._workers.ask({"folder": str(folder), "own": True}, data)
         partial = Path(facts["partial"])
         name = f"{facts['sha256']}.{facts['format']}"
         target = folder / name

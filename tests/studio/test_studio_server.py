@@ -49,7 +49,11 @@ def test_a_taken_port_is_no_error() -> None:
 
 def test_a_folder_has_one_studio(tmp_path: Path) -> None:
     (tmp_path / ".studio").mkdir()
-    with hold(tmp_path / ".studio", "studio"), pytest.raises(DataError, match="^LOCKED.*studio"):
+    (tmp_path / ".studio" / "address").write_text("http://127.0.0.1:7862", encoding="utf-8")
+    with (
+        hold(tmp_path / ".studio", "studio"),
+        pytest.raises(DataError, match="^LOCKED.*127.0.0.1:7862"),
+    ):
         serve_studio(tmp_path, "127.0.0.1", 0, browser=False)
 
 

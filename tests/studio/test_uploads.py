@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 from corpus import drawn, saved
 
@@ -69,6 +70,15 @@ def test_what_is_no_photo_is_refused_with_its_reason_and_leaves_nothing(place: P
     )
     assert answers == ["EMPTY_FILE", "NOT_AN_IMAGE", "TRUNCATED", "NO_CLASS", "NO_CLASS"]
     assert files(place) == []
+
+
+def test_a_photo_of_an_iphone_is_taken(place: Place) -> None:
+    """Which the web and visitors of a page may not send."""
+    made = pillow_heif.from_pillow(drawn(seed=2))
+    file = io.BytesIO()
+    made.save(file)
+    assert sent(place, ("a", file.getvalue())) == ["stored"]
+    assert files(place)[0].endswith(".heic")
 
 
 def test_reading_ends_at_the_limit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
