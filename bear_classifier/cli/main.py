@@ -16,7 +16,7 @@ from pathlib import Path
 from bear_classifier.cli.options import module, parse, parser
 from bear_classifier.cli.output import print_json
 from bear_classifier.errors import BearsError, ConfigError, NoCopy
-from bear_classifier.runtime import terminal
+from bear_classifier.runtime import progress_events, terminal
 from bear_classifier.runtime.files import os_error
 from bear_classifier.runtime.launcher import Launch, is_other_rank, launch_of
 from bear_classifier.runtime.terminal import one_line
@@ -30,14 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bear_classifier.cli.completion import complete_command_line
 
         complete_command_line()
-    if is_other_rank():  # of a training in several processes: the first one prints
+    if is_other_rank():  # of a training in several processes: the first one prints and reports
+        os.environ.pop(progress_events.VARIABLE, None)
         with (
             Path(os.devnull).open("w", encoding="utf-8") as nothing,
             redirect_stdout(nothing),
             redirect_stderr(nothing),
         ):
             return _main(argv)
-    return _main(argv)
+    progress_events.begin_log()
+    code = 2
+    try:
+        code = _main(argv)
+    except SystemExit as exc:  # by the parser
+        code = exc.code if isinstance(exc.code, int) else 2
+        raise
+    finally:
+        progress_events.end_log(code)
+    return code
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -88,10 +98,10 @@ def _warned(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _failed(options: argparse.Namespace, exc: BearsError) -> int:
+    whole = terminal.completed("\n".join([exc.sentence, *exc.rows]), terminal.project_of(options))
+    progress_events.report("error", code=exc.code, sentence=whole)
     if options.json:
-        message = "\n".join([exc.sentence, *exc.rows])
-        message = terminal.completed(message, terminal.project_of(options))
-        print_json({"error": {"code": exc.code, "message": message}})
+        print_json({"error": {"code": exc.code, "message": whole}})
     lines = [f"bears: {exc.code}: {exc.sentence}", *exc.rows]
     terminal.complain(options, "\n".join(map(one_line, lines)))
     return max(exc.exit_code, 2)

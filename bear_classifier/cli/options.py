@@ -43,6 +43,7 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "evaluate": ("evaluate", "evaluate the model on its test split, or a bundle on a folder"),
     "predict": ("predict", "classify photos and folders of photos"),
     "watch": ("watch", "classify photos as they come into a folder"),
+    "studio": ("studio", "build a classifier on one page, step by step"),
     "serve": ("serve", "open the web page and the API of a model"),
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
     "push": ("push", "upload a model to the Hugging Face Hub"),

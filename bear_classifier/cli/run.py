@@ -16,6 +16,7 @@ from bear_classifier.cli import project
 from bear_classifier.cli.output import exit_code, note_printer, print_json, print_text
 from bear_classifier.config.settings import SHIPPED
 from bear_classifier.report import stage_lines
+from bear_classifier.runtime import progress_events
 from bear_classifier.runtime.terminal import command, one_line, project_of
 from bear_classifier.stages import NAMES
 
@@ -39,13 +40,14 @@ def run(options: argparse.Namespace) -> int:
     results = pipeline.run(
         opened,
         options.until,
-        lambda stage, out: print_text(options, stage_lines.stage_text(stage.name, out)),
+        lambda stage, out: _show(options, stage.name, out),
         options.again or "",
         note_printer(options),
     )
     report = results.get("evaluate", {}).get("test")
+    places = {"data": str(opened.data), "model": str(opened.model)}
+    progress_events.report("result", **places, report=report)
     if options.json:
-        places = {"data": str(opened.data), "model": str(opened.model)}
         print_json({**places, "stages": results, "report": report})
     else:
         current = bool(report) and ("export" in results or pipeline.is_published(opened))
@@ -54,6 +56,13 @@ def run(options: argparse.Namespace) -> int:
         options.name = "serve"  # which ends where it is stopped
         return become(serving_words(options, _served(opened)))
     return exit_code(options, results.get("download", {}))
+
+
+def _show(options: argparse.Namespace, name: str, outcome: Mapping[str, Any]) -> None:
+    text = stage_lines.stage_text(name, outcome)
+    state, seconds = outcome["outcome"], outcome["seconds"]
+    progress_events.report("stage", name=name, state=state, seconds=seconds, text=text)
+    print_text(options, text)
 
 
 def summary(

@@ -13,6 +13,7 @@ import typing
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bear_classifier.config.settings import Config, SplitConfig, TrainConfig
@@ -261,11 +262,18 @@ def _literal(value: Any) -> str:
 # -- a class put into the text, taken out of it, and put back --------------------------------
 
 
-def create(name: str, classes: Mapping[str, Sequence[str]], folder: Path, where: str) -> Path:
-    """Write NAME.toml into a folder; it is never overwritten. where: of errors.
+def create(
+    name: str,
+    classes: Mapping[str, Sequence[str]],
+    folder: Path,
+    where: str,
+    tables: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
+    """Write NAME.toml into a folder; it is never overwritten. where: of errors; tables: settings
+    that are not the defaults, by table.
 
     Raises ConfigError (EXISTS, and those of `build`)."""
-    config = build({"name": name, "classes": classes}, where)
+    config = build({"name": name, "classes": classes, **tables}, where)
     path = folder / f"{config.name}.toml"
     if path.exists():
         advice = "choose another name, or move it away"

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from bear_classifier.learn.fit import fit, lasting, plan_of
 from bear_classifier.learn.trainable_part import TrainablePart, Untrained
 from bear_classifier.learn.weight_interpolation import alphas_of, interpolated_state
 from bear_classifier.learn.weights import preprocessing
+from bear_classifier.runtime import progress_events
 from bear_classifier.runtime.terminal import note_above_bars
 from bear_classifier.stats.arrays import Floats32, Ints, Strings
 
@@ -72,7 +72,14 @@ def tune(
         note_above_bars(note)
     rank_work.share(part, learned, checked, config)
     plan = plan_of(config, [p.label for p in learned])
-    keep = partial(checkpoints.write_checkpoint, folder, made_from)
+
+    def keep(after: State) -> None:
+        checkpoints.write_checkpoint(folder, made_from, after)
+        for row in after.facts["history"][-1:]:
+            progress_events.report("epoch", of=folder.name, epochs=settings.epochs, **row)
+
+    for row in state.facts["history"] if state else ():
+        progress_events.report("epoch", of=folder.name, epochs=settings.epochs, **row)
     end, more = fit(dls, network, plan, state, keep)
     return Tuned(first, backbone.copied(network), end, notes + more)
 

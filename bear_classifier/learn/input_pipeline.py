@@ -23,7 +23,7 @@ from bear_classifier.learn.devices import LoadingWorkers
 from bear_classifier.learn.random_crops import random_state_of
 
 _ALONE = LoadingWorkers(1, 0)
-Job = TypeVar("Job")
+_Job = TypeVar("_Job")
 _Item = TypeVar("_Item")
 Batch = TypeVar("Batch")
 
@@ -133,8 +133,8 @@ class WeightedPhotoLoader(PhotoLoader, WeightedDL):  # type: ignore[misc]
 
 
 def batches_ahead(
-    groups: Iterable[Sequence[Job]],
-    make_item: Callable[[Job], _Item],
+    groups: Iterable[Sequence[_Job]],
+    make_item: Callable[[_Job], _Item],
     make_batch: Callable[[Sequence[_Item]], Batch | None],
     workers: LoadingWorkers,
 ) -> Iterator[Batch]:

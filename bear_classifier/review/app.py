@@ -31,11 +31,11 @@ from bear_classifier.review.gallery import USES, gallery_routes, photo_rows
 from bear_classifier.review.labelling import label_routes
 from bear_classifier.review.progress import progress
 from bear_classifier.review.queue import Evidence, LiveRanking, QueueFilter, Ranking, Unranked
-from bear_classifier.review.request_guard import protect, read_json
+from bear_classifier.review.request_guard import protect
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
-from bear_classifier.web.guard import Refused
+from bear_classifier.web.guard import Refused, read_json
 
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory

@@ -13,8 +13,7 @@ from bear_classifier.dataset import decisions, new_classes
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.progress import undo_next
-from bear_classifier.review.request_guard import read_json
-from bear_classifier.web.guard import Refused
+from bear_classifier.web.guard import Refused, read_json
 
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 

@@ -29,10 +29,9 @@ from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.map_places import MapPlaces
 from bear_classifier.review.queue import LiveRanking
-from bear_classifier.review.request_guard import read_json
 from bear_classifier.stats.arrays import Ints, Rows, evenly
 from bear_classifier.stats.likeness import most_alike, unit_rows
-from bear_classifier.web.guard import Refused
+from bear_classifier.web.guard import Refused, read_json
 
 MOST_ROWS = 1000  # rows in one answer, and decisions in one request
 _SHOWN = 12  # photos of a group in the list of groups

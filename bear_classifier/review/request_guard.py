@@ -7,7 +7,6 @@ script of another website, nothing embedded elsewhere, nothing longer than a lim
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,9 +15,8 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 
 from bear_classifier.errors import BearsError, PhotoError
 from bear_classifier.web.addresses import HostNames
-from bear_classifier.web.guard import BROWSER_HEADERS, Heads, Refused, invalid_request, strict_json
+from bear_classifier.web.guard import BROWSER_HEADERS, Heads, Refused, invalid_request
 
-MAX_BODY = 1_000_000  # bytes
 _WAIT = {"CATALOG_BUSY", "CATALOG_DAMAGED", "CATALOG_UNUSABLE", "DISK_FULL", "LOCKED"}
 HEADERS = BROWSER_HEADERS | {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -44,22 +42,6 @@ def check_request(request: Request, names: HostNames) -> None:
         )
     if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "NOT_JSON", "what is sent has to be application/json")
-
-
-async def read_json(request: Request) -> dict[str, Any]:
-    """The body of a request; reading ends at the limit, whatever Content-Length says."""
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MAX_BODY:
-            raise Refused(413, "TOO_LARGE", f"more than {MAX_BODY // 1_000_000} MB at once")
-    try:
-        body = strict_json(data)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Refused(400, "BAD_REQUEST", "what was sent is not a JSON object")
-    return body
 
 
 def _status(exc: BearsError) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bear_classifier.runtime import progress_events
 from bear_classifier.runtime.terminal import open_bars
 
 _BEAT = 2.0  # seconds
@@ -54,7 +55,17 @@ def heartbeat(words: str, beat: float = _BEAT) -> Iterator[None]:
     beat: seconds.
 
     Nothing is drawn where standard error is no terminal, or with --quiet or --json. Print lines
-    outside, or by `tqdm.write`."""
+    outside, or by `tqdm.write`. Whoever watches the command hears of its begin and end, too."""
+    began = time.monotonic()
+    progress_events.report("stage", name=words, state="begun")
+    with _drawn(words, beat):
+        yield
+    seconds = round(time.monotonic() - began, 2)
+    progress_events.report("stage", name=words, state="done", seconds=seconds)
+
+
+@contextmanager
+def _drawn(words: str, beat: float) -> Iterator[None]:
     if not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"):
         yield
         return

@@ -19,6 +19,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
+from bear_classifier.runtime import progress_events
+
 # A hint ends its line. `command` makes one, with quotes where a path needs them.
 _HINT = re.compile(r"\b(?:run|with): (?P<command>bears (?P<name>[a-z-]+)\b.*)$")
 _OF_NO_PROJECT = ("new", "space", "push", "completion")  # commands that take no --project
@@ -118,16 +120,41 @@ def count(n: int, noun: str) -> str:
 def progress_bar(*words: Any, hidden: bool = False, **options: Any) -> Any:
     """A bar of tqdm on a terminal and in a notebook; hidden elsewhere and with --quiet or --json.
 
-    words, options: as tqdm takes them. hidden: everywhere."""
+    words, options: as tqdm takes them. hidden: everywhere. What a bar shows also goes to whoever
+    watches this command (`progress_events`), whether it is drawn or not."""
     from tqdm import tqdm
 
     shown = None  # where standard error is a terminal
     if _in_notebook() and not os.environ.get("TQDM_DISABLE"):
         shown, options = False, {"file": sys.stdout, **options}
+    if progress_events.is_watched() and not hidden:
+        return _reported_bar(*words, **options)
     bar = tqdm(*words, disable=hidden or shown, **options)
     with tqdm.get_lock():
         _bars.add(bar)
     return bar
+
+
+def _reported_bar(*words: Any, **options: Any) -> Any:
+    """A bar that is drawn nowhere, and reported to whoever watches this command."""
+    from tqdm import tqdm
+
+    class Reported(tqdm):  # type: ignore[misc]
+        def display(self, *_: Any, **__: Any) -> None:
+            self._report()
+
+        def close(self) -> None:
+            if not self.disable:
+                self._report(last=True)
+            super().close()
+
+        def _report(self, last: bool = False) -> None:
+            now = self.format_dict
+            name = self.desc.removesuffix(": ")
+            words = now["unit"], now["postfix"] or ""
+            progress_events.report_bar(id(self), name, now["n"], now["total"], *words, last)
+
+    return Reported(*words, disable=False, file=io.StringIO(), mininterval=0.2, **options)
 
 
 @contextmanager

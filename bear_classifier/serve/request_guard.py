@@ -23,7 +23,7 @@ from bear_classifier.runtime.terminal import one_line
 from bear_classifier.serve import limits
 from bear_classifier.serve.monitoring import Metrics
 from bear_classifier.web.addresses import HostNames
-from bear_classifier.web.guard import BROWSER_HEADERS, Refused
+from bear_classifier.web.guard import BROWSER_HEADERS, Refused, refuse_other_sites
 
 HELD = 400_000_000  # bytes of bodies at once
 _PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would have no code
@@ -88,7 +88,7 @@ class Visit:
     async def through(self) -> None:
         try:
             headers = self._named()
-            _own(headers, self.scope["method"])
+            refuse_other_sites(headers, self.scope["method"], "send photos here")
             self.door.refuse(self.scope, self.door.inside[self.scope["path"]] - 1)
             announced = headers.get("content-length", "")
             size = int(announced) if announced.isdecimal() else 0
@@ -209,19 +209,6 @@ def too_large(size: int, limit: int) -> Refused:
     most = limit if limit == limits.MAX_BATCH_BYTES else limits.MAX_PHOTO_BYTES
     words = f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
     return Refused(413, "TOO_LARGE", words)
-
-
-def _own(headers: Headers, method: str) -> None:
-    """Other websites' pages may not send anything through their visitors' browsers."""
-    if method in ("GET", "HEAD"):
-        return
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None:
-        foreign = site not in ("same-origin", "none")
-    else:
-        foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
-    if foreign:
-        raise Refused(403, "OTHER_SITE", "Another website's page may not send photos here")
 
 
 def _route(scope: Scope) -> str:

@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.errors import BearsError
 
+MAX_BODY = 1_000_000  # bytes of JSON
 BROWSER_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -33,6 +36,20 @@ def invalid_request(exc: RequestValidationError, status: int) -> Refused:
     return Refused(status, "BAD_REQUEST", f"{where}: {first['msg']}")
 
 
+def refuse_other_sites(headers: Headers, method: str, what: str) -> None:
+    """Other websites' pages may not send anything through their visitors' browsers. what: that they
+    may not, in words. Raises Refused (403, OTHER_SITE)."""
+    if method in ("GET", "HEAD"):
+        return
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
+    if foreign:
+        raise Refused(403, "OTHER_SITE", f"Another website's page may not {what}")
+
+
 def strict_json(data: bytes) -> Any:
     """Raises ValueError for what is no JSON by the standard: also for NaN, Infinity and 1e999, for
     halves of a surrogate pair, and for what is nested too deeply."""
@@ -42,6 +59,22 @@ def strict_json(data: bytes) -> Any:
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     return value
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body of a request; reading ends at the limit, whatever Content-Length says."""
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MAX_BODY:
+            raise Refused(413, "TOO_LARGE", f"more than {MAX_BODY // 1_000_000} MB at once")
+    try:
+        body = strict_json(data)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refused(400, "BAD_REQUEST", "what was sent is not a JSON object")
+    return body
 
 
 class Heads:

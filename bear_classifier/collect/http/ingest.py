@@ -47,11 +47,13 @@ def contrast(grey: Image.Image) -> float:
 
 
 def main() -> None:
-    """Examine pictures from standard input; write each beside its future place, still hidden."""
+    """Examine pictures from standard input; write each beside its future place, still hidden. A
+    picture that the user put in (`own`) may be HEIC, which has its own process again."""
     written: list[Path] = []
 
     def take_in(header: dict[str, Any], body: bytes) -> dict[str, Any]:
-        decoder.format_of_stranger(body)
+        if not header.get("own"):
+            decoder.format_of_stranger(body)
         facts = examine(body)
         written[:] = [write_partial(Path(header["folder"]) / facts.sha256, body)]
         return dataclasses.asdict(facts) | {"partial": str(written[0])}

@@ -7,7 +7,7 @@ import numpy as np
 from bear_classifier.collect.starter.pen import (
     Colour,
     Pen,
-    Place,
+    Point,
     mirrored_outline,
     oval,
     smooth_outline,
@@ -113,7 +113,7 @@ def _muzzle_colour(pen: Pen, label: str) -> Colour:
 
 
 def _leg(
-    pen: Pen, label: str, hip: Place, paw: Place, wide: float, tone: float, claws: str = "none"
+    pen: Pen, label: str, hip: Point, paw: Point, wide: float, tone: float, claws: str = "none"
 ) -> None:
     """A leg from hip to paw; claws: none, ahead (seen from the side), down (from the front)."""
     (x, y), (u, v), thin, calf = hip, paw, wide * 0.55, wide * 0.8

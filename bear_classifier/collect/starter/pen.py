@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 Random = np.random.Generator
 Size = tuple[int, int]
-Place = tuple[float, float]
+Point = tuple[float, float]
 Colour = np.ndarray | tuple[float, float, float]
 
 
@@ -54,7 +54,7 @@ class Pen:
         ImageDraw.Draw(self.mask).polygon(shape, fill=255)
         self.details.append(lambda image: ImageDraw.Draw(image).polygon(shape, fill=ink))
 
-    def line(self, points: list[Place] | np.ndarray, colour: Colour, width: float) -> None:
+    def line(self, points: list[Point] | np.ndarray, colour: Colour, width: float) -> None:
         path, ink = self.pixels(np.array(points)), rgb(colour)
         wide = max(1, round(width * float(np.hypot(*self.matrix[:, 0]))))
         ImageDraw.Draw(self.mask).line(path, fill=255, width=wide)
@@ -81,7 +81,7 @@ def _turn(degrees: float) -> np.ndarray:
     return np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
 
 
-def smooth_outline(points: list[Place]) -> np.ndarray:
+def smooth_outline(points: list[Point]) -> np.ndarray:
     """A closed, smooth outline through the points (Catmull-Rom)."""
     p = np.array(points, float)[:, None]
     a, b, c = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
@@ -90,7 +90,7 @@ def smooth_outline(points: list[Place]) -> np.ndarray:
     return np.reshape(p + (b - a) * t / 2 + square * t**2 / 2 + cube * t**3 / 2, (-1, 2))
 
 
-def mirrored_outline(half: list[Place]) -> np.ndarray:
+def mirrored_outline(half: list[Point]) -> np.ndarray:
     """A symmetrical outline from its right half."""
     return smooth_outline(half + [(-x, y) for x, y in reversed(half) if x > 0])
 

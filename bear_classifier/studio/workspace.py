@@ -1,0 +1,131 @@
+"""The projects that are open in the studio: their catalogs, jobs, uploads and states."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bear_classifier.errors import BearsError, ConfigError
+from bear_classifier.studio import uploads
+from bear_classifier.studio.commands import TAKE_IN
+from bear_classifier.studio.jobs import BEAT, Jobs
+from bear_classifier.studio.journal import Job
+from bear_classifier.studio.photo_facts import OpenCatalog
+from bear_classifier.studio.projects import Place, names, place_of
+from bear_classifier.studio.state import document
+from bear_classifier.studio.uploads import Uploads
+from bear_classifier.web.guard import Refused
+
+_LOOKS = 5  # beats between two looks at uploads that rest
+
+
+class Workspace:
+    """root: the folder of projects."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.jobs, self.uploads = Jobs(root), Uploads()
+        self._catalogs: dict[str, OpenCatalog] = {}
+        self._lock = threading.Lock()
+        self._requested: dict[str, int] = {}  # project -> uploads that jobs were requested for
+        self.closing = asyncio.Event()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Within, jobs run and uploads are taken in."""
+        async with AsyncExitStack() as stack:
+            await asyncio.to_thread(self._tidy)
+            await stack.enter_async_context(self.uploads)
+            await stack.enter_async_context(self.jobs.working())
+            task = asyncio.create_task(self._take_in_rested())
+            try:
+                yield
+            finally:
+                self.closing.set()
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                for name in list(self._catalogs):
+                    self.release(name)
+
+    def _tidy(self) -> None:
+        for name in names(self.root):
+            with contextlib.suppress(BearsError):
+                uploads.clear_cut_off(self.place(name))
+
+    def place(self, name: str) -> Place:
+        """Raises Refused (404, NO_PROJECT) and ConfigError."""
+        try:
+            return place_of(self.root, name)
+        except ConfigError as exc:
+            if exc.code in ("NO_PROJECT", "BAD_NAME"):
+                raise Refused(404, "NO_PROJECT", f"there is no project {name[:80]!r}") from exc
+            raise
+
+    def catalog(self, place: Place) -> OpenCatalog:
+        """Opened once for all pages of a project."""
+        with self._lock:
+            known = self._catalogs.get(place.name)
+            if known is None or known.root != place.data:
+                known = self._catalogs[place.name] = OpenCatalog(place.data)
+            return known
+
+    def release(self, name: str) -> None:
+        """Close what is open of a project, before its folder is moved."""
+        with self._lock:
+            known = self._catalogs.pop(name, None)
+        if known:
+            known.close()
+
+    # -- states --------------------------------------------------------------------------------
+
+    def state(self, place: Place) -> dict[str, Any]:
+        """The whole document of a project; call it in a thread. Raises DataError."""
+        with self.catalog(place).turn() as catalog:
+            waiting = uploads.waiting(place, catalog)
+            return document(place, catalog, self.jobs.shown(place.name), waiting)
+
+    def token(self, place: Place) -> tuple[Any, ...]:
+        """Changes whenever the document of a project may have changed; call it in a thread."""
+        stamps = []
+        for path in (place.file, place.model / "bundle.json", place.data / "clean/summary.json"):
+            try:
+                stamps.append(path.stat().st_mtime_ns)
+            except OSError:
+                stamps.append(0)
+        catalog = self.catalog(place).token()
+        came = self.uploads.stored.get(place.name, 0)
+        return (*stamps, catalog, came, self.jobs.token(place.name))
+
+    # -- uploads -------------------------------------------------------------------------------
+
+    async def _take_in_rested(self) -> None:
+        """Request jobs for uploads that rest, and at the start for those of an earlier studio."""
+        while True:
+            for name in names(self.root):
+                came = self.uploads.stored.get(name, 0)
+                if self._requested.get(name) == came or not self.uploads.have_rested(name):
+                    continue
+                if any(job.kind in TAKE_IN for job in self.jobs.busy(name)):
+                    continue  # once that is over, only what came meanwhile is left
+                with contextlib.suppress(BearsError, OSError):  # a full disk: at the next look
+                    await asyncio.to_thread(self.take_in, self.place(name))
+                    self._requested[name] = came
+            await asyncio.sleep(BEAT * _LOOKS)
+
+    def take_in(self, place: Place) -> list[Job]:
+        """Jobs for all uploads that wait. Raises DataError."""
+        with self.catalog(place).turn() as catalog:
+            waiting = uploads.waiting(place, catalog)
+        tried = [job.choices for job in self.jobs.journal.of(place.name) if job.kind in TAKE_IN]
+        return [
+            self.jobs.submit(place, kind, choices)
+            for kind, found in waiting.items()
+            for choices in uploads.choices_of(kind, found)
+            if not choices or choices not in tried
+        ]
