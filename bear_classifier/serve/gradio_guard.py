@@ -43,7 +43,7 @@ _NEEDED = {  # the fields of requests to these routes; all others are left out
 }
 _ALSO = {"queue/join": ("trigger_id",), "call/predict": ("session_hash",)}
 _QUERY = ("session_hash", "upload_id", "all_endpoints", "__theme")
-_EVENT = 0  # the only one of our page
+_EVENTS = (0, 1)  # of programs, and of our page
 _ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 _LONGEST = 200  # bytes of a file's name, of which the system allows 255
 
@@ -186,7 +186,7 @@ def _is_id(value: Any) -> bool:
 
 _VALID: dict[str, Callable[[Any], bool]] = {
     "data": lambda value: isinstance(value, list),
-    "fn_index": lambda value: type(value) is int and value == _EVENT,
+    "fn_index": lambda value: type(value) is int and value in _EVENTS,
     "trigger_id": lambda value: value is None or (type(value) is int and abs(value) < 2**31),
     "session_hash": _is_id,
     "event_id": _is_id,

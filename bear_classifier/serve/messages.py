@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,15 @@ def answer_sentence(prediction: Prediction) -> str:
         return f"Probably {first}."
     sure = "almost certainly" if prediction.confidence >= CERTAIN else "quite sure"
     return f"{first[0].upper()}{first[1:]}, {sure}."
+
+
+def percent(p: float) -> str:
+    """Whole percent; what is not certain is never 0 or 100. As `percent` of page_parts.js."""
+    if 0 < p < 0.005:
+        return "under 1 %"
+    if 0.995 <= p < 1:
+        return "over 99 %"
+    return f"{math.floor(100 * p + 0.5)} %"
 
 
 def listed(labels: Mapping[str, Any] | Sequence[str]) -> str:

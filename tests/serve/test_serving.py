@@ -317,7 +317,8 @@ def test_one_picture_at_a_time(server: Serving) -> None:
 
 def asking(server: Serving, shape: dict[str, Any]) -> bytes:
     """As gradio's page would ask."""
-    (event,) = server.ask("GET", "/gradio/config").json()["dependencies"]
+    events = server.ask("GET", "/gradio/config").json()["dependencies"]
+    (event,) = (one for one in events if one["api_name"] == "predict")
     return json.dumps(shape | {"session_hash": "s", "fn_index": event["id"]}).encode()
 
 
