@@ -146,8 +146,8 @@ def test_the_attribution(
 
 
 def test_the_model_card(browser: webdriver.Chrome, made: Any, tmp_path: Path) -> None:  # noqa: F811
-    text = (made.project.model / "README.md").read_text(encoding="utf-8")
-    card = routes.render_card("tiny", text).replace("../../../../page.css", CSS.as_uri())
+    card = routes.render_card("tiny", bundle.load(made.project.model).card())
+    card = card.replace("../../../../page.css", CSS.as_uri())
     check(browser, written(tmp_path, card=card))
 
 
