@@ -32,6 +32,11 @@ def _is_right(answer: Prediction, label: str) -> bool:
     return answer.accepted and answer.label == label
 
 
+def all_drawn() -> Iterator[bytes]:
+    """Every picture of which examples are chosen."""
+    yield from (drawn_picture(label, number) for label in LABELS for number in range(DRAWN))
+
+
 @lru_cache(maxsize=DRAWN * len(LABELS))
 def drawn_picture(label: str, number: int) -> bytes:
     """JPEG. label: of those that are drawn."""

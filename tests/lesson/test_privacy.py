@@ -28,6 +28,7 @@ from bear_classifier.lesson.photos.privacy import ProbedPhotos
 from bear_classifier.lesson.trained_model import NetworkOutputs, Subject
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.ship import golden
+from bear_classifier.ship.example_pictures import drawn_picture
 from bear_classifier.ship.export import export
 from bear_classifier.stats.intervals import wilson
 from bear_classifier.stats.metrics import ANY_PROBABILITY, log_losses
@@ -223,10 +224,20 @@ def test_three_bytes_are_no_picture() -> None:
 
 def test_drawings_are_known_by_their_number_at_any_size() -> None:
     for number in (0, 5):
-        assert traces.is_drawn(number, golden.draw_picture(number)[1])
-        assert traces.is_drawn(number, golden.draw_picture(number, least=420)[1])
-        assert not traces.is_drawn(number, golden.draw_picture(number + 32)[1])
-    assert not traces.is_drawn(0, b"no picture")
+        name = f"golden/{number:02}.jpeg"
+        assert traces.is_drawing(name, golden.draw_picture(number)[1])
+        assert traces.is_drawing(name, golden.draw_picture(number, least=420)[1])
+        assert not traces.is_drawing(name, golden.draw_picture(number + 32)[1])
+    assert not traces.is_drawing("golden/00.jpeg", b"no picture")
+    assert traces.is_drawing("model.onnx", b"no picture") is None
+
+
+def test_pictures_to_try_are_drawings_too() -> None:
+    for data in (drawn_picture("teddy", 3), drawn_picture("black", 0)):
+        assert traces.is_drawing("examples/00.jpeg", data)
+        assert not traces.traces({"examples/00.jpeg": data}, {}, [], False)
+    found = traces.traces({"examples/00.jpeg": jpeg()}, {}, [], False)
+    assert found == ["examples/00.jpeg is not drawn"]
 
 
 def test_names_that_say_nothing_are_not_looked_for(make: Callable[..., Photo]) -> None:

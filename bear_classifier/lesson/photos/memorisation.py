@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder
-from bear_classifier.ship import golden, model_card, nearest_photos
+from bear_classifier.ship import (
+    example_pictures,
+    golden,
+    manifest,
+    model_card,
+    nearest_photos,
+)
 
 _CODES = ("utf-8", "utf-16-le", "utf-32-le")  # an array of numpy holds text in the last
 _JPEG = b"\xff\xd8\xff"
@@ -108,12 +114,19 @@ def _tags(tiff: bytes) -> list[int]:
         return []
 
 
-def is_drawn(number: int, data: bytes) -> bool:
-    """Whether a picture is the drawing of this number, whatever its size and encoder."""
+def is_drawing(name: str, data: bytes) -> bool | None:
+    """Whether a picture of the self-test or to try is one that this program draws, whatever its
+    size and encoder; None for other files."""
+    if drawing := _GOLDEN.match(name):
+        return _is_same(golden.draw_picture(int(drawing[1]))[1], data)
+    if not manifest.EXAMPLE_NAME.fullmatch(name):
+        return None
+    return any(_is_same(drawing, data) for drawing in example_pictures.all_drawn())
+
+
+def _is_same(drawing: bytes, data: bytes) -> bool:
     try:
-        two = [
-            decoder.decode(file).resize((16, 16)) for file in (data, golden.draw_picture(number)[1])
-        ]
+        two = [decoder.decode(file).resize((16, 16)) for file in (data, drawing)]
     except PhotoError:
         return False
     one, other = (np.asarray(image, dtype=float) for image in two)
@@ -132,8 +145,8 @@ def traces(
         if shown and name.startswith(nearest_photos.FILE):
             continue
         found += sorted(f"{needles[needle]} in {name}" for needle in occurrences(data, needles))
-        if drawing := _GOLDEN.match(name):
-            found += [f"{name} is not drawn"] * (not is_drawn(int(drawing[1]), data))
+        if (drawn := is_drawing(name, data)) is not None:
+            found += [f"{name} is not drawn"] * (not drawn)
         elif count := count_picture_files(data):
             found.append(f"{count} pictures in {name}")
     return found
