@@ -1,6 +1,6 @@
 """An answer saved as a picture, and drawn pictures to try."""
 
-# ruff: noqa: F811 (fixtures of another file)
+# ruff: noqa: F401, F811 (fixtures of another file)
 from __future__ import annotations
 
 import base64
@@ -17,7 +17,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from test_page import (  # noqa: F401  # fixtures
+from test_page import (
     Site,
     browser,
     choose,
