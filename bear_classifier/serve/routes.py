@@ -124,7 +124,13 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
             return HTMLResponse(render_card(name, text), headers=vary)
         return Response(text, media_type="text/markdown; charset=utf-8", headers=vary)
 
-    @router.get("/models/{name}/examples/{number}.jpeg", responses={404: _ERRORS[404]})
+    jpeg = {"content": {"image/jpeg": {}}, "description": "A picture"}
+
+    @router.get(
+        "/models/{name}/examples/{number}.jpeg",
+        response_class=Response,
+        responses={200: jpeg, 404: _ERRORS[404], 422: _ERRORS[422]},
+    )
     async def example(name: str, number: int) -> Response:
         """A picture to try, which the model answers rightly."""
         pictures = service.model(name).examples
