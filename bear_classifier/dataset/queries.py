@@ -46,7 +46,7 @@ def learnable(catalog: Catalog, labels: Sequence[str], most: int) -> list[tuple[
         return rows.fetchall()
 
 
-def photo_origins(catalog: Catalog, usable: bool) -> Iterator[tuple[str, str]]:
+def origins_and_pages(catalog: Catalog, usable: bool) -> Iterator[tuple[str, str]]:
     """The origin of each photo, in the order of their hashes, and the web page that showed it, ""
     where there is none; one at a time. usable: only of photos in use."""
     if catalog.is_frozen:

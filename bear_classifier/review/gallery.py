@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.photo_columns import Hashes, Words
-from bear_classifier.dataset.queries import photo_origins
+from bear_classifier.dataset.queries import origins_and_pages
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import sites_of
 from bear_classifier.report.provenance import shortened
@@ -139,7 +139,7 @@ def source_column(catalog: Catalog, table: str) -> Words:
     folder that its file was in, below the one that all of them are in."""
     number: dict[tuple[str, str], int] = {}  # of a site, or of a folder
     folders: dict[int, PurePath] = {}
-    origins, again = tee(photo_origins(catalog, usable=False))
+    origins, again = tee(origins_and_pages(catalog, usable=False))
 
     def numbers() -> Iterator[int]:
         for (origin, _), site in zip(origins, sites_of(again, table), strict=True):
