@@ -16,6 +16,7 @@ from test_review import CONFIG, LABELS, PAGE, dataset, ranking
 from bear_classifier.config.project_file import class_names, create
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.photo_columns import photo_columns
 from bear_classifier.dataset.schema import Source
 from bear_classifier.errors import DataError
 from bear_classifier.judge import label as label_module
@@ -263,6 +264,6 @@ def test_sources_as_a_column_are_those_of_the_photos(root: Path) -> None:
                 if n % 2
             )
         wanted = origins(catalog, catalog.photos(), "")
-        column = source_column(catalog, "")
+        column = source_column(catalog, photo_columns(catalog).hashes, "")
     assert [column.at(n) for n in range(len(photos))] == [wanted[p.sha256] for p in photos]
     assert len(column.words) == len(set(column.words))
