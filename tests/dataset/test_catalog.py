@@ -52,6 +52,7 @@ from bear_classifier.errors import DataError
 catalog, how = Catalog(Path(sys.argv[1])), sys.argv[2]
 if how == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+catalog._db.execute("PRAGMA cache_size=-2000")  # or all of it would be written at the end
 try:
     with catalog.transaction():
         catalog.put_photos(dataclasses.replace(p, label="teddy") for p in catalog.photos())
