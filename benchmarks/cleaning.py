@@ -33,12 +33,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from cleaning_data import FOLDS, Data, doubts, plant, read
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
@@ -51,52 +50,11 @@ from bear_classifier.judge.learned_order import OrderEvidence, combined
 from bear_classifier.review.progress import chances_left
 from bear_classifier.stats import fault_model, likeness, linear_probe
 
-RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
+RATES, SEEDS = (0.05, 0.10, 0.20), (0, 1, 2)
 BATCH, LOOK_ALIKES = 10, 30
 LOOKED = (50, 100, 200)  # photos after which the faults left are counted
 AUDITED = 109  # photos: the first ones of a real dataset, and twice as many
 Seen = list[tuple[float, bool]]  # chance before it was looked at, and whether it was a fault
-
-
-@dataclass(frozen=True)
-class Data:
-    paths: list[Path]
-    features: NDArray[np.float32]
-    targets: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
-
-
-def read(root: Path, most: int | None = None, seed: int = 0, without: Collection[str] = ()) -> Data:
-    """most: photos of each class; without: hashes of photos to leave out."""
-    with Catalog(root) as catalog:
-        photos = catalog.photos("ok")
-        photos = [photo for photo in photos if photo.sha256 not in without]
-        paths = [catalog.file(photo) for photo in photos]
-    evidence = clean.load_evidence(root)
-    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
-    labels = sorted({photo.label for photo in photos})
-    targets = np.array([labels.index(photo.label) for photo in photos])
-    kept = np.arange(len(photos))
-    if most:
-        dice = np.random.default_rng(seed).permutation(len(photos))
-        kept = np.sort(np.concatenate([dice[targets[dice] == c][:most] for c in set(targets)]))
-    groups = np.unique([p.group for p in photos], return_inverse=True)[1]
-    features = evidence.features[[rows[p.sha256] for p in photos]]
-    return Data(
-        [paths[i] for i in kept], features[kept], targets[kept], groups[kept], evidence.classifier
-    )
-
-
-def plant(
-    targets: NDArray[np.int64], rate: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Labels with a share of them changed to another class, and which."""
-    dice, classes = np.random.default_rng(seed), int(targets.max()) + 1
-    chosen = dice.choice(len(targets), round(rate * len(targets)), replace=False)
-    changed = targets.copy()
-    changed[chosen] = (targets[chosen] + dice.integers(1, classes, len(chosen))) % classes
-    return changed, changed != targets
 
 
 def measured(found: NDArray[np.bool_], planted: NDArray[np.bool_]) -> tuple[float, float]:
@@ -120,18 +78,6 @@ def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]
         "bears, whole queue": measured(first(combined([doubt, strange]), number), planted),
         "cleanlab, its filter": measured(find_label_issues(labels, one), planted),
     }
-
-
-def doubts(data: Data, strength: float) -> tuple[NDArray[Any], ...]:
-    """Out-of-fold probabilities, what speaks against labels and photos, and principal components
-    of the features."""
-    labels, every = data.targets, np.ones(len(data.targets), dtype=bool)
-    fold = (data.features, labels, data.groups, FOLDS, strength)
-    one = linear_probe.out_of_fold(*fold)
-    two = linear_probe.out_of_fold(*fold, linear_probe.trusted(one, labels))
-    small = fault_model.principal_components(data.features, every)
-    strange = clean.outlier(data.features, small, labels, data.groups, every, data.classifier)
-    return one, 1 - two[np.arange(len(labels)), labels], strange, small
 
 
 def random_labels(data: Data, _: Data | None, seed: int) -> tuple[Data, NDArray[np.bool_]]:
