@@ -33,68 +33,28 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from cleaning_data import FOLDS, Data, doubts, plant, read
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
 from bear_classifier.config.project_file import build
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.schema import Event, Suspect
+from bear_classifier.dataset.photo_columns import Hashes, photo_columns
+from bear_classifier.dataset.schema import Event
 from bear_classifier.judge import clean
-from bear_classifier.judge.learned_order import Judged, combined
+from bear_classifier.judge.learned_order import OrderEvidence, combined
 from bear_classifier.review.progress import chances_left
 from bear_classifier.stats import fault_model, likeness, linear_probe
 
-RATES, SEEDS, FOLDS = (0.05, 0.10, 0.20), (0, 1, 2), 5
+RATES, SEEDS = (0.05, 0.10, 0.20), (0, 1, 2)
 BATCH, LOOK_ALIKES = 10, 30
 LOOKED = (50, 100, 200)  # photos after which the faults left are counted
 AUDITED = 109  # photos: the first ones of a real dataset, and twice as many
 Seen = list[tuple[float, bool]]  # chance before it was looked at, and whether it was a fault
-
-
-@dataclass(frozen=True)
-class Data:
-    paths: list[Path]
-    features: NDArray[np.float32]
-    targets: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    classifier: tuple[NDArray[np.float32], NDArray[np.float32]] | None
-
-
-def read(root: Path, most: int | None = None, seed: int = 0, without: Collection[str] = ()) -> Data:
-    """most: photos of each class; without: hashes of photos to leave out."""
-    with Catalog(root) as catalog:
-        photos = catalog.photos("ok")
-        photos = [photo for photo in photos if photo.sha256 not in without]
-        paths = [catalog.file(photo) for photo in photos]
-    evidence = clean.load_evidence(root)
-    rows = {sha256: row for row, sha256 in enumerate(evidence.sha256)}
-    labels = sorted({photo.label for photo in photos})
-    targets = np.array([labels.index(photo.label) for photo in photos])
-    kept = np.arange(len(photos))
-    if most:
-        dice = np.random.default_rng(seed).permutation(len(photos))
-        kept = np.sort(np.concatenate([dice[targets[dice] == c][:most] for c in set(targets)]))
-    groups = np.unique([p.group for p in photos], return_inverse=True)[1]
-    features = evidence.features[[rows[p.sha256] for p in photos]]
-    return Data(
-        [paths[i] for i in kept], features[kept], targets[kept], groups[kept], evidence.classifier
-    )
-
-
-def plant(
-    targets: NDArray[np.int64], rate: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Labels with a share of them changed to another class, and which."""
-    dice, classes = np.random.default_rng(seed), int(targets.max()) + 1
-    chosen = dice.choice(len(targets), round(rate * len(targets)), replace=False)
-    changed = targets.copy()
-    changed[chosen] = (targets[chosen] + dice.integers(1, classes, len(chosen))) % classes
-    return changed, changed != targets
 
 
 def measured(found: NDArray[np.bool_], planted: NDArray[np.bool_]) -> tuple[float, float]:
@@ -112,17 +72,10 @@ def compare(data: Data, rate: float, seed: int) -> dict[str, tuple[float, float]
     labels, planted = plant(data.targets, rate, seed)
     number = int(planted.sum())
     strength = linear_probe.choose_strength(data.features, labels, data.groups, FOLDS)
-    one = linear_probe.out_of_fold(data.features, labels, data.groups, FOLDS, strength)
-    two = linear_probe.out_of_fold(
-        data.features, labels, data.groups, FOLDS, strength, linear_probe.trusted(one, labels)
-    )
-    doubt = 1 - two[np.arange(len(labels)), labels]
-    every = np.ones(len(labels), dtype=bool)
-    small = fault_model.principal_components(data.features, every)
-    strange = clean.outlier(data.features, small, labels, data.groups, every, data.classifier)
+    one, doubt, strange, _ = doubts(replace(data, targets=labels), strength)
     return {
         "bears, reason label": measured(first(doubt, number), planted),
-        "bears, whole queue": measured(first(clean.combined([doubt, strange]), number), planted),
+        "bears, whole queue": measured(first(combined([doubt, strange]), number), planted),
         "cleanlab, its filter": measured(find_label_issues(labels, one), planted),
     }
 
@@ -157,53 +110,38 @@ def other_pictures(data: Data, others: Data | None, seed: int) -> tuple[Data, ND
     return more, np.arange(len(more.targets)) >= len(data.targets)
 
 
-def judge(data: Data, strength: float) -> Judged:
+def judge(data: Data, strength: float) -> OrderEvidence:
     """The evidence on these photos by these labels."""
     labels, every = data.targets, np.ones(len(data.targets), dtype=bool)
-    fold = (data.features, labels, data.groups, FOLDS, strength)
-    one = linear_probe.out_of_fold(*fold)
-    two = linear_probe.out_of_fold(*fold, linear_probe.trusted(one, labels))
-    small = fault_model.principal_components(data.features, every)
-    strange = clean.outlier(data.features, small, labels, data.groups, every, data.classifier)
-    scores = {"label": 1 - two[np.arange(len(labels)), labels], "outlier": strange}
-    total = combined(list(scores.values()))
-    suspects = [
-        Suspect(f"{i:064x}", "", str(label), "train", "", float(total[i]), [],
-                {kind: float(values[i]) for kind, values in scores.items()})
-        for i, label in enumerate(labels.tolist())
-    ]  # fmt: skip
+    _, doubt, strange, small = doubts(data, strength)
+    total = combined([doubt, strange])
     near = fault_model.within_class(small, labels, every)
-    names = [one.label for one in suspects]
-    return Judged(suspects, names, total, data.groups, every, near, every)
+    names = Hashes.of([f"{i:064x}" for i in range(len(labels))])
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
+    return OrderEvidence(names, classes, labels, total, total, data.groups, every, near, every)
 
 
-def review(judged: Judged, wrong: NDArray[np.bool_], most: int) -> tuple[list[bool], list[float]]:
+def review(
+    evidence: OrderEvidence, wrong: NDArray[np.bool_], most: int
+) -> tuple[list[bool], list[float]]:
     """Which of the photos looked at, at least `most`, were faults, in their order, and the faults
     said to be left over those that are, after 50, 100 and 200."""
-    truth = dict(zip((s.sha256 for s in judged.suspects), wrong.tolist(), strict=True))
     made: dict[str, Event] = {}
-    seen: Seen = []
-    ratios = []
+    looked, seen, ratios = np.zeros(len(wrong), dtype=bool), Seen(), list[float]()
     while True:
-        order = judged.after(made)
+        order = evidence.after(made)
+        left = order.rows[~looked[order.rows]]
         if len(made) in LOOKED:
-            ratios.append(said_and_true(order, made, truth, seen))
+            said = chances_left(seen, order.chances[left]).sum()
+            ratios.append(float(said) / max(1, int(wrong[left].sum())))
         if len(made) >= min(max(*LOOKED, most), len(wrong)):
             return [fault for _, fault in seen], ratios
-        for one in [s for s in order if s.sha256 not in made][:BATCH]:
-            fault = truth[one.sha256]
-            seen.append((one.score, fault))
-            action = "drop" if fault else "keep"
-            facts = ("reviewer", action, one.sha256, "", one.label, "")
-            made[one.sha256] = Event(0, "", *facts, score=one.score)
-
-
-def said_and_true(
-    order: list[Suspect], made: dict[str, Event], truth: dict[str, bool], seen: Seen
-) -> float:
-    left = [one for one in order if one.sha256 not in made]
-    said = sum(chances_left(seen, [one.score for one in left]))
-    return said / max(1, sum(truth[one.sha256] for one in left))
+        for row in left[:BATCH].tolist():
+            name, chance = evidence.hashes.at(row), float(order.chances[row])
+            looked[row] = True
+            seen.append((chance, bool(wrong[row])))
+            action, label = "drop" if wrong[row] else "keep", evidence.classes[evidence.before[row]]
+            made[name] = Event(0, "", "reviewer", action, name, "", label, "", score=chance)
 
 
 def chosen_strength(root: Path) -> float:
@@ -212,12 +150,14 @@ def chosen_strength(root: Path) -> float:
         return float(file["strength"])
 
 
+def table_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def reviewer(options: argparse.Namespace) -> None:
     """Static order and that which learns, paired: each pair has the same planted faults."""
-    without = set()
-    if options.without:
-        with options.without.open(encoding="utf-8") as file:
-            without = {row["sha256"] for row in csv.DictReader(file)}
+    without = {row["sha256"] for row in table_rows(options.without)} if options.without else set()
     data = read(options.data, without=without)
     others = read(options.others) if options.others else None
     strength = chosen_strength(options.data)
@@ -229,34 +169,33 @@ def reviewer(options: argparse.Namespace) -> None:
     for kind, planted in kinds.items():
         for seed in SEEDS[: options.seeds]:
             mixed, wrong = planted(data, others, seed)
-            judged = judge(mixed, strength)
+            evidence = judge(mixed, strength)
             n = int(wrong.sum())
-            print(f"{kind:16} {seed:4} {n:4} {line(judged, wrong, n)}", flush=True)
+            print(f"{kind:16} {seed:4} {n:4} {line(evidence, wrong, n)}", flush=True)
 
 
-def line(judged: Judged, wrong: NDArray[np.bool_], n: int) -> str:
+def line(evidence: OrderEvidence, wrong: NDArray[np.bool_], n: int) -> str:
     """Faults among the first n and 2n, static and learning, and the ratios of `review`."""
-    truth = dict(zip((one.sha256 for one in judged.suspects), wrong.tolist(), strict=True))
-    static = [truth[one.sha256] for one in judged.after({})]
-    found, ratios = review(judged, wrong, 2 * n)
+    static = wrong[evidence.after({}).rows].tolist()
+    found, ratios = review(evidence, wrong, 2 * n)
     pairs = [f"{sum(a[:n]):4} {sum(a[: 2 * n]):4}" for a in (static, found)]
     return f"{pairs[0]}   {pairs[1]}   {' '.join(f'{ratio:5.2f}' for ratio in ratios)}"
 
 
 def audited(options: argparse.Namespace) -> None:
     """The dataset as it is, by the order that `bears clean --list` has."""
-    with options.audit.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_rows(options.audit)
     with Catalog(options.data) as catalog:
         labels = sorted({photo.label for photo in catalog.photos("ok")})
         config = build({"classes": {label: [label] for label in labels}}, where="benchmark")
-        judged = clean.judged(catalog, config, {})
-    print(f"{len(judged.suspects)} photos; among the first {AUDITED} and {2 * AUDITED}\n")
+        evidence = clean.judged(catalog, config, {}, photo_columns(catalog)).evidence
+    print(f"{len(evidence.hashes)} photos; among the first {AUDITED} and {2 * AUDITED}\n")
     print("faults        n   static      learns      left, said / true after 50, 100, 200")
     for name, wanted in (("sure", {"yes"}), ("all", {"yes", "no"})):
         faults = {row["sha256"] for row in rows if row["sure"] in wanted}
-        wrong = np.array([one.sha256 in faults for one in judged.suspects])
-        print(f"{name:10} {wrong.sum():4} {line(judged, wrong, AUDITED)}", flush=True)
+        names = evidence.hashes.some(np.arange(len(evidence.hashes)))
+        wrong = np.array([name in faults for name in names])
+        print(f"{name:10} {wrong.sum():4} {line(evidence, wrong, AUDITED)}", flush=True)
 
 
 def lesson(data: Data, rate: float, seed: int, weights: Path) -> tuple[float, float]:

@@ -22,6 +22,7 @@ LABELS = ("black", "grizzly", "teddy")
 KINDS = 1000  # classes that the weights tell apart, as ImageNet's
 COPIES = 10  # one photo in so many has a near-copy
 FILES = 20_000  # photos that are files of their own
+_MADE_AT_ONCE = 50_000  # hashes
 _STEP = 64  # features that are made at once
 _DRAWN = 12  # pictures that these are made of
 _LICENCE = "CC0 1.0"
@@ -37,12 +38,17 @@ def hashes(n: int, dice: np.random.Generator) -> NDArray[np.uint8]:
     """(n, 50) difference hashes: of each cell one of brighter, darker and neither."""
     from bear_classifier.images.dhash import HASH_BYTES
 
-    step = dice.choice([-1, 0, 1], p=[0.4, 0.2, 0.4], size=(n, 2, 100)).astype(np.int8)
-    bits = np.stack([step[:, 0] > 0, step[:, 0] < 0, step[:, 1] > 0, step[:, 1] < 0], axis=1)
-    bits = bits.reshape(n, 8 * HASH_BYTES)
-    copies = np.arange(COPIES, n, COPIES)
-    bits[copies] = bits[copies - 1] ^ (dice.random((len(copies), bits.shape[1])) < 0.03)
-    return np.packbits(bits, axis=1)
+    packed = np.empty((n, HASH_BYTES), dtype=np.uint8)
+    for start in range(0, n, _MADE_AT_ONCE):  # what stands for photos takes no memory of the stages
+        m = min(_MADE_AT_ONCE, n - start)
+        step = dice.random((m, 2, 100), dtype=np.float32)
+        more, less = step < 0.4, step > 0.6
+        bits = np.stack([more[:, 0], less[:, 0], more[:, 1], less[:, 1]], axis=1)
+        bits = bits.reshape(m, 8 * HASH_BYTES)
+        copies = np.arange(COPIES, m, COPIES)
+        bits[copies] = bits[copies - 1] ^ (dice.random((len(copies), bits.shape[1])) < 0.03)
+        packed[start : start + m] = np.packbits(bits, axis=1)
+    return packed
 
 
 def features(

@@ -28,7 +28,7 @@ from waiting import STUCK  # noqa: E402
 from bear_classifier.runtime.processors import processors  # noqa: E402
 
 HEAVY = {"torch", "fastai", "onnxruntime", "gradio", "sklearn", "cleanlab"}
-OLDER = {"lesson", "cleaning"}  # import what they need at once
+OLDER = {"lesson", "cleaning", "cleaning_data"}  # import what they need at once
 
 
 def test_a_ratio_is_of_each_round_not_of_the_medians() -> None:

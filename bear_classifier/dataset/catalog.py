@@ -51,6 +51,7 @@ _FEW_WORDS = [
 _GROUP = _COLUMNS[Photo].index("group")  # of a photo without near-copies its hash
 _Row = TypeVar("_Row")
 _AT_ONCE = 5_000  # rows
+_CACHE = "cache_size=-131072"  # KiB at most: the index of a million hashes, so that it stays there
 
 
 class Catalog(AbstractContextManager["Catalog"]):
@@ -84,7 +85,7 @@ class Catalog(AbstractContextManager["Catalog"]):
                     self.path, timeout=10, isolation_level=None, check_same_thread=not shared
                 )
                 try:
-                    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+                    for pragma in ("journal_mode=WAL", "synchronous=FULL", _CACHE):
                         self._db.execute(f"PRAGMA {pragma}")
                     self._file = self._inode()
                     self._check()

@@ -46,18 +46,26 @@ def learnable(catalog: Catalog, labels: Sequence[str], most: int) -> list[tuple[
         return rows.fetchall()
 
 
-def photo_origins(catalog: Catalog, usable: bool) -> Iterator[tuple[str, str]]:
-    """The origin of each photo, in the order of their hashes, and the web page that showed it, ""
-    where there is none; one at a time. usable: only of photos in use."""
+def usable_origins(catalog: Catalog) -> Iterator[tuple[str, str]]:
+    """The origin of each usable photo, in the order of their hashes, and the web page that showed
+    it, "" where there is none; one at a time."""
     if catalog.is_frozen:
         pages = catalog.pages()
-        some = catalog.photos("ok" if usable else None)
-        yield from ((photo.origin, pages.get(photo.origin, "")) for photo in some)
+        yield from ((photo.origin, pages.get(photo.origin, "")) for photo in catalog.photos("ok"))
         return
-    which = "WHERE photo.status = 'ok'" if usable else ""
-    joined = (
-        "(SELECT photo.origin AS origin, coalesce(source.page, '') AS page FROM photo"
-        f" LEFT JOIN source ON source.origin = photo.origin {which} ORDER BY photo.sha256)"
-    )
+    joined = _joined("WHERE photo.status = 'ok' ORDER BY photo.sha256")
     with damage_explained(catalog.path):
         yield from catalog.stream(["origin", "page"], joined)
+
+
+def every_origin(catalog: Catalog) -> Iterator[tuple[str, str, str]]:
+    """Hash, origin and page of each photo, as they lie in the file; one at a time."""
+    with damage_explained(catalog.path):
+        yield from catalog.stream(["sha256", "origin", "page"], _joined(""))
+
+
+def _joined(which: str) -> str:
+    return (
+        "(SELECT photo.sha256 AS sha256, photo.origin AS origin, coalesce(source.page, '') AS page"
+        f" FROM photo LEFT JOIN source ON source.origin = photo.origin {which})"
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
-from bear_classifier.dataset.queries import photo_origins
+from bear_classifier.dataset.queries import usable_origins
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.web_address import host_of
 from bear_classifier.errors import DataError
@@ -35,7 +35,7 @@ def sites(catalog: Catalog, photos: Sequence[Photo], table: str) -> list[str]:
 
 def usable_sites(catalog: Catalog, table: str) -> Iterator[str]:
     """`sites` of the usable photos in the order of their hashes, one at a time."""
-    return sites_of(photo_origins(catalog, usable=True), table)
+    return sites_of(usable_origins(catalog), table)
 
 
 def sites_of(origins: Iterable[tuple[str, str]], table: str) -> Iterator[str]:

@@ -29,8 +29,16 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided
 from bear_classifier.dataset.photo_columns import Hashes, PhotoColumns, Words, photo_columns
 from bear_classifier.dataset.schema import Event, Suspect
-from bear_classifier.judge.judged import DARK, FILLED, KINDS, LIKELY, Judged, keep, kept
-from bear_classifier.judge.learned_order import Evidence, Order, combined, conflict
+from bear_classifier.judge.judged import (
+    DARK,
+    FILLED,
+    KINDS,
+    LIKELY,
+    Judged,
+    store_judged,
+    stored_judged,
+)
+from bear_classifier.judge.learned_order import Order, OrderEvidence, combined, conflict
 from bear_classifier.judge.predictions import load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
@@ -78,7 +86,7 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
     made = decided(catalog)
     columns = photo_columns(catalog)
     found = judged(catalog, config, made, columns)
-    keep(catalog, found, made)
+    store_judged(catalog, found, made)
     chances = found.after(made).chances
     usable = columns.status.is_("ok")[columns.hashes.find(found.hashes.names)]
     likely = usable & (chances >= LIKELY)
@@ -139,10 +147,10 @@ def open_suspects(catalog: Catalog, config: Config) -> OpenSuspects:
 def evidence_of(catalog: Catalog, config: Config, made: Mapping[str, Event]) -> Judged:
     """`judged` as the stage left it, or anew where something else was changed than by decisions,
     which is then kept. Raises DataError (NOT_PROBED)."""
-    found = kept(catalog, config.labels, made)
+    found = stored_judged(catalog, config.labels, made)
     if found is None:
         found = judged(catalog, config, made, photo_columns(catalog))
-        keep(catalog, found, made)
+        store_judged(catalog, found, made)
     return found
 
 
@@ -205,7 +213,7 @@ def judged(
     labels = tuple(config.labels)
     return Judged(
         labels,
-        Evidence(
+        OrderEvidence(
             hashes,
             labels,
             before,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.photo_columns import Hashes, Words
 from bear_classifier.dataset.schema import Event, Suspect
-from bear_classifier.judge.learned_order import LIKE_FAULTS, Evidence, Order
+from bear_classifier.judge.learned_order import LIKE_FAULTS, Order, OrderEvidence
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.stats.arrays import Floats, Floats32, Ints
 
@@ -44,7 +44,7 @@ class Judged:
     those of `near_of` (m,), -1: none."""
 
     classes: tuple[str, ...]
-    evidence: Evidence
+    evidence: OrderEvidence
     label: Words
     split: Words
     scores: Floats
@@ -131,7 +131,7 @@ def _fault_of_quality(light: float, filled: float) -> str:
 # -- kept in the dataset ---------------------------------------------------------------------------
 
 
-def keep(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) -> None:
+def store_judged(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) -> None:
     """Store the columns, in place of those of before. made: the decisions that they know.
 
     Raises DataError (DISK_FULL, CANNOT_WRITE)."""
@@ -157,7 +157,9 @@ def keep(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def kept(catalog: Catalog, classes: Sequence[str], made: Mapping[str, Event]) -> Judged | None:
+def stored_judged(
+    catalog: Catalog, classes: Sequence[str], made: Mapping[str, Event]
+) -> Judged | None:
     """The stored columns, which stay in their files until they are needed; None where something
     that they depend on has changed: a decision that they know was taken back, or a stage ran."""
     folder = catalog.root.joinpath(*_FOLDER)
@@ -169,10 +171,10 @@ def kept(catalog: Catalog, classes: Sequence[str], made: Mapping[str, Event]) ->
             return None
         column = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
         taken = {name: column.pop(name) for name in ("sha256", "label", "split")}
-        of_evidence = {name: column.pop(name) for name in Evidence.COLUMNS}
+        of_evidence = {name: column.pop(name) for name in OrderEvidence.COLUMNS}
         return Judged(
             tuple(classes),
-            Evidence(Hashes.of(np.asarray(taken["sha256"])), tuple(classes), **of_evidence),
+            OrderEvidence(Hashes.of(np.asarray(taken["sha256"])), tuple(classes), **of_evidence),
             Words(tuple(about["label"]), taken["label"]),
             Words(tuple(about["split"]), taken["split"]),
             **column,
@@ -187,7 +189,7 @@ def _columns(judged: Judged) -> dict[str, NDArray[Any]]:
         "sha256": judged.hashes.names,
         "label": judged.label.numbers,
         "split": judged.split.numbers,
-        **{name: getattr(judged.evidence, name) for name in Evidence.COLUMNS},
+        **{name: getattr(judged.evidence, name) for name in OrderEvidence.COLUMNS},
         **{name: getattr(judged, name) for name in plain},
     }
 

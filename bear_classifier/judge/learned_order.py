@@ -35,7 +35,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class OrderEvidence:
     """What the order of n photos is learned from.
 
     before: (n,) number of the class under which they are judged; first: (n,) chances before anybody

@@ -30,7 +30,7 @@ from bear_classifier.review.feature_views import MOST_ROWS, feature_routes
 from bear_classifier.review.gallery import USES, gallery_routes, photo_rows
 from bear_classifier.review.labelling import label_routes
 from bear_classifier.review.progress import progress
-from bear_classifier.review.queue import Evidence, LiveRanking, QueueFilter, Ranking, Unranked
+from bear_classifier.review.queue import LiveRanking, QueueFilter, RankedPhotos, Ranking, Unranked
 from bear_classifier.review.request_guard import protect
 from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
@@ -41,11 +41,11 @@ THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory
 _AT_ONCE = 3  # photos decoded
 _STATIC = Path(__file__).parent / "static"
-Load = Callable[[Catalog, Config], Evidence]
+Load = Callable[[Catalog, Config], RankedPhotos]
 _Body = Annotated[dict[str, Any], Depends(read_json)]
 
 
-def ranked(catalog: Catalog, config: Config) -> Evidence:
+def ranked(catalog: Catalog, config: Config) -> RankedPhotos:
     """The evidence on every usable photo; scikit-learn is imported late."""
     from bear_classifier.judge.clean import evidence_of
 
@@ -236,7 +236,7 @@ def make_app(
     return app
 
 
-def _loaded(catalog: Catalog, config: Config, load: Load) -> tuple[Evidence, str]:
+def _loaded(catalog: Catalog, config: Config, load: Load) -> tuple[RankedPhotos, str]:
     """The evidence, or why there is none: a gallery needs no first model."""
     try:
         return load(catalog, config), ""

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.photo_columns import Hashes, Words
-from bear_classifier.dataset.queries import photo_origins
+from bear_classifier.dataset.queries import every_origin
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.dataset.sources import sites_of
 from bear_classifier.report.provenance import shortened
@@ -78,7 +78,8 @@ class Gallery:
         last, ordered = self._sorted
         if ordered is None or last is not today:
             if self._sources[0] is not today.photos.hashes:
-                self._sources = today.photos.hashes, source_column(catalog, self._table)
+                hashes = today.photos.hashes
+                self._sources = hashes, source_column(catalog, hashes, self._table)
             ordered = _sorted(today, self._sources[1])
             self._sorted = today, ordered
         return ordered
@@ -134,22 +135,27 @@ def _place(column: Words) -> Ints:
     return column.numbered(words).astype(np.int64)
 
 
-def source_column(catalog: Catalog, table: str) -> Words:
-    """Of each photo, in the order of their hashes, its source as `sites` names it, or else the
-    folder that its file was in, below the one that all of them are in."""
+def source_column(catalog: Catalog, hashes: Hashes, table: str) -> Words:
+    """The source of each of these photos as `sites` names it, or else the folder that its file was
+    in, below the one that all of them are in."""
     number: dict[tuple[str, str], int] = {}  # of a site, or of a folder
     folders: dict[int, PurePath] = {}
-    origins, again = tee(photo_origins(catalog, usable=False))
+    names: list[bytes] = []
+    rows, again = tee(every_origin(catalog))
+    found = sites_of(((origin, page) for _, origin, page in again), table)
 
     def numbers() -> Iterator[int]:
-        for (origin, _), site in zip(origins, sites_of(again, table), strict=True):
+        for (name, origin, _), site in zip(rows, found, strict=True):
+            names.append(name.encode())
             start = "" if site else origin[: max(origin.rfind("/"), origin.rfind("\\")) + 1]
             one = number.setdefault((site, start), len(number))
             if not site and one not in folders:
                 folders[one] = PurePath(origin).parent
             yield one
 
-    of_photo = np.fromiter(numbers(), dtype=np.int32)
+    as_they_lie = np.fromiter(numbers(), dtype=np.int32)
+    at = Hashes.of(np.array(names, dtype="S64")).find(hashes.names)
+    of_photo = as_they_lie[at]
     short = dict(zip(folders, shortened(list(folders.values())), strict=True))
     named = [short.get(one, site) for one, (site, _) in enumerate(number)]
     words = tuple(dict.fromkeys(named))

@@ -34,7 +34,7 @@ class QueueFilter:
     state: str = "open"
 
 
-class Evidence(Protocol):
+class RankedPhotos(Protocol):
     """n photos, and what their order is learned from: `judge.judged.Judged`."""
 
     @property
@@ -73,7 +73,7 @@ class Ranking:
     A photo has a row, in the order of the evidence, those dropped before after them; and a rank."""
 
     def __init__(
-        self, evidence: Evidence, order: Order, dropped: Sequence[Suspect], kinds: Words
+        self, evidence: RankedPhotos, order: Order, dropped: Sequence[Suspect], kinds: Words
     ) -> None:
         """dropped: photos that the evidence lacks; kinds: of the evidence."""
         self._evidence, self._order, self._dropped = evidence, order, dropped
@@ -226,7 +226,7 @@ def _amounts(words: Words, rows: Bools) -> dict[str, int]:
 class LiveRanking:
     """The newest ranking: made anew from the decisions as soon as they are others."""
 
-    def __init__(self, evidence: Evidence, catalog: Catalog, today: Now) -> None:
+    def __init__(self, evidence: RankedPhotos, catalog: Catalog, today: Now) -> None:
         self._evidence = evidence
         self._lock = threading.Lock()
         dropped, order = _dropped_before(evidence, catalog, today), evidence.after(today.decided)
@@ -247,7 +247,7 @@ class LiveRanking:
             return ranking
 
 
-def _dropped_before(evidence: Evidence, catalog: Catalog, today: Now) -> list[Suspect]:
+def _dropped_before(evidence: RankedPhotos, catalog: Catalog, today: Now) -> list[Suspect]:
     """Photos that somebody dropped before there was evidence of them."""
     names = [sha for sha in today.decided if sha not in evidence.hashes]
     return [

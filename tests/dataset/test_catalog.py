@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from waiting import STUCK
 
@@ -51,6 +52,7 @@ from bear_classifier.errors import DataError
 catalog, how = Catalog(Path(sys.argv[1])), sys.argv[2]
 if how == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+catalog._db.execute("PRAGMA cache_size=-2000")  # or all of it would be written at the end
 try:
     with catalog.transaction():
         catalog.put_photos(dataclasses.replace(p, label="teddy") for p in catalog.photos())
@@ -550,3 +552,29 @@ def test_a_copy_for_workers_is_of_the_moment_of_the_model(tmp_path: Path, make: 
     with Catalog(tmp_path) as now, now.copied() as copy, Catalog(tmp_path, copy=copy) as read:
         assert [photo.label for photo in read.photos()] == ["teddy", "grizzly"]
         assert len(read.events()) == 1
+
+
+def test_many_changes_write_each_page_of_a_large_catalog_once(tmp_path: Path, make: Make) -> None:
+    """The rows lie in the order in which they came, the changes are in that of the hashes."""
+    rows = [make(n, origin=f"/photos/{n}{'x' * 300}.png") for n in range(6000)]
+    order = np.random.default_rng(0).permutation(len(rows)).tolist()
+    changed = {row.sha256: dataclasses.replace(row, group="a") for row in rows}
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(rows[n] for n in order)
+        catalog._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size, log = catalog.path.stat().st_size, tmp_path / "catalog.sqlite-wal"
+        with catalog.transaction():
+            catalog.change_photos(changed, lambda wanted, now: wanted)
+        assert size / 2 < log.stat().st_size < 1.5 * size
+        assert {photo.group for photo in catalog.photos()} == {"a"}
+
+
+def test_what_is_stored_meanwhile_is_merged_into_a_change(catalog: Catalog, make: Make) -> None:
+    with catalog.transaction():
+        catalog.put_photos([make(1), make(2, label="teddy"), make(3)])
+        wanted = {make(n).sha256: make(n, split="valid") for n in (1, 2)}
+        catalog.change_photos(wanted, lambda to, now: dataclasses.replace(to, label=now.label))
+    assert [(p.label, p.split) for p in catalog.photos()] == [
+        *(("grizzly", "valid"), ("teddy", "valid"), ("grizzly", None)),
+    ]

@@ -145,3 +145,17 @@ def test_without_photos_to_label(tmp_path):
             make_pool(catalog, tiny_config())
         assert isinstance(catalog, Catalog)
         assert label.asked_of(catalog.photos(), ["black"])
+
+
+def test_of_many_photos_some_are_looked_at(make, tmp_path, monkeypatch):
+    """As many as there are: the first of each kind, in the order of their hashes."""
+    photos = photos_of(make, dict.fromkeys(LABELS, 20), 40, split="train")
+    monkeypatch.setattr(label, "_MOST_ASKED", 8)
+    with Catalog(tmp_path) as catalog:
+        with catalog.transaction():
+            catalog.put_photos(photos)
+        waiting = asked(catalog, LABELS)
+        assert waiting.names == [f"{n:064x}" for n in [*range(8), *range(60, 68)]]
+        assert waiting.labels == ["black"] * 8 + [""] * 8
+        decide(catalog, LABELS, [Decision(f"{60:064x}", "relabel", "teddy")], "ann", "r")
+        assert asked(catalog, LABELS).names[8:] == [f"{n:064x}" for n in range(61, 69)]

@@ -16,11 +16,14 @@ from test_review import CONFIG, LABELS, PAGE, dataset, ranking
 from bear_classifier.config.project_file import class_names, create
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.photo_columns import photo_columns
 from bear_classifier.dataset.schema import Source
 from bear_classifier.errors import DataError
 from bear_classifier.judge import label as label_module
 from bear_classifier.judge.label import Pool
+from bear_classifier.report.provenance import origins
 from bear_classifier.review.app import make_app
+from bear_classifier.review.gallery import source_column
 from bear_classifier.runtime.shards import StoredRows
 
 Post = Callable[..., Any]
@@ -248,3 +251,19 @@ def test_with_a_ranking_rows_of_the_queue_come_back(root: Path, file: Path) -> N
         body = {"request": "r", "items": items}
         (row,) = client.post("/api/decide", json=body, headers=PAGE).json()["rows"]
     assert row["reasons"] == ["reason 0"]
+
+
+def test_sources_as_a_column_are_those_of_the_photos(root: Path) -> None:
+    folders = ["/home/ann/bears/wild/{}.jpg", "/home/ann/bears/toys/{}.jpg", "C:\\x\\y\\{}.jpg"]
+    with Catalog(root) as catalog:
+        photos = catalog.photos()
+        with catalog.transaction():
+            catalog.put_photos(
+                dataclasses.replace(photo, origin=folders[n % 3].format(n))
+                for n, photo in enumerate(photos)
+                if n % 2
+            )
+        wanted = origins(catalog, catalog.photos(), "")
+        column = source_column(catalog, photo_columns(catalog).hashes, "")
+    assert [column.at(n) for n in range(len(photos))] == [wanted[p.sha256] for p in photos]
+    assert len(column.words) == len(set(column.words))

@@ -35,7 +35,7 @@ from bear_classifier.dataset.schema import Decision, Event, Photo, Suspect
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.judge.judged import KINDS as CAUSES
 from bear_classifier.judge.judged import Judged
-from bear_classifier.judge.learned_order import LIKE_FAULTS, Evidence
+from bear_classifier.judge.learned_order import LIKE_FAULTS, OrderEvidence
 from bear_classifier.pipeline import Project
 from bear_classifier.review.app import make_app, serve_review, static_files
 from bear_classifier.review.progress import (
@@ -922,7 +922,7 @@ def learning(root: Path, order: list[str]) -> Iterator[TestClient]:
     numbers, tenth = np.arange(24), np.full(24, 0.1)
     splits = words([SIDES[n % 4] for n in range(24)])
     classes, every = tuple(LABELS), np.ones(24, dtype=bool)
-    evidence = Evidence(
+    evidence = OrderEvidence(
         Hashes.of(order), classes, numbers % 3, tenth, tenth, numbers, every, features,
         ~splits.is_("test"),
     )  # fmt: skip

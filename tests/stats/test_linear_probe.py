@@ -304,3 +304,20 @@ def test_many_rows_are_scaled_in_blocks_and_alike(points, monkeypatch):
     assert np.allclose(by_blocks[0].var_, whole[0].var_, rtol=1e-5)
     assert np.allclose(by_blocks[-1].coef_, whole[-1].coef_, atol=1e-3)
     assert np.allclose(out_of_fold(features, labels, groups, 4, 0.1), out, atol=1e-3)
+
+
+def test_many_rows_are_fitted_and_judged_in_blocks(monkeypatch):
+    """From files as from memory, and as of few rows at once."""
+    dice = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    features = (3 * np.eye(8)[labels] + dice.normal(size=(90, 8))).astype(np.float32)
+    groups = np.arange(90).astype(str)
+    whole = out_of_fold(features, labels, groups, 5, 0.1)
+    monkeypatch.setattr(module, "_SCALED_AT_ONCE", 20)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(arrays, "BLOCK_ROWS", 7)
+    stored = arrays.SomeRows(features[::-1], np.arange(90)[::-1])
+    for rows in (features, stored):
+        found = out_of_fold(rows, labels, groups, 5, 0.1)
+        assert found == pytest.approx(whole, abs=1e-3)
+        assert choose_strength(rows, labels, groups, 5) in module.STRENGTHS

@@ -5,8 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bear_classifier.stats import ood
-from bear_classifier.stats.ood import accept_reasons, make_reference, read_reference, threshold
+from bear_classifier.stats import arrays, ood
+from bear_classifier.stats.arrays import SomeRows
+from bear_classifier.stats.ood import (
+    accept_reasons,
+    make_reference,
+    read_reference,
+    reference_rows,
+    threshold,
+)
 
 RNG = np.random.default_rng(0)
 CENTRES = np.abs(RNG.normal(size=(3, 64)))
@@ -139,3 +146,29 @@ def test_verdicts():
     said = ["ok", "too_close", "unlike_training", "too_close"]
     assert accept_reasons(p, scores, -2.0, 0.2).tolist() == said
     assert accept_reasons(p, scores, -np.inf, 0.0).tolist() == ["ok"] * 4
+
+
+def test_photos_in_files_are_scored_in_blocks(reference, monkeypatch):
+    photos = crowd(23, 5)
+    at_once = reference.score(photos)
+    monkeypatch.setattr(arrays, "BLOCK_ROWS", 7)
+    turned = np.arange(23)[::-1]
+    found = reference.score(SomeRows(photos, turned))
+    assert found == pytest.approx(at_once[turned], abs=1e-3)
+
+
+def test_of_many_photos_only_those_of_the_reference_are_read():
+    read = []
+
+    class Noted:
+        shape = (9000, 6)
+
+        def __len__(self):
+            return 9000
+
+        def __getitem__(self, rows):
+            read.extend(rows)
+            return crowd(len(rows), 1)[:, :6]
+
+    make_reference(Noted(), np.arange(9000), None, seed=0)
+    assert read == reference_rows(9000, 0).tolist()
