@@ -1,9 +1,9 @@
 """Features of 5,000 photos on Ray against the same shards in one process, both from nothing.
 
 Each turn is a new process that imports torch, builds the network and computes every shard anew;
-that of Ray also starts a cluster on this computer, with a worker for each processor. The photos are
-the JPEGs of --photos, as often as it takes, each copy with a number behind its end. What both wrote
-is compared byte by byte.
+that of Ray also starts a cluster of two machines of one processor each, as Ray plays them on this
+computer. The photos are the JPEGs of --photos, as often as it takes, each copy with a number behind
+its end. What both wrote is compared byte by byte.
 
     .venv/bin/python benchmarks/engine.py [--photos FOLDER] [--n 5000] [--rounds 3] [--json FILE]
 """
@@ -15,8 +15,11 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from versus import (
     PHOTOS,
@@ -34,6 +37,7 @@ from versus import (
 )
 
 ARCH, LIMIT = "mobilenet_v2", 0.9
+STORE = 80 * 2**20  # bytes of Ray's object store; it takes no less
 Turn = tuple[float, dict[str, str]]  # seconds, and the digest of every file that was written
 
 
@@ -62,11 +66,33 @@ def stored(photos: Path, root: Path, n: int) -> list[str]:
     return names
 
 
+@contextmanager
+def started(engine: str) -> Iterator[Any]:
+    """The settings of an engine that is there until the end of the block."""
+    from bear_classifier.config.settings import EngineConfig
+    from bear_classifier.engine.choice import close_engine, prepare_ray
+
+    if engine == "local":
+        yield EngineConfig()
+        return
+    prepare_ray()
+    from ray.cluster_utils import Cluster
+
+    facts = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=facts)
+    try:
+        made.add_node(num_cpus=1, object_store_memory=STORE)
+        yield EngineConfig(engine, made.address)
+    finally:
+        close_engine()
+        made.shutdown()
+
+
 def computed(root: str, names: list[str], weights: str, engine: str) -> Turn:
     """Every shard, computed anew."""
     began = time.perf_counter()
-    from bear_classifier.config.settings import EngineConfig, LearnConfig
-    from bear_classifier.engine.choice import close_engine, each
+    from bear_classifier.config.settings import LearnConfig
+    from bear_classifier.engine.choice import each
     from bear_classifier.learn import backbone
     from bear_classifier.learn.features import FeatureTask, feature_shard, features_name
     from bear_classifier.runtime import shards
@@ -75,8 +101,8 @@ def computed(root: str, names: list[str], weights: str, engine: str) -> Turn:
     folder = Path(root) / "features" / features_name(learn, backbone.build_body(learn, 42))
     lists = [path.relative_to(root).as_posix() for path in shards.plan(folder, names)]
     tasks = [FeatureTask(root, place, learn, 42) for place in lists]
-    done = sum(shard.computed for _, shard in each(feature_shard, tasks, EngineConfig(engine)))
-    close_engine()
+    with started(engine) as settings:
+        done = sum(shard.computed for _, shard in each(feature_shard, tasks, settings))
     seconds = time.perf_counter() - began
     assert done == len(names)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
