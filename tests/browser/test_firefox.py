@@ -24,8 +24,9 @@ from bear_classifier.ship import bundle
 from bear_classifier.ship.predict import Model
 
 pytestmark = pytest.mark.firefox
-ITEMS = """import("./page_ask.js").then(({ S }) => S.items.map(({ name, state, answer, trouble }) =>
-  ({ name, state, answer, trouble: trouble && trouble.message })))"""
+ITEMS = """import(new URL("page_ask.js", document.baseURI)).then(({ S }) =>
+  S.items.map(({ name, state, answer, trouble }) =>
+    ({ name, state, answer, trouble: trouble && trouble.message })))"""
 
 
 @pytest.fixture(scope="module")

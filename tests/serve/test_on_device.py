@@ -8,11 +8,14 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import ROOT
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.testclient import TestClient
@@ -205,3 +208,11 @@ def test_limits_of_photos_are_the_decoder_s(served: ServedModel, cache: Path) ->
     assert limits["bytes"] == decoder.MAX_BYTES
     assert limits["megapixels"] == {**decoder.MEGAPIXELS, "deep": decoder.DEEP_AVIF}
     assert (limits["side"], limits["aspect"]) == ([*decoder.PIXEL_LIMITS], decoder.MAX_ASPECT)
+
+
+def test_the_service_loads_nothing_more_for_it() -> None:
+    """What makes the file is another process's business."""
+    code = "import sys; import bear_classifier.serve.uvicorn_server; print(*sys.modules)"
+    words = [sys.executable, "-c", code]
+    loaded = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert {"torch", "onnx", "bear_classifier.serve.device_model"}.isdisjoint(loaded.stdout.split())

@@ -1,6 +1,6 @@
 // One photo: what it is, how sure that is, why, and the way to say that it is wrong.
 import { $, Trouble, capital, h, percent, rail, say } from "./page_parts.js";
-import { S, askAgain, correct, explain, giveUp } from "./page_ask.js";
+import { S, aboutModels, askAgain, correct, explain, giveUp } from "./page_ask.js";
 import { uprightJpeg } from "./page_upright.js";
 
 let shown = null; // the photo whose picture is on the page, and its address there
@@ -24,7 +24,7 @@ function showFile(file) {
 
 /** What the browser does not show by itself, as the JPEG that was made of it. */
 async function showUpright(item) {
-  const jpeg = await uprightJpeg(item.file, async () => S.about).catch(() => null);
+  const jpeg = await uprightJpeg(item.file, aboutModels).catch(() => null);
   if (shown !== item) return;
   release();
   $("photo").onerror = null;

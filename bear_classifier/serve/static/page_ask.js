@@ -13,6 +13,7 @@ export const onChange = (act) => changes.addEventListener("item", (event) => act
 const changed = (item) => changes.dispatchEvent(new CustomEvent("item", { detail: item }));
 
 export const askModels = () => engine.models();
+export const aboutModels = async () => S.about ?? askModels();
 
 function fits(file) {
   const most = S.about?.limits.bytes;

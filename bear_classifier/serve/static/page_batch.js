@@ -1,6 +1,6 @@
 // Many photos: a table that fills row by row, and the same as a CSV file.
 import { $, capital, h, percent, plural, rail, saveFile, say } from "./page_parts.js";
-import { S, askAgain, start, stop } from "./page_ask.js";
+import { S, aboutModels, askAgain, start, stop } from "./page_ask.js";
 import { refused } from "./page_answer.js";
 import { uprightJpeg } from "./page_upright.js";
 
@@ -32,7 +32,7 @@ const STATES = { waiting: "Waiting", asking: "Looking", pausing: "The server is 
 
 async function thumbnail(file, canvas) {
   const small = (one) => createImageBitmap(one, { resizeWidth: 2 * SIDE, resizeQuality: "medium" });
-  const picture = await small(file).catch(async () => small(await uprightJpeg(file, async () => S.about)));
+  const picture = await small(file).catch(async () => small(await uprightJpeg(file, aboutModels)));
   const least = Math.min(picture.width, picture.height);
   canvas.getContext("2d").drawImage(picture, (picture.width - least) / 2, (picture.height - least) / 2, least, least,
     0, 0, SIDE, SIDE);
