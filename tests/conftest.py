@@ -49,6 +49,10 @@ TRAINS = (  # what a network learned is in what they look at: a second instructi
 BROWSER = all(shutil.which(name) for name in ("chromium", "chromedriver"))
 MISSING = {  # marker of tests that need more than the checkout: is it missing, and what brings it
     "browser": (not BROWSER, "browser tests: install Debian's chromium and chromium-driver"),
+    "firefox": (
+        not (shutil.which("firefox-esr") or shutil.which("firefox")),
+        "tests of pages in Firefox: install Debian's firefox-esr",
+    ),
     "ray": (
         importlib.util.find_spec("ray") is None,
         'tests of the engine for many machines: pip install "bear-classifier[ray]"',

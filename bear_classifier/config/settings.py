@@ -288,6 +288,10 @@ class ServeConfig:
     names: str = setting(
         "", "host names it answers to besides localhost, such as bears.example.com *.example.org"
     )
+    on_device: bool = setting(
+        True,
+        "visitors may choose that the model runs in their browser; needs what bears assets fetches",
+    )
     root_path: str = setting(
         "",
         "path below which your proxy shows the page, such as /bears; empty: as the proxy"

@@ -22,6 +22,7 @@ from bear_classifier.errors import BearsError, DataError, ModelError, PhotoError
 from bear_classifier.serve import gradio_guard, limits
 from bear_classifier.serve.limits import Fair
 from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.serve.on_device import OnDevice, device_routes
 from bear_classifier.serve.prefix import Prefix
 from bear_classifier.serve.queue import Service
 from bear_classifier.serve.request_guard import Door, error_response
@@ -49,6 +50,7 @@ def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVE
 
     metrics = Metrics(lambda: service.admitted)
     fair = Fair(settings.per_minute, settings.proxy)
+    device = OnDevice(service.models, settings.on_device)
     corrections = Path(settings.corrections) if settings.corrections else None
     uploads = tempfile.TemporaryDirectory(prefix="bears-uploads-")
     folder = Path(uploads.name)
@@ -62,7 +64,7 @@ def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVE
             yield
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, device.close(), return_exceptions=True)
         uploads.cleanup()
 
     app = FastAPI(
@@ -73,7 +75,8 @@ def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVE
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(api(service, metrics, fair, corrections))
+    app.include_router(api(service, metrics, fair, corrections, device))
+    app.include_router(device_routes(service.models, device))
     _health(app, service, metrics)
 
     @app.get("/favicon.ico", include_in_schema=False)

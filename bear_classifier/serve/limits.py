@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv4Address, ip_network
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -26,6 +27,7 @@ HEADER_SECONDS = 30.0  # for the first line and the headers of a request
 _KNOWN = 10_000  # addresses at once; of more, those that have been silent longest are forgotten
 _NETWORK = 64  # bits of an IPv6 address that its owner cannot choose freely
 
+WORKER = "/page_worker.js"  # the page's script that runs WebAssembly
 CLASSIFY_MANY = "/api/v1/classify-many"
 GRADIO = "/gradio"
 ONE_PHOTO = ("/api/v1/classify", "/api/v1/corrections", f"{GRADIO}/gradio_api/upload")
@@ -36,6 +38,18 @@ def body_limit(path: str) -> int:
     if path in ONE_PHOTO:
         return MAX_PHOTO_BYTES + AROUND
     return MAX_BATCH_BYTES if path == CLASSIFY_MANY else SMALL
+
+
+def photo_limits() -> dict[str, Any]:
+    """What a page is told: bytes and photos at most, and of a picture those of the decoder. deep:
+    megapixels of an AVIF of 10 or 12 bits; side: shortest and longest, in pixels."""
+    return {
+        "bytes": MAX_PHOTO_BYTES,
+        "photos": MAX_BATCH_PHOTOS,
+        "megapixels": decoder.MEGAPIXELS | {"deep": decoder.DEEP_AVIF},
+        "side": decoder.PIXEL_LIMITS,
+        "aspect": decoder.MAX_ASPECT,
+    }
 
 
 def client_of(scope: Scope) -> str:

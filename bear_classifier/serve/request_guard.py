@@ -30,6 +30,7 @@ _PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would ha
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
 _SOURCES = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:"
+_WASM_SOURCES = f"{_SOURCES}; script-src 'self' 'wasm-unsafe-eval'"  # of the worker, no page
 _GRADIO_SOURCES = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # of its page
 RESPONSE_HEADERS = BROWSER_HEADERS | {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()"
@@ -165,10 +166,9 @@ class Visit:
             headers = MutableHeaders(scope=message)
             headers.update(RESPONSE_HEADERS)
             del headers["Access-Control-Allow-Credentials"]  # gradio's
-            is_gradio = self.scope["path"].startswith(limits.GRADIO)
             framed_by = self.door.settings.framed_by or "'none'"
             headers["Content-Security-Policy"] = (
-                f"{_GRADIO_SOURCES if is_gradio else _SOURCES}; object-src 'none'; base-uri 'none';"
+                f"{_sources(self.scope['path'])}; object-src 'none'; base-uri 'none';"
                 f" form-action 'none'; frame-ancestors {framed_by}"
             )
             headers["X-Request-Id"] = self.number
@@ -209,6 +209,13 @@ def too_large(size: int, limit: int) -> Refused:
     most = limit if limit == limits.MAX_BATCH_BYTES else limits.MAX_PHOTO_BYTES
     words = f"The picture is {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB"
     return Refused(413, "TOO_LARGE", words)
+
+
+def _sources(path: str) -> str:
+    """What a page or a script of this path may load and run."""
+    if path.startswith(limits.GRADIO):
+        return _GRADIO_SOURCES
+    return _WASM_SOURCES if path == limits.WORKER else _SOURCES
 
 
 def _route(scope: Scope) -> str:

@@ -30,8 +30,10 @@ from bear_classifier.serve import limits
 from bear_classifier.serve.corrections import NONE, NONE_AT_ALL, keep
 from bear_classifier.serve.limits import Fair
 from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.serve.on_device import OnDevice
 from bear_classifier.serve.queue import Do, Service
 from bear_classifier.web.guard import Refused
+from bear_classifier.web.page_assets import HEIF, folder_of
 
 LISTED = 1_000_000  # bytes of a ZIP that are read to list its files
 Read = Callable[[], bytes]
@@ -99,7 +101,9 @@ _ONE = _body("application/octet-stream", _BINARY)
 _SEVERAL = _body("application/zip", {"type": "array", "items": _BINARY})
 
 
-def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None) -> APIRouter:
+def api(
+    service: Service, metrics: Metrics, fair: Fair, corrections: Path | None, device: OnDevice
+) -> APIRouter:
     """The routes. corrections: where they are kept; None: they are not taken."""
     router = APIRouter(prefix="/api/v1", tags=["photos"])
 
@@ -108,12 +112,18 @@ def api(service: Service, metrics: Metrics, fair: Fair, corrections: Path | None
         """All models, with the figures of each."""
         described = [
             model.description()
-            | {"default": name == service.default, "card": f"api/v1/models/{name}/card"}
+            | {"default": name == service.default, "card": f"api/v1/models/{name}/card",
+               "device_bytes": device.bytes_of(model)}
             | {"examples": model.to_try(f"api/v1/models/{name}/examples/")}
             for name, model in service.models.items()
-        ]
-        most = {"bytes": limits.MAX_PHOTO_BYTES, "photos": limits.MAX_BATCH_PHOTOS}
-        return {"models": described, "limits": most, "corrections": corrections is not None}
+        ]  # fmt: skip
+        return {
+            "models": described,
+            "limits": limits.photo_limits(),
+            "corrections": corrections is not None,
+            "on_device": device.offered(),
+            "heic": folder_of(HEIF) is not None,
+        }
 
     @router.get("/models/{name}/card", responses={404: _ERRORS[404]})
     async def card(name: str, request: Request) -> Response:

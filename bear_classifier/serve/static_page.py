@@ -23,12 +23,12 @@ from bear_classifier.dataset.lock import publishing
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime import terminal
 from bear_classifier.serve import limits
+from bear_classifier.serve.device_model import device_facts, file_facts
 from bear_classifier.serve.queue import ServedModel, served_models
 from bear_classifier.serve.routes import render_card
 from bear_classifier.ship import bundle
 from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.complete_export import complete_file
-from bear_classifier.ship.complete_onnx import REASONS
 from bear_classifier.ship.space import front_matter, write_folder
 from bear_classifier.web.page_assets import HEIF, ONNX_RUNTIME, Asset, folder_of
 
@@ -102,23 +102,16 @@ def page_files(model: Bundle, served: ServedModel, complete: bytes) -> dict[str,
 
 def about(model: Bundle, served: ServedModel, files: Mapping[str, bytes]) -> dict[str, Any]:
     """What GET /api/v1/models says of it, and what the page loads. files: with model and wasm."""
-    shape = model.preprocessing
     described = served.description() | {"default": True, "card": "card.html"}
     described["examples"] = served.to_try("examples/")
-    most = {"bytes": limits.MAX_PHOTO_BYTES, "photos": limits.MAX_BATCH_PHOTOS}
-    device = {
-        name: {"name": path, "sha256": hashlib.sha256(files[path]).hexdigest(),
-               "bytes": len(files[path])}
-        for name, path in (("model", _MODEL), ("wasm", _WASM))
-    }  # fmt: skip
-    facts = {"labels": model.labels, "reasons": REASONS, "size": shape.size, "crop": shape.crop}
-    rule = model.about["rejection"]
-    limit = {"least": rule["least"], "close": rule["close"]}
+    loaded = {"model": _MODEL, "wasm": _WASM}
+    device = {name: file_facts(path, files[path]) for name, path in loaded.items()}
     return {
         "models": [described],
-        "limits": most,
+        "limits": limits.photo_limits(),
         "corrections": False,
-        "device": device | facts | limit,
+        "heic": any(path.startswith(_LATER) for path in files),
+        "device": device | device_facts(model),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from bear_classifier.images import decoder
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.ship import bundle, complete_onnx
 from bear_classifier.ship.bundle import Bundle
-from bear_classifier.ship.library_formats import WrittenWeights
 from bear_classifier.ship.model_card import USE_COMPLETE
 from bear_classifier.ship.onnx_check import refuse_unsafe
 from bear_classifier.ship.predict import Model
+
+if TYPE_CHECKING:
+    from bear_classifier.ship.library_formats import WrittenWeights
 
 FORMAT, FILE = "onnx-complete", "complete.onnx"
 ROOM_BYTES = 10_000_000  # that it may add to a bundle
@@ -33,6 +35,8 @@ def write_complete(model: Path, out: Path) -> WrittenWeights:
 
     Raises ModelError (as `bundle.load`, BAD_MODEL, PARITY), ConfigError (BAD_ARCH), DataError
     (CANNOT_WRITE)."""
+    from bear_classifier.ship.library_formats import WrittenWeights  # it imports torch
+
     opened = bundle.load(model)
     data, difference = complete_file(opened)
     for name, content in ((FILE, data), ("README.md", _read_me(opened).encode())):

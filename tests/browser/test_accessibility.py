@@ -18,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from test_lesson_pages import write_moving_pages
 from test_report import hostile, made  # noqa: F401  # made is a fixture
 from test_review import CONFIG
+from test_static_page import Host
 from waiting import until
 
 from bear_classifier.collect.rights.attribution import as_page, credit
@@ -26,6 +27,7 @@ from bear_classifier.lesson import contents, page
 from bear_classifier.report import build
 from bear_classifier.report.html import report_page
 from bear_classifier.serve import routes
+from bear_classifier.serve.static_page import static_page
 from bear_classifier.ship import bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -162,10 +164,12 @@ def visited() -> Iterator[test_page.Site]:
 def test_the_page_for_visitors(
     browser: webdriver.Chrome, visited: test_page.Site, tmp_path: Path
 ) -> None:
-    """Empty, an answer with its reasons, a refusal, a failure, and many photos."""
+    """Empty, an answer with its reasons, a refusal, a failure, many photos, the camera, and photos
+    that were to stay on the device and cannot."""
     to_try = {"examples": [{"label": "teddy", "image": "try.jpeg"}]}
     visited.pictures = {"try.jpeg": test_page.photo("teddy")}
     visited.models, visited.corrections = [test_page.BEARS | to_try, test_page.FRUIT], True
+    visited.on_device = True
     visited.similar = lambda body: [{"label": "teddy", "image": test_page.data_url(3)}]
     test_page.visit(browser, visited)
     found = {"empty": violations(browser)}
@@ -191,6 +195,36 @@ def test_the_page_for_visitors(
     choose("teddy", "grizzly", "broken", "refused")
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#rows tr")) >= 4)
     found["many"] = violations(browser)
+    browser.find_element(By.ID, "camera").click()
+    until(browser.find_element(By.ID, "shoot").is_enabled, "the camera did not open")
+    found["camera"] = violations(browser)
+    browser.find_element(By.ID, "camera-close").click()
+    browser.find_element(By.ID, "place-other").click()
+    until(lambda: "cannot run" in test_page.text(browser, "#place-now"), "no sentence")
+    found["not on this device"] = violations(browser)
+    browser.execute_script("localStorage.clear()")
+    assert_none(found)
+
+
+@pytest.mark.assets
+def test_the_live_camera(browser: webdriver.Chrome, model_dir: Path, tmp_path: Path) -> None:
+    """With its answer, the map over the picture, and frozen."""
+    static_page(model_dir, tmp_path / "site")
+    host = Host(tmp_path / "site")
+    try:
+        browser.get(host.url)
+        until(lambda: test_page.text(browser, "#limits"), "the page is not up")
+        browser.find_element(By.ID, "camera").click()
+        said = lambda: test_page.text(browser, "#live-said")  # noqa: E731
+        until(lambda: said() not in ("", "Looking"), "the camera got no answer")
+        browser.find_element(By.ID, "where").click()
+        until(browser.find_element(By.ID, "live-map").is_displayed, "no map was drawn")
+        browser.find_element(By.ID, "freeze").click()
+        found = {"frozen": violations(browser)}
+        browser.find_element(By.ID, "freeze").click()
+        found["live"] = violations(browser)
+    finally:
+        host.close()
     assert_none(found)
 
 

@@ -83,7 +83,7 @@ class Site(ThreadingHTTPServer):
 
     def reset(self):
         self.models, self.corrections, self.bytes = [BEARS], False, 20_000_000
-        self.photos, self.down = 200, False
+        self.photos, self.down, self.on_device = 200, False, False
         self.asked, self.seen, self.now, self.most_at_once = [], Counter(), 0, 0
         self.gate = threading.Event()  # "slow" photos wait for it
         self.maps = lambda body: [data_url(1), data_url(2)]
@@ -156,7 +156,8 @@ class Handler(BaseHTTPRequestHandler):
         if name == "api/v1/models":
             status = 500 if site.down else 200
             about = {"models": site.models, "corrections": site.corrections,
-                     "limits": {"bytes": site.bytes, "photos": site.photos}}  # fmt: skip
+                     "limits": {"bytes": site.bytes, "photos": site.photos},
+                     "on_device": site.on_device}  # fmt: skip
             said = error("X", "No models.") if site.down else about
             self.reply(status, json.dumps(said).encode())
         elif name in site.pictures:

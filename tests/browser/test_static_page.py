@@ -6,6 +6,7 @@ The libraries for it (`bears assets`) are no part of the checkout: without them 
 
 from __future__ import annotations
 
+import base64
 import functools
 import itertools
 import json
@@ -16,13 +17,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import test_page
 from corpus import drawn, exif, good, saved
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from waiting import until
 
+from bear_classifier.images import decoder
 from bear_classifier.serve import static_page
 from bear_classifier.serve.messages import answer_sentence
 from bear_classifier.ship import bundle
@@ -152,9 +156,25 @@ def photos() -> dict[str, bytes]:
         for form in ("jpeg", "webp")
     }
     kinds = {f"{name}.{name.split()[0]}": data for name, data in good().items()}
-    for name in ("alpha", "animated"):  # of AVIF; browsers mix half clear colours, and choose the
-        del kinds[f"avif {name}.avif"]  # first picture, otherwise than libavif's frames
-    return files | turned | kinds
+    for name in ("alpha", "animated"):  # refused, see below
+        del kinds[f"avif {name}.avif"]
+    return files | turned | kinds | four_colours()
+
+
+def four_colours() -> dict[str, bytes]:
+    """JPEGs in CMYK with much black: with Adobe's mark, without it, in YCCK, in several scans."""
+    inks = np.asarray(drawn(120, 90, seed=7).convert("CMYK")).copy()
+    inks[..., 3] = np.arange(120)
+    picture = Image.fromarray(inks, "CMYK")
+    marked = saved(picture, "JPEG", quality=95)
+    ycck = bytearray(marked)
+    ycck[marked.index(b"Adobe") + 11] = 2
+    return {
+        "marked.jpeg": marked,
+        "unmarked.jpeg": marked.replace(b"Adobe", b"Adobo", 1),
+        "ycck.jpeg": bytes(ycck),
+        "scans.jpeg": saved(picture, "JPEG", quality=95, progressive=True),
+    }
 
 
 def test_it_answers_as_the_bundle_and_sends_nothing(
@@ -193,7 +213,9 @@ def test_a_heic_brings_its_decoder_and_is_answered(
 @pytest.mark.long
 def test_what_cannot_be_used_gets_a_sentence(browser: webdriver.Chrome, tmp_path: Path) -> None:
     jpeg, png = saved(drawn(seed=1), "JPEG"), saved(drawn(seed=1), "PNG")
-    four = saved(drawn(seed=2).convert("CMYK"), "JPEG").replace(b"Adobe", b"Adobo", 1)
+    profile = b"\0" * 16 + b"CMYK" + b"\0" * 200
+    four = saved(drawn(seed=2).convert("CMYK"), "JPEG", icc_profile=profile)
+    kinds = good()
     cases = {
         "empty.jpg": (b"", "EMPTY_FILE"),
         "page.jpg": (b"<html>not found</html>" * 9, "NOT_AN_IMAGE"),
@@ -204,6 +226,9 @@ def test_what_cannot_be_used_gets_a_sentence(browser: webdriver.Chrome, tmp_path
         "long.png": (saved(drawn(1700, 20), "PNG"), "ODD_SHAPE"),
         "large.png": (png + b"\0" * 20_000_001, "TOO_LARGE"),
         "printed.jpg": (four, "UNSUPPORTED_FORMAT"),
+        "clear.avif": (kinds["avif alpha"], "UNSUPPORTED_FORMAT"),
+        "moving.avif": (kinds["avif animated"], "UNSUPPORTED_FORMAT"),
+        "wide.webp": (saved(Image.new("L", (4100, 4000)), "WEBP"), "TOO_MANY_PIXELS"),
     }
     files = write(tmp_path / "photos", {name: data for name, (data, _) in cases.items()})
     for item, (name, (_, code)) in zip(give(browser, *files), cases.items(), strict=True):
@@ -352,6 +377,36 @@ def test_the_camera_is_answered_live(browser: webdriver.Chrome) -> None:
     until(lambda: browser.find_element(By.ID, "one").get_attribute("data-state") == "answered")
     assert text(browser, "name") == "camera 1.jpg"
     assert not browser.find_element(By.ID, "live").is_displayed()
+
+
+SQUARE = """
+const [png, way, done] = arguments;
+const code = async () => {
+  const { fitSquare, pixelsOf } = await import("./page_resize.js");
+  const bytes = Uint8Array.from(atob(png), (one) => one.charCodeAt(0));
+  const square = fitSquare(await createImageBitmap(new Blob([bytes])), way);
+  const { rgb, dims } = pixelsOf(square, way);
+  const plain = (all) => btoa(Array.from(all, (one) => String.fromCharCode(one)).join(""));
+  return [plain(square), plain(rgb), dims];
+};
+code().then(done, (error) => done(String(error)));"""
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_the_square_is_pillow_s_to_the_last_bit(
+    browser: webdriver.Chrome, interpolation: str
+) -> None:
+    """And the model, which cuts and resizes what it gets, sees just that square."""
+    cases = [(640, 97, 64, 1.0), (50, 61, 64, 1.0), (700, 531, 224, 0.875), (333, 400, 96, 0.89)]
+    for number, (width, height, size, crop) in enumerate(cases):
+        image = drawn(width, height, seed=number)
+        png = base64.b64encode(saved(image, "PNG")).decode()
+        way = {"size": size, "crop": crop, "interpolation": interpolation}
+        square, pixels, dims = browser.execute_async_script(SQUARE, png, way)
+        wanted = decoder.fit_square(image, size, crop, interpolation)
+        assert base64.b64decode(square) == wanted.tobytes(), way
+        given = Image.frombytes("RGB", (dims[1], dims[0]), base64.b64decode(pixels))
+        assert decoder.fit_square(given, size, crop, interpolation).tobytes() == wanted.tobytes()
 
 
 def test_what_lies_in_the_folder(folder: Path) -> None:

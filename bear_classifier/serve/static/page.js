@@ -5,6 +5,7 @@ import { closePanels, drawOne } from "./page_answer.js";
 import { drawMany, drawProgress, drawRow, forgetRows, onOpen, rowOf } from "./page_batch.js";
 import { offerCamera } from "./page_camera.js";
 import { offerExamples } from "./page_examples.js";
+import { placeModel } from "./page_place.js";
 import "./page_share.js";
 
 const MOST = 200; // photos in the list, until the server has said how many
@@ -181,7 +182,7 @@ document.addEventListener("keydown", (event) => {
 // -- models ------------------------------------------------------------------------------------
 
 function choose(name) {
-  const { models, limits, corrections } = S.about;
+  const { models, limits } = S.about;
   S.model = models.find((model) => model.name === name) || models.find((model) => model.default) || models[0];
   const { title, figures, card } = S.model;
   document.title = title;
@@ -192,17 +193,7 @@ function choose(name) {
   if (card) $("card").href = card;
   offerExamples(S.model.examples, (file) => take([file]));
   $("limits").textContent = `One photo or up to ${limits.photos}, each at most ${megabytes(limits.bytes)}.`;
-  if (S.about.device) $("privacy").textContent = "Your photos stay on this device: the model runs in this browser.";
-  else $("privacy").textContent = corrections ? "Photos are not kept, unless you send one as a correction." : "Photos are not kept.";
-}
-
-/** How much of the model has come. all: bytes. */
-async function showLoading(all) {
-  const { onLoading } = await import("./page_device.js");
-  onLoading((bytes) => {
-    $("loading").hidden = bytes >= all;
-    $("loading").textContent = `The model is coming: ${Math.floor(bytes / 1e6)} of ${Math.ceil(all / 1e6)} MB`;
-  });
+  placeModel();
 }
 
 async function begin() {
@@ -216,7 +207,6 @@ async function begin() {
   const { models, device, published } = S.about;
   if (device) {
     $("lede").textContent = "Show it a photo. The answer comes at once, and the photo stays on this device.";
-    showLoading(device.model.bytes + device.wasm.bytes);
     (await import("./page_offline.js")).workOffline(published);
   }
   $("model-box").hidden = models.length < 2;

@@ -1,6 +1,7 @@
 // One photo: what it is, how sure that is, why, and the way to say that it is wrong.
 import { $, Trouble, capital, h, percent, rail, say } from "./page_parts.js";
-import { S, askAgain, correct, explain, giveUp } from "./page_ask.js";
+import { S, aboutModels, askAgain, correct, explain, giveUp } from "./page_ask.js";
+import { uprightJpeg } from "./page_upright.js";
 
 let shown = null; // the photo whose picture is on the page, and its address there
 let address = "";
@@ -16,6 +17,22 @@ function release() {
   address = "";
 }
 
+function showFile(file) {
+  address = URL.createObjectURL(file);
+  $("photo").src = address;
+}
+
+/** What the browser does not show by itself, as the JPEG that was made of it. */
+async function showUpright(item) {
+  const jpeg = await uprightJpeg(item.file, aboutModels).catch(() => null);
+  if (shown !== item) return;
+  release();
+  $("photo").onerror = null;
+  if (jpeg) { showFile(jpeg); return; }
+  $("unseen").hidden = false;
+  $("unseen").textContent = `This browser cannot show ${item.name}.`;
+}
+
 function drawPhoto(item) {
   if (shown === item) return;
   release();
@@ -25,14 +42,10 @@ function drawPhoto(item) {
   const [image, unseen] = [$("photo"), $("unseen")];
   image.hidden = true;
   unseen.hidden = true;
-  address = URL.createObjectURL(item.file);
   image.onload = () => { image.hidden = false; };
-  image.onerror = () => {
-    unseen.hidden = false;
-    unseen.textContent = `This browser cannot show ${item.name}.`;
-  };
+  image.onerror = () => showUpright(item);
   image.alt = `Your photo: ${item.name}`;
-  image.src = address;
+  showFile(item.file);
   $("name").textContent = item.name;
   $("name").title = item.name;
 }

@@ -1,6 +1,6 @@
 // The photos, and asking about them: two at a time, patient while a server is busy.
 import { Trouble, megabytes } from "./page_parts.js";
-import { engine } from "./page_engine.js";
+import { engine, isHere } from "./page_engine.js";
 
 const AT_ONCE = 2;
 const TURNS = 4; // times that a busy server is asked again before a person has to
@@ -13,11 +13,12 @@ export const onChange = (act) => changes.addEventListener("item", (event) => act
 const changed = (item) => changes.dispatchEvent(new CustomEvent("item", { detail: item }));
 
 export const askModels = () => engine.models();
+export const aboutModels = async () => S.about ?? askModels();
 
 function fits(file) {
   const most = S.about?.limits.bytes;
   if (!most || file.size <= most) return;
-  throw new Trouble("TOO_LARGE", `This file has ${megabytes(file.size)}, and this ${S.about.device ? "page" : "server"} takes at most ${megabytes(most)}. `
+  throw new Trouble("TOO_LARGE", `This file has ${megabytes(file.size)}, and this ${isHere() ? "page" : "server"} takes at most ${megabytes(most)}. `
     + "Save a smaller copy, for example as JPEG.");
 }
 
@@ -56,8 +57,9 @@ async function run(item) {
     item.answer = await patiently(item, stop.signal);
     Object.assign(item, { state: "answered", trouble: null });
   } catch (trouble) {
-    const back = stop.signal.aborted && stop.signal.reason === "wait";
-    Object.assign(item, back ? { state: "waiting", trouble: null } : { state: "failed", trouble });
+    const { aborted, reason } = stop.signal;
+    if (aborted && reason === "wait") Object.assign(item, { state: "waiting", trouble: null });
+    else Object.assign(item, { state: "failed", trouble: reason instanceof Trouble ? reason : trouble });
   }
   if (running.get(item) === stop) running.delete(item);
   changed(item);
@@ -82,6 +84,20 @@ export function start() {
 export function stop() {
   S.stopped = true;
   running.forEach((one) => one.abort("wait"));
+}
+
+/** Answers come from elsewhere from now on: what is being asked is asked there. */
+export function askElsewhere() {
+  running.forEach((one) => one.abort("wait"));
+}
+
+/** Photos that wait, or were refused for this cause, are asked about no more before a person says so. */
+export function failWaiting(cause, trouble) {
+  for (const item of S.items.filter((one) => one.state === "waiting" || one.trouble === cause)) {
+    Object.assign(item, { state: "failed", trouble });
+    changed(item);
+  }
+  running.forEach((one) => one.abort(trouble));
 }
 
 /** Ask about this photo though the list is stopped. */

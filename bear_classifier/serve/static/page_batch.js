@@ -1,7 +1,8 @@
 // Many photos: a table that fills row by row, and the same as a CSV file.
 import { $, capital, h, percent, plural, rail, saveFile, say } from "./page_parts.js";
-import { S, askAgain, start, stop } from "./page_ask.js";
+import { S, aboutModels, askAgain, start, stop } from "./page_ask.js";
 import { refused } from "./page_answer.js";
+import { uprightJpeg } from "./page_upright.js";
 
 const SIDE = 96; // pixels of a thumbnail
 const rows = new Map(); // photo -> its row
@@ -30,7 +31,8 @@ function remark({ state, answer, trouble }) {
 const STATES = { waiting: "Waiting", asking: "Looking", pausing: "The server is busy, waiting", failed: "No answer" };
 
 async function thumbnail(file, canvas) {
-  const picture = await createImageBitmap(file, { resizeWidth: 2 * SIDE, resizeQuality: "medium" });
+  const small = (one) => createImageBitmap(one, { resizeWidth: 2 * SIDE, resizeQuality: "medium" });
+  const picture = await small(file).catch(async () => small(await uprightJpeg(file, aboutModels)));
   const least = Math.min(picture.width, picture.height);
   canvas.getContext("2d").drawImage(picture, (picture.width - least) / 2, (picture.height - least) / 2, least, least,
     0, 0, SIDE, SIDE);

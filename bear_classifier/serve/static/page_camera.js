@@ -1,10 +1,11 @@
 // A photo from the camera: a phone's own camera application, or the picture of a desk's camera; where
 // the model is in this browser, with an answer to what the camera sees.
 import { $, capital, h, percent, rail, say } from "./page_parts.js";
+import { S } from "./page_ask.js";
 import { engine } from "./page_engine.js";
 import { steady } from "./page_live.js";
 
-const byHand = matchMedia("(pointer: coarse)").matches && !engine.frame;
+const byHand = () => matchMedia("(pointer: coarse)").matches && !engine.frame;
 let taken = () => {};
 let stream = null;
 let count = 0;
@@ -17,7 +18,7 @@ const WHY = {
 };
 
 async function open() {
-  if (byHand) { $("snap").click(); return; }
+  if (byHand()) { $("snap").click(); return; }
   $("camera-note").textContent = "";
   $("shoot").disabled = true;
   $("camera-box").showModal();
@@ -61,14 +62,16 @@ function drawMap(map) {
 
 /** Answer frame after frame, the next one when the last is answered, until the dialog closes. */
 async function watch() {
-  const mine = (live += 1), next = steady(engine.limits()), video = $("video");
+  const mine = (live += 1), video = $("video");
+  let next = null;
   $("live").hidden = false;
   say($("live-said"), "Looking");
   while (live === mine && $("camera-box").open) {
     if (!video.paused && video.videoWidth) {
       try {
-        const answer = await engine.frame(await createImageBitmap(video), $("where").checked);
+        const answer = await engine.frame(await createImageBitmap(video), $("where").checked, S.model?.name);
         if (live !== mine) { answer.map?.close(); return; }
+        next ??= steady(engine.limits());
         if (!video.paused) { drawLive(next(answer, performance.now() / 1000)); drawMap(answer.map); }
         else answer.map?.close();
       } catch (trouble) {
@@ -115,12 +118,17 @@ function release() {
 /** Offer the camera where there is one to ask for; taken(file) gets the photo. */
 export function offerCamera(act) {
   taken = act;
-  $("camera").hidden = !byHand && !navigator.mediaDevices?.getUserMedia;
-  $("camera").textContent = byHand ? "Take a photo" : "Use camera";
   $("camera").addEventListener("click", open);
   $("shoot").addEventListener("click", shoot);
   $("camera-close").addEventListener("click", () => $("camera-box").close());
   $("camera-box").addEventListener("close", release);
-  $("live-tools").hidden = !engine.frame;
   $("freeze").addEventListener("click", freeze);
+  drawCamera();
+}
+
+/** By who answers now: live where the model is in this browser. */
+export function drawCamera() {
+  $("camera").hidden = !byHand() && !navigator.mediaDevices?.getUserMedia;
+  $("camera").textContent = byHand() ? "Take a photo" : "Use camera";
+  $("live-tools").hidden = !engine.frame;
 }

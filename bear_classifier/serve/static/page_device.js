@@ -1,59 +1,74 @@
 // Answers from the model in this browser: no photo leaves it.
 import { Trouble } from "./page_parts.js";
+import { server } from "./page_server.js";
+import { newWorker } from "./page_tasks.js";
 
-let worker = null;
-let asked = 0;
-const waiting = new Map(); // number of a task -> {done, fail}
-const loading = new EventTarget();
+const AGAIN = 60; // times that a server is asked for a model that it is still making
+// As page_engine.js has it, which waits for this file and cannot be waited for by it.
+const alone = document.body.dataset.engine === "device";
+const news = new EventTarget();
+let about = null; // of a page without a server
+let held = null; // {name, facts, worker, loaded} of the model that is here or on its way
 
-/** loaded(bytes) hears how much of the model has come. */
-export const onLoading = (act) => loading.addEventListener("loaded", (event) => act(event.detail));
+/** act({bytes, all}) hears how much of the model has come; {} while a server makes it ready. */
+export const onLoading = (act) => news.addEventListener("loading", (event) => act(event.detail));
+const say = (detail) => news.dispatchEvent(new CustomEvent("loading", { detail }));
 
-function begin() {
-  const made = new Worker(new URL("./page_worker.js", import.meta.url), { type: "module" });
-  made.addEventListener("message", ({ data }) => {
-    if (data.loaded) { loading.dispatchEvent(new CustomEvent("loaded", { detail: data.loaded })); return; }
-    const one = waiting.get(data.id);
-    waiting.delete(data.id);
-    if (data.trouble) one?.fail(new Trouble(data.trouble.code, data.trouble.message, { again: data.trouble.code === "NO_MODEL" }));
-    else one?.done(data.result);
-  });
-  made.addEventListener("error", () => { // such as too little memory: the next photo begins anew
-    made.terminate();
-    if (worker === made) worker = null;
-    for (const one of waiting.values()) one.fail(new Trouble("NO_ANSWER", "The model stopped working in this browser. Try again.", { again: true }));
-    waiting.clear();
-  });
-  return made;
-}
-
-function ask(task, given, transfer = [], signal = null) {
-  const id = (asked += 1);
-  return new Promise((done, fail) => {
-    waiting.set(id, { done, fail });
-    signal?.addEventListener("abort", () => { waiting.delete(id); fail(new Trouble("STOPPED", "Stopped.", { again: true })); });
-    worker.postMessage({ id, task, given }, transfer);
-  });
-}
-
-let about = null;
-let loaded = null; // a promise
-
-async function ready() {
-  if (!worker) {
-    worker = begin();
-    loaded = ask("load", about.device);
+async function factsOf(name) {
+  if (alone) return { ...about.device, limits: about.limits };
+  for (let turn = 0; ; turn += 1) {
+    try {
+      const [facts, { limits }] = await Promise.all([server.deviceFacts(name), server.about()]);
+      return { ...facts, limits };
+    } catch (trouble) {
+      if (trouble.code !== "MAKING" || turn >= AGAIN) throw trouble;
+      say({});
+      await new Promise((done) => setTimeout(done, 1000 * trouble.wait));
+    }
   }
+}
+
+function begin(name) {
+  const one = { name, facts: null };
+  const heard = (bytes) => say({ bytes, all: one.facts.model.bytes + one.facts.wasm.bytes });
+  one.worker = newWorker(heard);
+  const loading = factsOf(name).then((facts) => {
+    one.facts = facts;
+    return one.worker.ask("load", facts);
+  });
+  one.loaded = Promise.race([loading, new Promise((_, fail) => { one.stop = fail; })]);
+  return one;
+}
+
+/** Give the memory of the model back. */
+function leave() {
+  if (!held) return;
+  const trouble = new Trouble("STOPPED", "Stopped.", { again: true });
+  held.stop(trouble);
+  held.worker.end(trouble);
+  held = null;
+}
+
+/** The model of this name, once it can answer. */
+async function ready(model) {
+  const name = alone ? "" : model ?? (await server.about()).models.find((one) => one.default)?.name;
+  const kept = held && !held.worker.isOver() && held.name === name;
+  if (!kept) {
+    leave();
+    held = begin(name);
+  }
+  const one = held;
   try {
-    await loaded;
+    await one.loaded;
   } catch (trouble) {
-    worker?.terminate();
-    worker = null;
+    one.worker.end(trouble); // the next photo begins anew
     throw trouble;
   }
+  return one.worker;
 }
 
 async function models() {
+  if (!alone) return server.models();
   const response = await fetch("about.json").catch(() => null);
   if (!response?.ok) throw new Trouble("OFFLINE", "The page is not complete here. Check the connection, then load it again.", { again: true });
   about = await response.json();
@@ -61,22 +76,16 @@ async function models() {
   return about;
 }
 
-async function classify(file, model, signal) {
-  await ready();
-  return ask("classify", { file }, [], signal);
-}
-
-async function explain(file) {
-  await ready();
-  return ask("explain", { file });
-}
-
-/** The answer to one frame of the camera, an ImageBitmap, which is gone afterwards. */
-async function frame(picture, where) {
-  await ready();
-  return ask("frame", { picture, where }, [picture]);
-}
-
-/** As page_server.js's `server`, and for the camera: frame(), limits() of an answer, crop() of the
- * shorter side that is seen. */
-export const device = { models, classify, explain, frame, limits: () => about.device, crop: () => about.device.crop, correct: () => Promise.reject(new Trouble("NOT_FOUND", "This page keeps no corrections.")) };
+/** As page_server.js's `server`, and: load(model); for the camera frame(picture, where, model), where the
+ * picture, an ImageBitmap, is gone afterwards, limits() of an answer, crop() of the shorter side that is seen. */
+export const device = {
+  models,
+  load: ready,
+  classify: async (file, model, signal) => (await ready(model)).ask("classify", { file }, [], signal),
+  explain: async (file, model) => (await ready(model)).ask("explain", { file }),
+  correct: alone ? () => Promise.reject(new Trouble("NOT_FOUND", "This page keeps no corrections.")) : server.correct,
+  frame: async (picture, where, model) => (await ready(model)).ask("frame", { picture, where }, [picture]),
+  limits: () => held.facts,
+  crop: () => held.facts.crop,
+  leave,
+};

@@ -1,6 +1,5 @@
-// A photo's file to the pixels that the model sees, in a worker: upright sRGB over white, as the server
-// decodes them. What cannot be used is refused with a sentence.
-const MOST_BYTES = 20e6, MOST_PIXELS = 64e6, LEAST_SIDE = 16, LONGEST_SIDE = 16384, MOST_ASPECT = 50;
+// A photo's file to its picture, in a worker: upright sRGB, as the server decodes it. What cannot be used
+// is refused with a sentence. `limits` are the server's: about.json or api/v1/models says them.
 const TAIL = 1 << 16; // bytes at the end in which the mark of the end has to be
 
 /** A photo that cannot be used. code: as the server's. */
@@ -12,9 +11,9 @@ export class Unusable extends Error {
 }
 
 const text = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
-const HEIC = new Set(["heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"]);
+const HEIC = /hei[cxms]|hev[cxms]|mif1|msf1/;
 
-/** The format by its first bytes; "" for what no browser reads as a photo. */
+/** The format by its first 64 bytes; "" for what no browser reads as a photo. */
 export function formatOf(bytes) {
   if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return "jpeg";
   if (text(bytes, 1, 4) === "PNG" && bytes[0] === 0x89) return "png";
@@ -22,8 +21,8 @@ export function formatOf(bytes) {
   if (text(bytes, 0, 2) === "BM") return "bmp";
   if (text(bytes, 0, 4) === "RIFF" && text(bytes, 8, 12) === "WEBP") return "webp";
   if (text(bytes, 4, 8) !== "ftyp") return "";
-  const brand = text(bytes, 8, 12);
-  return brand === "avif" || brand === "avis" ? "avif" : HEIC.has(brand) ? "heic" : "";
+  const brands = text(bytes, 8, 64);
+  return /avi[fs]/.test(brands) ? "avif" : HEIC.test(brands) ? "heic" : "";
 }
 
 const END = { jpeg: [0xff, 0xd9], png: [0x49, 0x45, 0x4e, 0x44] }; // EOI; IEND
@@ -36,18 +35,32 @@ function isCut(bytes, format) {
   return true;
 }
 
-/** Whether a JPEG has four colours that browsers take otherwise than the server: these invert them
- * without an Adobe mark, and do not where it says YCCK; there the mark alone decides. */
+/** Whether a JPEG in four colours has a profile of them: browsers leave it out, or convert by it otherwise
+ * than the server. Without one all agree, with and without Adobe's mark. */
 function isOddCmyk(bytes) {
-  let adobe = -1;
+  let four = false, profile = false;
   for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff;) {
     const mark = bytes[at + 1], size = (bytes[at + 2] << 8) | bytes[at + 3];
-    if (mark === 0xee && text(bytes, at + 4, at + 9) === "Adobe") adobe = bytes[at + 15];
-    if (mark >= 0xc0 && mark <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(mark)) return bytes[at + 9] === 4 && adobe !== 0;
-    if (mark === 0xda) return false;
+    if (mark === 0xe2 && text(bytes, at + 4, at + 15) === "ICC_PROFILE" && text(bytes, at + 34, at + 38) === "CMYK") profile = true;
+    if (mark >= 0xc0 && mark <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(mark)) four = bytes[at + 9] === 4;
+    if (mark === 0xda) break;
     at += 2 + size;
   }
-  return false;
+  return four && profile;
+}
+
+/** What of an AVIF browsers colour otherwise than the server; "" for nothing. Chromium takes the levels
+ * of half clear pixels and of sequences for those of television. */
+function oddAvif(bytes) {
+  const head = text(bytes, 0, Math.min(bytes.length, TAIL));
+  if (/ftyp.{0,60}?avis/s.test(head.slice(0, 80))) return "several pictures";
+  return head.includes("auxiliary:alpha") || head.includes("auxid:1") ? "transparency" : "";
+}
+
+/** The megapixels that a picture of this format may have. */
+function mostOf(bytes, format, { megapixels }) {
+  const deep = format === "avif" && /av1C\x81.[\x40-\x7f\xc0-\xff]/s.test(text(bytes, 0, Math.min(bytes.length, TAIL)));
+  return megapixels[deep ? "deep" : format];
 }
 
 /** The EXIF orientation of a WebP, which browsers leave out; 1 without one. */
@@ -81,17 +94,17 @@ function turned(picture, turn) {
   return canvas;
 }
 
-function checkSize(width, height) {
+function checkSize(width, height, most, { side: [least, longest], aspect }) {
   const size = `${width} x ${height}`;
-  if (width * height > MOST_PIXELS) throw new Unusable("TOO_MANY_PIXELS", `${size} pixels; the limit is ${MOST_PIXELS / 1e6} megapixels. Save a smaller copy.`);
-  if (Math.max(width, height) > LONGEST_SIDE) throw new Unusable("TOO_MANY_PIXELS", `${size} pixels; the limit for a side is ${LONGEST_SIDE}. Save a smaller copy.`);
-  if (Math.min(width, height) < LEAST_SIDE) throw new Unusable("TOO_SMALL", `${size} pixels; each side needs at least ${LEAST_SIDE}.`);
-  if (Math.max(width, height) > MOST_ASPECT * Math.min(width, height)) throw new Unusable("ODD_SHAPE", `${size} pixels; the limit is ${MOST_ASPECT} times as long as wide. Crop it.`);
+  if (width * height > most * 1e6) throw new Unusable("TOO_MANY_PIXELS", `${size} pixels; the limit is ${most} megapixels. Save a smaller copy.`);
+  if (Math.max(width, height) > longest) throw new Unusable("TOO_MANY_PIXELS", `${size} pixels; the limit for a side is ${longest}. Save a smaller copy.`);
+  if (Math.min(width, height) < least) throw new Unusable("TOO_SMALL", `${size} pixels; each side needs at least ${least}.`);
+  if (Math.max(width, height) > aspect * Math.min(width, height)) throw new Unusable("ODD_SHAPE", `${size} pixels; the limit is ${aspect} times as long as wide. Crop it.`);
 }
 
 /** The picture (ImageBitmap or canvas) of a file. heif: decodes what this browser does not.
- * Raises Unusable. */
-export async function pictureOf(file, heif) {
+ * limits: of photos. Raises Unusable. */
+export async function pictureOf(file, heif, limits) {
   let bytes;
   try {
     bytes = new Uint8Array(await file.arrayBuffer());
@@ -99,13 +112,15 @@ export async function pictureOf(file, heif) {
     throw new Unusable("FILE_LOST", "The file can no longer be read: it was moved, changed, or is a folder. Choose it again.");
   }
   if (!bytes.length) throw new Unusable("EMPTY_FILE", "The file is empty: 0 bytes.");
-  if (bytes.length > MOST_BYTES) throw new Unusable("TOO_LARGE", `This file has ${(bytes.length / 1e6).toFixed(1)} MB, and ${MOST_BYTES / 1e6} MB is the limit. Save a smaller copy.`);
+  if (bytes.length > limits.bytes) throw new Unusable("TOO_LARGE", `This file has ${(bytes.length / 1e6).toFixed(1)} MB, and ${limits.bytes / 1e6} MB is the limit. Save a smaller copy.`);
   const format = formatOf(bytes);
   if (!format) throw new Unusable("NOT_AN_IMAGE", "This is not a picture of a kind that is read here. Save it as JPEG or PNG.");
   if (isCut(bytes, format)) throw new Unusable("TRUNCATED", "Its end is missing. Download or copy it again.");
   if (format === "jpeg" && isOddCmyk(bytes)) {
-    throw new Unusable("UNSUPPORTED_FORMAT", "A JPEG in four colours for printing (CMYK), which browsers show in different ways. Save it as an ordinary JPEG.");
+    throw new Unusable("UNSUPPORTED_FORMAT", "A JPEG in four colours with a profile for printing (CMYK), which browsers show in different ways. Save it as an ordinary JPEG.");
   }
+  const odd = format === "avif" ? oddAvif(bytes) : "";
+  if (odd) throw new Unusable("UNSUPPORTED_FORMAT", `An AVIF with ${odd}, which browsers show in different ways. Save it as PNG or JPEG.`);
   let picture;
   try {
     picture = format === "webp"
@@ -116,51 +131,8 @@ export async function pictureOf(file, heif) {
     else if (format === "avif") throw new Unusable("UNSUPPORTED_FORMAT", "This browser does not read AVIF. Save it as JPEG.");
     else throw new Unusable("DAMAGED", "The browser cannot make sense of its content. Save it again, or send another copy.");
   }
-  checkSize(picture.width, picture.height);
+  checkSize(picture.width, picture.height, mostOf(bytes, format, limits), limits);
   return picture;
-}
-
-/** Where the centre square begins and how long it is, as the decoder has it. share: of the side that
- * is kept; size: pixels that it is resized to. */
-export function squareOf(width, height, size, share) {
-  const side = Math.max(1, Math.trunc(Math.min(width / size, height / size) * size * share));
-  return { left: Math.trunc(0.5 * (width - side)), top: Math.trunc(0.5 * (height - side)), side };
-}
-
-const paper = { alpha: false, willReadFrequently: true };
-const BAND = 256; // rows
-
-/** The pixels (h, w, 3) from which the model cuts its square: the middle of the picture, so much of it
- * that the square begins at the same pixel as in the whole. */
-export function pixelsOf(picture) {
-  const { width, height } = picture, least = Math.min(width, height);
-  const wide = least + ((width - least) % 2), high = least + ((height - least) % 2);
-  const canvas = new OffscreenCanvas(wide, Math.min(BAND, high)), pen = canvas.getContext("2d", paper);
-  const rgb = new Uint8Array(3 * wide * high);
-  pen.fillStyle = "white";
-  for (let top = 0, to = 0; top < high; top += BAND) { // by bands: a second whole copy would be too much
-    const rows = Math.min(BAND, high - top);
-    pen.fillRect(0, 0, wide, rows);
-    pen.drawImage(picture, -(width - wide) / 2, -(height - high) / 2 - top);
-    const rgba = pen.getImageData(0, 0, wide, rows).data;
-    for (let from = 0; from < rgba.length; from += 4, to += 3) {
-      rgb[to] = rgba[from];
-      rgb[to + 1] = rgba[from + 1];
-      rgb[to + 2] = rgba[from + 2];
-    }
-  }
-  return { rgb, dims: [high, wide, 3] };
-}
-
-/** The square that the model saw, as a canvas. */
-export function squareCanvas(picture, size, share) {
-  const { left, top, side } = squareOf(picture.width, picture.height, size, share);
-  const canvas = new OffscreenCanvas(size, size), pen = canvas.getContext("2d", paper);
-  pen.imageSmoothingQuality = "high";
-  pen.fillStyle = "white";
-  pen.fillRect(0, 0, size, size);
-  pen.drawImage(picture, left, top, side, side, 0, 0, size, size);
-  return canvas;
 }
 
 const FOR = [214, 84, 0], AGAINST = [0, 92, 184], DEEPEST = 0.75; // as of class_activation_map.py
@@ -168,7 +140,7 @@ const FOR = [214, 84, 0], AGAINST = [0, 92, 184], DEEPEST = 0.75; // as of class
 /** The square, pale and grey, under the evidence (h, w) for one class; strongest: of the deepest
  * colour. Evidence between two places is interpolated. */
 export function overlay(square, evidence, rows, columns, strongest) {
-  const size = square.width, canvas = new OffscreenCanvas(size, size), pen = canvas.getContext("2d", paper);
+  const size = square.width, canvas = new OffscreenCanvas(size, size), pen = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   pen.drawImage(square, 0, 0);
   const image = pen.getImageData(0, 0, size, size), { data } = image;
   const clamp = (value, most) => Math.min(most, Math.max(0, value));

@@ -1,7 +1,9 @@
 // Answers from the server: its API, with failures in words.
 import { Trouble } from "./page_parts.js";
+import { uprightJpeg } from "./page_upright.js";
 
-const PATIENCE = 120000; // milliseconds until a request counts as lost
+const PATIENCE = 120000; // milliseconds until a photo's request counts as lost
+const SOON = 30000; // and another one
 const LONGEST = 60; // seconds; a server may ask for more, but nobody watches that
 
 const GONE = "The server does not answer. Check the connection, then try again; the photo is still here.";
@@ -22,6 +24,8 @@ function failure(status, text, after) {
 /** Send a file's bytes; sent(share) hears of the upload, and the signal stops it. */
 function post(path, file, signal, sent = () => {}) {
   return new Promise((done, fail) => {
+    const stopped = () => fail(new Trouble("STOPPED", "Stopped.", { again: true }));
+    if (signal?.aborted) { stopped(); return; }
     const call = new XMLHttpRequest();
     call.open("POST", path);
     call.timeout = PATIENCE;
@@ -34,16 +38,16 @@ function post(path, file, signal, sent = () => {}) {
     call.addEventListener("error", () => file.slice(0, 1).arrayBuffer().then(
       () => fail(new Trouble("OFFLINE", GONE, { again: true })), () => fail(new Trouble("FILE_LOST", LOST))));
     call.addEventListener("timeout", () => fail(new Trouble("TIMEOUT", "The server took too long to answer.", { again: true })));
-    call.addEventListener("abort", () => fail(new Trouble("STOPPED", "Stopped.", { again: true })));
+    call.addEventListener("abort", stopped);
     signal?.addEventListener("abort", () => call.abort());
     call.send(file);
   });
 }
 
-async function models() {
+async function get(path) {
   let answer;
   try {
-    answer = await fetch("api/v1/models", { signal: AbortSignal.timeout(20000) });
+    answer = await fetch(path, { signal: AbortSignal.timeout(SOON) });
   } catch {
     throw new Trouble("OFFLINE", "The server does not answer. Check the connection, then try again.", { again: true });
   }
@@ -51,18 +55,34 @@ async function models() {
   return answer.json();
 }
 
+let known = null; // a promise of what it said of its models
+
+function models() {
+  known = get("api/v1/models");
+  known.catch(() => { known = null; });
+  return known;
+}
+
+const about = () => known ?? models();
+
+/** What is sent of a photo: the file, or of a HEIC the upright JPEG, where this browser can make it. */
+const sendable = async (file) => (await uprightJpeg(file, about)) ?? file;
+
 const query = (model, facts) => new URLSearchParams({ ...(model && { model }), ...facts });
 
 async function classify(file, model, signal, sent) {
-  const answer = await post(`api/v1/classify?${query(model, { explain: false })}`, file, signal, sent);
+  const answer = await post(`api/v1/classify?${query(model, { explain: false })}`, await sendable(file), signal, sent);
   if (!answer.sentence || !answer.label || !answer.probabilities) throw failure(502, "", 0);
   return answer;
 }
 
-/** What page_ask.js asks; page_device.js offers the same without a server. */
+/** What page_ask.js asks; page_device.js offers the same without a server. about(): as models(), of
+ * before; deviceFacts(model): what a browser loads for it. */
 export const server = {
   models,
+  about,
   classify,
-  explain: (file, model) => post(`api/v1/classify?${query(model, { explain: true })}`, file),
-  correct: (file, model, said, right) => post(`api/v1/corrections?${query(model, { said, right })}`, file),
+  deviceFacts: (model) => get(`api/v1/models/${encodeURIComponent(model)}/device`),
+  explain: async (file, model) => post(`api/v1/classify?${query(model, { explain: true })}`, await sendable(file)),
+  correct: async (file, model, said, right) => post(`api/v1/corrections?${query(model, { said, right })}`, await sendable(file)),
 };

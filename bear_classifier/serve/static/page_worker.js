@@ -1,11 +1,14 @@
-// The model in this browser: a worker, so that the page stays alive while it computes.
-import { env, InferenceSession, Tensor } from "./ort/ort.wasm.min.mjs";
+// The model in this browser, and the decoder of what a browser does not read: a worker, so that the page
+// stays alive while it computes. Libraries come when they are needed.
 import { sentence } from "./page_sentences.js";
-import { Unusable, overlay, pictureOf, pixelsOf, squareCanvas } from "./page_picture.js";
+import { Unusable, overlay, pictureOf } from "./page_picture.js";
+import { fitSquare, pixelsOf, squareCanvas } from "./page_resize.js";
 
 const MAPS = 3; // of the likeliest classes
+const MOST_SENT = 16e6; // pixels of a JPEG that is sent: of more the server uses a quarter
+let runtime = null; // onnxruntime-web
 let session = null; // a promise
-let about = null; // {labels, reasons} of the model's own, {size, crop} of its square
+let about = null; // {labels, reasons} of the model's own, {size, crop, interpolation} of its square, limits
 
 /** The bytes of a file of this page, if they are those that were published. */
 async function checked({ name, sha256, bytes: size }, report = () => {}) {
@@ -28,26 +31,29 @@ async function checked({ name, sha256, bytes: size }, report = () => {}) {
 }
 
 async function load(given) {
-  about = { size: given.size, crop: given.crop };
+  about = given;
   const bytes = { wasm: 0, model: 0 };
   const progress = (name) => (length) => { bytes[name] = length; postMessage({ loaded: bytes.wasm + bytes.model }); };
   const [wasm, model] = await Promise.all([checked(given.wasm, progress("wasm")), checked(given.model, progress("model"))]);
+  runtime = await import("./ort/ort.wasm.min.mjs");
+  const { env, InferenceSession } = runtime;
   env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
   env.wasm.wasmBinary = wasm;
   env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
   // Without an arena: what one large photo took would be kept for ever, as this memory never shrinks.
   const made = await InferenceSession.create(model, { executionProviders: ["wasm"], enableCpuMemArena: false, enableMemPattern: false });
   env.wasm.wasmBinary = undefined;
-  Object.assign(about, { labels: given.labels, reasons: given.reasons });
   return made;
 }
+
+const NO_HEIC = "This browser does not read HEIC. Save it as JPEG, or set the camera to the most compatible format.";
 
 async function heif(bytes) {
   let library;
   try {
     library = (await import("./heif/libheif-bundle.mjs")).default();
   } catch {
-    throw new Unusable("UNSUPPORTED_FORMAT", "This browser does not read HEIC. Save it as JPEG, or set the camera to the most compatible format.");
+    throw new Unusable("UNSUPPORTED_FORMAT", NO_HEIC);
   }
   const [image] = new library.HeifDecoder().decode(bytes);
   if (!image) throw new Unusable("DAMAGED", "The HEIC file cannot be decoded. Save it as JPEG.");
@@ -58,9 +64,11 @@ async function heif(bytes) {
   return createImageBitmap(pixels);
 }
 
-async function outputs(picture) {
-  const { rgb, dims } = pixelsOf(picture);
-  return (await session).run({ pixels: new Tensor("uint8", rgb, dims) });
+/** What the model says of an ImageBitmap or a canvas, which is closed, and the square that it saw. */
+async function look(picture) {
+  const square = fitSquare(picture, about), { rgb, dims } = pixelsOf(square, about);
+  picture.close?.();
+  return { out: await (await session).run({ pixels: new runtime.Tensor("uint8", rgb, dims) }), square };
 }
 
 function answerOf(out) {
@@ -90,24 +98,30 @@ const work = {
     return {};
   },
   async classify({ file }) {
-    const picture = await pictureOf(file, heif), answer = answerOf(await outputs(picture));
-    picture.close?.();
-    return answer;
+    return answerOf((await look(await pictureOf(file, heif, about.limits))).out);
   },
   async explain({ file }) {
-    const picture = await pictureOf(file, heif), out = await outputs(picture), answer = answerOf(out);
-    const square = squareCanvas(picture, about.size, about.crop);
-    picture.close?.();
+    const { out, square } = await look(await pictureOf(file, heif, about.limits)), answer = answerOf(out);
+    const canvas = squareCanvas(square, about.size);
     const names = [...about.labels].sort((a, b) => answer.probabilities[b] - answer.probabilities[a]).slice(0, MAPS);
-    const images = await Promise.all(mapsOf(out, square, names).map(address));
-    return { ...answer, photo: await address(square), maps: names.map((label, n) => ({ label, image: images[n] })) };
+    const images = await Promise.all(mapsOf(out, canvas, names).map(address));
+    return { ...answer, photo: await address(canvas), maps: names.map((label, n) => ({ label, image: images[n] })) };
   },
   /** One frame of the camera. where: whether to draw the evidence for the likeliest class. */
   async frame({ picture, where }) {
-    const out = await outputs(picture), answer = answerOf(out);
-    const square = where ? squareCanvas(picture, about.size, about.crop) : null;
-    picture.close();
-    return { ...answer, map: square && mapsOf(out, square, [answer.label])[0].transferToImageBitmap() };
+    const { out, square } = await look(picture), answer = answerOf(out);
+    return { ...answer, map: where ? mapsOf(out, squareCanvas(square, about.size), [answer.label])[0].transferToImageBitmap() : null };
+  },
+  /** A photo as an upright JPEG. heic: whether libheif is there. */
+  async upright({ file, limits, heic }) {
+    const nothing = () => { throw new Unusable("UNSUPPORTED_FORMAT", NO_HEIC); };
+    const picture = await pictureOf(file, heic ? heif : nothing, limits), { width, height } = picture;
+    const part = width * height > MOST_SENT ? 0.5 : 1;
+    const canvas = new OffscreenCanvas(Math.floor(width * part), Math.floor(height * part)), pen = canvas.getContext("2d", { alpha: false });
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    picture.close?.();
+    return { jpeg: await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 }) };
   },
 };
 
