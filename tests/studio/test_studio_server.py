@@ -113,6 +113,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(folder: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_kill_9_at_30_moments_loses_nothing_that_was_confirmed(folder: Path) -> None:
     """Uploads and jobs, confirmed by a studio that is killed a little later each time."""
     photos: dict[str, str] = {}
@@ -156,7 +157,7 @@ def test_two_pages_and_the_command_line_at_once_train_once(folder: Path) -> None
     file = folder / "mine" / "mine.toml"
     text = file.read_text(encoding="utf-8")
     for key, value in QUICK:
-        text, n = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, 1, re.MULTILINE)
+        text, n = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, count=1, flags=re.MULTILINE)
         assert n == 1, key
     file.write_text(text.replace("\nsize = 0 ", "\nsize = 64 "), encoding="utf-8")
     for number in range(48):
