@@ -215,7 +215,7 @@ class Jobs:
     async def _work(self) -> None:
         while True:
             with contextlib.suppress(OSError, BearsError):  # a full disk: at the next beat again
-                self.beat()
+                await asyncio.to_thread(self.beat)
             await asyncio.sleep(BEAT)
 
     async def _leave(self) -> None:
