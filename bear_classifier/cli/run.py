@@ -70,12 +70,12 @@ def summary(
 ) -> str:
     """What came of a run, and what to do next. current: whether what is published is what was
     judged; words: as `terminal.project_of`."""
-    from bear_classifier.judge.evaluate import as_text
-
     model = one_line(str(opened.model))
     lines = [one_line(f"data   {opened.data}")]
     if test is None:
         return "\n".join(["", *lines, "next   to go on, run: bears run"])
+    from bear_classifier.judge.evaluate import as_text  # scikit-learn, which takes seconds
+
     lines = ["", as_text(dict(test)), "", *lines]
     if not current:
         old = (opened.model / "bundle.json").is_file()

@@ -15,7 +15,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from bear_classifier.errors import BearsError
 from bear_classifier.studio.workspace import Workspace
 
-PAUSE = 0.25  # seconds between two looks
+PAUSE = 0.25  # seconds between two looks, or twice what the last one took
 _WAIT = 0.05  # seconds between two looks at whether there is an event to send
 _PING = 10.0  # seconds without an event until a line is sent that keeps the connection open
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -33,10 +33,11 @@ class Channel:
     async def watch(self) -> None:
         """Make the text anew when something has changed, until no page is open."""
         while self.pages:
+            began = time.monotonic()
             text = await asyncio.to_thread(self._next)
             if text and text != self.text:
                 self.text, self.number = text, self.number + 1
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(max(PAUSE, 2 * (time.monotonic() - began)))
 
     def _next(self) -> str:
         """The text of the event, "" where it is the same as before."""

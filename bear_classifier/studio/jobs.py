@@ -101,7 +101,7 @@ class Jobs:
             )
         for job in self.journal.of(place.name):
             if job.state == "waiting" and (job.words, job.after) == (words, after):
-                return job
+                return self._put(job, also=(*job.also, request)) if request else job
         job = Job(
             new_id(), place.name, kind, dict(choices), words, request, _now(),
             after, was,
@@ -215,7 +215,7 @@ class Jobs:
     async def _work(self) -> None:
         while True:
             with contextlib.suppress(OSError, BearsError):  # a full disk: at the next beat again
-                self.beat()
+                await asyncio.to_thread(self.beat)
             await asyncio.sleep(BEAT)
 
     async def _leave(self) -> None:

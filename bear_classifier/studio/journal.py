@@ -28,7 +28,8 @@ _FILE = "job.json"
 @dataclass(frozen=True)
 class Job:
     """One command of a project, as it is written. words: after `bears`; request: a number that a
-    page gives each click, so that it counts once; after: a job that has to be done first; asked,
+    page gives each click, so that it counts once; also: those of other clicks that meant the same;
+    after: a job that has to be done first; asked,
     begun, ended: seconds since 1970; code: its exit code; error: code and sentence; held_by: who
     holds the dataset that it waits for; was: the job that it goes on with."""
 
@@ -41,6 +42,7 @@ class Job:
     asked: float
     after: str = ""
     was: str = ""
+    also: tuple[str, ...] = ()
     state: JobState = "waiting"
     begun: float | None = None
     ended: float | None = None
@@ -92,7 +94,8 @@ class Journal:
 
     def requested(self, project: str, request: str) -> Job | None:
         """The job of this request, if it came before."""
-        return next((job for job in self.of(project) if request and job.request == request), None)
+        jobs = (job for job in self.of(project) if request in (job.request, *job.also))
+        return next(jobs, None) if request else None
 
     def clear_old(self, project: str) -> None:
         over = [job for job in self.of(project) if job.is_over]
@@ -110,7 +113,7 @@ def _read(path: Path, project: str) -> Job | None:
     """None for a folder whose job was never confirmed, or that is none. project: its name now."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
-        job = Job(**row)
+        job = Job(**{**row, "also": tuple(row.get("also", ()))})
     except (OSError, ValueError, TypeError):
         return None
     good = isinstance(job.words, list) and isinstance(job.choices, Mapping)

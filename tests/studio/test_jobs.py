@@ -70,11 +70,12 @@ def test_the_same_click_is_one_job_and_so_are_the_same_words_that_wait(
     do("wait")
     first = queue.submit(place, "train", {}, "click 1")
     assert queue.submit(place, "train", {}, "click 1") == first
-    assert queue.submit(place, "train", {}, "click of another tab") == first
+    assert queue.submit(place, "train", {}, "click of another tab").id == first.id
     running = comes_to(queue, first, "running")
     assert queue.submit(place, "train", {}, "click 1") == running
-    again = Jobs(place.root, PROGRAM)  # of a request whose answer was lost with the studio
-    assert again.submit(place, "train", {}, "click 1").id == first.id
+    again = Jobs(place.root, PROGRAM)  # of requests whose answers were lost with the studio
+    for click in ("click 1", "click of another tab"):
+        assert again.submit(place, "train", {}, click).id == first.id
 
 
 def test_one_at_a_time_in_the_order_of_the_requests(queue: Jobs, place: Place, do) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpus import drawn, saved
+from corpus import ROOT, drawn, saved
 from PIL import Image
 from studio_process import RUNNING, Studio
 from waiting import STUCK, until
 
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.lock import hold
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.studio import job_process
@@ -108,6 +113,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(folder: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_kill_9_at_30_moments_loses_nothing_that_was_confirmed(folder: Path) -> None:
     """Uploads and jobs, confirmed by a studio that is killed a little later each time."""
     photos: dict[str, str] = {}
@@ -142,6 +148,48 @@ def test_kill_9_at_30_moments_loses_nothing_that_was_confirmed(folder: Path) -> 
     assert states <= {"done", "failed"}, states  # reports of a project without a model fail
     assert last.end() == 130
     assert [p for p in folder.rglob("*.partial")] == []
+
+
+@pytest.mark.long
+def test_two_pages_and_the_command_line_at_once_train_once(folder: Path) -> None:
+    studio = Studio(folder)
+    studio.http.post("api/projects", json=NEW).raise_for_status()
+    file = folder / "mine" / "mine.toml"
+    text = file.read_text(encoding="utf-8")
+    for key, value in QUICK:
+        text, n = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, count=1, flags=re.MULTILINE)
+        assert n == 1, key
+    file.write_text(text.replace("\nsize = 0 ", "\nsize = 64 "), encoding="utf-8")
+    for number in range(48):
+        studio.send("ab"[number % 2], saved(drawn(seed=number), "JPEG")).raise_for_status()
+    until(lambda: _at_rest(studio), alive=studio.is_alive)
+    words = [sys.executable, "-m", "bear_classifier", "run", "--project", "mine.toml"]
+    own = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def click(tab: str) -> None:
+        studio.job("train", f"{tab} 1")
+        studio.job("train", f"{tab} 2")
+
+    tabs = [threading.Thread(target=click, args=(tab,)) for tab in ("first tab", "second tab")]
+    with subprocess.Popen(words, cwd=file.parent, env=own, stderr=subprocess.PIPE) as typed:
+        for tab in tabs:
+            tab.start()
+        for tab in tabs:
+            tab.join()
+        done = until(lambda: _at_rest(studio), alive=studio.is_alive)
+        _, said = typed.communicate()
+    assert typed.returncode == 0 or b"LOCKED" in said
+    assert {job["state"] for job in done["jobs"]} == {"done"}
+    assert done["model"]["current"] and done["photos"]["usable"] == 48
+    with Catalog(file.parent / "data" / "mine") as catalog:
+        assert len(catalog.runs("train")) == len(catalog.runs("export")) == 1
+    assert studio.end() == 130
+
+
+QUICK = (
+    ("arch", '"squeezenet1_1"'), ("weights", '"none"'), ("epochs", "1"), ("lr", "0.001"),
+    ("parity", "2"), ("folds", "2"), ("source_validation", "false"),
+)  # fmt: skip
 
 
 def _at_rest(studio: Studio) -> dict[str, Any] | None:
