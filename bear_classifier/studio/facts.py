@@ -116,7 +116,9 @@ def facts_of(
 ) -> ProjectFacts:
     """The facts that advice is given by. state: see `insights`; decisions: since the training."""
     photos, config = state["photos"], place.config
-    sizes = group_sizes(catalog) if catalog else {}
+    sizes: dict[str, list[int]] = {}
+    if catalog:
+        sizes = catalog.once("groups of the studio", lambda: group_sizes(catalog))
     rows = photos["by_class"]
     splits = [row.get(split, 0) for row in rows.values() for split in ("train", "valid", "test")]
     suspects, model = state.get("suspects") or {}, state.get("model")

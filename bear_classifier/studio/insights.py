@@ -40,4 +40,8 @@ def results_of(place: Place, catalog: Catalog) -> list[ResultRow]:
     """Every training of the project; the last one is kept at the first look after it."""
     folder = place.own / "results" / "answers"
     keep_result(catalog, place.config.labels, folder)
-    return result_rows(kept_results(folder), labels_of_test(catalog))
+    kept = kept_results(folder)
+    return catalog.once(  # type: ignore[no-any-return]
+        f"{len(kept)} results of the studio",
+        lambda: result_rows(kept, labels_of_test(catalog) if len(kept) > 1 else {}),
+    )
