@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 from bear_classifier import pipeline
 from bear_classifier.cli import project
 from bear_classifier.cli.output import print_outcome, print_result
-from bear_classifier.config import project_file
+from bear_classifier.config import project_edits
 from bear_classifier.errors import ConfigError
-from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import one_line
 
 
@@ -29,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     if options.remove is None and options.restore is None:
         print_result(options, photos_by_class(opened), _lines)
     else:
-        _edit(options, opened)
+        _edit(options)
 
 
 def _lines(counts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -55,27 +53,15 @@ def photos_by_class(opened: pipeline.Project) -> dict[str, dict[str, Any]]:
     }
 
 
-def _edit(options: argparse.Namespace, opened: pipeline.Project) -> None:
-    path, config = Path(options.project or "bears.toml"), opened.config
+def _edit(options: argparse.Namespace) -> None:
     if options.project == "starter":
         raise ConfigError("CANNOT_EDIT", "the classes of the starter project are fixed")
+    path = Path(options.project or "bears.toml")
     label = options.restore if options.remove is None else options.remove
-    text = path.read_bytes().decode("utf-8-sig")
     if options.remove is None:
-        after = project_file.again(text, label)
+        project_edits.restore_class(path, label)
         done = f'put "{label}" back into {path}; its photos come back with the next run'
-        by_hand = f'add "{label}" to'
     else:
-        if label not in config.labels:
-            labels = ", ".join(config.labels)
-            raise ConfigError("UNKNOWN_CLASS", f"{path}: {label!r} is no class; there are {labels}")
-        rest = {name: queries for name, queries in config.classes.items() if name != label}
-        # refuses a project of fewer than two classes
-        project_file.changed(dataclasses.replace(config, classes=rest), (), str(path))
-        after = project_file.without(text, label)
+        project_edits.remove_class(path, label)
         done = f'took "{label}" out of {path}; its photos are set aside from the next run on'
-        by_hand = "take its line out of"
-    if after is None:
-        raise ConfigError("CANNOT_EDIT", f"{path}: {by_hand} [classes] by hand")
-    write_atomic(path, after.encode())
     print_outcome(options, {"project": str(path), "class": label}, one_line(done))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bear_classifier.cli.options import COMMANDS, module, parser
 from bear_classifier.cli.output import print_result
-from bear_classifier.config import project_file
+from bear_classifier.config import project_edits, project_file
 from bear_classifier.config.settings import Config
 from bear_classifier.errors import BearsError
 
@@ -134,7 +134,7 @@ def _classes(prefix: str, options: argparse.Namespace) -> Iterable[str]:
 def _removed(prefix: str, options: argparse.Namespace) -> list[str]:
     path = Path(getattr(options, "project", None) or "bears.toml")
     try:
-        return project_file.removed_classes(path.read_text(encoding="utf-8-sig"))
+        return project_edits.removed_classes(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):  # also of TOML
         return []
 

@@ -17,8 +17,8 @@ from bear_classifier.dataset.schema import SPLITS, Photo, Split
 from bear_classifier.dataset.sources import sites
 from bear_classifier.errors import DataError
 from bear_classifier.runtime.terminal import count
+from bear_classifier.stats.metrics import IMBALANCE
 
-_IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
 _LEARNED = 2  # groups of a class that go to train before any other split: the probe has two folds
 _SLACK = 0.25  # of a split's share, before a class is held to it
 
@@ -196,7 +196,7 @@ def _warnings(
                 " model knows it cannot be measured there. Add photos of other scenes"
             )
     large, small = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
-    if counts[large] >= _IMBALANCE * counts[small]:
+    if counts[large] >= IMBALANCE * counts[small]:
         warnings.append(
             f'Class "{large}" has {counts[large]} photos, "{small}" {counts[small]}: '
             "more of the small class would help most"

@@ -11,7 +11,7 @@ import re
 import sys
 import typing
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from bear_classifier.config.settings import Config, SplitConfig, TrainConfig
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime.files import os_error, write_atomic
-from bear_classifier.runtime.terminal import command, warn
+from bear_classifier.runtime.terminal import warn
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,8 +35,6 @@ TABLES: dict[str, type] = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Separators, wildcards, and characters that are invisible or turn the text round.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\<>:\"|?*]")
-_MARK = "# "  # in front of the lines of a class that is taken out
-_LONGEST = 30  # lines of one class
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
 
 
@@ -110,14 +108,16 @@ def _classes(value: Any, where: str) -> dict[str, list[str]]:
         raise ConfigError("TOO_FEW_CLASSES", f"{where}: [classes] names {n}; {advice}")
     seen: dict[str, str] = {}
     for label, queries in value.items():
-        if fault := _class_fault(label, queries, seen):
+        if fault := class_fault(label, queries, seen):
             raise ConfigError("BAD_CLASS", f"{where}: {fault}")
         seen[folded(label)] = label
     return {label: list(queries) for label, queries in value.items()}
 
 
-def _class_fault(label: str, queries: Any, seen: Mapping[str, str]) -> str:
-    """seen: folded name -> name of the classes before it."""
+def class_fault(label: str, queries: Any, seen: Mapping[str, str]) -> str:
+    """What is wrong with a class, "" if nothing is.
+
+    seen: folded name -> name of the classes before it."""
     if (
         not label
         or label != label.strip()
@@ -238,7 +238,7 @@ def as_toml(config: Config) -> str:
     """The project file of `config`, every setting written out with its meaning."""
     about = "# Every setting with its default; change one here, or with --set TABLE.KEY=VALUE."
     lines = [about, f"name = {json.dumps(config.name)}", "", "[classes]  # label = search queries"]
-    lines += [_class_line(label, queries) for label, queries in config.classes.items()]
+    lines += [class_line(label, queries) for label, queries in config.classes.items()]
     for table in TABLES:
         values = getattr(config, table)
         lines += ["", f"[{table}]"]
@@ -249,7 +249,8 @@ def as_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _class_line(label: str, queries: Sequence[str]) -> str:
+def class_line(label: str, queries: Sequence[str]) -> str:
+    """A line of [classes]."""
     key = label if re.fullmatch(r"[A-Za-z0-9_-]+", label) else _literal(label)
     return f"{key} = {_literal(list(queries))}"
 
@@ -257,9 +258,6 @@ def _class_line(label: str, queries: Sequence[str]) -> str:
 def _literal(value: Any) -> str:
     """JSON is TOML except for pairs of surrogates and the delete character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-# -- a class put into the text, taken out of it, and put back --------------------------------
 
 
 def create(
@@ -282,92 +280,6 @@ def create(
     return path
 
 
-def with_class(text: str, label: str, where: str) -> str:
-    """A project file with one class more, after the others; all else stays, letter by letter.
-
-    where: what to name in errors. Raises ConfigError (BAD_CLASS, CANNOT_EDIT)."""
-    before = tomllib.loads(text)
-    classes = before.get("classes", {})
-    fault = f"class {label!r} is there already" if label in classes else ""
-    if fault := fault or _class_fault(label, [label], {folded(name): name for name in classes}):
-        raise ConfigError("BAD_CLASS", f"{where}: {fault}")
-    if label in removed_classes(text):
-        hint = command("classes", "--restore", label)
-        advice = f"was taken out of the project; to put it back, run: {hint}"
-        raise ConfigError("BAD_CLASS", f"{where}: class {label!r} {advice}")
-    wanted = {**before, "classes": {**classes, label: [label]}}
-    lines = text.splitlines(keepends=True)
-    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    line = _class_line(label, [label]) + ending
-    for at in range(1, len(lines) + 1):
-        above = lines[at - 1] if lines[at - 1].endswith("\n") else lines[at - 1] + ending
-        after = "".join([*lines[: at - 1], above, line, *lines[at:]])
-        with contextlib.suppress(tomllib.TOMLDecodeError):
-            found = tomllib.loads(after)
-            if found == wanted and list(found["classes"]) == list(wanted["classes"]):
-                return after
-    advice = f"add this line to [classes] by hand: {line.strip()}"
-    raise ConfigError("CANNOT_EDIT", f"{where}: {advice}")
-
-
 def class_names(text: str) -> list[str]:
     """The classes of a project file, in its order."""
     return list(tomllib.loads(text).get("classes", {}))
-
-
-def without_class(text: str, label: str) -> str | None:
-    """A project file without the lines of one class, which `with_class` put there; None where it
-    cannot be done."""
-    wanted = tomllib.loads(text)
-    del wanted["classes"][label]
-    return _changed(text, lambda line: "", wanted.__eq__)
-
-
-def without(text: str, label: str) -> str | None:
-    """A project file in which the lines of one class are a comment; None where it cannot be done.
-
-    All else stays, letter by letter: the parsed result is compared with the expected one."""
-    wanted = tomllib.loads(text)
-    del wanted["classes"][label]
-    return _changed(text, lambda line: _MARK + line, wanted.__eq__)
-
-
-def again(text: str, label: str) -> str | None:
-    """A project file in which the comment that `without` left is a class again; None without it."""
-    before = tomllib.loads(text)
-
-    def is_right(after: Mapping[str, Any]) -> bool:
-        rest = dict(after.get("classes", {}))
-        queries = rest.pop(label, None)
-        return isinstance(queries, list) and {**after, "classes": rest} == before
-
-    return _changed(text, lambda line: line.removeprefix(_MARK), is_right)
-
-
-def removed_classes(text: str) -> list[str]:
-    """Classes that `without` made comments."""
-    labels = set()
-    for line in text.splitlines():
-        key, sign, _ = line.removeprefix(_MARK).partition("=")
-        if sign and line.startswith(_MARK):
-            with contextlib.suppress(tomllib.TOMLDecodeError):
-                labels |= tomllib.loads(f"{key}= 0").keys()
-    return sorted(label for label in labels if again(text, label) is not None)
-
-
-def _changed(
-    text: str, change: Callable[[str], str], is_right: Callable[[Mapping[str, Any]], bool]
-) -> str | None:
-    """The text with as few lines in a row changed as make it right."""
-    lines = text.splitlines(keepends=True)
-    for size in range(1, min(len(lines), _LONGEST) + 1):
-        for start in range(len(lines) - size + 1):
-            block = lines[start : start + size]
-            edited = [change(line) for line in block]
-            if any(old == new for old, new in zip(block, edited, strict=True)):
-                continue
-            after = "".join([*lines[:start], *edited, *lines[start + size :]])
-            with contextlib.suppress(tomllib.TOMLDecodeError):
-                if is_right(tomllib.loads(after)):
-                    return after
-    return None

@@ -6,17 +6,15 @@ that nobody can undo, and loses nothing.
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 from pathlib import Path
 
-from bear_classifier.config import project_file
+from bear_classifier.config import project_edits, project_file
 from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog, now
 from bear_classifier.dataset.queries import photo_counts
 from bear_classifier.dataset.schema import Event, NewClass
 from bear_classifier.errors import ConfigError, DataError
-from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import count
 
 
@@ -29,8 +27,8 @@ def make_class(catalog: Catalog, file: Path | None, label: str, who: str, reques
         if done := [row for row in catalog.new_classes() if row.request == request]:
             return done[0]
         path = _editable(file)
-        bom, text = _text(path)
-        write_atomic(path, bom + project_file.with_class(text, label, path.name).encode())
+        bom, text = project_edits.read_text(path)
+        project_edits.write_text(path, bom, project_edits.with_class(text, label, path.name))
         catalog.put_new_class(made)
         return catalog.new_classes()[-1]
 
@@ -53,13 +51,13 @@ def take_back(
             held = f"{count(n, 'photo')} of class {made.label!r} came to it by a later decision"
             raise DataError("CANNOT_UNDO", f"{held}; undo that first")
         path = _editable(file)
-        bom, text = _text(path)
+        bom, text = project_edits.read_text(path)
         if made.label in project_file.class_names(text):
-            after = project_file.without_class(text, made.label)
+            after = project_edits.without_class(text, made.label)
             if after is None:
                 by_hand = f"take the line of {made.label!r} out of [classes] by hand"
                 raise ConfigError("CANNOT_EDIT", f"{path.name}: {by_hand}")
-            write_atomic(path, bom + after.encode())
+            project_edits.write_text(path, bom, after)
         catalog.put_new_class(dataclasses.replace(made, undone=1))
     return made
 
@@ -77,13 +75,3 @@ def _editable(file: Path | None) -> Path:
     if file is None:
         raise ConfigError("CANNOT_EDIT", "the classes of the starter project are fixed")
     return file
-
-
-def _text(path: Path) -> tuple[bytes, str]:
-    """The mark of its encoding, which some editors write, and the rest."""
-    try:
-        data = path.read_bytes()
-        bom = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
-        return bom, data.removeprefix(bom).decode()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError("NO_PROJECT", f"{path.name} cannot be read: {exc}") from exc

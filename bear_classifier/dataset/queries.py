@@ -69,3 +69,39 @@ def _joined(which: str) -> str:
         "(SELECT photo.sha256 AS sha256, photo.origin AS origin, coalesce(source.page, '') AS page"
         f" FROM photo LEFT JOIN source ON source.origin = photo.origin {which})"
     )
+
+
+def labels_of_test(catalog: Catalog) -> dict[str, tuple[str, str]]:
+    """sha256 -> label and group of near-copies of the usable photos of the test split, in the order
+    of their hashes."""
+    columns = ["sha256", "label", "group"]
+    with damage_explained(catalog.path):
+        rows = catalog.stream(
+            columns, "photo WHERE status = 'ok' AND split = 'test' ORDER BY sha256"
+        )
+        return {sha256: (label, group or sha256) for sha256, label, group in rows}
+
+
+def group_sizes(catalog: Catalog) -> dict[str, list[int]]:
+    """The sizes of the groups of near-copies of each class, of usable photos that were screened."""
+    grouped = (
+        "(SELECT label, count(*) AS n FROM photo WHERE status = 'ok' AND \"group\" IS NOT NULL"
+        ' GROUP BY label, "group") ORDER BY label, n'
+    )
+    sizes: dict[str, list[int]] = {}
+    with damage_explained(catalog.path):
+        for label, n in catalog.stream(["label", "n"], grouped):
+            sizes.setdefault(label, []).append(n)
+    return sizes
+
+
+def decisions_after(catalog: Catalog, at: str) -> int:
+    """How many photos have a decision in force that was made from this time on."""
+    which = (
+        "event WHERE at >= ? AND request <> '' AND undoes IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM event AS later WHERE later.undoes = event.id)"
+    )
+    grouped = f"(SELECT count(DISTINCT sha256) AS n FROM {which})"
+    with damage_explained(catalog.path):
+        (row,) = catalog.stream(["n"], grouped, (at,))
+        return int(row[0])

@@ -9,8 +9,10 @@ from bear_classifier.judge import membership_inference, refusals_in_words
 from bear_classifier.judge.leave_source_out import SourceHoldout
 from bear_classifier.judge.rejection import Elsewhere, FalseAccepts
 from bear_classifier.report import schema
+from bear_classifier.report.words import FEW_TEST_PHOTOS, cannot_judge
+from bear_classifier.report.words import percent as percent
+from bear_classifier.report.words import photos as photos
 
-_FEW = 100  # test photos; below, the error is known to several points at best
 _SURE = 0.05  # chance of a difference where there is none
 _LOOK = {
     "brightness": "brightness alone",
@@ -18,19 +20,6 @@ _LOOK = {
     "shape": "width to height alone",
     "size": "the number of pixels alone",
 }
-
-
-def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """A share, with its interval if there is one."""
-    if value is None:
-        return "unknown"
-    text = f"{value:.1%}"
-    return text if interval is None else f"{text} ({interval[0]:.1%} to {interval[1]:.1%})"
-
-
-def photos(n: int, kind: str = "") -> str:
-    """The number with its noun. kind: an adjective before the noun."""
-    return f"{n} {kind + ' ' if kind else ''}photo{'' if n == 1 else 's'}"
 
 
 def verdict(facts: schema.Measured) -> str:
@@ -86,12 +75,8 @@ def report_warnings(facts: schema.Measured) -> list[str]:
             f"The test split has {photos(test['now'], 'usable')} now and had {test['n']} when the"
             " model was judged; to judge again, run: bears run"
         )
-    if (interval := test["error_interval"]) and test["n"] < _FEW:
-        low, high = interval
-        lines.append(
-            f"{photos(test['n'], 'test')} cannot measure the error well: it may be anything from"
-            f" {low:.1%} to {high:.1%}. Do not compare models by it."
-        )
+    if (interval := test["error_interval"]) and test["n"] < FEW_TEST_PHOTOS:
+        lines.append(f"{cannot_judge(test['n'], interval)} Do not compare models by it.")
     if empty := [label for label, row in test["per_class"].items() if not row["n"]]:
         lines.append(
             f"The test split has no photo of {', '.join(empty)}: how well the model knows it is"

@@ -103,10 +103,12 @@ def make_app(
     host: str = "127.0.0.1",
     file: Path | None = None,
     who: str = "",
+    framed: bool = False,
 ) -> FastAPI:
     """The page of one dataset, ranked now; without a first model nothing is. root: of its catalog;
     host: that it is reached under; file: the project file, for new classes; who: decides where the
-    page does not say it, "" for the user of the system."""
+    page does not say it, "" for the user of the system; framed: other pages from here may show it
+    inside theirs."""
     labels = list(config.classes)
     fresh = Fresh(root)
     with fresh.turn() as (catalog, today):
@@ -114,7 +116,7 @@ def make_app(
         live = LiveRanking(loaded, catalog, today)
     pictures = ThumbnailCache()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=fresh.while_served)
-    protect(app, host, root)
+    protect(app, host, root, framed)
     app.include_router(feature_routes(root, config, fresh, live))
     app.include_router(gallery_routes(config, fresh))
     app.include_router(label_routes(root, config, fresh, labels))

@@ -18,12 +18,17 @@ from bear_classifier.web.addresses import HostNames
 from bear_classifier.web.guard import BROWSER_HEADERS, Heads, Refused, invalid_request
 
 _WAIT = {"CATALOG_BUSY", "CATALOG_DAMAGED", "CATALOG_UNUSABLE", "DISK_FULL", "LOCKED"}
-HEADERS = BROWSER_HEADERS | {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; object-src 'none'",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'"
+
+
+def headers_of(framed: bool = False) -> dict[str, str]:
+    """Of every answer. framed: pages from here may show this one inside theirs."""
+    by = "'self'" if framed else "'none'"
+    return BROWSER_HEADERS | {
+        "Content-Security-Policy": f"{_POLICY}; frame-ancestors {by}",
+        "X-Frame-Options": "SAMEORIGIN" if framed else "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
 
 
 def check_request(request: Request, names: HostNames) -> None:
@@ -53,9 +58,10 @@ def _status(exc: BearsError) -> int:
     return 409 if exc.code == "CONFLICT" else 503 if exc.code in _WAIT else 400
 
 
-def protect(app: FastAPI, host: str, root: Path) -> None:
-    """Put the guard in front of an app that is bound to `host`; no error tells where root is."""
-    names = HostNames(host, strict=True)
+def protect(app: FastAPI, host: str, root: Path, framed: bool = False) -> None:
+    """Put the guard in front of an app that is bound to `host`; no error tells where root is.
+    framed: as of `headers_of`."""
+    names, added = HostNames(host, strict=True), headers_of(framed)
 
     def explain(_: Request, exc: Exception) -> Response:
         if isinstance(exc, RequestValidationError):
@@ -70,7 +76,7 @@ def protect(app: FastAPI, host: str, root: Path) -> None:
             response = await call_next(request)
         except Refused as exc:
             response = explain(request, exc)
-        response.headers.update(HEADERS)
+        response.headers.update(added)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 

@@ -43,11 +43,14 @@ _STATUS = {
 }
 
 
-def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVERYWHERE) -> FastAPI:
+def make_app(
+    service: Service,
+    settings: ServeConfig = _DEFAULT,
+    host: str = EVERYWHERE,
+    gradio: bool = True,
+) -> FastAPI:
     """The application: routes, page, gradio, and the guards before them. host: the address that it
-    is bound to."""
-    from bear_classifier.serve import gradio_app  # takes seconds
-
+    is bound to; gradio: whether its page is there, too, which takes seconds and 100 MB."""
     metrics = Metrics(lambda: service.admitted)
     fair = Fair(settings.per_minute, settings.proxy)
     device = OnDevice(service.models, settings.on_device)
@@ -92,7 +95,10 @@ def make_app(service: Service, settings: ServeConfig = _DEFAULT, host: str = EVE
             raise HTTPException(404, "There is nothing here")
         return FileResponse(files[name], headers={"Cache-Control": "no-cache"})
 
-    gradio_app.mount(app, service, limits.GRADIO, folder)
+    if gradio:
+        from bear_classifier.serve import gradio_app
+
+        gradio_app.mount(app, service, limits.GRADIO, folder)
     app.add_exception_handler(BearsError, _explain)
     app.add_exception_handler(HTTPException, _explain_http)
     app.add_exception_handler(RequestValidationError, _explain)

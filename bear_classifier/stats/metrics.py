@@ -9,6 +9,7 @@ from bear_classifier.stats.arrays import AnyFloats, Floats, Ints
 LEAST_PROBABILITY = 1e-12  # of the own class: a photo costs at most 27.6 nats
 ANY_PROBABILITY = 1e-300  # a floor for ranks: it only keeps the logarithm finite
 MOST_LOSS = -float(np.log(1e-6))  # nats of one photo where trainings are compared: 13.8
+IMBALANCE = 10  # times as many photos in the largest class as in the smallest: worth a warning
 _BINS = 15  # of the calibration error, as in Guo et al., arXiv 1706.04599
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +18,11 @@ from starlette.requests import ClientDisconnect
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
 from bear_classifier.review.app import THUMBNAIL_SIZES, ThumbnailCache
 from bear_classifier.studio.events import event_routes
+from bear_classifier.studio.folders import deleted_projects
 from bear_classifier.studio.guard import StudioGate, refused_response
+from bear_classifier.studio.mounts import Mounts
 from bear_classifier.studio.photo_facts import cover, photo_rows, stored_file
+from bear_classifier.studio.project_routes import download_routes, project_routes
 from bear_classifier.studio.projects import BEARS, make_project, names
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.addresses import is_loopback
@@ -37,19 +41,23 @@ def make_app(root: Path, host: str = "127.0.0.1", token: str = "") -> FastAPI:
     """root: the folder of projects; host: that it is bound to; token: asks for it where it is
     reached from elsewhere."""
     space = Workspace(root)
+    mounts = Mounts(space.place)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with space.working():
+        async with mounts, space.working():
             yield
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.workspace = space
+    app.state.workspace, app.state.mounts = space, mounts
     _pages(app)
     _projects(app, space, host)
     _jobs(app, space)
     _photos(app, space)
     app.include_router(event_routes(space))
+    app.include_router(project_routes(space, mounts))
+    app.include_router(download_routes(space))
+    app.mount(MOUNTED.rstrip("/"), mounts)
     for kind in (BearsError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _explain)
     app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=400))
@@ -84,7 +92,7 @@ def _projects(app: FastAPI, space: Workspace, host: str) -> None:
             if here
             else f"Everybody who reaches {host} and has the token can use this page.",
             "projects": [_summary(space, name) for name in names(space.root)],
-            "bin": [],
+            "bin": [dataclasses.asdict(one) for one in deleted_projects(space.root)],
         }
 
     @app.post("/api/projects", status_code=201)

@@ -82,6 +82,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], JobSubject], list[str]]] = {
     "take-in-zip": _take_in_zip,
     "learn": _learn,
     "train": lambda choices, subject: _run(subject),
+    "curve": lambda choices, subject: ["curve", "--project", f"{subject.name}.toml"],
     "report": lambda choices, subject: ["report", "--project", f"{subject.name}.toml"],
     "static": lambda choices, subject: [
         *("space", subject.model, f"{subject.own}/results/static", "--static")

@@ -13,6 +13,8 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.stages import STAGES
 from bear_classifier.studio.commands import QUICK
+from bear_classifier.studio.facts import decisions_since
+from bear_classifier.studio.insights import insights
 from bear_classifier.studio.photo_facts import photo_facts
 from bear_classifier.studio.projects import Place
 
@@ -34,7 +36,7 @@ def document(
     for name in waiting.get("take-in", ()):
         photos["by_class"][name.partition("/")[0]]["waiting"] += 1
     first, suspects, model = _first(catalog), _suspects(place, catalog), _model(place, catalog)
-    return {
+    found = {
         "id": place.name,
         "title": place.config.name,
         "folder": str(place.home),
@@ -47,6 +49,7 @@ def document(
         "suspects": suspects,
         "steps": _steps(photos, jobs, first, model, suspects),
     }
+    return found | insights(place, catalog, found)
 
 
 def _first(catalog: Catalog | None) -> Document | None:
@@ -59,9 +62,12 @@ def _first(catalog: Catalog | None) -> Document | None:
 
 
 def _suspects(place: Place, catalog: Catalog | None) -> Document | None:
+    """Photos that are probably faults and that nobody has decided on since they were looked for."""
     try:
         summary = json.loads((place.data / "clean" / "summary.json").read_text(encoding="utf-8"))
-        return {"waiting": int(summary["suspects"]), "expected_faults": summary["expected"]}
+        done = decisions_since(catalog) if catalog else 0
+        waiting = max(0, int(summary["suspects"]) - done)
+        return {"waiting": waiting, "expected_faults": summary["expected"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

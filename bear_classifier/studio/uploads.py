@@ -38,6 +38,7 @@ _SPARE = 500_000_000  # bytes that stay free on the disk beside a ZIP
 _AT_ONCE = 4  # photos whose bytes are in memory
 _SECONDS = 20.0  # of a processor for one photo
 _WORKER = "bear_classifier.collect.http.ingest"
+FOLDERS = {"take-in": LABELLED, "take-in-unlabelled": UNLABELLED, "take-in-zip": ZIPS}
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,44 +86,49 @@ class Uploads:
             move(partial, target)
         finally:
             partial.unlink(missing_ok=True)
-        self._came(place)
+        self.came(place)
         return {"file": name, "outcome": "stored"}
 
     async def zip(self, place: Place, body: AsyncIterator[bytes]) -> str:
-        """Store an archive under a name made from its content; it is read by the job that takes it
-        in. Raises Refused (413, 415) and DataError (DISK_FULL, CANNOT_WRITE)."""
-        folder = uploads_folder(place) / ZIPS
-        partial = folder / f".{secrets.token_hex(8)}.partial"
-        sha, size = hashlib.sha256(), 0
-        with write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free - _SPARE
-            try:
-                with partial.open("wb") as file:
-                    async for part in body:
-                        size += len(part)
-                        if size > MAX_ZIP:
-                            raise Refused(413, "TOO_LARGE", _limit("the ZIP", MAX_ZIP))
-                        if size > free:
-                            raise DataError("DISK_FULL", f"no space left for a ZIP in {folder}")
-                        sha.update(part)
-                        await asyncio.to_thread(file.write, part)
-                    await asyncio.to_thread(_flush, file.fileno(), file)
-                if not zipfile.is_zipfile(partial):
-                    raise Refused(415, "NOT_A_ZIP", "this file is no ZIP")
-                name = f"{sha.hexdigest()}.zip"
-                move(partial, folder / name)
-            finally:
-                partial.unlink(missing_ok=True)
-        self._came(place)
+        """Store an archive, which is read by the job that takes it in. Raises as `received_zip`."""
+        name = (await received_zip(uploads_folder(place) / ZIPS, body)).name
+        self.came(place)
         return name
 
-    def _came(self, place: Place) -> None:
+    def came(self, place: Place) -> None:
         self.last[place.name] = time.monotonic()
         self.stored[place.name] = self.stored.get(place.name, 0) + 1
 
     def have_rested(self, project: str) -> bool:
         return time.monotonic() - self.last.get(project, float("-inf")) >= RESTED
+
+
+async def received_zip(folder: Path, body: AsyncIterator[bytes]) -> Path:
+    """Store an archive in a folder under a name made from its content.
+
+    Raises Refused (413, 415) and DataError (DISK_FULL, CANNOT_WRITE)."""
+    partial = folder / f".{secrets.token_hex(8)}.partial"
+    sha, size = hashlib.sha256(), 0
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free - _SPARE
+        try:
+            with partial.open("wb") as file:
+                async for part in body:
+                    size += len(part)
+                    if size > MAX_ZIP:
+                        raise Refused(413, "TOO_LARGE", _limit("the ZIP", MAX_ZIP))
+                    if size > free:
+                        raise DataError("DISK_FULL", f"no space left for a ZIP in {folder}")
+                    sha.update(part)
+                    await asyncio.to_thread(file.write, part)
+                await asyncio.to_thread(_flush, file.fileno(), file)
+            if not zipfile.is_zipfile(partial):
+                raise Refused(415, "NOT_A_ZIP", "this file is no ZIP")
+            move(partial, folder / f"{sha.hexdigest()}.zip")
+        finally:
+            partial.unlink(missing_ok=True)
+    return folder / f"{sha.hexdigest()}.zip"
 
 
 def _flush(number: int, file: Any) -> None:

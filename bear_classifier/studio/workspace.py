@@ -13,6 +13,7 @@ from typing import Any
 from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.studio import uploads
 from bear_classifier.studio.commands import TAKE_IN
+from bear_classifier.studio.folders import finish_renames
 from bear_classifier.studio.jobs import BEAT, Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.photo_facts import OpenCatalog
@@ -29,6 +30,8 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        finish_renames(root)
+        self.moving: set[str] = set()  # projects that are being renamed or deleted
         self.jobs, self.uploads = Jobs(root), Uploads()
         self._catalogs: dict[str, OpenCatalog] = {}
         self._lock = threading.Lock()
@@ -59,7 +62,9 @@ class Workspace:
                 uploads.clear_cut_off(self.place(name))
 
     def place(self, name: str) -> Place:
-        """Raises Refused (404, NO_PROJECT) and ConfigError."""
+        """Raises Refused (404 NO_PROJECT, 503 MOVING) and ConfigError."""
+        if name in self.moving:
+            raise Refused(503, "MOVING", f"{name} is being renamed or deleted", 1)
         try:
             return place_of(self.root, name)
         except ConfigError as exc:

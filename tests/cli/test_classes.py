@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bear_classifier.cli import main
-from bear_classifier.config.project_file import again, read_project, without
+from bear_classifier.config.project_edits import again, without
+from bear_classifier.config.project_file import read_project
 from bear_classifier.dataset.catalog import Catalog
 
 Fill = Callable[[Path, dict[str, "int | bytes"]], None]

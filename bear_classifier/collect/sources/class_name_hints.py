@@ -21,7 +21,7 @@ def meant(label: str, names: Iterable[str]) -> list[str]:
 
 def _is_alike(label: str, name: str) -> bool:
     return any(
-        _are_alike(mine, theirs) or _are_alike(_singular(mine), _singular(theirs))
+        _are_alike(mine, theirs) or _are_alike(singular(mine), singular(theirs))
         for mine, theirs in product(_spellings(label), _spellings(name))
         if mine and theirs
     )
@@ -40,6 +40,14 @@ def _are_alike(mine: Sequence[str], theirs: Sequence[str]) -> bool:
     return difflib.SequenceMatcher(None, short, long, autojunk=False).ratio() >= _ALIKE
 
 
+def spoken_words(label: str) -> list[str]:
+    """The words of a name in small letters, as one says it: without the number of a list, and
+    without the signs that stand for spaces in names of folders."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", label))
+    words = re.findall(r"[^\W_]+(?:['\u2019.][^\W_]+)*", parted.casefold())
+    return [word for word in words if not word.isdigit()]
+
+
 def _spellings(text: str) -> list[list[str]]:
     """Words without accents, and with them spelt out as in German and the North."""
     composed = unicodedata.normalize("NFC", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)).casefold()
@@ -52,8 +60,8 @@ def _unnumbered(words: Sequence[str]) -> list[str]:
     return [word for word in words if not word.isdigit()] or list(words)
 
 
-def _singular(words: Sequence[str]) -> list[str]:
-    """Without the ending of a plural in English."""
+def singular(words: Sequence[str]) -> list[str]:
+    """Words without the ending of a plural in English."""
     return [
         re.sub(r"(?<=..)ies$", "y", word)
         if word.endswith("ies")

@@ -37,6 +37,21 @@ def list_zip(path: Path, labels: Sequence[str]) -> Listing:
     return list_rows(table, root, labels, "zip", split_of_name(tables[0].name.partition(".")[0]))
 
 
+def class_folders(path: Path) -> list[str]:
+    """The names of the folders in an archive that a new project would have as classes: those at its
+    top, or in its splits. Raises DataError: those of `open_zip`, and NO_CLASS_FOLDERS."""
+    root = _below_wrappers(open_zip(path), set())
+    folders = [place for place in _top(root) if place.is_dir()]
+    splits = [place for place in folders if split_of_name(place.name)]
+    if splits and len(splits) == len(folders):
+        folders = [place for split in splits for place in _top(split) if place.is_dir()]
+    names = list(dict.fromkeys(place.name for place in folders))
+    if not names:
+        words = "expected a folder per class in it, each with photos"
+        raise DataError("NO_CLASS_FOLDERS", f"{path.name} has no folders; {words}")
+    return names
+
+
 def read_photo(source: Source) -> bytes:
     """The bytes of a photo in an archive. Raises PhotoError."""
     try:
