@@ -1,0 +1,52 @@
+// Figures, times and names in words.
+import { plural } from "./parts.js";
+
+/** A share as the report writes it; what is not certain is never shown as 0 or 100. */
+export function share(p) {
+  if (p > 0 && p < 0.0005) return "under 0.1%";
+  if (p < 1 && p > 0.9995) return "over 99.9%";
+  return `${(100 * p).toFixed(1)}%`;
+}
+
+/** An interval of shares. */
+export const between = ([low, high]) => `${share(low)} to ${share(high)}`;
+
+/** Seconds as people say them. */
+export function time(seconds) {
+  if (seconds < 1) return "a moment";
+  if (seconds < 55) return plural(Math.round(seconds), "second");
+  if (seconds < 90 * 60) return plural(Math.max(1, Math.round(seconds / 60)), "minute");
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+const clock = (t) => `${String(t.getHours()).padStart(2, "0")}:${String(t.getMinutes()).padStart(2, "0")}`;
+
+/** When something was, today by the clock only. */
+export function moment(at) {
+  const t = new Date(at);
+  if (Number.isNaN(t.getTime())) return "";
+  const today = t.toDateString() === new Date().toDateString();
+  return today ? `at ${clock(t)}` : `on ${t.getFullYear()}-${String(t.getMonth() + 1).padStart(2, "0")}-${String(t.getDate()).padStart(2, "0")} at ${clock(t)}`;
+}
+
+export const photos = (n) => plural(n, "photo");
+export const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+export const list = (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);
+
+/** What a job does, by its kind: while it runs, and as a thing that was done. */
+const KINDS = {
+  search: ["Searching for photos and downloading them", "search and download"],
+  "take-in": ["Taking in the photos that you sent", "taking in photos"],
+  "take-in-zip": ["Taking in the photos of the zip file", "taking in a zip file"],
+  "take-in-unlabelled": ["Taking in photos without a class", "taking in photos without a class"],
+  learn: ["Making the first model", "first model"],
+  train: ["Fine-tuning the network", "fine-tuning"],
+  report: ["Writing the report", "report"],
+  static: ["Making the page that needs no server", "page without a server"],
+  space: ["Making the Space folder", "Space folder"],
+  "export-dataset": ["Packing the photos with their classes", "export of the photos"],
+  curve: ["Measuring how much more photos would help", "learning curve"],
+};
+export const kindNow = (kind) => (KINDS[kind] || [`Working on ${kind}`])[0];
+export const kindThing = (kind) => (KINDS[kind] || ["", kind])[1];
