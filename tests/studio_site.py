@@ -3,12 +3,12 @@ in each of its conditions gives them. What people do is kept in `asked`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -54,7 +54,11 @@ def filled(each: int = 100) -> dict[str, Any]:
         state["photos"]["by_class"][label] |= {
             "usable": each, "train": each - test - valid, "valid": valid, "test": test, "set_aside": 3
         }  # fmt: skip
-        state["photos"]["by_source"][label] = {"uploads": each - 40, "flickr.com": 30, "wikimedia.org": 10}
+        state["photos"]["by_source"][label] = {
+            "uploads": each - 40,
+            "flickr.com": 30,
+            "wikimedia.org": 10,
+        }
     state["advice"] = [
         {"step": "photos", "level": "warn", "action": {"words": "Add other scenes of teddy", "step": "photos", "label": "teddy"},
          "sentence": f"The {each} photos of teddy show 12 scenes: near-copies count as about 31. Add photos of other scenes."},
@@ -76,7 +80,8 @@ def learned(each: int = 100) -> dict[str, Any]:
         "decisions_since": 5,
         "results": [
             {"made": NOW, "trained": "fine-tuned", "error": 0.067, "interval": [0.023, 0.179], "n": n, "put_right": None, "newly_wrong": None, "n_same": 0},
-            {"made": NOW, "trained": "fine-tuned", "error": 0.044, "interval": [0.012, 0.149], "n": n, "put_right": 2, "newly_wrong": 1, "n_same": n}],
+            {"made": NOW, "trained": "fine-tuned", "error": 0.044, "interval": [0.012, 0.149], "n": n, "put_right": 2, "newly_wrong": 1, "n_same": n,
+             "sentence": f"On the same {n} test photos 2 answers were put right and 1 is newly wrong: so small a difference can be chance."}],
         "files": [{"kind": "bundle", "name": "bears.zip", "href": "p/bears/files/bears.zip", "bytes": 88_100_000, "made": NOW, "current": True}],
         "steps": dict.fromkeys(state["steps"], "done"),
         "links": {"review": True, "try": True, "report": True},
@@ -116,6 +121,8 @@ class Site(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.stored: list[tuple[str, str, int]] = []
         self.refuse: Callable[[str, str], tuple[int, str, str] | None] = lambda label, name: None
+        self.now = self.most_at_once = 0  # files that are sent
+        self.meet = threading.Barrier(1)  # files wait here until so many are there, or a moment
         self.gone = False  # no answer but 503 from now on, and the streams end
         self.listeners: list[queue.Queue[dict[str, Any] | None]] = []
         self.lock = threading.Lock()
@@ -175,7 +182,15 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"folder": "/home/ann/bears-studio", "shared": False, "projects": rows, "bin": site.bin,
                          "who_can_reach": "Only this computer reaches this page."})  # fmt: skip
         elif path == "api/suggestions":
-            self.answer({"queries": [query["label"], f"{query['label']} close up", f"{query['label']} photo"]})
+            self.answer(
+                {
+                    "queries": [
+                        query["label"],
+                        f"{query['label']} close up",
+                        f"{query['label']} photo",
+                    ]
+                }
+            )
         elif path == f"api/projects/{site.state['id']}":
             self.answer(site.state)
         elif path.endswith("/events"):
@@ -191,7 +206,9 @@ class Handler(BaseHTTPRequestHandler):
             page = "<!doctype html><html lang=en><title>Review</title><h1>Review</h1><p>Here is the review page.</p>"
             self.answer(page.encode(), kind="text/html")
         else:
-            self.answer({"error": {"code": "NO_PROJECT", "message": "There is no such project."}}, 404)
+            self.answer(
+                {"error": {"code": "NO_PROJECT", "message": "There is no such project."}}, 404
+            )
 
     def stream(self) -> None:
         site, mine = self.server, queue.Queue[dict[str, Any] | None]()
@@ -220,6 +237,13 @@ class Handler(BaseHTTPRequestHandler):
         if site.gone:
             self.answer(b"gone", 503, "text/plain")
         elif path.endswith("/photos"):
+            with site.lock:
+                site.now += 1
+                site.most_at_once = max(site.most_at_once, site.now)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                site.meet.wait(10)
+            with site.lock:
+                site.now -= 1
             why = site.refuse(query.get("label", ""), query["name"])
             if why:
                 status, code, sentence = why
@@ -235,7 +259,11 @@ class Handler(BaseHTTPRequestHandler):
                 site.asked.append((path, body))
             if path == "api/projects":
                 made = body.get("name", "bears")
-                site.state |= {"id": made, "title": made, "labels": list(body.get("classes", LABELS))}
+                site.state |= {
+                    "id": made,
+                    "title": made,
+                    "labels": list(body.get("classes", LABELS)),
+                }
                 labels = site.state["labels"]
                 site.state["photos"]["by_class"] = {label: {"usable": 0} for label in labels}
                 site.projects = [site.state]

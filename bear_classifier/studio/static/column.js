@@ -8,7 +8,7 @@ import { S } from "./store.js";
 import { add, forgetRefused, ofClass, pictureOf, takenIn } from "./uploads.js";
 import { list, number, photos } from "./words.js";
 
-const MANY = 24; // photos a page
+const MANY = 16; // photos a page
 const WAITING = 8; // files on their way that are shown
 const NAMED = 50; // refused files that are named
 
@@ -124,6 +124,7 @@ export function column(label, { split }) {
         : "The first model proposes a class for each; you confirm it in the step Clean. Until then nothing is learned from them.")]);
     C.wanted = JSON.stringify(row);
     if (C.wanted !== C.seen) fetchPage();
+    else if (!state.photos.uploads_waiting) takenIn();
     drawWaiting();
     drawRefused();
     drawSheet();

@@ -4,6 +4,8 @@ import { block, doing } from "./blocks.js";
 import { startJob } from "./server.js";
 import { S, address, busyOf } from "./store.js";
 
+const SHOWN = 4; // the others can be opened
+
 function actionOf(action) {
   if (!action) return null;
   if (action.job) return doing(action.words, () => startJob(S.project, action.job));
@@ -16,6 +18,7 @@ export function drawNotes(root, step, skip = () => false) {
     const own = one.action && (skip(one.action) || (one.action.job && busyOf(one.action.job)));
     return { ...one, action: own ? null : one.action };
   });
-  block(root, rows, () => (rows.length ? [h("ul", { class: "notes", "aria-label": "What to do" }, ...rows.map((one) => h("li", { class: one.level },
-    h("p", {}, one.level === "warn" ? h("span", { class: "heard" }, "To mend: ") : null, one.sentence), actionOf(one.action))))] : []));
+  const items = (some) => some.map((one) => h("li", { class: one.level }, h("p", {}, one.level === "warn" && h("span", { class: "heard" }, "To mend: "), one.sentence), actionOf(one.action)));
+  block(root, rows, () => (rows.length ? [h("ul", { class: "notes", "aria-label": "What to do" }, ...items(rows.slice(0, SHOWN))),
+    rows.length > SHOWN && h("details", {}, h("summary", {}, `${rows.length - SHOWN} more`), h("ul", { class: "notes" }, ...items(rows.slice(SHOWN))))] : []));
 }

@@ -30,6 +30,7 @@ async function sendOne(entry) {
   try {
     const answer = await send(of(entry.project, `photos?${new URLSearchParams({ label: entry.label, name: entry.name })}`), entry.file);
     entry.state = answer.outcome === "known" ? "known" : "stored";
+    entry.at = Date.now();
   } catch (error) {
     if (error.lost) { // the file waits until the studio answers again
       entry.state = "waiting";
@@ -87,10 +88,11 @@ function drop(which) {
   changed();
 }
 
-/** What was stored is in the catalog now: the studio's own pictures take its place. */
-export const takenIn = () => {
-  if (entries.some((entry) => entry.state === "stored" && entry.project === S.project)) drop((entry) => entry.state === "stored" && entry.project === S.project);
-};
+/** What was stored before the last state is in the catalog now: the studio's own pictures take its place. */
+export function takenIn() {
+  const isIn = (entry) => entry.state === "stored" && entry.project === S.project && entry.at < S.at;
+  if (entries.some(isIn)) drop(isIn);
+}
 
 const GOING = ["waiting", "sending", "failed"];
 export const unsent = () => entries.some((entry) => GOING.includes(entry.state));

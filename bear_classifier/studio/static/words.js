@@ -11,6 +11,9 @@ export function share(p) {
 /** An interval of shares. */
 export const between = ([low, high]) => `${share(low)} to ${share(high)}`;
 
+/** What an interval says of a figure. */
+export const certainty = (interval) => `With so many photos it may be anything from ${between(interval)} (95% interval).`;
+
 /** Seconds as people say them. */
 export function time(seconds) {
   if (seconds < 1) return "a moment";

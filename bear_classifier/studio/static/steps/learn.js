@@ -8,7 +8,7 @@ import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
 import { ask, startJob } from "../server.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
-import { between, kindThing, moment, number, photos, share, time } from "../words.js";
+import { certainty, kindThing, moment, number, photos, share, time } from "../words.js";
 
 const PER_PHOTO = 0.2; // seconds of the first model on two cores, reading the photos included
 
@@ -30,7 +30,8 @@ function takes(state) {
     `Fine-tuning then goes on behind it${tuned ? ` for about ${time(tuned)}, as last time` : ", some minutes up to an hour on a computer without a graphics processor"}. You can stop it and go on later, close the tab, and use the first model meanwhile.`];
 }
 
-function start(state) {
+/** stuck: whether an earlier training can go on, which comes first then. */
+function start(state, stuck = false) {
   const short = state.labels.filter((label) => !(state.photos.by_class[label]?.usable));
   const both = h("input", { type: "checkbox", id: "tune", checked: true });
   if (short.length) {
@@ -41,7 +42,7 @@ function start(state) {
   return h("section", { class: "card act" }, h("h2", {}, again ? "Learn anew" : `Learn from ${photos(number(state.photos.usable)).replace(/^1 photos/, "1 photo")}`),
     ...takes(state).map((words) => h("p", {}, words)),
     h("label", { class: "check" }, both, "Fine-tune after the first model"),
-    h("div", { class: "tools" }, doing(again ? "Learn again" : "Learn", () => begin(both.checked), { class: again && state.model?.current ? "" : "main" })));
+    h("div", { class: "tools" }, doing(again ? "Learn again" : "Learn", () => begin(both.checked), { class: stuck || (again && state.model?.current) ? "" : "main" })));
 }
 
 /** The work that goes on, with its stages. */
@@ -64,12 +65,12 @@ function figures(state) {
   const rows = [];
   if (state.model) {
     const tuned = state.model.trained === "fine-tuned";
-    rows.push(figure(tuned ? "The fine-tuned model is wrong on" : "The first model, on test photos, is wrong on", share(state.model.error), `Between ${between(state.model.interval)} with 95% certainty.`,
+    rows.push(figure(tuned ? "The fine-tuned model is wrong on" : "The first model, on test photos, is wrong on", share(state.model.error), certainty(state.model.interval),
       `Measured on ${photos(number(state.model.n))} that were set aside: it learned nothing from them.`,
       state.model.current === false ? "Photos or labels have changed since; learn again to measure what it does now." : state.model.made ? `Made ${moment(state.model.made)}.` : ""));
   }
   if (state.first) {
-    rows.push(figure("The first model is wrong on", share(state.first.error), `Between ${between(state.first.interval)} with 95% certainty.`,
+    rows.push(figure("The first model is wrong on", share(state.first.error), certainty(state.first.interval),
       `Measured on ${photos(number(state.first.n))}, each answered by a model that did not learn from it.`));
   }
   return rows;
@@ -80,17 +81,20 @@ const trained = () => busyOf("train") || lastOf("train");
 
 export const learn = {
   build(root, state) {
-    L = { act: h("div"), figures: h("div", { class: "figures", role: "status" }), notes: h("div"), curve: h("div"), results: h("div") };
+    L = { act: h("div"), again: h("div"), figures: h("div", { class: "figures", role: "status" }), notes: h("div"), curve: h("div"), results: h("div") };
     root.replaceChildren(h("h1", {}, "Learn"), h("p", { class: "lede" }, "The studio learns from your photos, and measures itself on photos that it did not learn from."),
-      L.act, L.figures, L.notes, L.curve, L.results,
+      L.act, L.figures, L.notes, L.curve, L.results, L.again,
       h("div", { class: "tools onward" }, h("a", { class: "button", href: address(S.project, "clean") }, "On to cleaning")));
     this.update(state);
   },
   update(state) {
     const job = busyOf("learn", "train"), now = job?.state === "waiting" ? busyOf("learn") || job : job, last = lastOf("learn", "train");
     const stuck = !now && last && ["failed", "stopped", "interrupted"].includes(last.state) ? last : null;
-    block(L.act, now ? [now.id, now.state, jobWords(now), now.stages] : [stuck, state.photos.usable, state.labels, !state.first, state.model?.current, state.labels.map((label) => Boolean(state.photos.by_class[label]?.usable))],
-      () => (now ? working(now) : [stuck ? held(stuck) : null, start(state)]));
+    const offered = [state.photos.usable, state.labels, !state.first, state.model?.current, state.labels.map((label) => Boolean(state.photos.by_class[label]?.usable))];
+    const below = !now && state.model?.current; // the figures come first where they are those of today
+    block(L.act, now ? [now.id, now.state, jobWords(now), now.stages] : [stuck, below, offered],
+      () => (now ? working(now) : [stuck ? held(stuck) : null, below ? null : start(state, Boolean(stuck))]));
+    block(L.again, [below, offered], () => (below ? start(state) : []));
     block(L.figures, [state.model, state.first], () => figures(state));
     drawNotes(L.notes, "learn", (action) => action.job === "learn");
     const shown = trained(), rows = (shown?.epochs || []).filter((row) => typeof row.error === "number");

@@ -26,19 +26,19 @@ const JOBS = { static: "static", space: "space", dataset: "export-dataset" };
 function made(state, [kind, title, about, who]) {
   const file = (state.files || []).find((one) => one.kind === kind), job = JOBS[kind] && busyOf(JOBS[kind]), last = JOBS[kind] && lastOf(JOBS[kind]);
   const old = file && file.current === false;
-  const make = JOBS[kind] && !job && (!file || old) ? doing(file ? "Make it anew" : "Make it", () => startJob(S.project, JOBS[kind]), { class: file ? "" : "main", "data-focus": `make ${kind}` }) : null;
+  const make = JOBS[kind] && !job && (!file || old) ? doing(file ? "Make it anew" : "Make it", () => startJob(S.project, JOBS[kind]), { "data-focus": `make ${kind}` }) : null;
   return h("section", { class: "card" }, h("h2", {}, title), h("p", {}, about),
     job ? h("p", { role: "status" }, jobWords(job)) : null,
     !job && last?.state === "failed" ? h("p", { class: "trouble", role: "alert" }, last.error?.sentence || "It could not be made; see the details.") : null,
     old ? h("p", { class: "trouble" }, "This one is of an earlier model.") : null,
     h("div", { class: "tools" }, file ? h("a", { class: `button${old ? "" : " main"}`, href: file.href, download: file.name || "", "data-focus": `get ${kind}` }, `Download${file.bytes ? ` (${megabytes(file.bytes)})` : ""}`) : null, make),
-    reach(who));
+    reach(file?.reach || who));
 }
 
 function verdict(state) {
   const m = state.model;
   if (!m) return "There is no model yet. The first one takes about a minute for 300 photos.";
-  return `The model is wrong on ${share(m.error)} of photos (between ${between(m.interval)} with 95% certainty), measured on ${photos(number(m.n))} that it did not learn from. Tell whoever uses it.`;
+  return `The model is wrong on ${share(m.error)} of photos (95% interval ${between(m.interval)}), measured on ${photos(number(m.n))} that it did not learn from. Tell whoever uses it.`;
 }
 
 export const publish = {
