@@ -31,40 +31,85 @@ def empty() -> dict[str, Any]:
     """The state of a project without photos."""
     row = dict.fromkeys(("usable", "train", "valid", "test", "set_aside", "dropped", "waiting"), 0)
     return {
-        "id": "bears", "title": "bears", "folder": "/home/ann/bears-studio/bears", "labels": LABELS,
+        "id": "bears",
+        "title": "bears",
+        "folder": "/home/ann/bears-studio/bears",
+        "labels": LABELS,
         "queries": {label: [f"{label} bear"] for label in LABELS},
-        "photos": {"usable": 0, "unlabelled": 0, "by_class": {label: dict(row) for label in LABELS},
-                   "by_source": {label: {} for label in LABELS}, "refused": {}, "uploads_waiting": 0},
-        "jobs": [], "first": None, "model": None, "suspects": None, "results": [], "files": [],
-        "steps": {"name": "done", "photos": "open", "learn": "open", "clean": "open", "publish": "open"},
-        "links": {"review": True, "try": False, "report": False}, "decisions_since": 0,
-        "advice": [{"step": "photos", "level": "warn", "action": {"words": f"Add 10 of {label}", "step": "photos", "label": label},
-                    "sentence": f"{label} has no photo yet; 10 are needed before anything can be learned: add 10."} for label in LABELS],
-    }  # fmt: skip
+        "photos": {
+            "usable": 0,
+            "unlabelled": 0,
+            "by_class": {label: dict(row) for label in LABELS},
+            "by_source": {label: {} for label in LABELS},
+            "refused": {},
+            "uploads_waiting": 0,
+        },
+        "jobs": [],
+        "first": None,
+        "model": None,
+        "suspects": None,
+        "results": [],
+        "files": [],
+        "steps": {
+            "name": "done",
+            "photos": "open",
+            "learn": "open",
+            "clean": "open",
+            "publish": "open",
+        },
+        "links": {"review": True, "try": False, "report": False},
+        "decisions_since": 0,
+        "advice": [
+            {
+                "step": "photos",
+                "level": "warn",
+                "action": {"words": f"Add 10 of {label}", "step": "photos", "label": label},
+                "sentence": f"{label} has no photo yet; 10 are needed to learn: add 10.",
+            }
+            for label in LABELS
+        ],
+    }
 
 
 def filled(each: int = 100) -> dict[str, Any]:
     """`each` photos of each class, and no model yet."""
     state = empty()
     test, valid = each * 15 // 100, each * 20 // 100
-    state["photos"] |= {"usable": 3 * each, "unlabelled": 7,
-                        "refused": {"TOO_SMALL": {"n": 4, "sentence": "The shorter side has fewer than 32 pixels."},
-                                    "CUT_OFF": {"n": 1, "sentence": "The file is cut off: only a part of it is there."}}}  # fmt: skip
+    state["photos"] |= {
+        "usable": 3 * each,
+        "unlabelled": 7,
+        "refused": {
+            "TOO_SMALL": {"n": 4, "sentence": "The shorter side has fewer than 32 pixels."},
+            "CUT_OFF": {"n": 1, "sentence": "The file is cut off: only a part of it is there."},
+        },
+    }
     for label in LABELS:
         state["photos"]["by_class"][label] |= {
-            "usable": each, "train": each - test - valid, "valid": valid, "test": test, "set_aside": 3
-        }  # fmt: skip
+            "usable": each,
+            "train": each - test - valid,
+            "valid": valid,
+            "test": test,
+            "set_aside": 3,
+        }
         state["photos"]["by_source"][label] = {
             "uploads": each - 40,
             "flickr.com": 30,
             "wikimedia.org": 10,
         }
     state["advice"] = [
-        {"step": "photos", "level": "warn", "action": {"words": "Add other scenes of teddy", "step": "photos", "label": "teddy"},
-         "sentence": f"The {each} photos of teddy show 12 scenes: near-copies count as about 31. Add photos of other scenes."},
-        {"step": "learn", "level": "info", "action": {"words": "Learn", "job": "learn"},
-         "sentence": f"{3 * each} photos, {each} or more of each class: enough for a first model."},
-    ]  # fmt: skip
+        {
+            "step": "photos",
+            "level": "warn",
+            "action": {"words": "Add other scenes of teddy", "step": "photos", "label": "teddy"},
+            "sentence": f"The {each} photos of teddy show 12 scenes. Add photos of other scenes.",
+        },
+        {
+            "step": "learn",
+            "level": "info",
+            "action": {"words": "Learn", "job": "learn"},
+            "sentence": f"{3 * each} photos: enough for a first model.",
+        },
+    ]
     state["steps"]["photos"] = "done"
     return state
 
@@ -75,33 +120,104 @@ def learned(each: int = 100) -> dict[str, Any]:
     n = 3 * (each * 15 // 100)
     state |= {
         "first": {"error": 0.081, "interval": [0.055, 0.117], "n": 3 * each},
-        "model": {"trained": "fine-tuned", "error": 0.044, "interval": [0.012, 0.149], "n": n, "made": NOW, "current": True},
+        "model": {
+            "trained": "fine-tuned",
+            "error": 0.044,
+            "interval": [0.012, 0.149],
+            "n": n,
+            "made": NOW,
+            "current": True,
+        },
         "suspects": {"waiting": 12, "expected_faults": 9.4},
         "decisions_since": 5,
         "results": [
-            {"made": NOW, "trained": "fine-tuned", "error": 0.067, "interval": [0.023, 0.179], "n": n, "put_right": None, "newly_wrong": None, "n_same": 0},
-            {"made": NOW, "trained": "fine-tuned", "error": 0.044, "interval": [0.012, 0.149], "n": n, "put_right": 2, "newly_wrong": 1, "n_same": n,
-             "sentence": f"On the same {n} test photos 2 answers were put right and 1 is newly wrong: so small a difference can be chance."}],
-        "files": [{"kind": "bundle", "name": "bears.zip", "href": "p/bears/files/bears.zip", "bytes": 88_100_000, "made": NOW, "current": True}],
+            {
+                "made": NOW,
+                "trained": "fine-tuned",
+                "error": 0.067,
+                "interval": [0.023, 0.179],
+                "n": n,
+                "put_right": None,
+                "newly_wrong": None,
+                "n_same": 0,
+            },
+            {
+                "made": NOW,
+                "trained": "fine-tuned",
+                "error": 0.044,
+                "interval": [0.012, 0.149],
+                "n": n,
+                "put_right": 2,
+                "newly_wrong": 1,
+                "n_same": n,
+                "sentence": f"On the same {n} test photos 2 were put right: this may be chance.",
+            },
+        ],
+        "files": [
+            {
+                "kind": "bundle",
+                "name": "bears.zip",
+                "href": "p/bears/files/bears.zip",
+                "bytes": 88_100_000,
+                "made": NOW,
+                "current": True,
+            }
+        ],
         "steps": dict.fromkeys(state["steps"], "done"),
         "links": {"review": True, "try": True, "report": True},
-        "jobs": [job("train", "done", epochs=[{"epoch": k, "train_loss": 0.3, "valid_loss": 0.2, "error": 0.11 - 0.012 * k} for k in range(1, 6)], planned=5)],
-    }  # fmt: skip
+        "jobs": [
+            job(
+                "train",
+                "done",
+                epochs=[
+                    {"epoch": k, "train_loss": 0.3, "valid_loss": 0.2, "error": 0.11 - 0.012 * k}
+                    for k in range(1, 6)
+                ],
+                planned=5,
+            )
+        ],
+    }
     state["advice"] += [
-        {"step": "learn", "level": "info", "action": {"words": "Clean 12 photos", "step": "clean"},
-         "sentence": "Next, clean 12 photos: about 9 of 300 probably have a wrong label or show something else."},
-        {"step": "clean", "level": "info", "action": None, "sentence": "12 photos are more likely to be a fault than not; about 9 faults are expected in all."},
-        {"step": "publish", "level": "warn", "action": None, "sentence": "45 test photos cannot measure the error well: it may be anything from 1.2% to 14.9%."},
-    ]  # fmt: skip
+        {
+            "step": "learn",
+            "level": "info",
+            "action": {"words": "Clean 12 photos", "step": "clean"},
+            "sentence": "Next, clean 12 photos: about 9 of 300 are probably faults.",
+        },
+        {
+            "step": "clean",
+            "level": "info",
+            "action": None,
+            "sentence": "12 photos are more likely to be a fault than not.",
+        },
+        {
+            "step": "publish",
+            "level": "warn",
+            "action": None,
+            "sentence": "45 test photos cannot measure the error well: 1.2% to 14.9%.",
+        },
+    ]
     return state
 
 
 def job(kind: str, state: str = "running", **facts: Any) -> dict[str, Any]:
     usual = {
-        "id": f"{kind}-1", "kind": kind, "command": f"bears {kind} --project bears.toml", "state": state,
-        "begun": NOW, "ended": None if state in ("running", "waiting", "stopping") else "2026-11-30T12:01:10+00:00",
-        "stage": "", "stages": [], "bar": None, "epochs": [], "error": None, "held_by": None, "log": ["Reading the photos"],
-    }  # fmt: skip
+        "id": f"{kind}-1",
+        "kind": kind,
+        "command": f"bears {kind} --project bears.toml",
+        "state": state,
+        "begun": NOW,
+        "ended": None
+        if state in ("running", "waiting", "stopping")
+        else "2026-11-30T12:01:10+00:00",
+        "stage": "",
+        "stages": [],
+        "bar": None,
+        "epochs": [],
+        "error": None,
+        "held_by": None,
+        "log": ["Reading the photos"],
+    }
     return usual | facts
 
 
@@ -160,7 +276,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Security-Policy", CSP)
+        here = CSP.replace("ancestors 'none'", "ancestors 'self'") if "/p/" in self.path else CSP
+        self.send_header("Content-Security-Policy", here)
         self.end_headers()
         self.wfile.write(data)
 
@@ -177,10 +294,27 @@ class Handler(BaseHTTPRequestHandler):
         elif site.gone:
             self.answer(b"gone", 503, "text/plain")
         elif path == "api/projects":
-            rows = [{"id": s["id"], "title": s["title"], "labels": s["labels"], "usable": s["photos"]["usable"],
-                     "error": (s["model"] or s["first"] or {}).get("error"), "job": next(iter(s["jobs"]), None), "changed": NOW} for s in site.projects]  # fmt: skip
-            self.answer({"folder": "/home/ann/bears-studio", "shared": False, "projects": rows, "bin": site.bin,
-                         "who_can_reach": "Only this computer reaches this page."})  # fmt: skip
+            rows = [
+                {
+                    "id": s["id"],
+                    "title": s["title"],
+                    "labels": s["labels"],
+                    "usable": s["photos"]["usable"],
+                    "error": (s["model"] or s["first"] or {}).get("error"),
+                    "job": next(iter(s["jobs"]), None),
+                    "changed": NOW,
+                }
+                for s in site.projects
+            ]
+            self.answer(
+                {
+                    "folder": "/home/ann/bears-studio",
+                    "shared": False,
+                    "projects": rows,
+                    "bin": site.bin,
+                    "who_can_reach": "Only this computer reaches this page.",
+                }
+            )
         elif path == "api/suggestions":
             self.answer(
                 {
@@ -203,7 +337,7 @@ class Handler(BaseHTTPRequestHandler):
             number = int(path.rpartition("/")[2][-6:], 16)
             self.answer(saved(drawn(64, 64, seed=number % 40), "PNG"), kind="image/png")
         elif path.startswith("p/"):
-            page = "<!doctype html><html lang=en><title>Review</title><h1>Review</h1><p>Here is the review page.</p>"
+            page = "<!doctype html><html lang=en><title>Review</title><main><h1>Review</h1></main>"
             self.answer(page.encode(), kind="text/html")
         else:
             self.answer(
@@ -277,7 +411,14 @@ def photo_page(state: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
     own = state["photos"]["by_class"].get(label, {"usable": state["photos"]["unlabelled"]})
     total = own.get("usable", 0) + own.get("set_aside", 0)
     base = (1 + sum(map(ord, label))) << 20
-    rows = [{"sha256": f"{base + n:064x}", "status": "ok" if n < own["usable"] else "unusable",
-             "reason": "" if n < own["usable"] else "nearly the same as another photo", "split": "train", "source": "flickr.com"}
-            for n in range(offset, min(total, offset + int(query["limit"])))]  # fmt: skip
+    rows = [
+        {
+            "sha256": f"{base + n:064x}",
+            "status": "ok" if n < own["usable"] else "unusable",
+            "reason": "" if n < own["usable"] else "nearly the same as another photo",
+            "split": "train",
+            "source": "flickr.com",
+        }
+        for n in range(offset, min(total, offset + int(query["limit"])))
+    ]
     return {"total": total, "offset": offset, "rows": rows}

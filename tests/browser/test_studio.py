@@ -73,7 +73,9 @@ def tab_to(browser: webdriver.Chrome, css: str) -> None:
 
 def button(browser: webdriver.Chrome, words: str) -> None:
     path = f"//button[normalize-space()='{words}' or @aria-label='{words}']"
-    until(lambda: browser.find_elements(By.XPATH, path), f"no button {words}")[0].click()
+    found = until(lambda: browser.find_elements(By.XPATH, path), f"no button {words}")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[0])
+    found[0].click()
 
 
 def photo_files(folder: Path, n: int) -> list[Path]:
@@ -181,11 +183,15 @@ def test_the_page_says_what_is_happening_and_that_the_studio_is_gone(
         "words": "",
         "left_seconds": 130,
     }
+    stages = [{"name": "train", "state": "begun", "seconds": None, "text": ""}]
     epochs = [{"epoch": 1, "error": 0.12}, {"epoch": 2, "error": 0.08}]
     site.push(
-        {**filled(), "jobs": [job("train", bar=bar, epochs=epochs), job("report", "waiting")]}
+        {
+            **filled(),
+            "jobs": [job("train", bar=bar, epochs=epochs, stages=stages), job("report", "waiting")],
+        }
     )
-    shows(browser, "Fine-tuning the network · 84 of 300 photos · about 2 minutes left of this part",
+    shows(browser, "Fine-tuning the network · going over the photos again and again · 84 of 300 photos · about 2 minutes left of this part",
           "1 job after it", place="#jobbar")  # fmt: skip
     shows(browser, "8.0%", place=".chart, .curve")
     site.lose(True)
@@ -213,7 +219,8 @@ def test_two_tabs_show_the_same(browser: webdriver.Chrome, site: Site) -> None:
         visit(browser, site, "publish")
         site.push(learned())
         shows(
-            browser, "wrong on 4.4% of photos (95% interval 1.2% to 14.9%), measured on 45 photos"
+            browser,
+            "wrong on 4.4% of the photos (95% interval 1.2% to 14.9%), measured on 45 photos",
         )
         browser.switch_to.window(first)
         shows(browser, "The fine-tuned model is wrong on", "4.4%", "1.2% to 14.9% (95% interval)",

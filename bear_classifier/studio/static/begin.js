@@ -4,7 +4,7 @@ import { doing } from "./blocks.js";
 import { adder, suggestions, typed } from "./classes.js";
 import { classesOf, filesChosen, filesDropped, isZip, namesInZip, readable } from "./dropped.js";
 import { fromBears } from "./projects.js";
-import { ask, of, send } from "./server.js";
+import { ask, send } from "./server.js";
 import { goTo } from "./store.js";
 import { add } from "./uploads.js";
 import { list, photos } from "./words.js";
@@ -63,11 +63,16 @@ export function drawBegin(root) {
 
   /** Make the project, then send what was dropped. */
   async function make() {
-    if (classes.size < 2) throw new Error("Name at least two classes: a classifier decides between them.");
+    if (!folder?.zip && classes.size < 2) throw new Error("Name at least two classes: a classifier decides between them.");
     if (!NAME.test(name.value)) throw new Error("The name of the project becomes a folder: letters, digits, - and _, beginning with a letter or digit.");
     const queries = Object.fromEntries([...classes].map(([label, text]) => [label, typed(text).length ? typed(text) : [label]]));
+    if (folder?.zip) {
+      found.textContent = `Sending ${folder.zip.name}`;
+      const begun = await send(`api/from-zip?${new URLSearchParams({ name: name.value })}`, folder.zip, (part) => { found.textContent = `Sending ${folder.zip.name}: ${Math.round(100 * part)}%`; });
+      goTo(begun.id, "photos");
+      return;
+    }
     const made = await ask("api/projects", { name: name.value, classes: queries, begin: "empty" });
-    if (folder?.zip) await send(of(made.id, "zip"), folder.zip);
     if (folder?.files) {
       for (const label of ["", ...classes.keys()]) {
         const own = folder.files.filter((one) => one.label === label);
@@ -81,8 +86,9 @@ export function drawBegin(root) {
     try {
       folder = await understood(files);
       classes.clear();
-      for (const label of folder.n.keys()) classes.set(label, label);
+      if (!folder.zip) for (const label of folder.n.keys()) classes.set(label, label);
       drawRows();
+      if (folder.zip && !named) name.value = nameOf([...folder.n.keys()]);
       const parts = [...folder.n].map(([label, n]) => `${n} of ${label}`);
       found.textContent = `Found ${list(parts)}.${folder.without ? ` ${photos(folder.without)} lie in no class folder and come in without a class.` : ""}`
         + `${folder.others ? ` ${folder.others} other files are left out.` : ""} They are sent when you create the project.`;

@@ -16,7 +16,7 @@ const thumbnail = (sha) => of(S.project, `photo/${sha}?size=160`);
 
 /** Where photos come from, most first: 40 uploaded, 20 from flickr.com. */
 function sources(found) {
-  const rows = Object.entries(found || {}).sort((a, b) => b[1] - a[1]);
+  const rows = Object.entries(found || {}).map(([name, n]) => [name || "your own files", n]).sort((a, b) => b[1] - a[1]);
   const more = rows.length - 3;
   return rows.length ? `From ${list([...rows.slice(0, 3).map(([name, n]) => `${name} (${number(n)})`), ...(more > 0 ? [`${more} more`] : [])])}.` : "";
 }
@@ -83,7 +83,7 @@ export function column(label, { split }) {
   function drawSheet() {
     const rows = C.page?.rows || [];
     block(sheet, [rows, C.error], () => (C.error ? h("p", { class: "trouble" }, C.error) : rows.map((row) => h("figure", { class: row.status === "ok" || row.status === "unlabelled" ? "" : "off", title: row.reason || row.source || "" },
-      h("img", { src: thumbnail(row.sha256), alt: `${title} ${row.source ? `from ${row.source}` : ""}`.trim(), loading: "lazy", decoding: "async", width: 160, height: 160 }),
+      h("img", { src: thumbnail(row.sha256), alt: title, loading: "lazy", decoding: "async", width: 160, height: 160 }),
       row.status === "ok" || row.status === "unlabelled" ? null : h("figcaption", {}, row.status === "dropped" ? "dropped" : "not used")))));
     const total = C.page?.total || 0, end = Math.min(total, C.offset + rows.length);
     block(pager, [C.offset, total, end], () => (total > MANY ? [

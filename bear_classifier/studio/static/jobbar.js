@@ -4,25 +4,31 @@ import { $, h, plural } from "./parts.js";
 import { announce, block, doing } from "./blocks.js";
 import { openLog } from "./commands.js";
 import { ask } from "./server.js";
-import { S, isBusy, jobs, lastOf, running, tryNow } from "./store.js";
+import { S, isBusy, jobs, lastOf, lastTook, running, tryNow } from "./store.js";
 import { counts } from "./uploads.js";
-import { kindNow, kindThing, moment, number, time } from "./words.js";
+import { kindNow, kindThing, moment, number, stageWords, time } from "./words.js";
 
 let ticking = 0;
 
-const stage = (job) => job.stages?.find((one) => one.state === "begun")?.text || "";
+/** What a job is at, in words: its stage, or that its program is only starting. */
+function stage(job) {
+  const now = job.stages?.findLast((one) => one.state === "begun");
+  if (now) return [stageWords(now.name), now.text].filter(Boolean).join(", ");
+  return job.state !== "running" || job.bar ? "" : job.stages?.length ? "between two stages" : "its program starts, which takes up to half a minute";
+}
 
 /** What a bar counts, in words: 120 of 300 photos. */
 function counted(bar) {
   if (!bar) return "";
-  const unit = bar.unit && bar.unit !== "it" ? ` ${bar.unit.trim()}` : "";
+  const name = bar.unit && bar.unit !== "it" ? bar.unit.trim() : "", many = (bar.total || bar.n) !== 1 && name && !name.endsWith("s") ? "s" : "";
+  const unit = name && ` ${name}${many}`;
   return bar.total ? `${number(bar.n)} of ${number(bar.total)}${unit}` : bar.n ? `${number(bar.n)}${unit}` : "";
 }
 
 /** What is left of a job, in words. Only a bar with an end can say it, and only of its own work. */
 function left(job) {
   const seconds = job.bar?.left_seconds;
-  return seconds == null ? "" : `about ${time(seconds)} left of this part`;
+  return seconds == null || job.bar.n >= job.bar.total ? "" : `about ${time(seconds)} left of this part`;
 }
 
 /** A job in one sentence; its parts are parted by middle dots. */
@@ -31,7 +37,13 @@ export function jobWords(job) {
     return [`${kindNow(job.kind)} waits`, job.held_by ? `the project is held by ${job.held_by}` : "it begins when the job before it has ended"].join(" · ");
   }
   if (job.state === "stopping") return `Stopping: ${kindThing(job.kind)} · it keeps what it has so far`;
-  return [kindNow(job.kind), stage(job), counted(job.bar), left(job)].filter(Boolean).join(" · ");
+  return [kindNow(job.kind), stage(job), counted(job.bar), left(job), whole(job)].filter(Boolean).join(" · ");
+}
+
+/** How long all of it took last time, where that is known. */
+function whole(job) {
+  const took = lastTook(job.kind);
+  return took ? `${time(took)} in all last time` : "";
 }
 
 const stopJob = (job) => ask(`api/jobs/${job.id}/cancel`, { request: job.id });
@@ -96,6 +108,12 @@ export function drawJobbar() {
   const bar = $("jobbar");
   if (S.project && S.link === "lost") { drawLost(); return; }
   bar.className = "";
+  if (S.project && S.fault) {
+    bar.className = "bad";
+    bar.hidden = false;
+    block(bar, S.fault, () => h("p", { role: "alert" }, h("span", { class: "dot bad", "aria-hidden": "true" }), `The project cannot be read: ${S.fault.message}`));
+    return;
+  }
   if (!S.project || !S.state) {
     block(bar, sendWords(), () => (sendWords() ? h("p", {}, sendWords()) : null));
     bar.hidden = !sendWords();

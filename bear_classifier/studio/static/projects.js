@@ -3,7 +3,7 @@ import { $, h } from "./parts.js";
 import { block, doing } from "./blocks.js";
 import { ask } from "./server.js";
 import { address, goTo } from "./store.js";
-import { kindNow, list, moment, photos, share } from "./words.js";
+import { list, moment, photos, share } from "./words.js";
 
 const EVERY = 3000; // milliseconds: how old the list may be
 let timer = 0;
@@ -14,8 +14,8 @@ export function leaveProjects() {
 }
 
 function card(row) {
-  const job = row.job, at = job?.bar?.total ? Math.round((100 * job.bar.n) / job.bar.total) : 0;
-  const doingNow = typeof job === "string" ? "Work is going on" : job ? `${kindNow(job.kind)}${at ? `: ${at}%` : ""}` : "";
+  if (row.fault) return h("li", {}, h("div", { class: "card project alarm" }, h("h2", {}, row.title || row.id), h("p", {}, row.fault)));
+  const doingNow = row.job === "waiting" ? "Work waits for its turn" : row.job ? "Work is going on" : "";
   return h("li", {}, h("a", { class: "card project", href: address(row.id, row.error == null && !row.usable ? "photos" : "learn"), "data-focus": row.id },
     h("h2", {}, row.title || row.id),
     h("p", { class: "soft" }, row.labels.length > 6 ? `${row.labels.length} classes` : list(row.labels)),

@@ -21,7 +21,7 @@ const words = {
     const busy = busyOf("learn", "train"), model = state.model || state.first;
     if (busy) return busy.state === "waiting" ? "Waits" : busy.kind === "learn" ? "Making the first model" : "Fine-tuning";
     if (!model) return "Not yet";
-    return `${share(model.error)} wrong${state.model && state.model.current === false ? ", before the last changes" : ""}`;
+    return `${model.error === 0 ? `0 of ${model.n}` : share(model.error)} wrong${state.model && state.model.current === false ? ", before the last changes" : ""}`;
   },
   clean: (state) => (state.suspects ? (state.suspects.waiting ? `${state.suspects.waiting} to look at` : "Nothing to look at") : "After the first model"),
   publish: (state) => (state.model ? "Ready to try" : "After the first model"),

@@ -5,7 +5,7 @@ import { between, moment, number, photos, share } from "./words.js";
 /** What a training changed, in one sentence. */
 function changed(row) {
   if (row.put_right == null || !row.n_same) return "The first one";
-  return `Of the same ${photos(number(row.n_same))}: ${row.put_right} put right, ${row.newly_wrong} newly wrong`;
+  return `Of the same ${photos(row.n_same)}: ${row.put_right} put right, ${row.newly_wrong} newly wrong`;
 }
 
 /** A table of trainings, the last first; nothing for one alone. */

@@ -61,9 +61,10 @@ export const startJob = (project, kind, choices = {}) => ask(of(project, "jobs")
 
 const FIRST = 1, LONGEST = 10; // seconds until the stream is asked for again
 
-/** Follow the states of a project until `stop` is called. state(document) for each; lost(seconds)
+/** Follow the states of a project until `stop` is called. state(document) for each, or
+ * fault(error) where the project cannot be read; lost(seconds)
  * when the stream ends, with the seconds until it is tried again; back() when it is there again. */
-export function follow(project, { state, lost, back }) {
+export function follow(project, { state, fault, lost, back }) {
   let source = null, wait = FIRST, timer = 0, stopped = false;
   function join() {
     clearTimeout(timer);
@@ -73,6 +74,10 @@ export function follow(project, { state, lost, back }) {
       wait = FIRST;
       back();
       state(JSON.parse(event.data));
+    });
+    source.addEventListener("fault", (event) => {
+      back();
+      fault(JSON.parse(event.data).error);
     });
     source.addEventListener("error", () => {
       source.close();

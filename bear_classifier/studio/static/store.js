@@ -3,7 +3,7 @@
 import { ask, follow, of } from "./server.js";
 
 export const STEPS = ["name", "photos", "learn", "clean", "publish"];
-export const S = { project: "", step: "", state: null, at: 0, link: "open", retry: 0, missing: null };
+export const S = { project: "", step: "", state: null, at: 0, link: "open", retry: 0, missing: null, fault: null };
 
 const page = new EventTarget();
 
@@ -20,9 +20,15 @@ export const address = (project, step = "photos", label = "") =>
 export const goTo = (project, step, label) => { location.hash = address(project, step, label); };
 
 function take(state) {
+  S.fault = null;
   S.state = state;
   S.at = Date.now();
   tell("state", state);
+}
+
+function fault(error) {
+  S.fault = error;
+  tell("link");
 }
 
 async function lost(seconds) {
@@ -61,8 +67,8 @@ export function readAddress() {
   S.label = asked.get("label") || "";
   if (project !== S.project) {
     stop();
-    Object.assign(S, { project, state: null, missing: null, link: "open" });
-    if (project) stream = follow(project, { state: take, lost, back });
+    Object.assign(S, { project, state: null, missing: null, fault: null, link: "open" });
+    if (project) stream = follow(project, { state: take, fault, lost, back });
   }
   tell("route");
 }

@@ -4,6 +4,7 @@ import { of, send } from "./server.js";
 import { S, tell } from "./store.js";
 
 const AT_ONCE = 3;
+const AGAIN = 3000; // milliseconds
 const entries = []; // {id, project, label, name, file, state, message, url}
 let last = 0, sending = 0, paused = false, telling = 0;
 
@@ -35,6 +36,7 @@ async function sendOne(entry) {
     if (error.lost) { // the file waits until the studio answers again
       entry.state = "waiting";
       paused = true;
+      setTimeout(wakeUp, AGAIN);
     } else {
       const full = error.status === 507 || error.status === 429;
       entry.state = full ? "failed" : "refused";

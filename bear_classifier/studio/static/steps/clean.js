@@ -37,7 +37,8 @@ export const clean = {
         await startJob(S.project, "train", { after: job.id });
       }, { class: "main", "data-focus": "again" }))) : busy ? h("p", { class: "soft" }, "A training is running. Decisions made now count from the next one on.") : []));
     const ranked = Boolean(state.suspects), there = state.photos.usable + state.photos.unlabelled > 0;
-    block(C.frame, [S.project, there, ranked], () => (there ? [h("iframe", { src: place(), title: `Review of ${state.title || S.project}` }),
+    block(C.frame, [S.project, there, ranked], () => (there ? [h("p", { class: "soft", id: "opening" }, "Opening the review page. The first time this may take a minute: the studio ranks all photos."),
+      h("iframe", { src: place(), title: `Review of ${state.title || S.project}`, onload: () => document.getElementById("opening")?.remove() }),
       h("p", { class: "small" }, h("a", { href: place(), target: "_blank", rel: "noopener" }, "Open it on a page of its own"), " for the whole screen and every key.")] : [h("a", { class: "button main", href: address(S.project, "photos") }, "Add photos")]));
     block(C.results, state.results || [], () => resultsTable(state.results || []));
   },

@@ -8,7 +8,7 @@ import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
 import { ask, startJob } from "../server.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
-import { certainty, kindThing, moment, number, photos, share, time } from "../words.js";
+import { certainty, kindThing, moment, number, photos, share, stageWords, time } from "../words.js";
 
 const PER_PHOTO = 0.2; // seconds of the first model on two cores, reading the photos included
 
@@ -39,7 +39,7 @@ function start(state, stuck = false) {
       h("div", { class: "tools" }, h("a", { class: "button main", href: address(S.project, "photos", short[0]), "data-focus": "add" }, "Add photos")));
   }
   const again = Boolean(state.first || state.model);
-  return h("section", { class: "card act" }, h("h2", {}, again ? "Learn anew" : `Learn from ${photos(number(state.photos.usable)).replace(/^1 photos/, "1 photo")}`),
+  return h("section", { class: "card act" }, h("h2", {}, again ? "Learn anew" : `Learn from ${photos(state.photos.usable)}`),
     ...takes(state).map((words) => h("p", {}, words)),
     h("label", { class: "check" }, both, "Fine-tune after the first model"),
     h("div", { class: "tools" }, doing(again ? "Learn again" : "Learn", () => begin(both.checked), { class: stuck || (again && state.model?.current) ? "" : "main" })));
@@ -51,7 +51,7 @@ function working(job) {
   return h("section", { class: "card act busy" }, h("h2", {}, job.kind === "learn" ? "Making the first model" : "Fine-tuning"),
     h("p", {}, jobWords(job)),
     job.kind === "train" ? h("p", { class: "soft" }, S.state.first ? "The first model can be used meanwhile: clean its photos, or try it." : "") : h("p", { class: "soft" }, "Its error and what that is worth appear here when it is done."),
-    stages.length ? h("ol", { class: "stages" }, ...stages.map((one) => h("li", { class: one.state === "begun" ? "now" : "" }, h("span", {}, one.name), h("span", { class: "soft" }, one.state === "begun" ? one.text || "at work" : one.seconds ? `done in ${time(one.seconds)}` : "done")))) : null,
+    stages.length ? h("ol", { class: "stages" }, ...stages.map((one) => h("li", { class: one.state === "begun" ? "now" : "" }, h("span", {}, stageWords(one.name)), h("span", { class: "soft" }, one.state === "begun" ? one.text || "at work" : one.seconds ? `done in ${time(one.seconds)}` : "done")))) : null,
     h("div", { class: "tools" }, job.state === "stopping" ? h("p", {}, "It stops after the photos that it has in hand, and keeps what it has.") : stop(job)));
 }
 
@@ -61,17 +61,19 @@ function held(job) {
   return h("section", { class: "card act alarm" }, h("h2", {}, job.state === "failed" ? "It did not work" : "Not finished"), h("p", { role: "alert" }, words), h("div", { class: "tools" }, goOn(job)));
 }
 
+const wrongOf = (judged) => (judged.error === 0 ? `0 of ${number(judged.n)}` : share(judged.error));
+
 function figures(state) {
   const rows = [];
   if (state.model) {
     const tuned = state.model.trained === "fine-tuned";
-    rows.push(figure(tuned ? "The fine-tuned model is wrong on" : "The first model, on test photos, is wrong on", share(state.model.error), certainty(state.model.interval),
-      `Measured on ${photos(number(state.model.n))} that were set aside: it learned nothing from them.`,
-      state.model.current === false ? "Photos or labels have changed since; learn again to measure what it does now." : state.model.made ? `Made ${moment(state.model.made)}.` : ""));
+    rows.push(figure(tuned ? "The fine-tuned model is wrong on" : "The first model, on test photos, is wrong on", wrongOf(state.model), certainty(state.model.interval),
+      `Measured on ${photos(state.model.n)} that were set aside: it learned nothing from them.`,
+      state.model.current === false && !busyOf("learn", "train") ? "Photos or labels have changed since; learn again to measure what it does now." : state.model.made ? `Made ${moment(state.model.made)}.` : ""));
   }
   if (state.first) {
-    rows.push(figure("The first model is wrong on", share(state.first.error), certainty(state.first.interval),
-      `Measured on ${photos(number(state.first.n))}, each answered by a model that did not learn from it.`));
+    rows.push(figure("The first model is wrong on", wrongOf(state.first), certainty(state.first.interval),
+      `Measured on ${photos(state.first.n)}, each answered by a model that did not learn from it.`));
   }
   return rows;
 }
@@ -95,7 +97,7 @@ export const learn = {
     block(L.act, now ? [now.id, now.state, jobWords(now), now.stages] : [stuck, below, offered],
       () => (now ? working(now) : [stuck ? held(stuck) : null, below ? null : start(state, Boolean(stuck))]));
     block(L.again, [below, offered], () => (below ? start(state) : []));
-    block(L.figures, [state.model, state.first], () => figures(state));
+    block(L.figures, [state.model, state.first, Boolean(job)], () => figures(state));
     drawNotes(L.notes, "learn", (action) => action.job === "learn");
     const shown = trained(), rows = (shown?.epochs || []).filter((row) => typeof row.error === "number");
     block(L.curve, [rows, shown?.state, shown?.planned], () => (rows.length ? h("section", { class: "card", "aria-labelledby": "curve-title" }, h("h2", { id: "curve-title" }, "Fine-tuning, epoch by epoch"),

@@ -79,7 +79,7 @@ function refusals(state) {
 
 function summary(state) {
   const n = state.photos.usable, waits = state.photos.uploads_waiting;
-  block(P.summary, [n, state.labels.length, waits], () => [n ? `${ofPhotos(number(n)).replace(/^1 photos/, "1 photo")} of ${state.labels.length} classes that can be used. ` : "No photos yet. Add some of each class: from your files, from a camera, or by a search. ",
+  block(P.summary, [n, state.labels.length, waits], () => [n ? `${ofPhotos(n)} of ${state.labels.length} classes that can be used. ` : "No photos yet. Add some of each class: from your files, from a camera, or by a search. ",
     waits ? `${plural(waits, "file")} ${waits === 1 ? "is" : "are"} received and being looked through.` : ""]);
 }
 

@@ -38,7 +38,7 @@ function made(state, [kind, title, about, who]) {
 function verdict(state) {
   const m = state.model;
   if (!m) return "There is no model yet. The first one takes about a minute for 300 photos.";
-  return `The model is wrong on ${share(m.error)} of photos (95% interval ${between(m.interval)}), measured on ${photos(number(m.n))} that it did not learn from. Tell whoever uses it.`;
+  return `The model is wrong on ${m.error === 0 ? "none" : share(m.error)} of the photos (95% interval ${between(m.interval)}), measured on ${photos(m.n)} that it did not learn from. Tell whoever uses it.`;
 }
 
 export const publish = {
