@@ -191,8 +191,8 @@ def test_the_page_says_what_is_happening_and_that_the_studio_is_gone(
             "jobs": [job("train", bar=bar, epochs=epochs, stages=stages), job("report", "waiting")],
         }
     )
-    shows(browser, "Fine-tuning the network · going over the photos again and again · 84 of 300 photos · about 2 minutes left of this part",
-          "1 job after it", place="#jobbar")  # fmt: skip
+    now = "Fine-tuning the network · going over the photos again and again · 84 of 300 photos"
+    shows(browser, now, "about 2 minutes left of this part", "1 job after it", place="#jobbar")
     shows(browser, "8.0%", place=".chart, .curve")
     site.lose(True)
     shows(browser, "The studio does not answer. What it confirmed is kept", place="#jobbar")
@@ -285,12 +285,12 @@ def test_twenty_thousand_photos_are_asked_for_page_by_page(
 
 
 def test_the_commands_can_be_seen(browser: webdriver.Chrome, site: Site) -> None:
-    site.commands = [{"at": studio_site.NOW, "cwd": "/home/ann/my photos", "state": "done",
-                      "command": "bears run --project bears.toml --set train.epochs=0"}]  # fmt: skip
+    words = "bears run --project bears.toml --set train.epochs=0"
+    row = {"at": studio_site.NOW, "cwd": "/home/ann/my photos", "state": "done", "command": words}
+    site.commands = [row]
     visit(browser, site)
     button(browser, "Show the commands")
-    shows(browser, "bears run --project bears.toml --set train.epochs=0", "In the folder /home/ann/my photos",
-          place="#drawer")  # fmt: skip
+    shows(browser, words, "In the folder /home/ann/my photos", place="#drawer")
     press(browser, Keys.ESCAPE)
 
 
