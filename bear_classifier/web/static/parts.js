@@ -18,7 +18,6 @@ export function h(tag, facts = {}, ...children) {
 export const heard = (words) => words && h("span", { class: "heard" }, words);
 
 export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const megabytes = (n) => `${(n / 1e6).toFixed(n % 1e6 ? 1 : 0)} MB`;
 const two = (n) => String(n).padStart(2, "0");
 
@@ -27,12 +26,6 @@ export const when = (at) => {
   const t = new Date(at);
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
 };
-
-/** A text change that a screen reader announces: the same sentence twice is said once. */
-export function say(node, ...content) {
-  const text = content.map((part) => part.textContent ?? part).join("");
-  if (node.textContent !== text) node.replaceChildren(...content);
-}
 
 /** The identity of a request: sent twice, it is carried out once. */
 export function newId() {

@@ -83,10 +83,10 @@ const trained = () => busyOf("train") || lastOf("train");
 
 export const learn = {
   build(root, state) {
-    L = { act: h("div"), again: h("div"), figures: h("div", { class: "figures", role: "status" }), notes: h("div"), curve: h("div"), results: h("div") };
+    L = { act: h("div"), again: h("div"), onward: h("div", { class: "tools onward" }), figures: h("div", { class: "figures", role: "status" }), notes: h("div"), curve: h("div"), results: h("div") };
     root.replaceChildren(h("h1", {}, "Learn"), h("p", { class: "lede" }, "The studio learns from your photos, and measures itself on photos that it did not learn from."),
       L.act, L.figures, L.notes, L.curve, L.results, L.again,
-      h("div", { class: "tools onward" }, h("a", { class: "button", href: address(S.project, "clean") }, "On to cleaning")));
+      L.onward);
     this.update(state);
   },
   update(state) {
@@ -103,6 +103,7 @@ export const learn = {
     block(L.curve, [rows, shown?.state, shown?.planned], () => (rows.length ? h("section", { class: "card", "aria-labelledby": "curve-title" }, h("h2", { id: "curve-title" }, "Fine-tuning, epoch by epoch"),
       curve(rows, shown.planned || shown.epochs_planned || 0),
       h("p", { class: "soft small" }, "An epoch is one pass over all photos. The error is measured on the photos set aside to tune on, and the best epoch is kept: so it looks a little better than it is. The figure above, on photos used for nothing else, is the one to trust.")) : []));
+    block(L.onward, Boolean(state.first), () => (state.first ? h("a", { class: "button", href: address(S.project, "clean") }, "On to cleaning") : []));
     block(L.results, state.results || [], () => resultsTable(state.results || []));
   },
 };

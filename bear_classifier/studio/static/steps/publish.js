@@ -4,8 +4,8 @@ import { block, doing } from "../blocks.js";
 import { jobWords } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
 import { startJob } from "../server.js";
-import { S, address, busyOf, lastOf } from "../store.js";
-import { between, moment, number, photos, share } from "../words.js";
+import { S, address, busyOf, lastOf, lastTook } from "../store.js";
+import { between, moment, number, photos, share, time } from "../words.js";
 
 const place = (rest) => `p/${encodeURIComponent(S.project)}/${rest}/`;
 let P = null;
@@ -29,6 +29,7 @@ function made(state, [kind, title, about, who]) {
   const make = JOBS[kind] && !job && (!file || old) ? doing(file ? "Make it anew" : "Make it", () => startJob(S.project, JOBS[kind]), { "data-focus": `make ${kind}` }) : null;
   return h("section", { class: "card" }, h("h2", {}, title), h("p", {}, about),
     job ? h("p", { role: "status" }, jobWords(job)) : null,
+    make ? h("p", { class: "soft small" }, lastTook(JOBS[kind]) ? `Making it took ${time(lastTook(JOBS[kind]))} last time.` : "Making it takes a minute or so.") : null,
     !job && last?.state === "failed" ? h("p", { class: "trouble", role: "alert" }, last.error?.sentence || "It could not be made; see the details.") : null,
     old ? h("p", { class: "trouble" }, "This one is of an earlier model.") : null,
     h("div", { class: "tools" }, file ? h("a", { class: `button${old ? "" : " main"}`, href: file.href, download: file.name || "", "data-focus": `get ${kind}` }, `Download${file.bytes ? ` (${megabytes(file.bytes)})` : ""}`) : null, make),
