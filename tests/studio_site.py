@@ -24,7 +24,8 @@ CSP = (
 )
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
 LABELS = ["black", "grizzly", "teddy"]
-NOW = "2026-11-30T12:00:00+00:00"
+NOW = 1_796_040_000.0  # seconds since 1970, as jobs state their times
+MADE = "2026-11-30T12:00:00+00:00"  # as models do
 
 
 def empty() -> dict[str, Any]:
@@ -125,14 +126,14 @@ def learned(each: int = 100) -> dict[str, Any]:
             "error": 0.044,
             "interval": [0.012, 0.149],
             "n": n,
-            "made": NOW,
+            "made": MADE,
             "current": True,
         },
         "suspects": {"waiting": 12, "expected_faults": 9.4},
         "decisions_since": 5,
         "results": [
             {
-                "made": NOW,
+                "made": MADE,
                 "trained": "fine-tuned",
                 "error": 0.067,
                 "interval": [0.023, 0.179],
@@ -142,7 +143,7 @@ def learned(each: int = 100) -> dict[str, Any]:
                 "n_same": 0,
             },
             {
-                "made": NOW,
+                "made": MADE,
                 "trained": "fine-tuned",
                 "error": 0.044,
                 "interval": [0.012, 0.149],
@@ -159,7 +160,7 @@ def learned(each: int = 100) -> dict[str, Any]:
                 "name": "bears.zip",
                 "href": "p/bears/files/bears.zip",
                 "bytes": 88_100_000,
-                "made": NOW,
+                "made": MADE,
                 "current": True,
             }
         ],
@@ -170,10 +171,15 @@ def learned(each: int = 100) -> dict[str, Any]:
                 "train",
                 "done",
                 epochs=[
-                    {"epoch": k, "train_loss": 0.3, "valid_loss": 0.2, "error": 0.11 - 0.012 * k}
+                    {
+                        "epoch": k,
+                        "train_loss": 0.3,
+                        "valid_loss": 0.2,
+                        "error": 0.11 - 0.012 * k,
+                        "epochs": 5,
+                    }
                     for k in range(1, 6)
                 ],
-                planned=5,
             )
         ],
     }
@@ -207,9 +213,7 @@ def job(kind: str, state: str = "running", **facts: Any) -> dict[str, Any]:
         "command": f"bears {kind} --project bears.toml",
         "state": state,
         "begun": NOW,
-        "ended": None
-        if state in ("running", "waiting", "stopping")
-        else "2026-11-30T12:01:10+00:00",
+        "ended": None if state in ("running", "waiting", "stopping") else NOW + 70,
         "stage": "",
         "stages": [],
         "bar": None,
@@ -388,11 +392,11 @@ class Handler(BaseHTTPRequestHandler):
                 site.stored.append((query.get("label", ""), query["name"], len(data)))
             self.answer({"file": query["name"], "outcome": "known" if known else "stored"}, 201)
         else:
-            body = {} if path.endswith("/zip") else json.loads(data)
+            body = {"zip": len(data)} if "zip" in path else json.loads(data)
             with site.lock:
                 site.asked.append((path, body))
-            if path == "api/projects":
-                made = body.get("name", "bears")
+            if path in ("api/projects", "api/from-zip"):
+                made = body.get("name", query.get("name", "bears"))
                 site.state |= {
                     "id": made,
                     "title": made,

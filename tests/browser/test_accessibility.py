@@ -252,7 +252,7 @@ def test_the_studio(browser: webdriver.Chrome) -> None:
     """Each step empty, with photos, at work, and done; what failed; what opens; a lost studio."""
     site, found = Site(), {}
     bar = {"name": "train", "n": 8, "total": 30, "unit": "photo", "words": "", "left_seconds": 9}
-    epochs = [{"epoch": k, "error": 0.1 / k} for k in (1, 2, 3)]
+    epochs = [{"epoch": k, "epochs": 5, "error": 0.1 / k} for k in (1, 2, 3)]
     failure = {"code": "DISK_FULL", "sentence": "The disk is full."}
     states = {
         "empty": empty(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_the_page_says_what_is_happening_and_that_the_studio_is_gone(
         "left_seconds": 130,
     }
     stages = [{"name": "train", "state": "begun", "seconds": None, "text": ""}]
-    epochs = [{"epoch": 1, "error": 0.12}, {"epoch": 2, "error": 0.08}]
+    epochs = [{"epoch": k, "epochs": 5, "error": 0.16 - 0.04 * k} for k in (1, 2)]
     site.push(
         {
             **filled(),
@@ -209,6 +210,11 @@ def test_the_page_says_what_is_happening_and_that_the_studio_is_gone(
         }
     )
     shows(browser, "The fine-tuning failed", sentence, place="#jobbar")
+    took = {**filled(), "jobs": [job("learn", "done"), job("train", "done")]}
+    took["jobs"][1]["ended"] += 60
+    site.push(took)
+    shows(browser, "Nothing is running. Last: fine-tuning, done", place="#jobbar")
+    shows(browser, "takes about 1 minute, as last time", "for about 2 minutes, as last time")
 
 
 def test_two_tabs_show_the_same(browser: webdriver.Chrome, site: Site) -> None:
@@ -328,3 +334,37 @@ def test_an_empty_project_says_what_is_needed(browser: webdriver.Chrome, site: S
     shows(browser, "Photos come first", "3 classes have no photos yet")
     browser.find_element(By.CSS_SELECTOR, "[data-focus=add]").click()
     shows(browser, "No photos yet.", "black has no photo yet; 10 are needed")
+
+
+def test_too_few_photos_are_said_before_anything_is_begun(
+    browser: webdriver.Chrome, site: Site
+) -> None:
+    state = filled(4)
+    few = "teddy has 4 photos; 10 are needed to learn: add 6 more."
+    action = {"words": "Add 6", "step": "photos", "label": "teddy"}
+    state["advice"] = [{"step": "photos", "level": "warn", "sentence": few, "action": action}]
+    site.push(state)
+    visit(browser, site, "learn")
+    shows(browser, "Too few photos to learn from", few)
+    assert not browser.find_elements(By.XPATH, "//button[.='Learn']")
+
+
+def test_a_project_from_a_zip_file(browser: webdriver.Chrome, site: Site, tmp_path: Path) -> None:
+    """The page says what is in it before it is sent, and that a file is none."""
+    with zipfile.ZipFile(tmp_path / "bears.zip", "w") as archive:
+        for name in ("a/grizzly/1.jpg", "a/grizzly/2.JPG", "a/teddy/3.png", "a/teddy/read.txt",
+                     "__MACOSX/a/teddy/._3.png", "a/.DS_Store"):  # fmt: skip
+            archive.writestr(name, name * 99)
+    (tmp_path / "not.zip").write_bytes(b"x" * 999)
+    browser.get("about:blank")
+    browser.get(f"{site.url}#step=new")
+    css = "input[accept='.zip']"
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, css))[0].send_keys(
+        str(tmp_path / "not.zip")
+    )
+    shows(browser, "not.zip is not a zip file, or only a part of one.")
+    browser.find_element(By.CSS_SELECTOR, css).send_keys(str(tmp_path / "bears.zip"))
+    shows(browser, "Found 2 of grizzly and 1 of teddy.")
+    button(browser, "Create the project")
+    shows(browser, "Photos of each class")
+    assert site.asked == [("api/from-zip", {"zip": (tmp_path / "bears.zip").stat().st_size})]

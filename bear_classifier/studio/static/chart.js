@@ -21,9 +21,9 @@ function ticks(most) {
 }
 
 /** The chart and its table, for those who do not see it. rows: of the history (epoch, error);
- * planned: epochs; first: the error of the first model on the same photos, or null. */
-export function curve(rows, planned, first = null) {
-  const lines = ticks(Math.max(...rows.map((row) => row.error), first ?? 0, 0.005)), top = lines.at(-1);
+ * planned: epochs. */
+export function curve(rows, planned) {
+  const lines = ticks(Math.max(...rows.map((row) => row.error), 0.005)), top = lines.at(-1);
   const many = Math.max(planned || 0, rows.length, 2);
   const x = (epoch) => LEFT + ((WIDE - LEFT - RIGHT) * (epoch - 1)) / (many - 1), y = (error) => TOP + (HIGH - TOP - BOTTOM) * (1 - error / top);
   const path = rows.map((row, n) => `${n ? "L" : "M"}${x(row.epoch).toFixed(1)} ${y(row.error).toFixed(1)}`).join("");
@@ -32,7 +32,6 @@ export function curve(rows, planned, first = null) {
     ...lines.map((value) => s("g", {}, s("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(value), y2: y(value) }), s("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, share(value).replace(/\.0%$/, "%")))),
     ...Array.from({ length: many }, (_, n) => n + 1).filter((epoch) => (epoch - 1) % each === 0).map((epoch) => s("text", { x: x(epoch), y: HIGH - 14, "text-anchor": "middle" }, String(epoch))),
     s("text", { x: (LEFT + WIDE - RIGHT) / 2, y: HIGH - 0.5, "text-anchor": "middle", class: "axis" }, "epoch"),
-    ...(first == null ? [] : [s("line", { class: "first", x1: LEFT, x2: WIDE - RIGHT, y1: y(first), y2: y(first) }), s("text", { x: WIDE - RIGHT + 8, y: y(first) + 4, class: "first" }, "first model")]),
     s("path", { d: path, class: "line" }), ...rows.map((row) => s("circle", { cx: x(row.epoch), cy: y(row.error), r: 3 })),
     s("text", { x: x(last.epoch) + 8, y: y(last.error) - 7, class: "now" }, share(last.error)));
   const table = h("table", { class: "heard" }, h("caption", {}, "Error after each epoch"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Epoch"), h("th", { scope: "col" }, "Error"))),

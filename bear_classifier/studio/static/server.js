@@ -88,12 +88,20 @@ export function follow(project, { state, fault, lost, back }) {
     });
   }
   const again = () => { wait = FIRST; join(); };
+  // A browser has six connections to a host: a tab that nobody sees gives its own back.
+  const seen = () => {
+    if (!document.hidden) { again(); return; }
+    clearTimeout(timer);
+    source.close();
+  };
   addEventListener("online", again);
+  document.addEventListener("visibilitychange", seen);
   join();
   return { again, stop() {
     stopped = true;
     clearTimeout(timer);
     source.close();
     removeEventListener("online", again);
+    document.removeEventListener("visibilitychange", seen);
   } };
 }

@@ -1,6 +1,7 @@
 // What the page knows: where it is, the last state that the studio sent, and whether it still sends.
 // No step changes the state itself: what is shown as done was confirmed by the studio.
 import { ask, follow, of } from "./server.js";
+import { millis } from "./words.js";
 
 export const STEPS = ["name", "photos", "learn", "clean", "publish"];
 export const S = { project: "", step: "", state: null, at: 0, link: "open", retry: 0, missing: null, fault: null };
@@ -81,7 +82,7 @@ export const jobs = () => S.state?.jobs || [];
 export const running = () => jobs().find((job) => job.state === "running" || job.state === "stopping");
 export const busyOf = (...kinds) => jobs().find((job) => kinds.includes(job.kind) && isBusy(job));
 
-const ended = (job) => Date.parse(job.ended || 0) || 0;
+const ended = (job) => millis(job.ended);
 
 /** The last job of these kinds that has ended, or of any kind. */
 export const lastOf = (...kinds) => jobs().filter((job) => !isBusy(job) && (!kinds.length || kinds.includes(job.kind)))
@@ -91,5 +92,5 @@ export const lastOf = (...kinds) => jobs().filter((job) => !isBusy(job) && (!kin
 export function lastTook(kind) {
   const done = jobs().filter((job) => job.kind === kind && job.state === "done" && job.begun && job.ended)
     .sort((a, b) => ended(b) - ended(a))[0];
-  return done ? (ended(done) - Date.parse(done.begun)) / 1000 : 0;
+  return done ? (ended(done) - millis(done.begun)) / 1000 : 0;
 }

@@ -5,8 +5,8 @@ import { S, tell } from "./store.js";
 
 const AT_ONCE = 3;
 const AGAIN = 3000; // milliseconds
-const entries = []; // {id, project, label, name, file, state, message, url}
-let last = 0, sending = 0, paused = false, telling = 0;
+const entries = []; // {id, round, project, label, name, file, state, message, url}
+let last = 0, round = 0, sending = 0, paused = false, telling = 0; // a round ends when all is answered
 
 export const READABLE = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|heif|avif|mpo)$/i;
 
@@ -17,8 +17,9 @@ function changed() {
 
 /** Put files at the end of the queue. label: "" for photos without a class. */
 export function add(project, label, files) {
+  if (!unsent()) round += 1;
   for (const { file, name } of files) {
-    entries.push({ id: (last += 1), project, label, name: name || file.name, file, state: "waiting", message: "", url: "" });
+    entries.push({ id: (last += 1), round, project, label, name: name || file.name, file, state: "waiting", message: "", url: "" });
   }
   paused = false;
   pump();
@@ -101,8 +102,8 @@ export const unsent = () => entries.some((entry) => GOING.includes(entry.state))
 
 /** all, done, left: files of this round; paused: whether they wait for somebody. */
 export function counts() {
-  const left = entries.filter((entry) => GOING.includes(entry.state)).length;
-  return { all: entries.length, done: entries.length - left, left, paused, failed: entries.filter((entry) => entry.state === "failed").length };
+  const own = entries.filter((entry) => entry.round === round), left = own.filter((entry) => GOING.includes(entry.state)).length;
+  return { all: own.length, done: own.length - left, left, paused };
 }
 
 export const why = () => entries.find((entry) => entry.state === "failed")?.message || "";

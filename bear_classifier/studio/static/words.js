@@ -23,12 +23,15 @@ export function time(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
 }
 
+/** Milliseconds of a time that the studio names: seconds since 1970 (jobs), or a text (models). */
+export const millis = (at) => (typeof at === "number" ? 1000 * at : Date.parse(at || 0) || 0);
+
 const clock = (t) => `${String(t.getHours()).padStart(2, "0")}:${String(t.getMinutes()).padStart(2, "0")}`;
 
 /** When something was, today by the clock only. */
 export function moment(at) {
-  const t = new Date(typeof at === "number" ? 1000 * at : at);
-  if (Number.isNaN(t.getTime())) return "";
+  if (!at) return "";
+  const t = new Date(millis(at));
   const today = t.toDateString() === new Date().toDateString();
   return today ? `at ${clock(t)}` : `on ${t.getFullYear()}-${String(t.getMonth() + 1).padStart(2, "0")}-${String(t.getDate()).padStart(2, "0")} at ${clock(t)}`;
 }

@@ -10,6 +10,7 @@ import { ask, startJob } from "../server.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
 import { certainty, kindThing, moment, number, photos, share, stageWords, time } from "../words.js";
 
+const NAMED = 4; // classes with too few photos
 const PER_PHOTO = 0.2; // seconds of the first model on two cores, reading the photos included
 
 let L = null;
@@ -38,7 +39,11 @@ function start(state, stuck = false) {
     return h("section", { class: "card act" }, h("h2", {}, "Photos come first"), h("p", {}, `${short.length === 1 ? `${short[0]} has` : `${plural(short.length, "class").replace("classs", "classes")} have`} no photos yet, so there is nothing to learn from.`),
       h("div", { class: "tools" }, h("a", { class: "button main", href: address(S.project, "photos", short[0]), "data-focus": "add" }, "Add photos")));
   }
-  const again = Boolean(state.first || state.model);
+  const again = Boolean(state.first || state.model), lacking = (state.advice || []).filter((one) => one.step === "photos" && one.level === "warn" && one.action?.label);
+  if (!again && lacking.length && !state.advice.some((one) => one.step === "learn")) {
+    return h("section", { class: "card act" }, h("h2", {}, "Too few photos to learn from"), ...lacking.slice(0, NAMED).map((one) => h("p", {}, one.sentence)),
+      h("div", { class: "tools" }, h("a", { class: "button main", href: address(S.project, "photos", lacking[0].action.label), "data-focus": "add" }, "Add photos")));
+  }
   return h("section", { class: "card act" }, h("h2", {}, again ? "Learn anew" : `Learn from ${photos(state.photos.usable)}`),
     ...takes(state).map((words) => h("p", {}, words)),
     h("label", { class: "check" }, both, "Fine-tune after the first model"),
@@ -92,7 +97,7 @@ export const learn = {
   update(state) {
     const job = busyOf("learn", "train"), now = job?.state === "waiting" ? busyOf("learn") || job : job, last = lastOf("learn", "train");
     const stuck = !now && last && ["failed", "stopped", "interrupted"].includes(last.state) ? last : null;
-    const offered = [state.photos.usable, state.labels, !state.first, state.model?.current, state.labels.map((label) => Boolean(state.photos.by_class[label]?.usable))];
+    const offered = [state.photos.usable, state.labels, !state.first, state.model?.current, state.advice, state.labels.map((label) => Boolean(state.photos.by_class[label]?.usable))];
     const below = !now && state.model?.current; // the figures come first where they are those of today
     block(L.act, now ? [now.id, now.state, jobWords(now), now.stages] : [stuck, below, offered],
       () => (now ? working(now) : [stuck ? held(stuck) : null, below ? null : start(state, Boolean(stuck))]));
@@ -100,8 +105,8 @@ export const learn = {
     block(L.figures, [state.model, state.first, Boolean(job)], () => figures(state));
     drawNotes(L.notes, "learn", (action) => action.job === "learn");
     const shown = trained(), rows = (shown?.epochs || []).filter((row) => typeof row.error === "number");
-    block(L.curve, [rows, shown?.state, shown?.planned], () => (rows.length ? h("section", { class: "card", "aria-labelledby": "curve-title" }, h("h2", { id: "curve-title" }, "Fine-tuning, epoch by epoch"),
-      curve(rows, shown.planned || shown.epochs_planned || 0),
+    block(L.curve, [rows, shown?.state], () => (rows.length ? h("section", { class: "card", "aria-labelledby": "curve-title" }, h("h2", { id: "curve-title" }, "Fine-tuning, epoch by epoch"),
+      curve(rows, rows[0].epochs),
       h("p", { class: "soft small" }, "An epoch is one pass over all photos. The error is measured on the photos set aside to tune on, and the best epoch is kept: so it looks a little better than it is. The figure above, on photos used for nothing else, is the one to trust.")) : []));
     block(L.onward, Boolean(state.first), () => (state.first ? h("a", { class: "button", href: address(S.project, "clean") }, "On to cleaning") : []));
     block(L.results, state.results || [], () => resultsTable(state.results || []));
