@@ -87,13 +87,13 @@ class Studio:
         with urlopen(f"{self.url}api/projects/{project}") as answer:
             return dict(json.load(answer))
 
-    def done(self, project: str, kind: str) -> dict[str, Any]:
-        """The state once the newest job of this kind is over; it has to have ended well."""
+    def done(self, project: str, kind: str, number: int = 1) -> dict[str, Any]:
+        """The state once so many jobs of this kind are over; the last has to have ended well."""
 
         def over() -> dict[str, Any] | None:
             state = self.state(project)
             mine = [job for job in state["jobs"] if job["kind"] == kind]
-            if not mine or mine[-1]["state"] in ("waiting", "running"):
+            if len(mine) < number or mine[-1]["state"] in ("waiting", "running"):
                 return None
             assert mine[-1]["state"] == "done", mine[-1]
             return state
@@ -169,6 +169,7 @@ def test_from_an_empty_folder_to_a_page_that_answers_offline(
     shows(browser, "48 photos of 2 classes that can be used.")
     step(browser, "learn")
     button(browser, "Learn")
+    studio.done("two", "learn")
     studio.done("two", "train")
     shows(browser, "Measured on 48 photos, each answered by a model that did not learn from it.",
           "photos that were set aside: it learned nothing from them.")  # fmt: skip
@@ -190,7 +191,8 @@ def test_from_an_empty_folder_to_a_page_that_answers_offline(
     browser.switch_to.default_content()
     shows(browser, "1 decision since the last training")
     button(browser, "Train again with 1 decision")
-    until(lambda: len(studio.state("two")["results"]) == 2 and not busy(studio, "two"), "not twice")
+    studio.done("two", "learn", 2)
+    assert len(studio.done("two", "train", 2)["results"]) >= 2
     shows(browser, "Before and after", "On the same")
 
     step(browser, "publish")
@@ -227,12 +229,6 @@ def give(browser: webdriver.Chrome, photo: Path) -> list[dict[str, Any]]:
 def click(browser: webdriver.Chrome, css: str) -> None:
     found = until(lambda: browser.find_elements(By.CSS_SELECTOR, css), f"no {css}")[0]
     browser.execute_script("arguments[0].click()", found)
-
-
-def busy(studio: Studio, project: str) -> bool:
-    states = [job["state"] for job in studio.state(project)["jobs"]]
-    assert not {"failed", "interrupted"} & set(states)
-    return bool({"waiting", "running", "stopping"} & set(states))
 
 
 def labels(studio: Studio) -> dict[str, tuple[str, str | None]]:
