@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import uvicorn
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query
 from fastapi.responses import FileResponse, Response
 
 from bear_classifier.config.settings import Config
@@ -36,6 +36,7 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
 from bear_classifier.web.guard import Refused, read_json
+from bear_classifier.web.static_files import files_of_page
 
 THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
 _KEPT = 64_000_000  # bytes of shrunk photos kept in memory
@@ -52,13 +53,6 @@ def ranked(catalog: Catalog, config: Config) -> RankedPhotos:
     return evidence_of(catalog, config, decisions.decided(catalog))
 
 
-def static_files() -> list[str]:
-    """The addresses of the page's modules and styles; each is in static/ under this name."""
-    kinds = (".css", ".js")
-    files = [path for path in _STATIC.rglob("*") if path.suffix in kinds]
-    return sorted(f"/{path.relative_to(_STATIC).as_posix()}" for path in files)
-
-
 def _filter(label: str = "", reason: str = "", side: str = "", state: str = "open") -> QueueFilter:
     """The filter in the address of a request. side: the split, under the name that it has there."""
     for name, value, known in (("side", side, ("", *SPLITS)), ("state", state, queue.STATES)):
@@ -68,6 +62,10 @@ def _filter(label: str = "", reason: str = "", side: str = "", state: str = "ope
 
 
 _Filter = Annotated[QueueFilter, Depends(_filter)]
+
+
+def _sends(path: Path) -> Callable[[], Response]:
+    return lambda: FileResponse(path, headers={"Cache-Control": "no-cache"})
 
 
 class ThumbnailCache:
@@ -122,12 +120,9 @@ def make_app(
     app.include_router(label_routes(root, config, fresh, labels))
     app.include_router(class_routes(file, fresh, labels, who, lambda c, t: state(c, t, _filter())))
 
-    def page(request: Request) -> Response:
-        path = _STATIC / (request.url.path[1:] or "review.html")
-        return FileResponse(path, headers={"Cache-Control": "no-cache"})
-
-    for address in ["/", *static_files()]:
-        app.get(address)(page)
+    files = files_of_page(_STATIC)
+    for name, path in {"": files["review.html"], **files}.items():
+        app.get(f"/{name}")(_sends(path))
 
     @app.get("/favicon.ico")
     def icon() -> Response:

@@ -12,9 +12,11 @@ import pytest
 import test_page
 import test_review_page
 import test_review_views
+import test_studio
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from studio_site import Site, empty, filled, job, learned
 from test_lesson_pages import write_moving_pages
 from test_report import hostile, made  # noqa: F401  # made is a fixture
 from test_review import CONFIG
@@ -277,4 +279,52 @@ def test_the_views_of_the_review_page(browser: webdriver.Chrome, tmp_path: Path)
             found[name] = violations(browser)
     finally:
         site.stop()
+    assert_none(found)
+
+
+def test_the_studio(browser: webdriver.Chrome) -> None:
+    """Each step empty, with photos, at work, and done; what failed; what opens; a lost studio."""
+    site, found = Site(), {}
+    bar = {"name": "train", "n": 8, "total": 30, "unit": "photo", "words": "", "left_seconds": 9}
+    epochs = [{"epoch": k, "epochs": 5, "error": 0.1 / k} for k in (1, 2, 3)]
+    failure = {"code": "DISK_FULL", "sentence": "The disk is full."}
+    states = {
+        "empty": empty(),
+        "photos": filled(),
+        "work": {**filled(), "jobs": [job("train", bar=bar, epochs=epochs)]},
+        "failed": {**filled(), "jobs": [job("train", "failed", error=failure)]},
+        "done": learned(),
+    }
+    try:
+        for name, state in states.items():
+            site.push(state)
+            for step in ("name", "photos", "learn", "clean", "publish"):
+                test_studio.visit(browser, site, step)
+                open_all = "document.querySelectorAll('details').forEach(d => d.open = true)"
+                browser.execute_script(open_all)
+                found[f"{name} {step}"] = violations(browser)
+        for name, words in (
+            ("commands", "Show the commands"),
+            ("log", "Details"),
+            ("question", "Delete"),
+        ):
+            test_studio.visit(browser, site, "name")
+            test_studio.button(browser, words)
+            until(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog[open]"))
+            found[name] = violations(browser)
+        site.lose(True)
+        test_studio.press(browser, Keys.ESCAPE)
+        test_studio.shows(browser, "The studio does not answer.", place="#jobbar")
+        found["lost"] = violations(browser)
+        site.lose(False)
+        test_studio.visit(browser, site, "")
+        found["projects"] = violations(browser)
+        site.projects = []
+        for step in ("", "new"):
+            browser.get("about:blank")
+            browser.get(f"{site.url}#step={step}" if step else site.url)
+            until(lambda: browser.find_elements(By.TAG_NAME, "h1"))
+            found[f"begin {step}"] = violations(browser)
+    finally:
+        site.close()
     assert_none(found)

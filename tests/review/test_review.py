@@ -37,13 +37,14 @@ from bear_classifier.judge.judged import KINDS as CAUSES
 from bear_classifier.judge.judged import Judged
 from bear_classifier.judge.learned_order import LIKE_FAULTS, OrderEvidence
 from bear_classifier.pipeline import Project
-from bear_classifier.review.app import make_app, serve_review, static_files
+from bear_classifier.review.app import make_app, serve_review
 from bear_classifier.review.progress import (
     batch_text,
     chances_left,
     stop_sentence,
     suspicion_factor,
 )
+from bear_classifier.web.static_files import files_of_page
 
 LABELS = ["black", "grizzly", "teddy"]
 CONFIG = build({"name": "tiny", "classes": {label: [label] for label in LABELS}}, where="test")
@@ -863,7 +864,8 @@ def test_every_answer_carries_the_security_headers(page, path):
 
 def test_the_page_is_whole_and_asks_nobody_else(page):
     kinds = {"html": "text/html", "css": "text/css", "js": "javascript"}
-    for path in ["/", *static_files()]:
+    folder = ROOT / "bear_classifier" / "review" / "static"
+    for path in ["/", *(f"/{name}" for name in files_of_page(folder))]:
         answer = page.get(path)
         assert (
             kinds[path.rpartition(".")[2] if path[1:] else "html"] in answer.headers["content-type"]
@@ -872,7 +874,7 @@ def test_the_page_is_whole_and_asks_nobody_else(page):
         own = answer.text.replace(namespaces, "")
         assert re.findall(r"(?:https?:)?//[a-z]", own if "/vendor/" not in path else "") == []
     wanted = re.findall(r'(?:href|src)="([^"]+)"', page.get("/").text)
-    assert sorted(wanted) == ["review.css", "review.js"]
+    assert sorted(wanted) == ["base.css", "review.css", "review.js"]
     assert page.get("/docs").status_code == page.get("/openapi.json").status_code == 404
 
 

@@ -1,7 +1,8 @@
 // Relabel to a class that has no key of its own, by its first letters, or to a new one.
 import { $, h, toast } from "./dom.js";
 import { press } from "./decide.js";
-import { ask, newId } from "./server.js";
+import { newId } from "./parts.js";
+import { ask } from "./server.js";
 import { S, draw } from "./state.js";
 
 function take(label) {

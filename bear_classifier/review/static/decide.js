@@ -1,7 +1,8 @@
 // Deciding: which photos a key is about, the question on the test split, and undo.
 import { $, h, plural, toast } from "./dom.js";
 import { drained, forget, lastWaiting, put, stored, unmark } from "./outbox.js";
-import { ask, newId } from "./server.js";
+import { newId } from "./parts.js";
+import { ask } from "./server.js";
 import { S, draw, filters, tell, view } from "./state.js";
 
 const MOST = 1000; // photos that one decision may be about

@@ -5,12 +5,6 @@ let who = () => "";
 /** Who decides: a function that returns the name, sent with everything that changes something. */
 export const signedBy = (name) => { who = name; };
 
-/** A request's identity: sent twice, it is carried out once. */
-export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
-}
-
 /** What went wrong. again: trying once more may help. */
 export class Answer extends Error {
   constructor(status, code, message) { super(message); this.status = status; this.code = code; }

@@ -1,0 +1,107 @@
+// Requests to the studio: JSON, files, and the stream of states.
+import { newId } from "./parts.js";
+
+const GONE = "The studio does not answer. Start it again with: bears studio. This page waits for it.";
+
+/** What went wrong. lost: nothing answered, so trying again may help. */
+export class Answer extends Error {
+  constructor(status, code, message) { super(message); this.status = status; this.code = code; }
+  get lost() { return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504; }
+}
+
+const refusal = (status, said) => {
+  const error = said?.error || { code: "ERROR", message: `The studio answers ${status}.` };
+  return new Answer(status, error.code, error.message);
+};
+
+/** What the studio answers; with a body it is a POST. Throws Answer. */
+export async function ask(path, body) {
+  const how = { signal: AbortSignal.timeout(30000), credentials: "same-origin" };
+  if (body) {
+    how.method = "POST";
+    how.headers = { "Content-Type": "application/json", "X-Bears": "1" };
+    how.body = JSON.stringify(body);
+  }
+  let answer, said;
+  try {
+    answer = await fetch(path, how);
+    said = answer.status === 204 ? {} : await answer.json();
+  } catch {
+    throw new Answer(answer && !answer.ok ? answer.status : 0, "NO_SERVER", GONE);
+  }
+  if (answer.ok) return said;
+  throw refusal(answer.status, said);
+}
+
+/** Send the bytes of one file; progress(share) while they go. Throws Answer. */
+export function send(path, blob, progress = () => {}) {
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.setRequestHeader("X-Bears", "1");
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) progress(event.loaded / event.total); });
+    request.addEventListener("load", () => {
+      if (request.status >= 200 && request.status < 300) done(request.response || {});
+      else failed(refusal(request.status, request.response));
+    });
+    for (const ending of ["error", "abort", "timeout"]) request.addEventListener(ending, () => failed(new Answer(0, "NO_SERVER", GONE)));
+    request.send(blob);
+  });
+}
+
+const place = (project) => `api/projects/${encodeURIComponent(project)}`;
+
+/** The address of something of a project, such as "jobs". */
+export const of = (project, rest = "") => (rest ? `${place(project)}/${rest}` : place(project));
+
+/** Start a job. choices: of its kind; after: the job that has to be done first. */
+export const startJob = (project, kind, choices = {}) => ask(of(project, "jobs"), { kind, ...choices, request: newId() });
+
+const FIRST = 1, LONGEST = 10; // seconds until the stream is asked for again
+
+/** Follow the states of a project until `stop` is called. state(document) for each, or
+ * fault(error) where the project cannot be read; lost(seconds)
+ * when the stream ends, with the seconds until it is tried again; back() when it is there again. */
+export function follow(project, { state, fault, lost, back }) {
+  let source = null, wait = FIRST, timer = 0, stopped = false;
+  function join() {
+    clearTimeout(timer);
+    source?.close();
+    source = new EventSource(of(project, "events"));
+    source.addEventListener("state", (event) => {
+      wait = FIRST;
+      back();
+      state(JSON.parse(event.data));
+    });
+    source.addEventListener("fault", (event) => {
+      back();
+      fault(JSON.parse(event.data).error);
+    });
+    source.addEventListener("error", () => {
+      source.close();
+      if (stopped) return;
+      lost(wait);
+      timer = setTimeout(join, 1000 * wait);
+      wait = Math.min(LONGEST, 2 * wait);
+    });
+  }
+  const again = () => { wait = FIRST; join(); };
+  // A browser has six connections to a host: a tab that nobody sees gives its own back.
+  const seen = () => {
+    if (!document.hidden) { again(); return; }
+    clearTimeout(timer);
+    source.close();
+  };
+  addEventListener("online", again);
+  document.addEventListener("visibilitychange", seen);
+  join();
+  return { again, stop() {
+    stopped = true;
+    clearTimeout(timer);
+    source.close();
+    removeEventListener("online", again);
+    document.removeEventListener("visibilitychange", seen);
+  } };
+}
