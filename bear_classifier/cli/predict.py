@@ -94,7 +94,7 @@ def _answers(
     options: argparse.Namespace, bundle: Bundle, table: GrowingTable | StoredTable | None
 ) -> Iterator[tuple[Path | str, Prediction | PhotoError]]:
     """Files first in their order, then what is named otherwise."""
-    from bear_classifier.images.camera import frame
+    from bear_classifier.images.camera import camera_frame
     from bear_classifier.ship.predict import Model, answer_of, answers, files_of
 
     is_ours, done = _ours(options, bundle), table.done if table else ()
@@ -123,7 +123,9 @@ def _answers(
             try:
                 yield (
                     place,
-                    answer_of(model, frame(options.camera) if place is seen else _content(place)),
+                    answer_of(
+                        model, camera_frame(options.camera) if place is seen else _content(place)
+                    ),
                 )
             except PhotoError as exc:
                 yield place, exc

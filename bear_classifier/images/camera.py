@@ -24,7 +24,7 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-def frame(number: int, capture: Callable[[int], Capture] | None = None) -> NDArray[np.uint8]:
+def camera_frame(number: int, capture: Callable[[int], Capture] | None = None) -> NDArray[np.uint8]:
     """One picture (h, w, 3), red first, of camera `number`, counted from 0. capture: opens it.
 
     Raises ConfigError (NOT_INSTALLED), PhotoError (NO_CAMERA)."""

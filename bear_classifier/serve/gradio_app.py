@@ -60,7 +60,7 @@ def answer_html(answer: Mapping[str, Any]) -> str:
         accepted=answer["accepted"],
         refused=answer["reason"] == "unlike_training",
         ranked=ranked,
-        percent=messages.percent,
+        percent=messages.whole_percent,
     )
 
 

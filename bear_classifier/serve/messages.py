@@ -30,7 +30,7 @@ def answer_sentence(prediction: Prediction) -> str:
     return f"{first[0].upper()}{first[1:]}, {sure}."
 
 
-def percent(p: float) -> str:
+def whole_percent(p: float) -> str:
     """Whole percent; what is not certain is never 0 or 100. As `percent` of page_parts.js."""
     if 0 < p < 0.005:
         return "under 1 %"

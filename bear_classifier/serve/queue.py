@@ -21,7 +21,7 @@ from bear_classifier.runtime.process_pool import Workers
 from bear_classifier.runtime.process_worker import WORKER_MEMORY
 from bear_classifier.runtime.processors import processors
 from bear_classifier.serve import capacity, messages
-from bear_classifier.ship.bundle import examples, load, standing
+from bear_classifier.ship.bundle import load, pictures_to_try, standing
 from bear_classifier.ship.manifest import optional_field
 from bear_classifier.ship.sandbox import trust
 from bear_classifier.web.guard import Refused
@@ -93,7 +93,7 @@ def named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 def _served(name: str, path: Path) -> ServedModel:
     trust(bundle := load(path))
-    return ServedModel(name, path, dict(bundle.about), bundle.card(), examples(bundle))
+    return ServedModel(name, path, dict(bundle.about), bundle.card(), pictures_to_try(bundle))
 
 
 class Service:

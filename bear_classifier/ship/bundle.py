@@ -168,7 +168,7 @@ def part(bundle: Bundle, name: str) -> bytes:
     return _checked(bundle.path, name, bundle.about["files"][name])
 
 
-def examples(bundle: Bundle) -> list[tuple[str, bytes]]:
+def pictures_to_try(bundle: Bundle) -> list[tuple[str, bytes]]:
     """Class and content of its pictures to try, JPEG. Raises ModelError (MODEL_CORRUPT)."""
     named = manifest.optional_field(bundle.about, "examples", list) or []
     files = [(label, manifest.example_name(n)) for n, label in enumerate(named)]

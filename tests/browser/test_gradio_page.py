@@ -21,7 +21,7 @@ from test_page import Site, browser, choose, driver, photo, says, server, site
 from waiting import until
 
 from bear_classifier.serve.gradio_app import about_html, answer_html
-from bear_classifier.serve.messages import percent
+from bear_classifier.serve.messages import whole_percent
 
 pytestmark = pytest.mark.browser
 WORDS = """
@@ -69,8 +69,8 @@ def test_percent_is_rounded_alike(browser: webdriver.Chrome) -> None:
     values = [0, 1, 1e-9, 1 - 1e-12, *edges, *(n / 997 for n in range(997))]
     code = """const [values, done] = arguments;
         import("./page_parts.js").then(({ percent }) => done(values.map(percent)));"""
-    assert browser.execute_async_script(code, values) == [percent(value) for value in values]
-    assert percent(math.nextafter(1, 0)) == "over 99 %"
+    assert browser.execute_async_script(code, values) == [whole_percent(value) for value in values]
+    assert whole_percent(math.nextafter(1, 0)) == "over 99 %"
 
 
 def test_what_an_author_wrote_is_text() -> None:

@@ -47,7 +47,7 @@ DARK = np.zeros_like(BRIGHT)
 @pytest.mark.parametrize("frames", [[BRIGHT], [DARK, DARK, BRIGHT], [BRIGHT, None]])
 def test_the_picture_is_the_settled_one_and_red_first(frames: list[np.ndarray | None]) -> None:
     opened = Camera(*frames)
-    seen = camera.frame(2, opened)
+    seen = camera.camera_frame(2, opened)
     assert (seen == np.asarray(drawn(120, 90, seed=1))).all()
     assert (opened.number, opened.released) == (2, True)
 
@@ -59,7 +59,7 @@ def test_the_picture_is_the_settled_one_and_red_first(frames: list[np.ndarray | 
 )  # fmt: skip
 def test_without_a_picture_there_is_a_sentence(opened: Camera, words: str) -> None:
     with pytest.raises(PhotoError, match=f"NO_CAMERA: {words}"):
-        camera.frame(3, opened)
+        camera.camera_frame(3, opened)
     assert opened.released
 
 
@@ -90,7 +90,7 @@ def test_by_the_command(here: Camera, model_dir: Path, tmp_path: Path) -> None:
 def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ConfigError, match=r"NOT_INSTALLED.*bear-classifier\[camera\]"):
-        camera.frame(0)
+        camera.camera_frame(0)
 
 
 def test_opencv_reads_as_is_expected(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_opencv_reads_as_is_expected(tmp_path: Path) -> None:
     for _ in range(12):
         film.write(np.ascontiguousarray(BRIGHT))
     film.release()
-    seen = camera.frame(0, lambda number: cv2.VideoCapture(path))
+    seen = camera.camera_frame(0, lambda number: cv2.VideoCapture(path))
     assert np.abs(seen.astype(int) - np.asarray(drawn(120, 90, seed=1))).mean() < 20
     with pytest.raises(PhotoError, match="NO_CAMERA"):
-        camera.frame(99)
+        camera.camera_frame(99)

@@ -58,11 +58,11 @@ def test_the_page_is_told_where_they_are(model: Path) -> None:
 )  # fmt: skip
 def test_what_a_bundle_says_of_them_may_be_odd(model: Path, named: Any, found: list[str]) -> None:
     rewrite(model, examples=named)
-    assert [label for label, _ in bundle.examples(bundle.load(model))] == found
+    assert [label for label, _ in bundle.pictures_to_try(bundle.load(model))] == found
 
 
 def test_one_that_was_changed_is_refused(model: Path) -> None:
     opened = bundle.load(model)
     (model / "examples" / "00.jpeg").write_bytes(b"another")
     with pytest.raises(ModelError, match="MODEL_CORRUPT"):
-        bundle.examples(opened)
+        bundle.pictures_to_try(opened)
