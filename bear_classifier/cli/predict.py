@@ -121,12 +121,9 @@ def _answers(
         model = Model(bundle)
         for place in others:
             try:
-                yield (
-                    place,
-                    answer_of(
-                        model, camera_frame(options.camera) if place is seen else _content(place)
-                    ),
-                )
+                by_camera = place is seen
+                photo = camera_frame(options.camera) if by_camera else _content(place)
+                yield place, answer_of(model, photo)
             except PhotoError as exc:
                 yield place, exc
 

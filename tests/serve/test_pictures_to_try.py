@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 from bundles import rewrite
 from corpus import drawn, saved
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from starlette.testclient import TestClient
 
 from bear_classifier.errors import ModelError
-from bear_classifier.serve.limits import Fair
-from bear_classifier.serve.monitoring import Metrics
+from bear_classifier.serve.app import make_app
 from bear_classifier.serve.queue import Service, served_models
-from bear_classifier.serve.routes import api
 from bear_classifier.ship import bundle
 
 PICTURES = {f"examples/{n:02}.jpeg": saved(drawn(90, 60, seed=n), "JPEG") for n in range(2)}
@@ -35,9 +32,8 @@ def model(model_dir: Path, tmp_path: Path) -> Path:
 
 
 def client(model: Path) -> TestClient:
-    app = FastAPI()
-    app.include_router(api(Service(served_models(model), 1), Metrics(lambda: 0), Fair(0, ""), None))
-    return TestClient(app, raise_server_exceptions=False)
+    service = Service(served_models(model), 1)
+    return TestClient(make_app(service), base_url="http://localhost")
 
 
 def test_the_page_is_told_where_they_are(model: Path) -> None:
