@@ -174,9 +174,10 @@ def store_judged(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) ->
             for name, values in _columns(judged).items():
                 np.save(partial / f"{name}.npy", values, allow_pickle=False)
             (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
-            with suppress(FileNotFoundError):
-                shutil.rmtree(folder)
-            partial.rename(folder)
+            with suppress(PermissionError):  # Windows, while a page has them open: they stay
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(folder)
+                partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
