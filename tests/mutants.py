@@ -104,7 +104,7 @@ MUTANTS = [
     Mutant("studio: pages hear of the first change only", "studio/events.py",
            "self._token = token", "self._token = token\n            self.text = text",
            "studio/test_app.py::test_every_page_hears"),
-    Mutant("scale: a list of ten makes all suspects", "judge/clean.py",
+    Mutant("scale: a list of ten makes all suspects", "judge/judged.py",
            "self.judged.every(catalog, self.order, self.rows[:n])",
            "self.judged.every(catalog, self.order, self.rows)[:n]",
            "judge/test_judged.py::test_a_list_of_ten_reads_ten_photos"),

@@ -306,21 +306,20 @@ def _last_request(catalog: Catalog) -> list[Event]:
     if event is None:
         raise DataError("NOTHING_TO_UNDO", "no decision is left to take back")
     batch = _of_request(catalog, event.request) if event.request else [event]
-    taken_down = _taken_down(catalog)
-    return [one for one in batch if one.sha256 not in taken_down]
+    return [one for one in batch if not _is_barred(catalog, one.sha256)]
 
 
 def newest_decision(catalog: Catalog) -> Event | None:
     """The newest one in force that can be taken back."""
-    taken_down = _taken_down(catalog)
     for event in in_force(newest_first(catalog)):
-        if event.undoes is None and event.sha256 not in taken_down:
+        if event.undoes is None and not _is_barred(catalog, event.sha256):
             return event
     return None
 
 
-def _taken_down(catalog: Catalog) -> set[str]:
-    return {photo.sha256 for photo in catalog.photos("dropped") if is_taken_down(photo)}
+def _is_barred(catalog: Catalog, sha256: str) -> bool:
+    photo = catalog.photo(sha256)
+    return photo is not None and is_taken_down(photo)
 
 
 def newest_first(catalog: Catalog) -> Iterator[Event]:

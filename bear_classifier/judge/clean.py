@@ -28,17 +28,18 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided
 from bear_classifier.dataset.photo_columns import Hashes, PhotoColumns, Words, photo_columns
-from bear_classifier.dataset.schema import Event, Suspect
+from bear_classifier.dataset.schema import Event
 from bear_classifier.judge.judged import (
     DARK,
     FILLED,
     KINDS,
     LIKELY,
     Judged,
+    OpenSuspects,
     store_judged,
     stored_judged,
 )
-from bear_classifier.judge.learned_order import Order, OrderEvidence, combined, conflict
+from bear_classifier.judge.learned_order import OrderEvidence, combined, conflict
 from bear_classifier.judge.predictions import load_evidence, not_probed
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
@@ -107,30 +108,6 @@ def suspected(catalog: Catalog, config: Config) -> set[str]:
     made = decided(catalog)
     found = evidence_of(catalog, config, made)
     return set(found.hashes.some(np.flatnonzero(found.after(made).chances >= LIKELY)))
-
-
-@dataclass(frozen=True)
-class OpenSuspects:
-    """The photos in use that nobody decided on, as rows of `judged`, most suspect first; likely: of
-    the first so many something is probably wrong."""
-
-    judged: Judged
-    order: Order
-    rows: Ints
-    likely: int
-
-    def first(self, catalog: Catalog, n: int) -> list[Suspect]:
-        """The n most suspect; of the catalog no other photos are read."""
-        return self.judged.every(catalog, self.order, self.rows[:n])
-
-    def every(self, catalog: Catalog) -> list[Suspect]:
-        return self.judged.every(catalog, self.order, self.rows)
-
-    def misplaced(self, catalog: Catalog, least: float) -> list[Suspect]:
-        """Those with at least this chance of anything but a wrong label."""
-        others = [self.judged.scores[self.rows, n] for n, k in enumerate(KINDS) if k != "label"]
-        rows = self.rows[combined(others) >= least]
-        return self.judged.every(catalog, self.order, rows)
 
 
 def open_suspects(catalog: Catalog, config: Config) -> OpenSuspects:

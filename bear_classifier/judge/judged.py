@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.photo_columns import Hashes, Words
 from bear_classifier.dataset.schema import Event, Suspect
-from bear_classifier.judge.learned_order import LIKE_FAULTS, Order, OrderEvidence
+from bear_classifier.judge.learned_order import LIKE_FAULTS, Order, OrderEvidence, combined
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.stats.arrays import Floats, Floats32, Ints
 
@@ -107,6 +107,30 @@ class Judged:
         )
 
 
+@dataclass(frozen=True)
+class OpenSuspects:
+    """The photos in use that nobody decided on, as rows of `judged`, most suspect first; likely: of
+    the first so many something is probably wrong."""
+
+    judged: Judged
+    order: Order
+    rows: Ints
+    likely: int
+
+    def first(self, catalog: Catalog, n: int) -> list[Suspect]:
+        """The n most suspect; of the catalog no other photos are read."""
+        return self.judged.every(catalog, self.order, self.rows[:n])
+
+    def every(self, catalog: Catalog) -> list[Suspect]:
+        return self.judged.every(catalog, self.order, self.rows)
+
+    def misplaced(self, catalog: Catalog, least: float) -> list[Suspect]:
+        """Those with at least this chance of anything but a wrong label."""
+        others = [self.judged.scores[self.rows, n] for n, k in enumerate(KINDS) if k != "label"]
+        rows = self.rows[combined(others) >= least]
+        return self.judged.every(catalog, self.order, rows)
+
+
 def _reasons(
     scores: dict[str, float], bars: dict[str, float], label: str, light: float, filled: float
 ) -> list[str]:
@@ -150,9 +174,10 @@ def store_judged(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) ->
             for name, values in _columns(judged).items():
                 np.save(partial / f"{name}.npy", values, allow_pickle=False)
             (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
-            with suppress(FileNotFoundError):
-                shutil.rmtree(folder)
-            partial.rename(folder)
+            with suppress(PermissionError):  # Windows, while a page has them open: they stay
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(folder)
+                partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -27,7 +27,7 @@ from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.classes import class_routes, next_undo, request_of, who_of
 from bear_classifier.review.feature_views import MOST_ROWS, feature_routes
-from bear_classifier.review.gallery import USES, gallery_routes, photo_rows
+from bear_classifier.review.gallery import USES, gallery_routes, gallery_rows
 from bear_classifier.review.labelling import label_routes
 from bear_classifier.review.progress import progress
 from bear_classifier.review.queue import LiveRanking, QueueFilter, RankedPhotos, Ranking, Unranked
@@ -225,7 +225,7 @@ def make_app(
         return {
             "events": [queue.event_row(event) for event in events],
             "rows": queue.rows_of(catalog, ranking, today, hashes)
-            + photo_rows(catalog, today, others),
+            + gallery_rows(catalog, today, others),
             "progress": state(catalog, today, chosen),
             "labels": labels,
         }

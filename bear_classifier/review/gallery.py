@@ -99,7 +99,7 @@ class Gallery:
         shown = np.flatnonzero(every.fits(chosen))
         some = shown[offset : offset + limit]
         names = today.photos.hashes.some(every.rows[some])
-        rows = photo_rows(catalog, today, names)
+        rows = gallery_rows(catalog, today, names)
         for row, source in zip(rows, every.source.some(some), strict=True):
             row["source"] = source
         return {
@@ -163,7 +163,7 @@ def source_column(catalog: Catalog, hashes: Hashes, table: str) -> Words:
     return Words(words, place[of_photo])
 
 
-def photo_rows(catalog: Catalog, today: Now, hashes: Sequence[str]) -> list[dict[str, Any]]:
+def gallery_rows(catalog: Catalog, today: Now, hashes: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of those of these photos that are in the catalog, in this order; no others are
     read."""
     photos = {photo.sha256: photo for photo in catalog.photos_of(hashes)}

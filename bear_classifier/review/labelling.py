@@ -13,7 +13,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.review.catalog_view import Fresh
-from bear_classifier.review.gallery import photo_rows
+from bear_classifier.review.gallery import gallery_rows
 
 if TYPE_CHECKING:
     from bear_classifier.judge.label import Pool, Proposal
@@ -60,7 +60,7 @@ def label_routes(root: Path, config: Config, fresh: Fresh, labels: Sequence[str]
         except DataError as exc:
             found, why = [], exc.sentence
         with fresh.turn() as (catalog, today):
-            rows = photo_rows(catalog, today, [one.sha256 for one in found])
+            rows = gallery_rows(catalog, today, [one.sha256 for one in found])
         photos = today.photos
         in_use = photos.status.is_("ok")
         return {

@@ -86,13 +86,16 @@ class Ranking:
         self._rank = np.empty(len(rows), dtype=np.int64)
         self._rank[self.rows] = np.arange(len(rows))
         self._facets: tuple[Now | None, Facets | None] = (None, None)  # one pair, for all threads
+        self._place: tuple[Hashes | None, Ints] = None, self._rank  # of each row in the catalog
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def again(self, order: Order) -> Ranking:
         """The same photos in another order of the evidence."""
-        return Ranking(self._evidence, order, self._dropped, self._kinds)
+        made = Ranking(self._evidence, order, self._dropped, self._kinds)
+        made._place = self._place
+        return made
 
     def rank(self, sha256: str) -> int | None:
         """The place of a photo, from 0."""
@@ -140,8 +143,12 @@ class Ranking:
     def _facets_of(self, today: Now) -> Facets:
         photos = today.photos
         late = [one.sha256 for one in self._dropped]
-        at = np.append(photos.hashes.find(self._evidence.hashes.names), photos.hashes.find(late))
-        at = at[self.rows]
+        known, place = self._place
+        if known is not photos.hashes:  # looking up a million takes seconds
+            early = photos.hashes.find(self._evidence.hashes.names)
+            place = np.append(early, photos.hashes.find(late))
+            self._place = photos.hashes, place
+        at = place[self.rows]
         there = at >= 0
         # The words of now come first, so that their numbers stay.
         of_before = self._evidence.label.words, [one.label for one in self._dropped]

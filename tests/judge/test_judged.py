@@ -17,8 +17,8 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decide, decided, undo
 from bear_classifier.dataset.schema import Decision, Photo, StageRun
 from bear_classifier.judge import clean as module
-from bear_classifier.judge.clean import OpenSuspects, clean, open_suspects
-from bear_classifier.judge.judged import stored_judged
+from bear_classifier.judge.clean import clean, open_suspects
+from bear_classifier.judge.judged import OpenSuspects, stored_judged
 
 Make = Callable[..., Photo]
 N = 60
