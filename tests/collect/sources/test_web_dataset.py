@@ -214,6 +214,11 @@ def test_headers_that_lie(tmp_path: Path, data: bytes) -> None:
     assert refusal(tmp_path / "a.tar").startswith(f"TAR_DAMAGED: {tmp_path}/a.tar cannot be read")
 
 
+def test_a_name_that_fills_the_memory(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar", [(f"{'n' * 20_000}.jpg", b"1")], tarfile.GNU_FORMAT)
+    assert refusal(path).startswith("TAR_DAMAGED: ") and "is too long" in refusal(path)
+
+
 def test_sparse_files(tmp_path: Path) -> None:
     """A block of them stands for gigabytes of zeros, in each of the ways to say so."""
     old = bytearray(header("x.jpg", b"S", octal(0)))
