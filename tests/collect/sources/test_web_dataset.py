@@ -164,6 +164,7 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
         (entry("0.jpg", kind=tarfile.CHRTYPE), "is a device or a pipe"),
         (entry("0.jpg", kind=tarfile.BLKTYPE), "is a device or a pipe"),
         (entry("x.cls"), "has two entries of the name 'x.cls'"),
+        (entry("x.CLS"), "has two entries of the name 'x.cls'"),
     ],
 )
 def test_what_no_program_packs(tmp_path: Path, made: tarfile.TarInfo, words: str) -> None:
