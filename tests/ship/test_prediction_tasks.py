@@ -138,6 +138,30 @@ def test_workers_that_see_no_photo_answer_the_same(
     assert made == []
 
 
+def test_a_table_among_its_photos(
+    model_dir: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch, made: list[Path]
+) -> None:
+    """Neither it nor what workers keep beside it is a photo, also for a command that goes on."""
+
+    def each(function: Any, tasks: Any, engine: Any) -> Any:
+        for task in tasks:
+            yield task, function(task)
+            if next(stops):
+                raise KeyboardInterrupt
+
+    folder = photos[0].parent
+    words = ["predict", "--quiet", "--model", str(model_dir), str(folder), "--csv"]
+    main([*words, str(folder.with_name("here.csv"))])
+    monkeypatch.setattr(choice, "each", each)
+    made.clear()
+    stops = itertools.chain([True, True], itertools.repeat(False))
+    codes = [main([*words, str(folder / "t.csv"), "--engine", "ray"]) for _ in range(3)]
+    assert codes == [130, 130, 1]
+    assert made == photos[:-1]
+    assert (folder / "t.csv").read_bytes() == folder.with_name("here.csv").read_bytes()
+    assert sorted(folder.iterdir()) == [*photos[:-1], folder / "t.csv"]
+
+
 # -- Ray -------------------------------------------------------------------------------------------
 
 

@@ -62,7 +62,9 @@ def samples_of(path: Path) -> Iterator[Sample]:
                     if at:
                         yield at
                     at = Sample(folder + slash + stem)
-                at.files[ending.lower()] = TarExtent(entry.offset_data, entry.size)
+                if (ending := ending.lower()) in at.files:
+                    raise _ambiguous(where, f"{at.name}.{ending}")
+                at.files[ending] = TarExtent(entry.offset_data, entry.size)
             if at:
                 yield at
     except (tarfile.TarError, ValueError, RecursionError) as exc:
@@ -107,8 +109,7 @@ def _entries(file: io.BufferedReader, size: int, where: str) -> Iterator[tarfile
                 raise _damaged(where, f"the header of {name!r} leads out of it")
             end = entry.offset
             if entry.isreg() and entry.name in seen:
-                words = f"{where} has two entries of the name {name!r}"
-                raise DataError("TAR_UNSAFE", f"{words}, and nobody can know which counts; {PLAIN}")
+                raise _ambiguous(where, name)
             seen.add(entry.name)
             if len(seen) > _ENTRIES:
                 words = f"{where} has more than {_ENTRIES:,} entries; make several"
@@ -128,6 +129,11 @@ def _flaw(entry: tarfile.TarInfo) -> str:
     if entry.issparse():
         return "is sparse, so that it unpacks to more than is there"
     return "" if entry.isreg() or entry.isdir() else "is a device or a pipe"
+
+
+def _ambiguous(where: str, name: str) -> DataError:
+    words = f"{where} has two entries of the name {printable(name[:100])!r}"
+    return DataError("TAR_UNSAFE", f"{words}, and nobody can know which counts; {PLAIN}")
 
 
 def _damaged(where: str, why: str) -> DataError:

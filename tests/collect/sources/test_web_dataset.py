@@ -164,6 +164,7 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
         (entry("0.jpg", kind=tarfile.CHRTYPE), "is a device or a pipe"),
         (entry("0.jpg", kind=tarfile.BLKTYPE), "is a device or a pipe"),
         (entry("x.cls"), "has two entries of the name 'x.cls'"),
+        (entry("x.CLS"), "has two entries of the name 'x.cls'"),
     ],
 )
 def test_what_no_program_packs(tmp_path: Path, made: tarfile.TarInfo, words: str) -> None:
@@ -212,6 +213,11 @@ FIRST = header("x.jpg", b"0", octal(0))
 def test_headers_that_lie(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     assert refusal(tmp_path / "a.tar").startswith(f"TAR_DAMAGED: {tmp_path}/a.tar cannot be read")
+
+
+def test_a_name_that_fills_the_memory(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar", [(f"{'n' * 20_000}.jpg", b"1")], tarfile.GNU_FORMAT)
+    assert refusal(path).startswith("TAR_DAMAGED: ") and "is too long" in refusal(path)
 
 
 def test_sparse_files(tmp_path: Path) -> None:
