@@ -41,7 +41,7 @@ def body_limit(path: str) -> int:
 
 
 def photo_limits() -> dict[str, Any]:
-    """What a page is told: bytes and photos at most, and of a picture those of the decoder. deep:
+    """For the page: bytes and photos at most, and of a picture those of the decoder. deep:
     megapixels of an AVIF of 10 or 12 bits; side: shortest and longest, in pixels."""
     return {
         "bytes": MAX_PHOTO_BYTES,

@@ -41,7 +41,6 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".onnx": "application/octet-stream",
 }
-_CODE = "NOT_ON_DEVICE"
 _PATIENCE = 20.0  # seconds that a request waits for a file that is being made
 _LONGEST = 600.0  # seconds until the making of a file counts as stuck
 _KEPT = 8  # models in the cache; of more, those that were not used longest are removed
@@ -90,7 +89,7 @@ class OnDevice:
             return making.result()
         except ModelError as exc:
             words = f"The server cannot make it ready: {exc.sentence}"
-            raise Refused(503, _CODE, words) from exc
+            raise Refused(503, "NOT_ON_DEVICE", words) from exc
 
     def file(self, folder: str, name: str) -> Path | None:
         """The file at this address: of a library, or of a model that was asked for."""
@@ -111,13 +110,15 @@ class OnDevice:
     async def _ready(self, model: ServedModel) -> dict[str, Any]:
         folder = _folder(model)
         if folder is None:
-            raise ModelError(_CODE, "there is no folder for a cache; set BEARS_CACHE to one")
+            raise ModelError(
+                "NOT_ON_DEVICE", "there is no folder for a cache; set BEARS_CACHE to one"
+            )
         facts = await asyncio.to_thread(_read, folder)
         if facts is None:
             await _make(model, folder)
             facts = await asyncio.to_thread(_read, folder)
         if facts is None:
-            raise ModelError(_CODE, f"{folder} does not hold what was written there")
+            raise ModelError("NOT_ON_DEVICE", f"{folder} does not hold what was written there")
         await asyncio.to_thread(_tidy, folder)
         name = Path(facts["model"]["name"]).name
         self._files[name] = folder / name
@@ -197,7 +198,7 @@ async def _make(model: ServedModel, folder: Path) -> None:
     try:
         _, said = await asyncio.wait_for(child.communicate(), _LONGEST)
     except asyncio.TimeoutError as exc:
-        raise ModelError(_CODE, f"its file was not made in {_LONGEST:.0f} s") from exc
+        raise ModelError("NOT_ON_DEVICE", f"its file was not made in {_LONGEST:.0f} s") from exc
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -210,7 +211,7 @@ async def _make(model: ServedModel, folder: Path) -> None:
         except (ValueError, KeyError, TypeError):
             message = lines[-1][:200]
         _LOG.error("a model cannot be made ready for browsers", extra={"trace": "\n".join(lines)})
-        raise ModelError(_CODE, message)
+        raise ModelError("NOT_ON_DEVICE", message)
 
 
 def _tidy(folder: Path) -> None:
