@@ -63,11 +63,11 @@ def random(now: Round, n: int) -> list[int]:
     return now.rng.choice(now.open(), n, replace=False).tolist()
 
 
-def typical(now: Round, n: int) -> list[int]:
-    """TypiClust all the way."""
+def coverage(now: Round, n: int) -> list[int]:
+    """Those that cover all others, to the end."""
     unit = active_learning.directions(now.features)
     has_label = np.array([bool(photo.label) for photo in now.photos])
-    return active_learning.typical(unit, has_label, n).tolist()
+    return active_learning.covering(unit, has_label, n).tolist()
 
 
 def margins(now: Round, n: int) -> list[int]:
@@ -103,7 +103,7 @@ def badge(now: Round, n: int) -> list[int]:
 WAYS: dict[str, Ask] = {
     "bears label": ours,
     "random": random,
-    "TypiClust": typical,
+    "coverage": coverage,
     "margins": margins,
     "BADGE": badge,
 }
