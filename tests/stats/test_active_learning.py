@@ -65,6 +65,8 @@ def test_fewer_than_wanted_are_all():
     features, _ = heaps([3, 2])
     unit, labelled = directions(features), np.array([True, False, False, False, False])
     assert sorted(covering(unit, labelled, 9).tolist()) == [1, 2, 3, 4]
+    alike = np.repeat(unit[:1], 4, axis=0)
+    assert sorted(covering(alike, np.zeros(4, dtype=bool), 3).tolist()) == [0, 1, 2]
     assert sorted(uncertain(unit, np.linspace(0, 1, 5), 9).tolist()) == [0, 1, 2, 3, 4]
 
 
