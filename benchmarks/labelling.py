@@ -26,6 +26,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Photo
 from bear_classifier.judge import label
 from bear_classifier.judge.predictions import load_evidence
+from bear_classifier.runtime.shards import StoredRows
 from bear_classifier.stats import active_learning, linear_probe
 
 STEP, HELD_OUT = 10, 0.35
@@ -49,25 +50,27 @@ class Round:
         seen = sorted({p.label for p in self.photos if p.label})
         if len(seen) < len(self.labels):
             return None
-        return label._chances(self.features, self.photos, seen)[self.open()]
+        given = [photo.label for photo in self.photos]
+        return label._chances(self.features, given, seen)[self.open()]
 
 
 def ours(now: Round, n: int) -> list[int]:
     """As `bears label` asks."""
-    rows = {photo.sha256: i for i, photo in enumerate(now.photos)}
-    pool = label.Pool(rows, now.features)
-    return [rows[one.sha256] for one in label.proposals(now.photos, now.labels, pool, n)]
+    names = [photo.sha256 for photo in now.photos]
+    pool = label.Pool(StoredRows.in_memory(names, features=now.features))
+    waiting = label.Asked(names, [photo.label for photo in now.photos])
+    return [names.index(one.sha256) for one in label.proposals(waiting, now.labels, pool, n)]
 
 
 def random(now: Round, n: int) -> list[int]:
     return now.rng.choice(now.open(), n, replace=False).tolist()
 
 
-def typical(now: Round, n: int) -> list[int]:
-    """TypiClust all the way."""
+def coverage(now: Round, n: int) -> list[int]:
+    """Those that cover all others, to the end."""
     unit = active_learning.directions(now.features)
     has_label = np.array([bool(photo.label) for photo in now.photos])
-    return active_learning.typical(unit, has_label, n).tolist()
+    return active_learning.covering(unit, has_label, n).tolist()
 
 
 def margins(now: Round, n: int) -> list[int]:
@@ -103,7 +106,7 @@ def badge(now: Round, n: int) -> list[int]:
 WAYS: dict[str, Ask] = {
     "bears label": ours,
     "random": random,
-    "TypiClust": typical,
+    "coverage": coverage,
     "margins": margins,
     "BADGE": badge,
 }

@@ -25,7 +25,7 @@ from bear_classifier.judge.predictions import stored_rows
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.shards import StoredRows
 from bear_classifier.stages import NAMES, STAGES
-from bear_classifier.stats.active_learning import directions, margins, typical, uncertain
+from bear_classifier.stats.active_learning import covering, directions, margins, uncertain
 from bear_classifier.stats.arrays import Bools, Floats, Floats32
 from bear_classifier.stats.linear_probe import fit_linear
 
@@ -154,7 +154,7 @@ def proposals(waiting: Asked, labels: Sequence[str], pool: Pool, n: int) -> list
         chosen = open_[uncertain(unit[open_], 1 - margins(chances), n)]
         why = "the model is not sure of it"
     else:
-        chosen, why = typical(unit, has_label, n), "it is like many others"
+        chosen, why = covering(unit, has_label, n), "it is like many others"
     place = {int(row): number for number, row in enumerate(open_)}
     return [_proposal(names[row], seen, chances[place[int(row)]], why) for row in chosen]
 

@@ -1,10 +1,10 @@
 """Which photos to label next: those that teach a linear model most.
 
-At first the most typical photos of the largest clusters without a label (TypiClust: Hacohen, Dekel
-and Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML
-2022). Once every class has a few labels, photos of small margin, one of each of their clusters,
-weighted by uncertainty (Zhdanov, "Diverse mini-batch Active Learning", 2019). Chosen by measurement
-against entropy, margins alone, k-means++ and BADGE: docs/LOG.md.
+At first photos that many others are like and none with a label is (MaxHerding: Bae, Noh and
+Sutherland, "Generalized Coverage for More Robust Low-Budget Active Learning", ECCV 2024). Once
+every class has a few labels, photos of small margin, one of each of their clusters, weighted by
+uncertainty (Zhdanov, "Diverse mini-batch Active Learning", 2019). Chosen by measurement against
+TypiClust, entropy, margins alone, k-means++ and BADGE: docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints
+from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, evenly, in_blocks
 
-_NEAREST = 20  # neighbours by which a photo is typical, as in the paper
-_CLUSTERS = 500  # at most, as in the paper
-_SEEN = 4_000  # photos that clusters are made of; of more, a part
+_SHARPNESS = 4.0  # of the kernel: 1 for the same direction, 0.02 for none in common
+_SEEN = 4_000  # photos that are to be covered; of more, a part
 _AHEAD = 5  # photos of small margin for each one that is chosen
 
 
@@ -52,32 +51,28 @@ def uncertain(unit: Floats32, doubt: Floats, n: int) -> Ints:
     return chosen[np.argsort(-doubt[chosen], kind="stable")]
 
 
-def typical(unit: Floats32, labelled: Bools, n: int) -> Ints:
-    """Rows (up to n) without a label, each the most typical one of a cluster: the largest clusters
-    without any label first. unit: (m, f) of `directions`; labelled: (m,)."""
-    rows = np.arange(len(unit))
-    if len(rows) > _SEEN:  # every so many: which ones does not depend on labels
-        kept = np.zeros(len(rows), dtype=bool)
-        kept[np.linspace(0, len(rows) - 1, _SEEN).astype(int)] = True
-        rows = np.flatnonzero(kept | labelled)[: 2 * _SEEN]
-    free = ~labelled[rows]
-    if free.sum() <= n:
-        return rows[free]
-    many = min(int(labelled[rows].sum()) + n, _CLUSTERS, len(rows))
-    with threadpool_limits(1, "blas"):
-        of = KMeans(many, n_init=1, random_state=0).fit(unit[rows]).labels_
-    covered = np.bincount(of[~free], minlength=many)
-    sizes = np.bincount(of, minlength=many)
+def covering(unit: Floats32, labelled: Bools, n: int) -> Ints:
+    """Rows (up to n) without a label, one after the other: always the one that brings all rows
+    nearest to some row with a label, by a Gaussian kernel. unit: (m, f) of `directions`; labelled:
+    (m,). Of many rows a part is to be covered, and a part of those without a label is asked of."""
+    rows = evenly(np.arange(len(unit)), _SEEN)
+    open_ = evenly(np.flatnonzero(~labelled), _SEEN)
+    covered = np.zeros(len(rows), dtype=np.float32)
+    for some in in_blocks(np.flatnonzero(labelled)):
+        covered = np.maximum(covered, _near(unit[rows], unit[some]).max(1))
+    near = _near(unit[rows], unit[open_])
     chosen: list[int] = []
-    for cluster in np.lexsort((np.arange(many), -sizes, covered)).tolist():
-        inside = np.flatnonzero(of == cluster)
-        open_ = inside[free[inside]]
-        if len(open_):
-            alike = np.sort(unit[rows[open_]] @ unit[rows[inside]].T, axis=1)[:, -_NEAREST:]
-            chosen.append(int(rows[open_[_argmin(-alike.mean(1))]]))
-        if len(chosen) == n:
-            break
-    return np.array(chosen, dtype=int)
+    for _ in range(min(n, len(open_))):
+        gain = np.maximum(0, near - covered[:, None]).sum(0)
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
+        covered = np.maximum(covered, near[:, chosen[-1]])
+    return np.asarray(open_[np.array(chosen, dtype=int)])
+
+
+def _near(one: Floats32, other: Floats32) -> Floats32:
+    """(n, m): 1 for equal directions. one: (n, f); other: (m, f)."""
+    return np.asarray(np.exp(_SHARPNESS * (one @ other.T - 1)))
 
 
 def _argmin(values: Floats) -> int:

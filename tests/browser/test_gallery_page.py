@@ -24,6 +24,7 @@ from bear_classifier.errors import DataError
 from bear_classifier.judge import label as label_module
 from bear_classifier.judge.label import Pool
 from bear_classifier.review.app import make_app
+from bear_classifier.runtime.shards import StoredRows
 
 pytestmark = pytest.mark.browser
 
@@ -62,7 +63,7 @@ def site(tmp_path, monkeypatch):
     dice = np.random.default_rng(0)
     classes = np.arange(40) % 3
     features = (20 * np.eye(8)[classes] + dice.normal(size=(40, 8))).astype(np.float32)
-    pool = Pool({sha: n for n, sha in enumerate(made.order)}, features)
+    pool = Pool(StoredRows.in_memory(made.order, features=features))
     monkeypatch.setattr(label_module, "load_pool", lambda *_: pool)
     yield made
     made.stop()

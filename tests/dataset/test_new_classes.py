@@ -139,12 +139,16 @@ def test_where_a_line_cannot_be_added_it_is_said(catalog: Catalog, tmp_path: Pat
 @pytest.mark.series
 @pytest.mark.parametrize(
     ("seed", "steps"),
-    [*((seed, 100) for seed in range(12)), pytest.param(12, 10_000, marks=pytest.mark.long)],
+    [
+        *((seed, 100) for seed in range(12)),
+        *(pytest.param(seed, 850, marks=pytest.mark.long) for seed in range(12, 24)),
+    ],
 )
 def test_random_steps_with_first_labels_and_new_classes_can_all_be_taken_back(
     tmp_path: Path, make: Make, file: Path, seed: int, steps: int
 ) -> None:
-    """Confirm, relabel, drop, restore, keep, make classes; take back a part meanwhile, then all."""
+    """Confirm, relabel, drop, restore, keep, make classes; take back a part meanwhile, then all.
+    The long ones are more than ten thousand steps together."""
     dice, count = random.Random(seed), Counter[str]()
     with Catalog(tmp_path / "random") as catalog:
         catalog._db.execute("PRAGMA synchronous = OFF")

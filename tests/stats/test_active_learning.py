@@ -1,9 +1,9 @@
-"""Which photos are asked about: typical ones of large clusters first, then doubtful ones."""
+"""Which photos are asked about: those that cover all first, then doubtful ones."""
 
 import numpy as np
 
 from bear_classifier.stats import active_learning
-from bear_classifier.stats.active_learning import directions, margins, typical, uncertain
+from bear_classifier.stats.active_learning import covering, directions, margins, uncertain
 
 
 def heaps(sizes, seed=0):
@@ -26,7 +26,7 @@ def test_margins():
 
 def test_the_first_photos_are_of_as_many_heaps_the_largest_first():
     features, of = heaps([30, 20, 10, 8])
-    chosen = typical(directions(features), np.zeros(len(of), dtype=bool), 4)
+    chosen = covering(directions(features), np.zeros(len(of), dtype=bool), 4)
     assert of[chosen].tolist() == [0, 1, 2, 3]
 
 
@@ -34,15 +34,15 @@ def test_heaps_with_a_label_come_last():
     features, of = heaps([30, 20, 10, 8])
     labelled = np.zeros(len(of), dtype=bool)
     labelled[[0, 35]] = True  # of the two largest
-    chosen = typical(directions(features), labelled, 2)
+    chosen = covering(directions(features), labelled, 2)
     assert of[chosen].tolist() == [2, 3]
     assert not labelled[chosen].any()
 
 
-def test_the_typical_photo_is_not_one_at_the_edge():
+def test_the_first_photo_is_not_one_at_the_edge():
     features, _ = heaps([40, 40])
     unit = directions(features)
-    (one,) = typical(unit, np.zeros(80, dtype=bool), 1)
+    (one,) = covering(unit, np.zeros(80, dtype=bool), 1)
     mine = unit[one] @ unit.T
     usual = np.sort(unit @ unit.T, axis=1)[:, -20:].mean(1)
     assert np.sort(mine)[-20:].mean() > np.median(usual)
@@ -53,15 +53,20 @@ def test_of_many_photos_a_part_is_looked_at(monkeypatch):
     features, of = heaps([300, 200, 100])
     labelled = np.zeros(600, dtype=bool)
     labelled[0] = True
-    chosen = typical(directions(features), labelled, 3)
+    chosen = covering(directions(features), labelled, 3)
     assert len(chosen) == len(set(chosen.tolist())) == 3
     assert not labelled[chosen].any()
+    labelled[:] = True
+    labelled[[5, 6, 7]] = False  # none of them in the part that is to be covered
+    assert sorted(covering(directions(features), labelled, 2).tolist()) == [5, 6]
 
 
 def test_fewer_than_wanted_are_all():
     features, _ = heaps([3, 2])
     unit, labelled = directions(features), np.array([True, False, False, False, False])
-    assert sorted(typical(unit, labelled, 9).tolist()) == [1, 2, 3, 4]
+    assert sorted(covering(unit, labelled, 9).tolist()) == [1, 2, 3, 4]
+    alike = np.repeat(unit[:1], 4, axis=0)
+    assert sorted(covering(alike, np.zeros(4, dtype=bool), 3).tolist()) == [0, 1, 2]
     assert sorted(uncertain(unit, np.linspace(0, 1, 5), 9).tolist()) == [0, 1, 2, 3, 4]
 
 
@@ -78,4 +83,4 @@ def test_the_same_again():
     unit, doubt = directions(features), np.linspace(0, 1, 60)
     none = np.zeros(60, dtype=bool)
     assert uncertain(unit, doubt, 5).tolist() == uncertain(unit, doubt, 5).tolist()
-    assert typical(unit, none, 5).tolist() == typical(unit, none, 5).tolist()
+    assert covering(unit, none, 5).tolist() == covering(unit, none, 5).tolist()
