@@ -132,6 +132,12 @@ def test_predicting_imports_no_torch() -> None:
     assert loaded(code) & set(HEAVY) == {"onnxruntime"}
 
 
+def test_the_studio_begins_without_what_its_jobs_and_pages_import() -> None:
+    assert loaded("import bear_classifier.studio.server") & {
+        "torch", "torchvision", "fastai", "sklearn", "scipy", "pandas", "gradio"
+    } == set()  # fmt: skip
+
+
 # what may not be written
 
 

@@ -6,8 +6,6 @@ event of `decisions`. Who may ask: see `request_guard`; what is shown: see `queu
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -21,7 +19,6 @@ from bear_classifier.dataset import decisions, new_classes
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import SPLITS, Action, Decision, Event, NewClass
 from bear_classifier.errors import DataError
-from bear_classifier.images.decoder import decode_with_size, encode
 from bear_classifier.pipeline import Project
 from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
@@ -37,10 +34,8 @@ from bear_classifier.runtime.terminal import count, say
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
 from bear_classifier.web.guard import Refused, read_json
 from bear_classifier.web.static_files import files_of_page
+from bear_classifier.web.thumbnails import THUMBNAIL_SIZES, ThumbnailCache
 
-THUMBNAIL_SIZES = (160, 400, 1000)  # pixels, longer side
-_KEPT = 64_000_000  # bytes of shrunk photos kept in memory
-_AT_ONCE = 3  # photos decoded
 _STATIC = Path(__file__).parent / "static"
 Load = Callable[[Catalog, Config], RankedPhotos]
 _Body = Annotated[dict[str, Any], Depends(read_json)]
@@ -66,32 +61,6 @@ _Filter = Annotated[QueueFilter, Depends(_filter)]
 
 def _sends(path: Path) -> Callable[[], Response]:
     return lambda: FileResponse(path, headers={"Cache-Control": "no-cache"})
-
-
-class ThumbnailCache:
-    """Shrunk photos as new JPEG files, the last ones kept in memory."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
-        self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(_AT_ONCE)
-
-    def get(self, path: Path, size: int) -> bytes:
-        """Raises PhotoError, also for a photo that was removed since it was shown."""
-        key = (path, size)
-        with self._lock:
-            if key in self._kept and path.exists():
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        with self._turns:
-            image, _ = decode_with_size(path, least=size)
-            image.thumbnail((size, size))
-            data = encode(image, quality=85)
-        with self._lock:
-            self._kept[key] = data
-            while sum(map(len, self._kept.values())) > _KEPT:
-                self._kept.popitem(last=False)
-        return data
 
 
 def make_app(

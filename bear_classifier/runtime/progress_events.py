@@ -6,7 +6,7 @@
 begun   pid of the command
 bar     name, n, total (or null), unit, words: of a progress bar, at most five times a second
 stage   name, state (begun, done, up to date), seconds, text: a stage or other long work
-epoch   the row of the history of an epoch of the training
+epoch   the row of the history of an epoch; of: which training of the command, epochs: of how many
 result  what the command prints with --json
 error   code, sentence
 end     code: the exit code

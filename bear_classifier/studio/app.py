@@ -16,18 +16,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
-from bear_classifier.review.app import THUMBNAIL_SIZES, ThumbnailCache
 from bear_classifier.studio.events import event_routes
 from bear_classifier.studio.folders import deleted_projects
 from bear_classifier.studio.guard import StudioGate, refused_response
 from bear_classifier.studio.mounts import Mounts
-from bear_classifier.studio.photo_facts import cover, photo_rows, stored_file
+from bear_classifier.studio.photo_facts import class_photos, cover, stored_file
 from bear_classifier.studio.project_routes import download_routes, project_routes
 from bear_classifier.studio.projects import BEARS, make_project, names
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.addresses import is_loopback
 from bear_classifier.web.guard import Heads, Refused, invalid_request, read_json
 from bear_classifier.web.static_files import files_of_page
+from bear_classifier.web.thumbnails import THUMBNAIL_SIZES, ThumbnailCache
 
 MOUNTED = "/p/"  # applications of projects: review, try, report, files
 _STATIC = Path(__file__).parent / "static"
@@ -192,7 +192,7 @@ def _photos(app: FastAPI, space: Workspace) -> None:
         if offset < 0 or not 0 < limit <= _MOST_ROWS:
             raise Refused(400, "BAD_REQUEST", f"limit is from 1 to {_MOST_ROWS}, offset from 0")
         with space.catalog(space.place(project)).turn() as catalog:
-            return photo_rows(catalog, label, offset, limit)
+            return class_photos(catalog, label, offset, limit)
 
     @app.get("/api/projects/{project}/photo/{sha256}")
     def photo(project: str, sha256: str, size: int = THUMBNAIL_SIZES[0]) -> Response:

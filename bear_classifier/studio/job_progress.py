@@ -88,10 +88,12 @@ class Progress:
         self.bar = {"words": "", "unit": "", **facts, "left_seconds": left}
 
     def _epoch(self, facts: dict[str, Any]) -> None:
-        """An epoch that is trained again replaces the rows from it on."""
-        same = [row for row in self.epochs if row.get("of") == facts.get("of")]
+        """An epoch that is trained again replaces the rows from it on. The trainings after the
+        first one leave out sources, and are no part of its curve."""
+        if self.epochs and self.epochs[0].get("of") != facts.get("of"):
+            return
         number = facts.get("epoch", math.inf)
-        self.epochs = [row for row in same if row.get("epoch", 0) < number] + [facts]
+        self.epochs = [row for row in self.epochs if row.get("epoch", 0) < number] + [facts]
 
     @property
     def stage(self) -> str:

@@ -123,7 +123,7 @@ def _refused(catalog: Catalog) -> dict[str, dict[str, Any]]:
     return found
 
 
-def photo_rows(catalog: Catalog | None, label: str, offset: int, limit: int) -> dict[str, Any]:
+def class_photos(catalog: Catalog | None, label: str, offset: int, limit: int) -> dict[str, Any]:
     """A page of the photos of a class, those last stored first; label "": without one."""
     if catalog is None:
         return {"total": 0, "offset": offset, "rows": []}

@@ -51,6 +51,7 @@ class Uploads:
         self._stack = AsyncExitStack()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self.last: dict[str, float] = {}  # project -> when its last upload came, monotonic
+        self.at: dict[str, float] = {}  # the same, seconds since 1970
         self.stored: dict[str, int] = {}  # project -> uploads stored since the start
 
     async def __aenter__(self) -> Uploads:
@@ -97,6 +98,7 @@ class Uploads:
 
     def came(self, place: Place) -> None:
         self.last[place.name] = time.monotonic()
+        self.at[place.name] = time.time()
         self.stored[place.name] = self.stored.get(place.name, 0) + 1
 
     def have_rested(self, project: str) -> bool:

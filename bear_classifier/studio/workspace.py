@@ -124,13 +124,16 @@ class Workspace:
             await asyncio.sleep(BEAT * _LOOKS)
 
     def take_in(self, place: Place) -> list[Job]:
-        """Jobs for all uploads that wait. Raises DataError."""
+        """Jobs for all uploads that wait and that no running job reads. Raises DataError."""
+        since = self.uploads.at.get(place.name, 0.0)
+        reading = {job.kind for job in self.jobs.busy(place.name) if (job.begun or 0.0) > since}
         with self.catalog(place).turn() as catalog:
             waiting = uploads.waiting(place, catalog)
         tried = [job.choices for job in self.jobs.journal.of(place.name) if job.kind in TAKE_IN]
         return [
             self.jobs.submit(place, kind, choices)
             for kind, found in waiting.items()
+            if kind == "take-in-zip" or kind not in reading
             for choices in uploads.choices_of(kind, found)
             if not choices or choices not in tried
         ]

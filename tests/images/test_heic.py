@@ -30,8 +30,8 @@ from bear_classifier.dataset.schema import Photo, Source
 from bear_classifier.errors import PhotoError
 from bear_classifier.images import decoder, formats, heic, heic_worker, heif
 from bear_classifier.plots import gallery
-from bear_classifier.review.app import ThumbnailCache
 from bear_classifier.runtime import process_worker
+from bear_classifier.web.thumbnails import ThumbnailCache
 
 SIZE = (96, 64)
 

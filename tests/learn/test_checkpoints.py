@@ -27,6 +27,7 @@ from corpus import ROOT
 from safetensors.torch import load_file
 from training import changed, fresh, probed, same, weights
 from waiting import until
+from watching import watched
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
@@ -142,6 +143,7 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
     after: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     catalog, config = prepared
     broken_off(catalog, config, after, monkeypatch)
@@ -149,7 +151,10 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
         f"epoch-{e:02d}" for e in range(max(1, after - 1), after + 1)
     ]
     random.seed(after)  # other dice than at the beginning
-    record = train(catalog, config)
+    with watched(tmp_path / "progress.jsonl", monkeypatch) as lines:
+        record = train(catalog, config)
+    epochs = [line["epoch"] for line in lines() if line["kind"] == "epoch"]
+    assert epochs == list(range(1, EPOCHS + 1))  # those before it was stopped, too
     place = "at the end" if after == EPOCHS else f"at epoch {after + 1}"
     words = f"Resuming {place} of {EPOCHS}"
     assert record["notes"][-1] == words

@@ -11,6 +11,7 @@ import pytest
 import torch
 from bundles import LABELS, tiny_config
 from training import changed, dataset, fresh, loaders_of, pairs_of, probed, same, weights
+from watching import watched
 
 from bear_classifier.config.settings import TrainConfig
 from bear_classifier.dataset.catalog import Catalog
@@ -34,9 +35,17 @@ def prepared(tmp_path_factory):
     return catalog, config
 
 
-def test_training_is_repeatable_and_another_seed_is_another_training(prepared):
+def test_training_is_repeatable_and_another_seed_is_another_training(
+    prepared, tmp_path, monkeypatch
+):
     catalog, config = prepared
-    first = train(catalog, config)
+    with watched(tmp_path / "progress.jsonl", monkeypatch) as lines:
+        first = train(catalog, config)
+    rows = [line for line in lines() if line["kind"] == "epoch"]
+    assert [line["epochs"] for line in rows] == [2, 2]
+    added = {"at", "kind", "of", "epochs"}
+    reported = [{key: row[key] for key in row if key not in added} for row in rows]
+    assert reported == first["history"]
     one = weights(catalog)
     second = train(catalog, config)
     assert same(one, weights(catalog))

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from corpus import ROOT
 from waiting import STUCK
+from watching import watched
 
 from bear_classifier.cli.main import main
 from bear_classifier.runtime import progress_events
@@ -20,16 +22,11 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import progress_bar
 
 
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(name="watched")
+def file_of_a_watched_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file, while this process is a watched command."""
-    file = tmp_path / "progress.jsonl"
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setenv(progress_events.VARIABLE, str(file))
-    progress_events.begin_log()
-    yield file
-    progress_events.end_log(0)
-    signal.signal(signal.SIGINT, handler)
+    with watched(tmp_path / "progress.jsonl", monkeypatch):
+        yield tmp_path / "progress.jsonl"
 
 
 def lines(file: Path, kind: str = "") -> list[dict[str, Any]]:

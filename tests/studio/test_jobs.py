@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bear_classifier.studio import job_process, journal
 from bear_classifier.studio.jobs import Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.projects import Place, make_project
+from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.guard import Refused
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("program.py")))
@@ -218,6 +220,25 @@ def test_a_full_disk_loses_no_job_and_begins_none(
         assert [one.id for one in queue.journal.jobs.values()] == [job.id]
         assert queue.get(job.id).state == "waiting"
     comes_to(queue, job, "done")
+
+
+def test_uploads_that_a_job_is_reading_are_not_taken_in_twice(place: Place, do) -> None:
+    do("wait")
+    space = Workspace(place.root)
+    space.jobs.program = PROGRAM
+    stored = place.own / "uploads" / "photos" / "a" / f"{'0' * 64}.jpeg"
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    space.uploads.at["mine"] = time.time()
+    (job,) = space.take_in(place)
+    assert space.take_in(place) == [job]
+    comes_to(space.jobs, job, "running")
+    assert space.take_in(place) == []
+    space.uploads.at["mine"] = time.time() + 1
+    (second,) = space.take_in(place)
+    (place.home / "go").touch()
+    for one in (job, second):
+        comes_to(space.jobs, one, "done")
 
 
 def test_folders_that_hold_no_job_are_passed_over(place: Place) -> None:

@@ -78,6 +78,7 @@ def test_a_browser_opens_where_it_is_seen(
     assert has_screen() == seen
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_open_pages_and_the_running_job_which_can_go_on(folder: Path) -> None:
     studio = Studio(folder)
     studio.http.post("api/projects", json=NEW).raise_for_status()
