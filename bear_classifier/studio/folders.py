@@ -94,8 +94,8 @@ def finish_renames(root: Path) -> None:
     """Finish the renames that were cut off, so that each project is whole under one name."""
     for journal in sorted(root.glob(_RENAMES)):
         try:
-            told = json.loads(journal.read_bytes())
-            old, new, moves = told["from"], told["to"], told["moves"]
+            noted = json.loads(journal.read_bytes())
+            old, new, moves = noted["from"], noted["to"], noted["moves"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         with write_errors(journal):
