@@ -86,7 +86,7 @@ def _places(root: Path, name: str) -> list[Path]:
 
 def _renamed(place: Place, new: str) -> bytes:
     """The project file with another name."""
-    bom, text = project_edits.read_text(place.file)
+    bom, text = project_edits.project_text(place.file)
     return bom + project_edits.with_name(text, new, place.file.name).encode()
 
 
