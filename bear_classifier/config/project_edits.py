@@ -34,11 +34,11 @@ def add_class(path: Path, label: str) -> None:
     """A new class after the others, its name as its query; one that was taken out is put back.
 
     Raises ConfigError (BAD_CLASS, CANNOT_EDIT, NO_PROJECT)."""
-    bom, text = read_text(path)
+    bom, text = project_text(path)
     if label in removed_classes(text):
         restore_class(path, label)
     else:
-        write_text(path, bom, with_class(text, label, path.name))
+        write_project(path, bom, with_class(text, label, path.name))
 
 
 def remove_class(path: Path, label: str) -> None:
@@ -50,24 +50,24 @@ def remove_class(path: Path, label: str) -> None:
     rest = {name: queries for name, queries in config.classes.items() if name != label}
     # refuses a project of fewer than two classes
     project_file.changed(dataclasses.replace(config, classes=rest), (), str(path))
-    bom, text = read_text(path)
-    write_text(path, bom, _edited(path, without(text, label), "take its line out of"))
+    bom, text = project_text(path)
+    write_project(path, bom, _edited(path, without(text, label), "take its line out of"))
 
 
 def restore_class(path: Path, label: str) -> None:
     """Take `remove_class` back. Raises ConfigError (CANNOT_EDIT, NO_PROJECT)."""
-    bom, text = read_text(path)
-    write_text(path, bom, _edited(path, again(text, label), f'add "{label}" to'))
+    bom, text = project_text(path)
+    write_project(path, bom, _edited(path, again(text, label), f'add "{label}" to'))
 
 
 def set_queries(path: Path, label: str, queries: Sequence[str]) -> None:
     """Other search queries of a class. Raises ConfigError (UNKNOWN_CLASS, BAD_CLASS, CANNOT_EDIT,
     NO_PROJECT)."""
-    bom, text = read_text(path)
-    write_text(path, bom, with_queries(text, label, queries, path.name))
+    bom, text = project_text(path)
+    write_project(path, bom, with_queries(text, label, queries, path.name))
 
 
-def read_text(path: Path) -> tuple[bytes, str]:
+def project_text(path: Path) -> tuple[bytes, str]:
     """The mark of its encoding, which some editors write, and the rest. Raises ConfigError
     (NO_PROJECT)."""
     try:
@@ -78,8 +78,8 @@ def read_text(path: Path) -> tuple[bytes, str]:
         raise ConfigError("NO_PROJECT", f"{path.name} cannot be read: {exc}") from exc
 
 
-def write_text(path: Path, bom: bytes, text: str) -> None:
-    """bom: as `read_text` found it. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
+def write_project(path: Path, bom: bytes, text: str) -> None:
+    """bom: as `project_text` found it. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
     write_atomic(path, bom + text.encode())
 
 

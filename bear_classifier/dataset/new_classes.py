@@ -27,8 +27,8 @@ def make_class(catalog: Catalog, file: Path | None, label: str, who: str, reques
         if done := [row for row in catalog.new_classes() if row.request == request]:
             return done[0]
         path = _editable(file)
-        bom, text = project_edits.read_text(path)
-        project_edits.write_text(path, bom, project_edits.with_class(text, label, path.name))
+        bom, text = project_edits.project_text(path)
+        project_edits.write_project(path, bom, project_edits.with_class(text, label, path.name))
         catalog.put_new_class(made)
         return catalog.new_classes()[-1]
 
@@ -51,13 +51,13 @@ def take_back(
             held = f"{count(n, 'photo')} of class {made.label!r} came to it by a later decision"
             raise DataError("CANNOT_UNDO", f"{held}; undo that first")
         path = _editable(file)
-        bom, text = project_edits.read_text(path)
+        bom, text = project_edits.project_text(path)
         if made.label in project_file.class_names(text):
             after = project_edits.without_class(text, made.label)
             if after is None:
                 by_hand = f"take the line of {made.label!r} out of [classes] by hand"
                 raise ConfigError("CANNOT_EDIT", f"{path.name}: {by_hand}")
-            project_edits.write_text(path, bom, after)
+            project_edits.write_project(path, bom, after)
         catalog.put_new_class(dataclasses.replace(made, undone=1))
     return made
 

@@ -328,7 +328,7 @@ def _publish(facts: ProjectFacts) -> Iterator[Advice]:
     if facts.changed:
         yield _warn(
             "publish",
-            "The published model was made before the last changes of photos or labels.",
+            "The published model was not made from the photos, labels and settings of now.",
             {"words": "Train again", "job": "train"},
         )
     if facts.model.n < FEW_TEST_PHOTOS:

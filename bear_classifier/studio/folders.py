@@ -86,7 +86,7 @@ def _places(root: Path, name: str) -> list[Path]:
 
 def _renamed(place: Place, new: str) -> bytes:
     """The project file with another name."""
-    bom, text = project_edits.read_text(place.file)
+    bom, text = project_edits.project_text(place.file)
     return bom + project_edits.with_name(text, new, place.file.name).encode()
 
 
@@ -94,8 +94,8 @@ def finish_renames(root: Path) -> None:
     """Finish the renames that were cut off, so that each project is whole under one name."""
     for journal in sorted(root.glob(_RENAMES)):
         try:
-            told = json.loads(journal.read_bytes())
-            old, new, moves = told["from"], told["to"], told["moves"]
+            noted = json.loads(journal.read_bytes())
+            old, new, moves = noted["from"], noted["to"], noted["moves"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         with write_errors(journal):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
-from bear_classifier.collect.sources.zip_files import class_folders
+from bear_classifier.collect.sources.zip_files import classes_of_zip
 from bear_classifier.config import project_edits
 from bear_classifier.runtime.files import move
 from bear_classifier.studio import folders, uploads
@@ -97,7 +97,7 @@ def project_routes(space: Workspace, mounts: Mounts) -> APIRouter:
 
 def _begun(root: Path, name: str, held: Path) -> Place:
     """A project of the class folders in an archive, which lies in it then."""
-    classes = class_folders(held)
+    classes = classes_of_zip(held)
     place = make_project(root, name, {label: suggested_queries(label)[:1] for label in classes})
     try:
         move(held, uploads.uploads_folder(place) / ZIPS / held.name)

@@ -234,7 +234,7 @@ def test_sixty_more_of_one_class() -> None:
 def test_what_is_said_before_publishing(changed: bool, n: int) -> None:
     facts = dataclasses.replace(BASE, model=JudgedModel(0.02, (0.01, 0.06), n), changed=changed)
     rows = [row["sentence"] for row in said(facts, "publish")]
-    assert any("before the last changes" in row for row in rows) is changed
+    assert any("was not made from the photos" in row for row in rows) is changed
     assert any("cannot measure the error well" in row for row in rows) is (n < 100)
 
 

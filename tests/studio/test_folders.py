@@ -113,8 +113,8 @@ def test_a_rename_that_was_cut_off_is_finished(
     """The journal as it stands after any number of moves; nothing cleans up after a kill."""
     place = project(tmp_path, "old", nested)
     moves = folders._moves(place, "new")
-    told = {"from": "old", "to": "new", "moves": moves}
-    (tmp_path / ".rename-old.json").write_text(json.dumps(told))
+    noted = {"from": "old", "to": "new", "moves": moves}
+    (tmp_path / ".rename-old.json").write_text(json.dumps(noted))
     for source, target in moves[:at]:
         (tmp_path / source).replace(tmp_path / target)
     if at == 5:

@@ -37,7 +37,7 @@ def list_zip(path: Path, labels: Sequence[str]) -> Listing:
     return list_rows(table, root, labels, "zip", split_of_name(tables[0].name.partition(".")[0]))
 
 
-def class_folders(path: Path) -> list[str]:
+def classes_of_zip(path: Path) -> list[str]:
     """The names of the folders in an archive that a new project would have as classes: those at its
     top, or in its splits. Raises DataError: those of `open_zip`, and NO_CLASS_FOLDERS."""
     root = _below_wrappers(open_zip(path), set())
