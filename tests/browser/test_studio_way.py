@@ -185,8 +185,9 @@ def test_from_an_empty_folder_to_a_page_that_answers_offline(
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".thumb")) == 48)
     train = next(k for k, (_, split) in enumerate(shown(browser, before)) if split == "train")
     browser.find_elements(By.CSS_SELECTOR, ".thumb")[train].click()
-    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".thumb[aria-pressed=true]"))
-    press(browser, "2")  # its label is teddy from here on
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".large"), "the photo was not enlarged")
+    other = {"black": "2", "teddy": "1"}[shown(browser, before)[0][0]]
+    press(browser, other)  # the key of the other class
     changed = until(lambda: {k for k, v in labels(studio).items() if v != before[k]})
     assert len(changed) == 1
     browser.switch_to.default_content()
@@ -242,7 +243,7 @@ def shown(
 ) -> list[tuple[str, str | None]]:
     """Label and split of the photos of the sheet, in its order."""
     sources = browser.execute_script(
-        "return [...document.querySelectorAll('.thumb img')].map((one) => one.src)"
+        "return [...document.querySelectorAll('.thumb img, .large img')].map((one) => one.src)"
     )
     return [known[source.rpartition("/")[2].partition("?")[0]] for source in sources]
 
