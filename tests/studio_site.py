@@ -298,18 +298,7 @@ class Handler(BaseHTTPRequestHandler):
         elif site.gone:
             self.answer(b"gone", 503, "text/plain")
         elif path == "api/projects":
-            rows = [
-                {
-                    "id": s["id"],
-                    "title": s["title"],
-                    "labels": s["labels"],
-                    "usable": s["photos"]["usable"],
-                    "error": (s["model"] or s["first"] or {}).get("error"),
-                    "job": next(iter(s["jobs"]), None),
-                    "changed": NOW,
-                }
-                for s in site.projects
-            ]
+            rows = [summary(state) for state in site.projects]
             self.answer(
                 {
                     "folder": "/home/ann/bears-studio",
@@ -408,6 +397,22 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer({"id": made}, 201)
             else:
                 self.answer({"id": f"{body.get('kind', 'job')}-{len(site.asked)}"}, 202)
+
+
+def summary(state: dict[str, Any]) -> dict[str, Any]:
+    """The row of a project in the list of all."""
+    model, usable = state["model"] or {}, state["photos"]["usable"]
+    return {
+        "id": state["id"],
+        "title": state["title"],
+        "labels": state["labels"],
+        "usable": usable,
+        **{key: model.get(key) for key in ("error", "interval", "n")},
+        "job": None,
+        "changed": NOW,
+        "photo": f"{1 << 20:064x}" if usable else None,
+        "fault": "",
+    }
 
 
 def photo_page(state: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:

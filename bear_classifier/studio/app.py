@@ -131,8 +131,8 @@ def _wanted(space: Workspace, body: dict[str, Any]) -> tuple[str, dict[str, list
 
 def _summary(space: Workspace, name: str) -> dict[str, Any]:
     """A row of the list of projects; of one that cannot be read, why."""
-    row: dict[str, Any] = {"id": name, "title": name, "labels": [], "usable": 0, "error": None}
-    row |= {"job": None, "changed": None, "photo": None, "fault": ""}
+    row: dict[str, Any] = {"id": name, "title": name, "labels": [], "usable": 0, "fault": ""}
+    row |= dict.fromkeys(("error", "interval", "n", "job", "changed", "photo"))
     try:
         place = space.place(name)
         row["labels"] = list(place.config.classes)
@@ -142,7 +142,8 @@ def _summary(space: Workspace, name: str) -> dict[str, Any]:
         with space.catalog(place).turn() as catalog:
             row["photo"] = cover(catalog)
         row["usable"] = state["photos"]["usable"]
-        row["error"] = state["model"] and state["model"]["error"]
+        if model := state["model"]:
+            row |= {key: model[key] for key in ("error", "interval", "n")}
         row["changed"] = max(path.stat().st_mtime for path in (place.file, place.data)
                              if path.exists())  # fmt: skip
     except BearsError as exc:

@@ -193,7 +193,7 @@ def test_the_page_says_what_is_happening_and_that_the_studio_is_gone(
         }
     )
     now = "Fine-tuning the network · going over the photos again and again · 84 of 300 photos"
-    shows(browser, now, "about 2 minutes left of this part", "1 job after it", place="#jobbar")
+    shows(browser, now, "about 2 minutes left of this part", "Then: report.", place="#jobbar")
     shows(browser, "8.0%", place=".chart, .curve")
     site.lose(True)
     shows(browser, "The studio does not answer. What it confirmed is kept", place="#jobbar")

@@ -46,7 +46,7 @@ export function drawBegin(root) {
 
   function drawRows() {
     rows.replaceChildren(...[...classes].map(([label, text], n) => h("li", {},
-      h("div", {}, h("strong", {}, label), h("button", { type: "button", "aria-label": `Take ${label} out`, onclick: () => { classes.delete(label); drawRows(); } }, "Take out")),
+      h("div", {}, h("strong", {}, label), h("button", { type: "button", "aria-label": `Take out ${label}`, onclick: () => { classes.delete(label); drawRows(); } }, "Take out")),
       h("label", { for: `queries-${n}` }, "What to search for, with commas between"),
       h("input", { id: `queries-${n}`, type: "text", value: text, oninput: (event) => classes.set(label, event.target.value) }))));
     if (!named) name.value = classes.size ? nameOf([...classes.keys()]) : "";

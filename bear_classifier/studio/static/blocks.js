@@ -42,7 +42,7 @@ export function doing(words, act, facts = {}) {
 
 /** A figure with what it is worth: a name, the number, and the sentences beside it. */
 export const figure = (name, number, ...worth) => h("div", { class: "figure" },
-  h("p", { class: "name" }, name), h("p", { class: "number" }, number), ...worth.filter(Boolean).map((words) => h("p", { class: "worth" }, words)));
+  h("p", { class: "name" }, name), h("div", { class: "number" }, number), ...worth.filter(Boolean).map((words) => h("p", { class: "worth" }, words)));
 
 /** Ask before something is done. Resolves to the chosen answer's value, or "" if it was closed. */
 export function question(title, text, answers) {

@@ -6,7 +6,7 @@ import { openLog } from "./commands.js";
 import { ask } from "./server.js";
 import { S, isBusy, jobs, lastOf, lastTook, running, tryNow } from "./store.js";
 import { counts } from "./uploads.js";
-import { kindNow, kindThing, moment, number, stageWords, time } from "./words.js";
+import { kindNow, kindThing, list, moment, number, stageWords, time } from "./words.js";
 
 let ticking = 0;
 
@@ -49,10 +49,11 @@ function whole(job) {
 const stopJob = (job) => ask(`api/jobs/${job.id}/cancel`, { request: job.id });
 const goOn = (job) => ask(`api/jobs/${job.id}/resume`, { request: job.id });
 
+/** waiting: the jobs that come after it. */
 function atWork(job, waiting) {
   const bar = job.bar?.total ? h("progress", { max: job.bar.total, value: Math.min(job.bar.n, job.bar.total), "aria-label": kindNow(job.kind) })
     : h("progress", { "aria-label": kindNow(job.kind) });
-  const more = waiting ? h("span", { class: "soft" }, ` ${plural(waiting, "job")} after it.`) : null;
+  const more = waiting.length ? h("span", { class: "soft" }, `. Then: ${list([...new Set(waiting.map((one) => kindThing(one.kind)))])}.`) : null;
   return [h("div", { class: "words" }, h("p", {}, h("span", { class: "dot busy", "aria-hidden": "true" }), jobWords(job), more), bar),
     h("div", { class: "tools" }, h("button", { type: "button", "data-focus": "log", onclick: () => openLog(job.id) }, "Details"),
       job.state === "stopping" ? null : doing("Stop", () => stopJob(job)))];
@@ -126,7 +127,7 @@ export function drawJobbar() {
   bar.classList.toggle("bad", !job && ["failed", "interrupted"].includes(last?.state));
   block(bar, [facts, sending], () => {
     const sent = sending ? h("p", { class: "sending" }, sending) : null;
-    if (job) return [sent, ...atWork(job, busy.length - 1)];
+    if (job) return [sent, ...atWork(job, busy.filter((one) => one !== job))];
     if (last) return [sent, ...afterwards(last)];
     return [sent, sending ? null : h("p", { class: "soft" }, "Nothing is running.")];
   });

@@ -1,9 +1,9 @@
 // All projects: open one, begin another, bring one back from the bin.
 import { $, h } from "./parts.js";
 import { block, doing } from "./blocks.js";
-import { ask } from "./server.js";
+import { ask, of } from "./server.js";
 import { address, goTo } from "./store.js";
-import { list, moment, photos, share } from "./words.js";
+import { between, list, moment, photos, share } from "./words.js";
 
 const EVERY = 3000; // milliseconds: how old the list may be
 let timer = 0;
@@ -17,9 +17,10 @@ function card(row) {
   if (row.fault) return h("li", {}, h("div", { class: "card project alarm" }, h("h2", {}, row.title || row.id), h("p", {}, row.fault)));
   const doingNow = row.job === "waiting" ? "Work waits for its turn" : row.job ? "Work is going on" : "";
   return h("li", {}, h("a", { class: "card project", href: address(row.id, row.error == null && !row.usable ? "photos" : "learn"), "data-focus": row.id },
+    row.photo && h("img", { src: of(row.id, `photo/${row.photo}?size=400`), alt: "", loading: "lazy" }),
     h("h2", {}, row.title || row.id),
     h("p", { class: "soft" }, row.labels.length > 6 ? `${row.labels.length} classes` : list(row.labels)),
-    h("p", {}, photos(row.usable), row.error == null ? ", no model yet" : `, wrong on ${share(row.error)} of photos that it did not learn from`),
+    h("p", {}, photos(row.usable), row.error == null ? ", no model yet" : `, wrong on ${row.interval ? `${share(row.error)} (95% interval ${between(row.interval)}, measured on ${photos(row.n)})` : share(row.error)}`),
     h("p", { class: "soft small" }, doingNow || (row.changed ? `Last changed ${moment(row.changed)}` : ""))));
 }
 

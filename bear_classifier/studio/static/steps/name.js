@@ -27,7 +27,7 @@ function drawClasses(root, state) {
   block(root, facts, () => facts.map(([label, queries, n], at) => {
     const field = h("input", { id: `queries-${at}`, type: "text", value: queries.join(", "), "data-focus": `queries ${label}` });
     return h("li", {}, h("div", {}, h("strong", {}, label), h("span", { class: "soft" }, photos(n)),
-      state.labels.length > 2 ? doing("Take out", () => takeOut(label), { "aria-label": `Take ${label} out`, "data-focus": `out ${label}` }) : null),
+      state.labels.length > 2 ? doing("Take out", () => takeOut(label), { "aria-label": `Take out ${label}`, "data-focus": `out ${label}` }) : null),
     h("label", { for: `queries-${at}` }, "What to search for, with commas between"),
     h("div", { class: "line" }, field, doing("Save", () => change({ queries: { [label]: typed(field.value) } }), { "aria-label": `Save what to search for ${label}`, "data-focus": `save ${label}` })));
   }));

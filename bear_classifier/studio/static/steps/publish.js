@@ -3,7 +3,7 @@ import { h, megabytes } from "../parts.js";
 import { block, doing } from "../blocks.js";
 import { jobWords } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
-import { startJob } from "../server.js";
+import { ask, startJob } from "../server.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
 import { between, moment, number, photos, share, time } from "../words.js";
 
@@ -11,8 +11,6 @@ const place = (rest) => `p/${encodeURIComponent(S.project)}/${rest}/`;
 let P = null;
 
 const reach = (words) => h("p", { class: "reach small" }, h("b", {}, "Who can reach it: "), words);
-
-const HERE = "whoever reaches this studio; its address says who that is. Photos that are tried are not kept.";
 
 /** What can be made and downloaded: title, what it is, who can reach it, what it is good for. */
 const MADE = [
@@ -44,8 +42,13 @@ function verdict(state) {
 
 export const publish = {
   build(root, state) {
-    P = { lede: h("p", { class: "lede", role: "status" }), notes: h("div"), cards: h("div", { class: "cards publish" }) };
+    P = { reach: "whoever reaches this studio.", lede: h("p", { class: "lede", role: "status" }), notes: h("div"), cards: h("div", { class: "cards publish" }) };
     root.replaceChildren(h("h1", {}, "Publish"), P.lede, P.notes, P.cards);
+    const mine = P;
+    ask("api/projects").then((found) => {
+      mine.reach = found.who_can_reach;
+      if (mine === P && mine.cards.isConnected) this.update(S.state);
+    }, () => {}); // the general sentence stays
     this.update(state);
   },
   update(state) {
@@ -53,9 +56,9 @@ export const publish = {
     drawNotes(P.notes, "publish");
     const jobs = Object.values(JOBS).map((kind) => busyOf(kind) || lastOf(kind)).filter(Boolean).map((job) => [job.id, job.state, jobWords(job)]);
     const report = busyOf("report");
-    block(P.cards, [state.model, state.files, state.links, jobs, report && jobWords(report)], () => (state.model ? [
+    block(P.cards, [P.reach, state.model, state.files, state.links, jobs, report && jobWords(report)], () => (state.model ? [
       h("section", { class: "card" }, h("h2", {}, "Try it"), h("p", {}, "Show it photos, or what a camera sees. It says how sure it is, why, and when a picture is like none that it learned from."),
-        h("div", { class: "tools" }, h("a", { class: "button main", href: place("try"), target: "_blank", rel: "noopener", "data-focus": "try" }, "Try it")), reach(HERE)),
+        h("div", { class: "tools" }, h("a", { class: "button main", href: place("try"), target: "_blank", rel: "noopener", "data-focus": "try" }, "Try it")), reach(`${P.reach} Photos that are tried are not kept.`)),
       h("section", { class: "card" }, h("h2", {}, "The report"), h("p", {}, "Every mistake with its picture, how far each figure can be trusted, and what the model should not be used for."),
         report ? h("p", { role: "status" }, jobWords(report)) : null,
         h("div", { class: "tools" }, state.links?.report === false ? null : h("a", { class: "button", href: place("report"), target: "_blank", rel: "noopener", "data-focus": "report" }, "Read the report"),
