@@ -1,6 +1,7 @@
 """A command of the tests, in place of `bears`: what it does is told by the words of its job.
 
 The words of a job `report` are the same for all; so a file `do` beside the project says what to do.
+What waits ends with its folder, if a test has failed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import time
 from pathlib import Path
 
 from bear_classifier.runtime import progress_events
-
-FOREVER = 3600.0
 
 
 def main() -> int:
@@ -27,7 +26,7 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         Path("deaf").touch()
     try:
-        while do in ("wait", "deaf") and not Path("go").exists():
+        while do in ("wait", "deaf") and Path("do").exists() and not Path("go").exists():
             time.sleep(0.01)
     except KeyboardInterrupt:
         progress_events.end_log(130)
