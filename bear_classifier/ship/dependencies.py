@@ -25,31 +25,37 @@ _LINUX = {
 def closure(program: str, sources: Mapping[str, str]) -> list[str]:
     """Paths of the sources that a program needs. sources: texts by their paths below the root. A
     module is needed if it is imported anywhere, also in a function, or if its full name is a string
-    (a process is started by it); another file if a needed one contains its name."""
+    (a process is started by it); another file if a needed one of its folder of the package contains
+    its name."""
     modules = {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
         for path in sources
         if path.endswith(".py")
     }
-    others = {path.rpartition("/")[2]: path for path in sources if not path.endswith(".py")}
+    others = [path for path in sources if not path.endswith(".py")]
     needed: set[str] = set()
-    texts = [(program, True)]
+    texts = [("", program, True)]
     while texts:
-        text, is_code = texts.pop()
+        place, text, is_code = texts.pop()
         imported, strings = _named(text) if is_code else (set(), set())
         named = imported | {word for word in strings if word.startswith(f"{_OURS}.")}
         packages = {name[: dot.start()] for name in named for dot in re.finditer(r"\.", name)}
         paths = {modules[name] for name in named | packages if name in modules}
-        whole = {name: path for name, path in others.items() if name in text}
-        paths |= {path for name, path in whole.items() if _holds(text, name)}
-        texts += [(sources[path], path.endswith(".py")) for path in paths - needed]
+        near = [path for path in others if _part(path) == _part(place)]
+        paths |= {path for path in near if _holds(text, path.rpartition("/")[2])}
+        texts += [(path, sources[path], path.endswith(".py")) for path in paths - needed]
         needed |= paths
     return sorted(needed)
 
 
+def _part(path: str) -> str:
+    """The folder of the package in which a source is: files of one name are in several."""
+    return "/".join(path.split("/")[:2])
+
+
 def _holds(text: str, name: str) -> bool:
     """Whether the text has this name of a file, and not only as the end of a longer one."""
-    return re.search(rf"(?<![\w-]){re.escape(name)}", text) is not None
+    return name in text and re.search(rf"(?<![\w-]){re.escape(name)}", text) is not None
 
 
 def libraries(programs: Iterable[str]) -> set[str]:

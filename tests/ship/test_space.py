@@ -207,6 +207,7 @@ SOURCES = {
     "bear_classifier/serve/static/page.js": "import './page_ask.js'",
     "bear_classifier/serve/static/page_ask.js": "",
     "bear_classifier/review/static/review.html": "",
+    "bear_classifier/review/static/page.html": "of the same name",
     "bear_classifier/ship/__init__.py": "",
     "bear_classifier/ship/predict.py": "import PIL.Image, onnxruntime as ort",
 }
