@@ -781,10 +781,16 @@ def test_by_keyboard_alone(browser, site, choose):
     assert outline == ["solid", "3px"]
     choose({"a.png": photo("teddy")})
     says(browser, "Teddy, quite sure.")
-    assert tab_order(browser) == ["model", "zone", "camera", "why", "wrong", "card"]
+    assert tab_order(browser) == ["model", "zone", "camera", "why", "wrong", "share", "card"]
     browser.find_element(By.ID, "wrong").send_keys(Keys.ENTER)
     press(browser, " ")
-    assert tab_order(browser)[5:] == ["black", "Send and store the photo", "Cancel", "card"]
+    assert tab_order(browser)[5:] == [
+        "share",
+        "black",
+        "Send and store the photo",
+        "Cancel",
+        "card",
+    ]
     choose({"b.png": photo("black", 1), "c.png": b"#broken"})
     finished(browser, 3)
     assert tab_order(browser) == [
