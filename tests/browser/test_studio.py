@@ -196,7 +196,8 @@ def test_the_page_says_what_is_happening_and_that_the_studio_is_gone(
     shows(browser, now, "about 2 minutes left of this part", "Then: report.", place="#jobbar")
     shows(browser, "8.0%", place=".chart, .curve")
     site.lose(True)
-    shows(browser, "The studio does not answer. What it confirmed is kept", place="#jobbar")
+    gone = "The studio does not answer. What it confirmed is kept"
+    shows(browser, gone, "You see how things stood at", place="#jobbar")
     site.lose(False)
     button(browser, "Try now")
     shows(browser, "Fine-tuning the network", place="#jobbar")
