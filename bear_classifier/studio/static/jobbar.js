@@ -86,7 +86,7 @@ function drawLost() {
   const bar = $("jobbar");
   bar.className = "lost";
   block(bar, "lost", () => [h("div", { class: "words" }, h("p", { role: "alert" }, h("span", { class: "dot bad", "aria-hidden": "true" }),
-    "The studio does not answer. What it confirmed is kept, and its work goes on if it runs. ", h("span", { class: "soft", id: "retry-in" }))),
+    `The studio does not answer. What it confirmed is kept, and its work goes on if it runs. You see how things stood ${moment(S.at / 1000)}. `, h("span", { class: "soft", id: "retry-in" }))),
   h("div", { class: "tools" }, h("button", { type: "button", "data-focus": "try", onclick: tryNow }, "Try now"))]);
   $("retry-in").textContent = seconds ? `Trying again in ${plural(seconds, "second")}.` : "Trying again.";
   clearTimeout(ticking);
