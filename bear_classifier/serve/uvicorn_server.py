@@ -1,6 +1,6 @@
 """The uvicorn server: one port, slow clients, graceful shutdown.
 
-The only module that extends classes of uvicorn, checked with uvicorn 0.54.0; what it relies on is
+It extends classes of uvicorn, checked with uvicorn 0.54.0; what it relies on is
 listed in tests/test_library_internals.py, which fails when uvicorn changes it."""
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def part_of_bundle(exact: Bundle) -> tuple[bytes | None, dict[str, Any]]:
 
 def _left_out(size: int) -> dict[str, Any]:
     most = f"{ROOM_BYTES / 1e6:.0f} MB is the limit"
-    way = "on request: bears export --format onnx-complete"
+    way = "it can be written beside the bundle, as the format onnx-complete"
     why = f"it would add {size / 1e6:.1f} MB, and {most}; {way}"
     return {"is": "left out", "bytes": size, "why": why}
 

@@ -146,4 +146,4 @@ def push_text(done: Pushed) -> str:
 sent       {what} MB{gone}: {done.commit}
 seen by    {seen}
 load it    hf download {done.repo} --local-dir {done.model}
-             then: bears predict --model {terminal.quoted(done.model)} photo.jpg"""
+             then, run: bears predict --model {terminal.quoted(done.model)} photo.jpg"""

@@ -30,7 +30,7 @@ _PLACE, _ADDRESS = ".studio", "address"
 _PORTS = 50  # after the one that was asked for
 
 
-class _Server(uvicorn.Server):
+class StudioServer(uvicorn.Server):
     """Ends the streams of open pages first: uvicorn would wait for them."""
 
     def __init__(self, config: uvicorn.Config, space: Workspace) -> None:
@@ -100,7 +100,7 @@ async def _run(app: FastAPI, listener: socket.socket) -> None:
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         ws="none", timeout_graceful_shutdown=5,
     )  # fmt: skip
-    server = _Server(config, app.state.workspace)
+    server = StudioServer(config, app.state.workspace)
     await server.serve(sockets=[listener])
     if server.signals[:1] == [signal.SIGINT]:
         raise KeyboardInterrupt

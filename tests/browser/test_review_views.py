@@ -410,10 +410,10 @@ def reordered(site: Looks) -> Any:
     right = queue.queue_page
 
     def page(
-        ranking: Any, today: Any, chosen: Any, offset: int = 0, limit: int = 50, at: str = "",
-        after: int | None = None, before: int | None = None,
+        catalog: Any, ranking: Any, today: Any, chosen: Any, offset: int = 0, limit: int = 50,
+        at: str = "", after: int | None = None, before: int | None = None,
     ) -> Any:  # fmt: skip
-        whole = right(ranking, today, chosen, 0, 10**6)
+        whole = right(catalog, ranking, today, chosen, 0, 10**6)
         place = {site.order[n]: rank for rank, n in enumerate(newest_order(len(today.decided)))}
         rows = sorted((r | {"rank": place[r["sha256"]]} for r in whole["rows"]),
                       key=lambda r: r["rank"])  # fmt: skip

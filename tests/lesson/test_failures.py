@@ -15,7 +15,6 @@ from bundles import LABELS, tiny_config
 from fastai.torch_core import no_random
 from training import dataset
 
-from bear_classifier.dataset.schema import Suspect
 from bear_classifier.lesson.page import Page
 from bear_classifier.lesson.photos import failures
 from bear_classifier.lesson.photos import short_trainings as runs
@@ -162,7 +161,7 @@ def test_a_diagnosis_that_says_the_same_of_all_is_noticed(monkeypatch: pytest.Mo
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     root, config = tmp_path_factory.mktemp("wrong"), tiny_config()
     with dataset(root, config) as catalog, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs.clean, "suspects", lambda *_: [])
+        patch.setattr(runs.clean, "suspected", lambda *_: set())
         yield Subject(catalog, config, root / "none")
 
 
@@ -203,11 +202,7 @@ def test_photos_that_cleaning_suspects_are_left_out(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (p for p in [p for p in subject.catalog.photos("ok") if p.split == "train"][:2])
-    suspects = [
-        Suspect(first.sha256, "", "", "", "", 0.5, []),
-        Suspect(second.sha256, "", "", "", "", 0.4, []),
-    ]
-    monkeypatch.setattr(runs.clean, "suspects", lambda *_: suspects)
+    monkeypatch.setattr(runs.clean, "suspected", lambda *_: {first.sha256})
     with no_random():
         learned = runs.training_setup(subject).train
     assert first not in learned and second in learned

@@ -112,7 +112,9 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         file = device_model.file_facts("device/x.onnx", b"a model")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "x.onnx").write_bytes(b"a model")
-        (folder / "facts.json").write_text(json.dumps({"model": file, "labels": []}))
+        (folder / "facts.json").write_text(
+            json.dumps({"model": file, "labels": []}), encoding="utf-8"
+        )
 
     monkeypatch.setattr(on_device, "_make", make)
     return made
@@ -139,7 +141,7 @@ def test_the_cache_keeps_few_models(served: ServedModel, cache: Path, by_hand: l
     for number in range(12):
         old = cache / "device" / f"old{number}" / "facts.json"
         old.parent.mkdir(parents=True)
-        old.write_text("{}")
+        old.write_text("{}", encoding="utf-8")
         os.utime(old, (number, number))
     with service(served) as client:
         assert client.get(DEVICE).status_code == 200
@@ -151,7 +153,7 @@ def test_why_it_cannot_be_made_is_said(
     served: ServedModel, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shutil.copytree(served.path, tmp_path / "copy")
-    (tmp_path / "copy" / "README.md").write_text("changed")
+    (tmp_path / "copy" / "README.md").write_text("changed", encoding="utf-8")
     there = ServedModel(served.name, tmp_path / "copy", served.about, "")
     with service(there) as client:
         answer = made(client)

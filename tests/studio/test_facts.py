@@ -111,7 +111,7 @@ def test_confused_classes_are_those_of_the_training_that_was_judged(
     for path in (report, predictions):
         path.parent.mkdir()
     test = {"confusion": [[5, 1], [3, 6]], "labels": ["blue", "red"]}
-    report.write_text(json.dumps({"test": test}))
+    report.write_text(json.dumps({"test": test}), encoding="utf-8")
     predictions.write_bytes(b"")
     at = predictions.stat().st_mtime
     os.utime(report, (at + later, at + later))

@@ -22,7 +22,7 @@ def project(root: Path, name: str, nested: bool = True) -> Place:
     place = place_of(root, name)
     for folder in (place.data, place.model, place.own):
         folder.mkdir(parents=True)
-        (folder / "kept").write_text(folder.parent.name)
+        (folder / "kept").write_text(folder.parent.name, encoding="utf-8")
     return place
 
 
@@ -30,8 +30,8 @@ def whole(place: Place) -> bool:
     """Whether a project has all its parts under its name."""
     return (
         place.config.name == place.name
-        and (place.data / "kept").read_text() == "data"
-        and (place.model / "kept").read_text() == "models"
+        and (place.data / "kept").read_text(encoding="utf-8") == "data"
+        and (place.model / "kept").read_text(encoding="utf-8") == "models"
         and (place.own / "kept").is_file()
     )
 
@@ -48,10 +48,10 @@ def tree(root: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_project_gets_another_name(tmp_path: Path, nested: bool) -> None:
     before = project(tmp_path, "old", nested)
-    text = before.file.read_text()
+    text = before.file.read_text(encoding="utf-8")
     after = folders.rename_project(before, "new")
     assert whole(after) and after.is_nested is nested
-    assert after.file.read_text() == text.replace('name = "old"', 'name = "new"')
+    assert after.file.read_text(encoding="utf-8") == text.replace('name = "old"', 'name = "new"')
     assert not [path for path in tree(tmp_path) if "old" in path]
 
 
@@ -114,13 +114,16 @@ def test_a_rename_that_was_cut_off_is_finished(
     place = project(tmp_path, "old", nested)
     moves = folders._moves(place, "new")
     noted = {"from": "old", "to": "new", "moves": moves}
-    (tmp_path / ".rename-old.json").write_text(json.dumps(noted))
+    (tmp_path / ".rename-old.json").write_text(json.dumps(noted), encoding="utf-8")
     for source, target in moves[:at]:
         (tmp_path / source).replace(tmp_path / target)
     if at == 5:
         home = tmp_path / "new" if nested else tmp_path
         toml = home / "new.toml"
-        toml.write_text(toml.read_text().replace('name = "old"', 'name = "new"'))
+        toml.write_text(
+            toml.read_text(encoding="utf-8").replace('name = "old"', 'name = "new"'),
+            encoding="utf-8",
+        )
     folders.finish_renames(tmp_path)
     assert whole(place_of(tmp_path, "new"))
     assert not [path for path in tree(tmp_path) if "old" in path]

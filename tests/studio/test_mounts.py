@@ -102,7 +102,7 @@ def test_what_is_not_there_is_said(
 def test_the_report_is_shown_and_handed_out(client: TestClient, place: Place) -> None:
     report = place.data / "report" / "report.html"
     report.parent.mkdir()
-    report.write_text("<p>figures")
+    report.write_text("<p>figures", encoding="utf-8")
     shown = client.get("/p/foxes/report/")
     assert (shown.text, shown.headers["content-type"]) == ("<p>figures", "text/html; charset=utf-8")
     assert "frame-ancestors 'self'" in shown.headers["content-security-policy"]

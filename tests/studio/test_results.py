@@ -97,7 +97,9 @@ def catalog(tmp_path: Path, make: Callable[..., Photo]) -> Catalog:
         chosen=np.array("tuned"),
     )
     test = {"error": 0.5, "error_interval": [0.2, 0.8], "n": 6}
-    (made.root / "evaluate" / "report.json").write_text(json.dumps({"test": test}))
+    (made.root / "evaluate" / "report.json").write_text(
+        json.dumps({"test": test}), encoding="utf-8"
+    )
     judged(made, "one")
     return made
 
@@ -142,7 +144,9 @@ def test_answers_of_a_training_that_is_not_judged_yet_are_left(
 
 
 def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{")
-    (tmp_path / "b.json").write_text('{"made": 1}')
-    (tmp_path / "c.json").write_text(json.dumps(dataclasses.asdict(result("aaaaaaaa"))))
+    (tmp_path / "a.json").write_text("{", encoding="utf-8")
+    (tmp_path / "b.json").write_text('{"made": 1}', encoding="utf-8")
+    (tmp_path / "c.json").write_text(
+        json.dumps(dataclasses.asdict(result("aaaaaaaa"))), encoding="utf-8"
+    )
     assert kept_results(tmp_path) == [result("aaaaaaaa")]

@@ -1,10 +1,10 @@
 // A new project: classes by typing, from the bears, or from a folder or zip file of class folders.
 import { h } from "./parts.js";
 import { doing } from "./blocks.js";
-import { adder, suggestions, typed } from "./classes.js";
+import { adder, suggestions, typed } from "./class_list.js";
 import { classesOf, filesChosen, filesDropped, isZip, namesInZip, readable } from "./dropped.js";
 import { fromBears } from "./projects.js";
-import { ask, send } from "./server.js";
+import { ask, send } from "./requests.js";
 import { goTo } from "./store.js";
 import { add } from "./uploads.js";
 import { list, photos } from "./words.js";

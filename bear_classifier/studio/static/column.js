@@ -3,7 +3,7 @@ import { h, plural } from "./parts.js";
 import { block } from "./blocks.js";
 import { hasCamera, openCamera } from "./camera.js";
 import { filesChosen, filesDropped, isZip, readable } from "./dropped.js";
-import { ask, of } from "./server.js";
+import { ask, of } from "./requests.js";
 import { S } from "./store.js";
 import { add, forgetRefused, ofClass, pictureOf, takenIn } from "./uploads.js";
 import { list, number, photos } from "./words.js";

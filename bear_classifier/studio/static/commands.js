@@ -1,7 +1,7 @@
 // The drawer: each command that the studio ran, to be copied; and the log of one job.
 import { $, h } from "./parts.js";
 import { announce } from "./blocks.js";
-import { ask, of } from "./server.js";
+import { ask, of } from "./requests.js";
 import { S, jobs, on } from "./store.js";
 import { kindThing, moment, time } from "./words.js";
 

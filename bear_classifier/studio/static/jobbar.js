@@ -3,7 +3,7 @@
 import { $, h, plural } from "./parts.js";
 import { announce, block, doing } from "./blocks.js";
 import { openLog } from "./commands.js";
-import { ask } from "./server.js";
+import { ask } from "./requests.js";
 import { S, isBusy, jobs, lastOf, lastTook, running, tryNow } from "./store.js";
 import { counts } from "./uploads.js";
 import { kindNow, kindThing, list, moment, number, stageWords, time } from "./words.js";

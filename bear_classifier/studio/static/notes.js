@@ -1,7 +1,7 @@
 // What the studio advises at a step, each sentence with its figure and what can be done about it.
 import { h } from "./parts.js";
 import { block, doing } from "./blocks.js";
-import { startJob } from "./server.js";
+import { startJob } from "./requests.js";
 import { S, address, busyOf } from "./store.js";
 
 const SHOWN = 4; // the others can be opened

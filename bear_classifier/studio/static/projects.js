@@ -1,7 +1,7 @@
 // All projects: open one, begin another, bring one back from the bin.
 import { $, h } from "./parts.js";
 import { block, doing } from "./blocks.js";
-import { ask, of } from "./server.js";
+import { ask, of } from "./requests.js";
 import { address, goTo } from "./store.js";
 import { between, list, moment, photos, share } from "./words.js";
 

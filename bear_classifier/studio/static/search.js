@@ -1,7 +1,7 @@
 // Search the web for photos of the classes: where, what may be done with them, and how many.
 import { h } from "./parts.js";
 import { doing } from "./blocks.js";
-import { startJob } from "./server.js";
+import { startJob } from "./requests.js";
 import { S, address, busyOf, lastTook } from "./store.js";
 import { photos, time } from "./words.js";
 

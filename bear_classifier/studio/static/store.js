@@ -1,6 +1,6 @@
 // What the page knows: where it is, the last state that the studio sent, and whether it still sends.
 // No step changes the state itself: what is shown as done was confirmed by the studio.
-import { ask, follow, of } from "./server.js";
+import { ask, follow, of } from "./requests.js";
 import { millis } from "./words.js";
 
 export const STEPS = ["name", "photos", "learn", "clean", "publish"];

@@ -1,6 +1,6 @@
 // Files on their way to the studio: three at a time, each confirmed by the studio or refused with a
 // reason. Nothing is shown as stored before the studio says so.
-import { of, send } from "./server.js";
+import { of, send } from "./requests.js";
 import { S, tell } from "./store.js";
 
 const AT_ONCE = 3;

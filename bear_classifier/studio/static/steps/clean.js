@@ -3,7 +3,7 @@ import { h, plural } from "../parts.js";
 import { block, doing } from "../blocks.js";
 import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
-import { startJob } from "../server.js";
+import { startJob } from "../requests.js";
 import { S, address, busyOf } from "../store.js";
 import { photos } from "../words.js";
 

@@ -6,7 +6,7 @@ import { curve } from "../chart.js";
 import { jobWords } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
-import { ask, startJob } from "../server.js";
+import { ask, startJob } from "../requests.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
 import { certainty, kindThing, moment, number, photos, share, stageWords, time } from "../words.js";
 

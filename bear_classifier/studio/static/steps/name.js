@@ -1,8 +1,8 @@
 // The first step of a project that is there: its classes, what is searched for, and the project itself.
 import { h } from "../parts.js";
 import { block, doing, question } from "../blocks.js";
-import { adder, suggestions, typed } from "../classes.js";
-import { ask, of } from "../server.js";
+import { adder, suggestions, typed } from "../class_list.js";
+import { ask, of } from "../requests.js";
 import { S, address, goTo } from "../store.js";
 import { photos } from "../words.js";
 

@@ -5,7 +5,7 @@ import { column } from "../column.js";
 import { classesOf, filesChosen, filesDropped, isZip, namesInZip, readable } from "../dropped.js";
 import { drawNotes } from "../notes.js";
 import { searchForm } from "../search.js";
-import { ask, of, send } from "../server.js";
+import { ask, of, send } from "../requests.js";
 import { S, address } from "../store.js";
 import { add, counts, giveUp, retry, why } from "../uploads.js";
 import { list, number, photos as ofPhotos } from "../words.js";

@@ -3,7 +3,7 @@ import { h, megabytes } from "../parts.js";
 import { block, doing } from "../blocks.js";
 import { jobWords } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
-import { ask, startJob } from "../server.js";
+import { ask, startJob } from "../requests.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
 import { between, moment, number, photos, share, time } from "../words.js";
 

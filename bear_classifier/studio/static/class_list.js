@@ -1,7 +1,7 @@
 // Classes with what is searched for: a list that can be added to, used for a new project and for one
 // that is there.
 import { h, newId } from "./parts.js";
-import { ask } from "./server.js";
+import { ask } from "./requests.js";
 
 /** Queries that may find photos of a class, or [] if the studio knows none. */
 export async function suggestions(label) {
