@@ -58,6 +58,7 @@ def give(browser: Firefox, *files: Path) -> list[dict[str, Any]]:
     return until(ended, "photos were not answered")
 
 
+@pytest.mark.long
 def test_a_photo_is_answered_by_the_server(
     browser: Firefox, server: Serving, model_dir: Path, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_files_of_tasks_hold_what_threads_find(
     assert list(tmp_path.iterdir()) == [], "files stayed behind"
 
 
+@pytest.mark.long
 def test_what_is_finished_is_not_done_again(
     hashes: NDArray[np.uint8],
     tmp_path: Path,
