@@ -30,7 +30,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
 from bear_classifier.review import feature_views
-from bear_classifier.review.request_guard import HEADERS
+from bear_classifier.review.request_guard import headers_of
+from bear_classifier.web.static_files import files_of_page
 
 STATIC = Path(feature_views.__file__).parent / "static"
 SECONDS = 3
@@ -95,9 +96,11 @@ def answers(count: int) -> dict[str, bytes]:
 def serve(count: int) -> ThreadingHTTPServer:
     said = answers(count)
 
+    files = files_of_page(STATIC)
+
     class Page(SimpleHTTPRequestHandler):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args, directory=str(STATIC))
+        def translate_path(self, path: str) -> str:
+            return str(files.get(path.partition("?")[0].lstrip("/"), STATIC / "none"))
 
         def do_GET(self) -> None:
             body = said.get(self.path.partition("?")[0])
@@ -112,7 +115,7 @@ def serve(count: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def end_headers(self) -> None:
-            for name, value in HEADERS.items():
+            for name, value in headers_of().items():
                 self.send_header(name, value)
             super().end_headers()
 

@@ -140,7 +140,8 @@ def test_what_a_stage_reads_is_in_its_digest(tmp_path):
     # what every version did before it was a setting is left out
     learn = dataclasses.replace(project.config.learn, crop=0.5, interpolation="bicubic")
     probe = dataclasses.replace(project.config.probe, precision="auto")
-    config = dataclasses.replace(project.config, learn=learn, probe=probe)
+    export = dataclasses.replace(project.config.export, licence="mit")
+    config = dataclasses.replace(project.config, learn=learn, probe=probe, export=export)
     assert {"split.sources", "train.epochs", "split.by"} <= TOUCHED["train"]
     for number, stage in enumerate(costly):
         stored = stage_fingerprint.settings(config, costly[: number + 1], project.data)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from judging import suspects
@@ -96,7 +97,8 @@ def test_the_test_side_decides_nothing(
 def test_a_bundle_is_the_same_whatever_the_test_side_shows(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str
 ) -> None:
-    """Byte by byte; only bundle.json and its card state what was found on the test split."""
+    """Byte by byte; only bundle.json, its card and the notes in complete.onnx state what was found
+    on the test split."""
     config, bundles = config_of(sides[0], train={"layers": layers}, export={"parity": 30}), []
     for root in sides:
         shutil.copytree(root, tmp_path / root.name)
@@ -107,11 +109,14 @@ def test_a_bundle_is_the_same_whatever_the_test_side_shows(
         bundles.append(load(tmp_path / root.name / "tiny"))
     files = [{f.relative_to(b.path): f.read_bytes() for f in b.path.rglob("*") if f.is_file()}
              for b in bundles]  # fmt: skip
+    graphs = [onnx.load_from_string(found.pop(Path("complete.onnx"))) for found in files]
+    assert graphs[0].graph == graphs[1].graph
     assert {str(name) for name in differing(*files)} == {"README.md", "bundle.json"}
     stated = {"membership", "created", "checksum", "files", "parity"}
     about = [{k: v for k, v in bundle.about.items() if k not in stated} for bundle in bundles]
     for one in about:
         del one["metrics"]["test"], one["rejection"]["test"], one["data"]["fingerprint"]
+        del one["complete"]["bytes"]  # with its notes
     assert differing(*about) == set()
 
 

@@ -267,7 +267,8 @@ def test_the_views_of_the_review_page(browser: webdriver.Chrome, tmp_path: Path)
         test_review_page.visit(browser, site.url)
         for name, keys, there in (
             ("classes", ["0"], "#classes[open]"),
-            ("alike", [Keys.ESCAPE, "l", Keys.ARROW_RIGHT, " "], ".thumb[aria-pressed='true']"),
+            ("loaded", [Keys.ESCAPE, "l"], ".thumb"),
+            ("alike", [Keys.ARROW_RIGHT, " "], ".thumb[aria-pressed='true']"),
             ("groups", ["c"], ".group.at"),
             ("decided group", ["k"], "#undo:not([disabled])"),
             ("one group", [Keys.ARROW_UP, Keys.ENTER], ".thumb"),
