@@ -240,7 +240,7 @@ def test_a_large_one_is_left_out_and_says_why(
     monkeypatch.setattr(complete_export, "ROOM_BYTES", most)
     data, made = complete_export.part_of_bundle(published)
     assert (data, made["is"]) == (None, "left out")
-    assert "it would add 2.9 MB" in made["why"] and "bears export --format" in made["why"]
+    assert "it would add 2.9 MB" in made["why"] and "format onnx-complete" in made["why"]
 
 
 def test_one_that_cannot_be_written_is_left_out(
