@@ -6,7 +6,7 @@ weights.safetensors   the same weights, to train on from
 reference.npz         features of training photos, for the OOD score
 pictures.npz          only with export.pictures: small copies of training photos, with credits
 complete.onnx         only where it is small: pixels to answer in one file, ship/complete_onnx.py
-examples/             only where it answers drawn ones rightly: pictures for a page to try
+example-NN.jpeg       only where it answers drawn ones rightly: pictures for a page to try
 golden/               pictures, and the outputs for them when it was published
 README.md             the model card, with front matter for the Hugging Face Hub
 """
@@ -52,7 +52,7 @@ _LARGEST = 4 * 2**30  # bytes of one file
 _LARGEST_JSON = 2**20
 _LARGEST_GOLDEN = 2**26  # bytes of the expected outputs
 _BLOCK = 2**22  # bytes of a file that is read and not kept
-_FOLDERS = ("golden", "examples")
+_FOLDERS = ("golden",)
 _OF_THE_HUB = (".cache", ".git"), (".gitattributes",)  # folders and files of its downloads
 _TRIES = 9  # at reading a bundle while others are being published in its place
 

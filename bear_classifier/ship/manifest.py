@@ -25,7 +25,7 @@ REQUIRED = {
 }
 OPTIONAL = {"pictures.npz", "complete.onnx"}
 GOLDEN_NAME = re.compile(r"golden/\d{2}\.(jpeg|png|webp|gif|bmp)")
-EXAMPLE_NAME = re.compile(r"examples/\d{2}\.jpeg")
+EXAMPLE_NAME = re.compile(r"example-\d{2}\.jpeg")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 200
 _MOST_CLASSES = 10_000
@@ -137,7 +137,7 @@ def _versions(about: Mapping[str, Any]) -> None:
 
 def example_name(number: int) -> str:
     """The file of one of the drawn pictures of which `about["examples"]` has the classes."""
-    return f"examples/{number:02}.jpeg"
+    return f"example-{number:02}.jpeg"
 
 
 def is_part(file: str) -> bool:

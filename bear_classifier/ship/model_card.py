@@ -92,7 +92,7 @@ def _examples(labels: Sequence[str] | None) -> str:
     if not labels:
         return ""
     return (
-        "`examples/` holds drawn pictures for a page to try, which it answers rightly:"
+        "`example-*.jpeg` are drawn pictures for a page to try, which it answers rightly:"
         f" {', '.join(labels)}. Of each class eight were drawn; a class has one there if at least"
         " half of its drawings were answered rightly."
     )

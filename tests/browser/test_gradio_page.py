@@ -92,9 +92,7 @@ def running(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A service whose model has a picture to try; which ones it gets right is left to chance."""
     folder = tmp_path_factory.mktemp("gradio")
     model = Path(shutil.copytree(model_dir, folder / "tiny"))
-    shutil.rmtree(model / "examples", ignore_errors=True)
-    (model / "examples").mkdir()
-    (model / "examples" / "00.jpeg").write_bytes(saved(drawn(200, 150, seed=8), "JPEG"))
+    (model / "example-00.jpeg").write_bytes(saved(drawn(200, 150, seed=8), "JPEG"))
     rewrite(model, examples=["teddy"])
     with Serving(model, folder) as made:
         yield made

@@ -234,10 +234,10 @@ def test_drawings_are_known_by_their_number_at_any_size() -> None:
 
 def test_pictures_to_try_are_drawings_too() -> None:
     for data in (drawn_picture("teddy", 3), drawn_picture("black", 0)):
-        assert traces.is_drawing("examples/00.jpeg", data)
-        assert not traces.traces({"examples/00.jpeg": data}, {}, [], False)
-    found = traces.traces({"examples/00.jpeg": jpeg()}, {}, [], False)
-    assert found == ["examples/00.jpeg is not drawn"]
+        assert traces.is_drawing("example-00.jpeg", data)
+        assert not traces.traces({"example-00.jpeg": data}, {}, [], False)
+    found = traces.traces({"example-00.jpeg": jpeg()}, {}, [], False)
+    assert found == ["example-00.jpeg is not drawn"]
 
 
 def test_names_that_say_nothing_are_not_looked_for(make: Callable[..., Photo]) -> None:

@@ -16,15 +16,15 @@ from bear_classifier.serve.app import make_app
 from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.ship import bundle
 
-PICTURES = {f"examples/{n:02}.jpeg": saved(drawn(90, 60, seed=n), "JPEG") for n in range(2)}
+PICTURES = {f"example-{n:02}.jpeg": saved(drawn(90, 60, seed=n), "JPEG") for n in range(2)}
 
 
 @pytest.fixture
 def model(model_dir: Path, tmp_path: Path) -> Path:
     """A bundle with two pictures; which ones a tiny network gets right is left to chance."""
     place = Path(shutil.copytree(model_dir, tmp_path / "tiny"))
-    shutil.rmtree(place / "examples", ignore_errors=True)
-    (place / "examples").mkdir()
+    for old in place.glob("example-*.jpeg"):
+        old.unlink()
     for name, data in PICTURES.items():
         (place / name).write_bytes(data)
     rewrite(place, examples=["teddy", "black"])
@@ -59,6 +59,6 @@ def test_what_a_bundle_says_of_them_may_be_odd(model: Path, named: Any, found: l
 
 def test_one_that_was_changed_is_refused(model: Path) -> None:
     opened = bundle.load(model)
-    (model / "examples" / "00.jpeg").write_bytes(b"another")
+    (model / "example-00.jpeg").write_bytes(b"another")
     with pytest.raises(ModelError, match="MODEL_CORRUPT"):
         bundle.pictures_to_try(opened)

@@ -55,7 +55,7 @@ def check(model: bundle.Bundle) -> None:
     for number, label in enumerate(model.about["examples"]):
         found = answers.predict(bundle.part(model, example_name(number)))
         assert (found.label, found.reason) == (label, "ok")
-    listed = {name for name in model.about["files"] if name.startswith("examples/")}
+    listed = {name for name in model.about["files"] if name.startswith("example-")}
     assert listed == {example_name(n) for n in range(len(model.about["examples"]))}
 
 
