@@ -29,6 +29,7 @@ from bear_classifier.serve.request_guard import Door, error_response
 from bear_classifier.serve.routes import api
 from bear_classifier.web.addresses import EVERYWHERE
 from bear_classifier.web.guard import Heads, Refused, invalid_request
+from bear_classifier.web.static_files import files_of_page
 
 _KEEP = 60.0  # seconds that an upload of gradio's page may lie on the disk
 _SWEEP = 10.0  # seconds between two looks at them
@@ -86,7 +87,7 @@ def make_app(
     def icon() -> Response:
         return Response(status_code=204)  # browsers ask for one
 
-    files = {path.name: path for path in (Path(__file__).parent / "static").glob("page*")}
+    files = files_of_page(Path(__file__).parent / "static")
 
     @app.get("/{name}", include_in_schema=False)
     @app.get("/", include_in_schema=False)

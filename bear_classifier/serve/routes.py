@@ -203,13 +203,13 @@ def api(
     return router
 
 
-def render_card(name: str, markdown: str, style: str = "../../../../page.css") -> str:
+def render_card(name: str, markdown: str, folder: str = "../../../../") -> str:
     """The model card as a whole HTML page in the style of ours. It quotes what its author wrote:
-    tags are shown as they stand, and links lead to web pages and mail addresses only. style: the
-    address of the style sheet, from that of the page."""
+    tags are shown as they stand, and links lead to web pages and mail addresses only. folder: of
+    the style sheets, from the address of the page."""
     card = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     return (
-        template(__file__, "model_card.html").render(name=name, card=Markup(card), style=style)
+        template(__file__, "model_card.html").render(name=name, card=Markup(card), folder=folder)
         + "\n"
     )
 

@@ -1,7 +1,7 @@
 """The page with the model in it: plain files that any web server hands out, answering on the
 visitor's own device.
 
-index.html, page*.js, page.css   the page of `bears serve`; its answers come from page_worker.js
+index.html, *.js, *.css          the page of `bears serve`; its answers come from page_worker.js
 model/complete.onnx              the model from pixels to the answer, see ship/complete_onnx.py
 ort/                             onnxruntime-web; heif/: libheif, loaded for a HEIC photo only
 examples/                        pictures to try, where the bundle has some
@@ -31,6 +31,7 @@ from bear_classifier.ship.bundle import Bundle
 from bear_classifier.ship.complete_export import complete_file
 from bear_classifier.ship.space import front_matter, write_folder
 from bear_classifier.web.page_assets import HEIF, ONNX_RUNTIME, Asset, folder_of
+from bear_classifier.web.static_files import files_of_page
 
 _STATIC = Path(__file__).parent / "static"
 _MODEL, _WASM = "model/complete.onnx", "ort/ort-wasm-simd-threaded.wasm"
@@ -79,13 +80,13 @@ def static_page(model: Path, out: Path) -> StaticPage:
 
 def page_files(model: Bundle, served: ServedModel, complete: bytes) -> dict[str, bytes]:
     """Every file by its path in the folder. Raises ConfigError (NO_ASSETS)."""
-    files = {path.name: path.read_bytes() for path in sorted(_STATIC.glob("page*.*"))}
+    files = {n: p.read_bytes() for n, p in files_of_page(_STATIC).items() if "/" not in n}
     files |= _asset(ONNX_RUNTIME, "ort")
     files |= _asset(HEIF, "heif") if folder_of(HEIF) else {}
     files |= {_MODEL: complete, "icon.svg": _ICON.encode()}
     files["index.html"] = _index(files.pop("page.html").decode()).encode()
     files |= {f"examples/{n}.jpeg": data for n, (_, data) in enumerate(served.examples)}
-    files["card.html"] = render_card(served.name, served.card, "page.css").encode()
+    files["card.html"] = render_card(served.name, served.card, "").encode()
     files["manifest.webmanifest"] = _json(manifest(model, served))
     version = hashlib.sha256(_json(checksums(files))).hexdigest()[:16]
     files["about.json"] = _json(about(model, served, files) | {"published": version})
@@ -171,7 +172,10 @@ def _index(page: str) -> str:
     links = '<link rel="manifest" href="manifest.webmanifest">\n'
     for old, new in (
         ("<title>", f"{policy}<title>"),
-        ('<link rel="stylesheet"', f'{links}<link rel="stylesheet"'),
+        (
+            '<link rel="stylesheet" href="base.css">',
+            f'{links}<link rel="stylesheet" href="base.css">',
+        ),
         ('<body data-view="empty">', '<body data-view="empty" data-engine="device">'),
     ):
         assert page.count(old) == 1, old

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 _OURS = "bear_classifier"
+_SHARED = f"{_OURS}/web"  # with what all pages load
 _LINUX = {
     "os_name": "posix",
     "sys_platform": "linux",
@@ -26,7 +27,7 @@ def closure(program: str, sources: Mapping[str, str]) -> list[str]:
     """Paths of the sources that a program needs. sources: texts by their paths below the root. A
     module is needed if it is imported anywhere, also in a function, or if its full name is a string
     (a process is started by it); another file if a needed one of its folder of the package contains
-    its name."""
+    its name; those of web/, which pages share, whoever names them."""
     modules = {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
         for path in sources
@@ -41,7 +42,7 @@ def closure(program: str, sources: Mapping[str, str]) -> list[str]:
         named = imported | {word for word in strings if word.startswith(f"{_OURS}.")}
         packages = {name[: dot.start()] for name in named for dot in re.finditer(r"\.", name)}
         paths = {modules[name] for name in named | packages if name in modules}
-        near = [path for path in others if _part(path) == _part(place)]
+        near = [path for path in others if _part(path) in (_part(place), _SHARED)]
         paths |= {path for path in near if _holds(text, path.rpartition("/")[2])}
         texts += [(path, sources[path], path.endswith(".py")) for path in paths - needed]
         needed |= paths

@@ -31,9 +31,10 @@ from bear_classifier.report.html import report_page
 from bear_classifier.serve import routes
 from bear_classifier.serve.static_page import static_page
 from bear_classifier.ship import bundle
+from bear_classifier.web.static_files import files_of_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
-CSS = Path(routes.__file__).parent / "static" / "page.css"
+CSS = files_of_page(Path(routes.__file__).parent / "static")
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 RUN = """
 const done = arguments[0], beyond = ["deprecated", "wcag2aaa"];
@@ -151,7 +152,8 @@ def test_the_attribution(
 
 def test_the_model_card(browser: webdriver.Chrome, made: Any, tmp_path: Path) -> None:  # noqa: F811
     card = routes.render_card("tiny", bundle.load(made.project.model).card())
-    card = card.replace("../../../../page.css", CSS.as_uri())
+    for name in ("base.css", "page.css"):
+        card = card.replace(f"../../../../{name}", CSS[name].as_uri())
     check(browser, written(tmp_path, card=card))
 
 

@@ -8,8 +8,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from bear_classifier.serve import routes
+from bear_classifier.web.static_files import files_of_page
 
-CSS = Path(routes.__file__).parent / "static" / "page.css"
+CSS = files_of_page(Path(routes.__file__).parent / "static")
 pytestmark = pytest.mark.browser
 FACTS = """
 const box = (s) => document.querySelector(s).getBoundingClientRect();
@@ -26,7 +27,9 @@ def test_the_table_is_a_table_and_nothing_is_too_wide(tmp_path, width):
         "| grizzly | 62 | 100.0% | 94.2% to 100.0% |\n| teddy | 3 | 99.0% | 9.0% to 99.9% |\n\n"
         f"    bears predict --model THIS_FOLDER {'photo ' * 30}\n\n{'word' * 60}\n"
     )
-    page = routes.render_card("bears", text).replace("../../../../page.css", CSS.as_uri())
+    page = routes.render_card("bears", text)
+    for name in ("base.css", "page.css"):
+        page = page.replace(f"../../../../{name}", CSS[name].as_uri())
     (tmp_path / "card.html").write_text(page, encoding="utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")

@@ -32,9 +32,10 @@ from bear_classifier.serve import messages
 from bear_classifier.ship import golden
 from bear_classifier.ship.bundle import load
 from bear_classifier.ship.predict import Model
+from bear_classifier.web.static_files import files_of_page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-STATIC = ROOT / "bear_classifier" / "serve" / "static"
+STATIC = files_of_page(ROOT / "bear_classifier" / "serve" / "static")
 BELOW = "/below/a/path/"
 CSP = ("default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
        "form-action 'none'")  # fmt: skip
@@ -162,8 +163,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(status, json.dumps(said).encode())
         elif name in site.pictures:
             self.reply(200, site.pictures[name], "image/jpeg")
-        elif path.startswith(BELOW) and (STATIC / name).is_file() and "/" not in name:
-            self.reply(200, (STATIC / name).read_bytes(), TYPES[Path(name).suffix])
+        elif path.startswith(BELOW) and name in STATIC and "/" not in name:
+            self.reply(200, STATIC[name].read_bytes(), TYPES[Path(name).suffix])
         else:
             self.reply(404, b"{}")
 

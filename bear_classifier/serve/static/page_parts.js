@@ -1,22 +1,10 @@
-// Small things that every part of the page uses. Every text is set as text, never as HTML.
+// What the page adds to the parts that all pages share.
+import { h } from "./parts.js";
 
-export const $ = (id) => document.getElementById(id);
+export { $, h, megabytes, plural } from "./parts.js";
 
-export function h(tag, facts = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(facts)) {
-    if (name === "class") node.className = value;
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child != null && child !== false));
-  return node;
-}
-
-export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 export const whole = (text) => text.replaceAll(" %", "\u00a0%"); // a number keeps its unit
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-export const megabytes = (n) => `${(n / 1e6).toFixed(n % 1e6 ? 1 : 0)} MB`;
 
 // What operating systems and file managers leave in folders; the same as system_files.py.
 const LEFT_FILES = new Set([".ds_store", ".localized", "icon\r", ".apdisk", ".volumeicon.icns", "thumbs.db",
