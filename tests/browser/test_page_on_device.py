@@ -14,11 +14,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-import test_page
 from corpus import drawn, saved
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from serving import Serving
+from test_static_page import driver as driver
 from test_static_page import give, text, write
 from waiting import until
 
@@ -35,14 +35,6 @@ def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with Serving(model_dir, tmp_path_factory.mktemp("serving")) as running:
         until(lambda: running.ask("GET", "/api/v1/models/tiny/device").status == 200)
         yield running
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    made = test_page.start_browser(tmp_path_factory.mktemp("profile"))
-    made.set_script_timeout(120)
-    yield made
-    made.quit()
 
 
 @pytest.fixture
