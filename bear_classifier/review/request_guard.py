@@ -15,7 +15,13 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 
 from bear_classifier.errors import BearsError, PhotoError
 from bear_classifier.web.addresses import HostNames
-from bear_classifier.web.guard import BROWSER_HEADERS, Heads, Refused, invalid_request
+from bear_classifier.web.guard import (
+    BROWSER_HEADERS,
+    Heads,
+    Refused,
+    invalid_request,
+    refuse_other_programs,
+)
 
 _WAIT = {"CATALOG_BUSY", "CATALOG_DAMAGED", "CATALOG_UNUSABLE", "DISK_FULL", "LOCKED"}
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'"
@@ -39,14 +45,8 @@ def check_request(request: Request, names: HostNames) -> None:
             400, "WRONG_HOST", f"this page does not answer to the name {host[:100]!r}; "
             "open it under the address that `bears review` printed"
         )  # fmt: skip
-    if request.method in ("GET", "HEAD"):
-        return
-    if headers.get("x-bears") != "1":
-        raise Refused(
-            403, "NOT_THE_PAGE", "only the page itself may change something: X-Bears is missing"
-        )
-    if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "NOT_JSON", "what is sent has to be application/json")
+    if request.method not in ("GET", "HEAD"):
+        refuse_other_programs(headers, ["application/json"])
 
 
 def _status(exc: BearsError) -> int:

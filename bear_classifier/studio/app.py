@@ -20,9 +20,10 @@ from bear_classifier.studio.events import event_routes
 from bear_classifier.studio.folders import deleted_projects
 from bear_classifier.studio.guard import StudioGate, refused_response
 from bear_classifier.studio.mounts import Mounts
-from bear_classifier.studio.photo_facts import class_photos, cover, stored_file
+from bear_classifier.studio.photo_facts import class_photos, cover, photo_facts, stored_file
 from bear_classifier.studio.project_routes import download_routes, project_routes
 from bear_classifier.studio.projects import BEARS, make_project, names
+from bear_classifier.studio.state import published_model
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.addresses import is_loopback
 from bear_classifier.web.guard import Heads, Refused, invalid_request, read_json
@@ -138,12 +139,11 @@ def _summary(space: Workspace, name: str) -> dict[str, Any]:
         row["labels"] = list(place.config.classes)
         busy = space.jobs.busy(name)
         row["job"] = busy[0].state if busy else None
-        state = space.state(place)
         with space.catalog(place).turn() as catalog:
             row["photo"] = cover(catalog)
-        row["usable"] = state["photos"]["usable"]
-        if model := state["model"]:
-            row |= {key: model[key] for key in ("error", "interval", "n")}
+            row["usable"] = photo_facts(catalog, row["labels"])["usable"]
+            if model := published_model(place, catalog):
+                row |= {key: model[key] for key in ("error", "interval", "n")}
         row["changed"] = max(path.stat().st_mtime for path in (place.file, place.data)
                              if path.exists())  # fmt: skip
     except BearsError as exc:

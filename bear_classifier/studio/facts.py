@@ -175,7 +175,7 @@ def _newer(path: Path, than: Path) -> dict[str, Any] | None:
 
 
 def confused(place: Place, trained: bool) -> list[ConfusedClasses]:
-    """ConfusedClasses classes of the test photos, most often first; before a training none."""
+    """The confused classes of the test photos, most often first; before a training none."""
     report = place.data / "evaluate" / "report.json"
     found = _newer(report, place.data / "train" / "predictions.npz") if trained else None
     if not found:
@@ -185,7 +185,7 @@ def confused(place: Place, trained: bool) -> list[ConfusedClasses]:
 
 
 def pairs(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[ConfusedClasses]:
-    """ConfusedClasses classes, most often first. confusion: rows true, columns predicted."""
+    """The confused classes, most often first. confusion: rows true, columns predicted."""
     found = [
         ConfusedClasses(labels[i], labels[j], n, sum(row))
         for i, row in enumerate(confusion)

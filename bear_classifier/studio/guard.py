@@ -20,7 +20,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.web.addresses import HostNames, is_loopback
-from bear_classifier.web.guard import BROWSER_HEADERS, Refused, refuse_other_sites
+from bear_classifier.web.guard import (
+    BROWSER_HEADERS,
+    Refused,
+    refuse_other_programs,
+    refuse_other_sites,
+)
 
 _TRIES, _MINUTE = 10, 60.0  # wrong tokens from one address
 _KNOWN = 1000  # addresses
@@ -103,11 +108,7 @@ class StudioGate:
                 )
         if method in ("GET", "HEAD") or is_mounted:
             return None
-        if headers.get("x-bears") != "1":
-            words = "only the page itself may change something: X-Bears is missing"
-            raise Refused(403, "NOT_THE_PAGE", words)
-        if headers.get("content-type", "").partition(";")[0].strip() not in _TYPES:
-            raise Refused(415, "NOT_JSON", f"what is sent has to be {' or '.join(_TYPES)}")
+        refuse_other_programs(headers, _TYPES)
         return None
 
     def _entered(self, scope: Scope, given: str) -> Response:

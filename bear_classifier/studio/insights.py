@@ -9,15 +9,23 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.queries import labels_of_test
 from bear_classifier.studio.advice import advice
 from bear_classifier.studio.downloads import file_rows
-from bear_classifier.studio.facts import decisions_since, facts_of
+from bear_classifier.studio.facts import facts_of
 from bear_classifier.studio.projects import Place
-from bear_classifier.studio.results import ResultRow, keep_result, kept_results, result_rows
+from bear_classifier.studio.results import (
+    ResultRow,
+    answers_folder,
+    keep_result,
+    kept_results,
+    result_rows,
+)
 
 
-def insights(place: Place, catalog: Catalog | None, state: Mapping[str, Any]) -> dict[str, Any]:
+def insights(
+    place: Place, catalog: Catalog | None, state: Mapping[str, Any], decisions: int
+) -> dict[str, Any]:
     """Keys of the state that are added to the others: advice, results, files, links and
-    decisions_since. catalog: None where there is none yet; state: what is known without them."""
-    decisions = decisions_since(catalog) if catalog else 0
+    decisions_since. catalog: None where there is none yet; state: what is known without them;
+    decisions: since the last training."""
     return {
         "advice": advice(facts_of(place, catalog, state, decisions)),
         "results": results_of(place, catalog) if catalog else [],
@@ -37,8 +45,8 @@ def links_of(place: Place) -> dict[str, bool]:
 
 
 def results_of(place: Place, catalog: Catalog) -> list[ResultRow]:
-    """Every training of the project; the last one is kept at the first look after it."""
-    folder = place.own / "results" / "answers"
+    """Every training of the project; one by the command line is kept at the first look after it."""
+    folder = answers_folder(place.own)
     keep_result(catalog, place.config.labels, folder)
     kept = kept_results(folder)
     return catalog.once(  # type: ignore[no-any-return]

@@ -50,9 +50,15 @@ def _in_turn(method: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 class Jobs:
-    """root: the folder of projects; program: what takes the words of a job."""
+    """root: the folder of projects; program: what takes the words of a job; finished: called with
+    the project of each job that is over, by a thread that holds nothing."""
 
-    def __init__(self, root: Path, program: Sequence[str] = job_process.COMMAND_LINE) -> None:
+    def __init__(
+        self,
+        root: Path,
+        program: Sequence[str] = job_process.COMMAND_LINE,
+        finished: Callable[[str], None] = lambda project: None,
+    ) -> None:
         self.program, self.patience = program, _PATIENCE
         self.root, self.journal = root, Journal()
         self.lock = threading.RLock()
@@ -61,6 +67,7 @@ class Jobs:
         self._stopping: dict[str, float] = {}  # since when, by the monotonic clock
         self.not_before: dict[str, float] = {}  # job -> when it is tried again
         self._closed = False
+        self._finished, self._over_now = finished, list[str]()
         for name in names(root):
             self.read(name)
 
@@ -216,6 +223,8 @@ class Jobs:
         while True:
             with contextlib.suppress(OSError, BearsError):  # a full disk: at the next beat again
                 await asyncio.to_thread(self.beat)
+            while self._over_now:
+                await asyncio.to_thread(self._finished, self._over_now.pop())
             await asyncio.sleep(BEAT)
 
     async def _leave(self) -> None:
@@ -318,6 +327,7 @@ class Jobs:
             state = "interrupted"
         self._stopping.pop(job.id, None)
         self._put(job, state=state, code=code, error=error, ended=_now(), held_by="")
+        self._over_now.append(job.project)
 
     def _stop(self, job: Job) -> None:
         """Ctrl-C once, and after a while an end."""

@@ -51,6 +51,11 @@ class ResultRow(TypedDict):
     sentence: str
 
 
+def answers_folder(own: Path) -> Path:
+    """Where the results of a project are kept. own: the studio's folder in it."""
+    return own / "results" / "answers"
+
+
 def keep_result(catalog: Catalog, labels: list[str], folder: Path) -> bool:
     """Keep the answers of the last training that was judged, unless they are there already or a
     newer training has replaced them. labels: in the order of the model's numbers; folder: of the

@@ -35,7 +35,9 @@ def document(
     photos["uploads_waiting"] = sum(map(len, waiting.values()))
     for name in waiting.get("take-in", ()):
         photos["by_class"][name.partition("/")[0]]["waiting"] += 1
-    first, suspects, model = _first(catalog), _suspects(place, catalog), _model(place, catalog)
+    decisions = decisions_since(catalog) if catalog else 0
+    first, model = _first(catalog), published_model(place, catalog)
+    suspects = _suspects(place, decisions)
     found = {
         "id": place.name,
         "title": place.config.name,
@@ -49,7 +51,7 @@ def document(
         "suspects": suspects,
         "steps": _steps(photos, jobs, first, model, suspects),
     }
-    return found | insights(place, catalog, found)
+    return found | insights(place, catalog, found, decisions)
 
 
 def _first(catalog: Catalog | None) -> Document | None:
@@ -61,18 +63,18 @@ def _first(catalog: Catalog | None) -> Document | None:
     return {"error": wrong / n, "interval": run.outcome["out_of_fold_interval"], "n": n}
 
 
-def _suspects(place: Place, catalog: Catalog | None) -> Document | None:
-    """Photos that are probably faults and that nobody has decided on since they were looked for."""
+def _suspects(place: Place, decisions: int) -> Document | None:
+    """Photos that are probably faults and that nobody has decided on since they were looked for.
+    decisions: since the last training."""
     try:
         summary = json.loads((place.data / "clean" / "summary.json").read_text(encoding="utf-8"))
-        done = decisions_since(catalog) if catalog else 0
-        waiting = max(0, int(summary["suspects"]) - done)
+        waiting = max(0, int(summary["suspects"]) - decisions)
         return {"waiting": waiting, "expected_faults": summary["expected"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _model(place: Place, catalog: Catalog | None) -> Document | None:
+def published_model(place: Place, catalog: Catalog | None) -> Document | None:
     """The published model, by its own figures."""
     try:
         about = json.loads((place.model / "bundle.json").read_text(encoding="utf-8"))

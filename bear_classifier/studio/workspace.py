@@ -18,6 +18,7 @@ from bear_classifier.studio.jobs import BEAT, Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.photo_facts import OpenCatalog
 from bear_classifier.studio.projects import Place, names, place_of
+from bear_classifier.studio.results import answers_folder, keep_result
 from bear_classifier.studio.state import document
 from bear_classifier.studio.uploads import Uploads
 from bear_classifier.web.guard import Refused
@@ -32,7 +33,7 @@ class Workspace:
         self.root = root
         finish_renames(root)
         self.moving: set[str] = set()  # projects that are being renamed or deleted
-        self.jobs, self.uploads = Jobs(root), Uploads()
+        self.jobs, self.uploads = Jobs(root, finished=self.keep_result), Uploads()
         self._catalogs: dict[str, OpenCatalog] = {}
         self._lock = threading.Lock()
         self._requested: dict[str, int] = {}  # project -> uploads that jobs were requested for
@@ -86,6 +87,14 @@ class Workspace:
             known = self._catalogs.pop(name, None)
         if known:
             known.close()
+
+    def keep_result(self, project: str) -> None:
+        """Keep what the last training of a project answered, before the next one replaces it."""
+        with contextlib.suppress(BearsError, OSError):  # at the next look at the project
+            place = self.place(project)
+            with self.catalog(place).turn() as catalog:
+                if catalog:
+                    keep_result(catalog, place.config.labels, answers_folder(place.own))
 
     # -- states --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -48,6 +48,17 @@ def refuse_other_sites(headers: Headers, method: str, what: str) -> None:
         foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
     if foreign:
         raise Refused(403, "OTHER_SITE", f"Another website's page may not {what}")
+
+
+def refuse_other_programs(headers: Headers, kinds: Sequence[str]) -> None:
+    """What changes something comes from the page's own program, not from a form. kinds: of content
+    that it may have. Raises Refused (403 NOT_THE_PAGE, 415 NOT_JSON)."""
+    if headers.get("x-bears") != "1":
+        raise Refused(
+            403, "NOT_THE_PAGE", "only the page itself may change something: X-Bears is missing"
+        )
+    if headers.get("content-type", "").partition(";")[0].strip() not in kinds:
+        raise Refused(415, "NOT_JSON", f"what is sent has to be {' or '.join(kinds)}")
 
 
 def strict_json(data: bytes) -> Any:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+from test_results import LABELS, after_training
+from waiting import STUCK, until
 
+from bear_classifier.dataset.schema import Photo
 from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.studio import job_process, journal
 from bear_classifier.studio.jobs import Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.projects import Place, make_project
+from bear_classifier.studio.results import answers_folder, kept_results
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.guard import Refused
 
@@ -64,6 +69,46 @@ def test_a_job_is_on_the_disk_before_anybody_hears_of_it(queue: Jobs, place: Pla
     assert row["command"] == "bears report --project mine.toml"
     assert [(s["name"], s["state"]) for s in row["stages"]] == [("probe", "done")]
     assert Jobs(place.root, PROGRAM).get(job.id) == done
+
+
+def test_the_answers_of_a_training_are_kept_though_no_page_is_open(
+    tmp_path: Path, make: Callable[..., Photo]
+) -> None:
+    """The next training in the queue replaces them."""
+    place = make_project(tmp_path, "mine", {label: [label] for label in LABELS})
+    (place.home / "do").write_text("quick", encoding="utf-8")
+    after_training(place.data, make).close()
+    space = Workspace(tmp_path)
+    space.jobs.program = PROGRAM
+    space.jobs.submit(place, "report", {})
+
+    async def wait() -> None:
+        async with space.jobs.working():
+            while not kept_results(answers_folder(place.own)):
+                await asyncio.sleep(0.05)
+
+    asyncio.run(asyncio.wait_for(wait(), STUCK))
+
+
+def test_who_hears_that_a_job_is_over_may_ask_for_jobs(place: Place, do) -> None:
+    do("quick")
+    states: list[str] = []
+
+    def finished(project: str) -> None:
+        asking = threading.Thread(target=lambda: states.append(made.shown(project)[0]["state"]))
+        asking.start()
+        asking.join(STUCK)
+
+    made = Jobs(place.root, PROGRAM, finished)
+    made.submit(place, "report", {})
+
+    async def wait() -> None:
+        async with made.working():
+            while not states:
+                await asyncio.sleep(0.05)
+
+    asyncio.run(asyncio.wait_for(wait(), STUCK))
+    assert states == ["done"]
 
 
 def test_the_same_click_is_one_job_and_so_are_the_same_words_that_wait(

@@ -80,8 +80,12 @@ def test_nothing_changed_in_words() -> None:
 
 @pytest.fixture
 def catalog(tmp_path: Path, make: Callable[..., Photo]) -> Catalog:
+    return after_training(tmp_path / "data", make)
+
+
+def after_training(root: Path, make: Callable[..., Photo]) -> Catalog:
     """A dataset with the report and the predictions of a training."""
-    made = Catalog(tmp_path / "data")
+    made = Catalog(root)
     photos = [
         make(n, label=LABELS[n % 2], split="train" if n % 4 else "test") for n in range(1, 25)
     ]
