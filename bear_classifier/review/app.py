@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 
 import uvicorn
 from fastapi import Depends, FastAPI, Query
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset import decisions, new_classes
@@ -33,7 +33,7 @@ from bear_classifier.runtime.heartbeat import heartbeat
 from bear_classifier.runtime.terminal import count, say
 from bear_classifier.web.addresses import browser_url, is_loopback, listening
 from bear_classifier.web.guard import Refused, read_json
-from bear_classifier.web.static_files import files_of_page
+from bear_classifier.web.static_files import page_routes
 from bear_classifier.web.thumbnails import THUMBNAIL_SIZES, ThumbnailCache
 
 _STATIC = Path(__file__).parent / "static"
@@ -57,10 +57,6 @@ def _filter(label: str = "", reason: str = "", side: str = "", state: str = "ope
 
 
 _Filter = Annotated[QueueFilter, Depends(_filter)]
-
-
-def _sends(path: Path) -> Callable[[], Response]:
-    return lambda: FileResponse(path, headers={"Cache-Control": "no-cache"})
 
 
 def make_app(
@@ -89,13 +85,7 @@ def make_app(
     app.include_router(label_routes(root, config, fresh, labels))
     app.include_router(class_routes(file, fresh, labels, who, lambda c, t: state(c, t, _filter())))
 
-    files = files_of_page(_STATIC)
-    for name, path in {"": files["review.html"], **files}.items():
-        app.get(f"/{name}")(_sends(path))
-
-    @app.get("/favicon.ico")
-    def icon() -> Response:
-        return Response(status_code=204)  # browsers ask for one
+    app.include_router(page_routes(_STATIC, "review.html"))
 
     @app.get("/api/project")
     def project() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -27,7 +27,7 @@ from bear_classifier.studio.state import published_model
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.addresses import is_loopback
 from bear_classifier.web.guard import Heads, Refused, invalid_request, read_json
-from bear_classifier.web.static_files import files_of_page
+from bear_classifier.web.static_files import page_routes
 from bear_classifier.web.thumbnails import THUMBNAIL_SIZES, ThumbnailCache
 
 MOUNTED = "/p/"  # applications of projects: review, try, report, files
@@ -51,7 +51,7 @@ def make_app(root: Path, host: str = "127.0.0.1", token: str = "") -> FastAPI:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.workspace, app.state.mounts = space, mounts
-    _pages(app)
+    app.include_router(page_routes(_STATIC, "index.html"))
     _projects(app, space, host)
     _jobs(app, space)
     _photos(app, space)
@@ -65,21 +65,6 @@ def make_app(root: Path, host: str = "127.0.0.1", token: str = "") -> FastAPI:
     app.add_middleware(Heads, endless=lambda path: path.endswith("/events"))
     app.add_middleware(StudioGate, host=host, token=token, mounted=MOUNTED)
     return app
-
-
-def _pages(app: FastAPI) -> None:
-    files = files_of_page(_STATIC)
-
-    def page(request: Request) -> Response:
-        path = files[request.url.path[1:] or "index.html"]
-        return FileResponse(path, headers={"Cache-Control": "no-cache"})
-
-    for name in ("", *files):
-        app.get(f"/{name}")(page)
-
-    @app.get("/favicon.ico")
-    def icon() -> Response:
-        return Response(status_code=204)  # browsers ask for one
 
 
 def _projects(app: FastAPI, space: Workspace, host: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, Response
 
 _SHARED = Path(__file__).parent / "static"
 _KINDS = (".css", ".html", ".js")
@@ -18,3 +22,20 @@ def files_of_page(folder: Path) -> dict[str, Path]:
         for path in sorted(root.rglob("*"))
         if path.suffix in _KINDS
     }
+
+
+def page_routes(folder: Path, index: str) -> APIRouter:
+    """A route for each file of a page, and one for the page itself. index: its file."""
+    routes, files = APIRouter(), files_of_page(folder)
+    for name, path in {"": files[index], **files}.items():
+        routes.get(f"/{name}")(_sends(path))
+
+    @routes.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status_code=204)  # browsers ask for one
+
+    return routes
+
+
+def _sends(path: Path) -> Callable[[], Response]:
+    return lambda: FileResponse(path, headers={"Cache-Control": "no-cache"})

@@ -1,37 +1,14 @@
 // Requests to the studio: JSON, files, and the stream of states.
+import { Answer, askJson, refusal } from "./answers.js";
 import { newId } from "./parts.js";
 
 const GONE = "The studio does not answer. Start it again with: bears studio. This page waits for it.";
 
-/** What went wrong. lost: nothing answered, so trying again may help. */
-export class Answer extends Error {
-  constructor(status, code, message) { super(message); this.status = status; this.code = code; }
-  get lost() { return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504; }
-}
-
-const refusal = (status, said) => {
-  const error = said?.error || { code: "ERROR", message: `The studio answers ${status}.` };
-  return new Answer(status, error.code, error.message);
-};
+const strange = (status) => `The studio answers ${status}.`;
+const STUDIO = { gone: GONE, strange, seconds: 30 };
 
 /** What the studio answers; with a body it is a POST. Throws Answer. */
-export async function ask(path, body) {
-  const how = { signal: AbortSignal.timeout(30000), credentials: "same-origin" };
-  if (body) {
-    how.method = "POST";
-    how.headers = { "Content-Type": "application/json", "X-Bears": "1" };
-    how.body = JSON.stringify(body);
-  }
-  let answer, said;
-  try {
-    answer = await fetch(path, how);
-    said = answer.status === 204 ? {} : await answer.json();
-  } catch {
-    throw new Answer(answer && !answer.ok ? answer.status : 0, "NO_SERVER", GONE);
-  }
-  if (answer.ok) return said;
-  throw refusal(answer.status, said);
-}
+export const ask = (path, body) => askJson(path, body, STUDIO);
 
 /** Send the bytes of one file; progress(share) while they go. Throws Answer. */
 export function send(path, blob, progress = () => {}) {
@@ -44,7 +21,7 @@ export function send(path, blob, progress = () => {}) {
     request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) progress(event.loaded / event.total); });
     request.addEventListener("load", () => {
       if (request.status >= 200 && request.status < 300) done(request.response || {});
-      else failed(refusal(request.status, request.response));
+      else failed(refusal(request.status, request.response, strange(request.status)));
     });
     for (const ending of ["error", "abort", "timeout"]) request.addEventListener(ending, () => failed(new Answer(0, "NO_SERVER", GONE)));
     request.send(blob);
