@@ -32,13 +32,13 @@ function uses(row) {
  * lie in folders, for the step to decide. Returns the element and `update(state)`. */
 export function column(label, { split }) {
   const C = { offset: 0, page: null, seen: "", near: false, fetching: false };
-  const title = label || "Without a class";
+  const title = label || "Without a class", whose = label ? `of ${label}` : "without a class";
   const head = h("div", { class: "head" }), waiting = h("div", { class: "thumbs waiting" }), sheet = h("div", { class: "thumbs" });
   const pager = h("div", { class: "pager" }), refused = h("div", { class: "refused", role: "status" });
-  const input = h("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif", hidden: true, "aria-label": `Choose photos of ${title}` });
+  const input = h("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif", hidden: true, "aria-label": `Choose photos ${whose}` });
   input.addEventListener("change", () => { take(filesChosen(input)); input.value = ""; });
-  const tools = h("div", { class: "tools" }, h("button", { type: "button", class: "choose", "aria-label": `Choose photos of ${title}`, onclick: () => input.click() }, "Choose photos"),
-    hasCamera() ? h("button", { type: "button", "aria-label": `Camera for ${title}`, onclick: () => openCamera(label, (file, name) => add(S.project, label, [{ file, name }])) }, "Camera") : null, input);
+  const tools = h("div", { class: "tools" }, h("button", { type: "button", class: "choose", "aria-label": `Choose photos ${whose}`, onclick: () => input.click() }, "Choose photos"),
+    hasCamera() ? h("button", { type: "button", "aria-label": `Camera for photos ${whose}`, onclick: () => openCamera(label, (file, name) => add(S.project, label, [{ file, name }])) }, "Camera") : null, input);
   const node = h("section", { class: "column", "data-label": label, "aria-label": title, tabindex: -1 }, head, h("div", { class: "drop" }, h("p", { class: "soft" }, "Drop photos here, or"), tools), refused, waiting, sheet, pager);
   for (const kind of ["dragenter", "dragover"]) node.addEventListener(kind, (event) => { event.preventDefault(); node.classList.add("over"); });
   for (const kind of ["dragleave", "drop"]) node.addEventListener(kind, () => node.classList.remove("over"));
