@@ -242,7 +242,7 @@ def test_the_camera_takes_photos_while_the_button_is_held(
     browser: webdriver.Chrome, site: Site
 ) -> None:
     visit(browser, site)
-    button(browser, "Camera for teddy")
+    button(browser, "Camera for photos of teddy")
     shoot = until(lambda: browser.find_elements(By.CSS_SELECTOR, "#camera-shoot:enabled"))[0]
     ActionChains(browser).click_and_hold(shoot).perform()
     until(lambda: len(site.stored) >= 3, "no three photos")
