@@ -161,7 +161,7 @@ class Project:
         for each stage. Raises BearsError.
 
         >>> import bear_classifier as bc
-        >>> project = bc.open_project("starter")
+        >>> project = bc.open_project("starter", {"search.per_class": 30})
         >>> project.run(until="split", quiet=True)["split"]["outcome"]
         'done'
         """
@@ -270,7 +270,7 @@ class Project:
         there, and DataError (NO_PHOTOS, NOT_SPLIT, STORED_DAMAGED, DISK_FULL).
 
         >>> import bear_classifier as bc
-        >>> project = bc.open_project("starter")
+        >>> project = bc.open_project("starter", {"search.per_class": 30})
         >>> _ = project.run(until="split", quiet=True)
         >>> project.export_dataset("drawn").format
         'folders'

@@ -233,6 +233,7 @@ def add_search_options(command: argparse.ArgumentParser) -> None:
     add("--size", choices=sizes, help="search only pictures of this size")
     add_number(command, "--per-class", "photos to find for each class (default: 200)")
     add("--region", metavar="CODE", help="search there (default: us-en)")
+    add("--only-class", metavar="NAME", help="search for photos of this class only")
 
 
 def add_download_options(command: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ def named_project(options: argparse.Namespace) -> pipeline.Project:
     """Raises ConfigError."""
     name = options.project or ("starter" if options.source == "starter" else "bears.toml")
     overrides = list(options.set)
-    for key in ("source", "licence", "size", "region"):
+    for key in ("source", "licence", "size", "region", "only_class"):
         if value := getattr(options, key, None):
             overrides.append(f"search.{key}={json.dumps(value, ensure_ascii=False)}")
     if getattr(options, "per_class", None) is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bear_classifier.config.settings import Config, SplitConfig, TrainConfig
+from bear_classifier.config.settings import Config
 from bear_classifier.errors import ConfigError
 from bear_classifier.runtime.files import os_error, write_atomic
 from bear_classifier.runtime.terminal import warn
@@ -77,15 +77,19 @@ def build(tables: Mapping[str, Any], where: str, given: Mapping[str, str] | None
         key: _table(key, kind, tables.get(key, {}), where, given) for key, kind in TABLES.items()
     }
     config = Config(name, _classes(tables.get("classes", {}), where), **stages)
-    keys, conflict = _conflict(config.split, config.train)
+    keys, conflict = _conflict(config)
     if conflict:  # the command line is named if one of them comes from there
         source = next((given[key] for key in keys if key in given), where)
         raise ConfigError("BAD_SETTING", f"{source}: {conflict}")
     return config
 
 
-def _conflict(split: SplitConfig, train: TrainConfig) -> tuple[Sequence[str], str]:
+def _conflict(config: Config) -> tuple[Sequence[str], str]:
     """Settings that do not go together, and why not; an empty sentence if all do."""
+    split, train, only = config.split, config.train, config.search.only_class
+    if only and only not in config.classes:
+        guess = _guess(only, list(config.classes))
+        return ["search.only_class"], f"search.only_class = {only!r} is not a class{guess}"
     left = 1 - split.valid - split.test
     if split.valid + split.test > 0.9:
         sentence = f"split.valid + split.test leave {left:.0%} to train on; keep 10 % or more"

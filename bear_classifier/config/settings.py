@@ -58,6 +58,7 @@ class SearchConfig:
         "any", 'of the pictures to look for: "any", "small", "medium", "large" or "wallpaper"'
     )
     region: str = setting("us-en", "country and language to search in, such as uk-en or de-de")
+    only_class: str = setting("", "the one class to search for; empty: all of them")
 
 
 @dataclass(frozen=True)

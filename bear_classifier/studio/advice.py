@@ -63,6 +63,7 @@ class Advice(TypedDict):
 def advice(facts: ProjectFacts) -> list[Advice]:
     """What to say at each step, the most important first."""
     return [
+        *_drawn(facts),
         *_too_few(facts),
         *_too_alike(facts),
         *_one_source(facts),
@@ -89,6 +90,16 @@ def _add(label: str, n: int) -> NextAction:
 
 
 # -- photos --------------------------------------------------------------------------------------
+
+
+def _drawn(facts: ProjectFacts) -> Iterator[Advice]:
+    if facts.drawn:
+        yield _info(
+            "photos",
+            "These are drawings that code made, to try every step with. The model learns drawings:"
+            " what it says of photos, and its figures, hold for drawings only. Drawings and photos"
+            " do not mix, so begin another project for photos.",
+        )
 
 
 def _too_few(facts: ProjectFacts) -> Iterator[Advice]:

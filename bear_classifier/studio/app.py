@@ -83,7 +83,8 @@ def _projects(app: FastAPI, space: Workspace, host: str) -> None:
 
     @app.post("/api/projects", status_code=201)
     def make(body: _Body) -> dict[str, str]:
-        return {"id": make_project(space.root, *_wanted(space, body)).name}
+        drawn = body.get("begin") == "drawn"
+        return {"id": make_project(space.root, *_wanted(space, body), drawn=drawn).name}
 
     @app.get("/api/projects/{project}")
     def state(project: str) -> dict[str, Any]:
@@ -101,12 +102,14 @@ def _projects(app: FastAPI, space: Workspace, host: str) -> None:
 def _wanted(space: Workspace, body: dict[str, Any]) -> tuple[str, dict[str, list[str]]]:
     """Name and classes of a new project. Raises Refused (400, BAD_REQUEST)."""
     begin, name, classes = body.get("begin", "empty"), body.get("name"), body.get("classes")
-    if begin not in ("empty", "bears"):
-        raise Refused(400, "BAD_REQUEST", f"begin {str(begin)[:50]!r} is not empty or bears")
-    if begin == "bears":
+    known = {"empty": "", "bears": "bears", "drawn": "drawn-bears"}
+    if begin not in known:
+        words = f"begin {str(begin)[:50]!r} is not one of {', '.join(known)}"
+        raise Refused(400, "BAD_REQUEST", words)
+    if plain := known[begin]:
         classes = classes or BEARS
-        taken = {known.lower() for known in names(space.root)}
-        free = (f"bears{n}" if n > 1 else "bears" for n in range(1, len(taken) + 2))
+        taken = {name.lower() for name in names(space.root)}
+        free = (f"{plain}{n}" if n > 1 else plain for n in range(1, len(taken) + 2))
         name = name or next(one for one in free if one not in taken)
     if isinstance(classes, list):
         classes = {label: [label] for label in classes if isinstance(label, str)}

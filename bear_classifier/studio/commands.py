@@ -21,6 +21,7 @@ LABELLED, UNLABELLED, ZIPS = "photos", "unlabelled", "zips"  # folders of upload
 TAKE_IN = ("take-in", "take-in-unlabelled", "take-in-zip")
 _LICENCES = ("any", "share", "commercial", "public")
 _MOST = 2000  # photos of a class that a search is asked for
+_LONGEST = 100  # characters of the name of a class
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ def _search(choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
     licence = _one_of(choices, "licence", _LICENCES)
     count = _count(choices.get("per_class", 100))
     chosen = ["--source", source, "--licence", licence, "--per-class", str(count)]
+    label = choices.get("only_class", "")
+    if not isinstance(label, str) or len(label) > _LONGEST:
+        raise ConfigError("BAD_JOB", f"only_class {str(label)[:50]!r} is no name of a class")
+    chosen += [f"--only-class={label}"] if label else []
     return _run(subject, *chosen, "--until", "screen")
 
 
@@ -77,6 +82,7 @@ def _export(choices: Mapping[str, Any], subject: JobSubject) -> list[str]:
 
 _KINDS: dict[str, Callable[[Mapping[str, Any], JobSubject], list[str]]] = {
     "search": _search,
+    "draw": lambda choices, subject: _run(subject, "--source", "starter", "--until", "screen"),
     "take-in": lambda choices, subject: _take_in(subject, "folder", LABELLED),
     "take-in-unlabelled": lambda choices, subject: _take_in(subject, "unlabelled", UNLABELLED),
     "take-in-zip": _take_in_zip,

@@ -60,11 +60,11 @@ class ProjectFacts:
 
     least: photos that a class needs (split.least); test_share: of photos that judge the model
     (split.test); test: photos that judge it now, None before the split; refused: code -> files;
-    unlabelled: photos without a class; first, model: the first model and the trained one; is_tuned:
-    whether that was fine-tuned; changed: whether photos or labels did since; decisions: made since;
-    likely, expected: photos that are probably faults, and how many faults are expected in all, None
-    before there is a first model; confused: classes, most often first; curve: what
-    `experiments.curve` left."""
+    unlabelled: photos without a class; drawn: whether code drew its pictures; first, model: the
+    first model and the trained one; is_tuned: whether that was fine-tuned; changed: whether photos
+    or labels did since; decisions: made since; likely, expected: photos that are probably faults,
+    and how many faults are expected in all, None before there is a first model; confused: classes,
+    most often first; curve: what `experiments.curve` left."""
 
     classes: Mapping[str, ClassFacts]
     least: int
@@ -72,6 +72,7 @@ class ProjectFacts:
     test: int | None = None
     refused: Mapping[str, int] = field(default_factory=dict)
     unlabelled: int = 0
+    drawn: bool = False
     first: JudgedModel | None = None
     model: JudgedModel | None = None
     is_tuned: bool = False
@@ -133,6 +134,7 @@ def facts_of(
         test=sum(row.get("test", 0) for row in rows.values()) if any(splits) else None,
         refused={code: row["n"] for code, row in photos["refused"].items()},
         unlabelled=photos["unlabelled"],
+        drawn=photos["drawn"],
         first=_judged(state.get("first")),
         model=_judged(model),
         is_tuned=model is not None and model["trained"] == "fine-tuned",

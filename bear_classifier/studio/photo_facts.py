@@ -63,7 +63,8 @@ def photo_facts(catalog: Catalog | None, labels: list[str]) -> dict[str, Any]:
     names = ("usable", *schema.SPLITS, "set_aside", "dropped", "waiting")
     by_class = {label: dict.fromkeys(names, 0) for label in labels}
     facts: dict[str, Any] = {
-        "usable": 0, "unlabelled": 0, "by_class": by_class, "by_source": {}, "refused": {}
+        "usable": 0, "unlabelled": 0, "by_class": by_class, "by_source": {}, "refused": {},
+        "drawn": False,
     }  # fmt: skip
     if catalog is None:
         return facts
@@ -81,6 +82,7 @@ def photo_facts(catalog: Catalog | None, labels: list[str]) -> dict[str, Any]:
             by_class[label]["waiting"] += n
     facts["by_source"] = catalog.once("sources of the studio", lambda: _by_source(catalog, labels))
     facts["refused"] = catalog.once("refusals of the studio", lambda: _refused(catalog))
+    facts["drawn"] = catalog.once("drawings of the studio", lambda: _has_drawings(catalog))
     return facts
 
 
@@ -100,6 +102,12 @@ def _by_source(catalog: Catalog, labels: list[str]) -> dict[str, dict[str, int]]
         if label in found:
             found[label][site] = n
     return found
+
+
+def _has_drawings(catalog: Catalog) -> bool:
+    with damage_explained(catalog.path):
+        drawings = "source WHERE kind = 'starter' LIMIT 1"
+        return bool(catalog.stream(["origin"], drawings).fetchall())
 
 
 def _refused(catalog: Catalog) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ there.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,8 +112,11 @@ def _is_project(name: str) -> bool:
     return name not in ("pyproject", "ruff")  # files of programs that people keep beside theirs
 
 
-def make_project(root: Path, name: str, classes: Mapping[str, Sequence[str]]) -> Place:
-    """A new project, whole or not at all. classes: label -> search queries.
+def make_project(
+    root: Path, name: str, classes: Mapping[str, Sequence[str]], *, drawn: bool = False
+) -> Place:
+    """A new project, whole or not at all. classes: label -> search queries; drawn: its settings are
+    those for drawn pictures, which the job "draw" draws.
 
     Raises ConfigError (BAD_NAME, EXISTS, TOO_FEW_CLASSES, BAD_CLASS) and DataError (DISK_FULL,
     CANNOT_WRITE)."""
@@ -120,12 +124,18 @@ def make_project(root: Path, name: str, classes: Mapping[str, Sequence[str]]) ->
     place, file = root / name, root / f"{name}.toml"
     if name.lower() in _TAKEN or place.exists() or file.exists():
         raise ConfigError("EXISTS", f"there is a folder or project {name} already; choose another")
+    tables = {"learn": weights_at_hand()}
+    if drawn:  # all but where its pictures come from, which the job says
+        starter = project_file.read_project(project_file.STARTER)
+        drawn_search = dataclasses.replace(starter.search, source="")
+        tables = {key: dataclasses.asdict(getattr(starter, key)) for key in project_file.TABLES}
+        tables["search"] = dataclasses.asdict(drawn_search)
     partial = root / f".{name}.partial"
     with write_errors(place):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            project_file.create(name, classes, partial, "the studio", {"learn": weights_at_hand()})
+            project_file.create(name, classes, partial, "the studio", tables)
             replace(partial, place)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

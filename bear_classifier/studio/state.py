@@ -122,7 +122,7 @@ def _steps(
 ) -> dict[str, str]:
     """Of each step whether it is open, busy, done, or done with photos that changed since (old)."""
     busy = {job["kind"] for job in jobs if job["state"] in ("waiting", "running", "stopping")}
-    collecting = busy & {"search", "take-in", "take-in-zip", "take-in-unlabelled"}
+    collecting = busy & {"search", "draw", "take-in", "take-in-zip", "take-in-unlabelled"}
     every = all(row["usable"] for row in photos["by_class"].values())
     learned = "open" if first is None else "done" if model and model["current"] else "old"
     return {

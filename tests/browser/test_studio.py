@@ -263,6 +263,52 @@ def test_the_camera_takes_photos_while_the_button_is_held(
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, "#camera[open]"))
 
 
+def test_a_search_may_be_for_one_class(browser: webdriver.Chrome, site: Site) -> None:
+    """From its column, whose button chooses it; the choice outlives new states."""
+    visit(browser, site)
+    button(browser, "Search for photos of teddy")
+    assert browser.switch_to.active_element.get_attribute("id") == "only-class"
+    shows(browser, "up to 100 photos of teddy; those that earlier searches found count")
+    site.push(filled(50))
+    shows(browser, "150 photos of 3 classes")
+    shows(browser, "up to 100 photos of teddy")
+    button(browser, "Search for photos")
+    until(lambda: site.asked, "nothing was asked")
+    path, body = site.asked[-1]
+    assert path.endswith("/jobs")
+    assert (body["kind"], body["only_class"], body["per_class"]) == ("search", "teddy", 100)
+
+
+def test_one_may_begin_from_drawings(browser: webdriver.Chrome, site: Site) -> None:
+    browser.get("about:blank")
+    browser.get(f"{site.url}#step=new")
+    until(lambda: browser.find_elements(By.ID, "by-bears"))
+    button(browser, "Begin from drawn bears")
+    shows(browser, "Photos of each class")
+    assert site.asked[0] == ("api/projects", {"begin": "drawn"})
+    assert site.asked[1][1]["kind"] == "draw"
+
+
+def test_letters_take_the_keyboard_into_the_review_page(
+    browser: webdriver.Chrome, site: Site
+) -> None:
+    """Without deciding anything; in a field they are typed."""
+    site.push(learned())
+    visit(browser, site, "clean")
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".frame iframe"))
+    at = "return document.activeElement.tagName"
+    browser.execute_script("document.getElementById('main').focus()")
+    press(browser, Keys.ARROW_DOWN)
+    assert browser.execute_script(at) == "MAIN"
+    press(browser, "d")
+    until(lambda: browser.execute_script(at) == "IFRAME", "the review page does not have the keys")
+    assert not [one for one in site.asked if "decide" in one[0]]
+    browser.execute_script("location.hash = location.hash.replace('=clean', '=publish')")
+    until(lambda: not browser.find_elements(By.CSS_SELECTOR, ".frame iframe"))
+    press(browser, "d")
+    assert browser.execute_script(at) == "MAIN"
+
+
 def test_no_step_scrolls_sideways_on_a_phone(browser: webdriver.Chrome, site: Site) -> None:
     """With long names, too, and without an error in the console."""
     state = learned()

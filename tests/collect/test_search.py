@@ -34,7 +34,7 @@ from bear_classifier.dataset.schema import (
     Source,
     TakeDown,
 )
-from bear_classifier.errors import DataError
+from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.report import stage_lines
 
 Fill = Callable[[Path, dict[str, int | bytes]], None]
@@ -587,8 +587,10 @@ class Web:
         return [Hit(f"https://photos.example/{query.replace(' ', '-')}/{n}") for n in range(10)]
 
 
-def sought(catalog: Catalog, web: Web, classes: dict[str, list[str]]) -> dict[str, Any]:
-    tables = {"classes": classes, "search": {"source": "web", "per_class": 6}}
+def sought(
+    catalog: Catalog, web: Web, classes: dict[str, list[str]], **more: Any
+) -> dict[str, Any]:
+    tables = {"classes": classes, "search": {"source": "web", "per_class": 6, **more}}
     return search(catalog, build(tables, where="test"), [web.engine])
 
 
@@ -633,6 +635,45 @@ def test_a_class_with_another_name_keeps_what_its_words_found(tmp_path: Path, ma
         assert codes(catalog, "brown") == {OK: 6, SPARE: 4}
         assert Counter(photo.label for photo in catalog.photos()) == {"brown": 6, "teddy": 6}
         assert sought(catalog, web, {"brown": ["bear"], "teddy": ["toy"]})["warnings"] == []
+
+
+def test_one_class_alone_is_searched_for(tmp_path: Path) -> None:
+    """The others keep what they have, are not asked for, and still own their words."""
+    web, classes = Web(), {"grizzly": ["bear"], "teddy": ["toy"]}
+    with Catalog(tmp_path) as catalog:
+        outcome = sought(catalog, web, classes, only_class="teddy")
+        assert (web.asked, outcome["per_class"]) == (["toy"], {"teddy": 6})
+        assert {source.label for source in catalog.sources()} == {"teddy"}
+        sought(catalog, web, classes)
+        before = codes(catalog, "grizzly")
+        more = sought(catalog, web, classes, only_class="teddy", per_class=8)
+        assert (more["per_class"], more["warnings"]) == ({"teddy": 8}, [])
+        assert codes(catalog, "grizzly") == before
+        assert codes(catalog, "teddy") == {PENDING: 8, SPARE: 2}
+        with pytest.raises(DataError, match="SAME_QUERY"):
+            sought(catalog, web, {"grizzly": ["toy"], "teddy": ["toy"]}, only_class="teddy")
+        renamed = sought(catalog, web, {"brown": ["bear"], "teddy": ["toy"]}, only_class="teddy")
+        assert "class 'grizzly' is called 'brown' now" in renamed["warnings"][0]
+        assert codes(catalog, "brown") == before
+
+
+def test_the_one_class_is_one_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["search", "--source", "web", "--only-class"]
+    config = named_project(parse([*words, "teddy", "--project", "starter"])).config
+    assert config.search.only_class == "teddy"
+    with pytest.raises(ConfigError, match="'tedy' is not a class; did you mean 'teddy'"):
+        named_project(parse([*words, "tedy", "--project", "starter"]))
+
+
+def test_photos_without_a_label_are_sought_by_the_words_of_one_class(tmp_path: Path) -> None:
+    web = Web()
+    classes = {"grizzly": ["bear"], "teddy": ["toy"]}
+    with Catalog(tmp_path) as catalog:
+        found = sought(catalog, web, classes, source="unlabelled:web", only_class="teddy")
+    assert (web.asked, found["per_class"]) == (["toy"], {"": 6})
 
 
 def test_an_engine_that_ignores_safe_search_is_said(tmp_path: Path) -> None:

@@ -286,6 +286,7 @@ def unlike_the_defaults() -> Config:
         for table, kind in TABLES.items()
     }
     tables["train"]["lr"] = 1e30
+    tables["search"]["only_class"] = "熊 a"
     classes = {"熊 a": ["x"], "plain": ["y\x7f", '"z"', "\\"], "a'b": []}
     return built(name="other", classes=classes, **tables)
 

@@ -93,7 +93,7 @@ def test_copies_of_nearly_empty_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_frames_of_videos() -> None:
     rng = np.random.default_rng(4)
-    scenes = pictures(rng, 4).repeat([1500, 800, 300, 20], axis=0)
+    scenes = pictures(rng, 4).repeat([700, 400, 150, 20], axis=0)
     frames = changed(rng, scenes, rng.integers(0, 26, len(scenes)))
     assert recall(np.concatenate([frames, pictures(rng, 1000)])) >= 0.999
 

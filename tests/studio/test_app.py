@@ -14,6 +14,7 @@ from corpus import drawn, saved
 from fastapi.testclient import TestClient
 from waiting import until
 
+from bear_classifier.config import project_file
 from bear_classifier.dataset.lock import hold
 from bear_classifier.studio import jobs, uploads
 from bear_classifier.studio.app import make_app
@@ -87,6 +88,26 @@ def test_one_may_begin_with_the_bears(page: TestClient) -> None:
     made = [page.post("/api/projects", json={"begin": "bears"}).json()["id"] for _ in range(2)]
     assert made == ["bears", "bears2"]
     assert page.get("/api/projects/bears").json()["labels"] == ["grizzly", "black", "teddy"]
+
+
+def test_one_may_begin_with_drawings(page: TestClient) -> None:
+    """Without a photo and without a network; what they are worth is said from then on."""
+    name = page.post("/api/projects", json={"begin": "drawn"}).json()["id"]
+    assert name == "drawn-bears"
+    answer = page.post(f"/api/projects/{name}/jobs", json={"kind": "draw"})
+    assert answer.status_code == 202, answer.text
+    state = until(
+        lambda: (
+            (now := page.get(f"/api/projects/{name}").json())["jobs"][0]["state"] == "done" and now
+        )
+    )
+    assert state["photos"]["usable"] >= 500
+    (said,) = [row for row in state["advice"] if "drawings that code made" in row["sentence"]]
+    assert (said["step"], said["level"]) == ("photos", "info")
+    config = project_file.read_project(Path(state["folder"]) / f"{name}.toml")
+    starter = project_file.read_project(project_file.STARTER)
+    assert (config.learn, config.train) == (starter.learn, starter.train)
+    assert config.search.source == ""  # what it has is its own; nothing is drawn anew
 
 
 def test_uploads_are_taken_in_and_shown(page: TestClient) -> None:

@@ -13,7 +13,9 @@ from bear_classifier.studio.commands import JobSubject, job_words
 SUBJECT = JobSubject("mine", "models/mine", "studio")
 ALL: list[tuple[str, dict[str, Any]]] = [
     ("search", {"source": "openverse", "licence": "share", "per_class": 20}),
+    ("search", {"per_class": 60, "only_class": "--serve"}),
     ("search", {}),
+    ("draw", {}),
     ("take-in", {}),
     ("take-in-unlabelled", {}),
     ("take-in-zip", {"file": "a1.zip"}),
@@ -34,7 +36,11 @@ def test_the_command_line_takes_the_words(kind: str, choices: dict[str, Any]) ->
 
 
 def test_what_the_words_say() -> None:
-    said = {kind: " ".join(job_words(kind, choices, SUBJECT)) for kind, choices in ALL if choices}
+    said = {
+        kind: " ".join(job_words(kind, choices, SUBJECT))
+        for kind, choices in ALL
+        if choices and "only_class" not in choices
+    }
     assert said == {
         "search": "run --project mine.toml --source openverse --licence share --per-class 20"
         " --until screen",
@@ -43,6 +49,8 @@ def test_what_the_words_say() -> None:
         "export-dataset": "dataset export studio/results/dataset-parquet --project mine.toml"
         " --format parquet --licence commercial",
     }
+    named = {"only_class": "--serve", "per_class": 60}  # a name that looks like an option stays one
+    assert job_words("search", named, SUBJECT)[-3:] == ["--only-class=--serve", "--until", "screen"]
     assert "train.epochs=0" in job_words("learn", {}, SUBJECT)
     assert job_words("train", {}, SUBJECT) == ["run", "--project", "mine.toml"]
 
@@ -53,6 +61,8 @@ def test_what_the_words_say() -> None:
         ("serve", {}),
         ("search", {"source": "folder:/etc"}),
         ("search", {"licence": "--set"}),
+        ("search", {"only_class": ["teddy"]}),
+        ("search", {"only_class": "a" * 101}),
         ("search", {"per_class": True}),
         ("search", {"per_class": 0}),
         ("search", {"per_class": 10**9}),

@@ -34,6 +34,7 @@ def state(**more: Any) -> dict[str, Any]:
     photos = {
         "by_class": {"red": ROW, "blue": ROW}, "by_source": {"red": {"": 9, "a.org": 3}},
         "refused": {"BLANK": {"n": 2, "sentence": "empty"}}, "unlabelled": 1,
+        "drawn": False,
     }  # fmt: skip
     return {"photos": photos, "first": None, "model": None, "suspects": None, **more}
 

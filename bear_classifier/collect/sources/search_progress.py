@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bear_classifier.collect.sources.registry import SEARCHES, SOURCES, search_of
 from bear_classifier.collect.sources.search_engine import Engine
@@ -21,7 +21,8 @@ class SearchGoal:
     Photos whose classes a person confirms are sought under the label "", by the words of all.
 
     least: with fewer candidates, from wherever, it is an error that engines do not answer; spare:
-    so many more are sought, for those that fail."""
+    so many more are sought, for those that fail; others: the project's classes that are not
+    searched for, as `classes`."""
 
     classes: Mapping[str, Sequence[str]]
     kind: str
@@ -29,6 +30,7 @@ class SearchGoal:
     per_class: int
     least: int
     spare: int = 0
+    others: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def is_ours(self, source: Source) -> bool:
         """Whether a search of this kind with these filters found it, by whatever words."""
@@ -42,17 +44,19 @@ class SearchGoal:
 
 def search_goal(config: Config) -> SearchGoal:
     """The goal of a project. Its filters are text, by which the same ones are known again."""
-    search, number = config.search, config.search.per_class
-    kind, classes = search_of(search.source) or search.source, config.classes
+    search, number, only = config.search, config.search.per_class, config.search.only_class
+    kind = search_of(search.source) or search.source
+    classes = {label: q for label, q in config.classes.items() if only in ("", label)}
+    others = {label: q for label, q in config.classes.items() if label not in classes}
     options = f"licence={search.licence} size={search.size}"
     if kind in SOURCES and SOURCES[kind].by_region:
         options += f" region={search.region}"
     if kind != search.source:  # other rows than those of the same words under a label
         options += " unlabelled"
         number *= len(classes)
-        classes = {"": [query for queries in classes.values() for query in queries]}
+        classes, others = {"": [query for queries in classes.values() for query in queries]}, {}
     spare = -(-number // _SPARE)
-    return SearchGoal(classes, kind, options, number, config.split.least, spare)
+    return SearchGoal(classes, kind, options, number, config.split.least, spare, others)
 
 
 @dataclass

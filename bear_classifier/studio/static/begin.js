@@ -3,7 +3,7 @@ import { h } from "./parts.js";
 import { doing } from "./blocks.js";
 import { adder, suggestions, typed } from "./class_list.js";
 import { classesOf, filesChosen, filesDropped, isZip, namesInZip, readable } from "./dropped.js";
-import { fromBears } from "./projects.js";
+import { fromBears, fromDrawings } from "./projects.js";
 import { ask, send } from "./requests.js";
 import { goTo } from "./store.js";
 import { add } from "./uploads.js";
@@ -123,5 +123,7 @@ export function drawBegin(root) {
         h("section", { class: "card", "aria-labelledby": "by-folder" }, h("h2", { id: "by-folder" }, "Or from a folder that you have"), zone),
         h("section", { class: "card", "aria-labelledby": "by-bears" }, h("h2", { id: "by-bears" }, "Or begin from the bears"),
           h("p", {}, "Grizzly, black bear and teddy, with what to search for. A good first try: the photos come by a search of the web."),
-          h("div", { class: "tools" }, doing("Begin from the bears", fromBears))))));
+          h("div", { class: "tools" }, doing("Begin from the bears", fromBears)),
+          h("p", {}, "No photos and no network? Try every step with bears that code draws."),
+          h("div", { class: "tools" }, doing("Begin from drawn bears", fromDrawings))))));
 }

@@ -21,13 +21,10 @@ function shoot() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale)];
   canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-  canvas.toBlob((blob) => {
-    if (!blob) return;
-    const name = `camera-${Date.now()}-${(taken += 1)}.jpg`;
-    give(new File([blob], name, { type: "image/jpeg" }), name);
-    $("camera-count").textContent = `${plural(taken, "photo")} taken`;
-    $("camera-last").replaceChildren(canvas);
-  }, "image/jpeg", 0.9);
+  const name = `camera-${Date.now()}-${(taken += 1)}.jpg`;
+  $("camera-count").textContent = `${plural(taken, "photo")} taken`;
+  $("camera-last").replaceChildren(canvas);
+  canvas.toBlob((blob) => give(new File([blob], name, { type: "image/jpeg" }), name), "image/jpeg", 0.9);
 }
 
 function begin() {

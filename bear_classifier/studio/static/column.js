@@ -29,8 +29,8 @@ function uses(row) {
 }
 
 /** The column of a class; label "": of photos without one. split(files): what to do with files that
- * lie in folders, for the step to decide. Returns the element and `update(state)`. */
-export function column(label, { split }) {
+ * lie in folders, for the step to decide; search(label): to search for photos of it. Returns the element and `update(state)`. */
+export function column(label, { split, search }) {
   const C = { offset: 0, page: null, seen: "", near: false, fetching: false };
   const title = label || "Without a class", whose = label ? `of ${label}` : "without a class";
   const head = h("div", { class: "head" }), waiting = h("div", { class: "thumbs waiting" }), sheet = h("div", { class: "thumbs" });
@@ -38,7 +38,8 @@ export function column(label, { split }) {
   const input = h("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif", hidden: true, "aria-label": `Choose photos ${whose}` });
   input.addEventListener("change", () => { take(filesChosen(input)); input.value = ""; });
   const tools = h("div", { class: "tools" }, h("button", { type: "button", class: "choose", "aria-label": `Choose photos ${whose}`, onclick: () => input.click() }, "Choose photos"),
-    hasCamera() ? h("button", { type: "button", "aria-label": `Camera for photos ${whose}`, onclick: () => openCamera(label, (file, name) => add(S.project, label, [{ file, name }])) }, "Camera") : null, input);
+    hasCamera() ? h("button", { type: "button", "aria-label": `Camera for photos ${whose}`, onclick: () => openCamera(label, (file, name) => add(S.project, label, [{ file, name }])) }, "Camera") : null,
+    label ? h("button", { type: "button", "aria-label": `Search for photos ${whose}`, onclick: () => search(label) }, "Search") : null, input);
   const node = h("section", { class: "column", "data-label": label, "aria-label": title, tabindex: -1 }, head, h("div", { class: "drop" }, h("p", { class: "soft" }, "Drop photos here, or"), tools), refused, waiting, sheet, pager);
   for (const kind of ["dragenter", "dragover"]) node.addEventListener(kind, (event) => { event.preventDefault(); node.classList.add("over"); });
   for (const kind of ["dragleave", "drop"]) node.addEventListener(kind, () => node.classList.remove("over"));

@@ -1,7 +1,7 @@
 // All projects: open one, begin another, bring one back from the bin.
 import { $, h } from "./parts.js";
 import { block, doing } from "./blocks.js";
-import { ask, of } from "./requests.js";
+import { ask, of, startJob } from "./requests.js";
 import { address, goTo } from "./store.js";
 import { between, list, moment, photos, share } from "./words.js";
 
@@ -44,6 +44,13 @@ function drawList(root, found, again) {
     found.bin.length ? h("details", {}, h("summary", {}, `Bin (${found.bin.length})`), h("ul", { class: "bin" }, ...found.bin.map((row) => binned(row, again)))) : null,
     h("p", { class: "soft small reach" }, found.who_can_reach, found.folder ? ` The projects lie in ${found.folder}.` : ""),
   ]);
+}
+
+/** Make a project of bears that code draws, and open it. */
+export async function fromDrawings() {
+  const made = await ask("api/projects", { begin: "drawn" });
+  await startJob(made.id, "draw");
+  goTo(made.id, "photos");
 }
 
 /** Make the project of the bears and open it. */

@@ -14,7 +14,7 @@ const mends = (n) => (n ? `, ${n} to mend` : "");
 const words = {
   name: (state) => `${state.labels.length} ${state.labels.length === 1 ? "class" : "classes"}`,
   photos(state) {
-    if (busyOf("search", "take-in", "take-in-zip", "take-in-unlabelled")) return `${photos(state.photos.usable)}, more are coming`;
+    if (busyOf("search", "draw", "take-in", "take-in-zip", "take-in-unlabelled")) return `${photos(state.photos.usable)}, more are coming`;
     return state.photos.usable ? `${photos(state.photos.usable)}${mends(warnings(state, "photos"))}` : "None yet";
   },
   learn(state) {

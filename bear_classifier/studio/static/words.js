@@ -52,6 +52,7 @@ export const stageWords = (name) => STAGES[name] || name;
 /** What a job does, by its kind: while it runs, and as a thing that was done. */
 const KINDS = {
   search: ["Searching for photos and downloading them", "search and download"],
+  draw: ["Drawing bears", "drawing of bears"],
   "take-in": ["Taking in the photos that you sent", "taking in photos"],
   "take-in-zip": ["Taking in the photos of the zip file", "taking in a zip file"],
   "take-in-unlabelled": ["Taking in photos without a class", "taking in photos without a class"],

@@ -1,6 +1,6 @@
 // The review page in its place, and what its decisions change.
 import { h, plural } from "../parts.js";
-import { block, doing } from "../blocks.js";
+import { announce, block, doing } from "../blocks.js";
 import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
 import { startJob } from "../requests.js";
@@ -9,6 +9,18 @@ import { photos } from "../words.js";
 
 const place = () => `p/${encodeURIComponent(S.project)}/review/`;
 let C = null;
+
+/** A letter or digit that nothing else hears takes the keyboard into the review page. It decides
+ * nothing itself: whoever pressed it may not have had a photo in sight. */
+function toFrame(event) {
+  const frame = C?.frame.querySelector("iframe");
+  if (!frame?.isConnected || event.key.length !== 1 || event.key === " " || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target !== document.body && event.target !== document.getElementById("main")) return;
+  event.preventDefault();
+  frame.scrollIntoView({ block: "nearest" });
+  frame.contentWindow.focus();
+  announce("The keys go to the review page now.");
+}
 
 function lede(state) {
   if (!state.suspects) return state.photos.usable ? "There is no first model yet, so nothing is ranked. All photos can be looked at below." : "There are no photos yet.";
@@ -24,6 +36,7 @@ export const clean = {
       h("p", { class: "soft" }, "The first model points out photos whose label it doubts. Keep them, drop them, or give them another class; each decision is stored at once and can be undone. A wrong label costs twice: it teaches something wrong, and it makes the error look larger than it is."),
       C.notes, C.again, C.frame, C.results,
       h("div", { class: "tools onward" }, h("a", { class: "button", href: address(S.project, "publish") }, "On to publishing")));
+    document.addEventListener("keydown", toFrame); // once: it is the same function
     this.update(state);
   },
   update(state) {
@@ -39,7 +52,7 @@ export const clean = {
     const ranked = Boolean(state.suspects), there = state.photos.usable + state.photos.unlabelled > 0;
     block(C.frame, [S.project, there, ranked], () => (there ? [h("p", { class: "soft", id: "opening" }, "Opening the review page. The first time this may take a minute: the studio ranks all photos."),
       h("iframe", { src: place(), title: `Review of ${state.title || S.project}`, onload: () => document.getElementById("opening")?.remove() }),
-      h("p", { class: "small" }, h("a", { href: place(), target: "_blank", rel: "noopener" }, "Open it on a page of its own"), " for the whole screen and every key.")] : [h("a", { class: "button main", href: address(S.project, "photos") }, "Add photos")]));
+      h("p", { class: "small" }, h("a", { href: place(), target: "_blank", rel: "noopener" }, "Open it on a page of its own"), " for the whole screen. Here its keys work once you have clicked into it or pressed any letter; ? lists them.")] : [h("a", { class: "button main", href: address(S.project, "photos") }, "Add photos")]));
     block(C.results, state.results || [], () => resultsTable(state.results || []));
   },
 };

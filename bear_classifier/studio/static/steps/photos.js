@@ -87,7 +87,7 @@ function columns(state) {
   const labels = [...state.labels, ""], there = P.columns.map((one) => one.label);
   if (JSON.stringify(labels) !== JSON.stringify(there)) {
     const old = new Map(P.columns.map((one) => [one.label, one]));
-    P.columns = labels.map((label) => old.get(label) || column(label, { split }));
+    P.columns = labels.map((label) => old.get(label) || column(label, { split, search: P.search.of }));
     P.grid.replaceChildren(...P.columns.map((one) => one.node));
   }
   for (const one of P.columns) one.update(state);
