@@ -170,8 +170,9 @@ def _separate(
         places = np.searchsorted(ids, others)
         kept = pieces[places] == pieces[place]
         if found.limits[i] < found.limits.max():
-            edges = np.column_stack([np.full(len(others), i), others])
-            kept &= distances_of(hashes, edges) <= found.limits[i]
+            edges = np.column_stack([np.zeros_like(others), np.arange(1, len(others) + 1)])
+            these = hashes[np.append(i, others)]  # for each photo all would be too many
+            kept &= distances_of(these, edges) <= found.limits[i]
         found.rows[i] = pair_row(len(found.rows), others[kept])
         if between[place] < 0:
             across = places[kept & (balls[places] != balls[place]) & (between[places] < 0)]

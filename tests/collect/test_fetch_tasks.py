@@ -178,7 +178,7 @@ def test_what_was_noted_for_a_dead_head_is_recorded_first(tmp_path: Path, hosts:
 
 
 def test_offline_nothing_is_given_up(tmp_path: Path, hosts: Hosts) -> None:
-    urls = [f"http://s{site}.dead.org/{n}.jpg" for site in range(3) for n in range(5)]
+    urls = [f"http://s{site}.example/0.jpg" for site in range(15)]
     port = hosts.port()
     with with_pending(tmp_path, candidates(urls)) as catalog:
         done: list[Any] = []
