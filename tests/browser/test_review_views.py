@@ -312,6 +312,7 @@ def test_the_map_by_keys(browser: webdriver.Chrome, site: Looks) -> None:
     assert "Select photos on the map first" in words(browser, "#toast")
 
 
+@pytest.mark.long
 def test_the_map_by_box_click_and_zoom(browser: webdriver.Chrome, site: Looks) -> None:
     places = open_map(browser, site)
     browser.get_log("browser")  # of the page before, whose server has gone

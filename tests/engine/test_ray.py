@@ -81,6 +81,7 @@ def begun(folder: Path) -> Counter[int]:
     return marked(folder, "begun")
 
 
+@pytest.mark.long
 def test_ray_on_this_computer_does_what_the_local_engine_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

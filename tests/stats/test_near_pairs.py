@@ -83,7 +83,7 @@ def test_copies_of_nearly_empty_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """From two bits set to half of the hash, as far apart as a near-copy may be."""
     sampled(monkeypatch)
     rng = np.random.default_rng(3)
-    kinds = [pictures(rng, 300, flat=1 - q) for q in (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6)]
+    kinds = [pictures(rng, 120, flat=1 - q) for q in (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6)]
     originals = np.concatenate(kinds)
     filled = np.bitwise_count(originals).sum(axis=1, dtype=np.int64)
     most = np.minimum(NEAR, filled // 2)
