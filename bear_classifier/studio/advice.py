@@ -96,9 +96,9 @@ def _drawn(facts: ProjectFacts) -> Iterator[Advice]:
     if facts.drawn:
         yield _info(
             "photos",
-            "These are drawings that code made, to try every step with. The model learns drawings:"
-            " what it says of photos, and its figures, hold for drawings only. Drawings and photos"
-            " do not mix, so begin another project for photos.",
+            "These are drawings that code made, to try every step with. The model learns drawings,"
+            " so its answers and figures hold for drawings only. Drawings and photos do not mix: for"
+            " photos, begin another project.",
         )
 
 
