@@ -27,7 +27,8 @@ HEADER_SECONDS = 30.0  # for the first line and the headers of a request
 _KNOWN = 10_000  # addresses at once; of more, those that have been silent longest are forgotten
 _NETWORK = 64  # bits of an IPv6 address that its owner cannot choose freely
 
-WORKER = "/page_worker.js"  # the page's script that runs WebAssembly
+# Scripts that run WebAssembly: the page's, and the library's in its threads (Firefox asks each).
+WORKERS = ("/page_worker.js", "/ort/ort-wasm-simd-threaded.mjs")
 CLASSIFY_MANY = "/api/v1/classify-many"
 GRADIO = "/gradio"
 ONE_PHOTO = ("/api/v1/classify", "/api/v1/corrections", f"{GRADIO}/gradio_api/upload")

@@ -30,10 +30,13 @@ _PARTS = (b"range", b"if-range")  # of a file: ours are small, odd ones would ha
 _SLOW = "not all of the request came in {:.0f} s"
 _LOG = logging.getLogger("bears")
 _SOURCES = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:"
-_WASM_SOURCES = f"{_SOURCES}; script-src 'self' 'wasm-unsafe-eval'"  # of the worker, no page
+_WASM_SOURCES = f"{_SOURCES}; script-src 'self' 'wasm-unsafe-eval'"  # of workers, no page
 _GRADIO_SOURCES = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # of its page
 RESPONSE_HEADERS = BROWSER_HEADERS | {
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()"
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    # Isolated pages may share memory between threads, with which a model answers in the browser.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
 }
 
 
@@ -215,7 +218,7 @@ def _sources(path: str) -> str:
     """What a page or a script of this path may load and run."""
     if path.startswith(limits.GRADIO):
         return _GRADIO_SOURCES
-    return _WASM_SOURCES if path == limits.WORKER else _SOURCES
+    return _WASM_SOURCES if path in limits.WORKERS else _SOURCES
 
 
 def _route(scope: Scope) -> str:

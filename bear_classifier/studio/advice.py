@@ -97,8 +97,8 @@ def _drawn(facts: ProjectFacts) -> Iterator[Advice]:
         yield _info(
             "photos",
             "These are drawings that code made, to try every step with. The model learns drawings,"
-            " so its answers and figures hold for drawings only. Drawings and photos do not mix: for"
-            " photos, begin another project.",
+            " so its answers and figures hold for drawings only. Begin another project for"
+            " photos, as the two do not mix.",
         )
 
 

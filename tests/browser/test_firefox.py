@@ -87,6 +87,7 @@ def test_a_photo_stays_on_this_device(
     here = "document.getElementById('place-other')"
     until(lambda: browser.run(f"{here}.checkVisibility()"), "it offers no choice")
     browser.run(f"{here}.click()")
+    assert browser.run("crossOriginIsolated"), "several threads are not possible"
     (path,) = write(tmp_path / "photos", {"a.png": saved(drawn(300, 200, seed=3), "PNG")})
     (item,) = give(browser, path)
     assert text(browser, "place-now") == "Photos stay on this device."
@@ -111,7 +112,8 @@ def test_a_heic_is_sent_as_a_jpeg(browser: Firefox, server: Serving, tmp_path: P
 @pytest.mark.long
 @pytest.mark.assets
 def test_the_page_without_a_server(browser: Firefox, model_dir: Path, tmp_path: Path) -> None:
-    """As the bundle, for photos of every kind; colours of an AVIF in less detail."""
+    """As the bundle, for photos of every kind; colours of an AVIF in less detail. From the second
+    visit on with several threads."""
     static_page.static_page(model_dir, tmp_path / "site")
     host, model = Host(tmp_path / "site"), Model(bundle.load(model_dir))
     try:
@@ -123,6 +125,12 @@ def test_the_page_without_a_server(browser: Firefox, model_dir: Path, tmp_path: 
             wanted = model.predict(path)
             found = item["answer"]["probabilities"]
             assert found == pytest.approx(wanted.probabilities, abs=0.02), path.name
+        ready = "document.body.dataset.offline === 'ready'"
+        until(lambda: browser.run(ready), "its service worker did not start")
+        browser.open(host.url)
+        assert browser.run("crossOriginIsolated")
+        (item,) = give(browser, files[0])
+        assert item["state"] == "answered", item
         assert {(method, size) for method, _, size in host.asked} == {("GET", None)}
     finally:
         host.close()

@@ -69,6 +69,7 @@ def test_photos_may_stay_on_this_device(
 ) -> None:
     """The choice is said, holds for the next visit, and can be taken back."""
     assert text(browser, "place-now") == SERVER
+    assert browser.execute_script("return crossOriginIsolated"), "several threads are not possible"
     assert not browser.find_element(By.ID, "live-tools").is_displayed()
     before = asked(server)[CLASSIFY]
     switch(browser)

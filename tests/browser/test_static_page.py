@@ -43,6 +43,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.command, self.path, self.headers.get("Content-Length")))
+        if self.path.endswith("/about.json"):
+            self.server.about.wait(30)
         super().do_GET()
 
     do_POST = do_PUT = do_GET
@@ -57,6 +59,8 @@ class Host(ThreadingHTTPServer):
         handler = functools.partial(Handler, directory=str(folder))
         super().__init__(("127.0.0.1", 0), handler)
         self.asked: list[tuple[str, str, str | None]] = []
+        self.about = threading.Event()  # until then about.json does not come
+        self.about.set()
         self.url = (
             f"http://localhost:{self.server_port}/"  # a secure context, for its service worker
         )
@@ -244,6 +248,7 @@ def test_it_works_without_a_network_after_the_first_visit(
     offline(browser)
     host.close()
     visit(browser, host)
+    assert browser.execute_script("return crossOriginIsolated"), "several threads are not possible"
     (item,) = give(browser, *write(tmp_path / "photos", {"a.png": saved(drawn(99, 80), "PNG")}))
     assert item["state"] == "answered"
     assert item["answer"]["sentence"] == text(browser, "said")
@@ -252,6 +257,21 @@ def test_it_works_without_a_network_after_the_first_visit(
 def offline(browser: webdriver.Chrome) -> None:
     code = "return document.body.dataset.offline"
     until(lambda: browser.execute_script(code) == "ready", "its service worker did not start")
+
+
+def test_a_photo_may_be_chosen_before_the_page_knows_its_model(
+    driver: webdriver.Chrome, host: Host, tmp_path: Path
+) -> None:
+    host.about.clear()
+    driver.get(host.url)
+    (path,) = write(tmp_path / "photos", {"a.png": saved(drawn(99, 80), "PNG")})
+    driver.find_element(By.ID, "files").send_keys(str(path))
+    states = """
+        const done = arguments[arguments.length - 1];
+        import("./page_ask.js").then(({ S }) => done(S.items.map((item) => item.state)));"""
+    until(lambda: driver.execute_async_script(states) == ["asking"], "it is not asked")
+    host.about.set()
+    until(lambda: driver.execute_async_script(states) == ["answered"], "it is not answered")
 
 
 @pytest.mark.long

@@ -29,7 +29,7 @@ from bear_classifier.serve.on_device import OnDevice, device_routes
 from bear_classifier.serve.queue import ServedModel, Service, served_models
 from bear_classifier.ship.complete_onnx import Complete
 from bear_classifier.web.guard import Refused
-from bear_classifier.web.page_assets import ASSETS, ONNX_RUNTIME
+from bear_classifier.web.page_assets import ASSETS
 
 MODELS, DEVICE = "/api/v1/models", "/api/v1/models/tiny/device"
 
@@ -184,13 +184,24 @@ def test_without_the_libraries_nothing_is_offered(
         assert client.get(path).status_code == 404, path
 
 
-def test_only_the_worker_may_run_webassembly(served: ServedModel, cache: Path) -> None:
+def test_only_workers_may_run_webassembly(served: ServedModel, cache: Path) -> None:
     client = pages(served)
     assert client.get(MODELS).json()["on_device"] is True
-    for path in ("/", "/page.js", "/page_device.js", MODELS, f"/ort/{[*ONNX_RUNTIME.files][0]}"):
+    for path in ("/", "/page.js", "/page_device.js", MODELS, "/ort/ort.wasm.min.mjs"):
         assert "wasm" not in client.get(path).headers["content-security-policy"], path
-    policy = client.get("/page_worker.js").headers["content-security-policy"]
-    assert "script-src 'self' 'wasm-unsafe-eval';" in policy and "'unsafe-eval'" not in policy
+    for path in ("/page_worker.js", "/ort/ort-wasm-simd-threaded.mjs"):  # and its threads
+        policy = client.get(path).headers["content-security-policy"]
+        assert "script-src 'self' 'wasm-unsafe-eval';" in policy and "'unsafe-eval'" not in policy
+
+
+def test_every_answer_lets_the_page_be_isolated(served: ServedModel, cache: Path) -> None:
+    """Else a browser gives it no memory that threads share."""
+    client = pages(served)
+    for path in ("/", "/page.js", "/page_worker.js", "/ort/ort-wasm-simd-threaded.mjs", "/nothing"):
+        headers = client.get(path).headers
+        assert headers["cross-origin-opener-policy"] == "same-origin", path
+        assert headers["cross-origin-embedder-policy"] == "require-corp", path
+        assert headers["cross-origin-resource-policy"] == "same-origin", path
 
 
 def test_heads_and_files_that_did_not_change(served: ServedModel, cache: Path) -> None:

@@ -7,7 +7,7 @@ const AGAIN = 60; // times that a server is asked for a model that it is still m
 // As page_engine.js has it, which waits for this file and cannot be waited for by it.
 const alone = document.body.dataset.engine === "device";
 const news = new EventTarget();
-let about = null; // of a page without a server
+let about = null; // a promise of what a page without a server says of its model
 let held = null; // {name, facts, worker, loaded} of the model that is here or on its way
 
 /** act({bytes, all}) hears how much of the model has come; {} while a server makes it ready. */
@@ -15,7 +15,10 @@ export const onLoading = (act) => news.addEventListener("loading", (event) => ac
 const say = (detail) => news.dispatchEvent(new CustomEvent("loading", { detail }));
 
 async function factsOf(name) {
-  if (alone) return { ...about.device, limits: about.limits };
+  if (alone) {
+    const { device: facts, limits } = await (about ?? models()); // a photo may come first
+    return { ...facts, limits };
+  }
   for (let turn = 0; ; turn += 1) {
     try {
       const [facts, { limits }] = await Promise.all([server.deviceFacts(name), server.about()]);
@@ -67,11 +70,16 @@ async function ready(model) {
   return one.worker;
 }
 
-async function models() {
-  if (!alone) return server.models();
+async function read() {
   const response = await fetch("about.json").catch(() => null);
   if (!response?.ok) throw new Trouble("OFFLINE", "The page is not complete here. Check the connection, then load it again.", { again: true });
-  about = await response.json();
+  return response.json();
+}
+
+function models() {
+  if (!alone) return server.models();
+  about = read();
+  about.catch(() => { about = null; }); // asked again
   ready().catch(() => {}); // at once, before a photo is chosen, whose answer says why where it fails
   return about;
 }

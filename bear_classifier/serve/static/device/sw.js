@@ -27,6 +27,15 @@ addEventListener("activate", (event) => event.waitUntil((async () => {
   await clients.claim();
 })()));
 
+/** As the file, but isolated: the page may then share memory between threads, and the model uses
+ * several. Most hosts of plain files send no such headers, so only visits after the first have them. */
+function isolated(response) {
+  const headers = new Headers(response.headers);
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  return new Response(response.body, { status: response.status, headers });
+}
+
 const nameOf = (address) => {
   if (!address.href.startsWith(registration.scope)) return null;
   return decodeURIComponent(address.pathname.slice(new URL(registration.scope).pathname.length)) || "index.html";
@@ -38,9 +47,9 @@ addEventListener("fetch", (event) => {
   event.respondWith((async () => {
     const cache = await caches.open(KEPT), address = new URL(name, registration.scope);
     const kept = await cache.match(address);
-    if (kept) return kept;
+    if (kept) return isolated(kept);
     const fresh = await published(name, FILES[name] || LATER[name]);
     await cache.put(address, fresh.clone());
-    return fresh;
+    return isolated(fresh);
   })());
 });
