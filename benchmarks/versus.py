@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +167,19 @@ class Side:
         self.close()
 
 
+def _end_with_parent() -> None:
+    """Also in the middle of a turn, when whoever asked for it was killed."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
+
+
 def _side(pipe: Any, make: Callable[..., Callable[..., Any]], words: Sequence[Any]) -> None:
     import traceback
     import warnings
 
     warnings.simplefilter("ignore")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     act: Callable[..., Any] | None = None
     while True:
         try:
