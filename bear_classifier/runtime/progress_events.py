@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "BEARS_PROGRESS"
+_STOPS = ("SIGINT", "SIGBREAK")  # as one program stops another on Windows: Ctrl-Break
 _PAUSE = 0.2  # seconds between two lines on the same bar
 
 
@@ -54,7 +55,9 @@ def begin_log() -> None:
         return
     _log = _Log(Path(name).absolute())
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for name in _STOPS:
+            if number := getattr(signal, name, None):
+                signal.signal(number, signal.default_int_handler)
     report("begun", pid=os.getpid())
 
 

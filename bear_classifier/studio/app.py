@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from bear_classifier.dataset.backups import CATALOG
 from bear_classifier.errors import BearsError, ConfigError, DataError, PhotoError
 from bear_classifier.studio.events import event_routes
 from bear_classifier.studio.folders import deleted_projects
@@ -132,8 +133,8 @@ def _summary(space: Workspace, name: str) -> dict[str, Any]:
             row["usable"] = photo_facts(catalog, row["labels"])["usable"]
             if model := published_model(place, catalog):
                 row |= {key: model[key] for key in ("error", "interval", "n")}
-        row["changed"] = max(path.stat().st_mtime for path in (place.file, place.data)
-                             if path.exists())  # fmt: skip
+        written = place.file, place.data / CATALOG  # not its folder, which a look changes
+        row["changed"] = max(path.stat().st_mtime for path in written if path.exists())
     except BearsError as exc:
         row["fault"] = exc.sentence
     return row
@@ -146,10 +147,8 @@ def _jobs(app: FastAPI, space: Workspace) -> None:
         given = {key: body.pop(key, "") for key in ("kind", "request", "after")}
         if not all(isinstance(value, str) for value in given.values()):
             raise Refused(400, "BAD_REQUEST", "kind, request and after have to be texts")
-        if given["kind"] in ("learn", "train", "search"):  # with what was uploaded until now
-            await asyncio.to_thread(space.take_in, place)
         words = place, given["kind"], body, given["request"], given["after"]
-        job = await asyncio.to_thread(space.jobs.submit, *words)
+        job = await asyncio.to_thread(space.request, *words)
         return {"id": job.id}
 
     @app.post("/api/jobs/{number}/cancel")

@@ -19,6 +19,8 @@ from bear_classifier.errors import ConfigError
 QUICK = ("train.epochs=0", "export.parity=60", "export.precision=fp32", "export.decode=full")
 LABELLED, UNLABELLED, ZIPS = "photos", "unlabelled", "zips"  # folders of uploads
 TAKE_IN = ("take-in", "take-in-unlabelled", "take-in-zip")
+COLLECTING = (*TAKE_IN, "search", "draw")
+LEARNING = ("learn", "train")
 _LICENCES = ("any", "share", "commercial", "public")
 _MOST = 2000  # photos of a class that a search is asked for
 _LONGEST = 100  # characters of the name of a class

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import format_sse_event
 
 from bear_classifier.errors import BearsError
+from bear_classifier.runtime.files import os_error
+from bear_classifier.studio.surviving import Surviving
 from bear_classifier.studio.workspace import Workspace
 
 PAUSE = 0.25  # seconds between two looks, or twice what the last one took
 _WAIT = 0.05  # seconds between two looks at whether there is an event to send
-_PING = 10.0  # seconds without an event until a line is sent that keeps the connection open
+PING = 5.0  # seconds without a state until a page is told that the studio is still there
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class Channel:
-    """What one project shows, made once for all of its pages."""
+    """What one project shows, made once for all of its pages, from the first to the last."""
 
     def __init__(self, space: Workspace, project: str) -> None:
         self.space, self.project = space, project
@@ -32,61 +35,86 @@ class Channel:
 
     async def watch(self) -> None:
         """Make the text anew when something has changed, until no page is open."""
+        looks = Surviving(f"a look at {self.project}")
         while self.pages:
             began = time.monotonic()
-            text = await asyncio.to_thread(self._next)
+            text = _FAILED
+            with looks:
+                text = await asyncio.to_thread(self._next)
             if text and text != self.text:
                 self.text, self.number = text, self.number + 1
             await asyncio.sleep(max(PAUSE, 2 * (time.monotonic() - began)))
 
     def _next(self) -> str:
-        """The text of the event, "" where it is the same as before."""
+        """The text of the event, "" where it is the same as before; after a fault all is new."""
+        known, self._token = self._token, None
         try:
             place = self.space.place(self.project)
             token = self.space.token(place)
-            if token == self._token:
-                return ""
-            text = _event("state", self.space.state(place))
+            text = "" if token == known else _event("state", self.space.state(place))
             self._token = token
             return text
-        except BearsError as exc:
-            return _event("fault", {"error": {"code": exc.code, "message": exc.sentence}})
+        except (BearsError, OSError) as exc:
+            said = os_error(exc) if isinstance(exc, OSError) else exc
+            return _fault(said.code, said.sentence)
 
     async def after(self, number: int) -> tuple[int, str]:
-        """The newest event once it is another than this one; "" after a while without one, and at
-        the end of the studio."""
-        end = time.monotonic() + _PING
+        """The newest event once it is another than this one; a ping after a while without one, and
+        at the end of the studio."""
+        end = time.monotonic() + PING
         while self.number == number and not self.space.closing.is_set():
             if time.monotonic() > end:
-                return number, ""
+                break
             await asyncio.sleep(_WAIT)
-        return (number, "") if self.number == number else (self.number, self.text)
+        return (number, _PINGED) if self.number == number else (self.number, self.text)
 
 
 def _event(name: str, value: Any) -> str:
     return format_sse_event(event=name, data_str=json.dumps(value), retry=1000).decode()
 
 
-def event_routes(space: Workspace) -> APIRouter:
-    routes = APIRouter()
-    channels: dict[str, Channel] = {}
+def _fault(code: str, sentence: str) -> str:
+    return _event("fault", {"error": {"code": code, "message": sentence}})
 
-    async def stream(project: str) -> AsyncIterator[bytes]:
-        channel = channels.setdefault(project, Channel(space, project))
+
+_PINGED = format_sse_event(event="ping", data_str="").decode()
+_FAILED = _fault("INTERNAL", "the studio met a fault of its own, which its terminal names")
+
+
+class Channels:
+    """Of the projects that pages are open of, each with the task that watches it."""
+
+    def __init__(self, space: Workspace) -> None:
+        self.space = space
+        self._open: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+
+    @contextmanager
+    def joined(self, project: str) -> Iterator[Channel]:
+        """The channel of a project, for one page. With the last page it ends, so that the next
+        one hears nothing old."""
+        if project not in self._open:
+            made = Channel(self.space, project)
+            self._open[project] = made, asyncio.create_task(made.watch())
+        channel, watching = self._open[project]
         channel.pages += 1
-        if channel.pages == 1:
-            task = asyncio.create_task(channel.watch())
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        number = 0
         try:
-            while not space.closing.is_set():
-                number, text = await channel.after(number)
-                yield text.encode() or KEEPALIVE_COMMENT
+            yield channel
         finally:
             channel.pages -= 1
+            if not channel.pages:
+                watching.cancel()
+                del self._open[project]
 
-    tasks: set[asyncio.Task[None]] = set()
+
+def event_routes(space: Workspace) -> APIRouter:
+    routes, channels = APIRouter(), Channels(space)
+
+    async def stream(project: str) -> AsyncIterator[bytes]:
+        with channels.joined(project) as channel:
+            number = 0
+            while not space.closing.is_set():
+                number, text = await channel.after(number)
+                yield text.encode()
 
     @routes.get("/api/projects/{project}/events")
     async def events(project: str) -> StreamingResponse:

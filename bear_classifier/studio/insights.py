@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.queries import labels_of_test
+from bear_classifier.errors import BearsError
 from bear_classifier.studio.advice import advice
 from bear_classifier.studio.downloads import file_rows
 from bear_classifier.studio.facts import facts_of
@@ -45,11 +47,15 @@ def links_of(place: Place) -> dict[str, bool]:
 
 
 def results_of(place: Place, catalog: Catalog) -> list[ResultRow]:
-    """Every training of the project; one by the command line is kept at the first look after it."""
+    """Every training of the project; one by the command line is kept at the first look after it,
+    or once the disk has space for it."""
     folder = answers_folder(place.own)
-    keep_result(catalog, place.config.labels, folder)
-    kept = kept_results(folder)
-    return catalog.once(  # type: ignore[no-any-return]
-        f"{len(kept)} results of the studio",
-        lambda: result_rows(kept, labels_of_test(catalog) if len(kept) > 1 else {}),
-    )
+    with contextlib.suppress(BearsError, OSError):
+        keep_result(catalog, folder)
+
+    def rows() -> list[ResultRow]:
+        kept = kept_results(folder)
+        return result_rows(kept, labels_of_test(catalog) if len(kept) > 1 else {})
+
+    stamps = [path.stat().st_mtime_ns for path in folder.glob("*.json")]
+    return catalog.once(f"results of the studio {stamps}", rows)  # type: ignore[no-any-return]

@@ -89,6 +89,8 @@ def is_alive(folder: Path) -> bool:
         os.close(_locked(folder))
     except BlockingIOError:
         return True
+    except FileNotFoundError:  # its folder was deleted
+        return False
     return False
 
 

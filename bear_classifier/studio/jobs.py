@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
 from bear_classifier.errors import BearsError, ConfigError, DataError
 from bear_classifier.runtime.files import os_error
@@ -23,8 +21,9 @@ from bear_classifier.studio import job_process
 from bear_classifier.studio.commands import JobSubject, job_words
 from bear_classifier.studio.job_process import LOG, PROGRESS, JobProcess
 from bear_classifier.studio.job_progress import Progress, log_lines
-from bear_classifier.studio.journal import Job, Journal, new_id
+from bear_classifier.studio.journal import Job, Journal, in_turn, new_id
 from bear_classifier.studio.projects import Place, file_of, names, own_folder
+from bear_classifier.studio.surviving import Surviving
 from bear_classifier.web.guard import Refused
 
 BEAT = 0.2  # seconds between two looks at the running job
@@ -32,21 +31,6 @@ _PATIENCE = 30.0  # seconds after Ctrl-C until a job is ended
 _AGAIN = 4.0  # seconds until a job whose dataset is taken is tried again
 _INTERRUPTED, _FAILED_FILES = 130, 1  # exit codes
 _SHOWN = 10  # ended jobs
-
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _in_turn(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Of `Jobs`: one thread at a time."""
-
-    @functools.wraps(method)
-    def alone(*words: _P.args, **named: _P.kwargs) -> _R:
-        with cast("Jobs", words[0]).lock:
-            return method(*words, **named)
-
-    return alone
 
 
 class Jobs:
@@ -61,7 +45,7 @@ class Jobs:
     ) -> None:
         self.program, self.patience = program, _PATIENCE
         self.root, self.journal = root, Journal()
-        self.lock = threading.RLock()
+        self.lock = self.journal.lock
         self._children: dict[str, JobProcess] = {}
         self._progress: dict[str, Progress] = {}
         self._stopping: dict[str, float] = {}  # since when, by the monotonic clock
@@ -71,7 +55,7 @@ class Jobs:
         for name in names(root):
             self.read(name)
 
-    @_in_turn
+    @in_turn
     def read(self, project: str) -> None:
         """The jobs of a project that is there, or there again."""
         self.journal.forget(project)
@@ -83,7 +67,7 @@ class Jobs:
 
     # -- requests ------------------------------------------------------------------------------
 
-    @_in_turn
+    @in_turn
     def submit(
         self,
         place: Place,
@@ -92,9 +76,11 @@ class Jobs:
         request: str = "",
         after: str = "",
         was: str = "",
+        same: str = "",
     ) -> Job:
         """A new job, on the disk before this returns; the same request twice is one job, and so are
-        two of the same words that wait. after: a job that has to be done first.
+        two of the same words that wait. after: a job that has to be done first; was: one that this
+        goes on with; same: one that runs, and that this is no other than, if its words are equal.
 
         Raises ConfigError (BAD_JOB) and DataError (DISK_FULL, CANNOT_WRITE)."""
         if known := self.journal.requested(place.name, request):
@@ -107,15 +93,18 @@ class Jobs:
                 "BAD_JOB", f"there is no job {after[:50]!r} of this project to wait for"
             )
         for job in self.journal.of(place.name):
-            if job.state == "waiting" and (job.words, job.after) == (words, after):
+            waits = job.state == "waiting" and job.after == after
+            runs = job.state == "running" and job.id == same and after in ("", job.after)
+            if (waits or runs) and job.words == words:
                 return self._put(job, also=(*job.also, request)) if request else job
         job = Job(
             new_id(), place.name, kind, dict(choices), words, request, _now(),
             after, was,
         )  # fmt: skip
-        self.journal.clear_old(place.name)
+        self.journal.clear_old(place.name, kind)
         return self.journal.put(job, self._folder(place.name))
 
+    @in_turn
     def get(self, number: str) -> Job:
         """Raises Refused (404, NO_JOB)."""
         if number not in self.journal.jobs:
@@ -126,18 +115,18 @@ class Jobs:
         job = self.journal.jobs.get(number)
         return job if job and job.project == project else None
 
-    @_in_turn
+    @in_turn
     def cancel(self, number: str) -> Job:
         """Stop a job as Ctrl-C does; one that is over stays as it is."""
         job = self.get(number)
         if job.state == "waiting":
             return self._put(job, state="stopped", ended=_now())
         if job.state == "running":
-            job = self._put(job, state="stopping")
             self._stop(job)
+            job = self._keep(job, state="stopping")
         return job
 
-    @_in_turn
+    @in_turn
     def resume(self, number: str, place: Place, request: str) -> Job:
         """The same command again, which goes on where it was stopped. Raises Refused (409)."""
         job = self.get(number)
@@ -147,7 +136,7 @@ class Jobs:
 
     # -- what runs -----------------------------------------------------------------------------
 
-    @_in_turn
+    @in_turn
     def busy(self, project: str) -> list[Job]:
         """Of a project, the jobs that are not over."""
         return [job for job in self.journal.of(project) if not job.is_over]
@@ -173,6 +162,7 @@ class Jobs:
             "bar": None if job.is_over else progress.bar,
             "epochs": progress.epochs,
             "error": job.error,
+            "not_begun": job.not_begun,
             "held_by": job.held_by,
             "resumable": self._may_go_on(job),
             "log": log_lines(folder / LOG),
@@ -181,20 +171,27 @@ class Jobs:
     def _may_go_on(self, job: Job) -> bool:
         """Whether it ended early and nobody has gone on with it."""
         later = {one.was for one in self.journal.of(job.project)}
-        return job.is_over and job.state != "done" and job.id not in later
+        ended_early = job.is_over and job.state != "done" and not job.not_begun
+        return ended_early and job.id not in later
 
-    @_in_turn
+    @in_turn
     def shown(self, project: str) -> list[dict[str, Any]]:
-        """Jobs that are not over and the last ones that are, the oldest first."""
-        jobs = list(self.journal.of(project))
-        over = [job.id for job in jobs if job.is_over][-_SHOWN:]
-        return [self.row(job) for job in jobs if not job.is_over or job.id in over]
+        """Jobs that are not over and the last ones that are, the oldest first; of each kind at
+        least the last one that was done and the last one that was not."""
+        return [self.row(job) for job in self._shown(project)]
 
-    @_in_turn
+    def _shown(self, project: str) -> list[Job]:
+        jobs = self.journal.of(project)
+        over = [job for job in jobs if job.is_over]
+        last = {(job.kind, job.state == "done", job.not_begun): job.id for job in over}
+        kept = {*last.values(), *(job.id for job in over[-_SHOWN:])}
+        return [job for job in jobs if not job.is_over or job.id in kept]
+
+    @in_turn
     def token(self, project: str) -> tuple[Any, ...]:
         """Changes whenever what is shown of the project's jobs may have changed."""
-        jobs = list(self.journal.of(project))
-        return tuple((job.id, job.state, self._read(job).at, job.held_by) for job in jobs[-30:])
+        jobs = self._shown(project)
+        return tuple((job.id, job.state, self._read(job).at, job.held_by) for job in jobs)
 
     def _read(self, job: Job) -> Progress:
         progress = self._progress.get(job.id)
@@ -220,36 +217,53 @@ class Jobs:
             await self._leave()
 
     async def _work(self) -> None:
+        beats, news = Surviving("a look at the jobs"), Surviving("what follows a job")
         while True:
-            with contextlib.suppress(OSError, BearsError):  # a full disk: at the next beat again
+            with beats:  # a full disk: at the next beat again
                 await asyncio.to_thread(self.beat)
             while self._over_now:
-                await asyncio.to_thread(self._finished, self._over_now.pop())
+                with news:
+                    await asyncio.to_thread(self._finished, self._over_now.pop())
             await asyncio.sleep(BEAT)
 
     async def _leave(self) -> None:
+        beats = Surviving("the end of a job")
         for job in self._running():
-            if job.state == "running":
-                with contextlib.suppress(OSError, BearsError):
-                    self.cancel(job.id)
-        while self._running():
-            with contextlib.suppress(OSError, BearsError):
+            with beats:
+                self.cancel(job.id)
+        while self._any_alive():
+            with beats:
                 self.beat()
             await asyncio.sleep(BEAT)
+        with beats:
+            self.beat()  # how they ended
 
     def _running(self) -> list[Job]:
-        return [job for job in self.journal.jobs.values() if job.state in ("running", "stopping")]
+        return [job for job in self.journal.all() if job.state in ("running", "stopping")]
 
-    @_in_turn
+    def _is_alive(self, job: Job) -> bool:
+        """Whether its process runs, whoever started it. Raises OSError."""
+        if child := self._children.get(job.id):
+            return child.poll() is None
+        return job_process.is_alive(self.journal.folders[job.id])
+
+    def _any_alive(self) -> bool:
+        try:
+            return any(map(self._is_alive, self._running()))
+        except OSError:  # nobody can see it, so nobody waits for it
+            return False
+
+    @in_turn
     def beat(self) -> None:
         """Look after the running jobs, and start the next one if none runs."""
+        self.journal.write_rest()
         for job in self._running():
             self._look_after(job)
         if self._closed or self._running():
             return
         now = time.monotonic()
         blocked: set[str] = set()
-        for job in list(self.journal.jobs.values()):
+        for job in self.journal.all():
             if job.state != "waiting" or job.project in blocked:
                 continue
             if self.not_before.get(job.id, now) > now:
@@ -264,7 +278,8 @@ class Jobs:
             return True
         if first is None or first.is_over:
             error = DataError("NOT_BEGUN", "the job before it was not done, so this was not begun")
-            self._put(job, state="stopped", ended=_now(), error=_row_of(error))
+            ended = {"state": "stopped", "ended": _now(), "error": _row_of(error)}
+            self._keep(job, **ended, not_begun=True)
         return False
 
     def _start(self, job: Job) -> None:
@@ -281,23 +296,21 @@ class Jobs:
         try:
             child = job_process.start_job(job.words, home, folder, self.program)
         except OSError as exc:
-            self._put(job, state="failed", ended=_now(), error=_row_of(os_error(exc)))
+            self._keep(job, state="failed", ended=_now(), error=_row_of(os_error(exc)))
             return
         self._children[job.id] = child
-        self._put(job, pid=child.pid)
+        self._keep(job, pid=child.pid)
 
     def _look_after(self, job: Job) -> None:
-        folder = self.journal.folders[job.id]
         child = self._children.get(job.id)
-        ended = child is not None and child.poll() is not None
-        if not ended and (child is not None or job_process.is_alive(folder)):
+        if self._is_alive(job):
             if job.state == "stopping":
                 self._stop(job)
             return
         progress = self._read(job)
         code = progress.code
         if child is None and job.pid is None and not progress.at:
-            self._put(job, state="waiting", begun=None)  # the studio died before it was begun
+            self._keep(job, state="waiting", begun=None)  # the studio died before it was begun
             return
         if code is None and child is not None:
             code = child.returncode
@@ -311,12 +324,12 @@ class Jobs:
         if locked and not wanted:
             self.not_before[job.id] = time.monotonic() + _AGAIN
             assert progress.error
-            self._put(
+            self._keep(
                 job, state="waiting", begun=None, pid=None, held_by=progress.error["sentence"]
             )
             return
         error = progress.error
-        if code in (0, _FAILED_FILES):
+        if code == 0 or (code == _FAILED_FILES and self_said):  # Python, too, ends with 1
             state = "done"
         elif wanted or code == _INTERRUPTED:
             state = "stopped"
@@ -326,7 +339,7 @@ class Jobs:
         else:
             state = "interrupted"
         self._stopping.pop(job.id, None)
-        self._put(job, state=state, code=code, error=error, ended=_now(), held_by="")
+        self._keep(job, state=state, code=code, error=error, ended=_now(), held_by="")
         self._over_now.append(job.project)
 
     def _stop(self, job: Job) -> None:
@@ -344,6 +357,9 @@ class Jobs:
 
     def _put(self, job: Job, **changes: Any) -> Job:
         return self.journal.put(replace(job, **changes))
+
+    def _keep(self, job: Job, **changes: Any) -> Job:
+        return self.journal.keep(replace(job, **changes))
 
 
 def _now() -> float:

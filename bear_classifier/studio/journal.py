@@ -6,22 +6,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import secrets
 import shutil
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
+from bear_classifier.errors import BearsError
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.terminal import command
 
 JobState = Literal["waiting", "running", "stopping", "done", "failed", "stopped", "interrupted"]
 ENDED = ("done", "failed", "stopped", "interrupted")
-_KEPT = 200  # ended jobs of a project; of older ones nothing is kept
+_KEPT = 200  # ended jobs of a project and kind; of older ones nothing is kept
 _FILE = "job.json"
 
 
@@ -31,7 +35,8 @@ class Job:
     page gives each click, so that it counts once; also: those of other clicks that meant the same;
     after: a job that has to be done first; asked,
     begun, ended: seconds since 1970; code: its exit code; error: code and sentence; held_by: who
-    holds the dataset that it waits for; was: the job that it goes on with."""
+    holds the dataset that it waits for; was: the job that it goes on with; not_begun: it was
+    dropped, because the one before it was not done."""
 
     id: str
     project: str
@@ -50,6 +55,7 @@ class Job:
     code: int | None = None
     error: dict[str, str] | None = None
     held_by: str = ""
+    not_begun: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -61,13 +67,35 @@ class Job:
         return command(*self.words)
 
 
+class _Locked(Protocol):
+    lock: threading.RLock
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def in_turn(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Of what has a `lock`: one thread at a time."""
+
+    @functools.wraps(method)
+    def alone(*words: _P.args, **named: _P.kwargs) -> _R:
+        with cast(_Locked, words[0]).lock:
+            return method(*words, **named)
+
+    return alone
+
+
 @dataclass
 class Journal:
     """The jobs of all projects, in the order in which they were requested."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    unwritten: set[str] = field(default_factory=set)  # jobs that the disk had no space for
 
+    @in_turn
     def read(self, project: str, folder: Path) -> None:
         """The jobs of a project. folder: `studio/jobs`."""
         for path in sorted(folder.glob(f"*/{_FILE}")) if folder.is_dir() else ():
@@ -75,14 +103,25 @@ class Journal:
                 self.jobs[job.id], self.folders[job.id] = job, path.parent
         self.jobs = dict(sorted(self.jobs.items()))
 
+    @in_turn
     def forget(self, project: str) -> None:
         """Whose folder was moved."""
-        for job in list(self.of(project)):
-            del self.jobs[job.id], self.folders[job.id]
+        for job in self.of(project):
+            self._drop(job)
 
-    def of(self, project: str) -> Iterator[Job]:
-        return (job for job in self.jobs.values() if job.project == project)
+    def _drop(self, job: Job) -> Path:
+        self.unwritten.discard(job.id)
+        del self.jobs[job.id]
+        return self.folders.pop(job.id)
 
+    @in_turn
+    def all(self) -> list[Job]:
+        return list(self.jobs.values())
+
+    def of(self, project: str) -> list[Job]:
+        return [job for job in self.all() if job.project == project]
+
+    @in_turn
     def put(self, job: Job, folder: Path | None = None) -> Job:
         """Write a job, whole and flushed to the disk, before anybody hears of it. folder:
         `studio/jobs`, of a new one. Raises DataError (DISK_FULL, CANNOT_WRITE)."""
@@ -90,18 +129,35 @@ class Journal:
         text = json.dumps(dataclasses.asdict(job), indent=1)
         write_atomic(place / _FILE, text.encode())
         self.jobs[job.id], self.folders[job.id] = job, place
+        self.unwritten.discard(job.id)
         return job
+
+    @in_turn
+    def keep(self, job: Job) -> Job:
+        """Take down what has happened to a job. It has happened though the disk is full: then it
+        is written later, by `write_rest`, and a later studio sees it from what the job left."""
+        self.jobs[job.id] = job
+        self.unwritten.add(job.id)
+        self.write_rest()
+        return job
+
+    @in_turn
+    def write_rest(self) -> None:
+        """What the disk had no space for."""
+        for number in list(self.unwritten):
+            with contextlib.suppress(BearsError):
+                self.put(self.jobs[number])
 
     def requested(self, project: str, request: str) -> Job | None:
         """The job of this request, if it came before."""
         jobs = (job for job in self.of(project) if request in (job.request, *job.also))
         return next(jobs, None) if request else None
 
-    def clear_old(self, project: str) -> None:
-        over = [job for job in self.of(project) if job.is_over]
+    @in_turn
+    def clear_old(self, project: str, kind: str) -> None:
+        over = [job for job in self.of(project) if job.is_over and job.kind == kind]
         for job in over[:-_KEPT]:
-            shutil.rmtree(self.folders.pop(job.id), ignore_errors=True)
-            del self.jobs[job.id]
+            shutil.rmtree(self._drop(job), ignore_errors=True)
 
 
 def new_id() -> str:

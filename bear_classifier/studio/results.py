@@ -56,10 +56,10 @@ def answers_folder(own: Path) -> Path:
     return own / "results" / "answers"
 
 
-def keep_result(catalog: Catalog, labels: list[str], folder: Path) -> bool:
+def keep_result(catalog: Catalog, folder: Path) -> bool:
     """Keep the answers of the last training that was judged, unless they are there already or a
-    newer training has replaced them. labels: in the order of the model's numbers; folder: of the
-    results. Whether a file was written; quick where none was."""
+    newer training has replaced them. folder: of the results. Whether a file was written; quick
+    where none was. Raises OSError and DataError (DISK_FULL, CANNOT_WRITE)."""
     report, predictions = (
         catalog.root / name for name in ("evaluate/report.json", "train/predictions.npz")
     )
@@ -74,17 +74,19 @@ def keep_result(catalog: Catalog, labels: list[str], folder: Path) -> bool:
     name = f"{last.started.replace(':', '')}-{digest}.json"
     if (folder / name).exists() or any(folder.glob(f"*-{digest}.json")):
         return False
-    made = _result(catalog, last.started, labels, json.loads(report.read_bytes())["test"])
+    made = _result(catalog, last.started, json.loads(report.read_bytes())["test"])
     write_atomic(folder / name, json.dumps(asdict(made)).encode())
     return True
 
 
-def _result(catalog: Catalog, at: str, labels: list[str], test: Mapping[str, Any]) -> KeptResult:
+def _result(catalog: Catalog, at: str, test: Mapping[str, Any]) -> KeptResult:
+    """test: of the report, whose classes are those of the model, whichever the project has now."""
     from bear_classifier.judge.predictions import load_predictions
 
     stored = load_predictions(catalog.root)
     asked = [sha256 for sha256 in labels_of_test(catalog) if sha256 in stored.rows]
     numbers = stored.logits[[stored.rows[sha256] for sha256 in asked]].argmax(1).tolist()
+    labels = test["labels"]
     answers = {sha256: labels[number] for sha256, number in zip(asked, numbers, strict=True)}
     trained = "first" if stored.chosen == "probe" else "fine-tuned"
     return KeptResult(at, trained, test["error"], test["error_interval"], test["n"], answers)

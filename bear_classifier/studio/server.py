@@ -41,7 +41,7 @@ class StudioServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.signals.append(sig)
         self.space.closing.set()
-        running = [job for job in self.space.jobs.journal.jobs.values() if job.state == "running"]
+        running = [job for job in self.space.jobs.journal.all() if job.state == "running"]
         for job in running if len(self.signals) == 1 else ():
             say(one_line(f"Stopping {job.command}; the studio offers to go on with it"))
         if len(self.signals) > 1:

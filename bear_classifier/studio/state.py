@@ -12,7 +12,7 @@ from bear_classifier.config import project_file
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.errors import DataError
 from bear_classifier.stages import STAGES
-from bear_classifier.studio.commands import QUICK
+from bear_classifier.studio.commands import COLLECTING, LEARNING, QUICK
 from bear_classifier.studio.facts import decisions_since
 from bear_classifier.studio.insights import insights
 from bear_classifier.studio.photo_facts import photo_facts
@@ -122,13 +122,13 @@ def _steps(
 ) -> dict[str, str]:
     """Of each step whether it is open, busy, done, or done with photos that changed since (old)."""
     busy = {job["kind"] for job in jobs if job["state"] in ("waiting", "running", "stopping")}
-    collecting = busy & {"search", "draw", "take-in", "take-in-zip", "take-in-unlabelled"}
+    collecting = busy & {*COLLECTING}
     every = all(row["usable"] for row in photos["by_class"].values())
     learned = "open" if first is None else "done" if model and model["current"] else "old"
     return {
         "name": "done",
         "photos": "busy" if collecting else "done" if every else "open",
-        "learn": "busy" if busy & {"learn", "train"} else learned,
+        "learn": "busy" if busy & {*LEARNING} else learned,
         "clean": "done" if suspects and not suspects["waiting"] else "open",
         "publish": "done" if model else "open",
     }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.studio import uploads
-from bear_classifier.studio.commands import TAKE_IN
+from bear_classifier.studio.commands import COLLECTING, LEARNING, TAKE_IN, ZIPS
 from bear_classifier.studio.folders import finish_renames
 from bear_classifier.studio.jobs import BEAT, Jobs
 from bear_classifier.studio.journal import Job
@@ -20,10 +23,13 @@ from bear_classifier.studio.photo_facts import OpenCatalog
 from bear_classifier.studio.projects import Place, names, place_of
 from bear_classifier.studio.results import answers_folder, keep_result
 from bear_classifier.studio.state import document
+from bear_classifier.studio.surviving import Surviving
 from bear_classifier.studio.uploads import Uploads
 from bear_classifier.web.guard import Refused
 
 _LOOKS = 5  # beats between two looks at uploads that rest
+_IDLE = 30.0  # seconds until a catalog that nobody asks for is closed
+_OPEN = 16  # catalogs; each takes three files
 
 
 class Workspace:
@@ -34,7 +40,8 @@ class Workspace:
         finish_renames(root)
         self.moving: set[str] = set()  # projects that are being renamed or deleted
         self.jobs, self.uploads = Jobs(root, finished=self.keep_result), Uploads()
-        self._catalogs: dict[str, OpenCatalog] = {}
+        self._catalogs: dict[str, OpenCatalog] = {}  # those asked for last are the last ones
+        self._used: dict[str, float] = {}  # project -> when its catalog was asked for, monotonic
         self._lock = threading.Lock()
         self._requested: dict[str, int] = {}  # project -> uploads that jobs were requested for
         self.closing = asyncio.Event()
@@ -58,8 +65,10 @@ class Workspace:
                     self.release(name)
 
     def _tidy(self) -> None:
+        """Remove what a killed studio left half-done: archives of no project yet, cut-off files."""
+        shutil.rmtree(self.root / ".studio" / ZIPS, ignore_errors=True)
         for name in names(self.root):
-            with contextlib.suppress(BearsError):
+            with contextlib.suppress(BearsError, OSError):
                 uploads.clear_cut_off(self.place(name))
 
     def place(self, name: str) -> Place:
@@ -74,12 +83,25 @@ class Workspace:
             raise
 
     def catalog(self, place: Place) -> OpenCatalog:
-        """Opened once for all pages of a project."""
+        """Opened once for all pages of a project, and closed while nobody asks for it."""
         with self._lock:
-            known = self._catalogs.get(place.name)
+            known = self._catalogs.pop(place.name, None)
             if known is None or known.root != place.data:
-                known = self._catalogs[place.name] = OpenCatalog(place.data)
-            return known
+                known = OpenCatalog(place.data)
+            self._catalogs[place.name] = known
+            self._used[place.name] = time.monotonic()
+            too_many = list(self._catalogs.values())[:-_OPEN]
+        for one in too_many:
+            one.close()
+        return known
+
+    def close_idle(self) -> None:
+        """Close the catalogs that nobody has asked for lately; whoever asks again opens them."""
+        since = time.monotonic() - _IDLE
+        with self._lock:
+            idle = [one for name, one in self._catalogs.items() if self._used[name] < since]
+        for one in idle:
+            one.close()
 
     def release(self, name: str) -> None:
         """Close what is open of a project, before its folder is moved."""
@@ -94,7 +116,7 @@ class Workspace:
             place = self.place(project)
             with self.catalog(place).turn() as catalog:
                 if catalog:
-                    keep_result(catalog, place.config.labels, answers_folder(place.own))
+                    keep_result(catalog, answers_folder(place.own))
 
     # -- states --------------------------------------------------------------------------------
 
@@ -116,21 +138,54 @@ class Workspace:
         came = self.uploads.stored.get(place.name, 0)
         return (*stamps, catalog, came, self.jobs.token(place.name))
 
+    # -- requests ------------------------------------------------------------------------------
+
+    def request(
+        self, place: Place, kind: str, choices: dict[str, Any], request: str, after: str
+    ) -> Job:
+        """A job that a page asks for. What was uploaded until now is taken in before it learns; a
+        training that runs is the one that is asked for, unless it would be another by now. Raises
+        as `Jobs.submit`."""
+        if kind in (*LEARNING, "search"):
+            self.take_in(place)
+        running = [job for job in self.jobs.busy(place.name) if job.state == "running"]
+        same = [job.id for job in running if kind in LEARNING and not self._is_outdated(job, place)]
+        return self.jobs.submit(place, kind, choices, request, after, same="".join(same))
+
+    def _is_outdated(self, job: Job, place: Place) -> bool:
+        """Whether photos, decisions or settings came after a job had begun, or photos will."""
+        began = job.begun or 0.0
+        if any(other.kind in COLLECTING for other in self.jobs.busy(place.name)):
+            return True
+        if self.uploads.at.get(place.name, 0.0) > began or place.file.stat().st_mtime > began:
+            return True
+        at = datetime.fromtimestamp(began, timezone.utc).isoformat(timespec="seconds")
+        with self.catalog(place).turn() as catalog:
+            recent = "WHERE at >= ? AND request <> '' LIMIT 1"
+            return catalog is not None and bool(catalog.events(recent, (at,)))
+
     # -- uploads -------------------------------------------------------------------------------
 
     async def _take_in_rested(self) -> None:
         """Request jobs for uploads that rest, and at the start for those of an earlier studio."""
+        looks, takes = Surviving("a look at the uploads"), dict[str, Surviving]()
         while True:
-            for name in names(self.root):
-                came = self.uploads.stored.get(name, 0)
-                if self._requested.get(name) == came or not self.uploads.have_rested(name):
-                    continue
-                if any(job.kind in TAKE_IN for job in self.jobs.busy(name)):
-                    continue  # once that is over, only what came meanwhile is left
-                with contextlib.suppress(BearsError, OSError):  # a full disk: at the next look
-                    await asyncio.to_thread(self.take_in, self.place(name))
-                    self._requested[name] = came
+            with looks:
+                await asyncio.to_thread(self.close_idle)
+                for name in names(self.root):
+                    with takes.setdefault(name, Surviving(f"taking the uploads of {name} in")):
+                        await self._take_in_once(name)  # a full disk: at the next look again
             await asyncio.sleep(BEAT * _LOOKS)
+
+    async def _take_in_once(self, name: str) -> None:
+        """What came since the last time, once it rests."""
+        came = self.uploads.stored.get(name, 0)
+        if self._requested.get(name) == came or not self.uploads.have_rested(name):
+            return
+        if any(job.kind in TAKE_IN for job in self.jobs.busy(name)):
+            return  # once that is over, only what came meanwhile is left
+        await asyncio.to_thread(self.take_in, self.place(name))
+        self._requested[name] = came
 
     def take_in(self, place: Place) -> list[Job]:
         """Jobs for all uploads that wait and that no running job reads. Raises DataError."""

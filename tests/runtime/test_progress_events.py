@@ -154,3 +154,17 @@ def test_a_watched_command_hears_ctrl_c_as_a_background_job_of_a_shell(
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_break_stops_it_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program cannot send Ctrl-C to a group of processes there."""
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    monkeypatch.setenv(progress_events.VARIABLE, str(tmp_path / "progress.jsonl"))
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)]
+    try:
+        progress_events.begin_log()
+        assert signal.getsignal(signal.SIGUSR1) is signal.default_int_handler
+        progress_events.end_log(0)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGUSR1), before, strict=True):
+            signal.signal(number, handler)

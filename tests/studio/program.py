@@ -22,6 +22,8 @@ def main() -> int:
     progress_events.report_bar(1, "features", 3, 10, "photo", "", last=True)
     if do == "die":
         signal.raise_signal(signal.SIGKILL)
+    if do == "crash":
+        raise ImportError("a package is missing")  # Python ends with 1 then
     if do == "deaf":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         Path("deaf").touch()
@@ -35,6 +37,9 @@ def main() -> int:
         progress_events.report("error", code="TOO_FEW", sentence="too few photos")
     if do == "locked" and not Path("free").exists():
         progress_events.report("error", code="LOCKED", sentence="Another run (pid 7) is running")
+    if do == "partly":
+        progress_events.end_log(1)
+        return 1
     code = 2 if do == "fail" or (do == "locked" and not Path("free").exists()) else 0
     progress_events.report("stage", name="probe", state="done", seconds=0.1)
     progress_events.end_log(code)

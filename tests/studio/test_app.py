@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,13 @@ from fastapi.testclient import TestClient
 from waiting import until
 
 from bear_classifier.config import project_file
+from bear_classifier.dataset.backups import CATALOG
+from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.lock import hold
-from bear_classifier.studio import jobs, uploads
+from bear_classifier.studio import jobs, uploads, workspace
 from bear_classifier.studio.app import make_app
 from bear_classifier.studio.events import Channel
+from bear_classifier.studio.projects import make_project
 from bear_classifier.studio.workspace import Workspace
 
 OURS = {"X-Bears": "1"}
@@ -192,7 +196,38 @@ def test_every_page_hears_of_every_change(tmp_path: Path) -> None:
     before, after = (json.loads(line["data"]) for line in lines)
     assert [row["id"] for row in after["jobs"]] == [job]
     assert {**before, "jobs": after["jobs"], "steps": after["steps"]} == after
-    assert ended == (2, "")
+    assert ended == (2, "event: ping\ndata: \n\n")
+
+
+def test_a_look_at_the_projects_changes_nothing_and_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "_OPEN", 2)
+    monkeypatch.setattr(workspace, "_LOOKS", 0.05)
+    monkeypatch.setattr(Workspace, "take_in", lambda space, place: [])  # which looks, too
+    logs = []
+    for name in ("one", "two", "three"):
+        place = make_project(tmp_path, name, {"a": ["a"], "b": ["b"]})
+        Catalog(place.data).close()
+        for path in (place.file, place.data / CATALOG):
+            os.utime(path, (1_000.0, 1_000.0))
+        logs.append(place.data / f"{CATALOG}-wal")  # is there while the catalog is open
+    with TestClient(make_app(tmp_path), "http://localhost", headers=OURS) as page:
+        for _ in range(2):
+            listed = page.get("/api/projects").json()["projects"]
+            assert [row["changed"] for row in listed] == [1_000.0] * 3
+            assert sum(log.exists() for log in logs) == 2
+        monkeypatch.setattr(workspace, "_IDLE", 0.0)
+        until(lambda: not any(log.exists() for log in logs))
+        assert page.get("/api/projects/one").status_code == 200
+
+
+def test_an_archive_of_a_killed_studio_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".studio" / "zips" / f"{'0' * 64}.zip"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with TestClient(make_app(tmp_path), "http://localhost", headers=OURS):
+        assert not left.exists()
 
 
 def test_requests_at_once_are_all_kept(page: TestClient) -> None:

@@ -42,11 +42,15 @@ def do(place: Place) -> Callable[[str], None]:
 def queue(place: Place) -> Iterator[Jobs]:
     made = Jobs(place.root, PROGRAM)
     yield made
+    end_all(made, place)
+
+
+def end_all(queue: Jobs, place: Place) -> None:
     (place.home / "go").touch()
-    for job in list(made.journal.jobs.values()):
-        made.cancel(job.id)
-    made.patience = 0.0
-    until(lambda: made.beat() or all(job.is_over for job in made.journal.jobs.values()))
+    for job in queue.journal.all():
+        queue.cancel(job.id)
+    queue.patience = 0.0
+    until(lambda: queue.beat() or all(job.is_over for job in queue.journal.all()))
 
 
 def comes_to(queue: Jobs, job: Job, *states: str) -> Job:
@@ -149,7 +153,10 @@ def test_a_job_waits_for_the_one_before_it_and_is_dropped_with_it(
     assert comes_to(queue, first, "failed").error == {
         "code": "TOO_FEW", "sentence": "too few photos"
     }  # fmt: skip
-    assert comes_to(queue, second, "stopped").error["code"] == "NOT_BEGUN"
+    dropped = comes_to(queue, second, "stopped")
+    assert (dropped.error["code"], dropped.not_begun) == ("NOT_BEGUN", True)
+    rows = queue.shown("mine")
+    assert [(row["not_begun"], row["resumable"]) for row in rows] == [(False, True), (True, False)]
     with pytest.raises(ConfigError, match="^BAD_JOB"):
         queue.submit(place, "train", {}, after="none")
 
@@ -301,11 +308,13 @@ def test_old_jobs_are_cleared(
     queue: Jobs, place: Place, do, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "_KEPT", 2)
+    """Each kind by itself: many of one kind take the place of no other."""
     do("quick")
     ended = []
-    for n in range(4):
-        job = queue.submit(place, "report", {}, str(n))
+    for n, kind in enumerate(["train", *["report"] * 4]):
+        job = queue.submit(place, kind, {}, str(n))
         queue.cancel(job.id)
         ended.append(job.id)
-    assert list(queue.journal.jobs) == ended[1:]
-    assert sorted(path.name for path in (place.own / "jobs").iterdir()) == ended[1:]
+    kept = [ended[0], *ended[2:]]
+    assert list(queue.journal.jobs) == kept
+    assert sorted(path.name for path in (place.own / "jobs").iterdir()) == kept

@@ -14,13 +14,18 @@ import pytest
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.queries import labels_of_test
 from bear_classifier.dataset.schema import Photo, StageRun
+from bear_classifier.errors import DataError
+from bear_classifier.studio import insights, results
+from bear_classifier.studio.projects import make_project
 from bear_classifier.studio.results import (
     KeptResult,
+    answers_folder,
     comparison,
     keep_result,
     kept_results,
     result_rows,
 )
+from bear_classifier.studio.workspace import Workspace
 
 LABELS = ["black", "grizzly", "teddy"]
 NOW = {name: ("a", name) for name in "pqrstuvw"}
@@ -100,7 +105,7 @@ def after_training(root: Path, make: Callable[..., Photo]) -> Catalog:
         pooled=np.zeros((len(photos), 2), dtype=np.float32),
         chosen=np.array("tuned"),
     )
-    test = {"error": 0.5, "error_interval": [0.2, 0.8], "n": 6}
+    test = {"error": 0.5, "error_interval": [0.2, 0.8], "n": 6, "labels": LABELS}
     (made.root / "evaluate" / "report.json").write_text(
         json.dumps({"test": test}), encoding="utf-8"
     )
@@ -122,12 +127,12 @@ def later(first: Path, second: Path) -> None:
 
 def test_the_answers_of_a_training_are_kept_once(catalog: Catalog, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    assert keep_result(catalog, LABELS, folder)
-    assert not keep_result(catalog, LABELS, folder)
+    assert keep_result(catalog, folder)
+    assert not keep_result(catalog, folder)
     judged(catalog, "one")  # a training that gave the same answers
-    assert not keep_result(catalog, LABELS, folder)
+    assert not keep_result(catalog, folder)
     judged(catalog, "two")
-    assert keep_result(catalog, LABELS, folder)
+    assert keep_result(catalog, folder)
     first, second = kept_results(folder)
     assert first.answers.keys() == second.answers.keys() == labels_of_test(catalog).keys()
     assert first.answers == {
@@ -140,11 +145,53 @@ def test_the_answers_of_a_training_are_kept_once(catalog: Catalog, tmp_path: Pat
     assert len(result_rows([first, second], labels_of_test(catalog))) == 2
 
 
+def test_answers_are_named_by_the_classes_that_the_model_had(
+    tmp_path: Path, make: Callable[..., Photo]
+) -> None:
+    """One was taken out of the project while it was trained."""
+    place = make_project(tmp_path, "mine", {label: [label] for label in LABELS[1:]})
+    after_training(place.data, make).close()
+    Workspace(tmp_path).keep_result("mine")
+    (kept,) = kept_results(answers_folder(place.own))
+    assert set(kept.answers.values()) == set(LABELS)
+
+
+def test_a_state_is_read_though_nothing_can_be_written(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise DataError("DISK_FULL", f"no space left to write {path}")
+
+    place = make_project(tmp_path, "mine", {label: [label] for label in LABELS})
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "write_atomic", full)
+        assert insights.results_of(place, catalog) == []
+    assert len(insights.results_of(place, catalog)) == 1
+
+
+def test_kept_answers_are_read_once(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(folder: Path) -> list[KeptResult]:
+        read.append(folder)
+        return kept_results(folder)
+
+    monkeypatch.setattr(insights, "kept_results", counted)
+    place = make_project(tmp_path, "mine", {label: [label] for label in LABELS})
+    for _ in range(3):
+        assert len(insights.results_of(place, catalog)) == 1
+    assert len(read) == 1
+    judged(catalog, "two")
+    assert len(insights.results_of(place, catalog)) == 2
+
+
 def test_answers_of_a_training_that_is_not_judged_yet_are_left(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     later(catalog.root / "evaluate" / "report.json", catalog.root / "train" / "predictions.npz")
-    assert not keep_result(catalog, LABELS, tmp_path / "results")
+    assert not keep_result(catalog, tmp_path / "results")
 
 
 def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,256 @@
+"""Jobs in trouble: a full disk, a fault of the studio's own, a crash, two pages that click."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from test_jobs import PROGRAM, comes_to, end_all, stored
+from waiting import STUCK, until
+
+from bear_classifier.dataset.catalog import Catalog, now
+from bear_classifier.dataset.schema import Event, Photo
+from bear_classifier.errors import DataError
+from bear_classifier.studio import job_process, journal, workspace
+from bear_classifier.studio.jobs import Jobs
+from bear_classifier.studio.journal import Job
+from bear_classifier.studio.projects import Place, make_project
+from bear_classifier.studio.workspace import Workspace
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = make_project(tmp_path, "mine", {"a": ["a"], "b": ["b"]})
+    os.utime(made.file, (1.0, 1.0))
+    return made
+
+
+@pytest.fixture
+def queue(place: Place) -> Iterator[Jobs]:
+    made = Jobs(place.root, PROGRAM)
+    yield made
+    end_all(made, place)
+
+
+def do(place: Place, what: str) -> None:
+    (place.home / "do").write_text(what, encoding="utf-8")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    def full(path: Path, data: bytes) -> None:
+        raise DataError("DISK_FULL", f"no space left to write {path}")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(journal, "write_atomic", full)
+        yield
+
+
+def test_a_full_disk_keeps_nobody_from_stopping_a_job(queue: Jobs, place: Place) -> None:
+    do(place, "wait")
+    job = comes_to(queue, queue.submit(place, "train", {}), "running")
+    until(lambda: queue.row(queue.get(job.id))["bar"])
+    with full_disk():
+        assert queue.cancel(job.id).state == "stopping"
+        assert comes_to(queue, job, "stopped").code == 130
+        assert stored(queue, job)["state"] == "running"
+        later = Jobs(place.root, PROGRAM)  # it sees what the job left
+        later.beat()
+        assert later.get(job.id).state == "stopped"
+    queue.beat()
+    assert stored(queue, job)["state"] == "stopped"
+
+
+def test_a_full_disk_keeps_the_studio_from_ending_no_longer_than_its_job(place: Place) -> None:
+    do(place, "wait")
+    queue = Jobs(place.root, PROGRAM)
+    job = queue.submit(place, "train", {})
+
+    async def run() -> None:
+        async with queue.working():
+            while not queue.row(queue.get(job.id))["bar"]:
+                await asyncio.sleep(0.01)
+            full.__enter__()
+
+    full = full_disk()
+    try:
+        asyncio.run(asyncio.wait_for(run(), STUCK))
+    finally:
+        full.__exit__(None, None, None)
+    assert queue.get(job.id).state == "stopped"
+    assert not job_process.is_alive(queue.journal.folders[job.id])
+
+
+def test_a_fault_after_a_job_ends_neither_the_next_one_nor_the_studio(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    do(place, "quick")
+    asked: list[str] = []
+
+    def finished(project: str) -> None:
+        asked.append(project)
+        raise IndexError("list index out of range")
+
+    queue = Jobs(place.root, PROGRAM, finished)
+    jobs = [queue.submit(place, kind, {}) for kind in ("learn", "train")]
+
+    async def run() -> None:
+        async with queue.working():
+            while len(asked) < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(run(), STUCK))
+    assert [queue.get(job.id).state for job in jobs] == ["done", "done"]
+    (said,) = [row.getMessage() for row in caplog.records]  # once
+    assert said.startswith("what follows a job failed") and "IndexError" in said
+
+
+def test_a_fault_of_one_project_keeps_no_other_uploads_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bad", "mine"):
+        make_project(tmp_path, name, {"a": ["a"], "b": ["b"]})
+    space = Workspace(tmp_path)
+    taken: list[str] = []
+    faults = [OSError("the folder of projects is away for a moment")]
+
+    def names(root: Path) -> list[str]:
+        if faults:
+            raise faults.pop()
+        return ["bad", "mine"]
+
+    def take_in(place: Place) -> list[Job]:
+        if place.name == "bad":
+            raise KeyError("a fault")
+        taken.append(place.name)
+        return []
+
+    monkeypatch.setattr(workspace, "names", names)
+    monkeypatch.setattr(workspace, "_LOOKS", 0.05)
+    monkeypatch.setattr(space, "take_in", take_in)
+
+    async def run() -> None:
+        looking = asyncio.create_task(space._take_in_rested())
+        while not taken and not looking.done():
+            await asyncio.sleep(0.01)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(run(), STUCK))
+    assert taken == ["mine"]
+
+
+def test_jobs_may_come_while_somebody_reads_them(queue: Jobs, place: Place) -> None:
+    do(place, "quick")
+    queue.submit(place, "learn", {})
+    read = []
+    for job in queue.journal.of("mine"):
+        read.append(job.kind)
+        queue.submit(place, "train", {})
+    for job in queue.journal.all():
+        read.append(job.kind)
+        queue.submit(place, "curve", {})
+    assert read == ["learn", "learn", "train"]
+
+
+@pytest.mark.parametrize(("what", "state"), [("crash", "failed"), ("partly", "done")])
+def test_python_that_ends_with_1_is_no_command_that_did(
+    queue: Jobs, place: Place, what: str, state: str
+) -> None:
+    do(place, what)
+    ended = comes_to(queue, queue.submit(place, "train", {}), "failed", "done")
+    assert (ended.state, ended.code) == (state, 1)
+    assert ended.error is None or ended.error["code"] == "ENDED"
+
+
+def test_a_job_whose_folder_was_deleted_is_over(place: Place) -> None:
+    assert not job_process.is_alive(place.own / "jobs" / "none")
+
+
+# -- what is shown -----------------------------------------------------------------------------
+
+
+def test_many_jobs_of_a_kind_hide_no_training(queue: Jobs, place: Place) -> None:
+    do(place, "quick")
+    ended = [comes_to(queue, queue.submit(place, "train", {}, "1"), "done")]
+    ended += [queue.cancel(queue.submit(place, "train", {}, request).id) for request in "23"]
+    many = [queue.cancel(queue.submit(place, "search", {"per_class": n}).id) for n in range(1, 13)]
+    wanted = [ended[0], ended[2], *many[-10:]]
+    assert [row["id"] for row in queue.shown("mine")] == [job.id for job in wanted]
+
+
+def test_every_job_that_is_shown_changes_what_is_sent(queue: Jobs, place: Place) -> None:
+    do(place, "quick")
+    jobs = [queue.submit(place, "search", {"per_class": n}) for n in range(1, 33)]
+    before = queue.token("mine")
+    queue.cancel(jobs[0].id)
+    assert queue.token("mine") != before
+
+
+# -- two pages ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def space(place: Place) -> Iterator[Workspace]:
+    made = Workspace(place.root)
+    made.jobs.program = PROGRAM
+    yield made
+    end_all(made.jobs, place)
+
+
+def soon() -> float:
+    return time.time() + 1.0  # clocks of file systems are coarse
+
+
+def decided(space: Workspace, place: Place, photo: Photo) -> None:
+    with Catalog(place.data) as catalog, catalog.transaction():
+        catalog.put_photos([photo])
+        catalog.add_event(Event(0, now(), "me", "keep", photo.sha256, "", "", "", request="1"))
+
+
+def test_a_training_that_runs_is_the_one_that_another_page_asks_for(
+    space: Workspace, place: Place
+) -> None:
+    do(place, "wait")
+    first = space.request(place, "learn", {}, "1", "")
+    second = space.request(place, "train", {}, "2", first.id)
+    comes_to(space.jobs, first, "running")
+    assert space.request(place, "learn", {}, "3", "").id == first.id
+    assert space.request(place, "train", {}, "4", first.id).id == second.id
+    (place.home / "go").touch()
+    comes_to(space.jobs, first, "done")
+    for click, job in (("3", first), ("4", second)):  # their answers were lost
+        assert space.request(place, job.kind, {}, click, "").id == job.id
+    (place.home / "go").unlink()
+    comes_to(space.jobs, second, "running")
+    assert space.request(place, "train", {}, "5", "").id == second.id
+    assert space.request(place, "train", {}, "6", space.jobs.submit(place, "learn", {}).id).after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda space, place, photo: os.utime(place.file, (soon(), soon())),
+        lambda space, place, photo: space.uploads.at.update(mine=soon()),
+        lambda space, place, photo: space.jobs.submit(place, "draw", {}),
+        decided,
+    ],
+    ids=["settings", "photos", "photos that will come", "decisions"],
+)
+def test_a_training_of_what_came_since_is_another_one(
+    space: Workspace,
+    place: Place,
+    make: Callable[..., Photo],
+    change: Callable[[Workspace, Place, Photo], object],
+) -> None:
+    do(place, "wait")
+    first = comes_to(space.jobs, space.request(place, "train", {}, "1", ""), "running")
+    change(space, place, make(1))
+    second = space.request(place, "train", {}, "2", "")
+    assert second.id != first.id
+    assert space.request(place, "train", {}, "3", "").id == second.id
