@@ -13,7 +13,7 @@ from typing import Any
 from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.studio import uploads
 from bear_classifier.studio.commands import TAKE_IN
-from bear_classifier.studio.folders import finish_renames
+from bear_classifier.studio.folders import finish_moves
 from bear_classifier.studio.jobs import BEAT, Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.photo_facts import OpenCatalog
@@ -31,7 +31,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        finish_renames(root)
+        finish_moves(root)
         self.moving: set[str] = set()  # projects that are being renamed or deleted
         self.jobs, self.uploads = Jobs(root, finished=self.keep_result), Uploads()
         self._catalogs: dict[str, OpenCatalog] = {}
