@@ -27,12 +27,14 @@ def document(
     catalog: Catalog | None,
     jobs: list[Document],
     waiting: Mapping[str, Sequence[str]],
+    left: int,
 ) -> Document:
-    """What docs/STUDIO.md lists. jobs: as `Jobs.shown`; waiting: as `uploads.waiting`. Raises
-    DataError."""
+    """What docs/STUDIO.md lists. jobs: as `Jobs.shown`; waiting: as `uploads.waiting`; left: of
+    these, uploads that nothing takes in by itself. Raises DataError."""
     labels = list(place.config.classes)
     photos = photo_facts(catalog, labels)
     photos["uploads_waiting"] = sum(map(len, waiting.values()))
+    photos["uploads_left"] = left
     for name in waiting.get("take-in", ()):
         photos["by_class"][name.partition("/")[0]]["waiting"] += 1
     decisions = decisions_since(catalog) if catalog else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Workspace:
         self._lock = threading.Lock()
         self._requested: dict[str, int] = {}  # project -> uploads that jobs were requested for
         self.closing = asyncio.Event()
+        self.jobs.moving = self.uploads.moving = self.moving
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -102,7 +103,8 @@ class Workspace:
         """The whole document of a project; call it in a thread. Raises DataError."""
         with self.catalog(place).turn() as catalog:
             waiting = uploads.waiting(place, catalog)
-            return document(place, catalog, self.jobs.shown(place.name), waiting)
+            left = self._left(place, waiting)
+            return document(place, catalog, self.jobs.shown(place.name), waiting, left)
 
     def token(self, place: Place) -> tuple[Any, ...]:
         """Changes whenever the document of a project may have changed; call it in a thread."""
@@ -113,7 +115,7 @@ class Workspace:
             except OSError:
                 stamps.append(0)
         catalog = self.catalog(place).token()
-        came = self.uploads.stored.get(place.name, 0)
+        came = self.uploads.stored.get(place.name, 0), self._requested.get(place.name)
         return (*stamps, catalog, came, self.jobs.token(place.name))
 
     # -- uploads -------------------------------------------------------------------------------
@@ -132,17 +134,41 @@ class Workspace:
                     self._requested[name] = came
             await asyncio.sleep(BEAT * _LOOKS)
 
-    def take_in(self, place: Place) -> list[Job]:
-        """Jobs for all uploads that wait and that no running job reads. Raises DataError."""
+    def take_in(self, place: Place, again: bool = False) -> list[Job]:
+        """Jobs for all uploads that wait and that no running job reads. again: also for archives
+        whose job failed. Raises DataError."""
         since = self.uploads.at.get(place.name, 0.0)
         reading = {job.kind for job in self.jobs.busy(place.name) if (job.begun or 0.0) > since}
         with self.catalog(place).turn() as catalog:
             waiting = uploads.waiting(place, catalog)
-        tried = [job.choices for job in self.jobs.journal.of(place.name) if job.kind in TAKE_IN]
+        tried = self._tried(place, again)
         return [
             self.jobs.submit(place, kind, choices)
             for kind, found in waiting.items()
             if kind == "take-in-zip" or kind not in reading
             for choices in uploads.choices_of(kind, found)
-            if not choices or choices not in tried
+            if choices.get("file") not in tried
         ]
+
+    def _tried(self, place: Place, again: bool = False) -> set[str]:
+        """Archives of which a job is not over, or was done or failed since they were uploaded.
+        again: only the former."""
+
+        def counts(job: Job) -> bool:
+            if not job.is_over or again or job.state not in ("done", "failed"):
+                return not job.is_over
+            return job.asked >= uploads.came_at(place, job.choices["file"])
+
+        jobs = [job for job in self.jobs.journal.of(place.name) if job.kind == "take-in-zip"]
+        return {job.choices["file"] for job in jobs if counts(job)}
+
+    def _left(self, place: Place, waiting: Mapping[str, Sequence[str]]) -> int:
+        """Of the uploads that wait, those that nothing takes in by itself: a job of them has ended,
+        and nothing came since. waiting: as `uploads.waiting`."""
+        if self._requested.get(place.name) != self.uploads.stored.get(place.name, 0):
+            failed = self._tried(place) - self._tried(place, again=True)
+            return len(failed.intersection(waiting.get("take-in-zip", ())))
+        jobs = [job for job in self.jobs.busy(place.name) if job.kind in TAKE_IN]
+        taken = {job.choices.get("file", job.kind) for job in jobs}
+        pairs = [(kind, name) for kind, names in waiting.items() for name in names]
+        return sum(taken.isdisjoint(pair) for pair in pairs)
