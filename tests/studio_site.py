@@ -44,6 +44,7 @@ def empty() -> dict[str, Any]:
             "by_source": {label: {} for label in LABELS},
             "refused": {},
             "uploads_waiting": 0,
+            "uploads_left": 0,
         },
         "jobs": [],
         "first": None,

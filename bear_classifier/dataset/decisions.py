@@ -62,6 +62,14 @@ def decided(catalog: Catalog) -> dict[str, Event]:
     return last
 
 
+def undecided(catalog: Catalog, hashes: Collection[str]) -> set[str]:
+    """Of these photos, those in use without a decision in force."""
+    in_use = {photo.sha256 for photo in catalog.photos_of(hashes) if photo.status == "ok"}
+    which = "WHERE sha256 IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+    events = in_force(catalog.events(which, (json.dumps(sorted(in_use)),)))
+    return in_use - {event.sha256 for event in events if event.undoes is None and event.request}
+
+
 def full_sha256(catalog: Catalog, start: str) -> str:
     """The hash that begins like that. Raises DataError (NO_SUCH_PHOTO)."""
     start = start.lower()

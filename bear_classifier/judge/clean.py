@@ -82,8 +82,8 @@ class CleanSummary(TypedDict):
 
 
 def clean(catalog: Catalog, config: Config) -> CleanSummary:
-    """How much of the data looks wrong; no photo is changed. Leaves `clean/summary.json`, and in
-    `clean/evidence` what suspects are listed from."""
+    """How much of the data looks wrong; no photo is changed. Leaves `clean/summary.json`, which
+    also names the suspects (`likely`), and in `clean/evidence` what they are listed from."""
     made = decided(catalog)
     columns = photo_columns(catalog)
     found = judged(catalog, config, made, columns)
@@ -98,7 +98,8 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
         "expected": round(float(chances[usable].sum()), 1),
         "kinds": {kind: n for kind, n in kinds.items() if n},
     }
-    write_atomic(catalog.root / "clean" / "summary.json", json.dumps(outcome).encode())
+    left = outcome | {"likely": found.hashes.some(np.flatnonzero(likely))}
+    write_atomic(catalog.root / "clean" / "summary.json", json.dumps(left).encode())
     return outcome
 
 

@@ -1,7 +1,7 @@
 """Folders of projects: renamed, moved into a bin and back; each move happens whole or not at all.
 
-What was deleted lies in `ROOT/.bin/`. A rename is written down before it begins, and one that was
-cut off is finished at the next start.
+What was deleted lies in `ROOT/.bin/`. What moves is written down before it begins, and what was cut
+off is finished at the next start.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from bear_classifier.config import project_edits
 from bear_classifier.dataset.lock import hold
@@ -23,7 +24,8 @@ from bear_classifier.studio.projects import Place, check_name, place_of
 
 BIN = ".bin"
 _ABOUT = "about.json"
-_RENAMES = ".rename-*.json"
+_RENAMES, _DELETIONS = ".rename-*.json", ".delete-*.json"
+_Moves = list[list[str]]  # from and to, below the root, in their order
 
 
 @dataclass(frozen=True)
@@ -43,31 +45,44 @@ def rename_project(place: Place, new: str) -> Place:
         raise ConfigError("EXISTS", f"{taken[0].name} is there already; choose another name")
     text = _renamed(place, new)
     journal = place.root / f".rename-{place.name}.json"
-    moves = _moves(place, new)
-    with _alone(place, "renaming"):
-        write_atomic(journal, json.dumps({"from": place.name, "to": new, "moves": moves}).encode())
-        done: list[list[str]] = []
-        try:
-            with write_errors(place.home):
-                for move in moves:
-                    if (place.root / move[0]).exists():
-                        replace(place.root / move[0], place.root / move[1])
-                        done.append(move)
-            write_atomic(
-                (place.root / new if place.is_nested else place.root) / f"{new}.toml", text
-            )
-        except BaseException:
-            for source, target in reversed(done):
-                with contextlib.suppress(OSError):
-                    (place.root / target).replace(place.root / source)
-            journal.unlink(missing_ok=True)
-            raise
-        journal.unlink(missing_ok=True)
+    noted = {"from": place.name, "to": new, "moves": _moves(place, new)}
+    with _alone(place, "renaming"), _moved(place.root, journal, noted):
+        write_atomic((place.root / new if place.is_nested else place.root) / f"{new}.toml", text)
     return place_of(place.root, new)
 
 
-def _moves(place: Place, new: str) -> list[list[str]]:
-    """From and to, below the root, in their order."""
+@contextmanager
+def _moved(root: Path, journal: Path, noted: dict[str, Any]) -> Iterator[None]:
+    """Within, what is noted is moved; if something fails, here or within, all is moved back. Only
+    what cannot be moved back either stays in the journal, to be finished at the next start."""
+    write_atomic(journal, json.dumps(noted).encode())
+    done: _Moves = []
+    try:
+        for source, target in noted["moves"]:
+            if (root / source).exists():
+                with write_errors(root / source):
+                    (root / target).parent.mkdir(parents=True, exist_ok=True)
+                    replace(root / source, root / target)
+                    done.append([source, target])
+        yield
+    except BaseException:
+        while done:
+            source, target = done[-1]
+            with contextlib.suppress(OSError):
+                _back(root / target, root / source)
+            if not (root / source).exists():
+                raise
+            done.pop()
+        journal.unlink(missing_ok=True)
+        raise
+    journal.unlink(missing_ok=True)
+
+
+def _back(moved: Path, to: Path) -> None:
+    moved.replace(to)
+
+
+def _moves(place: Place, new: str) -> _Moves:
     below = f"{place.name}/" if place.is_nested else ""
     old = place.config.name
     moves = [
@@ -90,26 +105,27 @@ def _renamed(place: Place, new: str) -> bytes:
     return bom + project_edits.with_name(text, new, place.file.name).encode()
 
 
-def finish_renames(root: Path) -> None:
-    """Finish the renames that were cut off, so that each project is whole under one name."""
-    for journal in sorted(root.glob(_RENAMES)):
+def finish_moves(root: Path) -> None:
+    """Finish what was cut off, so that each project is whole under one name, or in the bin."""
+    for journal in sorted((*root.glob(_RENAMES), *root.glob(_DELETIONS))):
         try:
             noted = json.loads(journal.read_bytes())
-            old, new, moves = noted["from"], noted["to"], noted["moves"]
-        except (OSError, ValueError, KeyError, TypeError):
+            moves, old, new = noted["moves"], noted.get("from"), noted.get("to")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         with write_errors(journal):
             for source, target in moves:
                 if (root / source).exists() and not (root / target).exists():
+                    (root / target).parent.mkdir(parents=True, exist_ok=True)
                     replace(root / source, root / target)
         with contextlib.suppress(ConfigError):
-            place = place_of(root, new)
-            if place.config.name != new and place.config.name == _old_name(moves, old):
+            place = place_of(root, new) if new else None
+            if place and new != place.config.name == _old_name(moves, old):
                 write_atomic(place.file, _renamed(place, new))
         journal.unlink(missing_ok=True)
 
 
-def _old_name(moves: list[list[str]], old: str) -> str:
+def _old_name(moves: _Moves, old: str) -> str:
     return moves[0][0].rpartition("/")[2] if moves else old
 
 
@@ -120,26 +136,43 @@ def delete_project(place: Place) -> str:
     """Move a project into the bin, and return its id there. Raises DataError (LOCKED,
     CANNOT_WRITE); then it is as it was."""
     at = datetime.now(timezone.utc)
-    name = f"{place.name}-{at:%Y%m%dT%H%M%S%f}"
-    folder = place.root / BIN / name
-    with _alone(place, "deleting"), write_errors(folder):
-        about = {"title": place.name, "deleted": at.isoformat(timespec="seconds")}
-        write_atomic(folder / _ABOUT, json.dumps(about).encode())
-        if place.is_nested:
-            replace(place.home, folder / place.name)
-            return name
-        target = folder / place.name
-        for source, to in (
-            (place.data, target / "data" / place.data.name),
-            (place.model, target / "models" / place.model.name),
-            (place.own, target / "studio"),
-        ):
-            if source.exists():
-                to.parent.mkdir(parents=True, exist_ok=True)
-                replace(source, to)
-        target.mkdir(exist_ok=True)
-        replace(place.file, target / place.file.name)
-    return name
+    number = f"{place.name}-{at:%Y%m%dT%H%M%S%f}"
+    folder = place.root / BIN / number
+    about = {"title": place.name, "deleted": at.isoformat(timespec="seconds")}
+    journal = place.root / f".delete-{place.name}.json"
+    try:
+        with _alone(place, "deleting"):
+            write_atomic(folder / _ABOUT, json.dumps(about).encode())
+            with _moved(place.root, journal, {"moves": _moves_to_bin(place, number)}):
+                pass
+    except BaseException:
+        if place.file.is_file() and not journal.exists():  # it is as it was
+            _clear(folder)
+        raise
+    return number
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder of the bin into which nothing was moved."""
+    (folder / _ABOUT).unlink(missing_ok=True)
+    for path in (*sorted(folder.rglob("*"), reverse=True), folder):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def _moves_to_bin(place: Place, number: str) -> _Moves:
+    """The project file last: with it, the project is in the bin."""
+    target = f"{BIN}/{number}/{place.name}"
+    if place.is_nested:
+        return [[place.name, target]]
+    parts = (
+        (place.data, f"data/{place.data.name}"),
+        (place.model, f"models/{place.model.name}"),
+        (place.own, "studio"),
+        (place.file, place.file.name),
+    )
+    root = place.root
+    return [[path.relative_to(root).as_posix(), f"{target}/{to}"] for path, to in parts]
 
 
 def deleted_projects(root: Path) -> list[Deleted]:
@@ -162,9 +195,9 @@ def restore_project(root: Path, number: str) -> str:
     one = next((one for one in deleted_projects(root) if one.id == number), None)
     if one is None:
         raise ConfigError("NO_PROJECT", f"there is no project {number[:80]!r} in the bin")
-    if any(path.exists() for path in _places(root, one.title)):
-        advice = "rename that one first, then restore this"
-        raise ConfigError("EXISTS", f"a project {one.title} is there by now; {advice}")
+    if taken := [path for path in _places(root, one.title) if path.exists()]:
+        advice = "rename that project, or move what is there away; then restore this"
+        raise ConfigError("EXISTS", f"{taken[0]} is there by now; {advice}")
     with write_errors(root / one.title):
         replace(root / BIN / number / one.title, root / one.title)
     shutil.rmtree(root / BIN / number, ignore_errors=True)

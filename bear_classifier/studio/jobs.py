@@ -22,7 +22,7 @@ from bear_classifier.studio.commands import JobSubject, job_words
 from bear_classifier.studio.job_process import LOG, PROGRESS, JobProcess
 from bear_classifier.studio.job_progress import Progress, log_lines
 from bear_classifier.studio.journal import Job, Journal, in_turn, new_id
-from bear_classifier.studio.projects import Place, file_of, names, own_folder
+from bear_classifier.studio.projects import Place, file_of, names, own_folder, refuse_moved
 from bear_classifier.studio.surviving import Surviving
 from bear_classifier.web.guard import Refused
 
@@ -50,6 +50,7 @@ class Jobs:
         self._progress: dict[str, Progress] = {}
         self._stopping: dict[str, float] = {}  # since when, by the monotonic clock
         self.not_before: dict[str, float] = {}  # job -> when it is tried again
+        self.moving: set[str] = set()  # projects that are being renamed or deleted
         self._closed = False
         self._finished, self._over_now = finished, list[str]()
         for name in names(root):
@@ -82,9 +83,10 @@ class Jobs:
         two of the same words that wait. after: a job that has to be done first; was: one that this
         goes on with; same: one that runs, and that this is no other than, if its words are equal.
 
-        Raises ConfigError (BAD_JOB) and DataError (DISK_FULL, CANNOT_WRITE)."""
+        Raises ConfigError (BAD_JOB), Refused (404, 503) and DataError (DISK_FULL, CANNOT_WRITE)."""
         if known := self.journal.requested(place.name, request):
             return known
+        refuse_moved(place, self.moving)
         own = place.own.relative_to(place.home).as_posix()
         model = place.model.relative_to(place.home).as_posix()
         words = job_words(kind, choices, JobSubject(place.name, model, own))

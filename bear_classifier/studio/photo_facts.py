@@ -17,6 +17,7 @@ from bear_classifier.dataset.sources import usable_sites
 from bear_classifier.errors import DataError
 
 _FINE = (schema.OK, schema.PENDING, schema.SPARE, schema.GONE)
+_UPLOAD = f"*/uploads/photos/*/{'[0-9a-f]' * 64}.*"
 _PLACES = {"ok": "usable", "unusable": "set_aside", "duplicate": "set_aside", "dropped": "dropped"}
 
 
@@ -87,7 +88,10 @@ def photo_facts(catalog: Catalog | None, labels: list[str]) -> dict[str, Any]:
 
 
 def _waiting(catalog: Catalog) -> dict[str, int]:
-    which = f"(SELECT label, count(*) AS n FROM source WHERE code = '{schema.PENDING}'"
+    """Candidates of each class; not uploads, which `uploads.waiting` knows before and meanwhile."""
+    upload = f"kind = 'folder' AND replace(origin, char(92), '/') GLOB '{_UPLOAD}'"
+    pending = f"source WHERE code = '{schema.PENDING}' AND NOT ({upload})"
+    which = f"(SELECT label, count(*) AS n FROM {pending}"
     with damage_explained(catalog.path):
         return dict(catalog.stream(["label", "n"], f"{which} GROUP BY label)").fetchall())
 

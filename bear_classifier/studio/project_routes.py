@@ -19,7 +19,7 @@ from bear_classifier.studio import folders, uploads
 from bear_classifier.studio.commands import ZIPS
 from bear_classifier.studio.downloads import packed
 from bear_classifier.studio.mounts import Mounts
-from bear_classifier.studio.projects import Place, check_name, make_project
+from bear_classifier.studio.projects import Place, check_name, make_project, refuse_moved
 from bear_classifier.studio.suggestions import suggested_queries
 from bear_classifier.studio.workspace import Workspace
 from bear_classifier.web.guard import Refused, read_json
@@ -32,13 +32,18 @@ def project_routes(space: Workspace, mounts: Mounts) -> APIRouter:
 
     @asynccontextmanager
     async def closed(project: str) -> AsyncIterator[Place]:
-        """A project that nothing of the studio has open, so that its folder can move."""
+        """A project that nothing of the studio has open, so that its folder can move. Until it has,
+        no job and no upload of it begins."""
         place = await asyncio.to_thread(space.place, project)
-        if busy := space.jobs.busy(project):
-            words = f"{busy[0].command} is {busy[0].state}; stop it first"
-            raise Refused(409, "BUSY", f"{project} cannot move while it is worked on: {words}")
-        space.moving.add(project)
+        with space.jobs.lock:
+            refuse_moved(place, space.moving)
+            if busy := space.jobs.busy(project):
+                words = f"{busy[0].command} is {busy[0].state}; stop it first"
+                raise _busy(project, words)
+            space.moving.add(project)
         try:
+            if space.uploads.coming[project]:
+                raise _busy(project, "files are being uploaded to it; wait until they are received")
             await mounts.close(project)
             space.release(project)
             yield place
@@ -88,11 +93,20 @@ def project_routes(space: Workspace, mounts: Mounts) -> APIRouter:
         config = space.place(project).config
         return {"labels": list(config.classes), "queries": config.classes}
 
+    @routes.post("/api/projects/{project}/take-in", status_code=202)
+    def take_in(project: str) -> dict[str, Any]:
+        """Take in what waits, also the archives whose job failed."""
+        return {"ids": [job.id for job in space.take_in(space.place(project), again=True)]}
+
     @routes.get("/api/suggestions")
     def suggestions(label: str) -> dict[str, list[str]]:
         return {"queries": suggested_queries(label[:100])}
 
     return routes
+
+
+def _busy(project: str, why: str) -> Refused:
+    return Refused(409, "BUSY", f"{project} cannot move while it is worked on: {why}")
 
 
 def _begun(root: Path, name: str, held: Path) -> Place:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from bear_classifier.config.settings import SHIPPED, Config
 from bear_classifier.errors import ConfigError
 from bear_classifier.pipeline import Project
 from bear_classifier.runtime.files import replace, write_errors
+from bear_classifier.web.guard import Refused
 
 BEARS = {
     "grizzly": ["grizzly bear", "grizzly bear in the wild"],
@@ -88,6 +89,16 @@ def place_of(root: Path, name: str) -> Place:
     """Raises ConfigError (BAD_NAME, NO_PROJECT and those of `read_project`)."""
     file = file_of(root, name)
     return Place(root, file.parent, name, project_file.read_project(file))
+
+
+def refuse_moved(place: Place, moving: Container[str]) -> None:
+    """Before something is written into a project whose place was asked for earlier: it would make
+    its folder anew. moving: projects that are being renamed or deleted. Raises Refused (503
+    MOVING, 404 NO_PROJECT)."""
+    if place.name in moving:
+        raise Refused(503, "MOVING", f"{place.name} is being renamed or deleted", 1)
+    if not place.file.is_file():
+        raise Refused(404, "NO_PROJECT", f"there is no project {place.name!r}")
 
 
 def names(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from bear_classifier import pipeline
 from bear_classifier.config import project_file
 from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import undecided
 from bear_classifier.errors import DataError
 from bear_classifier.stages import STAGES
 from bear_classifier.studio.commands import COLLECTING, LEARNING, QUICK
@@ -27,17 +28,19 @@ def document(
     catalog: Catalog | None,
     jobs: list[Document],
     waiting: Mapping[str, Sequence[str]],
+    left: int,
 ) -> Document:
-    """What docs/STUDIO.md lists. jobs: as `Jobs.shown`; waiting: as `uploads.waiting`. Raises
-    DataError."""
+    """What docs/STUDIO.md lists. jobs: as `Jobs.shown`; waiting: as `uploads.waiting`; left: of
+    these, uploads that nothing takes in by itself. Raises DataError."""
     labels = list(place.config.classes)
     photos = photo_facts(catalog, labels)
     photos["uploads_waiting"] = sum(map(len, waiting.values()))
+    photos["uploads_left"] = left
     for name in waiting.get("take-in", ()):
         photos["by_class"][name.partition("/")[0]]["waiting"] += 1
     decisions = decisions_since(catalog) if catalog else 0
     first, model = _first(catalog), published_model(place, catalog)
-    suspects = _suspects(place, decisions)
+    suspects = _suspects(place, catalog)
     found = {
         "id": place.name,
         "title": place.config.name,
@@ -63,15 +66,20 @@ def _first(catalog: Catalog | None) -> Document | None:
     return {"error": wrong / n, "interval": run.outcome["out_of_fold_interval"], "n": n}
 
 
-def _suspects(place: Place, decisions: int) -> Document | None:
-    """Photos that are probably faults and that nobody has decided on since they were looked for.
-    decisions: since the last training."""
+def _suspects(place: Place, catalog: Catalog | None) -> Document | None:
+    """Photos that are probably faults and that nobody has decided on."""
+    file = place.data / "clean" / "summary.json"
     try:
-        summary = json.loads((place.data / "clean" / "summary.json").read_text(encoding="utf-8"))
-        waiting = max(0, int(summary["suspects"]) - decisions)
-        return {"waiting": waiting, "expected_faults": summary["expected"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        text = file.read_text(encoding="utf-8")
+        summary = json.loads(text)
+        found = {"waiting": int(summary["suspects"]), "expected_faults": summary["expected"]}
+        hashes = summary.get("likely")  # an earlier version named none: all of them may wait
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    if catalog and isinstance(hashes, list):
+        name = f"open suspects of {hash(text)}"
+        found["waiting"] = catalog.once(name, lambda: len(undecided(catalog, hashes)))
+    return found
 
 
 def published_model(place: Place, catalog: Catalog | None) -> Document | None:

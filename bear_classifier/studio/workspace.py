@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from bear_classifier.errors import BearsError, ConfigError
 from bear_classifier.studio import uploads
 from bear_classifier.studio.commands import COLLECTING, LEARNING, TAKE_IN, ZIPS
-from bear_classifier.studio.folders import finish_renames
+from bear_classifier.studio.folders import finish_moves
 from bear_classifier.studio.jobs import BEAT, Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.photo_facts import OpenCatalog
@@ -37,7 +37,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        finish_renames(root)
+        finish_moves(root)
         self.moving: set[str] = set()  # projects that are being renamed or deleted
         self.jobs, self.uploads = Jobs(root, finished=self.keep_result), Uploads()
         self._catalogs: dict[str, OpenCatalog] = {}  # those asked for last are the last ones
@@ -45,6 +45,7 @@ class Workspace:
         self._lock = threading.Lock()
         self._requested: dict[str, int] = {}  # project -> uploads that jobs were requested for
         self.closing = asyncio.Event()
+        self.jobs.moving = self.uploads.moving = self.moving
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -124,7 +125,8 @@ class Workspace:
         """The whole document of a project; call it in a thread. Raises DataError."""
         with self.catalog(place).turn() as catalog:
             waiting = uploads.waiting(place, catalog)
-            return document(place, catalog, self.jobs.shown(place.name), waiting)
+            left = self._left(place, waiting)
+            return document(place, catalog, self.jobs.shown(place.name), waiting, left)
 
     def token(self, place: Place) -> tuple[Any, ...]:
         """Changes whenever the document of a project may have changed; call it in a thread."""
@@ -135,7 +137,7 @@ class Workspace:
             except OSError:
                 stamps.append(0)
         catalog = self.catalog(place).token()
-        came = self.uploads.stored.get(place.name, 0)
+        came = self.uploads.stored.get(place.name, 0), self._requested.get(place.name)
         return (*stamps, catalog, came, self.jobs.token(place.name))
 
     # -- requests ------------------------------------------------------------------------------
@@ -187,17 +189,41 @@ class Workspace:
         await asyncio.to_thread(self.take_in, self.place(name))
         self._requested[name] = came
 
-    def take_in(self, place: Place) -> list[Job]:
-        """Jobs for all uploads that wait and that no running job reads. Raises DataError."""
+    def take_in(self, place: Place, again: bool = False) -> list[Job]:
+        """Jobs for all uploads that wait and that no running job reads. again: also for archives
+        whose job failed. Raises DataError."""
         since = self.uploads.at.get(place.name, 0.0)
         reading = {job.kind for job in self.jobs.busy(place.name) if (job.begun or 0.0) > since}
         with self.catalog(place).turn() as catalog:
             waiting = uploads.waiting(place, catalog)
-        tried = [job.choices for job in self.jobs.journal.of(place.name) if job.kind in TAKE_IN]
+        tried = self._tried(place, again)
         return [
             self.jobs.submit(place, kind, choices)
             for kind, found in waiting.items()
             if kind == "take-in-zip" or kind not in reading
             for choices in uploads.choices_of(kind, found)
-            if not choices or choices not in tried
+            if choices.get("file") not in tried
         ]
+
+    def _tried(self, place: Place, again: bool = False) -> set[str]:
+        """Archives of which a job is not over, or was done or failed since they were uploaded.
+        again: only the former."""
+
+        def counts(job: Job) -> bool:
+            if not job.is_over or again or job.state not in ("done", "failed"):
+                return not job.is_over
+            return job.asked >= uploads.came_at(place, job.choices["file"])
+
+        jobs = [job for job in self.jobs.journal.of(place.name) if job.kind == "take-in-zip"]
+        return {job.choices["file"] for job in jobs if counts(job)}
+
+    def _left(self, place: Place, waiting: Mapping[str, Sequence[str]]) -> int:
+        """Of the uploads that wait, those that nothing takes in by itself: a job of them has ended,
+        and nothing came since. waiting: as `uploads.waiting`."""
+        if self._requested.get(place.name) != self.uploads.stored.get(place.name, 0):
+            failed = self._tried(place) - self._tried(place, again=True)
+            return len(failed.intersection(waiting.get("take-in-zip", ())))
+        jobs = [job for job in self.jobs.busy(place.name) if job.kind in TAKE_IN]
+        taken = {job.choices.get("file", job.kind) for job in jobs}
+        pairs = [(kind, name) for kind, names in waiting.items() for name in names]
+        return sum(taken.isdisjoint(pair) for pair in pairs)

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 
 import numpy as np
 import pytest
@@ -422,7 +423,8 @@ def test_the_stage_counts_and_changes_nothing(dataset):
         "photos": 30, "suspects": 2, "expected": outcome["expected"],
         "kinds": {"label": 2, "quality": 1},
     }  # fmt: skip
-    assert (catalog.root / "clean" / "summary.json").is_file()
+    left = json.loads((catalog.root / "clean" / "summary.json").read_text(encoding="utf-8"))
+    assert left == outcome | {"likely": [rows[4].sha256, rows[8].sha256]}
     assert catalog.photos() == rows
     assert catalog.revision() == 0
 

@@ -15,6 +15,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Decision, Photo, StageRun
 from bear_classifier.studio.facts import confused, decisions_since, facts_of
 from bear_classifier.studio.projects import Place, make_project
+from bear_classifier.studio.state import document
 
 ROW = {"usable": 12, "train": 8, "valid": 2, "test": 2}
 
@@ -76,6 +77,41 @@ def test_decisions_since_the_training(place: Place) -> None:
         assert decisions_since(catalog) == 1
         catalog.add_run(StageRun("train", "2999-01-01T10:00:00+00:00", 5.0, "i", {}))
         assert decisions_since(catalog) == 0
+
+
+def test_suspects_wait_until_somebody_has_decided_on_these_very_photos(place: Place) -> None:
+    """Whenever that was: a clock that was put right makes no decision undone."""
+
+    def waiting() -> int:
+        found = document(place, catalog, [], {}, 0)["suspects"]
+        assert found["expected_faults"] == 2.5
+        return int(found["waiting"])
+
+    with Catalog(place.data) as catalog:
+        one, two, *others = catalog.photos()
+        (place.data / "clean").mkdir()
+        summary = {"photos": 24, "suspects": 2, "expected": 2.5, "kinds": {}}
+        file = place.data / "clean" / "summary.json"
+        file.write_text(json.dumps(summary), encoding="utf-8")
+        for number, other in enumerate(others[:3]):
+            decide(catalog, other, "keep", f"other {number}")
+        assert waiting() == 2  # as an earlier version has left it
+        likely = {"likely": [one.sha256, two.sha256]}
+        file.write_text(json.dumps(summary | likely), encoding="utf-8")
+        assert waiting() == 2
+        asked = Decision(one.sha256, "keep", at="1999-01-01T00:00:00+00:00")
+        decisions.decide(catalog, ["red", "blue"], [asked], "me", "a")
+        assert waiting() == 1
+        decide(catalog, two, "drop", "b")
+        assert waiting() == 0
+        (undone,) = decisions.undo(catalog, "me")
+        assert waiting() == 1
+        decisions.undo(catalog, "me", undone.id)
+        assert waiting() == 0
+        with catalog.transaction():
+            decisions.bar(catalog, one, "me", "TAKEN_DOWN: asked for")
+        decisions.undo(catalog, "me")
+        assert waiting() == 1  # the dropped one; nobody may look at the other
 
 
 @pytest.mark.parametrize(

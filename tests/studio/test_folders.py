@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,19 @@ def test_nothing_moves_while_another_program_works_on_it(tmp_path: Path, do) -> 
         assert tree(tmp_path) == files
 
 
+def new_name(place: Place) -> object:
+    return folders.rename_project(place, "new")
+
+
+@pytest.mark.parametrize("do", [new_name, folders.delete_project])
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("failing", [0, 1, 2, 3])
 def test_a_move_that_fails_takes_the_others_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nested: bool, failing: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    do: Callable[[Place], object],
+    nested: bool,
+    failing: int,
 ) -> None:
     place = project(tmp_path, "old", nested)
     files, real, moved = tree(tmp_path), folders.replace, []
@@ -100,9 +110,71 @@ def test_a_move_that_fails_takes_the_others_back(
         real(source, target)
 
     monkeypatch.setattr(folders, "replace", replace)
+    if do is folders.delete_project and nested:
+        failing = 0  # there is only one move
     with pytest.raises(BearsError):
-        folders.rename_project(place, "new")
+        do(place)
     assert tree(tmp_path) == files
+    assert not (tmp_path / ".bin").exists() or not list((tmp_path / ".bin").iterdir())
+    folders.finish_moves(tmp_path)
+    assert tree(tmp_path) == files
+
+
+@pytest.mark.parametrize("do", [new_name, folders.delete_project])
+def test_what_cannot_be_moved_back_is_finished_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, do: Callable[[Place], object]
+) -> None:
+    """As in Windows, where a program has opened a file meanwhile."""
+    place = project(tmp_path, "old", nested=False)
+    real, moved = folders.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        if moved:
+            raise PermissionError(13, "no", str(target))
+        moved.append(target)
+        real(source, target)
+
+    def stuck(source: Path, target: Path) -> None:
+        raise PermissionError(13, "no", str(source))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "replace", replace)
+        patched.setattr(folders, "_back", stuck)
+        with pytest.raises(BearsError):
+            do(place)
+    folders.finish_moves(tmp_path)
+    if do is folders.delete_project:
+        (one,) = folders.deleted_projects(tmp_path)
+        assert folders.restore_project(tmp_path, one.id) == "old"
+    assert whole(place_of(tmp_path, "old" if do is folders.delete_project else "new"))
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("at", range(5))
+def test_a_deletion_that_was_cut_off_is_finished(tmp_path: Path, nested: bool, at: int) -> None:
+    """As in `test_a_rename_that_was_cut_off_is_finished`."""
+    place = project(tmp_path, "old", nested)
+    moves = folders._moves_to_bin(place, "old-1")
+    folder = tmp_path / ".bin" / "old-1"
+    folder.mkdir(parents=True)
+    about = {"title": "old", "deleted": "2026-01-01T00:00:00+00:00"}
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    (tmp_path / ".delete-old.json").write_text(json.dumps({"moves": moves}), encoding="utf-8")
+    for source, target in moves[:at]:
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / source).replace(tmp_path / target)
+    folders.finish_moves(tmp_path)
+    assert [one.id for one in folders.deleted_projects(tmp_path)] == ["old-1"]
+    assert not (tmp_path / ".delete-old.json").exists()
+    folders.restore_project(tmp_path, "old-1")
+    assert whole(place_of(tmp_path, "old"))
+
+
+def test_a_folder_in_the_way_of_a_project_of_the_bin_is_named(tmp_path: Path) -> None:
+    number = folders.delete_project(project(tmp_path, "old"))
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ConfigError, match="EXISTS.*move what is there away"):
+        folders.restore_project(tmp_path, number)
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -124,7 +196,7 @@ def test_a_rename_that_was_cut_off_is_finished(
             toml.read_text(encoding="utf-8").replace('name = "old"', 'name = "new"'),
             encoding="utf-8",
         )
-    folders.finish_renames(tmp_path)
+    folders.finish_moves(tmp_path)
     assert whole(place_of(tmp_path, "new"))
     assert not [path for path in tree(tmp_path) if "old" in path]
 

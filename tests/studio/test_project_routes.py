@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 from corpus import drawn, saved
 from fastapi.testclient import TestClient
@@ -19,6 +20,7 @@ from bear_classifier.dataset import decisions
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.studio.app import make_app
 from bear_classifier.studio.projects import make_project, place_of
+from bear_classifier.web.guard import Refused
 
 PAGE = {"X-Bears": "1"}
 CLASSES = {"red": ["red fox"], "blue": ["blue fox"]}
@@ -68,6 +70,50 @@ def test_the_jobs_of_a_project_come_with_it(client: TestClient, tmp_path: Path) 
     resumed = client.post(f"/api/jobs/{job}/resume", json={"request": "r"}).json()["id"]
     last = client.get("/api/projects/new/commands").json()[-1]
     assert resumed != job and "--project new.toml" in last["command"]
+
+
+@pytest.mark.parametrize(("what", "body"), [("rename", {"name": "new"}), ("delete", {})])
+@pytest.mark.parametrize("kind", ["photo", "zip"])
+def test_no_project_moves_while_files_are_uploaded_to_it(
+    client: TestClient, tmp_path: Path, kind: str, what: str, body: dict[str, str]
+) -> None:
+    """And what comes from a page that knows it by its old place makes its folder anew no more."""
+    place = make_project(tmp_path, "old", CLASSES)
+    own = client.app.state.workspace  # type: ignore[attr-defined]
+    sent = saved(drawn(seed=1), "PNG") if kind == "photo" else archive("red/a.png")
+
+    async def body_of(parts: int) -> AsyncIterator[bytes]:
+        for n in range(parts):
+            yield sent[n * len(sent) // parts : (n + 1) * len(sent) // parts]
+            if n == 0 and parts > 1:
+                await anyio.to_thread.run_sync(in_between)
+
+    def in_between() -> None:
+        answer = client.post(f"/api/projects/old/{what}", json=body)
+        answers.append((answer.status_code, answer.json()["error"]["code"]))
+
+    async def upload(parts: int) -> object:
+        if kind == "photo":
+            return await own.uploads.photo(place, "red", body_of(parts))
+        return await own.uploads.zip(place, body_of(parts))
+
+    answers: list[tuple[int, str]] = []
+    assert client.portal is not None
+    client.portal.call(upload, 2)
+    assert answers == [(409, "BUSY")]
+    assert len([path for path in tmp_path.rglob("uploads/**/*") if path.is_file()]) == 1
+    assert client.post(f"/api/projects/old/{what}", json=body).status_code == 200
+    for late in (
+        lambda: client.portal.call(upload, 1),
+        lambda: own.jobs.submit(place, "learn", {}),
+    ):
+        with pytest.raises(Refused, match="NO_PROJECT"):
+            late()
+        own.moving.add("old")
+        with pytest.raises(Refused, match="MOVING"):
+            late()
+        own.moving.clear()
+    assert not (tmp_path / "old").exists()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", None, 3])

@@ -13,6 +13,7 @@ from typing import Any
 import pillow_heif
 import pytest
 from corpus import drawn, saved
+from waiting import STUCK
 
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import Source
@@ -149,11 +150,76 @@ def test_what_the_catalog_has_read_waits_no_more(place: Place) -> None:
         "take-in": [f"a/{NAME}"], "take-in-unlabelled": [NAME]
     }  # fmt: skip
     origin = str(place.own / "uploads" / "photos" / "a" / NAME)
+    unlabelled = {"take-in-unlabelled": [NAME]}
     with Catalog(place.data) as catalog:
-        for code, left in (("PENDING", True), ("OK", False), ("NOT_AN_IMAGE", False)):
-            with catalog.transaction():
-                catalog.put_sources([Source(origin, "a", "folder", code=code)])
-            assert bool(uploads.waiting(place, catalog)) == left
+        for code, left in (("PENDING", 1), ("OK", 0), ("NOT_AN_IMAGE", 0), ("GONE", 1)):
+            read(catalog, Source(origin, "a", "folder", code=code))
+            assert uploads.waiting(place, catalog) == unlabelled | (
+                {"take-in": [f"a/{NAME}"]} if left else {}
+            )
+        origin = str(place.own / "uploads" / "unlabelled" / NAME)
+        read(catalog, Source(origin, "", "unlabelled", code="DUPLICATE"))
+        assert uploads.waiting(place, catalog) == {"take-in": [f"a/{NAME}"]}
+
+
+def read(catalog: Catalog, *sources: Source) -> None:
+    with catalog.transaction():
+        catalog.put_sources(sources)
+
+
+def test_a_photo_that_was_read_in_another_class_waits(place: Place) -> None:
+    """Of a class that was misspelt and taken out, or without a class."""
+    stored = place.own / "uploads" / "photos" / "a" / NAME
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    with Catalog(place.data) as catalog:
+        for kind, label in (("folder", "aa"), ("unlabelled", "")):
+            read(catalog, Source(f"/{kind}/{label}/{NAME}", label, kind, code="OK"))
+            assert uploads.waiting(place, catalog) == {"take-in": [f"a/{NAME}"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "label", "left"), [("OK", "b", 0), ("PENDING", "b", 1), ("PENDING", "c", 0)]
+)
+def test_an_archive_waits_until_all_of_it_is_read(
+    place: Place, code: str, label: str, left: int
+) -> None:
+    """Of classes that the project has."""
+
+    async def send() -> str:
+        async with Uploads() as taken:
+            return await taken.zip(place, parts(archive(["a/1.jpg"])))
+
+    name = asyncio.run(send())
+    within = str(place.own / "uploads" / "zips" / name)
+    with Catalog(place.data) as catalog:
+        assert uploads.waiting(place, catalog) == {"take-in-zip": [name]}
+        read(catalog, Source(f"{within}/a/1.jpg", "a", "zip", code="OK", listed_in=within))
+        read(catalog, Source(f"{within}/b/1.jpg", label, "zip", code=code, listed_in=within))
+        assert uploads.waiting(place, catalog) == ({"take-in-zip": [name]} if left else {})
+
+
+def test_uploads_of_which_nothing_comes_give_their_turn_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_SILENT", 0.01)
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield PHOTO[:100]
+        await asyncio.Event().wait()
+
+    async def send() -> list[Any]:
+        async with Uploads() as taken:
+            stalls = [taken.photo(place, "a", stalled()) for _ in range(uploads._AT_ONCE)]
+            stalls.append(taken.zip(place, stalled()))
+            found = await asyncio.gather(*stalls, return_exceptions=True)
+            monkeypatch.setattr(uploads, "_SILENT", STUCK)
+            return [*found, await taken.photo(place, "a", parts(PHOTO))]
+
+    *stalls, last = asyncio.run(asyncio.wait_for(send(), STUCK))
+    assert [exc.code for exc in stalls] == ["TOO_SLOW"] * (uploads._AT_ONCE + 1)
+    assert last["outcome"] == "stored"
+    assert files(place) == [f"photos/a/{NAME}"]
 
 
 def test_half_files_of_a_killed_studio_are_removed_and_never_taken_in(place: Place) -> None:
