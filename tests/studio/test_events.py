@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,21 @@ from bear_classifier.studio.events import Channel, Channels
 from bear_classifier.studio.projects import make_project
 from bear_classifier.studio.workspace import Workspace
 
+LOOKS: Counter[Channel] = Counter()
+_MANY = 20  # looks, of which the first one that is begun after a change shows it
+
 
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     make_project(tmp_path, "mine", {"a": ["a"], "b": ["b"]})
     monkeypatch.setattr(events, "PAUSE", 0.01)
+    look = Channel._next
+
+    def counted(channel: Channel) -> str:
+        LOOKS[channel] += 1
+        return look(channel)
+
+    monkeypatch.setattr(Channel, "_next", counted)
     return Workspace(tmp_path)
 
 
@@ -36,10 +47,14 @@ def read(text: str) -> tuple[str, Any]:
 
 
 async def heard(channel: Channel, number: int) -> tuple[int, str, Any]:
-    """The next event that is no ping."""
-    while (told := await channel.after(number))[0] == number:
-        pass
-    return (told[0], *read(told[1]))
+    """The next event that is no ping. AssertionError if it never comes."""
+    before = LOOKS[channel]
+    while channel.number == number:
+        assert watchers(), "nobody watches any more"
+        assert LOOKS[channel] - before < _MANY, "many looks saw nothing new"
+        await asyncio.sleep(0.001)
+    told, text = await channel.after(number)
+    return (told, *read(text))
 
 
 @pytest.mark.parametrize(
