@@ -49,7 +49,7 @@ MUTANTS = [
            "for name in _STOPS:", "for name in ():",
            "runtime/test_progress_events.py"
            "::test_a_watched_command_hears_ctrl_c_as_a_background_job_of_a_shell"),
-    Mutant("progress: a job is killed where it should stop on Windows", "runtime/progress_events.py",
+    Mutant("progress: a job on Windows is killed, not stopped", "runtime/progress_events.py",
            '_STOPS = ("SIGINT", "SIGBREAK")', '_STOPS = ("SIGINT",)',
            "runtime/test_progress_events.py::test_ctrl_break_stops_it_on_windows"),
     Mutant("progress: a resumed training begins its curve anew", "learn/finetune.py",

@@ -20,7 +20,7 @@ from bear_classifier.studio.workspace import Workspace
 
 PAUSE = 0.25  # seconds between two looks, or twice what the last one took
 _WAIT = 0.05  # seconds between two looks at whether there is an event to send
-PING = 5.0  # seconds without a state until a page is told that the studio is still there
+PING = 5.0  # seconds without a state until a page hears that the studio is there
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -81,7 +81,7 @@ _PINGED = format_sse_event(event="ping", data_str="").decode()
 _FAILED = _fault("INTERNAL", "the studio met a fault of its own, which its terminal names")
 
 
-class Channels:
+class PageChannels:
     """Of the projects that pages are open of, each with the task that watches it."""
 
     def __init__(self, space: Workspace) -> None:
@@ -107,7 +107,7 @@ class Channels:
 
 
 def event_routes(space: Workspace) -> APIRouter:
-    routes, channels = APIRouter(), Channels(space)
+    routes, channels = APIRouter(), PageChannels(space)
 
     async def stream(project: str) -> AsyncIterator[bytes]:
         with channels.joined(project) as channel:

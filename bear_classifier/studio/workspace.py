@@ -152,7 +152,7 @@ class Workspace:
             self.take_in(place)
         running = [job for job in self.jobs.busy(place.name) if job.state == "running"]
         same = [job.id for job in running if kind in LEARNING and not self._is_outdated(job, place)]
-        return self.jobs.submit(place, kind, choices, request, after, same="".join(same))
+        return self.jobs.submit(place, kind, choices, request, after, same=next(iter(same), ""))
 
     def _is_outdated(self, job: Job, place: Place) -> bool:
         """Whether photos, decisions or settings came after a job had begun, or photos will."""

@@ -14,7 +14,7 @@ from waiting import STUCK
 
 from bear_classifier.errors import DataError
 from bear_classifier.studio import events
-from bear_classifier.studio.events import Channel, Channels
+from bear_classifier.studio.events import Channel, PageChannels
 from bear_classifier.studio.projects import make_project
 from bear_classifier.studio.workspace import Workspace
 
@@ -73,7 +73,7 @@ def test_a_fault_is_said_and_goes_when_it_is_over(
         raise fault
 
     async def listen() -> None:
-        with Channels(space).joined("mine") as channel:
+        with PageChannels(space).joined("mine") as channel:
             number, name, first = await heard(channel, 0)
             assert name == "state"
             with monkeypatch.context() as patched:
@@ -104,7 +104,7 @@ def test_one_task_watches_however_often_pages_come_and_go(
     monkeypatch.setattr(events, "PAUSE", 60.0)
 
     async def listen() -> None:
-        channels = Channels(space)
+        channels = PageChannels(space)
         for _ in range(5):
             with channels.joined("mine") as channel:
                 await heard(channel, 0)
@@ -120,7 +120,7 @@ def test_one_task_watches_however_often_pages_come_and_go(
 
 def test_a_page_that_comes_back_hears_nothing_old(space: Workspace) -> None:
     async def listen() -> None:
-        channels = Channels(space)
+        channels = PageChannels(space)
         with channels.joined("mine") as channel:
             await heard(channel, 0)
         job = await asyncio.to_thread(space.jobs.submit, space.place("mine"), "report", {})
@@ -138,7 +138,7 @@ def test_a_page_hears_that_the_studio_is_there(
     assert events.PING <= 10.0
 
     async def listen() -> None:
-        with Channels(space).joined("mine") as channel:
+        with PageChannels(space).joined("mine") as channel:
             number, *_ = await heard(channel, 0)
             monkeypatch.setattr(events, "PING", 0.0)
             assert await channel.after(number) == (number, "event: ping\ndata: \n\n")
