@@ -244,6 +244,7 @@ class Site(ThreadingHTTPServer):
         self.refuse: Callable[[str, str], tuple[int, str, str] | None] = lambda label, name: None
         self.now = self.most_at_once = 0  # files that are sent
         self.meet = threading.Barrier(1)  # files wait here until so many are there, or a moment
+        self.ping = True  # the stream says in between that the studio is there
         self.gone = False  # no answer but 503 from now on, and the streams end
         self.listeners: list[queue.Queue[dict[str, Any] | None]] = []
         self.lock = threading.Lock()
@@ -351,12 +352,20 @@ class Handler(BaseHTTPRequestHandler):
             while state is not None:
                 self.wfile.write(f"event: state\ndata: {json.dumps(state)}\n\n".encode())
                 self.wfile.flush()
-                state = mine.get()
+                state = self.next_state(mine)
         except OSError:
             pass
         finally:
             with site.lock:
                 site.listeners.remove(mine)
+
+    def next_state(self, mine: queue.Queue[dict[str, Any] | None]) -> dict[str, Any] | None:
+        while True:
+            try:
+                return mine.get(timeout=0.2)
+            except queue.Empty:
+                if self.server.ping:
+                    self.wfile.write(b"event: ping\ndata:\n\n")
 
     def do_POST(self) -> None:
         site, (path, query) = self.server, self.parts()

@@ -1,7 +1,7 @@
 // Files and folders as they are dropped or chosen, and the classes that their folders mean.
 import { READABLE } from "./uploads.js";
 
-const SPLITS = /^(train|training|valid|validation|val|test)$/i;
+const SPLITS = /^(train|training|valid|validation|val|test|testing)$/i;
 const HIDDEN = /^(\.|__MACOSX$|@eaDir$|\$RECYCLE\.BIN$)/i;
 
 /** Every entry of a folder; a reader gives at most 100 at once. */
@@ -46,16 +46,30 @@ export function readable(files) {
     others: files.filter(({ file }) => !READABLE.test(file.name) && !file.type.startsWith("image/")) };
 }
 
-/** The class of each path by its folders: a known class anywhere in it, else its first folder below
- * the one that all share, splits left out. paths: parts; known: labels. "" where no folder says it. */
+/** A name by which the same class is known again; a Mac stores umlauts as two characters. */
+export const folded = (name) => name.normalize("NFC").toLowerCase();
+
+/** The level of the class folders: below folders that hold all others, and below splits if all
+ * folders there are splits, as `bears run` reads them. */
+function classLevel(folders, isClass) {
+  const at = (level) => [...new Set(folders.map((parts) => parts[level]))];
+  let level = 0;
+  for (;;) {
+    const [name, ...others] = at(level);
+    if (others.length || !name || isClass(name) || SPLITS.test(name) || folders.some((parts) => parts.length <= level + 1)) break;
+    level += 1;
+  }
+  const names = at(level).filter(Boolean);
+  return names.length && names.every((name) => SPLITS.test(name) && !isClass(name)) ? level + 1 : level;
+}
+
+/** The class of each path by its folders: a known class anywhere in it, else its folder at the level
+ * of classes. paths: parts; known: labels. "" where no folder says it. */
 export function classesOf(paths, known = []) {
-  const folders = paths.map((path) => path.slice(0, -1).filter((part) => !SPLITS.test(part)));
-  const deep = folders.every((parts) => parts.length > 1) && new Set(folders.map((parts) => parts[0])).size === 1;
-  const named = new Map(known.map((label) => [label.toLowerCase(), label]));
-  return folders.map((parts) => {
-    const own = parts.map((part) => named.get(part.toLowerCase())).filter(Boolean);
-    return own.at(-1) || (deep ? parts[1] : parts[0]) || "";
-  });
+  const folders = paths.map((path) => path.slice(0, -1).map((part) => part.normalize("NFC")));
+  const named = new Map(known.map((label) => [folded(label), label]));
+  const level = classLevel(folders, (name) => named.has(folded(name)));
+  return folders.map((parts) => parts.map((part) => named.get(folded(part))).filter(Boolean).at(-1) || parts[level] || "");
 }
 
 /** The names in a zip file, from the directory at its end. */

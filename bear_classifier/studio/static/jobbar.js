@@ -3,8 +3,8 @@
 import { $, h, plural } from "./parts.js";
 import { announce, block, doing } from "./blocks.js";
 import { openLog } from "./commands.js";
-import { ask } from "./requests.js";
-import { S, isBusy, jobs, lastOf, lastTook, running, tryNow } from "./store.js";
+import { ask, startJob } from "./requests.js";
+import { S, isBusy, jobs, lastOf, lastTook, leftOut, running, tryNow } from "./store.js";
 import { counts } from "./uploads.js";
 import { kindNow, kindThing, list, moment, number, stageWords, time } from "./words.js";
 
@@ -34,7 +34,7 @@ function left(job) {
 /** A job in one sentence; its parts are parted by middle dots. */
 export function jobWords(job) {
   if (job.state === "waiting") {
-    return [`${kindNow(job.kind)} waits`, job.held_by ? `the project is held by ${job.held_by}` : "it begins when the job before it has ended"].join(" · ");
+    return [`${kindNow(job.kind)} waits`, job.held_by ? `${job.held_by.replace(/; wait for it.*$/, "")}; it begins when that has ended` : "it begins when the job before it has ended"].join(" · ");
   }
   if (job.state === "stopping") return `Stopping: ${kindThing(job.kind)} · it keeps what it has so far`;
   return [kindNow(job.kind), stage(job), counted(job.bar), left(job), whole(job)].filter(Boolean).join(" · ");
@@ -47,7 +47,13 @@ function whole(job) {
 }
 
 const stopJob = (job) => ask(`api/jobs/${job.id}/cancel`, { request: job.id });
-const goOn = (job) => ask(`api/jobs/${job.id}/resume`, { request: job.id });
+
+/** Go on with a job, and then with the fine-tuning that was to follow it. */
+export async function goOn(job) {
+  const left = job.kind === "learn" && leftOut(job, "train");
+  const again = await ask(`api/jobs/${job.id}/resume`, { request: job.id });
+  if (left) await startJob(S.project, "train", { after: again.id });
+}
 
 /** waiting: the jobs that come after it. */
 function atWork(job, waiting) {

@@ -37,47 +37,59 @@ export const of = (project, rest = "") => (rest ? `${place(project)}/${rest}` : 
 export const startJob = (project, kind, choices = {}) => ask(of(project, "jobs"), { kind, ...choices, request: newId() });
 
 const FIRST = 1, LONGEST = 10; // seconds until the stream is asked for again
+const SILENCE = 25; // seconds without a word, of which the studio sends one in ten: nobody is there
 
 /** Follow the states of a project until `stop` is called. state(document) for each, or
  * fault(error) where the project cannot be read; lost(seconds)
  * when the stream ends, with the seconds until it is tried again; back() when it is there again. */
 export function follow(project, { state, fault, lost, back }) {
-  let source = null, wait = FIRST, timer = 0, stopped = false;
-  function join() {
+  let source = null, wait = FIRST, timer = 0, silence = 0, stopped = false;
+  function leave() {
     clearTimeout(timer);
+    clearTimeout(silence);
     source?.close();
+  }
+  function broken() {
+    leave();
+    if (stopped) return;
+    lost(wait);
+    timer = setTimeout(join, 1000 * wait);
+    wait = Math.min(LONGEST, 2 * wait);
+  }
+  /** A word of the studio: it is there. */
+  function heard() {
+    clearTimeout(silence);
+    silence = setTimeout(broken, 1000 * SILENCE);
+    back();
+  }
+  function join() {
+    leave();
+    silence = setTimeout(broken, 1000 * SILENCE);
     source = new EventSource(of(project, "events"));
+    source.addEventListener("ping", heard);
     source.addEventListener("state", (event) => {
       wait = FIRST;
-      back();
+      heard();
       state(JSON.parse(event.data));
     });
     source.addEventListener("fault", (event) => {
-      back();
+      heard();
       fault(JSON.parse(event.data).error);
     });
-    source.addEventListener("error", () => {
-      source.close();
-      if (stopped) return;
-      lost(wait);
-      timer = setTimeout(join, 1000 * wait);
-      wait = Math.min(LONGEST, 2 * wait);
-    });
+    source.addEventListener("error", broken);
   }
   const again = () => { wait = FIRST; join(); };
   // A browser has six connections to a host: a tab that nobody sees gives its own back.
   const seen = () => {
-    if (!document.hidden) { again(); return; }
-    clearTimeout(timer);
-    source.close();
+    if (document.hidden) leave();
+    else again();
   };
   addEventListener("online", again);
   document.addEventListener("visibilitychange", seen);
   join();
   return { again, stop() {
     stopped = true;
-    clearTimeout(timer);
-    source.close();
+    leave();
     removeEventListener("online", again);
     document.removeEventListener("visibilitychange", seen);
   } };

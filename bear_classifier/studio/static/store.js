@@ -84,9 +84,14 @@ export const busyOf = (...kinds) => jobs().find((job) => kinds.includes(job.kind
 
 const ended = (job) => millis(job.ended);
 
+const neverBegan = (job) => job.error?.code === "NOT_BEGUN"; // as the one before it was not done
+
 /** The last job of these kinds that has ended, or of any kind. */
-export const lastOf = (...kinds) => jobs().filter((job) => !isBusy(job) && (!kinds.length || kinds.includes(job.kind)))
+export const lastOf = (...kinds) => jobs().filter((job) => !isBusy(job) && !neverBegan(job) && (!kinds.length || kinds.includes(job.kind)))
   .sort((a, b) => ended(b) - ended(a))[0];
+
+/** The job of this kind that was to follow `job` and never began. */
+export const leftOut = (job, kind) => jobs().find((one) => one.kind === kind && neverBegan(one) && ended(one) >= ended(job));
 
 /** Seconds that the last one of this kind took, or 0. */
 export function lastTook(kind) {

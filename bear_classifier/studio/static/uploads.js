@@ -5,6 +5,7 @@ import { S, tell } from "./store.js";
 
 const AT_ONCE = 3;
 const AGAIN = 3000; // milliseconds
+const ALL = [401, 403, 404, 429, 507]; // the password, the project's name, the pace, the disk
 const entries = []; // {id, round, project, label, name, file, state, message, url}
 let last = 0, round = 0, sending = 0, paused = false, telling = 0; // a round ends when all is answered
 
@@ -36,12 +37,13 @@ async function sendOne(entry) {
   } catch (error) {
     if (error.lost) { // the file waits until the studio answers again
       entry.state = "waiting";
+      entry.message = ["NO_SERVER", "ERROR"].includes(error.code) ? "" : error.message;
       paused = true;
       setTimeout(wakeUp, AGAIN);
-    } else {
-      const full = error.status === 507 || error.status === 429;
-      entry.state = full ? "failed" : "refused";
-      if (full) paused = true;
+    } else { // of the file, or of all: then a person has to do something first
+      const all = ALL.includes(error.status);
+      entry.state = all ? "failed" : "refused";
+      paused ||= all;
       entry.message = error.message;
     }
   } finally {
@@ -106,7 +108,8 @@ export function counts() {
   return { all: own.length, done: own.length - left, left, paused };
 }
 
-export const why = () => entries.find((entry) => entry.state === "failed")?.message || "";
+/** Why files are not sent, where the studio said so. */
+export const why = () => entries.find((entry) => ["failed", "waiting"].includes(entry.state) && entry.message)?.message || "";
 
 /** The files of one class of the project that is open. */
 export const ofClass = (label) => entries.filter((entry) => entry.project === S.project && entry.label === label);

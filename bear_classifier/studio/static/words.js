@@ -9,8 +9,8 @@ export function share(p) {
   return `${(100 * p).toFixed(1)}%`;
 }
 
-/** An interval of shares. */
-export const between = ([low, high]) => `${share(low)} to ${share(high)}`;
+/** An interval of shares; none where no photo was measured. */
+export const between = (interval) => (interval ? `${share(interval[0])} to ${share(interval[1])}` : "not known");
 
 /** What an interval says of a figure; nothing where no photo was measured. */
 export const certainty = (interval) => interval && `With so many photos it may be anything from ${between(interval)} (95% interval).`;

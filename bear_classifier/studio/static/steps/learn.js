@@ -3,7 +3,7 @@
 import { h, plural } from "../parts.js";
 import { block, doing, figure } from "../blocks.js";
 import { curve } from "../chart.js";
-import { jobWords } from "../jobbar.js";
+import { goOn, jobWords } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
 import { ask, startJob } from "../requests.js";
@@ -21,7 +21,6 @@ async function begin(tune) {
   if (tune) await startJob(S.project, "train", { after: job.id });
 }
 
-const goOn = (job) => doing("Go on", () => ask(`api/jobs/${job.id}/resume`, { request: job.id }), { class: "main" });
 const stop = (job) => doing("Stop", () => ask(`api/jobs/${job.id}/cancel`, { request: job.id }));
 
 /** What the two parts take, before they begin. */
@@ -63,7 +62,7 @@ function working(job) {
 function held(job) {
   const words = job.state === "failed" ? `The ${kindThing(job.kind)} failed ${moment(job.ended)}. ${job.error?.sentence || ""}` : job.state === "stopped" ? `You stopped the ${kindThing(job.kind)}. What it has learned so far is kept.`
     : `The ${kindThing(job.kind)} was interrupted. What it has learned so far is kept.`;
-  return h("section", { class: "card act alarm" }, h("h2", {}, job.state === "failed" ? "It did not work" : "Not finished"), h("p", { role: "alert" }, words), h("div", { class: "tools" }, goOn(job)));
+  return h("section", { class: "card act alarm" }, h("h2", {}, job.state === "failed" ? "It did not work" : "Not finished"), h("p", { role: "alert" }, words), h("div", { class: "tools" }, doing("Go on", () => goOn(job), { class: "main" })));
 }
 
 const wrongOf = (judged) => (judged.error === 0 ? `0 of ${number(judged.n)}` : share(judged.error));

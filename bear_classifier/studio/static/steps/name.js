@@ -23,14 +23,17 @@ async function takeOut(label) {
 }
 
 function drawClasses(root, state) {
-  const facts = state.labels.map((label) => [label, state.queries?.[label] || [], state.photos.by_class[label]?.usable || 0]);
-  block(root, facts, () => facts.map(([label, queries, n], at) => {
+  const facts = state.labels.map((label) => [label, state.queries?.[label] || []]);
+  const typing = new Map([...root.querySelectorAll("input")].filter((one) => one.value !== one.defaultValue).map((one) => [one.dataset.focus, one.value]));
+  block(root, facts, () => facts.map(([label, queries], at) => {
     const field = h("input", { id: `queries-${at}`, type: "text", value: queries.join(", "), "data-focus": `queries ${label}` });
-    return h("li", {}, h("div", {}, h("strong", {}, label), h("span", { class: "soft" }, photos(n)),
+    field.value = typing.get(field.dataset.focus) ?? field.value; // what is not saved yet stays
+    return h("li", {}, h("div", {}, h("strong", {}, label), h("span", { class: "soft count" }),
       state.labels.length > 2 ? doing("Take out", () => takeOut(label), { "aria-label": `Take out ${label}`, "data-focus": `out ${label}` }) : null),
     h("label", { for: `queries-${at}` }, "What to search for, with commas between"),
     h("div", { class: "line" }, field, doing("Save", () => change({ queries: { [label]: typed(field.value) } }), { "aria-label": `Save what to search for ${label}`, "data-focus": `save ${label}` })));
   }));
+  root.querySelectorAll(".count").forEach((one, at) => { one.textContent = photos(state.photos.by_class[state.labels[at]]?.usable || 0); });
 }
 
 async function rename(field) {

@@ -1,12 +1,13 @@
 // The photos of each class beside each other, and every way to add some.
 import { h, plural } from "../parts.js";
-import { block, question } from "../blocks.js";
+import { block, doing, question } from "../blocks.js";
 import { column } from "../column.js";
-import { classesOf, filesChosen, filesDropped, isZip, namesInZip, readable } from "../dropped.js";
+import { classesOf, filesChosen, filesDropped, folded, isZip, namesInZip, readable } from "../dropped.js";
+import { goOn } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
 import { searchForm } from "../search.js";
 import { ask, of, send } from "../requests.js";
-import { S, address } from "../store.js";
+import { S, address, busyOf, lastOf } from "../store.js";
 import { add, counts, giveUp, retry, why } from "../uploads.js";
 import { list, number, photos as ofPhotos } from "../words.js";
 
@@ -14,7 +15,7 @@ let P = null; // the elements of the step
 
 /** Add classes that are not there yet, if somebody wants them. Returns the labels that may be used. */
 async function agreed(n) {
-  const known = new Map(S.state.labels.map((label) => [label.toLowerCase(), label])), fresh = [...n.keys()].filter((label) => label && !known.has(label.toLowerCase()));
+  const known = new Map(S.state.labels.map((label) => [folded(label), label])), fresh = [...n.keys()].filter((label) => label && !known.has(folded(label)));
   if (!fresh.length) return known;
   const parts = [...n].map(([label, many]) => `${many} ${label ? `of ${label}` : "in no class folder"}`);
   const chosen = await question("New classes?", [`Found ${list(parts)}.`, `${list(fresh)} ${fresh.length === 1 ? "is no class" : "are no classes"} of this project yet.`],
@@ -23,7 +24,7 @@ async function agreed(n) {
   if (chosen === "all") {
     for (const label of fresh) {
       await ask(of(S.project, "classes"), { add: label });
-      known.set(label.toLowerCase(), label);
+      known.set(folded(label), label);
     }
   }
   return known;
@@ -48,7 +49,7 @@ async function split(files) {
     const { photos: found, others } = readable(files), labels = classesOf(found.map((one) => one.path), S.state.labels);
     const known = await agreed(tally(labels));
     if (!known) return;
-    const target = (label) => (label === "" ? "" : known.get(label.toLowerCase()));
+    const target = (label) => (label === "" ? "" : known.get(folded(label)));
     for (const label of new Set(labels)) {
       const own = found.filter((_, n) => labels[n] === label);
       if (target(label) !== undefined) add(project, target(label), own.map((one) => ({ file: one.file, name: one.path.join("/") })));
@@ -77,10 +78,22 @@ function refusals(state) {
     h("table", {}, h("caption", { class: "heard" }, "Reasons"), h("tbody", {}, ...rows.map(([code, row]) => h("tr", {}, h("td", { class: "n" }, number(row.n)), h("td", {}, row.sentence || code))))))] : []));
 }
 
+const TAKE_IN = ["take-in", "take-in-zip", "take-in-unlabelled"];
+
+/** What was received and is not in the dataset yet: at work, about to be, or held up. */
+function received(state) {
+  const waits = state.photos.uploads_waiting, was = lastOf(...TAKE_IN), files = plural(waits, "file");
+  if (!waits) return [];
+  if (busyOf(...TAKE_IN)) return [`${files} ${waits === 1 ? "is" : "are"} received and being looked through.`];
+  if (!was || was.state === "done") return [`${files} ${waits === 1 ? "is" : "are"} received, and looked through once no more come.`];
+  return [`${files} ${waits === 1 ? "is" : "are"} received and not taken in. ${was.error?.sentence || "Taking them in was stopped."} `, doing("Take them in", () => goOn(was))];
+}
+
 function summary(state) {
-  const n = state.photos.usable, waits = state.photos.uploads_waiting;
-  block(P.summary, [n, state.labels.length, waits], () => [n ? `${ofPhotos(n)} of ${state.labels.length} classes that can be used. ` : "No photos yet. Add some of each class: from your files, from a camera, or by a search. ",
-    waits ? `${plural(waits, "file")} ${waits === 1 ? "is" : "are"} received and being looked through.` : ""]);
+  const n = state.photos.usable, was = lastOf(...TAKE_IN);
+  block(P.summary, [n, state.labels.length, state.photos.uploads_waiting, was?.id, was?.state, Boolean(busyOf(...TAKE_IN))], () => [
+    n ? `${ofPhotos(n)} of ${state.labels.length} classes that can be used. ` : "No photos yet. Add some of each class: from your files, from a camera, or by a search. ",
+    ...received(state)]);
 }
 
 function columns(state) {

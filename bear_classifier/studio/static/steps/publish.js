@@ -37,6 +37,7 @@ function made(state, [kind, title, about, who]) {
 function verdict(state) {
   const m = state.model;
   if (!m) return "There is no model yet. The first one takes about a minute for 300 photos.";
+  if (m.error == null || !m.interval) return "No test photo has judged the model yet, so nobody knows how often it is wrong. Add photos, and train again.";
   return `The model is wrong on ${m.error === 0 ? "none" : share(m.error)} of the photos (95% interval ${between(m.interval)}), measured on ${photos(m.n)} that it did not learn from. Tell whoever uses it.`;
 }
 
