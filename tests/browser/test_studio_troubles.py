@@ -107,20 +107,19 @@ def test_files_wait_where_all_of_them_are_refused(
 
 def test_what_was_received_and_not_taken_in_is_said(browser: webdriver.Chrome, site: Site) -> None:
     state = filled()
-    state["photos"]["uploads_waiting"] = 3
+    state["photos"] |= {"uploads_waiting": 3, "uploads_left": 0}
     site.push(state)
     visit(browser, site)
-    shows(browser, "3 files are received, and looked through once no more come.")
-    state["jobs"] = [job("take-in")]
-    site.push(state)
     shows(browser, "3 files are received and being looked through.")
-    error = {"code": "DISK_FULL", "sentence": "the disk is full."}
+    error = {"code": "DISK_FULL", "sentence": "the disk is full"}
     state["jobs"] = [job("take-in", "failed", error=error)]
+    state["photos"]["uploads_left"] = 1
     site.push(state)
-    shows(browser, "3 files are received and not taken in. the disk is full.")
+    shows(browser, "2 files are received and being looked through. 1 file is received and not taken"
+          " in: the disk is full.")  # fmt: skip
     button(browser, "Take them in")
     until(lambda: site.asked, "nothing is asked")
-    assert site.asked[0][0] == "api/jobs/take-in-1/resume"
+    assert site.asked == [("api/projects/bears/take-in", {})]
 
 
 FASTER = """

@@ -5,6 +5,7 @@ import { S, tell } from "./store.js";
 
 const AT_ONCE = 3;
 const AGAIN = 3000; // milliseconds
+const TOO_SLOW = 408; // of the network, not of the file
 const ALL = [401, 403, 404, 429, 507]; // the password, the project's name, the pace, the disk
 const entries = []; // {id, round, project, label, name, file, state, message, url}
 let last = 0, round = 0, sending = 0, paused = false, telling = 0; // a round ends when all is answered
@@ -35,7 +36,7 @@ async function sendOne(entry) {
     entry.state = answer.outcome === "known" ? "known" : "stored";
     entry.at = Date.now();
   } catch (error) {
-    if (error.lost) { // the file waits until the studio answers again
+    if (error.lost || error.status === TOO_SLOW) { // the file waits until the studio answers again
       entry.state = "waiting";
       entry.message = ["NO_SERVER", "ERROR"].includes(error.code) ? "" : error.message;
       paused = true;

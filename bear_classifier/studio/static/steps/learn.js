@@ -72,7 +72,7 @@ function figures(state) {
   if (state.model) {
     const tuned = state.model.trained === "fine-tuned";
     rows.push(figure(tuned ? "The fine-tuned model is wrong on" : "The first model, on test photos, is wrong on", wrongOf(state.model), certainty(state.model.interval),
-      `Measured on ${photos(state.model.n)} that were set aside: it learned nothing from them.`,
+      state.model.interval ? `Measured on ${photos(state.model.n)} that were set aside: it learned nothing from them.` : "No test photo has judged it.",
       state.model.current === false && !busyOf("learn", "train") ? "Photos or labels have changed since; learn again to measure what it does now." : state.model.made ? `Made ${moment(state.model.made)}.` : ""));
   }
   if (state.first) {

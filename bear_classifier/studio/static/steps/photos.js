@@ -3,11 +3,10 @@ import { h, plural } from "../parts.js";
 import { block, doing, question } from "../blocks.js";
 import { column } from "../column.js";
 import { classesOf, filesChosen, filesDropped, folded, isZip, namesInZip, readable } from "../dropped.js";
-import { goOn } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
 import { searchForm } from "../search.js";
 import { ask, of, send } from "../requests.js";
-import { S, address, busyOf, lastOf } from "../store.js";
+import { S, address, lastOf } from "../store.js";
 import { add, counts, giveUp, retry, why } from "../uploads.js";
 import { list, number, photos as ofPhotos } from "../words.js";
 
@@ -80,20 +79,20 @@ function refusals(state) {
 
 const TAKE_IN = ["take-in", "take-in-zip", "take-in-unlabelled"];
 
-/** What was received and is not in the dataset yet: at work, about to be, or held up. */
-function received(state) {
-  const waits = state.photos.uploads_waiting, was = lastOf(...TAKE_IN), files = plural(waits, "file");
-  if (!waits) return [];
-  if (busyOf(...TAKE_IN)) return [`${files} ${waits === 1 ? "is" : "are"} received and being looked through.`];
-  if (!was || was.state === "done") return [`${files} ${waits === 1 ? "is" : "are"} received, and looked through once no more come.`];
-  return [`${files} ${waits === 1 ? "is" : "are"} received and not taken in. ${was.error?.sentence || "Taking them in was stopped."} `, doing("Take them in", () => goOn(was))];
+/** What was received and is not in the dataset yet: what is at work on by itself, and what waits for
+ * somebody. */
+function received({ uploads_waiting: waits, uploads_left: left = 0 }, was) {
+  const coming = waits - left, are = (n) => `${plural(n, "file")} ${n === 1 ? "is" : "are"} received`;
+  return [coming ? `${are(coming)} and being looked through. ` : "",
+    ...(left ? [`${are(left)} and not taken in${was?.error ? `: ${was.error.sentence}` : ""}. `.replace("..", "."),
+      doing("Take them in", () => ask(of(S.project, "take-in"), {}))] : [])];
 }
 
 function summary(state) {
-  const n = state.photos.usable, was = lastOf(...TAKE_IN);
-  block(P.summary, [n, state.labels.length, state.photos.uploads_waiting, was?.id, was?.state, Boolean(busyOf(...TAKE_IN))], () => [
+  const n = state.photos.usable, was = lastOf("take-in", "take-in-zip", "take-in-unlabelled");
+  block(P.summary, [n, state.labels.length, state.photos.uploads_waiting, state.photos.uploads_left, was?.id, was?.state], () => [
     n ? `${ofPhotos(n)} of ${state.labels.length} classes that can be used. ` : "No photos yet. Add some of each class: from your files, from a camera, or by a search. ",
-    ...received(state)]);
+    ...received(state.photos, was)]);
 }
 
 function columns(state) {
