@@ -241,6 +241,7 @@ class Site(ThreadingHTTPServer):
         self.commands: list[dict[str, Any]] = []
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.stored: list[tuple[str, str, int]] = []
+        self.projects_sent_to: list[str] = []
         self.refuse: Callable[[str, str], tuple[int, str, str] | None] = lambda label, name: None
         self.now = self.most_at_once = 0  # files that are sent
         self.meet = threading.Barrier(1)  # files wait here until so many are there, or a moment
@@ -376,6 +377,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path.endswith("/photos"):
             with site.lock:
                 site.now += 1
+                site.projects_sent_to.append(path.split("/")[2])
                 site.most_at_once = max(site.most_at_once, site.now)
             with contextlib.suppress(threading.BrokenBarrierError):
                 site.meet.wait(10)

@@ -153,7 +153,7 @@ def test_files_that_a_full_disk_stops_wait_and_are_sent_again(
     site.refuse = lambda label, name: (507, "DISK_FULL", full)
     visit(browser, site)
     choose(browser, "black", photo_files(tmp_path, 5))
-    shows(browser, "5 files are not sent yet.", full)
+    shows(browser, "5 files are not sent yet:", full)
     leaves = "const e = new Event('beforeunload', {cancelable: true}); dispatchEvent(e); return e"
     assert browser.execute_script(f"{leaves}.defaultPrevented")
     site.refuse = lambda label, name: None

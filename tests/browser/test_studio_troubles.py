@@ -87,7 +87,7 @@ def test_a_first_model_that_failed_says_why_and_brings_the_fine_tuning_along(
     assert site.asked[0][0] == "api/jobs/learn-1/resume"
     path, body = site.asked[1]
     assert (path, body["kind"]) == ("api/projects/bears/jobs", "train")
-    assert body["after"]
+    assert body["after"] and body["request"] == "train-1 again"  # a second click is the same
 
 
 def test_files_wait_where_all_of_them_are_refused(
@@ -98,11 +98,30 @@ def test_files_wait_where_all_of_them_are_refused(
     site.refuse = lambda label, name: (401, "NO_TOKEN", words)
     visit(browser, site)
     choose(browser, "teddy", photo_files(tmp_path, 9))
-    shows(browser, "9 files are not sent yet.", words)
+    shows(browser, f"9 files are not sent yet: {words}")
     assert len(site.stored) == 0
     site.refuse = lambda label, name: None
     button(browser, "Send them now")
     until(lambda: len(site.stored) == 9, "not all were sent")
+
+
+def test_what_waits_goes_to_the_new_name_of_a_project(
+    browser: webdriver.Chrome, site: Site, tmp_path: Path
+) -> None:
+    site.refuse = lambda label, name: (404, "NO_PROJECT", "there is no project bears")
+    visit(browser, site)
+    choose(browser, "teddy", photo_files(tmp_path, 4))
+    shows(browser, "4 files are not sent yet: there is no project bears")
+    site.refuse = lambda label, name: None
+    code = """
+        const done = arguments[arguments.length - 1];
+        import("./uploads.js").then(({ renamed, retry }) => {
+          renamed("bears", "ours");
+          done(retry());
+        });"""
+    browser.execute_async_script(code)
+    until(lambda: len(site.stored) == 4, "not all were sent")
+    assert site.projects_sent_to[-4:] == ["ours"] * 4
 
 
 def test_what_was_received_and_not_taken_in_is_said(browser: webdriver.Chrome, site: Site) -> None:

@@ -3,7 +3,7 @@
 import { $, h, plural } from "./parts.js";
 import { announce, block, doing } from "./blocks.js";
 import { openLog } from "./commands.js";
-import { ask, startJob } from "./requests.js";
+import { ask, of } from "./requests.js";
 import { S, isBusy, jobs, lastOf, lastTook, leftOut, running, tryNow } from "./store.js";
 import { counts } from "./uploads.js";
 import { kindNow, kindThing, list, moment, number, stageWords, time } from "./words.js";
@@ -52,7 +52,7 @@ const stopJob = (job) => ask(`api/jobs/${job.id}/cancel`, { request: job.id });
 export async function goOn(job) {
   const left = job.kind === "learn" && leftOut(job, "train");
   const again = await ask(`api/jobs/${job.id}/resume`, { request: job.id });
-  if (left) await startJob(S.project, "train", { after: again.id });
+  if (left) await ask(of(S.project, "jobs"), { kind: left.kind, after: again.id, request: `${left.id} again` }); // once
 }
 
 /** waiting: the jobs that come after it. */

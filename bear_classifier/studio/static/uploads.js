@@ -75,6 +75,11 @@ export function retry() {
   wakeUp();
 }
 
+/** The project has another name now: what waits goes there. */
+export function renamed(from, to) {
+  for (const entry of entries) if (entry.project === from) entry.project = to;
+}
+
 /** Take back what was not sent yet. */
 export function giveUp() {
   drop((entry) => entry.state === "waiting" || entry.state === "failed");

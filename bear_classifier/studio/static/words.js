@@ -53,9 +53,9 @@ export const stageWords = (name) => STAGES[name] || name;
 const KINDS = {
   search: ["Searching for photos and downloading them", "search and download"],
   draw: ["Drawing bears", "drawing of bears"],
-  "take-in": ["Taking in the photos that you sent", "taking in photos"],
-  "take-in-zip": ["Taking in the photos of the zip file", "taking in a zip file"],
-  "take-in-unlabelled": ["Taking in photos without a class", "taking in photos without a class"],
+  "take-in": ["Taking in the photos that you sent", "taking in of photos"],
+  "take-in-zip": ["Taking in the photos of the zip file", "taking in of a zip file"],
+  "take-in-unlabelled": ["Taking in photos without a class", "taking in of photos without a class"],
   learn: ["Making the first model", "first model"],
   train: ["Fine-tuning the network", "fine-tuning"],
   report: ["Writing the report", "report"],

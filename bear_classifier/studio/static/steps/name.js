@@ -4,6 +4,7 @@ import { block, doing, question } from "../blocks.js";
 import { adder, suggestions, typed } from "../class_list.js";
 import { ask, of } from "../requests.js";
 import { S, address, goTo } from "../store.js";
+import { renamed } from "../uploads.js";
 import { photos } from "../words.js";
 
 const change = (body) => ask(of(S.project, "classes"), body);
@@ -37,8 +38,9 @@ function drawClasses(root, state) {
 }
 
 async function rename(field) {
-  const answer = await ask(of(S.project, "rename"), { name: field.value.trim() });
-  goTo(answer.id || field.value.trim(), "name");
+  const old = S.project, { id } = await ask(of(old, "rename"), { name: field.value.trim() });
+  renamed(old, id);
+  goTo(id, "name");
 }
 
 async function remove() {

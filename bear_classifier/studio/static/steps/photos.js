@@ -64,7 +64,7 @@ function sending() {
   const n = counts();
   block(P.sending, [n, why()], () => {
     if (!n.left) return [];
-    const words = n.paused ? `${plural(n.left, "file")} ${n.left === 1 ? "is" : "are"} not sent yet. ${why() || "The studio does not answer; they are sent when it does."}`
+    const words = n.paused ? `${plural(n.left, "file")} ${n.left === 1 ? "is" : "are"} not sent yet${why() ? `: ${why()}` : ". The studio does not answer; they are sent when it does."}`
       : `Sending: ${n.done} of ${plural(n.all, "file")}. Keep this tab open until all are received.`;
     return [h("p", {}, words), h("progress", { max: n.all, value: n.done, "aria-label": "Files received" }),
       n.paused ? h("div", { class: "tools" }, h("button", { type: "button", "data-focus": "retry", class: "main", onclick: retry }, "Send them now"), h("button", { type: "button", "data-focus": "give-up", onclick: giveUp }, "Leave them out")) : null];
