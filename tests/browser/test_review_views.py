@@ -291,6 +291,7 @@ def test_the_map_a_lasso_a_decision_and_undo(browser: webdriver.Chrome, site: Lo
     assert set(site.decided()) == set(kept)
 
 
+@pytest.mark.long
 def test_the_map_by_keys(browser: webdriver.Chrome, site: Looks) -> None:
     open_map(browser, site)
     press(browser, "b")

@@ -437,6 +437,7 @@ def test_a_page_that_is_open_does_not_hold_up_the_end(
     assert [row.getMessage() for row in caplog.records if row.levelno >= logging.ERROR] == []
 
 
+@pytest.mark.long
 def test_a_second_signal_ends_it_at_once(told: Told) -> None:
     async def twice(found: Here) -> None:
         under_way = asyncio.create_task(ask(found.port, "POST", ONE, PHOTO))
@@ -460,6 +461,7 @@ def test_a_second_signal_ends_it_at_once(told: Told) -> None:
 # -- S6: who is slow -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_who_sends_no_whole_request_is_dropped(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEADER_SECONDS", 1.0)
     whole = head("POST", ONE, PHOTO)
@@ -526,6 +528,7 @@ def unread(port: int, photos: int = 60, letters: int = 4500) -> socket.socket:
     return client
 
 
+@pytest.mark.long
 def test_who_takes_no_answer_is_given_up(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two such clients would hold both places for batches for ever, and the end, too."""
     monkeypatch.setattr(uvicorn_server, "UNREAD", 1.0)
@@ -571,6 +574,7 @@ def test_nor_does_he_hold_up_the_end(told: Told, monkeypatch: pytest.MonkeyPatch
             assert not found.thread.is_alive()
 
 
+@pytest.mark.long
 def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn_server, "UNREAD", 1.0)
     told.ready = told.free = told.checked = True
@@ -586,6 +590,7 @@ def test_who_reads_slowly_gets_all_of_it(told: Told, monkeypatch: pytest.MonkeyP
         client.close()
 
 
+@pytest.mark.long
 def test_who_sends_a_body_too_slowly_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
 
