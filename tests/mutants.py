@@ -78,7 +78,7 @@ MUTANTS = [
            "browser/test_studio_troubles.py::test_a_first_model_that_failed"),
     Mutant("studio: a new password refuses the files", "studio/static/uploads.js",
            "const ALL = [401, 403,", "const ALL = [",
-           "browser/test_studio_troubles.py::test_files_wait_where_all"),
+           "browser/test_studio.py::test_files_that_all_meet_a_refusal"),
     Mutant("studio: silence is not noticed", "studio/static/requests.js",
            "const SILENCE = 25;", "const SILENCE = 1e6;",
            "browser/test_studio_troubles.py::test_a_studio_that_falls_silent"),
@@ -792,7 +792,7 @@ MUTANTS = [
            "browser/test_studio.py::test_files_go_three_at_a_time_and_each_refusal_is_named"),
     Mutant("studio page: a full disk loses files", "studio/static/uploads.js",
            "const all = ALL.includes(error.status);", "const all = false;",
-           "browser/test_studio.py::test_files_that_a_full_disk_stops_wait_and_are_sent_again"),
+           "browser/test_studio.py::test_files_that_all_meet_a_refusal"),
     Mutant("studio page: a lost studio is not said", "studio/static/jobbar.js",
            'if (S.project && S.link === "lost") { drawLost(); return; }', "",
            "browser/test_studio.py::"

@@ -274,12 +274,11 @@ def _search(
 def _follow_names(catalog: Catalog, goal: SearchGoal) -> list[str]:
     """A class that was given another name is known by its words: what they found, photos included,
     gets the new name. Returns a sentence for each such class."""
-    classes = {**goal.classes, **goal.others}
-    owner = {query: label for label, queries in classes.items() for query in queries}
+    owner = {query: label for label, queries in goal.all_classes.items() for query in queries}
     rows = [
         source
         for source in filter(goal.is_ours, catalog.sources())
-        if source.label not in classes and source.query in owner
+        if source.label not in goal.all_classes and source.query in owner
     ]
     now = [dataclasses.replace(source, label=owner[source.query]) for source in rows]
     with catalog.transaction():

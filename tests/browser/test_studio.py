@@ -146,14 +146,22 @@ def test_files_go_three_at_a_time_and_each_refusal_is_named(
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, "[data-label=teddy] .waiting figure"))
 
 
-def test_files_that_a_full_disk_stops_wait_and_are_sent_again(
-    browser: webdriver.Chrome, site: Site, tmp_path: Path
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (507, "DISK_FULL", "The disk is full; nothing of this file is kept. Free some space."),
+        (401, "NO_TOKEN", "this studio asks for its token"),
+    ],
+)
+def test_files_that_all_meet_a_refusal_wait_and_are_sent_again(
+    browser: webdriver.Chrome, site: Site, tmp_path: Path, status: int, code: str, words: str
 ) -> None:
-    full = "The disk is full; nothing of this file is kept. Free some space."
-    site.refuse = lambda label, name: (507, "DISK_FULL", full)
+    """Of the disk, or of a new password: none of them is given up."""
+    site.refuse = lambda label, name: (status, code, words)
     visit(browser, site)
     choose(browser, "black", photo_files(tmp_path, 5))
-    shows(browser, "5 files are not sent yet:", full)
+    shows(browser, f"5 files are not sent yet: {words}")
+    assert len(site.stored) == 0
     leaves = "const e = new Event('beforeunload', {cancelable: true}); dispatchEvent(e); return e"
     assert browser.execute_script(f"{leaves}.defaultPrevented")
     site.refuse = lambda label, name: None

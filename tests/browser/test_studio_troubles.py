@@ -90,21 +90,6 @@ def test_a_first_model_that_failed_says_why_and_brings_the_fine_tuning_along(
     assert body["after"] and body["request"] == "train-1 again"  # a second click is the same
 
 
-def test_files_wait_where_all_of_them_are_refused(
-    browser: webdriver.Chrome, site: Site, tmp_path: Path
-) -> None:
-    """By a new password, or a project that was renamed: none of them is given up."""
-    words = "this studio asks for its token"
-    site.refuse = lambda label, name: (401, "NO_TOKEN", words)
-    visit(browser, site)
-    choose(browser, "teddy", photo_files(tmp_path, 9))
-    shows(browser, f"9 files are not sent yet: {words}")
-    assert len(site.stored) == 0
-    site.refuse = lambda label, name: None
-    button(browser, "Send them now")
-    until(lambda: len(site.stored) == 9, "not all were sent")
-
-
 def test_what_waits_goes_to_the_new_name_of_a_project(
     browser: webdriver.Chrome, site: Site, tmp_path: Path
 ) -> None:

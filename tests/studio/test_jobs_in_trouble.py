@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_jobs import PROGRAM, comes_to, end_all, stored
+from test_jobs import PROGRAM, comes_to, end_all, queue, stored
 from waiting import STUCK, until
 
 from bear_classifier.dataset.catalog import Catalog, now
@@ -22,19 +22,14 @@ from bear_classifier.studio.journal import Job
 from bear_classifier.studio.projects import Place, make_project
 from bear_classifier.studio.workspace import Workspace
 
+__all__ = ["queue"]  # the fixture
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     made = make_project(tmp_path, "mine", {"a": ["a"], "b": ["b"]})
     os.utime(made.file, (1.0, 1.0))
     return made
-
-
-@pytest.fixture
-def queue(place: Place) -> Iterator[Jobs]:
-    made = Jobs(place.root, PROGRAM)
-    yield made
-    end_all(made, place)
 
 
 def do(place: Place, what: str) -> None:

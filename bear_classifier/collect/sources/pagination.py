@@ -55,7 +55,7 @@ def collect(
 
     refused: why an address may not be used, or ""; report_progress: gets how many each class has.
     Raises DataError (SEARCH_UNREACHABLE, SEARCH_BLOCKED, NO_RESULTS, SAME_QUERY)."""
-    search_progress.refuse_shared_queries({**goal.classes, **goal.others})
+    search_progress.refuse_shared_queries(goal.all_classes)
     search = _Search(catalog, goal, engines, refused, report_progress, time)
     search.run()
     return search.outcome()

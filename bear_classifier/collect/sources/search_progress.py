@@ -32,6 +32,10 @@ class SearchGoal:
     spare: int = 0
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    @property
+    def all_classes(self) -> dict[str, Sequence[str]]:
+        return {**self.classes, **self.others}
+
     def is_ours(self, source: Source) -> bool:
         """Whether a search of this kind with these filters found it, by whatever words."""
         return (source.kind, source.stamp) == (self.kind, self.options)

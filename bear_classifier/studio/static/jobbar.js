@@ -46,7 +46,7 @@ function whole(job) {
   return took ? `${time(took)} in all last time` : "";
 }
 
-const stopJob = (job) => ask(`api/jobs/${job.id}/cancel`, { request: job.id });
+export const stopJob = (job) => ask(`api/jobs/${job.id}/cancel`, { request: job.id });
 
 /** Go on with a job, and then with the fine-tuning that was to follow it. */
 export async function goOn(job) {

@@ -3,10 +3,10 @@
 import { h, plural } from "../parts.js";
 import { block, doing, figure } from "../blocks.js";
 import { curve } from "../chart.js";
-import { goOn, jobWords } from "../jobbar.js";
+import { goOn, jobWords, stopJob } from "../jobbar.js";
 import { drawNotes } from "../notes.js";
 import { resultsTable } from "../results.js";
-import { ask, startJob } from "../requests.js";
+import { startJob } from "../requests.js";
 import { S, address, busyOf, lastOf, lastTook } from "../store.js";
 import { certainty, kindThing, moment, number, photos, share, stageWords, time } from "../words.js";
 
@@ -21,7 +21,6 @@ async function begin(tune) {
   if (tune) await startJob(S.project, "train", { after: job.id });
 }
 
-const stop = (job) => doing("Stop", () => ask(`api/jobs/${job.id}/cancel`, { request: job.id }));
 
 /** What the two parts take, before they begin. */
 function takes(state) {
@@ -56,7 +55,7 @@ function working(job) {
     h("p", {}, jobWords(job)),
     job.kind === "train" ? h("p", { class: "soft" }, S.state.first ? "The first model can be used meanwhile: clean its photos, or try it." : "") : h("p", { class: "soft" }, "Its error and what that is worth appear here when it is done."),
     stages.length ? h("ol", { class: "stages" }, ...stages.map((one) => h("li", { class: one.state === "begun" ? "now" : "" }, h("span", {}, stageWords(one.name)), h("span", { class: "soft" }, one.state === "begun" ? one.text || "at work" : one.seconds ? `done in ${time(one.seconds)}` : "done")))) : null,
-    h("div", { class: "tools" }, job.state === "stopping" ? h("p", {}, "It stops after the photos that it has in hand, and keeps what it has.") : stop(job)));
+    h("div", { class: "tools" }, job.state === "stopping" ? h("p", {}, "It stops after the photos that it has in hand, and keeps what it has.") : doing("Stop", () => stopJob(job))));
 }
 
 function held(job) {
