@@ -87,7 +87,7 @@ def run(
                 note(f"made by an earlier version, and now made anew: {', '.join(old)}")
             forced = bool(again) and NAMES.index(stage.name) >= NAMES.index(again)
             with heartbeat(stage.name):
-                results[stage.name] = _step(project, catalog, stage, forced)
+                results[stage.name] = _step(project, catalog, stage, forced, until)
             report(stage, results[stage.name])
     return results
 
@@ -105,7 +105,7 @@ def run_one(
                 words = f"{name} needs {earlier.name}, which is not up to date"
                 raise DataError("STAGE_MISSING", f"{words}; run: bears run --until {name}")
         with heartbeat(name):
-            return _step(project, catalog, stage)
+            return _step(project, catalog, stage, False, name)
 
 
 def _check_stored(project: Project, catalog: Catalog, note: Callable[[str], None]) -> None:
@@ -147,9 +147,14 @@ def _of_earlier_version(project: Project, catalog: Catalog, until: str) -> list[
     ]  # fmt: skip
 
 
-def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False) -> dict[str, Any]:
+def _step(
+    project: Project, catalog: Catalog, stage: Stage, forced: bool = False, until: str = ""
+) -> dict[str, Any]:
+    """until: the stage at which the run ends."""
+    started, began = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
     if stage.leaves:
         catalog.freeze()  # what people decide from now on is for the next model
+    forced = _looked_again(project, catalog, stage, until) or forced
     inputs = stage_digest(project, catalog, stage)
     last = catalog.last_run(stage.name)
     if last and not forced and is_current(project, catalog, stage):
@@ -157,7 +162,6 @@ def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False
             catalog.add_run(replace(last, inputs=inputs))
         outcome = {name: value for name, value in last.outcome.items() if name != _LEFT}
         return {"seconds": 0.0, **outcome, "outcome": "up to date"}
-    started, began = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
     module = importlib.import_module(f"bear_classifier.{stage.wing}.{stage.name}")
     extra = (project.model,) if stage.name == "export" else ()
     with pages_kept():
@@ -166,6 +170,16 @@ def _step(project: Project, catalog: Catalog, stage: Stage, forced: bool = False
     kept = {**outcome, _LEFT: stage_fingerprint.hashes(project.place(stage), stage, catalog.root)}
     catalog.add_run(StageRun(stage.name, started, seconds, inputs, kept))
     return {"seconds": seconds, **outcome, "outcome": "done"}
+
+
+def _looked_again(project: Project, catalog: Catalog, stage: Stage, until: str) -> bool:
+    """Where cleaning is what was asked for: whether the photos were looked at a second time now."""
+    if not stage.name == until == "clean":
+        return False
+    from bear_classifier.judge.second_look import look_again
+
+    with pages_kept():
+        return look_again(catalog, project.config)
 
 
 def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:

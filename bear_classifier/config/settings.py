@@ -162,6 +162,14 @@ class ProbeConfig:
 
 @dataclass(frozen=True)
 class CleanConfig:
+    size: int = setting(
+        0,
+        "pixels, side of the square in which bears clean looks at photos a second time; 0: a"
+        " quarter more than learn.size; no more than learn.size: one look is enough",
+        low=32,
+        high=1024,
+        or_zero=True,
+    )
     precision: float = setting(
         0.7,
         "bears clean --auto drops photos that do not belong here with at least this chance",

@@ -9,7 +9,8 @@ outlier     how much of it is nothing that its class usually shows, and how litt
 duplicate   a near-copy of it stands under another class
 quality     dark, blurred, empty, or broken off in transfer
 
-They count as independent: the score is the chance that at least one is true. What a class shows,
+They count as independent: the score is the chance that at least one is true. Where photos were
+looked at a second time (`second_look`), the first two are means of both looks. What a class shows,
 and which photos are alike, comes from train and valid only: the test split judges the model, and
 has no say in what it is made from. From the first decision on, the scores of what is left are those
 of `learned_order`.
@@ -41,6 +42,7 @@ from bear_classifier.judge.judged import (
 )
 from bear_classifier.judge.learned_order import OrderEvidence, combined, conflict
 from bear_classifier.judge.predictions import load_evidence, not_probed
+from bear_classifier.judge.second_look import second_look
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
     BLOCK_ROWS,
@@ -73,12 +75,14 @@ _MOST_COMPARED = 2_000  # photos of a class among which they are looked for
 
 
 class CleanSummary(TypedDict):
-    """suspects: photos; expected: how many photos are wrong; kinds: of evidence -> suspects."""
+    """suspects: photos; expected: how many photos are wrong; kinds: of evidence -> suspects; looks:
+    1, or 2 after a second look."""
 
     photos: int
     suspects: int
     expected: float
     kinds: dict[str, int]
+    looks: int
 
 
 def clean(catalog: Catalog, config: Config) -> CleanSummary:
@@ -97,6 +101,7 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
         "suspects": int(likely.sum()),
         "expected": round(float(chances[usable].sum()), 1),
         "kinds": {kind: n for kind, n in kinds.items() if n},
+        "looks": found.looks,
     }
     left = outcome | {"likely": found.hashes.some(np.flatnonzero(likely))}
     write_atomic(catalog.root / "clean" / "summary.json", json.dumps(left).encode())
@@ -163,15 +168,21 @@ def judged(
         raise not_probed()
     at, targets = place[of], np.append(before, now[changed])
     groups = np.unique(columns.family[chosen], return_inverse=True)[1][of]
-    features = evidence.features.at(at)
-    components = principal_components(features, known)
-    probabilities = evidence.probabilities[at]
+    looks = [(evidence.features.at(at), evidence.probabilities[at])]
+    if second := second_look(catalog.root, hashes.some(np.arange(n))):
+        looks.append((second.features.at(of), second.probabilities[of]))
+    doubts, outliers = list[Floats](), list[Floats]()
+    for features, said in looks:  # those of the larger pictures last
+        components = principal_components(features, known)
+        doubts.append(1 - said[np.arange(len(at)), targets])
+        outliers.append(outlier(features, components, targets, groups, known, evidence.classifier))
+    probabilities = np.mean([said for _, said in looks], axis=0)
     shown = np.arange(n)
     shown[changed] = np.arange(n, len(of))
     ok = columns.status.is_("ok")[chosen]
     scores = np.empty((len(of), len(KINDS)))
-    scores[:, 0] = 1 - probabilities[np.arange(len(at)), targets]
-    scores[:, 1] = outlier(features, components, targets, groups, known, evidence.classifier)
+    scores[:, 0] = np.mean(doubts, axis=0)
+    scores[:, 1] = np.mean(outliers, axis=0)
     scores[:, 2] = _conflicts(targets, groups, ok[of], shown)
     scores[:, 3] = quality(evidence.light[at], evidence.sharpness[at], evidence.filled[at])
     first = combined(list(scores.T))[shown]
@@ -210,6 +221,7 @@ def judged(
         evidence.filled[place],
         some[rising],
         near[rising],
+        len(looks),
     )
 
 

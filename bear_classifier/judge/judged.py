@@ -21,6 +21,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.photo_columns import Hashes, Words
 from bear_classifier.dataset.schema import Event, Suspect
 from bear_classifier.judge.learned_order import LIKE_FAULTS, Order, OrderEvidence, combined
+from bear_classifier.judge.second_look import LOOK_FILE
 from bear_classifier.runtime.files import write_errors
 from bear_classifier.stats.arrays import Floats, Floats32, Ints
 
@@ -41,7 +42,7 @@ class Judged:
 
     evidence: what their order is learned from; label: of now; split; scores: (n, 4) by KINDS;
     probabilities: (n, classes); light, filled: (n,); near: (m, 8) rows of the photos most like
-    those of `near_of` (m,), -1: none."""
+    those of `near_of` (m,), -1: none; looks: 1, or 2 after a second look."""
 
     classes: tuple[str, ...]
     evidence: OrderEvidence
@@ -53,6 +54,7 @@ class Judged:
     filled: Floats32
     near_of: Ints
     near: Ints
+    looks: int
 
     @property
     def hashes(self) -> Hashes:
@@ -167,6 +169,7 @@ def store_judged(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) ->
         "classes": judged.classes,
         "label": judged.label.words,
         "split": judged.split.words,
+        "looks": judged.looks,
     }
     with write_errors(folder):
         try:
@@ -203,6 +206,7 @@ def stored_judged(
             Words(tuple(about["label"]), taken["label"]),
             Words(tuple(about["split"]), taken["split"]),
             **column,
+            looks=about.get("looks", 1),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError):
         return None
@@ -225,6 +229,7 @@ def _key(catalog: Catalog) -> dict[str, Any]:
     runs = {stage: catalog.last_run(stage) for stage in _STAGES}
     others = catalog.events("WHERE request = '' ORDER BY id DESC LIMIT 1")
     files = [catalog.root / "probe" / name for name in _PROBE_FILES]
+    files.append(catalog.root / LOOK_FILE)
     facts = {path.name: path.stat() for path in files if path.is_file()}
     return {
         "form": _FORM,

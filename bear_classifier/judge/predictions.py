@@ -19,7 +19,7 @@ from bear_classifier.stats.arrays import Bools, Floats, Ints
 from bear_classifier.stats.metrics import softmax
 
 _EPS = 1e-5  # as torch's BatchNorm adds to a variance
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def load_predictions(root: Path) -> Predictions:
         return Predictions(
             rows, stored["logits"], stored["pooled"], str(stored["chosen"]), _halves(stored)
         )
-    except _DAMAGED as exc:
+    except DAMAGED as exc:
         raise DataError("NOT_TRAINED", "there are no predictions yet; run: bears train") from exc
 
 
@@ -85,7 +85,7 @@ def load_evidence(root: Path, dropped: Collection[str] = ()) -> Evidence:
     """What the first model left in a dataset. dropped: hashes of photos of which that is wanted,
     too, if their features are still there. Raises DataError (NOT_PROBED)."""
     try:
-        stored = _arrays(root / "probe" / "probabilities.npz")
+        stored = arrays_of(root / "probe" / "probabilities.npz")
         rows = stored_rows(root, str(stored["features"]))
         names = stored["sha256"].tolist()
         more = sorted(set(dropped) - set(names))
@@ -106,13 +106,13 @@ def load_evidence(root: Path, dropped: Collection[str] = ()) -> Evidence:
             [*stored["labels"].tolist(), *[""] * len(more)] if "labels" in stored else None,
             np.arange(len(at)) < len(names),
         )
-    except _DAMAGED as exc:
+    except DAMAGED as exc:
         raise not_probed() from exc
 
 
 def _by_the_head(root: Path, features: NDArray[np.float32]) -> Floats:
     """Probabilities (n, classes) of the first model's head for pooled features (n, f)."""
-    head = _arrays(root / "probe" / "head.npz")
+    head = arrays_of(root / "probe" / "head.npz")
     plain = (features - head["mean"]) / np.sqrt(head["var"] + _EPS)
     return softmax(plain @ head["weight"].T + head["bias"])
 
@@ -124,7 +124,7 @@ def stored_rows(root: Path, name: str) -> StoredRows:
     folder = root / "features" / name.removesuffix(".npz")
     if folder.is_dir():
         return StoredRows(folder)
-    file = _arrays(folder.with_name(f"{folder.name}.npz"))
+    file = arrays_of(folder.with_name(f"{folder.name}.npz"))
     names = file.pop("sha256").tolist()
     file.setdefault("filled", np.zeros(len(names), dtype=np.float32))
     return StoredRows.in_memory(names, **file)
@@ -134,12 +134,12 @@ def first_model(root: Path, names: Sequence[str]) -> tuple[Floats, float | None]
     """Out-of-fold probabilities (n, classes) of the first model for these photos, and its C, unless
     an earlier version left it out; None where a photo has none."""
     try:
-        stored = _arrays(root / "probe" / "probabilities.npz")
+        stored = arrays_of(root / "probe" / "probabilities.npz")
         place = {sha256: row for row, sha256 in enumerate(stored["sha256"].tolist())}
         rows = [place[name] for name in names]
         strength = float(stored["strength"]) if "strength" in stored else None
         return stored["probabilities"][rows], strength
-    except _DAMAGED:
+    except DAMAGED:
         return None
 
 
@@ -155,11 +155,12 @@ def stored_classifier(root: Path) -> tuple[NDArray[np.float32], NDArray[np.float
     path = root / "probe" / "pretrained.npz"
     if not path.exists():
         return None
-    layer = _arrays(path)
+    layer = arrays_of(path)
     return layer["weight"], layer["bias"]
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
+    """Of a file of the dataset. Raises one of DAMAGED."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         return dict(file)
 

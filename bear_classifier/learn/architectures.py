@@ -108,6 +108,11 @@ def timm_network(name: str, size: int, pretrained: bool, **facts: Any) -> nn.Mod
         raise ConfigError("BAD_SETTING", _wrong_size(name, size, config.input_size[-1])) from exc
 
 
+def any_size(made: Architecture) -> bool:
+    """Whether weights for pictures of one size fit pictures of another."""
+    return made.library != "timm" or not timm_config(made.name).fixed_input_size
+
+
 def _wrong_size(name: str, size: int, own: int) -> str:
     return (
         f"learn.size = {size} does not fit {name}, which takes pictures of {own} pixels; add --set"

@@ -23,18 +23,17 @@ from bear_classifier.learn.features import INT8, feature_cache
 from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.runtime.shards import Column
 from bear_classifier.runtime.terminal import count
-from bear_classifier.stats.arrays import Bools, Floats, Floats32, Ints, Rows
+from bear_classifier.stats.arrays import Floats, Ints, Rows
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
     choose_strength,
+    chosen_rows,
     fit_linear,
     learning_sample,
     n_folds,
-    out_of_fold,
     probabilities_of,
-    trusted,
+    two_rounds,
 )
 
 LEARNED = 200_000  # photos at most that the probe learns from; one penalty took 4 GB
@@ -73,23 +72,10 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     train, known = (splits == "train") & sample, (splits != "test") & sample
     folds = n_folds(labels[train], groups[train], config.probe.folds)
     learned = [photo for photo, used in zip(photos, train, strict=True) if used]
-    strength = strength_of(catalog, config, learned, probe_rows(features, train), labels[train])
+    strength = strength_of(catalog, config, learned, chosen_rows(features, train), labels[train])
 
-    def unseen(learned: Bools) -> Floats:
-        p = np.empty((len(photos), len(config.labels)))
-        x, y = probe_rows(features, known), labels[known]
-        p[known] = out_of_fold(x, y, groups[known], folds, strength, learned)
-        if not known.all():
-            made = fit_linear(strength, probe_rows(x, learned), y[learned])
-            p[~known] = probabilities_of(made, features, np.flatnonzero(~known))
-        return p
-
-    every = np.ones(int(known.sum()), dtype=bool)
-    probabilities = unseen(every)
-    credible = trusted(probabilities[known], labels[known])
-    whole = len(set(labels[known][credible].tolist())) == len(config.labels)
-    second = unseen(credible if whole else every)
-    head_model = fit_linear(strength, probe_rows(features, train), labels[train])
+    probabilities, second = two_rounds(strength, features, labels, groups, known, folds)
+    head_model = fit_linear(strength, chosen_rows(features, train), labels[train])
     folder = catalog.root / "probe"
     (folder / "probabilities.npz").unlink(missing_ok=True)  # of other weights
     _save_classifier(folder / "pretrained.npz", config)
@@ -119,11 +105,6 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
         "valid": int(valid.sum()),
         **({} if (known == (splits != "test")).all() else {"sampled": int(known.sum())}),
     }
-
-
-def probe_rows(features: Floats32 | Column, rows: Bools) -> Floats32 | Column:
-    """Some rows of (n, f), in their files where all are."""
-    return features.at(np.flatnonzero(rows)) if isinstance(features, Column) else features[rows]
 
 
 def _refuse_lone(photos: PhotoList, labels: Sequence[str]) -> None:

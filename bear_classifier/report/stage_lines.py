@@ -197,7 +197,8 @@ def _clean(out: CleanSummary) -> list[str]:
     kinds = ", ".join(f"{n} {kind}" for kind, n in out["kinds"].items())
     return [
         f"{out['suspects']} of {count(out['photos'], 'photo')}"
-        f" {_is(out['suspects'])} suspect{f' ({kinds})' if kinds else ''}",
+        f" {_is(out['suspects'])} suspect{f' ({kinds})' if kinds else ''}"
+        f"{' after a second look' if out.get('looks') == 2 else ''}",
         "to look at them, run: bears review",
     ]
 

@@ -19,6 +19,7 @@ from bear_classifier.stats.arrays import (
     Floats32,
     Ints,
     Rows,
+    SomeRows,
     Strings,
     in_blocks,
 )
@@ -58,7 +59,14 @@ def _fitted(strength: float, features: Rows, labels: Ints, rows: Ints) -> Pipeli
     return made
 
 
-def n_folds(labels: Ints, groups: Strings, folds: int) -> int:
+def chosen_rows(features: Rows, rows: Bools) -> Rows:
+    """Some rows of (n, f), in their files where all are. rows: (n,)."""
+    if isinstance(features, np.ndarray):
+        return features[rows]
+    return SomeRows(features, np.flatnonzero(rows))
+
+
+def n_folds(labels: Ints, groups: Strings | Ints, folds: int) -> int:
     """As many folds as the class with the fewest groups can fill."""
     fewest = min(len(set(groups[labels == label])) for label in set(labels.tolist()))
     if fewest < 2:
@@ -98,7 +106,7 @@ def probabilities_of(made: Pipeline, features: Rows, rows: Ints) -> Floats:
     return np.concatenate(parts) if parts else np.zeros((0, len(made.classes_)))
 
 
-def choose_strength(features: Rows, labels: Ints, groups: Strings, folds: int) -> float:
+def choose_strength(features: Rows, labels: Ints, groups: Strings | Ints, folds: int) -> float:
     """The C of least log loss over grouped folds. features: (n, f); labels, groups: (n,).
 
     Only folds that learn from all classes count: a missing class has no probability to score. If
@@ -124,7 +132,7 @@ def choose_strength(features: Rows, labels: Ints, groups: Strings, folds: int) -
     return float(STRENGTHS[np.where(np.isfinite(losses), losses, np.inf).argmin()])
 
 
-def grouped_folds(labels: Ints, groups: Strings, folds: int) -> list[Fold]:
+def grouped_folds(labels: Ints, groups: Strings | Ints, folds: int) -> list[Fold]:
     """Training rows and held-out rows of each fold; no group is in both.
 
     By StratifiedGroupKFold; where that puts a whole class into one fold, as it does with few large
@@ -160,7 +168,7 @@ def _losses(strength: float, features: Rows, labels: Ints, part: Fold) -> Floats
 def out_of_fold(
     features: Rows,
     labels: Ints,
-    groups: Strings,
+    groups: Strings | Ints,
     folds: int,
     strength: float,
     learned: Bools | None = None,
@@ -184,6 +192,31 @@ def out_of_fold(
             found = probabilities_of(made, features, held_out)
             probabilities[np.ix_(held_out, classes)] = found
     return probabilities
+
+
+def two_rounds(
+    strength: float, features: Rows, labels: Ints, groups: Strings | Ints, known: Bools, folds: int
+) -> tuple[Floats, Floats]:
+    """Probabilities (n, classes), of two rounds: out of fold for known rows, for the others from a
+    model of all known ones. The second round does not learn from the least credible labels of the
+    first, unless a class would be left without any.
+
+    features: (n, f); labels, groups, known: (n,); every class has known rows."""
+    x, y = chosen_rows(features, known), labels[known]
+
+    def round_of(learned: Bools) -> Floats:
+        p = np.empty((len(labels), int(y.max()) + 1))
+        p[known] = out_of_fold(x, y, groups[known], folds, strength, learned)
+        if not known.all():
+            made = fit_linear(strength, chosen_rows(x, learned), y[learned])
+            p[~known] = probabilities_of(made, features, np.flatnonzero(~known))
+        return p
+
+    every = np.ones(len(y), dtype=bool)
+    first = round_of(every)
+    credible = trusted(first[known], y)
+    whole = len(set(y[credible].tolist())) == first.shape[1]
+    return first, round_of(credible if whole else every)
 
 
 def logits_of(made: Pipeline, features: Rows) -> Floats:

@@ -932,7 +932,7 @@ def learning(root: Path, order: list[str]) -> Iterator[TestClient]:
     judged = Judged(
         classes, evidence, words([LABELS[n % 3] for n in range(24)]), splits,
         tenth[:, None] * np.eye(1, len(CAUSES)), np.eye(3)[numbers % 3], 100 * np.ones(24, "f4"),
-        np.zeros(24, "f4"), np.zeros(0, int), np.zeros((0, 8), int),
+        np.zeros(24, "f4"), np.zeros(0, int), np.zeros((0, 8), int), 1,
     )  # fmt: skip
     with TestClient(make_app(root, CONFIG, lambda *_: judged), "http://127.0.0.1:7861") as client:
         yield client

@@ -1,0 +1,146 @@
+"""A second look at the photos before somebody cleans them: the same weights on larger squares of
+whole photos.
+
+A network sees more in pictures somewhat larger than those of its training (Touvron et al., Fixing
+the train-test resolution discrepancy, NeurIPS 2019). Both looks together find more faults than
+either (docs/LOG.md); the model itself keeps its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import decided, is_taken_down
+from bear_classifier.dataset.schema import Photo
+from bear_classifier.judge.predictions import (
+    DAMAGED,
+    Evidence,
+    arrays_of,
+    first_model,
+    load_evidence,
+    stored_rows,
+)
+from bear_classifier.runtime.files import hash_of, write_atomic
+from bear_classifier.runtime.npz import as_npz
+from bear_classifier.runtime.shards import Column
+from bear_classifier.runtime.terminal import note_above_bars
+from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.linear_probe import n_folds, two_rounds
+
+LOOK_FILE = "clean/second_look.npz"
+_LARGER = 1.25  # times the side of the first model's squares (docs/LOG.md)
+_STEP = 32  # pixels; networks halve their pictures five times
+_MOST = 50_000  # photos; of more the first look has to do, unless clean.size says otherwise
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """Of n photos: probabilities (n, classes), from models that saw neither a photo nor its
+    near-copies; features (n, f), in their files."""
+
+    probabilities: Floats
+    features: Column
+
+
+def second_look(root: Path, names: Sequence[str]) -> SecondLook | None:
+    """What the second look left for these photos; None where there was none, or the first model is
+    another one now."""
+    try:
+        stored = arrays_of(root / LOOK_FILE)
+        if str(stored["first"]) != hash_of(root / "probe" / "probabilities.npz"):
+            return None
+        row = {name: n for n, name in enumerate(stored["sha256"].tolist())}
+        at = np.array([row[name] for name in names], dtype=np.int64)
+        rows = stored_rows(root, str(stored["features"]))
+        return SecondLook(stored["probabilities"][at], Column(rows, "features", rows.find(names)))
+    except DAMAGED:
+        return None
+
+
+def look_again(catalog: Catalog, config: Config) -> bool:
+    """Look at the photos that the first model knows in squares of clean.size, unless that was done.
+    Returns whether it was done now.
+
+    Raises DataError (NOT_PROBED, DISK_FULL, CANNOT_WRITE, STORED_DAMAGED)."""
+    if config.learn.weights == "none":  # what was never trained sees no more in larger pictures
+        return False
+    made = decided(catalog)
+    dropped = {name for name, event in made.items() if event.action == "drop"}
+    evidence = load_evidence(catalog.root, dropped)
+    photos = _photos(catalog, config, evidence)
+    found = first_model(catalog.root, [])
+    strength = found[1] if found else None
+    if evidence.labels is None or strength is None:  # of an earlier version
+        return False
+    names = [photo.sha256 for photo in photos]
+    if not photos or second_look(catalog.root, names) is not None:
+        return False
+    larger = _larger(config, len(photos))
+    if larger is None:
+        return False
+    from bear_classifier.learn.backbone import build_body
+    from bear_classifier.learn.features import feature_cache
+
+    size = larger.learn.size
+    note_above_bars(f"Looking at the photos a second time, in squares of {size} pixels")
+    body = build_body(larger.learn, config.train.seed)
+    folder, column = feature_cache(catalog, larger, photos, body)
+    place = {name: n for n, name in enumerate(evidence.sha256)}
+    rows = [place[name] for name in names]
+    learned = [evidence.labels[n] for n in rows]
+    known = np.array([
+        photo.split != "test" and label in config.labels
+        for photo, label in zip(photos, learned, strict=True)
+    ]) & evidence.known[rows]  # fmt: skip
+    labels = np.array([max(0, _number(config, label)) for label in learned])
+    groups = np.array([photo.family for photo in photos])
+    folds = n_folds(labels[known], groups[known], config.probe.folds)
+    second = two_rounds(strength, column[:], labels, groups, known, folds)[1]
+    out = as_npz(
+        sha256=np.array(names),
+        probabilities=second,
+        features=np.array(folder.name),
+        first=np.array(hash_of(catalog.root / "probe" / "probabilities.npz")),
+    )
+    write_atomic(catalog.root / LOOK_FILE, out)
+    return True
+
+
+def _number(config: Config, label: str) -> int:
+    return config.labels.index(label) if label in config.labels else -1
+
+
+def _photos(catalog: Catalog, config: Config, evidence: Evidence) -> list[Photo]:
+    """Those that the first model knows, and those that were dropped before, in its order."""
+    there = {
+        photo.sha256: photo
+        for photo in catalog.photos_of(evidence.sha256)
+        if photo.status in ("ok", "dropped") and not is_taken_down(photo)
+    }
+    return [there[name] for name in evidence.sha256 if name in there]
+
+
+def larger_size(size: int) -> int:
+    """Pixels, side of the squares of the second look; size: of the first."""
+    return _STEP * max(round(_LARGER * size / _STEP), size // _STEP + 1)
+
+
+def _larger(config: Config, photos: int) -> Config | None:
+    """The settings of the second look; None where it would show nothing more."""
+    from bear_classifier.learn.architectures import any_size, architecture
+    from bear_classifier.learn.weights import preprocessing
+
+    first = preprocessing(config.learn).size
+    wanted = config.clean.size or larger_size(first)
+    if wanted <= first or not any_size(architecture(config.learn.arch)):
+        return None
+    if not config.clean.size and photos > _MOST:
+        return None
+    learn = replace(config.learn, size=wanted, crop=1.0)
+    return replace(config, learn=learn, probe=replace(config.probe, precision="fp32"))

@@ -1,0 +1,264 @@
+"""The second look of cleaning: larger pictures, the same weights, no leak, and both looks' mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bundles import LABELS, tiny_config
+from judging import judged
+from safetensors.torch import save_file
+from training import probed
+
+from bear_classifier import pipeline
+from bear_classifier.config.settings import Config
+from bear_classifier.dataset.catalog import Catalog
+from bear_classifier.dataset.decisions import decide, decided
+from bear_classifier.dataset.schema import Decision
+from bear_classifier.images.preprocessing import Preprocessing
+from bear_classifier.judge import clean as clean_module
+from bear_classifier.judge import second_look as second_look_module
+from bear_classifier.judge.clean import open_suspects
+from bear_classifier.judge.predictions import load_evidence
+from bear_classifier.judge.second_look import LOOK_FILE, larger_size, look_again, second_look
+from bear_classifier.learn import backbone
+from bear_classifier.learn.data import batches
+from bear_classifier.runtime.npz import as_npz
+from bear_classifier.stats.fault_model import principal_components, within_class
+
+SIZE = 96  # pixels, of the second look
+
+
+def config_of(root: Path, **tables: dict[str, Any]) -> Config:
+    """A network whose weights are a file, as those of a trained one would be."""
+    learn = {"weights": str(root / "weights.safetensors")} | tables.pop("learn", {})
+    return tiny_config(
+        learn=learn, clean={"size": SIZE} | tables.pop("clean", {}), probe={"folds": 2}, **tables
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 drawn photos with a first model."""
+    from torchvision.models import squeezenet1_1
+
+    root = tmp_path_factory.mktemp("looked")
+    torch.manual_seed(3)
+    save_file(squeezenet1_1(weights=None).state_dict(), root / "weights.safetensors")
+    probed(root / "data", config_of(root)).close()
+    return root
+
+
+@pytest.fixture
+def root(prepared: Path, tmp_path: Path) -> Path:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def catalog(root: Path) -> Iterator[Catalog]:
+    with Catalog(root / "data") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def after_it(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same dataset, looked at a second time."""
+    folder = tmp_path_factory.mktemp("twice")
+    shutil.copytree(prepared, folder, dirs_exist_ok=True)
+    with Catalog(folder / "data") as catalog:
+        assert look_again(catalog, config_of(folder))
+    return folder
+
+
+@pytest.fixture
+def looked(after_it: Path, root: Path) -> Iterator[Catalog]:
+    shutil.copytree(after_it / "data", root / "looked")
+    with Catalog(root / "looked") as opened:
+        yield opened
+
+
+def names_of(catalog: Catalog) -> list[str]:
+    return load_evidence(catalog.root).sha256
+
+
+def of_second(catalog: Catalog) -> np.ndarray:
+    found = second_look(catalog.root, names_of(catalog))
+    assert found is not None
+    return found.probabilities
+
+
+@pytest.mark.parametrize(
+    ("size", "larger"), [(64, 96), (128, 160), (160, 192), (224, 288), (260, 320), (1000, 1248)]
+)
+def test_a_quarter_more_and_at_least_one_step(size: int, larger: int) -> None:
+    assert larger_size(size) == larger
+
+
+def test_the_same_weights_see_whole_photos_in_larger_squares(catalog: Catalog, root: Path) -> None:
+    config = config_of(root)
+    names = names_of(catalog)
+    assert second_look(catalog.root, names) is None
+    assert look_again(catalog, config)
+    found = second_look(catalog.root, names)
+    assert found is not None
+    learn = dataclasses.replace(config.learn, size=SIZE, crop=1.0)
+    body = backbone.build_body(learn, config.train.seed).eval()
+    photos = {photo.sha256: photo for photo in catalog.photos("ok")}
+    files = [catalog.file(photos[name]) for name in names]
+    shape = Preprocessing(SIZE, interpolation=backbone.weights.preprocessing(learn).interpolation)
+    with torch.inference_mode():
+        wanted = torch.cat([body(batch).mean((2, 3)) for batch in batches(files, shape, 8)])
+    np.testing.assert_allclose(found.features[:], wanted.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-6)
+    assert not np.allclose(found.probabilities, load_evidence(catalog.root).probabilities)
+
+
+def test_both_looks_count_alike_and_the_order_learns_from_the_larger(
+    catalog: Catalog, looked: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(root)
+    one = judged(catalog, config, {})
+    catalog = looked
+    assert not look_again(catalog, config)  # once is enough
+    both = judged(catalog, config, {})
+    found = second_look(catalog.root, both.hashes.some(np.arange(len(both))))
+    assert found is not None
+    np.testing.assert_allclose(both.probabilities, (one.probabilities + found.probabilities) / 2)
+    rows, targets = np.arange(len(both)), both.evidence.before
+    doubt = 1 - found.probabilities[rows, targets]
+    np.testing.assert_allclose(both.scores[:, 0], (one.scores[:, 0] + doubt) / 2)
+    known = both.evidence.known
+    components = principal_components(found.features[:], known)
+    alone = clean_module.outlier(
+        found.features[:], components, targets, both.evidence.families, known, None
+    )
+    assert np.abs(alone - one.scores[:, 1]).max() > 0.01
+    monkeypatch.setattr(clean_module, "outlier", lambda features, *rest: features[:].sum(1))
+    both = judged(catalog, config, {})
+    first = load_evidence(catalog.root)
+    order = np.argsort(np.array(first.sha256))
+    sums = first.features[:].sum(1)[order], found.features[:].sum(1)
+    np.testing.assert_allclose(both.scores[:, 1], np.mean(sums, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        both.evidence.features, within_class(components, targets, known), atol=1e-5
+    )
+
+
+def test_test_photos_teach_it_nothing(root: Path) -> None:
+    """Their labels are other ones when the photos are looked at; a first model is kept."""
+    found = []
+    for turn in (False, True):
+        folder = root / f"twin {turn}"
+        shutil.copytree(root / "data", folder)
+        with Catalog(folder) as catalog:
+            evidence = load_evidence(folder)
+            split = {photo.sha256: photo.split for photo in catalog.photos("ok")}
+            of_test = np.array([split[name] == "test" for name in evidence.sha256])
+            labels = np.array(evidence.labels)
+            labels[of_test] = LABELS[0] if turn else labels[of_test]
+            path = folder / "probe" / "probabilities.npz"
+            with np.load(path) as file:
+                arrays = dict(file) | {"labels": labels}
+            path.write_bytes(as_npz(**arrays))
+            look_again(catalog, config_of(root))
+            found.append(of_second(catalog))
+    assert of_test.any() and not of_test.all()
+    np.testing.assert_array_equal(*found)
+
+
+def test_another_first_model_is_not_mixed_with_it(looked: Catalog, root: Path) -> None:
+    catalog, config = looked, config_of(root)
+    path = catalog.root / "probe" / "probabilities.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["second"] = arrays["second"][:, ::-1]
+    path.write_bytes(as_npz(**arrays))
+    assert second_look(catalog.root, names_of(catalog)) is None
+    once = judged(catalog, config, {})
+    (catalog.root / LOOK_FILE).unlink()
+    np.testing.assert_array_equal(once.scores, judged(catalog, config, {}).scores)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", "cut"])
+def test_a_damaged_file_is_as_none(looked: Catalog, damage: bytes | str) -> None:
+    path = looked.root / LOOK_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if isinstance(damage, str) else damage)
+    assert second_look(looked.root, names_of(looked)) is None
+
+
+def test_a_file_that_is_gone_is_made_anew_as_it_was(looked: Catalog, root: Path) -> None:
+    path = looked.root / LOOK_FILE
+    whole = path.read_bytes()
+    path.unlink()
+    assert look_again(looked, config_of(root))
+    assert path.read_bytes() == whole
+
+
+def test_the_list_is_renewed_when_photos_were_looked_at(catalog: Catalog, root: Path) -> None:
+    config = config_of(root)
+    assert clean_module.clean(catalog, config)["looks"] == 1
+    before = open_suspects(catalog, config).every(catalog)
+    look_again(catalog, config)
+    after = open_suspects(catalog, config).every(catalog)
+    assert clean_module.clean(catalog, config)["looks"] == 2
+    assert open_suspects(catalog, config).judged.looks == 2
+    assert {s.sha256: s.probabilities for s in before} != {s.sha256: s.probabilities for s in after}
+
+
+def test_photos_that_were_dropped_are_looked_at_as_well(catalog: Catalog, root: Path) -> None:
+    """They teach the order, dropped before the look or after it."""
+    config = config_of(root)
+    name = names_of(catalog)[0]
+    decide(catalog, LABELS, [Decision(name, "drop", score=0.9)], "ann", "1")
+    look_again(catalog, config)
+    found = judged(catalog, config, decided(catalog))
+    assert found.hashes.row(name) is not None
+    assert second_look(catalog.root, found.hashes.some(np.arange(len(found)))) is not None
+
+
+NO_MORE = {
+    "never trained": {"learn": {"weights": "none"}},
+    "no larger": {"clean": {"size": 64}},
+}
+
+
+@pytest.mark.parametrize("why", NO_MORE)
+def test_where_it_would_show_nothing_more(catalog: Catalog, root: Path, why: str) -> None:
+    assert not look_again(catalog, config_of(root, **NO_MORE[why]))
+    assert not (catalog.root / LOOK_FILE).exists()
+
+
+def test_weights_for_one_size_only(
+    catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bear_classifier.learn.architectures.any_size", lambda made: False)
+    assert not look_again(catalog, config_of(root))
+
+
+def test_very_many_photos_only_if_a_size_was_given(
+    catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_look_module, "_MOST", 10)
+    assert not look_again(catalog, config_of(root, clean={"size": 0}))
+    assert look_again(catalog, config_of(root, clean={"size": SIZE}))
+
+
+def test_it_is_taken_where_cleaning_is_what_was_asked_for(
+    catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = list[str]()
+    monkeypatch.setattr(second_look_module, "look_again", lambda *_: bool(looked.append("look")))
+    for stage in pipeline.STAGES:
+        for until in pipeline.NAMES:
+            pipeline._looked_again(
+                pipeline.Project(config_of(root), root, root), catalog, stage, until
+            )
+    assert looked == ["look"]
