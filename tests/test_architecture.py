@@ -132,6 +132,11 @@ def test_predicting_imports_no_torch() -> None:
     assert loaded(code) & set(HEAVY) == {"onnxruntime"}
 
 
+def test_a_list_of_suspects_needs_no_network_and_no_fit() -> None:
+    code = "import bear_classifier.judge.clean, bear_classifier.cli.clean"
+    assert loaded(code) & {"torch", "torchvision", "fastai", "sklearn", "scipy", "pandas"} == set()
+
+
 def test_the_studio_begins_without_what_its_jobs_and_pages_import() -> None:
     assert loaded("import bear_classifier.studio.server") & {
         "torch", "torchvision", "fastai", "sklearn", "scipy", "pandas", "gradio"

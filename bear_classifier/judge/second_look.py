@@ -31,7 +31,6 @@ from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.shards import Column
 from bear_classifier.runtime.terminal import note_above_bars
 from bear_classifier.stats.arrays import Floats
-from bear_classifier.stats.linear_probe import n_folds, two_rounds
 
 LOOK_FILE = "clean/second_look.npz"
 _LARGER = 1.25  # times the side of the first model's squares (docs/LOG.md)
@@ -86,6 +85,10 @@ def look_again(catalog: Catalog, config: Config) -> bool:
         return False
     from bear_classifier.learn.backbone import build_body
     from bear_classifier.learn.features import feature_cache
+    from bear_classifier.stats.linear_probe import (
+        n_folds,
+        two_rounds,
+    )  # so a list imports no sklearn
 
     size = larger.learn.size
     note_above_bars(f"Looking at the photos a second time, in squares of {size} pixels")

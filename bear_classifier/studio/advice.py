@@ -325,6 +325,13 @@ def _clean(facts: ProjectFacts) -> Iterator[Advice]:
         f" than not; when the model learned, about {about} faults were expected in all.",
         {"words": f"Look at {photos(facts.likely)}", "step": "clean"},
     )
+    if facts.looks == 1:
+        yield _info(
+            "clean",
+            "The photos were looked at once. A second look, at larger pictures, brings more of the"
+            " faults to the front; it takes about as long as the first model did.",
+            {"words": "Look a second time", "job": "look"},
+        )
     if facts.decisions:
         yield _info(
             "clean",

@@ -90,6 +90,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], JobSubject], list[str]]] = {
     "take-in-zip": _take_in_zip,
     "learn": _learn,
     "train": lambda choices, subject: _run(subject),
+    "look": lambda choices, subject: _run(subject, "--until", "clean"),
     "curve": lambda choices, subject: ["curve", "--project", f"{subject.name}.toml"],
     "report": lambda choices, subject: ["report", "--project", f"{subject.name}.toml"],
     "static": lambda choices, subject: [

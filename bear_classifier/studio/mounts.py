@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bear_classifier.config.settings import ServeConfig
 from bear_classifier.errors import BearsError, DataError
+from bear_classifier.judge.second_look import LOOK_FILE
 from bear_classifier.runtime.usable_memory import usable_memory
 from bear_classifier.serve.queue import Service, served_models
 from bear_classifier.studio.projects import Place
@@ -232,9 +233,9 @@ async def _review(place: Place) -> ASGIApp:
 
 
 def _review_version(place: Place) -> PageVersion:
-    """A new first model ranks anew, other classes are shown anew."""
+    """A new first model and a second look rank anew, other classes are shown anew."""
     return (_stamp(place.data / "probe" / "probabilities.npz"), tuple(place.config.classes),
-            _inode(place.data / "catalog.sqlite"))  # fmt: skip
+            _stamp(place.data / LOOK_FILE), _inode(place.data / "catalog.sqlite"))  # fmt: skip
 
 
 async def _try(place: Place) -> ASGIApp:

@@ -253,3 +253,10 @@ def test_what_is_said_of_faults(
     facts = dataclasses.replace(BASE, first=SURE, likely=likely, expected=4.0, decisions=decisions)
     rows = said(facts, "clean")
     assert [row["action"] and row["action"]["words"] for row in rows] == buttons
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_second_look_is_offered_once(looks: int) -> None:
+    facts = dataclasses.replace(BASE, first=SURE, likely=3, expected=4.0, looks=looks)
+    jobs = [row["action"].get("job") for row in said(facts, "clean") if row["action"]]
+    assert ("look" in jobs) is (looks == 1)

@@ -20,6 +20,7 @@ ALL: list[tuple[str, dict[str, Any]]] = [
     ("take-in-unlabelled", {}),
     ("take-in-zip", {"file": "a1.zip"}),
     ("learn", {}),
+    ("look", {}),
     ("train", {}),
     ("report", {}),
     ("static", {}),
@@ -52,6 +53,7 @@ def test_what_the_words_say() -> None:
     named = {"only_class": "--serve", "per_class": 60}  # a name that looks like an option stays one
     assert job_words("search", named, SUBJECT)[-3:] == ["--only-class=--serve", "--until", "screen"]
     assert "train.epochs=0" in job_words("learn", {}, SUBJECT)
+    assert job_words("look", {}, SUBJECT) == ["run", "--project", "mine.toml", "--until", "clean"]
     assert job_words("train", {}, SUBJECT) == ["run", "--project", "mine.toml"]
 
 

@@ -141,7 +141,12 @@ def in_place_of(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "file"), [("review", "probe/probabilities.npz"), ("try", "bundle.json")]
+    ("kind", "file"),
+    [
+        ("review", "probe/probabilities.npz"),
+        ("review", "clean/second_look.npz"),
+        ("try", "bundle.json"),
+    ],
 )
 def test_a_page_is_made_anew_when_what_it_shows_has_changed(
     client: TestClient, place: Place, monkeypatch: pytest.MonkeyPatch, made: list[str],

@@ -62,6 +62,7 @@ const KINDS = {
   static: ["Making the page that needs no server", "page without a server"],
   space: ["Making the Space folder", "Space folder"],
   "export-dataset": ["Packing the photos with their classes", "export of the photos"],
+  look: ["Looking at all photos a second time", "second look"],
   curve: ["Measuring how much more photos would help", "learning curve"],
 };
 export const kindNow = (kind) => (KINDS[kind] || [`Working on ${kind}`])[0];

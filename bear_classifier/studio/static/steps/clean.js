@@ -50,7 +50,7 @@ export const clean = {
         await startJob(S.project, "train", { after: job.id });
       }, { class: "main", "data-focus": "again" }))) : busy ? h("p", { class: "soft" }, "A training is running. Decisions made now count from the next one on.") : []));
     const ranked = Boolean(state.suspects), there = state.photos.usable + state.photos.unlabelled > 0;
-    block(C.frame, [S.project, there, ranked], () => (there ? [h("p", { class: "soft", id: "opening" }, "Opening the review page. The first time this may take a minute: the studio ranks all photos."),
+    block(C.frame, [S.project, there, ranked, state.suspects?.looks], () => (there ? [h("p", { class: "soft", id: "opening" }, "Opening the review page. The first time this may take a minute: the studio ranks all photos."),
       h("iframe", { src: place(), title: `Review of ${state.title || S.project}`, onload: () => document.getElementById("opening")?.remove() }),
       h("p", { class: "small" }, h("a", { href: place(), target: "_blank", rel: "noopener" }, "Open it on a page of its own"), " for the whole screen. Here its keys work once you have clicked into it or pressed any letter; ? lists them.")] : [h("a", { class: "button main", href: address(S.project, "photos") }, "Add photos")]));
     block(C.results, state.results || [], () => resultsTable(state.results || []));
