@@ -1497,7 +1497,7 @@ MUTANTS = [
            'train, known = (splits == "train") & sample, splits != ""',
            "test_poison.py::test_the_test_side_decides_nothing"),
     Mutant("leak: the second look learns from the test split", "judge/second_look.py",
-           'photo.split != "test" and label', "label",
+           'photo.split != "test" for photo in photos', "True for photo in photos",
            "judge/test_second_look.py::test_test_photos_teach_it_nothing"),
     Mutant("second look: that of another first model counts", "judge/second_look.py",
            'if str(stored["first"]) != hash_of(root / "probe" / "probabilities.npz"):', "if False:",

@@ -72,47 +72,51 @@ def look_again(catalog: Catalog, config: Config) -> bool:
     made = decided(catalog)
     dropped = {name for name, event in made.items() if event.action == "drop"}
     evidence = load_evidence(catalog.root, dropped)
+    if not config.clean.size and len(evidence.sha256) > _MOST:
+        return False
     photos = _photos(catalog, config, evidence)
-    found = first_model(catalog.root, [])
-    strength = found[1] if found else None
+    first = first_model(catalog.root, [])
+    strength = first[1] if first else None
     if evidence.labels is None or strength is None:  # of an earlier version
         return False
     names = [photo.sha256 for photo in photos]
     if not photos or second_look(catalog.root, names) is not None:
         return False
-    larger = _larger(config, len(photos))
+    larger = _larger(config)
     if larger is None:
         return False
+    note_above_bars(f"Looking at the photos a second time, in {larger.learn.size} pixels")
+    look = _looked(catalog, larger, evidence, photos, strength)
+    write_atomic(catalog.root / LOOK_FILE, look)
+    return True
+
+
+def _looked(
+    catalog: Catalog, config: Config, evidence: Evidence, photos: list[Photo], strength: float
+) -> bytes:
+    """A file as `second_look` reads it. config: of larger pictures; strength: C of the first
+    model."""
     from bear_classifier.learn.backbone import build_body
     from bear_classifier.learn.features import feature_cache
-    from bear_classifier.stats.linear_probe import (
-        n_folds,
-        two_rounds,
-    )  # so a list imports no sklearn
 
-    size = larger.learn.size
-    note_above_bars(f"Looking at the photos a second time, in squares of {size} pixels")
-    body = build_body(larger.learn, config.train.seed)
-    folder, column = feature_cache(catalog, larger, photos, body)
+    # Late, so that a list of suspects does not import scikit-learn.
+    from bear_classifier.stats.linear_probe import n_folds, two_rounds
+
+    body = build_body(config.learn, config.train.seed)
+    folder, features = feature_cache(catalog, config, photos, body)
     place = {name: n for n, name in enumerate(evidence.sha256)}
-    rows = [place[name] for name in names]
-    learned = [evidence.labels[n] for n in rows]
-    known = np.array([
-        photo.split != "test" and label in config.labels
-        for photo, label in zip(photos, learned, strict=True)
-    ]) & evidence.known[rows]  # fmt: skip
-    labels = np.array([max(0, _number(config, label)) for label in learned])
+    rows = [place[photo.sha256] for photo in photos]
+    labels = np.array([_number(config, (evidence.labels or [])[n]) for n in rows])
+    not_test = np.array([photo.split != "test" for photo in photos])
+    known = not_test & (labels >= 0) & evidence.known[rows]
     groups = np.array([photo.family for photo in photos])
     folds = n_folds(labels[known], groups[known], config.probe.folds)
-    second = two_rounds(strength, column[:], labels, groups, known, folds)[1]
-    out = as_npz(
-        sha256=np.array(names),
-        probabilities=second,
+    return as_npz(
+        sha256=np.array([photo.sha256 for photo in photos]),
+        probabilities=two_rounds(strength, features[:], labels, groups, known, folds)[1],
         features=np.array(folder.name),
         first=np.array(hash_of(catalog.root / "probe" / "probabilities.npz")),
     )
-    write_atomic(catalog.root / LOOK_FILE, out)
-    return True
 
 
 def _number(config: Config, label: str) -> int:
@@ -134,7 +138,7 @@ def larger_size(size: int) -> int:
     return _STEP * max(round(_LARGER * size / _STEP), size // _STEP + 1)
 
 
-def _larger(config: Config, photos: int) -> Config | None:
+def _larger(config: Config) -> Config | None:
     """The settings of the second look; None where it would show nothing more."""
     from bear_classifier.learn.architectures import any_size, architecture
     from bear_classifier.learn.weights import preprocessing
@@ -142,8 +146,6 @@ def _larger(config: Config, photos: int) -> Config | None:
     first = preprocessing(config.learn).size
     wanted = config.clean.size or larger_size(first)
     if wanted <= first or not any_size(architecture(config.learn.arch)):
-        return None
-    if not config.clean.size and photos > _MOST:
         return None
     learn = replace(config.learn, size=wanted, crop=1.0)
     return replace(config, learn=learn, probe=replace(config.probe, precision="fp32"))
