@@ -351,7 +351,7 @@ def test_without_hashes_weights_are_held_to_their_header(left, tmp_path):
 def test_again_forces_a_stage_and_those_after_it(project, everything_whole, monkeypatch):
     done: list[str] = []
 
-    def step(project, catalog, stage, forced):
+    def step(project, catalog, stage, forced, until):
         done.append(stage.name) if forced else None
         return {"outcome": "done", "seconds": 0}
 
