@@ -18,6 +18,7 @@ from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, is_taken_down
 from bear_classifier.dataset.schema import Photo
+from bear_classifier.errors import TrainError
 from bear_classifier.judge.predictions import (
     DAMAGED,
     Evidence,
@@ -82,11 +83,15 @@ def look_again(catalog: Catalog, config: Config) -> bool:
     names = [photo.sha256 for photo in photos]
     if not photos or second_look(catalog.root, names) is not None:
         return False
-    larger = _larger(config)
-    if larger is None:
+    try:
+        larger = _larger(config)
+        if larger is None:
+            return False
+        note_above_bars(f"Looking at the photos a second time, in {larger.learn.size} pixels")
+        look = _looked(catalog, larger, evidence, photos, strength)
+    except TrainError as exc:  # such as weights that were fetched once, and cannot be now
+        note_above_bars(f"No second look: {exc}")
         return False
-    note_above_bars(f"Looking at the photos a second time, in {larger.learn.size} pixels")
-    look = _looked(catalog, larger, evidence, photos, strength)
     write_atomic(catalog.root / LOOK_FILE, look)
     return True
 

@@ -243,6 +243,16 @@ def test_weights_for_one_size_only(
     assert not look_again(catalog, config_of(root))
 
 
+def test_without_the_weights_one_look_has_to_do(
+    catalog: Catalog, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_of(root)
+    (root / "weights.safetensors").unlink()
+    assert not look_again(catalog, config)
+    assert "No second look: " in capsys.readouterr().err
+    assert clean_module.clean(catalog, config)["looks"] == 1
+
+
 def test_very_many_photos_only_if_a_size_was_given(
     catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
