@@ -10,10 +10,10 @@ duplicate   a near-copy of it stands under another class
 quality     dark, blurred, empty, or broken off in transfer
 
 They count as independent: the score is the chance that at least one is true. Where photos were
-looked at a second time (`second_look`), the first two are means of both looks. What a class shows,
-and which photos are alike, comes from train and valid only: the test split judges the model, and
-has no say in what it is made from. From the first decision on, the scores of what is left are those
-of `learned_order`.
+looked at a second time (`second_look`), the first two are geometric means of both looks. What a
+class shows, and which photos are alike, comes from train and valid only: the test split judges the
+model, and has no say in what it is made from. From the first decision on, the scores of what is
+left are those of `learned_order`.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ def judged(
     shown[changed] = np.arange(n, len(of))
     ok = columns.status.is_("ok")[chosen]
     scores = np.empty((len(of), len(KINDS)))
-    scores[:, 0] = np.mean(doubts, axis=0)
-    scores[:, 1] = np.mean(outliers, axis=0)
+    scores[:, 0] = np.prod(doubts, axis=0) ** (1 / len(looks))
+    scores[:, 1] = np.prod(outliers, axis=0) ** (1 / len(looks))
     scores[:, 2] = _conflicts(targets, groups, ok[of], shown)
     scores[:, 3] = quality(evidence.light[at], evidence.sharpness[at], evidence.filled[at])
     first = combined(list(scores.T))[shown]

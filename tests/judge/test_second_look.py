@@ -133,7 +133,7 @@ def test_both_looks_count_alike_and_the_order_learns_from_the_larger(
     np.testing.assert_allclose(both.probabilities, (one.probabilities + found.probabilities) / 2)
     rows, targets = np.arange(len(both)), both.evidence.before
     doubt = 1 - found.probabilities[rows, targets]
-    np.testing.assert_allclose(both.scores[:, 0], (one.scores[:, 0] + doubt) / 2)
+    np.testing.assert_allclose(both.scores[:, 0], np.sqrt(one.scores[:, 0] * doubt))
     known = both.evidence.known
     components = principal_components(found.features[:], known)
     alone = clean_module.outlier(
@@ -145,7 +145,7 @@ def test_both_looks_count_alike_and_the_order_learns_from_the_larger(
     first = load_evidence(catalog.root)
     order = np.argsort(np.array(first.sha256))
     sums = first.features[:].sum(1)[order], found.features[:].sum(1)
-    np.testing.assert_allclose(both.scores[:, 1], np.mean(sums, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(both.scores[:, 1], np.sqrt(sums[0] * sums[1]), rtol=1e-5)
     np.testing.assert_allclose(
         both.evidence.features, within_class(components, targets, known), atol=1e-5
     )
