@@ -42,7 +42,7 @@ from bear_classifier.judge.judged import (
 )
 from bear_classifier.judge.learned_order import OrderEvidence, combined, conflict
 from bear_classifier.judge.predictions import load_evidence, not_probed
-from bear_classifier.judge.second_look import second_look
+from bear_classifier.judge.second_look import dropped_photos, second_look
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
     BLOCK_ROWS,
@@ -147,7 +147,7 @@ def judged(
     are those that somebody dropped before the model learned: they teach what faults look like.
 
     Raises DataError (NOT_PROBED)."""
-    evidence = load_evidence(catalog.root, _dropped(columns, made))
+    evidence = load_evidence(catalog.root, dropped_photos(columns, made))
     names, classes = Hashes.of(evidence.sha256), columns.label.numbered(config.labels)
     place = names.find(columns.hashes.names)
     chosen = np.flatnonzero((place >= 0) & (classes >= 0))
@@ -223,14 +223,6 @@ def judged(
         near[rising],
         len(looks),
     )
-
-
-def _dropped(columns: PhotoColumns, made: Mapping[str, Event]) -> set[str]:
-    """Of the photos that somebody decided on, those that are dropped and not taken down."""
-    names = list(made)
-    rows = columns.hashes.find(names)
-    dropped = columns.status.is_("dropped") & ~columns.taken_down
-    return {name for name, row in zip(names, rows, strict=True) if row >= 0 and dropped[row]}
 
 
 def _label_before(label: str, before: str, event: Event, labels: Sequence[str]) -> str:

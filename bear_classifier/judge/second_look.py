@@ -8,7 +8,7 @@ either (docs/LOG.md); the model itself keeps its size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import numpy as np
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, is_taken_down
-from bear_classifier.dataset.schema import Photo
+from bear_classifier.dataset.photo_columns import PhotoColumns, photo_columns
+from bear_classifier.dataset.schema import Event, Photo
 from bear_classifier.errors import TrainError
 from bear_classifier.judge.predictions import (
     DAMAGED,
@@ -63,6 +64,14 @@ def second_look(root: Path, names: Sequence[str]) -> SecondLook | None:
         return None
 
 
+def dropped_photos(columns: PhotoColumns, made: Mapping[str, Event]) -> set[str]:
+    """Of the photos that somebody decided on, those that are dropped and not taken down."""
+    names = list(made)
+    rows = columns.hashes.find(names)
+    dropped = columns.status.is_("dropped") & ~columns.taken_down
+    return {name for name, row in zip(names, rows, strict=True) if row >= 0 and dropped[row]}
+
+
 def look_again(catalog: Catalog, config: Config) -> bool:
     """Look at the photos that the first model knows in squares of clean.size, unless that was done.
     Returns whether it was done now.
@@ -70,12 +79,11 @@ def look_again(catalog: Catalog, config: Config) -> bool:
     Raises DataError (NOT_PROBED, DISK_FULL, CANNOT_WRITE, STORED_DAMAGED)."""
     if config.learn.weights == "none":  # what was never trained sees no more in larger pictures
         return False
-    made = decided(catalog)
-    dropped = {name for name, event in made.items() if event.action == "drop"}
+    dropped = dropped_photos(photo_columns(catalog), decided(catalog))
     evidence = load_evidence(catalog.root, dropped)
     if not config.clean.size and len(evidence.sha256) > _MOST:
         return False
-    photos = _photos(catalog, config, evidence)
+    photos = _photos(catalog, evidence)
     first = first_model(catalog.root, [])
     strength = first[1] if first else None
     if evidence.labels is None or strength is None:  # of an earlier version
@@ -128,7 +136,7 @@ def _number(config: Config, label: str) -> int:
     return config.labels.index(label) if label in config.labels else -1
 
 
-def _photos(catalog: Catalog, config: Config, evidence: Evidence) -> list[Photo]:
+def _photos(catalog: Catalog, evidence: Evidence) -> list[Photo]:
     """Those that the first model knows, and those that were dropped before, in its order."""
     there = {
         photo.sha256: photo

@@ -28,7 +28,9 @@ from bear_classifier.judge.clean import open_suspects
 from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.judge.second_look import LOOK_FILE, larger_size, look_again, second_look
 from bear_classifier.learn import backbone
+from bear_classifier.learn.architectures import any_size, architecture
 from bear_classifier.learn.data import batches
+from bear_classifier.report.stage_lines import stage_text
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.stats.fault_model import principal_components, within_class
 
@@ -239,6 +241,8 @@ def test_where_it_would_show_nothing_more(catalog: Catalog, root: Path, why: str
 def test_weights_for_one_size_only(
     catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = ("vit_tiny_patch16_224", "tf_efficientnet_lite2", "resnet34")
+    assert [any_size(architecture(name)) for name in names] == [False, True, True]
     monkeypatch.setattr("bear_classifier.learn.architectures.any_size", lambda made: False)
     assert not look_again(catalog, config_of(root))
 
@@ -272,3 +276,14 @@ def test_it_is_taken_where_cleaning_is_what_was_asked_for(
                 pipeline.Project(config_of(root), root, root), catalog, stage, until
             )
     assert looked == ["look"]
+
+
+def test_a_step_that_is_the_last_looks_again_and_judges_anew(catalog: Catalog, root: Path) -> None:
+    project = pipeline.Project(config_of(root), catalog.root, root / "model")
+    stage = pipeline.STAGES[pipeline.NAMES.index("clean")]
+    once = pipeline._step(project, catalog, stage, False, "train")
+    twice = pipeline._step(project, catalog, stage, False, "clean")
+    again = pipeline._step(project, catalog, stage, False, "clean")
+    assert [once["looks"], twice["looks"], again["outcome"]] == [1, 2, "up to date"]
+    assert "after a second look" in stage_text("clean", twice)
+    assert "after a second look" not in stage_text("clean", once)
