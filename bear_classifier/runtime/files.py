@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import errno
 import hashlib
@@ -13,7 +14,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ _LONGEST_CELL = 1 << 24  # characters
 # counted in, so that two different texts never become the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _PAUSES = (0.01, 0.04, 0.1, 0.25, 0.6)  # seconds
+_ABANDONED = 3600.0  # seconds; no file here takes as long to be written
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -54,7 +55,7 @@ def move(partial: Path, path: Path) -> None:
         replace(partial, path)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _all_or_nothing(partial: Path, path: Path) -> Iterator[None]:
     """Make the folder of `path`; whatever fails within leaves no partial file."""
     with write_errors(path):
@@ -108,7 +109,7 @@ def uncell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-@contextmanager
+@contextlib.contextmanager
 def long_cells() -> Iterator[None]:
     """Tables may have cells of up to 16 million characters meanwhile: the limit of Python's reader
     is one for the whole program, and small."""
@@ -162,6 +163,14 @@ def clear_partial(root: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
+def clear_old_partial(folder: Path) -> None:
+    """The same where others may write: in this folder only, and what is older than an hour."""
+    for partial in folder.glob(".*.partial"):
+        with contextlib.suppress(FileNotFoundError):  # its writer was quicker
+            if partial.is_file() and time.time() - partial.stat().st_mtime > _ABANDONED:
+                partial.unlink()
+
+
 def os_error(exc: OSError) -> DataError:
     """An error of the system as a sentence: which path, why, and what to do."""
     place = exc.filename if exc.filename is not None else "a file"
@@ -190,7 +199,7 @@ _ADVICE = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """A failed write as DataError (DISK_FULL, CANNOT_WRITE): what a person can do about it."""
     try:

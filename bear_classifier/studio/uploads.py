@@ -26,7 +26,7 @@ from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.schema import GONE, PENDING
 from bear_classifier.errors import ConfigError, DataError, PhotoError
 from bear_classifier.images import decoder
-from bear_classifier.runtime.files import clear_partial, move, write_errors
+from bear_classifier.runtime.files import move, write_errors
 from bear_classifier.runtime.process_pool import Workers
 from bear_classifier.runtime.processors import processors
 from bear_classifier.studio.commands import LABELLED, UNLABELLED, ZIPS
@@ -200,12 +200,6 @@ def _other_class(place: Place, label: str, name: str) -> str:
     folder = uploads_folder(place) / LABELLED
     others = (other for other in place.config.classes if other != label)
     return next((other for other in others if (folder / other / name).exists()), "")
-
-
-def clear_cut_off(place: Place) -> None:
-    """Remove what a killed studio left half-written."""
-    if uploads_folder(place).is_dir():
-        clear_partial(uploads_folder(place))
 
 
 def waiting(place: Place, catalog: Catalog | None) -> dict[str, list[str]]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from bear_classifier.errors import BearsError, ConfigError
+from bear_classifier.runtime.files import clear_old_partial, clear_partial
 from bear_classifier.studio import uploads
 from bear_classifier.studio.commands import COLLECTING, LEARNING, TAKE_IN, ZIPS
 from bear_classifier.studio.folders import finish_moves
 from bear_classifier.studio.jobs import BEAT, Jobs
 from bear_classifier.studio.journal import Job
 from bear_classifier.studio.photo_facts import OpenCatalog
-from bear_classifier.studio.projects import Place, names, place_of
+from bear_classifier.studio.projects import Place, file_of, names, own_folder, place_of
 from bear_classifier.studio.results import answers_folder, keep_result
 from bear_classifier.studio.state import document
 from bear_classifier.studio.surviving import Surviving
@@ -68,9 +69,15 @@ class Workspace:
     def _tidy(self) -> None:
         """Remove what a killed studio left half-done: archives of no project yet, cut-off files."""
         shutil.rmtree(self.root / ".studio" / ZIPS, ignore_errors=True)
+        clear_partial(self.root / ".studio")
+        clear_old_partial(self.root)
         for name in names(self.root):
-            with contextlib.suppress(BearsError, OSError):
-                uploads.clear_cut_off(self.place(name))
+            home = file_of(self.root, name).parent
+            own = own_folder(self.root, name, home != self.root)
+            with contextlib.suppress(OSError):
+                clear_old_partial(home)
+                for folder in (own / "uploads", own / "jobs", answers_folder(own)):
+                    clear_partial(folder)  # jobs that outlived a studio do not write there
 
     def place(self, name: str) -> Place:
         """Raises Refused (404 NO_PROJECT, 503 MOVING) and ConfigError."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import studio_site
 from corpus import drawn, saved
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from studio_site import LABELS, Site, empty, filled, job, learned
 from test_page import start_browser
 from waiting import until
@@ -22,6 +26,7 @@ from waiting import until
 from bear_classifier.web.static_files import files_of_page
 
 pytestmark = pytest.mark.browser
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +76,26 @@ def tab_to(browser: webdriver.Chrome, css: str) -> None:
     raise AssertionError(f"the tabulator does not reach {css}")
 
 
+def act(browser: webdriver.Chrome, by: str, what: str, deed: Callable[[WebElement], T]) -> T:
+    """Do something with the first that is found; found again if a new state of the project drew it
+    anew between the two."""
+    done: list[T] = []
+
+    def tried() -> list[T]:
+        with suppress(StaleElementReferenceException):
+            done.extend(deed(found) for found in browser.find_elements(by, what)[:1])
+        return done
+
+    return until(tried, f"no {what}")[0]
+
+
 def button(browser: webdriver.Chrome, words: str) -> None:
+    def press_it(found: WebElement) -> None:
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        found.click()
+
     path = f"//button[normalize-space()='{words}' or @aria-label='{words}']"
-    found = until(lambda: browser.find_elements(By.XPATH, path), f"no button {words}")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[0])
-    found[0].click()
+    act(browser, By.XPATH, path, press_it)
 
 
 def photo_files(folder: Path, n: int) -> list[Path]:
@@ -87,11 +107,8 @@ def photo_files(folder: Path, n: int) -> list[Path]:
 
 
 def choose(browser: webdriver.Chrome, label: str, paths: list[Path]) -> None:
-    field = until(
-        lambda: browser.find_elements(By.CSS_SELECTOR, f"[data-label='{label}'] input[type=file]"),
-        "no column",
-    )
-    field[0].send_keys("\n".join(map(str, paths)))
+    css = f"[data-label='{label}'] input[type=file]"
+    act(browser, By.CSS_SELECTOR, css, lambda field: field.send_keys("\n".join(map(str, paths))))
 
 
 def test_a_project_is_made_and_every_step_reached_by_keys(
@@ -389,7 +406,7 @@ def test_an_empty_project_says_what_is_needed(browser: webdriver.Chrome, site: S
     site.push(empty())
     visit(browser, site, "learn")
     shows(browser, "Photos come first", "3 classes have no photos yet")
-    browser.find_element(By.CSS_SELECTOR, "[data-focus=add]").click()
+    act(browser, By.CSS_SELECTOR, "[data-focus=add]", WebElement.click)
     shows(browser, "No photos yet.", "black has no photo yet; 10 are needed")
 
 
@@ -416,11 +433,9 @@ def test_a_project_from_a_zip_file(browser: webdriver.Chrome, site: Site, tmp_pa
     browser.get("about:blank")
     browser.get(f"{site.url}#step=new")
     css = "input[accept='.zip']"
-    until(lambda: browser.find_elements(By.CSS_SELECTOR, css))[0].send_keys(
-        str(tmp_path / "not.zip")
-    )
+    act(browser, By.CSS_SELECTOR, css, lambda one: one.send_keys(str(tmp_path / "not.zip")))
     shows(browser, "not.zip is not a zip file, or only a part of one.")
-    browser.find_element(By.CSS_SELECTOR, css).send_keys(str(tmp_path / "bears.zip"))
+    act(browser, By.CSS_SELECTOR, css, lambda one: one.send_keys(str(tmp_path / "bears.zip")))
     shows(browser, "Found 2 of grizzly and 1 of teddy.")
     button(browser, "Create the project")
     shows(browser, "Photos of each class")

@@ -11,7 +11,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from studio_site import LABELS, NOW, Site, filled, job, learned
-from test_studio import browser, button, choose, photo_files, press, shows, site, visit
+from test_studio import act, browser, button, choose, photo_files, press, shows, site, visit
 from waiting import until
 
 pytestmark = pytest.mark.browser
@@ -35,9 +35,7 @@ def test_a_button_under_a_moving_bar_can_be_pressed(
     visit(browser, site, "learn")
     path = f"//*[self::main or self::footer][{'@id' if place[0] == '#' else 'self::main and @id'}"
     path += f"='{place.lstrip('#')}']//button[.='Stop']"
-    stop = until(lambda: browser.find_elements(By.XPATH, path), "no button")[0]
-    held = ActionChains(browser).click_and_hold(stop)
-    held.perform()
+    act(browser, By.XPATH, path, lambda one: ActionChains(browser).click_and_hold(one).perform())
     for n in range(2, 6):
         site.push(at_work(n))
         shows(browser, f"{3 * (50 + n)} photos", place="#rail")  # the state has come
@@ -151,8 +149,7 @@ def test_what_is_typed_and_not_saved_outlives_a_new_state(
     browser: webdriver.Chrome, site: Site
 ) -> None:
     visit(browser, site, "name")
-    field = until(lambda: browser.find_elements(By.ID, "queries-0"))[0]
-    field.send_keys(Keys.END, ", in snow")
+    act(browser, By.ID, "queries-0", lambda field: field.send_keys(Keys.END, ", in snow"))
     state = filled(60)
     state["queries"]["teddy"] = ["toy"]
     site.push(state)

@@ -23,8 +23,9 @@ from hosts import Hosts, Request, Wire
 from internet import Internet
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from test_page import start_browser
-from test_studio import button, choose, press, shows
+from test_studio import act, button, choose, press, shows
 from waiting import until
 
 from bear_classifier.dataset.catalog import Catalog
@@ -134,13 +135,12 @@ def begin(browser: webdriver.Chrome, studio: Studio, classes: str, name: str) ->
     """An empty folder, and a project with these classes."""
     browser.get(studio.url)
     shows(browser, "Teach a computer what is in a photo")
-    browser.find_element(By.CSS_SELECTOR, "[data-focus=new]").click()
+    act(browser, By.CSS_SELECTOR, "[data-focus=new]", WebElement.click)
     shows(browser, "What shall it tell apart?")
-    browser.find_element(By.CSS_SELECTOR, ".adder input").send_keys(classes, "\n")
+    act(browser, By.CSS_SELECTOR, ".adder input", lambda field: field.send_keys(classes, "\n"))
     shows(browser, *classes.split(", "))
-    field = browser.find_element(By.ID, "project-name")
-    field.clear()
-    field.send_keys(name)
+    act(browser, By.ID, "project-name", WebElement.clear)
+    act(browser, By.ID, "project-name", lambda field: field.send_keys(name))
     button(browser, "Create the project")
     shows(browser, "Photos of each class", "No photos yet.")
     studio.shrink(name)
@@ -176,15 +176,14 @@ def test_from_an_empty_folder_to_a_page_that_answers_offline(
           "photos that were set aside: it learned nothing from them.")  # fmt: skip
 
     step(browser, "clean")
-    frame = until(lambda: browser.find_elements(By.CSS_SELECTOR, "iframe"), "no review page")[0]
-    browser.switch_to.frame(frame)
+    act(browser, By.CSS_SELECTOR, "iframe", browser.switch_to.frame)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "[data-ready], .thumb, .end"))
     browser.execute_script("document.querySelector('#who button')?.click()")
     before = labels(studio)
     press(browser, "e")  # all photos
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".thumb")) == 48)
     train = next(k for k, (_, split) in enumerate(shown(browser, before)) if split == "train")
-    browser.find_elements(By.CSS_SELECTOR, ".thumb")[train].click()
+    act(browser, By.XPATH, f"(//button[@data-sha])[{train + 1}]", WebElement.click)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, ".large"), "the photo was not enlarged")
     other = {"black": "2", "teddy": "1"}[shown(browser, before)[0][0]]
     press(browser, other)  # the key of the other class
@@ -201,8 +200,11 @@ def test_from_an_empty_folder_to_a_page_that_answers_offline(
     shows(browser, "Try it", "Who can reach it:")
     click(browser, "[data-focus='make static']")
     studio.done("two", "static")
-    link = until(lambda: browser.find_elements(By.CSS_SELECTOR, "[data-focus='get static']"))[0]
-    with urlopen(link.get_attribute("href")) as answer:
+    href = act(
+        browser, By.CSS_SELECTOR, "[data-focus='get static']",
+        lambda link: link.get_attribute("href"),
+    )  # fmt: skip
+    with urlopen(href) as answer:
         packed = zipfile.ZipFile(BytesIO(answer.read()))
     packed.extractall(tmp_path / "site")
     browser.get(f"{studio.url}p/two/try/")
@@ -229,8 +231,8 @@ def give(browser: webdriver.Chrome, photo: Path) -> list[dict[str, Any]]:
 
 
 def click(browser: webdriver.Chrome, css: str) -> None:
-    found = until(lambda: browser.find_elements(By.CSS_SELECTOR, css), f"no {css}")[0]
-    browser.execute_script("arguments[0].click()", found)
+    run = browser.execute_script
+    act(browser, By.CSS_SELECTOR, css, lambda found: run("arguments[0].click()", found))
 
 
 def labels(studio: Studio) -> dict[str, tuple[str, str | None]]:
@@ -276,9 +278,8 @@ def test_photos_by_a_search_of_the_web(
         try:
             begin(browser, studio, "fir, oak tree", "trees")
             click(browser, "input[value=web]")
-            field = browser.find_element(By.ID, "per-class")
-            field.clear()
-            field.send_keys("20")
+            act(browser, By.ID, "per-class", WebElement.clear)
+            act(browser, By.ID, "per-class", lambda field: field.send_keys("20"))
             shows(browser, "It looks for up to 40 photos, 20 of each class")
             button(browser, "Search for photos")
             studio.done("trees", "search")

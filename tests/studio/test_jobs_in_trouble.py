@@ -171,6 +171,37 @@ def test_a_job_whose_folder_was_deleted_is_over(place: Place) -> None:
     assert not job_process.is_alive(place.own / "jobs" / "none")
 
 
+@pytest.mark.parametrize("nested", [True, False], ids=["a folder each", "beside each other"])
+def test_what_a_killed_studio_left_half_written_is_removed(tmp_path: Path, nested: bool) -> None:
+    """Also of a project whose file is damaged; never what somebody else may be writing."""
+    home = tmp_path / "mine" if nested else tmp_path
+    own = tmp_path / ("mine/studio" if nested else "studio/mine")
+    left = [
+        tmp_path / ".studio" / "address",
+        tmp_path / ".delete-mine.json",
+        own / "jobs" / "1-a" / "job.json",
+        own / "uploads" / "photos" / "a" / "0.jpeg",
+        own / "results" / "answers" / "1.json",
+        home / "mine.toml",
+    ]
+    others = [own / "results" / "static" / "index.html", home / "data" / "mine" / "lock.json"]
+    for n, path in enumerate([*left, *others, home / "mine.toml"]):
+        partial = path.with_name(f".{path.name}.{n}-7.partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        if n in (1, 5):
+            os.utime(partial, (1.0, 1.0))
+    (home / "mine.toml").write_text("name = ", encoding="utf-8")
+
+    async def run() -> None:
+        async with Workspace(tmp_path).working():
+            pass
+
+    asyncio.run(asyncio.wait_for(run(), STUCK))
+    there = {path.name for path in tmp_path.rglob("*.partial")}
+    assert there == {".index.html.6-7.partial", ".lock.json.7-7.partial", ".mine.toml.8-7.partial"}
+
+
 # -- what is shown -----------------------------------------------------------------------------
 
 
