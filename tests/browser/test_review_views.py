@@ -493,6 +493,7 @@ def test_a_message_never_covers_the_question(
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.long
 def test_on_a_phone_nothing_is_wider_and_all_has_a_name(
     browser: webdriver.Chrome, site: Looks
 ) -> None:

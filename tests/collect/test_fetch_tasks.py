@@ -177,6 +177,7 @@ def test_what_was_noted_for_a_dead_head_is_recorded_first(tmp_path: Path, hosts:
     assert len(asked) == 2, "noted addresses were asked again, or a changed row was not"
 
 
+@pytest.mark.long
 def test_offline_nothing_is_given_up(tmp_path: Path, hosts: Hosts) -> None:
     urls = [f"http://s{site}.example/0.jpg" for site in range(15)]
     port = hosts.port()

@@ -95,6 +95,7 @@ def on_engine(hashes: NDArray[np.uint8], root: Path, engine: EngineConfig = RAY)
         return found(hashes, run)
 
 
+@pytest.mark.long
 def test_files_of_tasks_hold_what_threads_find(
     hashes: NDArray[np.uint8], tmp_path: Path, ends_backwards: list[int]
 ) -> None:

@@ -192,6 +192,7 @@ def as_one(kind: str, given: dict[str, Any], place: Path, monkeypatch: Any) -> N
     assert left == right
 
 
+@pytest.mark.long
 def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From feature maps, with BatchNorms and a weighted loss."""
     given = settings(arch="resnet18", layers="last-stage", lr=3e-4, balance="weighted-loss")

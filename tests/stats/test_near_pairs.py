@@ -91,6 +91,7 @@ def test_copies_of_nearly_empty_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert recall(np.concatenate([originals, *copies])) >= 0.999
 
 
+@pytest.mark.long
 def test_frames_of_videos() -> None:
     rng = np.random.default_rng(4)
     scenes = pictures(rng, 4).repeat([700, 400, 150, 20], axis=0)

@@ -94,6 +94,7 @@ def test_one_may_begin_with_the_bears(page: TestClient) -> None:
     assert page.get("/api/projects/bears").json()["labels"] == ["grizzly", "black", "teddy"]
 
 
+@pytest.mark.long
 def test_one_may_begin_with_drawings(page: TestClient) -> None:
     """Without a photo and without a network; what they are worth is said from then on."""
     name = page.post("/api/projects", json={"begin": "drawn"}).json()["id"]
