@@ -130,7 +130,12 @@ def learned(each: int = 100) -> dict[str, Any]:
             "made": MADE,
             "current": True,
         },
-        "suspects": {"waiting": 12, "expected_faults": 9.4},
+        "suspects": {
+            "waiting": 12,
+            "expected_faults": 9.4,
+            "looks": 1,
+            "can_look_again": True,
+        },
         "decisions_since": 5,
         "results": [
             {

@@ -42,7 +42,7 @@ from bear_classifier.judge.judged import (
 )
 from bear_classifier.judge.learned_order import OrderEvidence, combined, conflict
 from bear_classifier.judge.predictions import load_evidence, not_probed
-from bear_classifier.judge.second_look import dropped_photos, second_look
+from bear_classifier.judge.second_look import can_look_again, dropped_photos, second_look
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
     BLOCK_ROWS,
@@ -76,13 +76,14 @@ _MOST_COMPARED = 2_000  # photos of a class among which they are looked for
 
 class CleanSummary(TypedDict):
     """suspects: photos; expected: how many photos are wrong; kinds: of evidence -> suspects; looks:
-    1, or 2 after a second look."""
+    1, or 2 after a second look; can_look_again: whether that is still to be had."""
 
     photos: int
     suspects: int
     expected: float
     kinds: dict[str, int]
     looks: int
+    can_look_again: bool
 
 
 def clean(catalog: Catalog, config: Config) -> CleanSummary:
@@ -102,6 +103,7 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
         "expected": round(float(chances[usable].sum()), 1),
         "kinds": {kind: n for kind, n in kinds.items() if n},
         "looks": found.looks,
+        "can_look_again": found.looks == 1 and can_look_again(config, len(found)),
     }
     left = outcome | {"likely": found.hashes.some(np.flatnonzero(likely))}
     write_atomic(catalog.root / "clean" / "summary.json", json.dumps(left).encode())

@@ -77,11 +77,9 @@ def look_again(catalog: Catalog, config: Config) -> bool:
     Returns whether it was done now.
 
     Raises DataError (NOT_PROBED, DISK_FULL, CANNOT_WRITE, STORED_DAMAGED)."""
-    if config.learn.weights == "none":  # what was never trained sees no more in larger pictures
-        return False
     dropped = dropped_photos(photo_columns(catalog), decided(catalog))
     evidence = load_evidence(catalog.root, dropped)
-    if not config.clean.size and len(evidence.sha256) > _MOST:
+    if not _is_worth_it(config, len(evidence.sha256)):
         return False
     photos = _photos(catalog, evidence)
     first = first_model(catalog.root, [])
@@ -102,6 +100,19 @@ def look_again(catalog: Catalog, config: Config) -> bool:
         return False
     write_atomic(catalog.root / LOOK_FILE, look)
     return True
+
+
+def can_look_again(config: Config, n: int) -> bool:
+    """Whether a second look at n photos would show more, as far as the settings say."""
+    try:
+        return _is_worth_it(config, n) and _larger(config) is not None
+    except TrainError:  # a bundle to learn on from that is gone
+        return False
+
+
+def _is_worth_it(config: Config, n: int) -> bool:
+    """What was never trained sees no more in larger pictures, and very many photos take long."""
+    return config.learn.weights != "none" and bool(n <= _MOST or config.clean.size)
 
 
 def _looked(

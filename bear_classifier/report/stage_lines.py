@@ -195,11 +195,13 @@ def _probe(out: Mapping[str, Any]) -> list[str]:
 
 def _clean(out: CleanSummary) -> list[str]:
     kinds = ", ".join(f"{n} {kind}" for kind, n in out["kinds"].items())
+    again = "for a second look, which finds more, run: bears clean"
     return [
         f"{out['suspects']} of {count(out['photos'], 'photo')}"
         f" {_is(out['suspects'])} suspect{f' ({kinds})' if kinds else ''}"
         f"{' after a second look' if out.get('looks') == 2 else ''}",
         "to look at them, run: bears review",
+        *([again] if out.get("can_look_again") else []),
     ]
 
 

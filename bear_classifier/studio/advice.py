@@ -325,7 +325,7 @@ def _clean(facts: ProjectFacts) -> Iterator[Advice]:
         f" than not; when the model learned, about {about} faults were expected in all.",
         {"words": f"Look at {photos(facts.likely)}", "step": "clean"},
     )
-    if facts.looks == 1:
+    if facts.can_look_again:
         yield _info(
             "clean",
             "The photos were looked at once. A second look, at larger pictures, brings more of the"

@@ -63,9 +63,9 @@ class ProjectFacts:
     unlabelled: photos without a class; drawn: whether code drew its pictures; first, model: the
     first model and the trained one; is_tuned: whether that was fine-tuned; changed: whether photos
     or labels did since; decisions: made since; likely, expected: photos that are probably faults,
-    and how many faults are expected in all, None before there is a first model; looks: how often
-    cleaning looked at the photos; confused: classes,
-    most often first; curve: what `experiments.curve` left."""
+    and how many faults are expected in all, None before there is a first model;
+    can_look_again: whether cleaning can look at the photos a second time; confused: classes, most
+    often first; curve: what `experiments.curve` left."""
 
     classes: Mapping[str, ClassFacts]
     least: int
@@ -81,7 +81,7 @@ class ProjectFacts:
     decisions: int = 0
     likely: int | None = None
     expected: float | None = None
-    looks: int = 2
+    can_look_again: bool = False
     confused: Sequence[ConfusedClasses] = ()
     curve: Mapping[str, Any] | None = None
 
@@ -144,7 +144,7 @@ def facts_of(
         decisions=decisions,
         likely=suspects.get("waiting"),
         expected=suspects.get("expected_faults"),
-        looks=suspects.get("looks", 2),
+        can_look_again=suspects.get("can_look_again", False),
         confused=confused(place, bool(model)),
         curve=_newer(place.data / "curve" / "curve.json", place.data / "probe" / "head.npz"),
     )

@@ -73,7 +73,8 @@ def _suspects(place: Place, catalog: Catalog | None) -> Document | None:
         text = file.read_text(encoding="utf-8")
         summary = json.loads(text)
         found = {"waiting": int(summary["suspects"]), "expected_faults": summary["expected"],
-                 "looks": int(summary.get("looks", 1))}  # fmt: skip
+                 "looks": int(summary.get("looks", 1)),
+                 "can_look_again": bool(summary.get("can_look_again"))}  # fmt: skip
         hashes = summary.get("likely")  # an earlier version named none: all of them may wait
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

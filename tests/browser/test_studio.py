@@ -334,6 +334,27 @@ def test_letters_take_the_keyboard_into_the_review_page(
     assert browser.execute_script(at) == "MAIN"
 
 
+def test_a_second_look_opens_the_review_page_anew(browser: webdriver.Chrome, site: Site) -> None:
+    """Whose order is another one then; a decision leaves it open."""
+    state = learned()
+    site.push(state)
+    visit(browser, site, "clean")
+    act(browser, By.CSS_SELECTOR, ".frame iframe", lambda frame: mark(browser, frame))
+    state["decisions_since"] = 6
+    site.push(state)
+    shows(browser, "6 decisions since the last training")
+    assert browser.find_elements(By.CSS_SELECTOR, "iframe.marked")
+    state["suspects"] = state["suspects"] | {"looks": 2, "can_look_again": False, "waiting": 14}
+    site.push(state)
+    shows(browser, "14 photos wait to be looked at")
+    assert not browser.find_elements(By.CSS_SELECTOR, "iframe.marked")
+    assert browser.find_elements(By.CSS_SELECTOR, ".frame iframe")
+
+
+def mark(browser: webdriver.Chrome, found: WebElement) -> None:
+    browser.execute_script("arguments[0].className = 'marked'", found)
+
+
 def test_no_step_scrolls_sideways_on_a_phone(browser: webdriver.Chrome, site: Site) -> None:
     """With long names, too, and without an error in the console."""
     state = learned()

@@ -422,6 +422,7 @@ def test_the_stage_counts_and_changes_nothing(dataset):
     assert outcome == {
         "photos": 30, "suspects": 2, "expected": outcome["expected"],
         "kinds": {"label": 2, "quality": 1}, "looks": 1,
+        "can_look_again": True,
     }  # fmt: skip
     left = json.loads((catalog.root / "clean" / "summary.json").read_text(encoding="utf-8"))
     assert left == outcome | {"likely": [rows[4].sha256, rows[8].sha256]}

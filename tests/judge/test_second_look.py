@@ -26,7 +26,13 @@ from bear_classifier.judge import clean as clean_module
 from bear_classifier.judge import second_look as second_look_module
 from bear_classifier.judge.clean import open_suspects
 from bear_classifier.judge.predictions import load_evidence
-from bear_classifier.judge.second_look import LOOK_FILE, larger_size, look_again, second_look
+from bear_classifier.judge.second_look import (
+    LOOK_FILE,
+    can_look_again,
+    larger_size,
+    look_again,
+    second_look,
+)
 from bear_classifier.learn import backbone
 from bear_classifier.learn.architectures import any_size, architecture
 from bear_classifier.learn.data import batches
@@ -234,8 +240,10 @@ NO_MORE = {
 
 @pytest.mark.parametrize("why", NO_MORE)
 def test_where_it_would_show_nothing_more(catalog: Catalog, root: Path, why: str) -> None:
-    assert not look_again(catalog, config_of(root, **NO_MORE[why]))
+    config = config_of(root, **NO_MORE[why])
+    assert not look_again(catalog, config)
     assert not (catalog.root / LOOK_FILE).exists()
+    assert not clean_module.clean(catalog, config)["can_look_again"]
 
 
 def test_weights_for_one_size_only(
@@ -245,6 +253,7 @@ def test_weights_for_one_size_only(
     assert [any_size(architecture(name)) for name in names] == [False, True, True]
     monkeypatch.setattr("bear_classifier.learn.architectures.any_size", lambda made: False)
     assert not look_again(catalog, config_of(root))
+    assert not can_look_again(config_of(root), 24)
 
 
 def test_without_the_weights_one_look_has_to_do(
@@ -254,14 +263,23 @@ def test_without_the_weights_one_look_has_to_do(
     (root / "weights.safetensors").unlink()
     assert not look_again(catalog, config)
     assert "No second look: " in capsys.readouterr().err
-    assert clean_module.clean(catalog, config)["looks"] == 1
+    summary = clean_module.clean(catalog, config)
+    assert (summary["looks"], summary["can_look_again"]) == (1, True)  # they may come back
+
+
+def test_without_the_bundle_it_is_not_offered(catalog: Catalog, root: Path) -> None:
+    (root / "emptied").mkdir()
+    config = config_of(root, learn={"weights": str(root / "emptied"), "size": 0})
+    assert config.learn.is_bundle
+    assert not clean_module.clean(catalog, config)["can_look_again"]
 
 
 def test_very_many_photos_only_if_a_size_was_given(
     catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second_look_module, "_MOST", 10)
-    assert not look_again(catalog, config_of(root, clean={"size": 0}))
+    none = config_of(root, clean={"size": 0})
+    assert not look_again(catalog, none) and not can_look_again(none, 24)
     assert look_again(catalog, config_of(root, clean={"size": SIZE}))
 
 
@@ -285,5 +303,8 @@ def test_a_step_that_is_the_last_looks_again_and_judges_anew(catalog: Catalog, r
     twice = pipeline._step(project, catalog, stage, False, "clean")
     again = pipeline._step(project, catalog, stage, False, "clean")
     assert [once["looks"], twice["looks"], again["outcome"]] == [1, 2, "up to date"]
+    assert [once["can_look_again"], twice["can_look_again"]] == [True, False]
     assert "after a second look" in stage_text("clean", twice)
     assert "after a second look" not in stage_text("clean", once)
+    assert "run: bears clean" in stage_text("clean", once)
+    assert "run: bears clean" not in stage_text("clean", twice)

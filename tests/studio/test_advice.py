@@ -255,8 +255,8 @@ def test_what_is_said_of_faults(
     assert [row["action"] and row["action"]["words"] for row in rows] == buttons
 
 
-@pytest.mark.parametrize("looks", [1, 2])
-def test_a_second_look_is_offered_once(looks: int) -> None:
-    facts = dataclasses.replace(BASE, first=SURE, likely=3, expected=4.0, looks=looks)
+@pytest.mark.parametrize("can", [True, False])
+def test_a_second_look_is_offered_where_it_is_to_be_had(can: bool) -> None:
+    facts = dataclasses.replace(BASE, first=SURE, likely=3, expected=4.0, can_look_again=can)
     jobs = [row["action"].get("job") for row in said(facts, "clean") if row["action"]]
-    assert ("look" in jobs) is (looks == 1)
+    assert ("look" in jobs) is can

@@ -84,7 +84,11 @@ def test_suspects_wait_until_somebody_has_decided_on_these_very_photos(place: Pl
 
     def waiting() -> int:
         found = document(place, catalog, [], {}, 0)["suspects"]
-        assert (found["expected_faults"], found["looks"]) == (2.5, 1)
+        assert (found["expected_faults"], found["looks"], found["can_look_again"]) == (
+            2.5,
+            1,
+            False,
+        )
         return int(found["waiting"])
 
     with Catalog(place.data) as catalog:
