@@ -157,8 +157,8 @@ class Project:
         """Run every stage that is not up to date: search, download, screen, split, probe, clean,
         train, evaluate, export.
 
-        until: the last one; again: this and the later ones, even if they are; quiet: print no line
-        for each stage. Raises BearsError.
+        until: the last one, of which "clean" looks at all photos a second time; again: this and the
+        later ones, even if they are; quiet: print no line for each stage. Raises BearsError.
 
         >>> import bear_classifier as bc
         >>> project = bc.open_project("starter", {"search.per_class": 30})

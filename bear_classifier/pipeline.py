@@ -173,13 +173,14 @@ def _step(
 
 
 def _looked_again(project: Project, catalog: Catalog, stage: Stage, until: str) -> bool:
-    """Where cleaning is what was asked for: whether the photos were looked at a second time now."""
+    """Where cleaning is what was asked for: looks at the photos a second time. Whether they have to
+    be judged anew."""
     if not stage.name == until == "clean":
         return False
-    from bear_classifier.judge.second_look import look_again
+    from bear_classifier.judge.second_look import is_judged, look_again
 
     with pages_kept():
-        return look_again(catalog, project.config)
+        return look_again(catalog, project.config) or not is_judged(catalog.root)
 
 
 def is_current(project: Project, catalog: Catalog, stage: Stage) -> bool:

@@ -48,7 +48,11 @@ COMMANDS = {  # name -> its module beside this one, and what it does
     "space": ("space", "write a folder that Hugging Face Spaces or a container runs"),
     "push": ("push", "upload a model to the Hugging Face Hub"),
     "assets": ("assets", "fetch what lets a model run in a visitor's browser (by npm)"),
-    "clean": ("clean", "find label errors and outliers, and decide on them from a table"),
+    "clean": (
+        "clean",
+        "find label errors and outliers by a second look at all photos, and decide on them from a"
+        " table",
+    ),
     "review": ("review", "open the cleaning page"),
     "gallery": ("review", "look at what was downloaded, by class and source"),
     "label": ("label", "confirm classes of photos without a label, the most useful first"),

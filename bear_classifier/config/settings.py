@@ -164,8 +164,8 @@ class ProbeConfig:
 class CleanConfig:
     size: int = setting(
         0,
-        "pixels, side of the square in which bears clean looks at photos a second time; 0: a"
-        " quarter more than learn.size; no more than learn.size: one look is enough",
+        "pixels, side of the square in which bears clean looks at photos a second time; 0:"
+        " about a quarter more than learn.size; no more than learn.size: one look is enough",
         low=32,
         high=1024,
         or_zero=True,

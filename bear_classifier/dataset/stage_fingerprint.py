@@ -199,7 +199,7 @@ def is_complete(place: Path, stage: Stage, known: Mapping[str, str], root: Path)
             listed |= {name: entry["sha256"] for name, entry in files.items()}
         if stage.name == "probe":
             features = place / "features" / _features_name(place / stage.also[0])
-            if not _features_whole(features, root):
+            if not features_whole(features, root):
                 return False
         return all(content(place / name, root) == sha for name, sha in listed.items()) and all(
             _READABLE[Path(name).suffix](place / name) for name in names if name not in listed
@@ -219,7 +219,7 @@ def _features_name(probabilities: Path) -> str:
         return str(file["features"])
 
 
-def _features_whole(features: Path, root: Path) -> bool:
+def features_whole(features: Path, root: Path) -> bool:
     """Of a folder of shards, or of the one file of version 0.2."""
     folder = features.with_name(features.name.removesuffix(".npz"))
     if not folder.is_dir():

@@ -42,7 +42,12 @@ from bear_classifier.judge.judged import (
 )
 from bear_classifier.judge.learned_order import OrderEvidence, combined, conflict
 from bear_classifier.judge.predictions import load_evidence, not_probed
-from bear_classifier.judge.second_look import can_look_again, dropped_photos, second_look
+from bear_classifier.judge.second_look import (
+    can_look_again,
+    dropped_photos,
+    look_digest,
+    second_look,
+)
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.stats.arrays import (
     BLOCK_ROWS,
@@ -105,7 +110,8 @@ def clean(catalog: Catalog, config: Config) -> CleanSummary:
         "looks": found.looks,
         "can_look_again": found.looks == 1 and can_look_again(config, len(found)),
     }
-    left = outcome | {"likely": found.hashes.some(np.flatnonzero(likely))}
+    names = found.hashes.some(np.flatnonzero(likely))
+    left = outcome | {"likely": names, "look": look_digest(catalog.root)}
     write_atomic(catalog.root / "clean" / "summary.json", json.dumps(left).encode())
     return outcome
 
@@ -153,8 +159,11 @@ def judged(
     names, classes = Hashes.of(evidence.sha256), columns.label.numbered(config.labels)
     place = names.find(columns.hashes.names)
     chosen = np.flatnonzero((place >= 0) & (classes >= 0))
-    place, now = place[chosen], classes[chosen].astype(np.int64)
     hashes = Hashes.of(columns.hashes.names[chosen])
+    if second := second_look(catalog.root, hashes, columns.status.is_("ok")[chosen]):
+        chosen = chosen[second.there]
+        hashes = Hashes.of(columns.hashes.names[chosen])
+    place, now = place[chosen], classes[chosen].astype(np.int64)
     before = now.copy()
     for sha256, event in made.items():
         if (row := hashes.row(sha256)) is not None:
@@ -171,7 +180,7 @@ def judged(
     at, targets = place[of], np.append(before, now[changed])
     groups = np.unique(columns.family[chosen], return_inverse=True)[1][of]
     looks = [(evidence.features.at(at), evidence.probabilities[at])]
-    if second := second_look(catalog.root, hashes.some(np.arange(n))):
+    if second:
         looks.append((second.features.at(of), second.probabilities[of]))
     doubts, outliers = list[Floats](), list[Floats]()
     for features, said in looks:  # those of the larger pictures last
@@ -198,9 +207,7 @@ def judged(
     rising = np.argsort(some)
     directions = within_class(components, targets, known)[:n]
     del components  # of a million photos half a gigabyte
-    decided_on = hashes.find(list(made))
-    in_use = ok.copy()
-    in_use[decided_on[decided_on >= 0]] = True
+    in_use = ok | np.isin(np.arange(n), hashes.find(list(made)))
     labels = tuple(config.labels)
     return Judged(
         labels,

@@ -6,11 +6,13 @@ The columns are kept in the dataset, so that a list of suspects reads those that
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +33,7 @@ DARK = 12.0  # grey levels of 255
 FILLED = 0.2  # share of a picture below a broken-off transfer, from which it is a fault
 _FOLDER = ("clean", "evidence")
 _FORM = 1  # of the files
+_TRIES = 5  # at putting them there while others do
 _AT_ONCE = 5_000  # suspects that are made at once
 _PROBE_FILES = ("probabilities.npz", "pretrained.npz", "head.npz")
 _STAGES = ("screen", "split", "probe")  # after which photos may be judged otherwise
@@ -178,11 +181,23 @@ def store_judged(catalog: Catalog, judged: Judged, made: Mapping[str, Event]) ->
                 np.save(partial / f"{name}.npy", values, allow_pickle=False)
             (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
             with suppress(PermissionError):  # Windows, while a page has them open: they stay
-                with suppress(FileNotFoundError):
-                    shutil.rmtree(folder)
-                partial.rename(folder)
+                _put(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """In place of what is there. Another program may put its columns there meanwhile: these are
+    replaced as well, or stay, since whoever reads them sees what they are of."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        try:
+            partial.rename(folder)
+            return
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def stored_judged(

@@ -8,7 +8,8 @@ either (docs/LOG.md); the model itself keeps its size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import numpy as np
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decided, is_taken_down
-from bear_classifier.dataset.photo_columns import PhotoColumns, photo_columns
+from bear_classifier.dataset.photo_columns import Hashes, PhotoColumns, photo_columns
 from bear_classifier.dataset.schema import Event, Photo
-from bear_classifier.errors import TrainError
+from bear_classifier.dataset.stage_fingerprint import features_whole
+from bear_classifier.errors import ConfigError, TrainError
 from bear_classifier.judge.predictions import (
     DAMAGED,
     Evidence,
@@ -32,36 +34,61 @@ from bear_classifier.runtime.files import hash_of, write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.shards import Column
 from bear_classifier.runtime.terminal import note_above_bars
-from bear_classifier.stats.arrays import Floats
+from bear_classifier.stats.arrays import Bools, Floats
 
 LOOK_FILE = "clean/second_look.npz"
 _LARGER = 1.25  # times the side of the first model's squares (docs/LOG.md)
 _STEP = 32  # pixels; networks halve their pictures five times
+# The weights are gone, or the network refuses this size.
+_CANNOT_LOOK = ("WEIGHTS_UNAVAILABLE", "BAD_WEIGHTS", "OTHER_WEIGHTS", "BAD_SETTING", "BAD_ARCH")
 _MOST = 50_000  # photos; of more the first look has to do, unless clean.size says otherwise
 
 
 @dataclass(frozen=True)
 class SecondLook:
-    """Of n photos: probabilities (n, classes), from models that saw neither a photo nor its
-    near-copies; features (n, f), in their files."""
+    """Of photos: there (n,), which of those that were asked for it has. Of these m: probabilities
+    (m, classes), from models that saw neither a photo nor its near-copies; features (m, f), in
+    their files. wanted: `clean.size` at that time; file: the name of the features."""
 
+    there: Bools
     probabilities: Floats
     features: Column
+    wanted: int
+    file: str
 
 
-def second_look(root: Path, names: Sequence[str]) -> SecondLook | None:
-    """What the second look left for these photos; None where there was none, or the first model is
-    another one now."""
+def second_look(root: Path, hashes: Hashes, needed: Bools) -> SecondLook | None:
+    """What the second look left for these photos; None where there was none, the first model is
+    another one now, or one that is needed (n,) is not in it."""
     try:
         stored = arrays_of(root / LOOK_FILE)
         if str(stored["first"]) != hash_of(root / "probe" / "probabilities.npz"):
             return None
-        row = {name: n for n, name in enumerate(stored["sha256"].tolist())}
-        at = np.array([row[name] for name in names], dtype=np.int64)
-        rows = stored_rows(root, str(stored["features"]))
-        return SecondLook(stored["probabilities"][at], Column(rows, "features", rows.find(names)))
+        file, names = str(stored["features"]), hashes.some(np.arange(len(hashes)))
+        rows = stored_rows(root, file)
+        row, at = Hashes.of(stored["sha256"].tolist()).find(names), rows.find(names)
+        there = (row >= 0) & (at >= 0)
+        if not there[needed].all():
+            return None
+        rows.take("sharpness", at[there])  # fails here if a file was cut off
+        said, features = stored["probabilities"][row[there]], Column(rows, "features", at[there])
+        return SecondLook(there, said, features, int(stored["wanted"]), file)
     except DAMAGED:
         return None
+
+
+def look_digest(root: Path) -> str:
+    """Of the file that a second look left; "" where there is none."""
+    return hash_of(root / LOOK_FILE) if (root / LOOK_FILE).is_file() else ""
+
+
+def is_judged(root: Path) -> bool:
+    """Whether the last cleaning went by the second look that there is now."""
+    try:
+        summary = json.loads((root / "clean" / "summary.json").read_text(encoding="utf-8"))
+        return bool(summary.get("look", "") == look_digest(root))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def dropped_photos(columns: PhotoColumns, made: Mapping[str, Event]) -> set[str]:
@@ -74,32 +101,42 @@ def dropped_photos(columns: PhotoColumns, made: Mapping[str, Event]) -> set[str]
 
 def look_again(catalog: Catalog, config: Config) -> bool:
     """Look at the photos that the first model knows in squares of clean.size, unless that was done.
-    Returns whether it was done now.
+    Where that would show nothing more an earlier look is forgotten. Returns whether something was
+    changed.
 
     Raises DataError (NOT_PROBED, DISK_FULL, CANNOT_WRITE, STORED_DAMAGED)."""
-    dropped = dropped_photos(photo_columns(catalog), decided(catalog))
-    evidence = load_evidence(catalog.root, dropped)
+    root = catalog.root
+    evidence = load_evidence(root, dropped_photos(photo_columns(catalog), decided(catalog)))
     if not _is_worth_it(config, len(evidence.sha256)):
-        return False
-    photos = _photos(catalog, evidence)
-    first = first_model(catalog.root, [])
+        return _forgotten(root)
+    photos, first = _photos(catalog, evidence), first_model(root, [])
     strength = first[1] if first else None
-    if evidence.labels is None or strength is None:  # of an earlier version
+    if evidence.labels is None or strength is None or not photos:  # of an earlier version
         return False
-    names = [photo.sha256 for photo in photos]
-    if not photos or second_look(catalog.root, names) is not None:
+    hashes = Hashes.of([photo.sha256 for photo in photos])
+    before = second_look(root, hashes, np.ones(len(photos), dtype=bool))
+    as_wanted = before is not None and before.wanted == config.clean.size
+    if before and as_wanted and features_whole(root / "features" / before.file, root):
         return False
     try:
         larger = _larger(config)
         if larger is None:
-            return False
+            return _forgotten(root)
         note_above_bars(f"Looking at the photos a second time, in {larger.learn.size} pixels")
-        look = _looked(catalog, larger, evidence, photos, strength)
-    except TrainError as exc:  # such as weights that were fetched once, and cannot be now
-        note_above_bars(f"No second look: {exc}")
+        look = _looked(catalog, larger, evidence, photos, strength, config.clean.size)
+    except (TrainError, ConfigError) as exc:
+        if exc.code not in _CANNOT_LOOK:
+            raise
+        note_above_bars(f"No second look: {exc.code}: {exc.sentence.partition(';')[0]}")
         return False
-    write_atomic(catalog.root / LOOK_FILE, look)
+    write_atomic(root / LOOK_FILE, look)
     return True
+
+
+def _forgotten(root: Path) -> bool:
+    there = (root / LOOK_FILE).is_file()
+    (root / LOOK_FILE).unlink(missing_ok=True)
+    return there
 
 
 def can_look_again(config: Config, n: int) -> bool:
@@ -116,15 +153,21 @@ def _is_worth_it(config: Config, n: int) -> bool:
 
 
 def _looked(
-    catalog: Catalog, config: Config, evidence: Evidence, photos: list[Photo], strength: float
+    catalog: Catalog,
+    config: Config,
+    evidence: Evidence,
+    photos: list[Photo],
+    strength: float,
+    wanted: int,
 ) -> bytes:
-    """A file as `second_look` reads it. config: of larger pictures; strength: C of the first
-    model."""
+    """A file as `second_look` reads it. config: of larger pictures; strength: C of the first model;
+    wanted: `clean.size`."""
     from bear_classifier.learn.backbone import build_body
     from bear_classifier.learn.features import feature_cache
+    from bear_classifier.learn.probe import IN_MEMORY, LEARNED
 
     # Late, so that a list of suspects does not import scikit-learn.
-    from bear_classifier.stats.linear_probe import n_folds, two_rounds
+    from bear_classifier.stats.linear_probe import learning_sample, n_folds, two_rounds
 
     body = build_body(config.learn, config.train.seed)
     folder, features = feature_cache(catalog, config, photos, body)
@@ -132,13 +175,16 @@ def _looked(
     rows = [place[photo.sha256] for photo in photos]
     labels = np.array([_number(config, (evidence.labels or [])[n]) for n in rows])
     not_test = np.array([photo.split != "test" for photo in photos])
+    groups = np.unique(np.array([photo.family for photo in photos], "S64"), return_inverse=True)[1]
     known = not_test & (labels >= 0) & evidence.known[rows]
-    groups = np.array([photo.family for photo in photos])
+    known = learning_sample(labels, groups, known, LEARNED)
+    seen = features[:] if len(features) <= IN_MEMORY else features
     folds = n_folds(labels[known], groups[known], config.probe.folds)
     return as_npz(
         sha256=np.array([photo.sha256 for photo in photos]),
-        probabilities=two_rounds(strength, features[:], labels, groups, known, folds)[1],
+        probabilities=two_rounds(strength, seen, labels, groups, known, folds)[1],
         features=np.array(folder.name),
+        wanted=np.array(wanted),
         first=np.array(hash_of(catalog.root / "probe" / "probabilities.npz")),
     )
 
@@ -148,11 +194,15 @@ def _number(config: Config, label: str) -> int:
 
 
 def _photos(catalog: Catalog, evidence: Evidence) -> list[Photo]:
-    """Those that the first model knows, and those that were dropped before, in its order."""
+    """Those that the first model knows, and those that were dropped before, in its order. Nobody
+    restores the file of a dropped one that is gone."""
     there = {
         photo.sha256: photo
         for photo in catalog.photos_of(evidence.sha256)
-        if photo.status in ("ok", "dropped") and not is_taken_down(photo)
+        if photo.status == "ok"
+        or (
+            photo.status == "dropped" and not is_taken_down(photo) and catalog.file(photo).is_file()
+        )
     }
     return [there[name] for name in evidence.sha256 if name in there]
 

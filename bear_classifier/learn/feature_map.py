@@ -82,9 +82,10 @@ def _of_timm(model: nn.Module, made: Architecture, size: int) -> nn.Module:
     try:
         features, used = _watched(model, noise)
     except _FAILED as exc:
+        why = (str(exc) or type(exc).__name__).splitlines()[0][:100]
         raise ConfigError(
             "BAD_SETTING",
-            f"learn.size = {size} does not fit {made.name} ({str(exc).splitlines()[0][:100]}); set"
+            f"learn.size = {size} does not fit {made.name} ({why}); set"
             " another learn.size, 0 for that of its weights, or take another learn.arch",
         ) from exc
     children = dict(model.named_children())

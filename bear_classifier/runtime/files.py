@@ -166,7 +166,7 @@ def clear_partial(root: Path) -> None:
 def clear_old_partial(folder: Path) -> None:
     """The same where others may write: in this folder only, and what is older than an hour."""
     for partial in folder.glob(".*.partial"):
-        with contextlib.suppress(FileNotFoundError):  # its writer was quicker
+        with contextlib.suppress(OSError):  # its writer was quicker, or it is somebody else's
             if partial.is_file() and time.time() - partial.stat().st_mtime > _ABANDONED:
                 partial.unlink()
 

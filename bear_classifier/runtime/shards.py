@@ -285,6 +285,8 @@ def _checks(rows: _Array, keys: Sequence[bytes]) -> NDArray[np.bool_]:
 
 
 def _crcs(rows: _Array, keys: Sequence[bytes]) -> list[int]:
+    if not len(rows):
+        return []
     numbers = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)[:, 4:]
     return [zlib.crc32(row, zlib.crc32(key)) for row, key in zip(numbers, keys, strict=True)]
 

@@ -69,8 +69,9 @@ class Workspace:
     def _tidy(self) -> None:
         """Remove what a killed studio left half-done: archives of no project yet, cut-off files."""
         shutil.rmtree(self.root / ".studio" / ZIPS, ignore_errors=True)
-        clear_partial(self.root / ".studio")
-        clear_old_partial(self.root)
+        with contextlib.suppress(OSError):
+            clear_partial(self.root / ".studio")
+            clear_old_partial(self.root)
         for name in names(self.root):
             home = file_of(self.root, name).parent
             own = own_folder(self.root, name, home != self.root)

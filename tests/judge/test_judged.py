@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,26 @@ def test_misplaced_photos(catalog: Catalog) -> None:
         wanted = [s for s in every if 1 - np.prod([1 - s.scores[k] for k in s.scores
                                                    if k != "label"]) >= least]  # fmt: skip
         assert [s.sha256 for s in found.misplaced(catalog, least)] == [s.sha256 for s in wanted]
+
+
+@pytest.mark.parametrize("often", [1, 99])
+def test_two_programs_may_keep_their_columns_at_once(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, often: int
+) -> None:
+    """The folder of the other one comes between removing and renaming, once or each time."""
+    really, times = shutil.rmtree, list[Path]()
+
+    def removed(folder: Path, **words: Any) -> None:
+        really(folder, **words)
+        if folder.name == "evidence" and len(times) < often:
+            times.append(folder)
+            folder.mkdir()
+            (folder / "theirs").touch()
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    before = listed(catalog)
+    clean(catalog, CONFIG)
+    theirs = catalog.root / "clean" / "evidence" / "theirs"
+    assert times and theirs.exists() == (often > 1)
+    assert listed(catalog) == before
+    assert [path.name for path in (catalog.root / "clean").glob(".*.partial")] == []

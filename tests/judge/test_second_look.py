@@ -20,7 +20,9 @@ from bear_classifier import pipeline
 from bear_classifier.config.settings import Config
 from bear_classifier.dataset.catalog import Catalog
 from bear_classifier.dataset.decisions import decide, decided
+from bear_classifier.dataset.photo_columns import Hashes
 from bear_classifier.dataset.schema import Decision
+from bear_classifier.errors import ConfigError, DataError
 from bear_classifier.images.preprocessing import Preprocessing
 from bear_classifier.judge import clean as clean_module
 from bear_classifier.judge import second_look as second_look_module
@@ -28,16 +30,19 @@ from bear_classifier.judge.clean import open_suspects
 from bear_classifier.judge.predictions import load_evidence
 from bear_classifier.judge.second_look import (
     LOOK_FILE,
+    SecondLook,
     can_look_again,
     larger_size,
     look_again,
     second_look,
 )
-from bear_classifier.learn import backbone
+from bear_classifier.learn import backbone, probe
 from bear_classifier.learn.architectures import any_size, architecture
 from bear_classifier.learn.data import batches
 from bear_classifier.report.stage_lines import stage_text
+from bear_classifier.runtime import shards
 from bear_classifier.runtime.npz import as_npz
+from bear_classifier.stats import linear_probe
 from bear_classifier.stats.fault_model import principal_components, within_class
 
 SIZE = 96  # pixels, of the second look
@@ -96,8 +101,13 @@ def names_of(catalog: Catalog) -> list[str]:
     return load_evidence(catalog.root).sha256
 
 
+def look_of(catalog: Catalog, names: list[str] | None = None) -> SecondLook | None:
+    hashes = Hashes.of(names or names_of(catalog))
+    return second_look(catalog.root, hashes, np.ones(len(hashes), dtype=bool))
+
+
 def of_second(catalog: Catalog) -> np.ndarray:
-    found = second_look(catalog.root, names_of(catalog))
+    found = look_of(catalog)
     assert found is not None
     return found.probabilities
 
@@ -112,9 +122,9 @@ def test_a_quarter_more_and_at_least_one_step(size: int, larger: int) -> None:
 def test_the_same_weights_see_whole_photos_in_larger_squares(catalog: Catalog, root: Path) -> None:
     config = config_of(root)
     names = names_of(catalog)
-    assert second_look(catalog.root, names) is None
+    assert look_of(catalog, names) is None
     assert look_again(catalog, config)
-    found = second_look(catalog.root, names)
+    found = look_of(catalog, names)
     assert found is not None
     learn = dataclasses.replace(config.learn, size=SIZE, crop=1.0)
     body = backbone.build_body(learn, config.train.seed).eval()
@@ -136,7 +146,7 @@ def test_both_looks_count_alike_and_the_order_learns_from_the_larger(
     catalog = looked
     assert not look_again(catalog, config)  # once is enough
     both = judged(catalog, config, {})
-    found = second_look(catalog.root, both.hashes.some(np.arange(len(both))))
+    found = look_of(catalog, both.hashes.some(np.arange(len(both))))
     assert found is not None
     np.testing.assert_allclose(both.probabilities, (one.probabilities + found.probabilities) / 2)
     rows, targets = np.arange(len(both)), both.evidence.before
@@ -188,7 +198,7 @@ def test_another_first_model_is_not_mixed_with_it(looked: Catalog, root: Path) -
         arrays = dict(file)
     arrays["second"] = arrays["second"][:, ::-1]
     path.write_bytes(as_npz(**arrays))
-    assert second_look(catalog.root, names_of(catalog)) is None
+    assert look_of(catalog) is None
     once = judged(catalog, config, {})
     (catalog.root / LOOK_FILE).unlink()
     np.testing.assert_array_equal(once.scores, judged(catalog, config, {}).scores)
@@ -199,7 +209,7 @@ def test_a_damaged_file_is_as_none(looked: Catalog, damage: bytes | str) -> None
     path = looked.root / LOOK_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if isinstance(damage, str) else damage)
-    assert second_look(looked.root, names_of(looked)) is None
+    assert look_of(looked) is None
 
 
 def test_a_file_that_is_gone_is_made_anew_as_it_was(looked: Catalog, root: Path) -> None:
@@ -229,7 +239,7 @@ def test_photos_that_were_dropped_are_looked_at_as_well(catalog: Catalog, root: 
     look_again(catalog, config)
     found = judged(catalog, config, decided(catalog))
     assert found.hashes.row(name) is not None
-    assert second_look(catalog.root, found.hashes.some(np.arange(len(found)))) is not None
+    assert look_of(catalog, found.hashes.some(np.arange(len(found)))) is not None
 
 
 NO_MORE = {
@@ -308,3 +318,119 @@ def test_a_step_that_is_the_last_looks_again_and_judges_anew(catalog: Catalog, r
     assert "after a second look" not in stage_text("clean", once)
     assert "run: bears clean" in stage_text("clean", once)
     assert "run: bears clean" not in stage_text("clean", twice)
+
+
+# what happens meanwhile
+
+
+def test_stopped_between_looking_and_judging_it_is_judged_next(
+    catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = pipeline.Project(config_of(root), catalog.root, root / "model")
+    stage = pipeline.STAGES[pipeline.NAMES.index("clean")]
+    pipeline._step(project, catalog, stage, False, "train")
+
+    def stop(*_: Any) -> None:
+        raise DataError("DISK_FULL", "no space left")
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(clean_module, "clean", stop)
+        with pytest.raises(DataError):
+            pipeline._step(project, catalog, stage, False, "clean")
+    assert (catalog.root / LOOK_FILE).exists()
+    assert pipeline._step(project, catalog, stage, False, "train")["outcome"] == "up to date"
+    assert pipeline._step(project, catalog, stage, False, "clean")["looks"] == 2
+    assert pipeline._step(project, catalog, stage, False, "clean")["outcome"] == "up to date"
+
+
+def test_another_size_is_another_look(looked: Catalog, root: Path) -> None:
+    before = of_second(looked)
+    assert look_again(looked, config_of(root, clean={"size": 128}))
+    assert not np.array_equal(of_second(looked), before)
+    assert not look_again(looked, config_of(root, clean={"size": 128}))
+    assert look_again(looked, config_of(root, clean={"size": 64}))  # one look is enough
+    assert not (looked.root / LOOK_FILE).exists()
+    assert not look_again(looked, config_of(root, clean={"size": 64}))
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_damaged_features_are_made_anew(
+    catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 8)
+    looked, _ = catalog, look_again(catalog, config_of(root))
+    before, found = of_second(looked), look_of(looked)
+    assert found is not None
+    *_, file = shards.files(looked.root / "features" / found.file)
+    data = file.read_bytes()
+    file.write_bytes(data[:-9] if cut else data[:-900] + bytes(900))
+    assert (look_of(looked) is None) == cut
+    assert judged(looked, config_of(root), {}).looks == (1 if cut else 2)
+    assert look_again(looked, config_of(root))
+    assert file.read_bytes() == data
+    np.testing.assert_array_equal(of_second(looked), before)
+
+
+def test_a_dropped_photo_without_its_file_is_left_out(catalog: Catalog, root: Path) -> None:
+    config, name = config_of(root), names_of(catalog)[0]
+    decide(catalog, LABELS, [Decision(name, "drop", score=0.9)], "ann", "1")
+    (photo,) = catalog.photos_of([name])
+    catalog.file(photo).unlink()
+    assert look_again(catalog, config)
+    found = judged(catalog, config, decided(catalog))
+    assert (found.looks, len(found), found.hashes.row(name)) == (2, 23, None)
+
+
+def test_photos_that_it_does_not_have(looked: Catalog, root: Path) -> None:
+    """Of a dropped one nothing is said; without one in use there was no second look."""
+    config, name = config_of(root), names_of(looked)[3]
+    path = looked.root / LOOK_FILE
+    with np.load(path) as file:
+        arrays = dict(file)
+    others = arrays["sha256"] != name
+    path.write_bytes(as_npz(**arrays | {k: arrays[k][others] for k in ("sha256", "probabilities")}))
+    assert judged(looked, config, {}).looks == 1
+    decide(looked, LABELS, [Decision(name, "drop", score=0.9)], "ann", "1")
+    found = judged(looked, config, decided(looked))
+    assert (found.looks, len(found), found.hashes.row(name)) == (2, 23, None)
+    assert look_again(looked, config)  # of the dropped one as well
+    assert judged(looked, config, decided(looked)).hashes.row(name) is not None
+
+
+def test_a_network_that_refuses_the_size(
+    catalog: Catalog,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(code: str) -> None:
+        def build(*_: Any) -> None:
+            raise ConfigError(code, "learn.size = 96 does not fit; set another learn.size")
+
+        monkeypatch.setattr(backbone, "build_body", build)
+
+    refuse("BAD_SETTING")
+    assert not look_again(catalog, config_of(root))
+    said = capsys.readouterr().err
+    assert "No second look: BAD_SETTING: learn.size = 96 does not fit" in said
+    assert "set another" not in said  # that would be for the first look
+    refuse("NO_DEVICE")
+    with pytest.raises(ConfigError, match="NO_DEVICE"):
+        look_again(catalog, config_of(root))
+
+
+def test_of_very_many_photos_it_learns_from_a_sample(
+    catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = list[int]()
+
+    def two_rounds(strength: float, features: Any, labels: Any, groups: Any, known: Any, n: int):
+        learned.append(int(known.sum()))
+        return real(strength, features, labels, groups, known, n)
+
+    real = linear_probe.two_rounds
+    monkeypatch.setattr(linear_probe, "two_rounds", two_rounds)
+    monkeypatch.setattr(probe, "LEARNED", 12)
+    monkeypatch.setattr(probe, "IN_MEMORY", 5)
+    assert look_again(catalog, config_of(root))
+    assert learned == [12]

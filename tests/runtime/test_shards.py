@@ -102,6 +102,17 @@ def test_a_reader_sees_whole_files_only(tmp_path):
     assert np.array_equal(StoredRows(tmp_path).take("light", np.arange(4)), numbers(list_)["light"])
 
 
+@pytest.mark.parametrize("size", [0, 50, 192, 200])
+def test_what_was_stopped_before_its_first_row_goes_on(tmp_path, size):
+    (list_,) = plan(tmp_path, names(4))
+    with Writer(list_, ROW, 2):
+        pass
+    begun = list_.with_suffix(".begun")
+    begun.write_bytes((begun.read_bytes() + bytes(8))[:size])
+    fill(list_)
+    assert shards.is_made(list_) and is_whole(list_.with_suffix(".npy"))
+
+
 def planned(folder, gate):
     gate.wait()
     for list_ in plan(folder, names(30)):

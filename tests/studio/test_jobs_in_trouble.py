@@ -202,6 +202,21 @@ def test_what_a_killed_studio_left_half_written_is_removed(tmp_path: Path, neste
     assert there == {".index.html.6-7.partial", ".lock.json.7-7.partial", ".mine.toml.8-7.partial"}
 
 
+def test_a_half_written_file_of_somebody_else_keeps_no_studio_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / ".studio").mkdir()
+    for path in (tmp_path / ".a.1-1.partial", tmp_path / ".studio" / ".b.1-1.partial"):
+        path.touch()
+        os.utime(path, (1.0, 1.0))
+    monkeypatch.setattr(Path, "unlink", refused)
+    Workspace(tmp_path)._tidy()
+    assert (tmp_path / ".a.1-1.partial").exists()
+
+
 # -- what is shown -----------------------------------------------------------------------------
 
 
