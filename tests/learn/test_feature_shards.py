@@ -255,15 +255,15 @@ def test_a_file_of_before_there_was_light_is_made_anew(catalog, tmp_path, missin
 def test_damaged_shards_make_the_first_model_run_again(catalog, tmp_path):
     """Each byte counts, and a file is read again only if it changed."""
     folder, _ = feature_cache(catalog, CONFIG, catalog.photos("ok"), body_of())
-    assert stage_fingerprint._features_whole(folder, tmp_path)
+    assert stage_fingerprint.features_whole(folder, tmp_path)
     known = json.loads((tmp_path / "hashes.json").read_text("utf-8"))
     (name,) = rows_files(tmp_path)
     assert known[str((tmp_path / name).resolve())][2] == "whole"
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert not stage_fingerprint._features_whole(folder, tmp_path)
+    assert not stage_fingerprint.features_whole(folder, tmp_path)
     (tmp_path / name).unlink()
-    assert not stage_fingerprint._features_whole(folder, tmp_path)
+    assert not stage_fingerprint.features_whole(folder, tmp_path)
 
 
 @pytest.fixture(params=["file", "s3"])
