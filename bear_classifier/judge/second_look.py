@@ -34,7 +34,7 @@ from bear_classifier.runtime.files import hash_of, write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.shards import Column
 from bear_classifier.runtime.terminal import note_above_bars
-from bear_classifier.stats.arrays import Bools, Floats
+from bear_classifier.stats.arrays import Bools, Floats, at_hand
 
 LOOK_FILE = "clean/second_look.npz"
 _LARGER = 1.25  # times the side of the first model's squares (docs/LOG.md)
@@ -115,15 +115,18 @@ def look_again(catalog: Catalog, config: Config) -> bool:
         return False
     hashes = Hashes.of([photo.sha256 for photo in photos])
     before = second_look(root, hashes, np.ones(len(photos), dtype=bool))
-    as_wanted = before is not None and before.wanted == config.clean.size
-    if before and as_wanted and features_whole(root / "features" / before.file, root):
+    if (
+        before
+        and before.wanted == config.clean.size
+        and features_whole(root / "features" / before.file, root)
+    ):
         return False
     try:
         larger = _larger(config)
         if larger is None:
             return _forgotten(root)
         note_above_bars(f"Looking at the photos a second time, in {larger.learn.size} pixels")
-        look = _looked(catalog, larger, evidence, photos, strength, config.clean.size)
+        look = _looked(catalog, larger, evidence, photos, strength)
     except (TrainError, ConfigError) as exc:
         if exc.code not in _CANNOT_LOOK:
             raise
@@ -153,18 +156,13 @@ def _is_worth_it(config: Config, n: int) -> bool:
 
 
 def _looked(
-    catalog: Catalog,
-    config: Config,
-    evidence: Evidence,
-    photos: list[Photo],
-    strength: float,
-    wanted: int,
+    catalog: Catalog, config: Config, evidence: Evidence, photos: list[Photo], strength: float
 ) -> bytes:
-    """A file as `second_look` reads it. config: of larger pictures; strength: C of the first model;
-    wanted: `clean.size`."""
+    """A file as `second_look` reads it. config: of larger pictures; strength: C of the first
+    model."""
     from bear_classifier.learn.backbone import build_body
     from bear_classifier.learn.features import feature_cache
-    from bear_classifier.learn.probe import IN_MEMORY, LEARNED
+    from bear_classifier.learn.probe import LEARNED
 
     # Late, so that a list of suspects does not import scikit-learn.
     from bear_classifier.stats.linear_probe import learning_sample, n_folds, two_rounds
@@ -178,13 +176,12 @@ def _looked(
     groups = np.unique(np.array([photo.family for photo in photos], "S64"), return_inverse=True)[1]
     known = not_test & (labels >= 0) & evidence.known[rows]
     known = learning_sample(labels, groups, known, LEARNED)
-    seen = features[:] if len(features) <= IN_MEMORY else features
     folds = n_folds(labels[known], groups[known], config.probe.folds)
     return as_npz(
         sha256=np.array([photo.sha256 for photo in photos]),
-        probabilities=two_rounds(strength, seen, labels, groups, known, folds)[1],
+        probabilities=two_rounds(strength, at_hand(features), labels, groups, known, folds)[1],
         features=np.array(folder.name),
-        wanted=np.array(wanted),
+        wanted=np.array(config.clean.size),
         first=np.array(hash_of(catalog.root / "probe" / "probabilities.npz")),
     )
 

@@ -24,7 +24,7 @@ from bear_classifier.learn.weights import announce, preprocessing
 from bear_classifier.runtime.files import write_atomic
 from bear_classifier.runtime.npz import as_npz
 from bear_classifier.runtime.terminal import count
-from bear_classifier.stats.arrays import Floats, Ints, Rows
+from bear_classifier.stats.arrays import Floats, Ints, Rows, at_hand
 from bear_classifier.stats.intervals import clustered
 from bear_classifier.stats.linear_probe import (
     choose_strength,
@@ -37,7 +37,6 @@ from bear_classifier.stats.linear_probe import (
 )
 
 LEARNED = 200_000  # photos at most that the probe learns from; one penalty took 4 GB
-IN_MEMORY = 50_000  # photos whose features are read at once: 250 MB
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def probe(catalog: Catalog, config: Config) -> dict[str, Any]:
     announce(config.learn)
     body = backbone.build_body(config.learn, config.train.seed)
     cache, column = feature_cache(catalog, config, photos, body)
-    features = column[:] if len(column) <= IN_MEMORY else column
+    features = at_hand(column)
     labels = np.array([config.labels.index(photo.label) for photo in photos])
     groups = np.unique(np.array([photo.family for photo in photos], "S64"), return_inverse=True)[1]
     splits = np.array([photo.split for photo in photos])

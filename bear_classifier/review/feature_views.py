@@ -29,13 +29,12 @@ from bear_classifier.review import queue
 from bear_classifier.review.catalog_view import Fresh, Now
 from bear_classifier.review.map_places import MapPlaces
 from bear_classifier.review.queue import LiveRanking
-from bear_classifier.stats.arrays import Ints, Rows, evenly
+from bear_classifier.stats.arrays import Ints, Rows, at_hand, evenly
 from bear_classifier.stats.likeness import most_alike, unit_rows
 from bear_classifier.web.guard import Refused, read_json
 
 MOST_ROWS = 1000  # rows in one answer, and decisions in one request
 _SHOWN = 12  # photos of a group in the list of groups
-_IN_MEMORY = 50_000  # photos whose features are kept there: 250 MB; of more they are read each time
 _MOST_GROUPED = 50_000  # photos that groups are made of; of more, a regular sample
 _PATIENCE = 5.0  # seconds that a request waits for what is worked out
 PHOTO_STATES = ("open", "kept", "relabelled", "dropped", "not in use")
@@ -66,9 +65,7 @@ class FeatureViews:
             if self._known is None:
                 evidence = load_evidence(self._root)
                 row = {sha256: n for n, sha256 in enumerate(evidence.sha256)}
-                unit: Rows = unit_rows(evidence.features)
-                unit = unit[:] if len(unit) <= _IN_MEMORY else unit
-                self._known = _Known(evidence, row, unit)
+                self._known = _Known(evidence, row, at_hand(unit_rows(evidence.features)))
             return self._known
 
     def places(self) -> MapPlaces:

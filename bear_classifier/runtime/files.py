@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import errno
 import hashlib
@@ -14,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,7 +55,7 @@ def move(partial: Path, path: Path) -> None:
         replace(partial, path)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _all_or_nothing(partial: Path, path: Path) -> Iterator[None]:
     """Make the folder of `path`; whatever fails within leaves no partial file."""
     with write_errors(path):
@@ -109,7 +109,7 @@ def uncell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-@contextlib.contextmanager
+@contextmanager
 def long_cells() -> Iterator[None]:
     """Tables may have cells of up to 16 million characters meanwhile: the limit of Python's reader
     is one for the whole program, and small."""
@@ -166,7 +166,7 @@ def clear_partial(root: Path) -> None:
 def clear_old_partial(folder: Path) -> None:
     """The same where others may write: in this folder only, and what is older than an hour."""
     for partial in folder.glob(".*.partial"):
-        with contextlib.suppress(OSError):  # its writer was quicker, or it is somebody else's
+        with suppress(OSError):  # its writer was quicker, or it is somebody else's
             if partial.is_file() and time.time() - partial.stat().st_mtime > _ABANDONED:
                 partial.unlink()
 
@@ -199,7 +199,7 @@ _ADVICE = {
 }
 
 
-@contextlib.contextmanager
+@contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """A failed write as DataError (DISK_FULL, CANNOT_WRITE): what a person can do about it."""
     try:

@@ -17,6 +17,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.str_]
 
+IN_MEMORY = 50_000  # rows at most: 250 MB of 1,280 features
 BLOCK_ROWS = 4_096  # of numbers in files that are in memory at once: some 20 MB of features
 
 
@@ -54,6 +55,11 @@ def in_blocks(rows: Ints) -> Iterator[Ints]:
     """Numbers of rows (n,), some at a time and in their order."""
     for start in range(0, len(rows), BLOCK_ROWS):
         yield rows[start : start + BLOCK_ROWS]
+
+
+def at_hand(rows: Rows) -> Rows:
+    """In memory, unless they are so many that they had better stay where they are."""
+    return rows[:] if len(rows) <= IN_MEMORY else rows
 
 
 def evenly(rows: Ints, most: int) -> Ints:

@@ -42,7 +42,7 @@ from bear_classifier.learn.data import batches
 from bear_classifier.report.stage_lines import stage_text
 from bear_classifier.runtime import shards
 from bear_classifier.runtime.npz import as_npz
-from bear_classifier.stats import linear_probe
+from bear_classifier.stats import arrays, linear_probe
 from bear_classifier.stats.fault_model import principal_components, within_class
 
 SIZE = 96  # pixels, of the second look
@@ -431,6 +431,6 @@ def test_of_very_many_photos_it_learns_from_a_sample(
     real = linear_probe.two_rounds
     monkeypatch.setattr(linear_probe, "two_rounds", two_rounds)
     monkeypatch.setattr(probe, "LEARNED", 12)
-    monkeypatch.setattr(probe, "IN_MEMORY", 5)
+    monkeypatch.setattr(arrays, "IN_MEMORY", 5)
     assert look_again(catalog, config_of(root))
     assert learned == [12]

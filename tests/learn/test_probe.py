@@ -333,7 +333,7 @@ def test_the_probe_of_features_in_files_is_the_same(catalog, tmp_path, monkeypat
     one = probe(catalog, tiny_config())
     with np.load(tmp_path / "probe" / "probabilities.npz") as file:
         before = file["second"]
-    monkeypatch.setattr(probe_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(arrays, "IN_MEMORY", 0)
     monkeypatch.setattr(arrays, "BLOCK_ROWS", 5)
     assert probe(catalog, tiny_config()) == one and "sampled" not in one
     with np.load(tmp_path / "probe" / "probabilities.npz") as file:
